@@ -1,0 +1,79 @@
+"""The model file and ONNX Runtime: pixels in, probabilities out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from lambda_app.metadata import Metadata
+
+OUTPUTS = ("probabilities", "logits")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Of N photos, in order."""
+
+    probabilities: NDArray[np.float32]  # (N, C), calibrated, rows sum to 1
+    logits: NDArray[np.float32]  # (N, C)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one photo."""
+
+    label: int  # index into class_names
+    predicted_class: str
+    confidence: float  # of that class, in [0, 1]
+    probabilities: dict[str, float]
+    unknown: bool  # none of the classes was recognised
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A session and what the model file says about itself."""
+
+    session: ort.InferenceSession
+    metadata: Metadata
+
+    @classmethod
+    def load(cls, path: Path) -> "Classifier":
+        """Raises FileNotFoundError, or MetadataError where the file lacks what serving needs."""
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no model file at {path}; expected the .onnx that export/release.py writes (MODEL_PATH)"
+            )
+        session = ort.InferenceSession(path, _options(), providers=["CPUExecutionProvider"])
+        return cls(session, Metadata.from_props(session.get_modelmeta().custom_metadata_map))
+
+    def run(self, images: NDArray[np.uint8]) -> Outputs:
+        """(N, 3, S, S) RGB, 0..255."""
+        probabilities, logits = self.session.run(OUTPUTS, {"images": images})
+        return Outputs(probabilities, logits)
+
+    def predict(self, pixels: NDArray[np.uint8]) -> Prediction:
+        """One (3, S, S) photo. The threshold is on the log-sum-exp of the logits (Liu et al. 2020, energy score)."""
+        outputs = self.run(pixels[None])
+        probabilities, logits = outputs.probabilities[0], outputs.logits[0]
+        label = int(probabilities.argmax())
+        peak = float(logits.max())
+        energy = peak + float(np.log(np.exp(logits - peak).sum()))
+        names = self.metadata.class_names
+        return Prediction(
+            label=label,
+            predicted_class=names[label],
+            confidence=float(probabilities[label]),
+            probabilities=dict(zip(names, probabilities.tolist(), strict=True)),
+            unknown=energy < self.metadata.unknown_threshold,
+        )
+
+
+def _options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    # Lambda gives one vCPU per 1,769 MB and its sandbox rejects affinity calls: one thread, which never spins.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options

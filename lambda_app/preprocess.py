@@ -1,0 +1,143 @@
+"""Photo bytes to network input: the only copy, called by validation, calibration, parity checks and serving alike."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Importing the plugins registers them. Image.init() would import all forty.
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+from PIL.ExifTags import Base as ExifTag
+
+from lambda_app.errors import DamagedPhoto, NoPhoto, PhotoTooLarge, UnsupportedPhoto
+
+FORMATS = tuple(
+    plugin.format
+    for plugin in (
+        JpegImagePlugin.JpegImageFile,
+        PngImagePlugin.PngImageFile,
+        WebPImagePlugin.WebPImageFile,
+        GifImagePlugin.GifImageFile,
+        BmpImagePlugin.BmpImageFile,
+        TiffImagePlugin.TiffImageFile,
+    )
+)
+MAX_PIXELS = 50_000_000  # 150 MB once decoded: what a 512 MB function can hold beside its runtime
+
+# EXIF 2.32, tag 0x0112: how to turn the stored pixels upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo as the network wants it, and what it was before."""
+
+    pixels: NDArray[np.uint8]  # (3, S, S) RGB, 0..255
+    width: int  # of the file, before orientation, in pixels
+    height: int
+    format: str
+
+
+def preprocess(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Decode, resize the short side to `image_size` pixels and crop the centre.
+
+    Raises NoPhoto, UnsupportedPhoto, PhotoTooLarge (before any pixel is decoded) or DamagedPhoto.
+    """
+    with _errors_of_hostile_bytes():
+        image = _open(data, max_pixels)
+        width, height = image.size
+        image.draft(
+            None, (image_size, image_size)
+        )  # JPEG only: decodes at 1/2, 1/4 or 1/8, 3.5 times as fast at 1.6 MP
+        image.load()  # TIFF turns itself upright here
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        centre = (left, top, left + side, top + side)
+        orientation = _orientation(image)
+        square = to_rgb(image).resize((image_size, image_size), Image.Resampling.BICUBIC, centre, reducing_gap=2.0)
+        pixels = np.asarray(_upright(square, orientation))  # (S, S, 3)
+        return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), width, height, str(image.format))
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The whole photo, upright and RGB, at full size; errors as `preprocess`."""
+    with _errors_of_hostile_bytes():
+        image = _open(data, max_pixels)
+        image.load()
+        return _upright(to_rgb(image), _orientation(image))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to RGB: transparency over white, deep grey scaled to 8 bits."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):  # no agreed white point: stretch what is there
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
+        values -= values.min()
+        return Image.fromarray((values * (255 / max(float(values.max()), 1e-12))).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    if not data:
+        raise NoPhoto("the photo is empty (0 bytes); expected an image file")
+    try:
+        image = Image.open(BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise UnsupportedPhoto(f"not an image that can be read; expected one of {', '.join(FORMATS)}") from None
+    if image.width * image.height > max_pixels:
+        size = f"{image.width}x{image.height} = {image.width * image.height} pixels"
+        raise PhotoTooLarge(f"the photo has {size}; at most {max_pixels} are accepted")
+    return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """1..8, or 1 where the EXIF block is absent or damaged: a photo is worth more than its metadata."""
+    try:
+        return int(image.getexif().get(ExifTag.Orientation, 1))
+    except Exception:  # Pillow's EXIF parser raises whatever struct, int and its own tables raise
+        return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+
+
+@contextmanager
+def _errors_of_hostile_bytes() -> Iterator[None]:
+    """Turn what Pillow raises on damaged files into DamagedPhoto.
+
+    Its decoders raise OSError, SyntaxError, ValueError, struct.error, IndexError, MemoryError and more, by format and
+    by damage, and document none of it: the one place where catching everything is the narrow choice.
+    """
+    try:
+        yield
+    except (NoPhoto, UnsupportedPhoto, PhotoTooLarge):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PhotoTooLarge(str(error)) from error
+    except Exception as error:
+        raise DamagedPhoto(f"the image is damaged: {error or type(error).__name__}") from error

@@ -1,0 +1,1 @@
+"""Photos to a checkpoint: prepare, train, evaluate; one module a stage."""

@@ -1,0 +1,100 @@
+"""params.yaml as frozen dataclasses: a section is a class, an unknown key or a value of the wrong kind is an error."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Section = TypeVar("Section")
+FORBID = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=FORBID)
+class Prepare:
+    train_share: Annotated[float, Field(gt=0, lt=1)]
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=64)]
+
+
+@dataclass(frozen=True, config=FORBID)
+class Train:
+    architecture: str
+    weights: str | None
+    image_size: Positive
+    epochs: Positive
+    patience: Positive
+    batch_size: Positive
+    lr: Annotated[float, Field(gt=0)]
+    warmup: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Share
+    ema_decay: Share
+    dropout: Share
+    bf16: bool
+    workers: Annotated[int, Field(ge=0)]
+    seed: int
+
+
+@dataclass(frozen=True, config=FORBID)
+class Augment:
+    crop_scale: tuple[Share, Share]
+    flip: Share
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    brightness: Share
+    contrast: Share
+    noise: Share
+
+
+@dataclass(frozen=True, config=FORBID)
+class Evaluate:
+    image_size: Positive
+    batch_size: Positive
+    unknown_rate: Share
+
+
+@dataclass(frozen=True, config=FORBID)
+class Export:
+    opset: Positive
+
+
+@dataclass(frozen=True, config=FORBID)
+class Verify:
+    max_probability_difference: Share
+    max_accuracy_difference: Share
+    max_size_mb: Annotated[float, Field(gt=0)]
+
+
+@dataclass(frozen=True, config=FORBID)
+class Tracking:
+    experiment: str
+
+
+@dataclass(frozen=True, config=FORBID)
+class Release:
+    registered_model: str
+    alias: str
+
+
+class ConfigError(SystemExit):
+    """params.yaml cannot be used; the message names file, section, key and expectation."""
+
+
+def load(section: type[Section], path: Path = Path("params.yaml")) -> Section:
+    """Read the section named like the class, in lower case."""
+    name = section.__name__.lower()
+    values = yaml.safe_load(path.read_text()).get(name)
+    try:
+        return TypeAdapter(section).validate_python(values)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc'])) or name}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        raise ConfigError(f"{path}, section {name!r}: " + "; ".join(problems)) from None
+
+
+def flat(*sections: Any) -> dict[str, Any]:
+    """Sections as `section.key: value`, for logging."""
+    pairs = ((type(s).__name__.lower(), asdict(s)) for s in sections)
+    return {f"{name}.{key}": value for name, values in pairs for key, value in values.items()}

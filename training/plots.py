@@ -1,0 +1,72 @@
+"""The pictures of evaluation, one function a file. All take (N, C) probabilities and (N,) labels."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
+
+from training.data import Photos
+from training.metrics import Floats, Labels
+
+
+def confusion(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> None:
+    figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
+    ConfusionMatrixDisplay.from_predictions(
+        labels,
+        probabilities.argmax(1),
+        labels=range(len(names)),
+        display_labels=names,
+        cmap="Blues",
+        colorbar=False,
+        ax=axis,
+    )
+    _save(figure, path)
+
+
+def roc(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> None:
+    """One class against the rest; two classes are one curve."""
+    figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
+    for index in range(1 if len(names) == 2 else 0, len(names)):
+        RocCurveDisplay.from_predictions(labels == index, probabilities[:, index], name=names[index], ax=axis)
+    axis.plot([0, 1], [0, 1], ":", color="grey")
+    _save(figure, path)
+
+
+def reliability(probabilities: Floats, labels: Labels, path: Path) -> None:
+    """How often the predicted class is right, against how sure the network was; ten bins of equal count."""
+    figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
+    confidence = probabilities.max(1).clip(0, 1)
+    right, sure = calibration_curve(probabilities.argmax(1) == labels, confidence, n_bins=10, strategy="quantile")
+    axis.plot([0, 1], [0, 1], ":", color="grey")
+    axis.plot(sure, right, marker="o")
+    low = max(0.0, min(sure.min(), right.min()) - 0.02)
+    axis.set(xlabel="confidence", ylabel="accuracy", xlim=(low, 1.002), ylim=(low, 1.002))
+    axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def worst_mistakes(probabilities: Floats, photos: Photos, names: list[str], path: Path, most: int = 24) -> None:
+    """The wrong predictions, surest first, as the network saw them."""
+    labels = np.array(photos.labels)
+    wrong = np.flatnonzero(probabilities.argmax(1) != labels)
+    worst = wrong[np.argsort(-probabilities.max(1)[wrong])][:most]
+    figure, axes = plt.subplots(
+        max(1, -(-len(worst) // 6)), 6, figsize=(12, 2.2 * max(1, -(-len(worst) // 6))), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, index in zip(axes.flat, worst, strict=False):
+        pixels, label = photos[index]
+        axis.imshow(np.asarray(pixels).transpose(1, 2, 0))
+        sure, said = probabilities[index].max(), names[probabilities[index].argmax()]
+        title = f"{photos.ids[index].rsplit('/', 1)[-1]}: {names[label]}\nsaid {said} {sure:.2f}"
+        axis.set_title(title, fontsize=8)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,109 @@
+"""An archive or a folder of photos, read where it lies. Which layout it has is found out, not configured."""
+
+import hashlib
+import os
+import re
+import stat
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+KAGGLE = re.compile(r"(?P<label>[^./]+)\.\d+\.\w+")  # cat.0.jpg
+
+
+class SourceError(SystemExit):
+    """The photos cannot be used; the message names the thing."""
+
+
+class Source:
+    """File names relative to the root, with `/`, and their bytes. Each process opens its own archive, on first read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._zip: tuple[int, zipfile.ZipFile] | None = None
+        if not path.exists():
+            raise SourceError(f"{path} does not exist; expected a .zip archive or a folder of photos")
+        if not path.is_dir() and not zipfile.is_zipfile(path):
+            raise SourceError(f"{path} is neither a folder nor a .zip archive")
+
+    def names(self) -> list[str]:
+        """Every file, and every folder with a trailing `/`, sorted. Raises SourceError for one that leaves the root."""
+        names = sorted(self._folder_names() if self.path.is_dir() else self._zip_names())
+        for name in names:
+            if name.startswith(("/", "\\")) or ":" in name.split("/")[0] or ".." in re.split(r"[/\\]", name):
+                raise SourceError(f"{self.path} holds {name!r}, a path that leaves its folder; refusing the archive")
+        return names
+
+    def read(self, name: str) -> bytes:
+        if self.path.is_dir():
+            return (self.path / name).read_bytes()
+        return self._archive().read(name)
+
+    def _folder_names(self) -> list[str]:
+        found = []
+        for folder, folders, files in os.walk(self.path):
+            relative = Path(folder).relative_to(self.path)
+            found += [(relative / name).as_posix() for name in files] + [
+                f"{(relative / f).as_posix()}/" for f in folders
+            ]
+        return found
+
+    def _zip_names(self) -> list[str]:
+        for info in self._archive().infolist():
+            if stat.S_ISLNK(info.external_attr >> 16):
+                raise SourceError(f"{self.path} holds {info.filename!r}, a symbolic link; refusing the archive")
+        return self._archive().namelist()
+
+    def _archive(self) -> zipfile.ZipFile:
+        # A forked worker would share its parent's file offset, so each process opens its own.
+        if self._zip is None or self._zip[0] != os.getpid():
+            self._zip = (os.getpid(), zipfile.ZipFile(self.path))
+        return self._zip[1]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path, "_zip": None}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which file shows what."""
+
+    kind: str  # "class folders" or "kaggle"
+    labels: dict[str, str]  # file name to label, lower case
+    unlabelled: dict[str, str]  # file name to the reason
+    empty_folders: tuple[str, ...]  # beside the class folders
+
+
+def discover(names: list[str]) -> Layout:
+    """`Cat/1.jpg`, at any depth, is labelled by its folder; `train/cat.1.jpg` by its name."""
+    files = [PurePosixPath(n) for n in names if not n.endswith("/")]
+    photos = [f for f in files if f.suffix.lower() in SUFFIXES and not _hidden(f)]
+    kaggle = [f for f in photos if KAGGLE.fullmatch(f.name)]
+    if len(kaggle) * 2 > len(photos):
+        labels = {str(f): KAGGLE.fullmatch(f.name)["label"].lower() for f in kaggle}  # type: ignore[index]  # matched above
+        return Layout("kaggle", labels, {str(f): "not named label.number" for f in files if str(f) not in labels}, ())
+    folders = {f.parent for f in photos if f.parent.name}
+    labelled = {f for f in files if f.parent in folders and not _hidden(f)}
+    labels = {str(f): f.parent.name.lower() for f in labelled}
+    outside = {str(f): "hidden file" if _hidden(f) else "outside the class folders" for f in files if f not in labelled}
+    return Layout("class folders", labels, outside, _empty_folders(names, folders))
+
+
+def _hidden(file: PurePosixPath) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in file.parts)
+
+
+def _empty_folders(names: list[str], folders: set[PurePosixPath]) -> tuple[str, ...]:
+    beside = {folder.parent for folder in folders}
+    listed = [PurePosixPath(n) for n in names if n.endswith("/")]
+    empty = (
+        d for d in listed if d.parent in beside and not _hidden(d) and not any(f.is_relative_to(d) for f in folders)
+    )
+    return tuple(str(d) for d in empty)
+
+
+def sha256(path: Path) -> str:
+    """Of a file of any size, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
