@@ -1,7 +1,11 @@
 """The model file and ONNX Runtime: pixels in, probabilities out."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+# Since 1.29 the Linux wheels report usage to their maker unless this is set before the import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 import onnxruntime as ort

@@ -1,0 +1,82 @@
+# What README and the workflows call; nothing cleverer.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PHOTO ?= data/samples/cat.jpg
+IMAGE ?= pet-classifier:local
+# A folder `shared` beside the checkout may hold weights and photos; nothing needs it.
+WEIGHTS ?= $(wildcard ../shared/weights/mobilenet_v2_imagenet.pth)
+EXTRA ?= $(wildcard ../shared/data/oxford-pets-trainval.zip)
+SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
+PIP_INSTALL := pip install --quiet --disable-pip-version-check
+# Declared by ONNX Runtime and AnyIO, never imported when serving (tests/test_imports.py).
+UNUSED := flatbuffers idna packaging protobuf
+UV_LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--fork-strategy fewest --no-annotate --upgrade
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo run test lint train results image invoke lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+
+demo: .venv/.serve .venv-sam/.installed  ## classify PHOTO=… in Lambda's own runtime, print the answer, the log line and the times
+	$(BIN)/python -m infra.local.demo "$(PHOTO)"
+
+run: .venv/.serve .venv-sam/.installed  ## the same, and keep serving on http://127.0.0.1:8000
+	$(BIN)/python -m infra.local.serve
+
+test: lint  ## lint, type-check and run every test that this machine can run
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev .venv-sam/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+train: .venv/.dev  ## from photos (DATA=name, archive or folder; EXTRA=more sets to score) to the released model
+	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA)
+	$(BIN)/dvc repro
+
+results: .venv/.serve .venv-sam/.installed  ## measure the function here and rewrite README's table of results
+	$(BIN)/python -m infra.results
+
+# BUILDX_…: Lambda rejects the image index that attestations make.
+image:  ## build the Lambda container image
+	infra/local/base_image.sh
+	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build -q -f Dockerfile.lambda -t $(IMAGE) .
+
+invoke: .venv/.serve .venv-sam/.installed  ## ask the container for the class of PHOTO=…, through sam local
+	infra/local/base_image.sh
+	mkdir -p .aws-sam && $(BIN)/python -m infra.local.event "$(PHOTO)" > .aws-sam/event.json
+	$(SAM) build
+	$(SAM) local invoke Classifier --event .aws-sam/event.json
+
+lock:  ## pin every requirements file anew from pyproject.toml
+	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/$(PIP_INSTALL) uv==0.13.8
+	$(UV_LOCK) --generate-hashes $(UNUSED:%=--no-emit-package=%) --group serve -o requirements-serve.txt pyproject.toml
+	$(UV_LOCK) --group train -c requirements-serve.txt -o requirements-train.txt pyproject.toml
+	$(UV_LOCK) --group dev -c requirements-train.txt -o requirements-dev.txt pyproject.toml
+	$(UV_LOCK) --group local -c requirements-dev.txt -o infra/local/requirements.txt pyproject.toml
+	$(UV_LOCK) --group sam -o infra/local/requirements-sam.txt pyproject.toml
+
+clean:  ## remove what can be made again, except downloads and the model store
+	rm -rf .venv .venv-sam .venv-lock .aws-sam .mypy_cache .pytest_cache .ruff_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# --no-deps: the file is complete, and what ONNX Runtime declares but serving never imports is left out.
+.venv/.serve: requirements-serve.txt infra/local/requirements.txt | .venv/bin/python
+	$(BIN)/$(PIP_INSTALL) --no-deps --require-hashes -r requirements-serve.txt
+	$(BIN)/$(PIP_INSTALL) -r infra/local/requirements.txt
+	touch $@
+
+.venv/.dev: .venv/.serve requirements-dev.txt
+	$(BIN)/$(PIP_INSTALL) -r requirements-dev.txt
+	touch $@
+
+.venv-sam/.installed: infra/local/requirements-sam.txt
+	$(PYTHON) -m venv .venv-sam
+	.venv-sam/bin/$(PIP_INSTALL) -r infra/local/requirements-sam.txt
+	touch $@

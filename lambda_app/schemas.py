@@ -1,0 +1,57 @@
+"""The JSON of every answer, as OpenAPI shows it."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Schema(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())  # `model_version` is the field's own name
+
+
+class ApiInformation(Schema):
+    name: str
+    model_version: str
+    routes: dict[str, str] = Field(description="each route and what it answers")
+
+
+class Health(Schema):
+    status: str
+    model_loaded: bool
+    model_version: str
+    device: str
+
+
+class PredictionResponse(Schema):
+    predicted_class: str
+    predicted_label: int = Field(description="index of the class in /model/info's class_names")
+    confidence: float = Field(ge=0, le=1, description="calibrated probability of the predicted class")
+    probabilities: dict[str, float] = Field(description="of every class; they sum to 1")
+    unknown: bool = Field(description="none of the classes was recognised in the photo")
+    model_version: str
+    request_id: str
+    processing_time_ms: float = Field(ge=0)
+
+
+class ModelInformation(Schema):
+    model_version: str
+    architecture: str
+    parameters: int
+    class_names: list[str]
+    image_size: int = Field(description="pixels; side of the square that the network sees")
+    temperature: float
+    unknown_threshold: float
+    run_id: str = Field(description="MLflow run that trained it")
+    git_commit: str
+    data_hash: str = Field(description="SHA-256 of the manifest of training photos")
+    metrics: dict[str, dict[str, Any]] = Field(description="of each set that it was evaluated on")
+
+
+class ErrorDetail(Schema):
+    code: str
+    message: str
+    request_id: str
+
+
+class ErrorResponse(Schema):
+    error: ErrorDetail

@@ -1,0 +1,43 @@
+"""What the environment may change, read once. README lists these; a value that does not fit stops the start."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lambda_app.preprocess import MAX_PIXELS
+
+
+class SettingsError(ValueError):
+    """An environment variable holds a value that cannot be used."""
+
+
+class Settings(BaseModel):
+    """Each field is the environment variable of the same name in capitals."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    model_path: Path = Field(
+        default=Path(__file__).with_name("model.onnx"), description="the model file; another one can be mounted"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="INFO writes one line a request, WARNING only what failed"
+    )
+    max_image_bytes: int = Field(
+        default=4_500_000, gt=0, description="bytes of a photo; a function URL takes 6 MB after base64, which is 4.5 MB"
+    )
+    max_image_pixels: int = Field(
+        default=MAX_PIXELS, gt=0, description="width x height of a photo; a decoded pixel takes 3 bytes of memory"
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Raises SettingsError naming the variable, its value and what was expected."""
+        given = {name: environ[name.upper()] for name in cls.model_fields if name.upper() in environ}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            problems = (f"{str(e['loc'][0]).upper()} is {e['input']!r}: {e['msg']}" for e in error.errors())
+            raise SettingsError("; ".join(problems)) from None

@@ -1,0 +1,103 @@
+"""The HTTP interface, on the tiny model: red photos are cats, blue ones dogs."""
+
+import pytest
+
+PREDICTION = {
+    "predicted_class",
+    "predicted_label",
+    "confidence",
+    "probabilities",
+    "unknown",
+    "model_version",
+    "request_id",
+    "processing_time_ms",
+}
+
+
+def post(client, data, content_type="image/jpeg"):
+    return client.post("/predict", content=data, headers={"content-type": content_type})
+
+
+@pytest.mark.parametrize(("colour", "expected", "label"), [("red", "cat", 0), ("blue", "dog", 1)])
+@pytest.mark.parametrize("way", ["raw", "multipart"])
+def test_predict_answers_every_field_both_ways(client, encode, colour, expected, label, way):
+    """A photo as the raw body or as the form's file gives the same complete answer."""
+    data = encode(colour)
+    answer = post(client, data) if way == "raw" else client.post("/predict", files={"file": ("x.jpg", data)})
+    body = answer.json()
+    assert (200, PREDICTION) == (answer.status_code, set(body))
+    assert (expected, label, False) == (body["predicted_class"], body["predicted_label"], body["unknown"])
+    assert body["confidence"] == body["probabilities"][expected]
+    assert sum(body["probabilities"].values()) == pytest.approx(1)
+    assert body["processing_time_ms"] > 0
+
+
+def test_a_photo_of_neither_is_unknown_and_still_answered(client, encode):
+    """`unknown` never hides the prediction."""
+    body = post(client, encode("grey")).json()
+    assert (True, {"cat", "dog"}) == (body["unknown"], set(body["probabilities"]))
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "IMAGE/PNG", "image/png; name=x"])
+def test_the_bytes_decide_what_kind_of_image_it_is(client, encode, content_type):
+    """Any image content type is believed to be some image; the decoder finds out which."""
+    assert 200 == post(client, encode("red", image_format="WEBP"), content_type).status_code
+
+
+def test_other_fields_of_the_form_are_ignored(client, encode):
+    """A form may carry more than the photo."""
+    answer = client.post("/predict", data={"name": "Tom"}, files={"file": ("x.jpg", encode())})
+    assert 200 == answer.status_code
+
+
+def test_the_request_id_is_in_body_and_header(client, encode):
+    """So that a complaint can quote it."""
+    answer = post(client, encode())
+    assert answer.headers["x-request-id"] == answer.json()["request_id"]
+
+
+def test_health_says_what_is_loaded(client):
+    """Status, model, version and device."""
+    expected = {"status": "healthy", "model_loaded": True, "model_version": "2026.01.01-tiny", "device": "cpu"}
+    assert expected == client.get("/health").json()
+
+
+def test_api_information_lists_every_route(client):
+    """What `GET /` names is what the application routes, and the other way round."""
+    listed = {tuple(route.split()) for route in client.get("/").json()["routes"]} | {("GET", "/")}
+    documented = {
+        (method.upper(), path)
+        for path, methods in client.get("/openapi.json").json()["paths"].items()
+        for method in methods
+    }
+    assert documented | {("GET", "/docs")} == listed
+
+
+def test_model_information_is_the_files_metadata(client, tiny_classifier):
+    """Nothing is retyped between the model file and the answer."""
+    metadata = tiny_classifier.metadata
+    body = client.get("/model/info").json()
+    assert metadata == type(metadata)(**body | {"class_names": tuple(body["class_names"])})
+
+
+def test_metrics_count_what_was_predicted(client, encode):
+    """Prometheus text: a counter by class and a histogram of latency."""
+    for colour in ("red", "red", "blue"):
+        post(client, encode(colour))
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    lines = answer.text.splitlines()
+    assert 'prediction_requests_total{predicted_class="cat"} 2.0' in lines
+    assert 'prediction_requests_total{predicted_class="dog"} 1.0' in lines
+    assert "prediction_latency_seconds_count 3.0" in lines
+
+
+def test_a_refused_photo_is_not_a_prediction(client):
+    """Errors do not count as classified."""
+    post(client, b"text")
+    assert "prediction_latency_seconds_count 0.0" in client.get("/metrics").text.splitlines()
+
+
+def test_the_docs_page_is_served(client):
+    """`GET /docs` is OpenAPI's page."""
+    assert "swagger" in client.get("/docs").text.lower()

@@ -1,0 +1,169 @@
+"""Each way to send the wrong thing has its status and code, in one shape, and the next good request works."""
+
+import struct
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from lambda_app.app import create_app
+from lambda_app.settings import Settings
+
+SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+FORM = "multipart/form-data; boundary=b"
+
+
+def form(*parts: tuple[str, bytes]) -> bytes:
+    head = '--b\r\nContent-Disposition: form-data; name="{}"; filename="x.jpg"\r\n\r\n'
+    return b"".join(head.format(name).encode() + data + b"\r\n" for name, data in parts) + b"--b--\r\n"
+
+
+def png_bomb(width=20_000, height=20_000) -> bytes:
+    """400 megapixels that weigh 1.3 kB, each chunk with its right checksum."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(1_000_000), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def no_size() -> bytes:
+    return b"GIF89a" + bytes(7) + b";"
+
+
+def case(name, status, code, body, content_type="image/jpeg"):
+    return pytest.param(status, code, body, content_type, id=name)
+
+
+BAD = [
+    case("empty body", 400, "no_file", b""),
+    case("empty file", 400, "no_file", form(("file", b"")), FORM),
+    case("empty form", 400, "no_file", b"--b--\r\n", FORM),
+    case("wrong field name", 400, "no_file", form(("photo", b"x")), FORM),
+    case("no boundary", 400, "bad_request", form(("file", b"x")), "multipart/form-data"),
+    case("wrong boundary", 400, "bad_request", form(("file", b"x")), "multipart/form-data; boundary=c"),
+    case("unfinished form", 400, "no_file", form(("file", b"x"))[:-9], FORM),
+    case("part without a name", 400, "bad_request", b"--b\r\nX: y\r\n\r\nx\r\n--b--\r\n", FORM),
+    case("two files", 400, "bad_request", form(("file", b"x"), ("file", b"y")), FORM),
+    case("too many bytes", 413, "too_large", bytes(100_001)),
+    case("too many bytes in the form", 413, "too_large", form(("file", bytes(100_001))), FORM),
+    case("a far too big form", 413, "too_large", form(("file", bytes(200_000))), FORM),
+    case("decompression bomb", 413, "too_large", png_bomb()),
+    case("text", 415, "unsupported_image", b"just text"),
+    case("SVG", 415, "unsupported_image", SVG, "image/svg+xml"),
+    case("PDF", 415, "unsupported_image", b"%PDF-1.7\n"),
+    case("JSON content type", 415, "unsupported_image", b"{}", "application/json"),
+    case("no content type", 415, "unsupported_image", b"x", ""),
+    case("curl's default content type", 415, "unsupported_image", b"x", "application/x-www-form-urlencoded"),
+]
+
+
+def assert_error(answer, status, code):
+    """The one shape, and nothing beside it."""
+    body = answer.json()
+    assert (status, code) == (answer.status_code, body["error"]["code"])
+    assert {"error": {"code", "message", "request_id"}} == {"error": set(body["error"])}
+    assert "application/json" == answer.headers["content-type"]
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(("status", "code", "body", "content_type"), BAD)
+def test_bad_input_is_told_what_is_wrong_with_it(client, encode, status, code, body, content_type):
+    """The right 4xx in the one error shape; the instance is unharmed."""
+    assert_error(client.post("/predict", content=body, headers={"content-type": content_type}), status, code)
+    good = client.post("/predict", content=encode("red"), headers={"content-type": "image/jpeg"})
+    assert "cat" == good.json()["predicted_class"]
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_a_truncated_photo_is_the_clients_error(client, encode, image_format):
+    """Cut anywhere, a photo is answered: 200 where what is missing does not matter, else 415 or 422."""
+    data = encode("red", (150, 100), image_format)
+    for length in range(1, len(data), max(1, len(data) // 40)):
+        answer = client.post("/predict", content=data[:length], headers={"content-type": "image/jpeg"})
+        assert answer.status_code in {200, 415, 422}
+    assert (
+        422 == client.post("/predict", content=encode("red")[:-60], headers={"content-type": "image/jpeg"}).status_code
+    )
+
+
+def test_a_photo_of_no_size_is_refused(client):
+    """0 x 0 pixels are no photo."""
+    answer = client.post("/predict", content=no_size(), headers={"content-type": "image/gif"})
+    assert answer.status_code in {415, 422}
+    assert_error(answer, answer.status_code, answer.json()["error"]["code"])
+
+
+def test_an_announced_length_over_the_limit_is_refused_unread(client):
+    """The server does not wait for bytes that it will not take."""
+
+    def never():
+        raise AssertionError("the body was read")
+        yield b""
+
+    headers = {"content-type": "image/jpeg", "content-length": "100001"}
+    assert_error(client.post("/predict", content=never(), headers=headers), 413, "too_large")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [("GET", "/nowhere", 404, "not_found"), ("GET", "/predict", 405, "method_not_allowed"), ("POST", "/", 405, None)],
+)
+def test_wrong_paths_and_methods_have_the_same_shape(client, method, path, status, code):
+    """Never the framework's own error."""
+    assert_error(client.request(method, path), status, code or "method_not_allowed")
+
+
+def test_a_wrong_method_is_told_the_right_one(client):
+    """RFC 9110 wants `Allow` with every 405."""
+    assert "POST" == client.get("/predict").headers["allow"]
+
+
+def test_an_unexpected_error_is_json_without_internals(logged, encode, monkeypatch):
+    """500 says that it is logged; the stack is in the log alone, under the same request id."""
+
+    def explode(*_):
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("lambda_app.app.preprocess", explode)
+    answer = logged.client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
+    assert_error(answer, 500, "internal_error")
+    assert "secret detail" not in answer.text
+    [line] = [line for line in logged.lines() if "exception" in line]
+    assert "RuntimeError: secret detail" in line["exception"]
+    assert answer.json()["error"]["request_id"] == line["request_id"]
+
+
+@pytest.fixture(scope="module")
+def long_lived_client(tiny_classifier):
+    with TestClient(create_app(tiny_classifier, Settings(log_level="ERROR", max_image_pixels=1_000_000))) as client:
+        yield client
+
+
+SIGNATURES = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"RIFF\x24\0\0\0WEBP"]
+
+
+@given(st.sampled_from(SIGNATURES), st.binary(max_size=400), st.sampled_from(["image/jpeg", FORM, "text/plain"]))
+@settings(max_examples=300, deadline=None)
+def test_arbitrary_bytes_never_give_a_server_error(long_lived_client, signature, data, content_type):
+    """Whatever arrives, behind whatever signature, the answer is 200 or 4xx."""
+    headers = {"content-type": content_type}
+    assert long_lived_client.post("/predict", content=signature + data, headers=headers).status_code < 500
+
+
+@given(
+    st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_photo_with_flipped_bytes_never_gives_a_server_error(long_lived_client, encode, image_format, flips):
+    """Damage inside a real file reaches deeper into the decoders than random bytes do."""
+    data = bytearray(encode("red", (40, 30), image_format))
+    for place, value in flips:
+        data[int(place * len(data))] = value
+    answer = long_lived_client.post("/predict", content=bytes(data), headers={"content-type": "image/jpeg"})
+    assert answer.status_code < 500

@@ -1,0 +1,157 @@
+"""Bytes to pixels: every mode and format, upright, limited, and damaged files told from foreign ones."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lambda_app.errors import DamagedPhoto, NoPhoto, PhotoTooLarge, UnsupportedPhoto
+from lambda_app.preprocess import decode, preprocess
+
+RED, WHITE = [255, 0, 0], [255, 255, 255]
+
+
+def saved(image, image_format="PNG", **options) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def centre_of(data: bytes) -> list[int]:
+    return preprocess(data, 8).pixels[:, 4, 4].tolist()
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_every_format_gives_uint8_channels_first(encode, image_format):
+    """A photo of any accepted format becomes contiguous uint8 (3, S, S), and its format and size are kept."""
+    photo = preprocess(encode("red", (64, 48), image_format), 32)
+    assert ((3, 32, 32), np.uint8, True) == (photo.pixels.shape, photo.pixels.dtype, photo.pixels.flags.c_contiguous)
+    assert (64, 48, image_format) == (photo.width, photo.height, photo.format)
+    assert np.abs(photo.pixels[:, 16, 16].astype(int) - RED).max() <= 3
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_every_mode_of_png_is_read(mode):
+    """White is white, whatever the mode: bilevel, grey, palette, alpha, 16 bits."""
+    white = Image.new(mode, (16, 16), 65535 if mode == "I;16" else "white")
+    assert WHITE == centre_of(saved(white))
+
+
+def test_cmyk_jpeg_is_read():
+    """CMYK of no ink is white."""
+    assert WHITE == centre_of(saved(Image.new("CMYK", (16, 16), (0, 0, 0, 0)), "JPEG"))
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped():
+    """Half of 65535 is half of 255."""
+    assert [128, 128, 128] == centre_of(saved(Image.new("I;16", (16, 16), 32768)))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_deep_modes_without_a_white_point_are_stretched(mode):
+    """The darkest value becomes 0 and the brightest 255."""
+    ramp = Image.fromarray(np.tile(np.linspace(1000, 3000, 64), (64, 1)).astype(np.int32)).convert(mode)
+    pixels = preprocess(saved(ramp, "TIFF"), 64).pixels
+    assert (0, 255) == (pixels.min(), pixels.max())
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_laid_over_white(mode):
+    """A wholly transparent black photo is white."""
+    image = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
+    data = saved(image.convert("P"), transparency=0) if mode == "P" else saved(image.convert(mode))
+    assert WHITE == centre_of(data)
+
+
+def test_animation_gives_its_first_frame():
+    """Of a GIF, the first frame is classified."""
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    assert RED == centre_of(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_every_exif_orientation_comes_out_upright(orientation, image_format):
+    """A photo stored in any of EXIF's eight orientations gives the pixels of the upright one."""
+    upright = np.zeros((64, 64, 3), np.uint8)
+    upright[:32, :32], upright[:32, 32:], upright[32:, :32] = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+    inverse = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    same = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        7: Image.Transpose.TRANSVERSE,
+    }
+    image, turn = Image.fromarray(upright), (inverse | same).get(orientation)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lossless = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(image_format, {})
+    data = saved(image.transpose(turn) if turn is not None else image, image_format, exif=exif, **lossless)
+    corners = preprocess(data, 64).pixels[:, [8, 8, 56, 56], [8, 56, 8, 56]].T.astype(int)
+    expected = [[250, 0, 0], [0, 250, 0], [0, 0, 250], [0, 0, 0]]
+    assert np.abs(corners - expected).max() <= 4
+    assert np.abs(np.asarray(decode(data))[[8, 8, 56, 56], [8, 56, 8, 56]].astype(int) - expected).max() <= 4
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's remark on the file that this test damages
+def test_damaged_exif_does_not_lose_the_photo(encode):
+    """Pixels that can be read are worth more than metadata that cannot."""
+    data = encode("red", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40)
+    assert np.abs(np.array(centre_of(data)) - RED).max() <= 3
+
+
+def test_the_centre_square_is_kept():
+    """Of a wide photo the sides are cut off, not squeezed in."""
+    wide = Image.new("RGB", (300, 100), "blue")
+    wide.paste("red", (100, 0, 200, 100))
+    assert [[255] * 100, [0] * 100] == preprocess(saved(wide), 100).pixels[[0, 2], 50].tolist()
+
+
+def test_a_big_jpeg_drafted_looks_like_the_full_decode():
+    """Decoding at 1/8 changes a smooth photo by less than 3 of 255 on average."""
+    y, x = np.mgrid[0:1600, 0:1600]
+    image = np.stack([x * 255 // 1599, y * 255 // 1599, (x + y) * 255 // 3198], -1).astype(np.uint8)
+    drafted = preprocess(saved(Image.fromarray(image), "JPEG", quality=95), 100).pixels
+    full = preprocess(saved(Image.fromarray(image)), 100).pixels
+    assert np.abs(drafted.astype(int) - full).mean() < 3
+
+
+def test_pixels_are_counted_before_any_is_decoded(encode):
+    """A bomb of 50 x 50 pixels over a limit of 2,000 is refused by its header, with both figures."""
+    with pytest.raises(PhotoTooLarge, match=r"50x50 = 2500 pixels; at most 2000"):
+        preprocess(encode("red", (50, 50), "PNG")[:60], 32, max_pixels=2000)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", NoPhoto),
+        (b"just text", UnsupportedPhoto),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UnsupportedPhoto),
+        (b"%PDF-1.7\n", UnsupportedPhoto),
+        (b"\x89PNG\r\n\x1a\n", UnsupportedPhoto),
+        (b"\xff\xd8\xff\xe0" + b"\0" * 50, UnsupportedPhoto),
+    ],
+)
+def test_what_is_not_a_photo_is_told_from_what_is_damaged(data, error):
+    """Foreign bytes name the formats that can be read."""
+    with pytest.raises(error):
+        preprocess(data, 32)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_truncated_photo_is_damaged(image_format):
+    """Half a file is an error, not half a grey picture."""
+    noise = np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8)
+    data = saved(Image.fromarray(noise), image_format)
+    with pytest.raises((DamagedPhoto, UnsupportedPhoto)):
+        preprocess(data[: len(data) // 2], 32)
+
+
+def test_a_photo_of_no_size_is_refused():
+    """A GIF of 0 x 0 pixels is not a photo."""
+    data = b"GIF89a" + b"\0\0\0\0" + b"\0\0\0;"
+    with pytest.raises((DamagedPhoto, UnsupportedPhoto)):
+        preprocess(data, 32)

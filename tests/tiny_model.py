@@ -1,0 +1,46 @@
+"""A real ONNX model of a hundred bytes of weights: red photos are cats, blue ones dogs, grey ones neither."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from lambda_app.metadata import Metadata
+
+METADATA = Metadata(
+    class_names=("cat", "dog"),
+    image_size=32,
+    model_version="2026.01.01-tiny",
+    run_id="0" * 32,
+    architecture="tiny",
+    parameters=6,
+    temperature=1.0,
+    unknown_threshold=0.75,
+    data_hash="f" * 64,
+    git_commit="unknown",
+    metrics={"test": {"accuracy": 1.0}},
+)
+
+
+def write(path: Path, metadata: Metadata | None = METADATA) -> Path:
+    """Logits are the mean red minus the mean blue and its opposite, each divided by 64."""
+    weights = np.array([[1, -1], [0, 0], [-1, 1]], np.float32) / 64  # (3, 2)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
+            helper.make_node("GlobalAveragePool", ["float"], ["mean"]),
+            helper.make_node("Flatten", ["mean"], ["colour"]),
+            helper.make_node("MatMul", ["colour", "weights"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 3, 32, 32])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in ("probabilities", "logits")],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    if metadata is not None:
+        helper.set_model_props(model, metadata.to_props())
+    onnx.save(model, path)
+    return path
