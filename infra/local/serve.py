@@ -1,0 +1,107 @@
+"""Serves the function on http://127.0.0.1:8000 until Ctrl-C: Lambda's own runtime with a function URL in front.
+
+With `--invoke` the URL stands in front of an Invoke API that is already there: a container with the Runtime Interface
+Emulator, `sam local start-lambda`, or AWS (with `--sign`).
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from infra.local.function_url import create_app
+from infra.local.invoke import invoke_url
+from infra.local.runtime import FUNCTION_TIMEOUT_S, RuntimeDied, RuntimeNotFound, lambda_runtime
+
+
+def local_app(endpoint: str) -> ASGIApp:
+    """The function URL of our own runtime, which always answers within the function's timeout."""
+    return create_app(invoke_url(endpoint), timeout_s=FUNCTION_TIMEOUT_S + 15)
+
+
+def listen(port: int) -> socket.socket:
+    listener = socket.create_server(("127.0.0.1", port))
+    # asyncio leaves Nagle on for such a socket's connections: every answer would wait 40 ms for a delayed ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def server(app: ASGIApp) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        log_level="warning",
+        proxy_headers=False,  # a client would choose its own sourceIp
+        timeout_graceful_shutdown=1,  # an invocation may take minutes, and Ctrl-C should not
+        ws="none",
+    )
+    return uvicorn.Server(config)
+
+
+@contextlib.contextmanager
+def background(app: ASGIApp) -> Iterator[str]:
+    """Serves `app` from a thread on a free port; yields its URL."""
+    with listen(0) as listener:
+        running = server(app)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        while not running.started and thread.is_alive():
+            time.sleep(0.005)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            running.should_exit = True
+            thread.join()
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m infra.local.serve", description=__doc__)
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--invoke", metavar="ENDPOINT", help="an Invoke API, e.g. http://127.0.0.1:3001")
+    parser.add_argument("--function", metavar="NAME", default="function", help="the function's name there")
+    parser.add_argument("--sign", action="store_true", help="sign for AWS, which runs invocations side by side")
+    options = parser.parse_args(arguments)
+    if not options.invoke and (options.sign or options.function != "function"):
+        parser.error("--function and --sign: expected --invoke ENDPOINT with them")
+    return options
+
+
+@contextlib.contextmanager
+def _app(options: argparse.Namespace) -> Iterator[ASGIApp]:
+    if options.invoke:
+        yield create_app(invoke_url(options.invoke, options.function), sign=options.sign, concurrent=options.sign)
+    else:
+        with lambda_runtime(echo=True) as runtime:
+            yield local_app(runtime.endpoint)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _arguments(arguments)
+    try:
+        listener = listen(options.port)
+    except OSError as error:
+        print(
+            f"serve: port {options.port}: {os.strerror(error.errno or 0)}; choose another with --port", file=sys.stderr
+        )
+        return 1
+    try:
+        with listener, _app(options) as app:
+            print(f"Serving http://127.0.0.1:{options.port} (Ctrl-C stops)", flush=True)
+            server(app).run(sockets=[listener])
+    except (RuntimeNotFound, RuntimeDied, ValueError, ModuleNotFoundError) as error:
+        print(f"serve: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
