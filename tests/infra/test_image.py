@@ -1,0 +1,188 @@
+"""The container image, built for real: what is in it, and that it classifies a photo as Lambda would run it."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+pytestmark = pytest.mark.docker
+
+ROOT = Path(__file__).parents[2]
+IMAGE = "pet-classifier:test"
+LOCKED_DOWN = ("--rm", "--read-only", "--user", "10001", "--cap-drop", "ALL")
+PYTHON = "/usr/bin/python3"
+SAM = ROOT / ".venv-sam/bin/sam"
+BUILD_SECONDS = 600  # 30 measured, with every layer to build
+
+
+def execute(*command: str | Path, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"SAM_CLI_TELEMETRY": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    return subprocess.run(
+        command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds
+    )
+
+
+def run(*command: str | Path, seconds: float = 60) -> str:
+    """The command's standard output; what it said on standard error is the failure's message."""
+    done = execute(*command, seconds=seconds)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def engine_answers() -> bool:
+    return shutil.which("docker") is not None and execute("docker", "info").returncode == 0
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    if not engine_answers():
+        pytest.skip("no Docker engine answers")
+    run("infra/local/base_image.sh", seconds=BUILD_SECONDS)
+    run("docker", "build", "--file", "Dockerfile.lambda", "--tag", IMAGE, ".", seconds=BUILD_SECONDS)
+    return IMAGE
+
+
+@pytest.fixture(scope="session")
+def sam() -> Path:
+    if not SAM.exists():
+        pytest.skip("SAM CLI is not installed in .venv-sam")
+    return SAM
+
+
+@pytest.fixture(scope="session")
+def event(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled cat as the event a function URL makes of POST /predict."""
+    path = tmp_path_factory.mktemp("event") / "event.json"
+    path.write_text(run(sys.executable, "-m", "infra.local.event", "data/samples/cat.jpg"))
+    return path
+
+
+@pytest.fixture
+def invoke_url(image: str, sam: Path) -> Iterator[str]:
+    """The Invoke API of AWS's runtime interface emulator, which runs the image locked down."""
+    emulator = emulator_of(sam)
+    container = run(
+        *("docker", "run", "--detach", *LOCKED_DOWN, "--publish", "127.0.0.1::8080"),
+        *("--volume", f"{emulator}:/aws-lambda-rie:ro", "--entrypoint", "/aws-lambda-rie"),
+        *(image, PYTHON, "-m", "awslambdaric", "lambda_app.handler.handler"),
+    ).strip()
+    try:
+        address = run("docker", "port", container, "8080").strip()
+        yield f"http://{address}/2015-03-31/functions/function/invocations"
+    finally:
+        run("docker", "rm", "--force", container)
+
+
+def emulator_of(sam: Path) -> Path:
+    """SAM CLI carries the emulator's binary."""
+    machine = "x86_64" if platform.machine() == "x86_64" else "arm64"
+    [emulator] = sam.parents[1].glob(f"lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}")
+    return emulator
+
+
+def python_in(image: str, code: str) -> Any:
+    """What the code prints as JSON in a container that may do nothing but compute."""
+    code = f"import json\nfrom pathlib import Path\n{code}"
+    options = (*LOCKED_DOWN, "--network", "none", "--entrypoint", PYTHON)
+    return json.loads(run("docker", "run", *options, image, "-c", code))
+
+
+def post(url: str, body: bytes, seconds: float = 30) -> Any:
+    """The JSON answer; the port accepts connections some moments before the emulator does."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return httpx2.post(url, content=body, timeout=seconds).raise_for_status().json()
+        except httpx2.TransportError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def predicted_class(response: dict[str, Any]) -> Any:
+    """Of a Lambda proxy response."""
+    assert response.get("statusCode") == 200, response
+    return json.loads(response["body"])["predicted_class"]
+
+
+def pinned_names() -> list[str]:
+    return sorted(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE))
+
+
+def test_not_root(image: str) -> None:
+    """The image runs as user 10001, by number."""
+    assert "10001:10001" == run("docker", "inspect", "--format", "{{.Config.User}}", image).strip()
+
+
+def test_no_build_tools(image: str) -> None:
+    """Neither pip nor a compiler ships."""
+    code = """
+import importlib.util, shutil
+tools = [t for t in ("pip", "pip3", "gcc", "g++", "cc", "ld", "make") if shutil.which(t)]
+print(json.dumps(tools + [m for m in ("pip", "ensurepip", "setuptools") if importlib.util.find_spec(m)]))
+"""
+    assert [] == python_in(image, code)
+
+
+def test_exactly_the_pinned_packages(image: str) -> None:
+    """The image holds the pinned serving requirements, all of them and no other."""
+    code = "import importlib.metadata as m; print(json.dumps([d.metadata['Name'] for d in m.distributions()]))"
+    names = sorted(name.lower().replace("_", "-").replace(".", "-") for name in python_in(image, code))
+    assert pinned_names() == names
+
+
+@pytest.mark.parametrize("module", ["torch", "torchvision", "onnx", "mlflow", "dvc", "sklearn", "pandas", "matplotlib"])
+def test_no_training_library(image: str, module: str) -> None:
+    """No library that only training needs can be imported."""
+    assert python_in(image, f"import importlib.util; print(json.dumps(importlib.util.find_spec('{module}') is None))")
+
+
+def test_only_lambda_app_is_ours(image: str) -> None:
+    """Of this repository only lambda_app ships, without tests."""
+    assert ["lambda_app"] == python_in(image, "print(json.dumps([p.name for p in Path('/var/task').iterdir()]))")
+    assert [] == python_in(
+        image, "print(json.dumps([str(p) for r in ('/opt/python', '/var/task') for p in Path(r).rglob('tests')]))"
+    )
+
+
+def test_bytecode_ships(image: str) -> None:
+    """Every shipped module has its bytecode, valid whatever its time stamp becomes."""
+    code = """
+from importlib.util import cache_from_source
+def compiled(path):
+    cached = Path(cache_from_source(path))
+    return cached.exists() and cached.read_bytes()[4:8] == bytes([1, 0, 0, 0])  # PEP 552: unchecked hash
+sources = [path for room in ("/opt/python", "/var/task") for path in Path(room).rglob("*.py")]
+print(json.dumps([len(sources) > 1000, [str(path) for path in sources if not compiled(path)]]))
+"""
+    assert [True, []] == python_in(image, code)
+
+
+def test_reports_nothing_home(image: str) -> None:
+    """ONNX Runtime's own telemetry is off: it warns on a read-only disk when it is on."""
+    done = execute("docker", "run", *LOCKED_DOWN, "--entrypoint", PYTHON, image, "-c", "import lambda_app.handler")
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_classifies_under_the_emulator(invoke_url: str, event: Path) -> None:
+    """Read-only and without capabilities, under Lambda's runtime interface emulator, the image knows a cat."""
+    assert "cat" == predicted_class(post(invoke_url, event.read_bytes()))
+
+
+@pytest.mark.usefixtures("image")
+def test_sam_builds_and_invokes(sam: Path, event: Path, tmp_path: Path) -> None:
+    """`sam build` and `sam local invoke`, as `make invoke` calls them, know a cat."""
+    run(sam, "build", "--build-dir", tmp_path, seconds=BUILD_SECONDS)
+    template = tmp_path / "template.yaml"
+    answer = run(sam, "local", "invoke", "Classifier", "--template", template, "--event", event, "--skip-pull-image")
+    assert "cat" == predicted_class(json.loads(answer))
