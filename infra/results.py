@@ -1,0 +1,93 @@
+"""`make results`: measures the function on this machine and writes README's results and example answer.
+
+Times are of Lambda's own runtime behind the function-URL emulator.
+"""
+
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from infra.local.demo import SAMPLE, run
+from infra.local.event import predict_request
+from infra.local.runtime import ROOT
+
+METRICS = ROOT / "artifacts/metrics"
+README = ROOT / "README.md"
+BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+STARTS = 7
+
+
+def main() -> None:
+    (METRICS / "serving.json").write_text(json.dumps(measure(), indent=2) + "\n")
+    README.write_text(rendered(README.read_text()))
+    print(table(), end="")
+
+
+def rendered(readme: str) -> str:
+    """README with what stands between `<!-- NAME -->` and `<!-- /NAME -->` made anew from artifacts/metrics/."""
+    blocks = {"results": table, "answer": answer}
+    return BLOCK.sub(lambda match: match[1] + blocks[match[2]]() + match[3], readme)
+
+
+def measure() -> dict[str, Any]:
+    """Medians over several starts of the function, each with its own cold and warm requests."""
+    demos = [run(predict_request(SAMPLE)) for _ in range(STARTS)]
+    return {
+        "hardware": f"{_cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "starts": STARTS,
+        "cold_ms": round(statistics.median(demo.cold_s for demo in demos) * 1000),
+        "warm_ms": round(statistics.median(demo.warm_s for demo in demos) * 1000, 1),
+        "image_mb": _image_mb(),
+        "answer": demos[0].answer,
+    }
+
+
+def _cpu() -> str:
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return found[1] if found else platform.machine()
+
+
+def _image_mb() -> float | None:
+    """Unpacked, of what `make image` built; None without a Docker engine or an image."""
+    command = ["docker", "image", "inspect", "--format", "{{.Size}}", "pet-classifier:local"]
+    try:
+        size = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return round(int(size) / 1e6)
+
+
+def table() -> str:
+    """Markdown, from the JSON under artifacts/metrics/ alone."""
+    evaluated, verified, serving = (_read(name) for name in ("evaluate", "verify", "serving"))
+    rows = [(f"accuracy, {name}", _accuracy(scores)) for name, scores in evaluated["sets"].items()]
+    parity = max(check["measured"] for name, check in verified.items() if "probability" in name)
+    rows.append(("largest difference of a probability, PyTorch to ONNX", f"{parity:.0e}"))
+    rows.append(("model file", f"{verified['file size in MB']['measured']:.1f} MB"))
+    rows.append(("cold: process start to first answer", f"{serving['cold_ms']} ms"))
+    rows.append(("warm: request to answer", f"{serving['warm_ms']} ms"))
+    if serving["image_mb"]:
+        rows.append(("container image, unpacked", f"{serving['image_mb']} MB"))
+    lines = ["| what | measured |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    return "\n".join(lines) + f"\n\nTimes: medians over {serving['starts']} starts on {serving['hardware']}.\n"
+
+
+def answer() -> str:
+    return f"```json\n{json.dumps(_read('serving')['answer'], indent=2)}\n```\n"
+
+
+def _read(name: str) -> Any:
+    return json.loads((METRICS / f"{name}.json").read_text())
+
+
+def _accuracy(scores: dict[str, Any]) -> str:
+    return f"{scores['accuracy']:.2%} of {scores['photos']:,} photos"
+
+
+if __name__ == "__main__":
+    main()
