@@ -8,13 +8,15 @@ IMAGE ?= pet-classifier:local
 WEIGHTS ?= $(wildcard ../shared/weights/mobilenet_v2_imagenet.pth)
 EXTRA ?= $(wildcard ../shared/data/oxford-pets-trainval.zip)
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
-PIP_INSTALL := pip install --quiet --disable-pip-version-check
+PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check
+PORT ?= 8000
 # Declared by ONNX Runtime and AnyIO, never imported when serving (tests/test_imports.py).
 UNUSED := flatbuffers idna packaging protobuf
 UV_LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --no-annotate --upgrade
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+.DELETE_ON_ERROR:
 .PHONY: help demo run test lint train results image invoke lock clean
 
 help:  ## this list
@@ -23,8 +25,8 @@ help:  ## this list
 demo: .venv/.serve .venv-sam/.installed  ## classify PHOTO=… in Lambda's own runtime, print the answer, the log line and the times
 	$(BIN)/python -m infra.local.demo "$(PHOTO)"
 
-run: .venv/.serve .venv-sam/.installed  ## the same, and keep serving on http://127.0.0.1:8000
-	$(BIN)/python -m infra.local.serve
+run: .venv/.serve .venv-sam/.installed  ## the same, and keep serving on http://127.0.0.1:8000 (PORT=…)
+	$(BIN)/python -m infra.local.serve --port $(PORT)
 
 test: lint  ## lint, type-check and run every test that this machine can run
 	$(BIN)/python -m pytest
@@ -34,7 +36,7 @@ lint: .venv/.dev .venv-sam/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-train: .venv/.dev  ## from photos (DATA=name, archive or folder; EXTRA=more sets to score) to the released model
+train: .venv/.train  ## from photos (DATA=name, archive or folder; EXTRA=more sets to score) to the released model
 	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA)
 	$(BIN)/dvc repro
 
@@ -72,7 +74,11 @@ clean:  ## remove what can be made again, except downloads and the model store
 	$(BIN)/$(PIP_INSTALL) -r infra/local/requirements.txt
 	touch $@
 
-.venv/.dev: .venv/.serve requirements-dev.txt
+.venv/.train: .venv/.serve requirements-train.txt
+	$(BIN)/$(PIP_INSTALL) -r requirements-train.txt
+	touch $@
+
+.venv/.dev: .venv/.train requirements-dev.txt
 	$(BIN)/$(PIP_INSTALL) -r requirements-dev.txt
 	touch $@
 

@@ -1,13 +1,15 @@
 """The HTTP interface. `create_app` takes its collaborators, so a test gives it a tiny model."""
 
+import os
 import time
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from lambda_app.classifier import Classifier, Prediction
@@ -51,6 +53,9 @@ PHOTO_ERRORS: dict[int | str, dict[str, Any]] = {
 def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
     metadata = classifier.metadata
     telemetry = Telemetry(metadata.model_version, settings.log_level)
+    # Threads, so that a container behind uvicorn uses all its cores (Pillow and ONNX Runtime release the GIL), and no
+    # more of them: each may hold a decoded photo.
+    cores = CapacityLimiter(os.cpu_count() or 1)
     app = FastAPI(title=NAME, version=metadata.model_version, redoc_url=None, redirect_slashes=False)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
     _answer_errors_as_json(app)
@@ -67,8 +72,8 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
     async def predict(request: Request) -> PredictionResponse:
         record: Record = request.state.record
         data = await read_photo(request, settings.max_image_bytes)
-        # A thread, so that a container behind uvicorn uses all its cores; Pillow and ONNX Runtime release the GIL.
-        prediction = await run_in_threadpool(_classify, classifier, data, settings.max_image_pixels, record)
+        classify = partial(_classify, classifier, data, settings.max_image_pixels, record)
+        prediction = await to_thread.run_sync(classify, limiter=cores)
         return PredictionResponse(
             predicted_class=prediction.predicted_class,
             predicted_label=prediction.label,

@@ -21,7 +21,7 @@ from PIL import (
 )
 from PIL.ExifTags import Base as ExifTag
 
-from lambda_app.errors import DamagedPhoto, NoPhoto, PhotoTooLarge, UnsupportedPhoto
+from lambda_app.errors import DamagedPhoto, NoPhoto, PhotoTooLarge, RequestError, UnsupportedPhoto
 
 FORMATS = tuple(
     plugin.format
@@ -34,7 +34,8 @@ FORMATS = tuple(
         TiffImagePlugin.TiffImageFile,
     )
 )
-MAX_PIXELS = 50_000_000  # 150 MB once decoded: what a 512 MB function can hold beside its runtime
+MAX_PIXELS = 25_000_000  # a phone's 24 MP; decoding takes up to 24 bytes a pixel (an animated WebP), 600 MB
+MAX_SCANS = 64  # a progressive JPEG has about ten; thousands of empty ones would take minutes
 
 # EXIF 2.32, tag 0x0112: how to turn the stored pixels upright.
 UPRIGHT = {
@@ -74,8 +75,8 @@ def preprocess(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Ph
         left, top = (image.width - side) // 2, (image.height - side) // 2
         centre = (left, top, left + side, top + side)
         orientation = _orientation(image)
-        square = to_rgb(image).resize((image_size, image_size), Image.Resampling.BICUBIC, centre, reducing_gap=2.0)
-        pixels = np.asarray(_upright(square, orientation))  # (S, S, 3)
+        square = _eight_bit(image).resize((image_size, image_size), Image.Resampling.BICUBIC, centre, reducing_gap=2.0)
+        pixels = np.asarray(_upright(_over_white(square), orientation))  # (S, S, 3)
         return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), width, height, str(image.format))
 
 
@@ -84,21 +85,24 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     with _errors_of_hostile_bytes():
         image = _open(data, max_pixels)
         image.load()
-        return _upright(to_rgb(image), _orientation(image))
+        return _upright(_over_white(_eight_bit(image)), _orientation(image))
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB: transparency over white, deep grey scaled to 8 bits."""
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Any mode to RGB, or to RGBA where it has transparency; deep grey scaled to 8 bits."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):  # no agreed white point: stretch what is there
+    if image.mode in {"I", "F"}:  # no agreed white point: stretch what is there
         values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
         values -= values.min()
         return Image.fromarray((values * (255 / max(float(values.max()), 1e-12))).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
@@ -108,10 +112,20 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise UnsupportedPhoto(f"not an image that can be read; expected one of {', '.join(FORMATS)}") from None
-    if image.width * image.height > max_pixels:
-        size = f"{image.width}x{image.height} = {image.width * image.height} pixels"
-        raise PhotoTooLarge(f"the photo has {size}; at most {max_pixels} are accepted")
+    _check_pixels(image.width, image.height, max_pixels)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile is decoded whole, however little of it is the photo
+        width, height = (int(image.tag_v2.get(tag, 0)) for tag in (ExifTag.TileWidth, ExifTag.TileLength))
+        _check_pixels(width, height, max_pixels)
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
+        raise DamagedPhoto(f"the JPEG has {scans} scans; at most {MAX_SCANS} are decoded")
     return image
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise PhotoTooLarge(
+            f"the photo has {width}x{height} = {width * height} pixels; at most {max_pixels} are accepted"
+        )
 
 
 def _orientation(image: Image.Image) -> int:
@@ -135,7 +149,7 @@ def _errors_of_hostile_bytes() -> Iterator[None]:
     """
     try:
         yield
-    except (NoPhoto, UnsupportedPhoto, PhotoTooLarge):
+    except RequestError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoTooLarge(str(error)) from error

@@ -29,7 +29,9 @@ class Settings(BaseModel):
         default=4_500_000, gt=0, description="bytes of a photo; a function URL takes 6 MB after base64, which is 4.5 MB"
     )
     max_image_pixels: int = Field(
-        default=MAX_PIXELS, gt=0, description="width x height of a photo; a decoded pixel takes 3 bytes of memory"
+        default=MAX_PIXELS,
+        gt=0,
+        description="width x height of a photo; decoding takes up to 24 bytes of memory a pixel",
     )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Around every request: its id, one log line, one EMF record, the Prometheus figures, and JSON even for a crash."""
+"""Around every request: its id, one log line, its metrics as EMF, the Prometheus figures, and JSON even for a crash."""
 
 import sys
 import time
@@ -77,18 +77,24 @@ class Telemetry:
         }
         if record.error_code:
             line["error_code"] = record.error_code
-        self.logger.info("request", extra=line | record.prediction)
+        write = self.logger.warning if record.status >= 400 else self.logger.info
+        write("request", extra=line | record.prediction)
 
     def _emit(self, record: Record) -> None:
-        """Embedded metric format: CloudWatch makes metrics of the line without a call to its API."""
+        """Embedded metric format: CloudWatch makes metrics of the lines without a call to its API.
+
+        Predictions have a line of their own: in one record every metric would be billed by class.
+        """
         metrics, prediction = self.metrics, record.prediction
-        metrics.add_dimension("model_version", self.model_version)
         if prediction:
+            metrics.add_dimension("model_version", self.model_version)
+            metrics.add_dimension("class", prediction["predicted_class"])
             metrics.add_metric("Predictions", MetricUnit.Count, 1)
-            metrics.add_metric("InferenceLatency", MetricUnit.Milliseconds, prediction["inference_ms"])
             metrics.add_metric("Unknown", MetricUnit.Count, int(prediction["unknown"]))
-            by_class = {"service": SERVICE, "model_version": self.model_version, "class": prediction["predicted_class"]}
-            metrics.add_dimensions(**by_class)
+            metrics.add_metadata("request_id", record.request_id)
+            metrics.flush_metrics()
+            metrics.add_metric("InferenceLatency", MetricUnit.Milliseconds, prediction["inference_ms"])
+        metrics.add_dimension("model_version", self.model_version)
         metrics.add_metric("ColdStart", MetricUnit.Count, int(record.cold_start))
         metrics.add_metric("Errors", MetricUnit.Count, int(record.status >= 400))
         metrics.add_metadata("request_id", record.request_id)
@@ -125,7 +131,7 @@ class TelemetryMiddleware:
             if started:  # half an answer is out: only the server can cut the connection
                 raise
             answer = error_response(
-                record, 500, "internal_error", "the photo could not be classified; the error is logged"
+                record, 500, "internal_error", "the request could not be answered; the error is logged"
             )
             await answer(scope, receive, send_with_id)
         finally:

@@ -60,12 +60,12 @@ class Logged:
     """An app whose standard output is read back as JSON lines."""
 
     def __init__(self, classifier: Classifier, capsys: pytest.CaptureFixture) -> None:
-        self.classifier, self.capsys = classifier, capsys
+        self.classifier, self.capsys, self.settings = classifier, capsys, Settings()
 
     @cached_property
     def client(self) -> TestClient:
         """Made in the test itself: pytest gives each phase a standard output of its own."""
-        return TestClient(create_app(self.classifier, Settings()))
+        return TestClient(create_app(self.classifier, self.settings))
 
     def lines(self) -> list[dict]:
         return [json.loads(line) for line in self.capsys.readouterr().out.splitlines()]

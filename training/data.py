@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from lambda_app.preprocess import decode, preprocess
 from training.config import Augment
 from training.prepare import MANIFEST, PHOTOS, inspect
-from training.source import Source, SourceError, discover
+from training.source import Source, discover
 
 Pixels = torch.Tensor | NDArray[np.uint8]  # (3, S, S), 0..255
 
@@ -76,12 +76,10 @@ def read_split(rows: list[dict[str, str]], split: str, load: Callable[[bytes], P
 
 
 def read_folder(path: Path, class_names: list[str], load: Callable[[bytes], Pixels]) -> Photos:
-    """Any archive or folder of classes; of its readable photos those of a class that the model knows."""
+    """Any archive or folder of classes; of its readable photos those of a class that the model knows, maybe none."""
     source = Source(path)
     rows = inspect(source, discover(source.names()))
     labels = {row.id: row.label for row in rows if not row.reason and row.label in class_names}
-    if not labels:
-        raise SourceError(f"{path}: no readable photo of a known class; expected {', '.join(class_names)}")
     return Photos(source, labels, class_names, load)
 
 

@@ -35,7 +35,7 @@ def main() -> None:
     threshold = fit_unknown_threshold(logits, params.unknown_rate)
 
     sets = {"test": read_split(rows, "test", load)}
-    sets |= {path.name: read_folder(path, names, load) for path in sorted(EXTRA.iterdir())}
+    sets |= read_extra(names, load)
     scores = {}
     for name, photos in sets.items():
         logits, labels = run(model, photos, params.batch_size)
@@ -54,6 +54,15 @@ def main() -> None:
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(report, indent=2) + "\n")
     log(checkpoint["run_id"], scores)
+
+
+def read_extra(names: list[str], load: Upright) -> dict[str, Photos]:
+    """The further sets that show at least two of the model's classes; ROC-AUC means nothing on one."""
+    found = {path.name: read_folder(path, names, load) for path in sorted(EXTRA.iterdir())}
+    for name, photos in found.items():
+        if len(set(photos.labels)) < 2:
+            print(f"{name}: skipped, it shows fewer than two of the classes {', '.join(names)}")
+    return {name: photos for name, photos in found.items() if len(set(photos.labels)) > 1}
 
 
 def run(model: nn.Module, photos: Photos, batch_size: int) -> Scored:

@@ -36,10 +36,15 @@ def main() -> None:
     args = parser.parse_args()
     for folder in (EXTRA, PRETRAINED):
         folder.mkdir(parents=True, exist_ok=True)
-    if args.data or not PHOTOS.exists():
+    if args.data or not PHOTOS.is_symlink():
         link(resolve(args.data or "petimages"), PHOTOS)
+    if args.data or args.extra:  # other photos, other sets to score on
+        for old in EXTRA.iterdir():
+            old.unlink()
     for name in args.extra:
         path = resolve(name)
+        if (EXTRA / path.stem).is_symlink():
+            raise FetchError(f"--extra names two sets called {path.stem!r}; rename one")
         link(path, EXTRA / path.stem)
     if args.weights:
         link(resolve(args.weights), PRETRAINED / "mobilenet_v2.pth")
@@ -48,14 +53,17 @@ def main() -> None:
 def resolve(data: str) -> Path:
     """A path as it is; a name of the catalogue downloaded. Raises FetchError for what is neither."""
     catalogue = yaml.safe_load(CATALOGUE.read_text())
-    if Path(data).exists():
-        return Path(data)
+    path = Path(data).expanduser()
+    if path.exists():
+        return path
     if data not in catalogue:
         raise FetchError(f"{data!r} is neither a file, a folder nor in {CATALOGUE} ({', '.join(catalogue)})")
     return oxford() if data == "oxford-iiit-pet" else download(catalogue[data])
 
 
 def link(path: Path, place: Path) -> None:
+    if place.exists() and not place.is_symlink():
+        raise FetchError(f"{place} is not a link; move it elsewhere and name it with DATA=")
     place.unlink(missing_ok=True)
     place.symlink_to(path.resolve())
     print(f"{place} -> {path}")

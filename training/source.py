@@ -31,8 +31,10 @@ class Source:
         """Every file, and every folder with a trailing `/`, sorted. Raises SourceError for one that leaves the root."""
         names = sorted(self._folder_names() if self.path.is_dir() else self._zip_names())
         for name in names:
-            if name.startswith(("/", "\\")) or ":" in name.split("/")[0] or ".." in re.split(r"[/\\]", name):
+            if name.startswith("/") or re.match(r"[A-Za-z]:[/\\]", name) or ".." in re.split(r"[/\\]", name):
                 raise SourceError(f"{self.path} holds {name!r}, a path that leaves its folder; refusing the archive")
+            if "\\" in name or not name.isprintable():
+                raise SourceError(f"{self.path} holds {name!r}; expected a printable name with `/` between folders")
         return names
 
     def read(self, name: str) -> bytes:
@@ -77,17 +79,37 @@ class Layout:
 
 def discover(names: list[str]) -> Layout:
     """`Cat/1.jpg`, at any depth, is labelled by its folder; `train/cat.1.jpg` by its name."""
-    files = [PurePosixPath(n) for n in names if not n.endswith("/")]
-    photos = [f for f in files if f.suffix.lower() in SUFFIXES and not _hidden(f)]
-    kaggle = [f for f in photos if KAGGLE.fullmatch(f.name)]
-    if len(kaggle) * 2 > len(photos):
-        labels = {str(f): KAGGLE.fullmatch(f.name)["label"].lower() for f in kaggle}  # type: ignore[index]  # matched above
-        return Layout("kaggle", labels, {str(f): "not named label.number" for f in files if str(f) not in labels}, ())
+    files = {name: PurePosixPath(name) for name in names if not name.endswith("/")}
+    photos = [f for f in files.values() if f.suffix.lower() in SUFFIXES and not _hidden(f)]
+    if folder := _kaggle_folder(photos):
+        found = {n: KAGGLE.fullmatch(f.name) for n, f in files.items() if f.parent == folder and not _hidden(f)}
+        labels = {name: match["label"].lower() for name, match in found.items() if match}
+        return Layout("kaggle", labels, {name: "not named label.number" for name in files if name not in labels}, ())
     folders = {f.parent for f in photos if f.parent.name}
-    labelled = {f for f in files if f.parent in folders and not _hidden(f)}
-    labels = {str(f): f.parent.name.lower() for f in labelled}
-    outside = {str(f): "hidden file" if _hidden(f) else "outside the class folders" for f in files if f not in labelled}
+    _check_flat(folders)
+    labels = {n: f.parent.name.lower() for n, f in files.items() if f.parent in folders and not _hidden(f)}
+    outside = {
+        n: "hidden file" if _hidden(f) else "outside the class folders" for n, f in files.items() if n not in labels
+    }
     return Layout("class folders", labels, outside, _empty_folders(names, folders))
+
+
+def _kaggle_folder(photos: list[PurePosixPath]) -> PurePosixPath | None:
+    """The one folder where two labels and more lie side by side, `cat.1.jpg` beside `dog.1.jpg`."""
+    labels: dict[PurePosixPath, set[str]] = {}
+    for photo in photos:
+        if match := KAGGLE.fullmatch(photo.name):
+            labels.setdefault(photo.parent, set()).add(match["label"].lower())
+    mixed = [folder for folder, names in labels.items() if len(names) > 1]
+    return mixed[0] if len(mixed) == 1 and len(labels) == 1 else None
+
+
+def _check_flat(folders: set[PurePosixPath]) -> None:
+    for folder in sorted(folders):
+        if outer := folders & set(folder.parents):
+            raise SourceError(
+                f"photos lie in {str(min(outer))!r} and in its folder {str(folder)!r}; which is the class?"
+            )
 
 
 def _hidden(file: PurePosixPath) -> bool:

@@ -4,20 +4,33 @@ import os
 import subprocess
 
 import mlflow
+from mlflow.exceptions import MlflowException
 
 from training import config
 
 
 def start_run(run_id: str | None = None) -> mlflow.ActiveRun:
-    """A new run, or the one of that id again, in SQLite at mlflow.db unless MLFLOW_TRACKING_URI says otherwise."""
+    """A new run, or the one of that id again, in SQLite at mlflow.db unless MLFLOW_TRACKING_URI says otherwise.
+
+    Where the store does not know the run, as with a checkpoint pulled from a remote, a new one refers to it.
+    """
     mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))
     mlflow.set_experiment(config.load(config.Tracking).experiment)
-    return mlflow.start_run(run_id=run_id)
+    try:
+        return mlflow.start_run(run_id=run_id)
+    except MlflowException as error:
+        if run_id is None or error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return mlflow.start_run(tags={"trained_in": run_id})
 
 
 def git_commit() -> str:
-    """HEAD, with `-dirty` where the work tree differs from it; `unknown` outside a repository."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=40", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
+    """HEAD, with `-dirty` where code or params differ from it; `unknown` outside a repository."""
+    # Metrics, plots and the released model are what a run makes, not what it is made from.
+    made_from = ("lambda_app/*.py", "training", "export", "params.yaml", "dvc.yaml")
+    head = _git("rev-parse", "HEAD")
+    return f"{head}-dirty" if head and _git("status", "--porcelain", "--", *made_from) else head or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()

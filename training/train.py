@@ -1,6 +1,7 @@
 """Stage 2: the training split to `artifacts/checkpoint.pt`, which carries weights, params and class names."""
 
 import csv
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -49,19 +50,26 @@ def main() -> None:
 
     history: list[dict[str, float]] = []
     with start_run() as run:
-        log_setup(params, augment, model, names)
+        provenance = {"data_hash": sha256(MANIFEST), "git_commit": git_commit()}
+        mlflow.set_tags(provenance)
+        mlflow.log_params(config.flat(params, augment) | {"parameters": count_parameters(model), "classes": names})
+        about = {"train": asdict(params), "augment": asdict(augment), "class_names": names, "run_id": run.info.run_id}
         for epoch in range(1, params.epochs + 1):
             bar = tqdm(train_batches, desc=f"epoch {epoch}/{params.epochs}", unit="batch")
             trained = train_epoch(model, bar, optimizer, schedule, average, params)
             record = {"epoch": epoch, "lr": optimizer.param_groups[0]["lr"], **trained}
             record |= validate(average, val_batches, device)
+            if not math.isfinite(record["val_loss"]):
+                raise SystemExit(
+                    f"epoch {epoch}: the validation loss is {record['val_loss']}; a lower lr than {params.lr}?"
+                )
             history.append(record)
             mlflow.log_metrics({k: v for k, v in record.items() if k != "epoch"}, step=epoch)
             print(" ".join(f"{key} {value:.4g}" for key, value in record.items()))
 
             best = min(history, key=lambda r: r["val_loss"])
             if best is record:
-                save_checkpoint(average.module, params, augment, names, run.info.run_id, record)
+                save_checkpoint({"state_dict": average.module.state_dict(), "epoch": record} | about | provenance)
             if epoch - best["epoch"] >= params.patience:
                 print(f"early stop: no better validation loss than {best['val_loss']:.4f} for {params.patience} epochs")
                 break
@@ -139,30 +147,8 @@ def prefixed(split: str, metrics: dict[str, float]) -> dict[str, float]:
     return {f"{split}_{name}": value for name, value in metrics.items()}
 
 
-def log_setup(params: config.Train, augment: config.Augment, model: nn.Module, names: list[str]) -> None:
-    mlflow.log_params(config.flat(params, augment) | {"parameters": count_parameters(model), "classes": names})
-    mlflow.set_tags({"data_hash": sha256(MANIFEST), "git_commit": git_commit()})
-
-
-def save_checkpoint(
-    model: nn.Module,
-    params: config.Train,
-    augment: config.Augment,
-    names: list[str],
-    run_id: str,
-    record: dict[str, float],
-) -> None:
-    """Everything that the later stages need to rebuild the network; written beside and renamed, so never half."""
-    checkpoint = {
-        "state_dict": model.state_dict(),
-        "train": asdict(params),
-        "augment": asdict(augment),
-        "class_names": names,
-        "data_hash": sha256(MANIFEST),
-        "git_commit": git_commit(),
-        "run_id": run_id,
-        "epoch": record,
-    }
+def save_checkpoint(checkpoint: dict[str, Any]) -> None:
+    """All that the later stages need to rebuild the network; written beside and renamed, so never half."""
     partial = CHECKPOINT.with_suffix(".partial")
     torch.save(checkpoint, partial)
     partial.rename(CHECKPOINT)

@@ -88,7 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
         listener = listen(options.port)
     except OSError as error:
         print(
-            f"serve: port {options.port}: {os.strerror(error.errno or 0)}; choose another with --port", file=sys.stderr
+            f"serve: port {options.port}: {os.strerror(error.errno or 0)}; choose another with --port or PORT=",
+            file=sys.stderr,
         )
         return 1
     try:

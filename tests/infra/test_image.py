@@ -5,6 +5,8 @@ import os
 import platform
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +16,10 @@ from typing import Any
 
 import httpx2
 import pytest
+
+from infra.local.function_url import create_app
+from infra.local.invoke import invoke_url
+from infra.local.serve import background
 
 pytestmark = pytest.mark.docker
 
@@ -68,7 +74,7 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def invoke_url(image: str, sam: Path) -> Iterator[str]:
+def emulated(image: str, sam: Path) -> Iterator[str]:
     """The Invoke API of AWS's runtime interface emulator, which runs the image locked down."""
     emulator = emulator_of(sam)
     container = run(
@@ -174,15 +180,56 @@ def test_reports_nothing_home(image: str) -> None:
     assert (0, "") == (done.returncode, done.stderr)
 
 
-def test_classifies_under_the_emulator(invoke_url: str, event: Path) -> None:
+def test_classifies_under_the_emulator(emulated: str, event: Path) -> None:
     """Read-only and without capabilities, under Lambda's runtime interface emulator, the image knows a cat."""
-    assert "cat" == predicted_class(post(invoke_url, event.read_bytes()))
+    assert "cat" == predicted_class(post(emulated, event.read_bytes()))
 
 
-@pytest.mark.usefixtures("image")
-def test_sam_builds_and_invokes(sam: Path, event: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="session")
+def built_template(image: str, sam: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `sam build` makes of template.yaml; most of its layers are the image's."""
+    assert image  # the engine answers, and the layers are there
+    folder = tmp_path_factory.mktemp("sam")
+    run(sam, "build", "--build-dir", folder, seconds=BUILD_SECONDS)
+    return folder / "template.yaml"
+
+
+def test_sam_invokes(sam: Path, built_template: Path, event: Path) -> None:
     """`sam build` and `sam local invoke`, as `make invoke` calls them, know a cat."""
-    run(sam, "build", "--build-dir", tmp_path, seconds=BUILD_SECONDS)
-    template = tmp_path / "template.yaml"
-    answer = run(sam, "local", "invoke", "Classifier", "--template", template, "--event", event, "--skip-pull-image")
+    answer = run(sam, "local", "invoke", "Classifier", "--template", built_template, "--event", event)
     assert "cat" == predicted_class(json.loads(answer))
+
+
+@pytest.fixture
+def sam_endpoint(sam: Path, built_template: Path, tmp_path: Path) -> Iterator[str]:
+    """`sam local start-lambda`, which offers Lambda's Invoke API for the stack's functions."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    command = [sam, "local", "start-lambda", "--template", built_template, "--port", port, "--skip-pull-image"]
+    environment = os.environ | {"SAM_CLI_TELEMETRY": "0"}
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        wait_until_listening(int(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+
+
+def wait_until_listening(port: int, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, f"nothing listens on port {port} after {seconds} s"
+            time.sleep(0.1)
+
+
+def test_function_url_in_front_of_sam(sam_endpoint: str) -> None:
+    """The function-URL emulator works against `sam local start-lambda` as it does against the RIE."""
+    with background(create_app(invoke_url(sam_endpoint, "Classifier"))) as url:
+        photo = (ROOT / "data/samples/cat.jpg").read_bytes()
+        answer = httpx2.post(f"{url}/predict", content=photo, headers={"content-type": "image/jpeg"}, timeout=60)
+    assert (200, "cat") == (answer.status_code, answer.json()["predicted_class"])

@@ -2,10 +2,12 @@
 
 import struct
 import zlib
+from io import BytesIO
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from starlette.testclient import TestClient
 
 from lambda_app.app import create_app
@@ -31,6 +33,28 @@ def png_bomb(width=20_000, height=20_000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+def scan_bomb(scans=1000) -> bytes:
+    """A progressive JPEG whose empty last scan comes a thousand times: at 49 megapixels that would take 8 seconds."""
+    buffer = BytesIO()
+    Image.new("RGB", (64, 64), "red").save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * scans + data[-2:]
+
+
+def tile_bomb(side=4000) -> bytes:
+    """A TIFF of 1 x 1 pixel in one deflated tile of 16 megapixels."""
+    tile = zlib.compress(bytes(side * side), 9)
+    short, long = 3, 4
+    entries = [(256, long, 1), (257, long, 1), (258, short, 8), (259, short, 8), (262, short, 1), (277, short, 1)]
+    entries += [(322, long, side), (323, long, side), (324, long, 8), (325, long, len(tile))]
+    body = tile + bytes(len(tile) % 2)
+    directory = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return (
+        struct.pack("<2sHI", b"II", 42, 8 + len(body)) + body + struct.pack("<H", len(entries)) + directory + bytes(4)
+    )
+
+
 def no_size() -> bytes:
     return b"GIF89a" + bytes(7) + b";"
 
@@ -48,11 +72,15 @@ BAD = [
     case("wrong boundary", 400, "bad_request", form(("file", b"x")), "multipart/form-data; boundary=c"),
     case("unfinished form", 400, "no_file", form(("file", b"x"))[:-9], FORM),
     case("part without a name", 400, "bad_request", b"--b\r\nX: y\r\n\r\nx\r\n--b--\r\n", FORM),
+    case("a codec that raises", 400, "no_file", form(("\u00e9", b"x")), f"{FORM}; charset=punycode"),
+    case("a codec that makes surrogates", 400, "no_file", form(("+2AA-", b"x")), f"{FORM}; charset=utf-7"),
     case("two files", 400, "bad_request", form(("file", b"x"), ("file", b"y")), FORM),
     case("too many bytes", 413, "too_large", bytes(100_001)),
     case("too many bytes in the form", 413, "too_large", form(("file", bytes(100_001))), FORM),
     case("a far too big form", 413, "too_large", form(("file", bytes(200_000))), FORM),
     case("decompression bomb", 413, "too_large", png_bomb()),
+    case("tile bomb", 413, "too_large", tile_bomb()),
+    case("scan bomb", 422, "damaged_image", scan_bomb()),
     case("text", 415, "unsupported_image", b"just text"),
     case("SVG", 415, "unsupported_image", SVG, "image/svg+xml"),
     case("PDF", 415, "unsupported_image", b"%PDF-1.7\n"),
@@ -98,14 +126,15 @@ def test_a_photo_of_no_size_is_refused(client):
     assert_error(answer, answer.status_code, answer.json()["error"]["code"])
 
 
-def test_an_announced_length_over_the_limit_is_refused_unread(client):
+@pytest.mark.parametrize("announced", ["100001", "9" * 5000])
+def test_an_announced_length_over_the_limit_is_refused_unread(client, announced):
     """The server does not wait for bytes that it will not take."""
 
     def never():
         raise AssertionError("the body was read")
         yield b""
 
-    headers = {"content-type": "image/jpeg", "content-length": "100001"}
+    headers = {"content-type": "image/jpeg", "content-length": announced}
     assert_error(client.post("/predict", content=never(), headers=headers), 413, "too_large")
 
 
@@ -145,6 +174,25 @@ def long_lived_client(tiny_classifier):
 
 
 SIGNATURES = [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"RIFF\x24\0\0\0WEBP"]
+
+
+PARAMETERS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
+CODECS = st.sampled_from(
+    ["utf-8", "utf-7", "idna", "punycode", "undefined", "unicode_escape", "rot13", "zlib", "\u00e9"]
+)
+
+
+@given(st.binary(max_size=60), st.binary(max_size=200), CODECS, PARAMETERS)
+@settings(max_examples=300, deadline=None)
+def test_arbitrary_forms_never_give_a_server_error(long_lived_client, name, data, codec, parameters):
+    """Whatever the part's name, its bytes, the codec and the parameters of the content type, the answer is 4xx."""
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="' + name + b'"; filename="x"\r\n\r\n' + data + b"\r\n--b--\r\n"
+    )
+    headers = {"content-type": f"{FORM}; charset={codec}; {parameters}".encode("latin-1")}
+    answer = long_lived_client.post("/predict", content=body, headers=headers)
+    assert 400 <= answer.status_code < 500
+    assert {"code", "message", "request_id"} == set(answer.json()["error"])
 
 
 @given(st.sampled_from(SIGNATURES), st.binary(max_size=400), st.sampled_from(["image/jpeg", FORM, "text/plain"]))

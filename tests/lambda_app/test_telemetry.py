@@ -1,6 +1,8 @@
-"""What a request leaves behind: one log line and one EMF record, and nothing that a client sent."""
+"""What a request leaves behind: one log line and its metrics, and nothing that a client sent."""
 
 import pytest
+
+from lambda_app.settings import Settings
 
 LOG_FIELDS = {
     "level",
@@ -37,10 +39,18 @@ def split(lines):
     return [line for line in lines if "_aws" not in line], [line for line in lines if "_aws" in line]
 
 
-def test_a_prediction_is_one_line_and_one_record(logged, encode):
+def shape(record):
+    """The dimensions, and the unit of each metric, of an EMF record."""
+    [directive] = record["_aws"]["CloudWatchMetrics"]
+    assert "PetClassifier" == directive["Namespace"]
+    [dimensions] = directive["Dimensions"]
+    return sorted(dimensions), {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
+
+
+def test_a_prediction_is_one_line(logged, encode):
     """The line carries what was predicted, of what kind of photo, and where the time went."""
     body = predict(logged, encode("red", (64, 48))).json()
-    [line], [record] = split(logged.lines())
+    [line], records = split(logged.lines())
     assert LOG_FIELDS | PREDICTION_FIELDS == set(line)
     assert (body["request_id"], "cat", "/predict", 200) == (
         line["request_id"],
@@ -50,7 +60,7 @@ def test_a_prediction_is_one_line_and_one_record(logged, encode):
     )
     assert ("JPEG", 64, 48) == (line["photo_format"], line["photo_width"], line["photo_height"])
     assert line["decode_ms"] + line["inference_ms"] <= line["total_ms"]
-    assert body["request_id"] == record["request_id"]
+    assert {body["request_id"]} == {record["request_id"] for record in records}
 
 
 def test_an_error_is_logged_with_its_code(logged):
@@ -71,29 +81,22 @@ def test_only_the_first_request_is_a_cold_start(logged):
 
 
 def test_metrics_have_their_units_and_dimensions(logged, encode):
-    """CloudWatch makes metrics by service and model version, and by class; ids are properties."""
+    """Counts of predictions are by class, the rest by service and model version alone; ids are properties."""
     predict(logged, encode("blue"))
-    _, [record] = split(logged.lines())
-    [directive] = record["_aws"]["CloudWatchMetrics"]
-    assert "PetClassifier" == directive["Namespace"]
-    assert [{"service", "model_version"}, {"service", "model_version", "class"}] == list(
-        map(set, directive["Dimensions"])
-    )
-    units = {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
-    expected = {"Predictions", "Unknown", "ColdStart", "Errors"}
-    assert dict.fromkeys(expected, "Count") | {"InferenceLatency": "Milliseconds"} == units
-    assert ("dog", [1.0], [0.0]) == (record["class"], record["Predictions"], record["Unknown"])
+    _, [by_class, overall] = split(logged.lines())
+    assert (["class", "model_version", "service"], {"Predictions": "Count", "Unknown": "Count"}) == shape(by_class)
+    units = {"InferenceLatency": "Milliseconds", "ColdStart": "Count", "Errors": "Count"}
+    assert (["model_version", "service"], units) == shape(overall)
+    assert ("dog", [1.0], [0.0]) == (by_class["class"], by_class["Predictions"], by_class["Unknown"])
 
 
 def test_dimensions_of_one_request_do_not_leak_into_the_next(logged, encode):
     """After a dog, a health check belongs to no class."""
     predict(logged, encode("blue"))
     logged.client.get("/health")
-    _, [_, record] = split(logged.lines())
+    _, [*_, record] = split(logged.lines())
     assert "class" not in record
-    assert [["service", "model_version"]] == [
-        sorted(dimensions, reverse=True) for dimensions in record["_aws"]["CloudWatchMetrics"][0]["Dimensions"]
-    ]
+    assert (["model_version", "service"], {"ColdStart": "Count", "Errors": "Count"}) == shape(record)
 
 
 @pytest.mark.parametrize("path", ["/predict", "/secret-path"])
@@ -109,3 +112,12 @@ def test_nothing_that_a_client_sent_is_logged(logged, encode, path):
         headers={"x-secret": "secret-header", "user-agent": "secret-agent", "x-request-id": "secret-id"},
     )
     assert "secret" not in str(logged.lines())
+
+
+@pytest.mark.parametrize(("data", "expected"), [(b"text", 1), (None, 0)])
+def test_at_level_warning_only_what_failed_is_logged(logged, encode, data, expected):
+    """LOG_LEVEL=WARNING, as README promises."""
+    logged.settings = Settings(log_level="WARNING")
+    predict(logged, data or encode())
+    lines, _ = split(logged.lines())
+    assert expected == len(lines)

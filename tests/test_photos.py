@@ -1,0 +1,74 @@
+"""On the real photos of ../shared: the archive's faults are found, and the released model is as good as it says."""
+
+import json
+from io import BytesIO
+from zipfile import ZipFile
+
+import pytest
+
+from lambda_app.classifier import Classifier
+from lambda_app.preprocess import preprocess
+from lambda_app.settings import Settings
+from training import config, prepare
+from training.source import Source, discover
+
+pytestmark = pytest.mark.photos
+
+
+@pytest.fixture(scope="module")
+def released() -> Classifier:
+    return Classifier.load(Settings().model_path)
+
+
+def test_the_faults_of_the_official_archive_are_set_aside(shared):
+    """Two empty files and two Thumbs.db, each with its reason; everything else is a photo of one of two classes."""
+    source = Source(shared / "data/dogs-vs-cats.zip")
+    layout = discover(source.names())
+    rows = prepare.inspect(source, layout)
+    aside = {row.id: row.reason for row in rows if row.reason}
+    assert {
+        "PetImages/Cat/666.jpg": "empty file",
+        "PetImages/Dog/11702.jpg": "empty file",
+        "PetImages/Cat/Thumbs.db": "not an image by its name",
+        "PetImages/Dog/Thumbs.db": "not an image by its name",
+    } == aside
+    params = config.load(config.Prepare)
+    rows = prepare.split(prepare.group(rows, params.near_duplicate_bits), params.train_share)
+    sides = {}
+    for row in rows:
+        if row.split:
+            sides.setdefault(row.group, set()).add(row.split)
+    assert {1} == set(map(len, sides.values()))
+
+
+def test_the_released_model_is_as_good_as_its_file_says(shared, released):
+    """Served photo by photo, the second source gives the accuracy that the model file carries."""
+    claimed = released.metadata.metrics["oxford-pets-trainval"]
+    right = 0
+    with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
+        labels = discover(archive.namelist()).labels
+        for name, label in labels.items():
+            photo = preprocess(archive.read(name), released.metadata.image_size)
+            right += label == released.predict(photo.pixels).predicted_class
+    assert claimed["photos"] == len(labels)
+    assert claimed["accuracy"] == pytest.approx(right / len(labels), abs=1.5 / len(labels))  # a tie may fall either way
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "BMP", "TIFF"])
+def test_the_container_of_a_photo_does_not_change_its_class(shared, released, image_format):
+    """Twenty real photos, re-encoded without loss, keep class and confidence."""
+    with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
+        for name in sorted(archive.namelist())[::80]:
+            data, buffer = archive.read(name), BytesIO()
+            prepare.decode(data).save(buffer, image_format, **({"lossless": True} if image_format == "WEBP" else {}))
+            size = released.metadata.image_size
+            before = released.predict(preprocess(data, size).pixels)
+            after = released.predict(preprocess(buffer.getvalue(), size).pixels)
+            assert before.predicted_class == after.predicted_class
+            assert before.confidence == pytest.approx(after.confidence, abs=0.05)
+
+
+def test_the_summary_of_the_released_models_photos_is_committed(released):
+    """artifacts/metrics says from how many photos, of which classes, the release was made."""
+    summary = json.loads(prepare.SUMMARY.read_text())
+    assert list(released.metadata.class_names) == list(summary["classes"])
