@@ -35,7 +35,11 @@ def register(classifier: Classifier, params: config.Release) -> str:
     signature = infer_signature({"images": example}, {"probabilities": outputs.probabilities, "logits": outputs.logits})
     with start_run(metadata.run_id):
         logged = mlflow.onnx.log_model(
-            onnx.load(MODEL), name="model", signature=signature, registered_model_name=params.registered_model
+            onnx.load(MODEL),
+            name="model",
+            signature=signature,
+            registered_model_name=params.registered_model,
+            save_as_external_data=False,  # one file, the released one
         )
     client = mlflow.MlflowClient()
     version = str(logged.registered_model_version)

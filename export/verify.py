@@ -1,8 +1,9 @@
 """Stage 5: the gate. PyTorch and ONNX Runtime on the same photos, served the same way; a broken limit exits with 1."""
 
 import json
+import math
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from export.convert import MODEL, Exported
+from export.convert import MODEL, Exported, describe
 from lambda_app.classifier import Classifier
+from lambda_app.metadata import Metadata
 from training import config
 from training.data import Photos, Upright, loader, read_manifest, read_split
-from training.model import load_checkpoint
+from training.evaluate import METRICS as EVALUATED
+from training.model import count_parameters, load_checkpoint
 
 METRICS = Path("artifacts/metrics/verify.json")
 BATCH_SIZES = (1, 2, 7)  # one, the smallest batch, and one that no kernel is tiled for
@@ -29,20 +32,34 @@ class Check:
     limit: float
 
     @property
+    def figure(self) -> float | None:
+        """`measured` for JSON, which has no NaN."""
+        return self.measured if math.isfinite(self.measured) else None
+
+    @property
     def passed(self) -> bool:
         return self.measured <= self.limit  # False for NaN
 
 
 def main() -> None:
     limits = config.load(config.Verify)
-    network, _ = load_checkpoint()
+    network, checkpoint = load_checkpoint()
+    evaluated = json.loads(EVALUATED.read_text())
     classifier = Classifier.load(MODEL)
-    module = Exported(network, classifier.metadata.temperature).eval()
+    module = Exported(network, evaluated["temperature"]).eval()
     photos = read_split(read_manifest(), "test", Upright(classifier.metadata.image_size))
     checks = [batch_parity(module, classifier, photos, n, limits.max_probability_difference) for n in BATCH_SIZES]
     checks += split_parity(module, classifier, photos, limits)
+    checks.append(metadata(classifier, describe(checkpoint, evaluated, count_parameters(network))))
     checks.append(Check("file size in MB", MODEL.stat().st_size / 1e6, limits.max_size_mb))
     report(checks)
+
+
+def metadata(classifier: Classifier, expected: Metadata) -> Check:
+    """What the file says of itself is what training and evaluation wrote; its version holds the day of the export."""
+    measured = asdict(classifier.metadata)
+    unlike = [key for key, value in asdict(expected).items() if key != "model_version" and measured[key] != value]
+    return Check(", ".join(["metadata unlike the training's", *unlike]), len(unlike), 0)
 
 
 def batch_parity(module: Exported, classifier: Classifier, photos: Photos, size: int, limit: float) -> Check:
@@ -51,7 +68,7 @@ def batch_parity(module: Exported, classifier: Classifier, photos: Photos, size:
     pixels = np.stack([np.asarray(photos[i][0]) for i in range(size_of_set)])  # (n, 3, S, S)
     batches = [pixels[i : i + size] for i in range(0, size_of_set, size)]
     differences = [np.abs(_torch(module, batch) - classifier.run(batch).probabilities).max() for batch in batches]
-    return Check(f"probability difference at batch {size}", float(max(differences)), limit)
+    return Check(f"probability difference at batch {size}", float(np.max(differences)), limit)  # NaN if any is
 
 
 def split_parity(module: Exported, classifier: Classifier, photos: Photos, limits: config.Verify) -> list[Check]:
@@ -85,9 +102,8 @@ def report(checks: list[Check]) -> None:
     for check in checks:
         print(f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.measured:.3g}, limit {check.limit:.3g}")
     METRICS.parent.mkdir(parents=True, exist_ok=True)
-    METRICS.write_text(
-        json.dumps({c.name: {"measured": c.measured, "limit": c.limit} for c in checks}, indent=2) + "\n"
-    )
+    figures = {c.name: {"measured": c.figure, "limit": c.limit} for c in checks}
+    METRICS.write_text(json.dumps(figures, indent=2) + "\n")
     if not all(check.passed for check in checks):
         sys.exit("the exported model broke a gate; see the lines marked FAIL")
 

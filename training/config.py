@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -22,7 +22,7 @@ class Prepare:
 
 @dataclass(frozen=True, config=FORBID)
 class Train:
-    architecture: str
+    architecture: Literal["mobilenet_v2", "simple_cnn", "logistic"]
     weights: str | None
     image_size: Positive
     epochs: Positive
@@ -86,7 +86,13 @@ class ConfigError(SystemExit):
 def load(section: type[Section], path: Path = Path("params.yaml")) -> Section:
     """Read the section named like the class, in lower case."""
     name = section.__name__.lower()
-    values = yaml.safe_load(path.read_text()).get(name)
+    try:
+        sections = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    if not isinstance(sections, dict):
+        raise ConfigError(f"{path} is {sections!r}; expected sections with keys")
+    values = sections.get(name)
     try:
         return TypeAdapter(section).validate_python(values)
     except ValidationError as error:

@@ -36,11 +36,11 @@ def main() -> None:
     args = parser.parse_args()
     for folder in (EXTRA, PRETRAINED):
         folder.mkdir(parents=True, exist_ok=True)
-    if args.data or not PHOTOS.is_symlink():
+    if args.data or not (PHOTOS.exists() or PHOTOS.is_symlink()):
         link(resolve(args.data or "petimages"), PHOTOS)
     if args.data or args.extra:  # other photos, other sets to score on
         for old in EXTRA.iterdir():
-            old.unlink()
+            unlink(old)
     for name in args.extra:
         path = resolve(name)
         if (EXTRA / path.stem).is_symlink():
@@ -62,11 +62,16 @@ def resolve(data: str) -> Path:
 
 
 def link(path: Path, place: Path) -> None:
-    if place.exists() and not place.is_symlink():
-        raise FetchError(f"{place} is not a link; move it elsewhere and name it with DATA=")
-    place.unlink(missing_ok=True)
-    place.symlink_to(path.resolve())
+    target = path.resolve()
+    unlink(place)
+    place.symlink_to(target)
     print(f"{place} -> {path}")
+
+
+def unlink(place: Path) -> None:
+    if place.exists() and not place.is_symlink():
+        raise FetchError(f"{place} is not a link; move it elsewhere and name it with DATA= or EXTRA=")
+    place.unlink(missing_ok=True)
 
 
 def download(entry: dict[str, Any]) -> Path:
@@ -78,7 +83,7 @@ def download(entry: dict[str, Any]) -> Path:
     try:
         stream(entry["download"], part)
     except requests.RequestException as error:
-        reason = type(error).__name__
+        reason = f"HTTP {error.response.status_code}" if error.response is not None else type(error).__name__
         raise FetchError(f"cannot download {entry['download']} ({reason}); put that file at {path}") from None
     if entry["sha256"] and sha256(part) != entry["sha256"]:
         raise FetchError(f"{part} has SHA-256 {sha256(part)}; expected {entry['sha256']}; delete it and try again")

@@ -27,11 +27,12 @@ def score(probabilities: Floats, labels: Labels) -> dict[str, Any]:
     """Everything that evaluation reports: (N, C) probabilities against (N,) labels."""
     classes = list(range(probabilities.shape[1]))
     predicted = probabilities.argmax(1)
-    ranked = probabilities[:, 1] if len(classes) == 2 else probabilities
+    present = np.unique(labels)  # a further set may lack a class, of which no area under a curve can be had
+    ranked = probabilities[:, present] / probabilities[:, present].sum(axis=1, keepdims=True)
     return {
         "photos": len(labels),
         **classification(predicted, labels),
-        "roc_auc": float(roc_auc_score(labels, ranked, multi_class="ovr", labels=classes)),
+        "roc_auc": float(roc_auc_score(labels, ranked[:, 1] if len(present) == 2 else ranked, multi_class="ovr")),
         "log_loss": float(log_loss(labels, probabilities, labels=classes)),
         "confusion_matrix": confusion_matrix(labels, predicted, labels=classes).tolist(),
     }

@@ -1,5 +1,6 @@
 """The networks by name. Each takes uint8 RGB and returns logits, so normalisation travels with the weights."""
 
+import pickle
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -66,7 +67,7 @@ def build(architecture: str, classes: int, dropout: float = 0.0, weights: str | 
     """uint8 (N, 3, S, S) -> logits (N, classes). Raises WeightsError or ValueError naming what was asked for."""
     if architecture == "mobilenet_v2":
         network = _mobilenet_v2(classes, dropout, weights)
-    elif weights is not None:
+    elif architecture in {"simple_cnn", "logistic"} and weights is not None:
         raise ValueError(f"train.weights is {weights!r}, but {architecture!r} has no pretrained weights; expected null")
     elif architecture == "simple_cnn":
         network = SimpleCNN(classes, dropout)
@@ -90,13 +91,20 @@ def pretrained(architecture: str, weights: str, published: models.WeightsEnum) -
     local = PRETRAINED / f"{architecture}.pth" if weights == "imagenet" else Path(weights)
     if local.exists():
         print(f"weights: {local}, SHA-256 {sha256(local)[:16]}")
-        return dict(torch.load(local, map_location="cpu", weights_only=True))
+        return _load(local)
     if weights != "imagenet":
         raise WeightsError(f"train.weights is {weights!r}: no such file; expected imagenet, a .pth file or null")
     try:
         return dict(published.get_state_dict(progress=True, check_hash=True))
     except OSError as error:
         raise WeightsError(f"cannot download {published.url} ({error}); put that file at {local}") from None
+
+
+def _load(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+        raise WeightsError(f"{path} holds no weights ({type(error).__name__}); expected a .pth state dict") from None
 
 
 def load_checkpoint(path: Path = CHECKPOINT) -> tuple[nn.Module, dict[str, Any]]:

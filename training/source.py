@@ -4,11 +4,13 @@ import hashlib
 import os
 import re
 import stat
+import unicodedata
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "test"}
 KAGGLE = re.compile(r"(?P<label>[^./]+)\.\d+\.\w+")  # cat.0.jpg
 
 
@@ -33,7 +35,7 @@ class Source:
         for name in names:
             if name.startswith("/") or re.match(r"[A-Za-z]:[/\\]", name) or ".." in re.split(r"[/\\]", name):
                 raise SourceError(f"{self.path} holds {name!r}, a path that leaves its folder; refusing the archive")
-            if "\\" in name or not name.isprintable():
+            if "\\" in name or not _printable(name):
                 raise SourceError(f"{self.path} holds {name!r}; expected a printable name with `/` between folders")
         return names
 
@@ -81,8 +83,8 @@ def discover(names: list[str]) -> Layout:
     """`Cat/1.jpg`, at any depth, is labelled by its folder; `train/cat.1.jpg` by its name."""
     files = {name: PurePosixPath(name) for name in names if not name.endswith("/")}
     photos = [f for f in files.values() if f.suffix.lower() in SUFFIXES and not _hidden(f)]
-    if folder := _kaggle_folder(photos):
-        found = {n: KAGGLE.fullmatch(f.name) for n, f in files.items() if f.parent == folder and not _hidden(f)}
+    if _named_by_kaggle(photos):
+        found = {name: KAGGLE.fullmatch(f.name) for name, f in files.items() if not _hidden(f)}
         labels = {name: match["label"].lower() for name, match in found.items() if match}
         return Layout("kaggle", labels, {name: "not named label.number" for name in files if name not in labels}, ())
     folders = {f.parent for f in photos if f.parent.name}
@@ -94,14 +96,15 @@ def discover(names: list[str]) -> Layout:
     return Layout("class folders", labels, outside, _empty_folders(names, folders))
 
 
-def _kaggle_folder(photos: list[PurePosixPath]) -> PurePosixPath | None:
-    """The one folder where two labels and more lie side by side, `cat.1.jpg` beside `dog.1.jpg`."""
+def _named_by_kaggle(photos: list[PurePosixPath]) -> bool:
+    """Most are called `label.number`, with the labels side by side: in one folder, or in one for each split."""
     labels: dict[PurePosixPath, set[str]] = {}
-    for photo in photos:
-        if match := KAGGLE.fullmatch(photo.name):
-            labels.setdefault(photo.parent, set()).add(match["label"].lower())
-    mixed = [folder for folder, names in labels.items() if len(names) > 1]
-    return mixed[0] if len(mixed) == 1 and len(labels) == 1 else None
+    matches = [(photo, match) for photo in photos if (match := KAGGLE.fullmatch(photo.name))]
+    for photo, match in matches:
+        labels.setdefault(photo.parent, set()).add(match["label"].lower())
+    mixed = all(len(names) > 1 for names in labels.values())
+    by_split = len(labels) == 1 or {folder.name.lower() for folder in labels} <= SPLIT_FOLDERS
+    return mixed and by_split and len(matches) * 2 > len(photos)
 
 
 def _check_flat(folders: set[PurePosixPath]) -> None:
@@ -110,6 +113,11 @@ def _check_flat(folders: set[PurePosixPath]) -> None:
             raise SourceError(
                 f"photos lie in {str(min(outer))!r} and in its folder {str(folder)!r}; which is the class?"
             )
+
+
+def _printable(name: str) -> bool:
+    """Neither control characters nor the surrogates that stand for bytes that are not UTF-8."""
+    return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
 
 
 def _hidden(file: PurePosixPath) -> bool:

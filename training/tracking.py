@@ -28,7 +28,7 @@ def git_commit() -> str:
     """HEAD, with `-dirty` where code or params differ from it; `unknown` outside a repository."""
     # Metrics, plots and the released model are what a run makes, not what it is made from.
     made_from = ("lambda_app/*.py", "training", "export", "params.yaml", "dvc.yaml")
-    head = _git("rev-parse", "HEAD")
+    head = _git("rev-parse", "--verify", "--quiet", "HEAD")
     return f"{head}-dirty" if head and _git("status", "--porcelain", "--", *made_from) else head or "unknown"
 
 

@@ -46,7 +46,8 @@ def main() -> None:
     average = AveragedModel(model, multi_avg_fn=ema(params.ema_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(decay_groups(model, params.weight_decay), lr=params.lr, fused=True)
     steps = params.epochs * len(train_batches)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.lr, steps, pct_start=params.warmup)
+    warmup = params.warmup if params.warmup * steps > 1 else 0.0  # one step cannot rise: torch divides by zero
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.lr, total_steps=steps, pct_start=warmup)
 
     history: list[dict[str, float]] = []
     with start_run() as run:
