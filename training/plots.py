@@ -31,6 +31,7 @@ def roc(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> 
     for index in range(1 if len(names) == 2 else 0, len(names)):
         RocCurveDisplay.from_predictions(labels == index, probabilities[:, index], name=names[index], ax=axis)
     axis.plot([0, 1], [0, 1], ":", color="grey")
+    axis.set(xlabel="false positive rate", ylabel="true positive rate")
     _save(figure, path)
 
 
@@ -52,9 +53,8 @@ def worst_mistakes(probabilities: Floats, photos: Photos, names: list[str], path
     labels = np.array(photos.labels)
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
     worst = wrong[np.argsort(-probabilities.max(1)[wrong])][:most]
-    figure, axes = plt.subplots(
-        max(1, -(-len(worst) // 6)), 6, figsize=(12, 2.2 * max(1, -(-len(worst) // 6))), squeeze=False
-    )
+    rows = max(1, -(-len(worst) // 6))
+    figure, axes = plt.subplots(rows, 6, figsize=(12, 2.5 * rows), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for axis, index in zip(axes.flat, worst, strict=False):

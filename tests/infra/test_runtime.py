@@ -281,4 +281,5 @@ def test_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     with serve.listen(0) as taken:
         port = taken.getsockname()[1]
         assert serve.main(["--port", str(port)]) == 1
-    assert f"serve: port {port}: Address already in use; choose another with --port or PORT=\n" == capsys.readouterr().err
+    expected = f"serve: port {port}: Address already in use; choose another with --port or PORT=\n"
+    assert expected == capsys.readouterr().err

@@ -1,0 +1,44 @@
+"""Projects to train in: an empty one for each test, and one that was trained once for all."""
+
+from contextlib import chdir
+
+import pytest
+
+from tests.drawing import write_dataset
+from tests.training.workspace import link_photos, one_thread, write_params
+from training import evaluate, prepare, train
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    with one_thread():
+        yield
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty folder with params.yaml, the working directory of the test."""
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """A folder of 40 cats and 40 dogs."""
+    return write_dataset(tmp_path_factory.mktemp("photos"), {"cat": 40, "dog": 40})
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, photos):
+    """A project after prepare, train and evaluate, with an MLflow store of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_params(folder, prepare__train_share=0.6)
+    link_photos(folder, photos)
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        # Absolute, because MLflow keeps the store of an address open, whatever the working directory becomes.
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        prepare.main()
+        train.main()
+        evaluate.main()
+    return folder

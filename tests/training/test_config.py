@@ -1,0 +1,99 @@
+"""params.yaml: what is wrong with it is said with file, section, key and value."""
+
+from dataclasses import is_dataclass
+
+import pytest
+import yaml
+
+from tests.training.workspace import ROOT, write_params
+from training import config
+
+SECTIONS = [section for section in vars(config).values() if is_dataclass(section)]
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_own_params(section):
+    """This repository's params.yaml fills every section."""
+    assert isinstance(config.load(section, ROOT / "params.yaml"), section)
+
+
+def test_no_section_goes_unread():
+    """Every section of this repository's params.yaml has a class."""
+    names = set(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    assert names == {section.__name__.lower() for section in SECTIONS}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expectation"),
+    [
+        ("epoch", 6, "Unexpected keyword argument"),
+        ("architecture", "resnet", "'mobilenet_v2', 'simple_cnn' or 'logistic'"),
+        ("epochs", "six", "valid integer"),
+        ("epochs", 0, "greater than 0"),
+        ("epochs", 1.5, "valid integer"),
+        ("lr", float("nan"), "greater than 0"),
+        ("bf16", "maybe", "valid boolean"),
+        ("label_smoothing", 1.5, "less than or equal to 1"),
+    ],
+)
+def test_wrong_value(tmp_path, key, value, expectation):
+    """A key that does not exist, or a value of the wrong kind, is an error naming file, section, key and value."""
+    path = write_params(tmp_path, **{f"train__{key}": value})
+    with pytest.raises(config.ConfigError) as error:
+        config.load(config.Train, path)
+    assert str(error.value).startswith(f"{path}, section 'train': {key}: ")
+    assert expectation in str(error.value)
+    assert str(error.value).endswith(f"(got {value!r})")
+
+
+def test_value_in_a_list(tmp_path):
+    """Of a list, the error names the position."""
+    path = write_params(tmp_path, augment__crop_scale=[0.5, 3])
+    with pytest.raises(config.ConfigError, match=r"section 'augment': crop_scale\.1: .* \(got 3\)"):
+        config.load(config.Augment, path)
+
+
+def test_every_problem_at_once(tmp_path):
+    """Two wrong values are one message."""
+    path = write_params(tmp_path, train__epochs="six", train__patience=-1)
+    with pytest.raises(config.ConfigError, match=r"epochs: .*; patience: "):
+        config.load(config.Train, path)
+
+
+def test_missing_key(tmp_path):
+    """No value has a default in the code."""
+    path = tmp_path / "params.yaml"
+    path.write_text("export: {}")
+    with pytest.raises(config.ConfigError, match="section 'export': opset: "):
+        config.load(config.Export, path)
+
+
+def test_missing_section(tmp_path):
+    """A section that is not there is named."""
+    path = tmp_path / "params.yaml"
+    path.write_text("train: {}")
+    with pytest.raises(config.ConfigError, match=r"params\.yaml, section 'export': export: "):
+        config.load(config.Export, path)
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n- 2\n", "export: {opset: 20\n"], ids=["empty", "a list", "not YAML"])
+def test_not_a_mapping(tmp_path, text):
+    """A file that holds no sections is an error naming the file."""
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(config.ConfigError, match=r"params\.yaml"):
+        config.load(config.Export, path)
+
+
+def test_frozen(tmp_path):
+    """What was read does not change."""
+    params = config.load(config.Export, write_params(tmp_path))
+    with pytest.raises(AttributeError):
+        params.opset = 11
+
+
+def test_flat():
+    """Sections are logged as `section.key`."""
+    release = config.Release(registered_model="pets", alias="champion")
+    expected = {"export.opset": 20, "release.registered_model": "pets", "release.alias": "champion"}
+    assert expected == config.flat(config.Export(opset=20), release)

@@ -1,0 +1,120 @@
+"""The manifest: every file is in it, with a split or with the reason why it has none."""
+
+import csv
+import hashlib
+import json
+from collections import Counter
+
+import pytest
+from PIL import Image
+
+from tests.drawing import draw, encode, write_dataset
+from tests.training.workspace import link_photos, write_params, write_zip
+from training import prepare
+from training.prepare import MANIFEST, SUMMARY
+from training.source import SourceError, discover
+from training.split import SPLITS
+
+CAT = encode(draw("cat", 0))
+BROKEN = {
+    "pets/cat/empty.jpg": (b"", "empty file"),
+    "pets/cat/truncated.jpg": (CAT[: len(CAT) // 2], "damaged_image"),
+    "pets/cat/text.jpg": (b"404 Not Found", "unsupported_image"),
+    "pets/cat/bomb.png": (encode(Image.new("1", (8000, 8000)), "PNG"), "too_large"),
+    "pets/dog/Thumbs.db": (b"\xd0\xcf\x11\xe0", "not an image by its name"),
+    "readme.txt": (b"hello", "outside the class folders"),
+    "__MACOSX/pets/cat/._1.jpg": (b"\x00\x05\x16\x07", "hidden file"),
+}
+
+
+def prepared(project, photos):
+    """The manifest by id, after the stage ran."""
+    link_photos(project, photos)
+    write_params(project, prepare__train_share=0.6)  # so that small sets fill all three splits
+    prepare.main()
+    with MANIFEST.open(newline="") as file:
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+def drawings(label, count):
+    return {f"pets/{label}/{seed}.jpg": encode(draw(label, seed)) for seed in range(count)}
+
+
+# --- what is set aside
+
+
+def test_broken_files_are_set_aside(project):
+    """Each file that is no readable photo has a reason and no split; each photo has a split and no reason."""
+    photos = drawings("cat", 25) | drawings("dog", 25)
+    manifest = prepared(project, write_zip(project / "pets.zip", photos | {k: data for k, (data, _) in BROKEN.items()}))
+    reasons = {name: row["reason"].split(":")[0] for name, row in manifest.items() if row["reason"]}
+    assert {name: reason for name, (_, reason) in BROKEN.items()} == reasons
+    assert set(photos) == {name for name, row in manifest.items() if row["split"] in SPLITS}
+    summary = json.loads(SUMMARY.read_text())
+    assert Counter(reason for _, reason in BROKEN.values()) == summary["set_aside"]
+    assert {"cat": 25, "dog": 25} == summary["classes"]
+    assert Counter(row["split"] for row in manifest.values() if row["split"]) == summary["splits"]
+    assert len(photos) == summary["photos"]
+
+
+def test_manifest_describes_the_bytes(project, photos):
+    """A row holds the file's path in the source, the SHA-256 of its bytes and its label."""
+    row = prepared(project, photos)["dog/7.jpg"]
+    assert hashlib.sha256((photos / "dog/7.jpg").read_bytes()).hexdigest() == row["sha256"] == row["group"]
+    assert "dog" == row["label"]
+
+
+def test_archive_and_folder_agree(project, photos):
+    """The same photos as an archive are the same manifest, to the byte."""
+    prepared(project, photos)
+    expected = MANIFEST.read_bytes()
+    files = sorted(photos.rglob("*.jpg"), reverse=True)
+    archive = {path.relative_to(photos).as_posix(): path.read_bytes() for path in files}
+    prepared(project, write_zip(project / "photos.zip", archive))
+    assert expected == MANIFEST.read_bytes()
+
+
+def test_damage_in_the_archive(project):
+    """A photo whose bytes in the archive fail their checksum is set aside like any other."""
+    archive = write_zip(project / "pets.zip", drawings("cat", 25) | drawings("dog", 25))
+    data = archive.read_bytes()
+    archive.write_bytes(data.replace(CAT[-200:], bytes(200)))
+    row = prepared(project, archive)["pets/cat/0.jpg"]
+    assert row["reason"].startswith("unreadable: ")
+    assert not row["split"]
+
+
+def test_unreadable_file(project):
+    """A link that leads nowhere, in a folder of photos, is set aside like any other."""
+    photos = write_dataset(project / "pets", {"cat": 25, "dog": 25})
+    (photos / "cat/gone.jpg").symlink_to("nowhere.jpg")
+    assert prepared(project, photos)["cat/gone.jpg"]["reason"].startswith("unreadable: ")
+
+
+# --- what stops the stage
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, r"found 0 class \(no photos\); expected two or more"),
+        (drawings("cat", 5), r"found 1 class \(cat\); expected two or more"),
+        (drawings("cat", 5) | drawings("dog", 5) | {"pets/rabbit/": b""}, "class folder 'pets/rabbit' holds no photo"),
+        (drawings("cat", 25) | {"pets/dog/1.jpg": b"no", "pets/dog/2.jpg": b""}, "class 'dog' is empty: not one of"),
+        ({"pets/cat/1.jpg": b"", "pets/dog/1.jpg": b""}, "class 'cat' is empty: not one of"),
+        (drawings("cat", 25) | drawings("dog", 1), "class 'dog' has 1 photos and none falls into '(train|val)'"),
+    ],
+    ids=["nothing", "one class", "an empty class folder", "a broken class", "all broken", "an empty split"],
+)
+def test_unusable_photos(project, files, message):
+    """Photos that cannot be trained on stop the stage with an error naming archive and class; nothing is written."""
+    with pytest.raises(SourceError, match=message) as error:
+        prepared(project, write_zip(project / "pets.zip", files))
+    assert "data/raw/photos" in str(error.value)
+    assert not MANIFEST.exists()
+
+
+def test_layout_is_kept():
+    """The summary says which layout was found."""
+    layout = discover(["cat.1.jpg", "dog.1.jpg"])
+    assert "kaggle" == prepare.summarise([], layout)["layout"]

@@ -1,0 +1,199 @@
+"""Archives and folders of photos: what shows what, and what is refused."""
+
+import pickle
+import posixpath
+import stat
+import zipfile
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.workspace import write_zip
+from training.source import Source, SourceError, discover, sha256
+
+LAYOUTS = {
+    "Microsoft's archive": {
+        "PetImages/Cat/0.jpg": "cat",
+        "PetImages/Cat/Thumbs.db": "cat",  # a class's file that is no photo: prepare sets it aside and counts it
+        "PetImages/Dog/0.jpg": "dog",
+        "readme[1].txt": None,
+        "MSR-LA - 3467.docx": None,
+    },
+    "Kaggle's archive": {
+        "train/cat.0.jpg": "cat",
+        "train/dog.0.jpg": "dog",
+        "train/dog.12499.jpg": "dog",
+        "test1/1.jpg": None,
+        "sampleSubmission.csv": None,
+    },
+    "Kaggle's files in one folder": {"cat.0.jpg": "cat", "dog.0.jpg": "dog"},
+    "folders of one's own": {
+        "cat/a.png": "cat",
+        "rabbit/holiday 1.WEBP": "rabbit",
+        "Maine Coon/IMG_0001.jpeg": "maine coon",
+        "ÑU/ß.tiff": "ñu",
+        "at the top.jpg": None,
+    },
+    "any depth, not the same for all": {"a/b/cat/1.jpg": "cat", "a/dog/1.jpg": "dog", "c/cat/1.jpg": "cat"},
+    "what systems leave behind": {
+        "Photos/cat/1.jpg": "cat",
+        "Photos/dog/1.jpg": "dog",
+        "Photos/dog/.hidden.jpg": None,
+        "Photos/.thumbnails/1.jpg": None,
+        "__MACOSX/Photos/cat/._1.jpg": None,
+        ".DS_Store": None,
+    },
+    "numbered names in class folders": {"Cat/img.1.jpg": "cat", "Dog/img.1.jpg": "dog"},
+    "a few dotted names in a class folder": {
+        "cat/beach.2020.jpg": "cat",
+        "cat/garden.2021.jpg": "cat",
+        **{f"dog/{i}.jpg": "dog" for i in range(10)},
+    },
+    "Kaggle's names, split by hand": {
+        "train/cat.0.jpg": "cat",
+        "train/dog.0.jpg": "dog",
+        "val/cat.1.jpg": "cat",
+        "val/dog.1.jpg": "dog",
+    },
+}
+
+
+@pytest.fixture(params=["zip", "folder"])
+def source_of(request, tmp_path):
+    """Makes a Source of names and bytes, as an archive and as a folder; a name with a trailing `/` is a folder."""
+
+    def make(files):
+        if request.param == "zip":
+            return Source(write_zip(tmp_path / "photos.zip", files))
+        for name, data in files.items():
+            path = tmp_path / "photos" / name
+            (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+            if not name.endswith("/"):
+                path.write_bytes(data)
+        return Source(tmp_path / "photos")
+
+    return make
+
+
+@pytest.mark.parametrize("files", LAYOUTS.values(), ids=LAYOUTS)
+def test_layouts(source_of, files):
+    """The layout is found out: each photo has the label of its class, in lower case; the rest has a reason."""
+    layout = discover(source_of(dict.fromkeys(files, b"data")).names())
+    assert {name: label for name, label in files.items() if label} == layout.labels
+    assert {name for name, label in files.items() if not label} == set(layout.unlabelled)
+    assert all(layout.unlabelled.values())
+
+
+def test_empty_class_folder(source_of):
+    """A folder beside the classes that holds no photo is found; hidden ones are not meant."""
+    files = ["pets/cat/1.jpg", "pets/dog/1.jpg", "pets/rabbit/", "pets/.cache/", "__MACOSX/"]
+    layout = discover(source_of(dict.fromkeys(files, b"")).names())
+    assert ("pets/rabbit",) == layout.empty_folders
+
+
+def test_reads(source_of):
+    """Bytes come back as they were."""
+    assert b"\x00\xff" == source_of({"cat/1.jpg": b"\x00\xff"}).read("cat/1.jpg")
+
+
+def test_names_are_sorted(source_of):
+    """The order of names does not depend on the order in the archive."""
+    names = source_of(dict.fromkeys(["b/2.jpg", "a/1.jpg", "b/1.jpg"], b"")).names()
+    assert ["a/1.jpg", "b/1.jpg", "b/2.jpg"] == [name for name in names if not name.endswith("/")]
+
+
+def test_other_processes(tmp_path):
+    """A forked worker reads what its parent has open, without disturbing it."""
+    files = {f"cat/{i}.jpg": bytes([i]) * 10_000 for i in range(20)}
+    source = Source(write_zip(tmp_path / "photos.zip", files))
+    assert sorted(files) == source.names()
+    with ProcessPoolExecutor(2) as pool:
+        theirs = list(pool.map(source.read, files))
+        ours = [source.read(name) for name in files]
+    assert list(files.values()) == theirs == ours
+
+
+def test_pickles(tmp_path):
+    """An open archive travels to another process by its path."""
+    source = Source(write_zip(tmp_path / "photos.zip", {"cat/1.jpg": b"1"}))
+    source.names()
+    assert b"1" == pickle.loads(pickle.dumps(source)).read("cat/1.jpg")
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.jpg", "cat/../../x.jpg", "/etc/x.jpg", "..\\x.jpg", "cat\\..\\..\\x.jpg", "C:/x.jpg", "C:\\x.jpg"]
+)
+def test_leaves_the_folder(tmp_path, name):
+    """An archive with a path that leaves its folder is refused, and the path is named."""
+    source = Source(write_zip(tmp_path / "photos.zip", {"cat/1.jpg": b"", name: b""}))
+    with pytest.raises(SourceError) as error:
+        source.names()
+    assert f"{tmp_path / 'photos.zip'} holds {name!r}, a path that leaves its folder" in str(error.value)
+
+
+@given(st.text("./\\:Ca", min_size=1, max_size=12))
+def test_accepted_names_stay_inside(tmp_path_factory, name):
+    """Whatever an archive's file is called: it is refused, or it lies inside the folder."""
+    source = Source(write_zip(tmp_path_factory.getbasetemp() / "name.zip", {name: b""}))
+    try:
+        source.names()
+    except SourceError:
+        return
+    assert posixpath.normpath(posixpath.join("/root", name)).startswith("/root")
+
+
+@pytest.mark.parametrize("name", ["cat\\1.jpg", "cat/\x1b[2J.jpg", "cat/line\nbreak.jpg"])
+def test_odd_names(tmp_path, name):
+    """A name that a terminal or a table would not survive is refused, and quoted."""
+    with pytest.raises(SourceError) as error:
+        Source(write_zip(tmp_path / "photos.zip", {name: b""})).names()
+    assert f"holds {name!r}; expected a printable name" in str(error.value)
+
+
+SCREENSHOT = "Screenshot 2026-01-31 at 3.04.05\u202fPM.png"  # macOS puts a narrow no-break space before PM
+
+
+@pytest.mark.parametrize(
+    "name", [SCREENSHOT, "gr\u00fc\u00df\u00a0Gott.jpg", "\U0001f469\u200d\U0001f9b0.jpg"], ids=ascii
+)
+def test_names_of_phones_and_screenshots(tmp_path, name):
+    """Letters, signs and spaces of any script are names."""
+    source = Source(write_zip(tmp_path / "photos.zip", {f"cat/{name}": b""}))
+    assert [f"cat/{name}"] == source.names()
+
+
+def test_photos_at_two_depths():
+    """Where photos lie in a folder and in folders of it, the class is not known; both are named."""
+    with pytest.raises(SourceError, match="'pets/cat' and in its folder 'pets/cat/tabby'; which is the class"):
+        discover(["pets/cat/1.jpg", "pets/cat/tabby/2.jpg", "pets/dog/3.jpg"])
+
+
+def test_symbolic_link_in_an_archive(tmp_path):
+    """An archive with a symbolic link is refused, and the link is named."""
+    info = zipfile.ZipInfo("cat/passwd.jpg")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(SourceError, match=r"photos\.zip holds 'cat/passwd\.jpg', a symbolic link"):
+        Source(tmp_path / "photos.zip").names()
+
+
+def test_no_source(tmp_path):
+    """A path where nothing is, is an error naming it."""
+    with pytest.raises(SourceError, match=r"nowhere does not exist; expected a \.zip archive or a folder"):
+        Source(tmp_path / "nowhere")
+
+
+def test_neither_archive_nor_folder(tmp_path):
+    """A file that is no archive is an error naming it."""
+    (tmp_path / "photos.tar").write_bytes(b"not a zip")
+    with pytest.raises(SourceError, match=r"photos\.tar is neither a folder nor a \.zip archive"):
+        Source(tmp_path / "photos.tar")
+
+
+def test_sha256(tmp_path):
+    """The digest of NIST's one-block example (FIPS 180-4)."""
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" == sha256(tmp_path / "abc")
