@@ -14,6 +14,8 @@ PORT ?= 8000
 UNUSED := flatbuffers idna packaging protobuf
 UV_LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --no-annotate --upgrade
+# MLflow and DVC would report usage to their makers.
+export DO_NOT_TRACK := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DELETE_ON_ERROR:

@@ -81,9 +81,10 @@ def stamp(program: onnx.ModelProto, metadata: Metadata) -> None:
     """Replace what the exporter wrote about the machine with what serving needs."""
     del program.metadata_props[:]
     onnx.helper.set_model_props(program, metadata.to_props())
-    for node in program.graph.node:  # stack traces of the exporting machine
-        del node.metadata_props[:]
-        node.doc_string = ""
+    graph = program.graph
+    for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        del part.metadata_props[:]  # stack traces and source names of the exporting machine
+        part.doc_string = ""
 
 
 if __name__ == "__main__":

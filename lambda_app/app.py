@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
 from lambda_app.classifier import Classifier, Prediction
-from lambda_app.errors import RequestError
+from lambda_app.errors import BadField, RequestError
 from lambda_app.preprocess import Photo, preprocess
 from lambda_app.schemas import ApiInformation, ErrorResponse, Health, ModelInformation, PredictionResponse
 from lambda_app.settings import Settings
@@ -136,4 +136,4 @@ def _answer_errors_as_json(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def bad_field(request: Request, error: RequestValidationError) -> Response:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return error_response(request.state.record, 422, "bad_field", problems)
+        return error_response(request.state.record, BadField.status, BadField.code, problems)

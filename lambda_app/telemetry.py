@@ -1,5 +1,6 @@
 """Around every request: its id, one log line, its metrics as EMF, the Prometheus figures, and JSON even for a crash."""
 
+import logging
 import sys
 import time
 import uuid
@@ -12,6 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Python 3.12 and later would add the name of the asyncio task, which says nothing, to every line.
+logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # unknown to 3.11, for which mypy checks
 
 SERVICE = "pet-classifier"
 NAMESPACE = "PetClassifier"

@@ -60,7 +60,8 @@ def read_extra(names: list[str], load: Upright) -> dict[str, Photos]:
     """The further sets that show at least two of the model's classes; ROC-AUC means nothing on one."""
     if (EXTRA / "test").exists():
         raise SystemExit(f"{EXTRA / 'test'} would take the place of the test split; rename it")
-    found = {path.name: read_folder(path, names, load) for path in sorted(EXTRA.iterdir())}
+    paths = [path for path in sorted(EXTRA.iterdir()) if not path.name.startswith(".")]  # .DS_Store
+    found = {path.name: read_folder(path, names, load) for path in paths}
     for name, photos in found.items():
         if len(set(photos.labels)) < 2:
             print(f"{name}: skipped, it shows fewer than two of the classes {', '.join(names)}")

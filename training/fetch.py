@@ -38,11 +38,11 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     if args.data or not (PHOTOS.exists() or PHOTOS.is_symlink()):
         link(resolve(args.data or "petimages"), PHOTOS)
+    extra = [resolve(name).resolve() for name in args.extra]  # before the old links go: a path may lead through one
     if args.data or args.extra:  # other photos, other sets to score on
-        for old in EXTRA.iterdir():
+        for old in EXTRA.glob("[!.]*"):  # not .DS_Store
             unlink(old)
-    for name in args.extra:
-        path = resolve(name)
+    for path in extra:
         if (EXTRA / path.stem).is_symlink():
             raise FetchError(f"--extra names two sets called {path.stem!r}; rename one")
         link(path, EXTRA / path.stem)

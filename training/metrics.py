@@ -27,15 +27,18 @@ def score(probabilities: Floats, labels: Labels) -> dict[str, Any]:
     """Everything that evaluation reports: (N, C) probabilities against (N,) labels."""
     classes = list(range(probabilities.shape[1]))
     predicted = probabilities.argmax(1)
-    present = np.unique(labels)  # a further set may lack a class, of which no area under a curve can be had
-    ranked = probabilities[:, present] / probabilities[:, present].sum(axis=1, keepdims=True)
     return {
         "photos": len(labels),
         **classification(predicted, labels),
-        "roc_auc": float(roc_auc_score(labels, ranked[:, 1] if len(present) == 2 else ranked, multi_class="ovr")),
+        "roc_auc": _roc_auc(probabilities, labels),
         "log_loss": float(log_loss(labels, probabilities, labels=classes)),
         "confusion_matrix": confusion_matrix(labels, predicted, labels=classes).tolist(),
     }
+
+
+def _roc_auc(probabilities: Floats, labels: Labels) -> float:
+    """Each class against the rest, averaged over those that a set shows; of two classes, one mirrors the other."""
+    return float(np.mean([roc_auc_score(labels == label, probabilities[:, label]) for label in np.unique(labels)]))
 
 
 def fit_temperature(logits: Floats, labels: Labels) -> float:

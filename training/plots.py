@@ -26,9 +26,9 @@ def confusion(probabilities: Floats, labels: Labels, names: list[str], path: Pat
 
 
 def roc(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> None:
-    """One class against the rest; two classes are one curve."""
+    """Each class that a set shows against the rest; two classes are one curve."""
     figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
-    for index in range(1 if len(names) == 2 else 0, len(names)):
+    for index in np.unique(labels)[1 if len(names) == 2 else 0 :]:
         RocCurveDisplay.from_predictions(labels == index, probabilities[:, index], name=names[index], ax=axis)
     axis.plot([0, 1], [0, 1], ":", color="grey")
     axis.set(xlabel="false positive rate", ylabel="true positive rate")

@@ -84,7 +84,8 @@ def discover(names: list[str]) -> Layout:
     files = {name: PurePosixPath(name) for name in names if not name.endswith("/")}
     photos = [f for f in files.values() if f.suffix.lower() in SUFFIXES and not _hidden(f)]
     if _named_by_kaggle(photos):
-        found = {name: KAGGLE.fullmatch(f.name) for name, f in files.items() if not _hidden(f)}
+        folders = {f.parent for f in photos if KAGGLE.fullmatch(f.name)}
+        found = {n: KAGGLE.fullmatch(f.name) for n, f in files.items() if f.parent in folders and not _hidden(f)}
         labels = {name: match["label"].lower() for name, match in found.items() if match}
         return Layout("kaggle", labels, {name: "not named label.number" for name in files if name not in labels}, ())
     folders = {f.parent for f in photos if f.parent.name}

@@ -102,7 +102,7 @@ def test_other_metadata(project, failures, key, value):
 def test_other_temperature(project, failures):
     """A file calibrated with another temperature than the report's fails, though it agrees with itself."""
     EVALUATED.write_text(EVALUATED.read_text().replace('"temperature": 1.7', '"temperature": 1.6'))
-    assert failures()
+    assert any(line.startswith("FAIL probability difference on the test split") for line in failures())
 
 
 def test_too_large(project, failures):

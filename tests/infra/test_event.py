@@ -206,7 +206,7 @@ def test_round_trip_through_mangum(
     all_headers = [*headers, ("Content-Type", content_type), ("Cookie", "; ".join(cookie_list))]
     request = HttpRequest(method, quote(path), urlencode(query), tuple(all_headers), body)
     payload = to_payload(to_event(request, request_id="id", now=NOW))
-    returned = Mangum(echo, lifespan="off")(json.loads(payload), None)  # type: ignore[arg-type]
+    returned = Mangum(echo, lifespan="off")(json.loads(payload), None)  # type: ignore[arg-type]  # no context is needed
     response = to_response(json.dumps(returned).encode())
 
     expected_headers = {"content-type": content_type, "x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "https"}

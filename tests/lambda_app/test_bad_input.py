@@ -152,6 +152,15 @@ def test_a_wrong_method_is_told_the_right_one(client):
     assert "POST" == client.get("/predict").headers["allow"]
 
 
+def test_a_field_that_does_not_fit_has_the_same_shape(tiny_classifier):
+    """Whatever FastAPI validates in a route, the error names the field."""
+    app = create_app(tiny_classifier, Settings())
+    app.get("/square")(lambda side: side * side)
+    answer = TestClient(app).get("/square")
+    assert_error(answer, 422, "bad_field")
+    assert "query.side" in answer.json()["error"]["message"]
+
+
 def test_an_unexpected_error_is_json_without_internals(logged, encode, monkeypatch):
     """500 says that it is logged; the stack is in the log alone, under the same request id."""
 

@@ -1,5 +1,6 @@
 """Projects to train in: an empty one for each test, and one that was trained once for all."""
 
+import socket
 from contextlib import chdir
 
 import pytest
@@ -21,6 +22,17 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def offline(project, monkeypatch):
+    """The way out leads to a port where nobody listens, and nothing was downloaded before."""
+    monkeypatch.setenv("TORCH_HOME", str(project))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -103,6 +103,13 @@ def test_other_set_of_fewer_classes(evaluated, counts, capsys):
     assert "cattery: skipped, it shows fewer than two of the classes cat, dog" in capsys.readouterr().out
 
 
+def test_hidden_files_are_no_sets(evaluated):
+    """What a file manager leaves beside the sets is not opened."""
+    (EXTRA / ".DS_Store").write_bytes(b"Bud1")
+    evaluate.main()
+    assert ["test"] == list(report()["sets"])
+
+
 def test_other_set_called_test(evaluated):
     """A set called `test` is refused: it would take the place of the test split."""
     write_dataset(EXTRA / "test", {"cat": 5, "dog": 4})

@@ -73,9 +73,8 @@ def server():
 
 
 @pytest.fixture
-def run(project, monkeypatch):
-    """`python -m training.fetch` with these arguments, in an empty project."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def run(project, offline, monkeypatch):
+    """`python -m training.fetch` with these arguments, in an empty project that reaches nothing but this machine."""
     (project / "data").mkdir()
     (project / "data/datasets.yaml").write_text((ROOT / "data/datasets.yaml").read_text())
 
@@ -190,14 +189,11 @@ def test_offline(run, catalogue, server, project):
     assert "\n" not in str(error.value)
 
 
-def test_oxford_offline(run, monkeypatch):
+def test_oxford_offline(run):
     """Of the Oxford pets, too, one line says where to put them."""
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        message = "^cannot download Oxford-IIIT Pet .*; put its folder at data/raw/oxford-iiit-pet$"
-        with pytest.raises(FetchError, match=message) as error:
-            run("--data", "oxford-iiit-pet")
+    message = "^cannot download Oxford-IIIT Pet .*; put its folder at data/raw/oxford-iiit-pet$"
+    with pytest.raises(FetchError, match=message) as error:
+        run("--data", "oxford-iiit-pet")
     assert "\n" not in str(error.value)
 
 
@@ -278,6 +274,17 @@ def test_other_sets_belong_to_the_photos(run, tmp_path):
     run("--data", first, "--extra", second)
     run("--data", second, "--extra", first)
     assert ["first"] == [path.name for path in Path("data/raw/extra").iterdir()]
+
+
+def test_linked_set_again(run, tmp_path):
+    """A set that is named by its own link keeps it; what a file manager left beside it stays."""
+    photos = write_dataset(tmp_path / "zoo", {"cat": 1})
+    run("--data", photos, "--extra", photos)
+    hidden = Path("data/raw/extra/.DS_Store")
+    hidden.write_bytes(b"Bud1")
+    run("--extra", "data/raw/extra/zoo")
+    assert photos == Path("data/raw/extra/zoo").readlink()
+    assert hidden.exists()
 
 
 def test_set_in_the_place_of_a_link(run, tmp_path):

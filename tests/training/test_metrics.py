@@ -56,6 +56,12 @@ def test_score_without_a_class():
     assert 2 / 3 == pytest.approx(scored["accuracy"])
 
 
+def test_score_of_certainty():
+    """Probabilities of exactly 0 and 1, also for a class that the set does not show, are scored."""
+    probabilities = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert (1 + 3 / 4) / 2 == score(probabilities, np.array([0, 1, 1]))["roc_auc"]  # of each class
+
+
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_temperature_is_recovered(temperature, classes):

@@ -1,13 +1,11 @@
 """Networks by name, and pretrained weights from where they should come."""
 
-import socket
-
 import numpy as np
 import pytest
 import torch
 from torchvision import models
 
-from training.model import MEAN, PRETRAINED, STD, Normalise, WeightsError, build, count_parameters, predict
+from training.model import PRETRAINED, Normalise, WeightsError, build, count_parameters, predict
 
 ARCHITECTURES = ("mobilenet_v2", "simple_cnn", "logistic")
 
@@ -52,8 +50,9 @@ def test_unknown_architecture_with_weights():
 
 
 def test_normalisation():
-    """ImageNet's mean becomes 0, and one standard deviation above it 1, each channel by itself."""
-    mean, std = 255 * torch.tensor(MEAN), 255 * torch.tensor(STD)
+    """The mean that torchvision's weights expect becomes 0, one standard deviation above it 1, in every channel."""
+    published = models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
+    mean, std = 255 * torch.tensor(published.mean), 255 * torch.tensor(published.std)
     images = torch.stack([mean, mean + std]).view(2, 3, 1, 1)
     expected = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1)
     torch.testing.assert_close(Normalise()(images), expected)
@@ -92,7 +91,9 @@ def test_weights_load_strictly(tmp_path, state_dict, change):
         build("mobilenet_v2", 2, weights=str(tmp_path / "net.pth"))
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>404</html>"], ids=["empty", "a web page"])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>404</html>", b"hello", b"X"], ids=["empty", "a web page", "text", "a byte"]
+)
 def test_weights_of_another_kind(tmp_path, content):
     """A file that holds no weights is an error naming it."""
     (tmp_path / "net.pth").write_bytes(content)
@@ -112,7 +113,8 @@ def test_weights_where_there_are_none():
         build("simple_cnn", 2, weights="imagenet")
 
 
-def test_imagenet_from_the_folder(project, state_dict, capsys):
+@pytest.mark.usefixtures("offline")
+def test_imagenet_from_the_folder(state_dict, capsys):
     """`imagenet` takes the file under data/raw/weights/, and says so."""
     PRETRAINED.mkdir(parents=True)
     torch.save(state_dict, PRETRAINED / "mobilenet_v2.pth")
@@ -121,16 +123,12 @@ def test_imagenet_from_the_folder(project, state_dict, capsys):
     assert capsys.readouterr().out.startswith(f"weights: {PRETRAINED}/mobilenet_v2.pth, SHA-256 ")
 
 
-def test_imagenet_offline(project, monkeypatch):
+@pytest.mark.usefixtures("offline")
+def test_imagenet_offline():
     """Without file and network, one line names the address and where to put the file."""
-    monkeypatch.setenv("TORCH_HOME", str(project))
-    with socket.socket() as closed:  # bound but not listening
-        closed.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{closed.getsockname()[1]}")
-        with pytest.raises(
-            WeightsError, match=r"^cannot download https://.*\.pth .*; put that file at data/raw/weights"
-        ):
-            build("mobilenet_v2", 2, weights="imagenet")
+    message = r"^cannot download https://.*\.pth .*; put that file at data/raw/weights/mobilenet_v2\.pth$"
+    with pytest.raises(WeightsError, match=message):
+        build("mobilenet_v2", 2, weights="imagenet")
 
 
 def test_predict():

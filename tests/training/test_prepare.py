@@ -48,6 +48,7 @@ def test_broken_files_are_set_aside(project):
     photos = drawings("cat", 25) | drawings("dog", 25)
     manifest = prepared(project, write_zip(project / "pets.zip", photos | {k: data for k, (data, _) in BROKEN.items()}))
     reasons = {name: row["reason"].split(":")[0] for name, row in manifest.items() if row["reason"]}
+    assert sorted(photos | BROKEN) == list(manifest)
     assert {name: reason for name, (_, reason) in BROKEN.items()} == reasons
     assert set(photos) == {name for name, row in manifest.items() if row["split"] in SPLITS}
     summary = json.loads(SUMMARY.read_text())

@@ -94,6 +94,17 @@ def _by_content(rows):
     return {row.sha256: (row.split, row.group, row.reason) for row in rows}
 
 
+@pytest.mark.parametrize(("splits", "expected"), [("train val test", "test"), ("val train", "val")])
+def test_which_copy_stays(splits, expected):
+    """Of copies that would straddle, the one in the test split stays, else the one in validation."""
+    first_digit = {"train": "0", "val": "a", "test": "f"}  # below 0.6, below 0.8, and the rest
+    rows = [Row(id=name, sha256=first_digit[name] * 64, label="cat") for name in splits.split()]
+    reason = f"duplicate of a photo in {expected}"
+    assert {name: (name, "") if name == expected else ("", reason) for name in splits.split()} == {
+        row.id: (row.split, row.reason) for row in divided(rows)
+    }
+
+
 def test_contradicting_labels():
     """The same photo in two classes is in none: its label is not known."""
     rows = [row_of("cat", 0, "the same file"), replace(row_of("cat", 0, "compressed again"), label="dog")]

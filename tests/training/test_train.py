@@ -124,6 +124,11 @@ def test_history(in_trained):
     assert ["1", "2"] == [record["epoch"] for record in history()]
 
 
+def test_one_cycle(in_trained):
+    """The learning rate rises once and falls again: the last epoch ends with less than a tenth of it."""
+    assert float(history()[-1]["lr"]) < config.load(config.Train).lr / 10
+
+
 def test_curves(in_trained):
     """The history is drawn."""
     assert CURVES.read_bytes().startswith(b"\x89PNG")
@@ -137,6 +142,14 @@ def test_early_stop(retrained, capsys):
     assert 3 == len(records)
     assert 1 == load_checkpoint()[1]["epoch"]["epoch"]
     assert "early stop: no better validation loss than" in capsys.readouterr().out
+
+
+def test_best_epoch(retrained, monkeypatch):
+    """The best epoch is the one with the lowest validation loss, whatever its accuracy."""
+    script = [{"val_loss": loss, "val_accuracy": loss / 4} for loss in (3.0, 1.0, 2.0, 1.5)]
+    monkeypatch.setattr(train, "validate", lambda *_: script.pop(0))
+    records = retrained(train__epochs=9, train__patience=2)
+    assert (4, 2) == (len(records), load_checkpoint()[1]["epoch"]["epoch"])
 
 
 def test_reproducible(retrained):
