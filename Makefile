@@ -7,6 +7,7 @@ IMAGE ?= pet-classifier:local
 # A folder `shared` beside the checkout may hold weights and photos; nothing needs it.
 WEIGHTS ?= $(wildcard ../shared/weights/mobilenet_v2_imagenet.pth)
 EXTRA ?= $(wildcard ../shared/data/oxford-pets-trainval.zip)
+OUTLIERS ?= $(wildcard ../shared/data/not-pets.zip)
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check
 PORT ?= 8000
@@ -16,13 +17,17 @@ UV_LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/uv pip compile -
 	--fork-strategy fewest --no-annotate --upgrade
 # MLflow and DVC would report usage to their makers.
 export DO_NOT_TRACK := 1
+# MLflow puts these tags on every run that it starts.
+ifdef ATTEMPT
+export MLFLOW_RUN_CONTEXT := {"attempt": "$(ATTEMPT)"}
+endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint train results image invoke lock clean
+.PHONY: help demo run test lint train suspects baselines attempts bench-input promote rollback results image invoke lock clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
 
 demo: .venv/.serve .venv-sam/.installed  ## classify PHOTO=… in Lambda's own runtime, print the answer, the log line and the times
 	$(BIN)/python -m infra.local.demo "$(PHOTO)"
@@ -38,9 +43,28 @@ lint: .venv/.dev .venv-sam/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-train: .venv/.train  ## from photos (DATA=name, archive or folder; EXTRA=more sets to score) to the released model
-	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA)
+train: .venv/.train  ## from photos (DATA=name, archive or folder; EXTRA=, OUTLIERS=more sets to score) to the released model
+	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS)
 	$(BIN)/dvc repro
+
+suspects: .venv/.train  ## photos whose label a network that never saw them doubts, as a list and a picture
+	$(BIN)/python -m training.suspects
+
+promote: .venv/.train  ## the challenger serves, though it did not win
+	$(BIN)/python -m export.release --promote
+	$(BIN)/python -m export.card
+
+rollback: .venv/.train  ## the model that served before this one serves again
+	$(BIN)/python -m export.release --rollback
+
+baselines: .venv/.train  ## train eight networks alike (an hour) and rewrite their table in training/RESULTS.md
+	$(BIN)/python -m training.baselines
+
+attempts: .venv/.train  ## rewrite the table of trainings that were tagged with ATTEMPT='what was tried'
+	$(BIN)/python -m training.attempts
+
+bench-input: .venv/.train  ## is reading photos what training waits for? (ten idle minutes)
+	$(BIN)/python -m training.benchmark
 
 results: .venv/.serve .venv-sam/.installed  ## measure the function here and rewrite README's table of results
 	$(BIN)/python -m infra.results

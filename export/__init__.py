@@ -1,1 +1,1 @@
-"""A checkpoint to the released model: convert, verify, release; one module a stage."""
+"""A checkpoint to the released model: convert, quantize, verify, release; one module a stage."""

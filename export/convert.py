@@ -9,32 +9,38 @@ import onnx
 import torch
 from torch import nn
 
+from lambda_app.classifier import OUTPUTS
 from lambda_app.metadata import Metadata
 from training import config
+from training.calibration import Calibration
 from training.evaluate import METRICS
 from training.model import count_parameters, load_checkpoint
+from training.networks import Network
 
 MODEL = Path("artifacts/model.onnx")
 
 
 class Exported(nn.Module):
-    """What the graph computes: uint8 (N, 3, S, S) -> calibrated probabilities (N, C) and raw logits (N, C)."""
+    """What the graph computes, as `training.calibration` does with NumPy."""
 
-    def __init__(self, network: nn.Module, temperature: float) -> None:
+    def __init__(self, network: Network, calibration: Calibration) -> None:
         super().__init__()
-        self.network, self.temperature = network, temperature
+        self.network, self.temperature = network, calibration.temperature
+        self.familiar: torch.Tensor
+        self.register_buffer("familiar", torch.tensor(calibration.familiar))
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = self.network(images)
-        return torch.softmax(logits / self.temperature, dim=1), logits
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """uint8 (N, 3, S, S) -> calibrated probabilities (N, C), raw logits (N, C), familiarity (N,)."""
+        logits, recalled = self.network(images)
+        known = torch.softmax(recalled, dim=1) @ self.familiar if recalled.shape[1] else torch.logsumexp(logits, dim=1)
+        return torch.softmax(logits / self.temperature, dim=1), logits, known
 
 
 def main() -> None:
     network, checkpoint = load_checkpoint()
     report = json.loads(METRICS.read_text())
-    program = export(
-        Exported(network, report["temperature"]).eval(), report["image_size"], config.load(config.Export).opset
-    )
+    exported = Exported(network, Calibration.read()).eval()
+    program = export(exported, report["image_size"], config.load(config.Export).opset)
     stamp(program, describe(checkpoint, report, count_parameters(network)))
     onnx.checker.check_model(program, full_check=True)
     onnx.save(program, MODEL)
@@ -50,7 +56,7 @@ def export(module: nn.Module, image_size: int, opset: int) -> onnx.ModelProto:
         dynamo=True,
         opset_version=opset,
         input_names=["images"],
-        output_names=["probabilities", "logits"],
+        output_names=list(OUTPUTS),
         dynamic_shapes={"images": {0: torch.export.Dim("N")}},
         external_data=False,
         verbose=False,
@@ -73,7 +79,7 @@ def describe(checkpoint: dict[str, Any], report: dict[str, Any], parameters: int
         unknown_threshold=report["unknown_threshold"],
         data_hash=checkpoint["data_hash"],
         git_commit=checkpoint["git_commit"],
-        metrics=report["sets"],
+        metrics=report["sets"] | report["outliers"],
     )
 
 

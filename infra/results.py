@@ -64,11 +64,15 @@ def _image_mb() -> float | None:
 
 def table() -> str:
     """Markdown, from the JSON under artifacts/metrics/ alone."""
-    evaluated, verified, serving = (_read(name) for name in ("evaluate", "verify", "serving"))
-    rows = [(f"accuracy, {name}", _accuracy(scores)) for name, scores in evaluated["sets"].items()]
-    parity = max(check["measured"] for name, check in verified.items() if "probability" in name)
-    rows.append(("largest difference of a probability, PyTorch to ONNX", f"{parity:.0e}"))
-    rows.append(("model file", f"{verified['file size in MB']['measured']:.1f} MB"))
+    verified, serving = _read("verify"), _read("serving")
+    released = verified["candidates"][verified["released"]]
+    rows = [(f"accuracy, {name}", _accuracy(scores)) for name, scores in released["sets"].items()]
+    rows += [
+        (f"called unknown, {name}", f"{scores['recognised']:.2%}") for name, scores in released["outliers"].items()
+    ]
+    parity = max(gate["measured"] for name, gate in verified["gates"].items() if name.startswith("probability"))
+    rows.append(("largest difference of a probability, PyTorch to fp32", f"{parity:.0e}"))
+    rows.append((f"model file, {verified['released']}", f"{released['size_mb']:.1f} MB"))
     rows.append(("cold: process start to first answer", f"{serving['cold_ms']} ms"))
     rows.append(("warm: request to answer", f"{serving['warm_ms']} ms"))
     if serving["image_mb"]:

@@ -11,9 +11,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from lambda_app.metadata import Metadata
+from lambda_app.metadata import Metadata, MetadataError
 
-OUTPUTS = ("probabilities", "logits")
+OUTPUTS = ("probabilities", "logits", "familiarity")
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Outputs:
 
     probabilities: NDArray[np.float32]  # (N, C), calibrated, rows sum to 1
     logits: NDArray[np.float32]  # (N, C)
+    familiarity: NDArray[np.float32]  # (N,), higher for photos like those of the training
 
 
 @dataclass(frozen=True)
@@ -50,27 +51,27 @@ class Classifier:
                 f"no model file at {path}; expected the .onnx that export/release.py writes (MODEL_PATH)"
             )
         session = ort.InferenceSession(path, _options(), providers=["CPUExecutionProvider"])
+        outputs = tuple(output.name for output in session.get_outputs())
+        if outputs != OUTPUTS:
+            raise MetadataError(f"{path} answers with {', '.join(outputs)}; expected {', '.join(OUTPUTS)}")
         return cls(session, Metadata.from_props(session.get_modelmeta().custom_metadata_map))
 
     def run(self, images: NDArray[np.uint8]) -> Outputs:
         """(N, 3, S, S) RGB, 0..255."""
-        probabilities, logits = self.session.run(OUTPUTS, {"images": images})
-        return Outputs(probabilities, logits)
+        return Outputs(*self.session.run(OUTPUTS, {"images": images}))
 
     def predict(self, pixels: NDArray[np.uint8]) -> Prediction:
-        """One (3, S, S) photo. The threshold is on the log-sum-exp of the logits (Liu et al. 2020, energy score)."""
+        """One (3, S, S) photo."""
         outputs = self.run(pixels[None])
-        probabilities, logits = outputs.probabilities[0], outputs.logits[0]
+        probabilities = outputs.probabilities[0]
         label = int(probabilities.argmax())
-        peak = float(logits.max())
-        energy = peak + float(np.log(np.exp(logits - peak).sum()))
         names = self.metadata.class_names
         return Prediction(
             label=label,
             predicted_class=names[label],
             confidence=float(probabilities[label]),
             probabilities=dict(zip(names, probabilities.tolist(), strict=True)),
-            unknown=energy < self.metadata.unknown_threshold,
+            unknown=bool(outputs.familiarity[0] < self.metadata.unknown_threshold),
         )
 
 

@@ -21,7 +21,7 @@ class Metadata:
     architecture: str
     parameters: int
     temperature: float  # divides the logits inside the graph
-    unknown_threshold: float  # a log-sum-exp of the logits below it: none of the classes was recognised
+    unknown_threshold: float  # a familiarity below it: none of the classes was recognised
     data_hash: str  # SHA-256 of the manifest
     git_commit: str
     metrics: Mapping[str, Mapping[str, Any]]  # of each evaluated set

@@ -80,10 +80,12 @@ def preprocess(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Ph
         return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), width, height, str(image.format))
 
 
-def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The whole photo, upright and RGB, at full size; errors as `preprocess`."""
+def decode(data: bytes, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> Image.Image:
+    """The whole photo, upright and RGB; of a big JPEG no more than `min_side` needs. Errors as `preprocess`."""
     with _errors_of_hostile_bytes():
         image = _open(data, max_pixels)
+        if min_side:
+            image.draft(None, (min_side, min_side))
         image.load()
         return _upright(_over_white(_eight_bit(image)), _orientation(image))
 

@@ -43,17 +43,17 @@ def test_every_setting_is_documented_with_its_default():
     assert defaults == {name: cells[0] for name, cells in table_rows("variable").items()}
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "data/README.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "data/README.md", "training/RESULTS.md"])
 def test_every_make_command_in_the_documents_exists(document):
     """What a reader is told to type is a target."""
-    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
-    assert set(re.findall(r"(?:`|^)make ([a-z]+)", (ROOT / document).read_text(), re.MULTILINE)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", (ROOT / document).read_text(), re.MULTILINE)) <= targets
 
 
 def test_every_target_says_what_it_does():
-    """`make help` lists the targets that have a comment; the two without are steps of others."""
+    """`make help` lists the targets that have a comment; the one without is a step of another."""
     phony = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())
-    explained = set(re.findall(r"^([a-z]+):.*## ", MAKEFILE, re.MULTILINE))
+    explained = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
     assert {"lint"} == phony - explained
 
 
@@ -64,6 +64,7 @@ def test_the_results_are_those_of_the_last_measurement():
 
 def test_every_relative_link_leads_somewhere():
     """In each document of the repository."""
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("data/**/README.md")]:
+    documents = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "training/RESULTS.md")]
+    for document in [*documents, *ROOT.glob("data/**/README.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"

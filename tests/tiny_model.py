@@ -24,7 +24,10 @@ METADATA = Metadata(
 
 
 def write(path: Path, metadata: Metadata | None = METADATA) -> Path:
-    """Logits are the mean red minus the mean blue and its opposite, each divided by 64."""
+    """Logits are the mean red minus the mean blue and its opposite, each divided by 64.
+
+    Familiarity is their log-sum-exp, as of a network without a memory.
+    """
     weights = np.array([[1, -1], [0, 0], [-1, 1]], np.float32) / 64  # (3, 2)
     graph = helper.make_graph(
         [
@@ -33,11 +36,16 @@ def write(path: Path, metadata: Metadata | None = METADATA) -> Path:
             helper.make_node("Flatten", ["mean"], ["colour"]),
             helper.make_node("MatMul", ["colour", "weights"], ["logits"]),
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+            helper.make_node("ReduceLogSumExp", ["logits", "classes"], ["familiarity"], keepdims=0),
         ],
         "tiny",
         [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 3, 32, 32])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in ("probabilities", "logits")],
-        [numpy_helper.from_array(weights, "weights")],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 2]),
+            helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 2]),
+            helper.make_tensor_value_info("familiarity", TensorProto.FLOAT, ["N"]),
+        ],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([1]), "classes")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     if metadata is not None:

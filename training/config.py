@@ -22,18 +22,30 @@ class Prepare:
 
 @dataclass(frozen=True, config=FORBID)
 class Train:
-    architecture: Literal["mobilenet_v2", "simple_cnn", "logistic"]
+    architecture: Literal[
+        "efficientnet_lite0",
+        "mobilenet_v2",
+        "mobilenet_v2_050",
+        "mobilenet_v3_small",
+        "resnet18",
+        "simple_cnn",
+        "improved_cnn",
+        "logistic",
+    ]
     weights: str | None
     image_size: Positive
     epochs: Positive
     patience: Positive
     batch_size: Positive
     lr: Annotated[float, Field(gt=0)]
+    body_lr: Annotated[float, Field(gt=0)]
     warmup: Share
     weight_decay: Annotated[float, Field(ge=0)]
     label_smoothing: Share
     ema_decay: Share
     dropout: Share
+    recall: Annotated[float, Field(ge=0)]
+    freeze_batch_norm: bool
     bf16: bool
     workers: Annotated[int, Field(ge=0)]
     seed: int
@@ -41,11 +53,13 @@ class Train:
 
 @dataclass(frozen=True, config=FORBID)
 class Augment:
-    crop_scale: tuple[Share, Share]
+    crop_scale: tuple[Annotated[float, Field(gt=0, le=1)], Share]  # a crop of nothing has no pixels
     flip: Share
     rotation: Annotated[float, Field(ge=0, le=180)]
     brightness: Share
     contrast: Share
+    grey: Share
+    blur: Share
     noise: Share
 
 
@@ -62,10 +76,23 @@ class Export:
 
 
 @dataclass(frozen=True, config=FORBID)
+class Quantize:
+    photos: Positive
+
+
+@dataclass(frozen=True, config=FORBID)
 class Verify:
     max_probability_difference: Share
-    max_accuracy_difference: Share
+    max_accuracy_loss: Share
+    min_accuracy: dict[str, Share]
+    max_unknown_rate: dict[str, Share]
+    min_recognised: dict[str, Share]
+    max_calibration_error: Share
     max_size_mb: Annotated[float, Field(gt=0)]
+    max_latency_ratio: Annotated[float, Field(gt=0)]
+    min_agreement: Share
+    behaviour_photos: Positive
+    latency_repeats: Positive
 
 
 @dataclass(frozen=True, config=FORBID)
@@ -76,7 +103,9 @@ class Tracking:
 @dataclass(frozen=True, config=FORBID)
 class Release:
     registered_model: str
-    alias: str
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    margin: Share
+    saving: Share
 
 
 class ConfigError(SystemExit):

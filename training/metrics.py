@@ -1,15 +1,12 @@
-"""Figures of merit from probabilities and labels, with scikit-learn."""
+"""Figures of merit from probabilities and labels, with scikit-learn and SciPy."""
 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logsumexp
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support, roc_auc_score
 
-Floats = NDArray[np.floating[Any]]
-Labels = NDArray[np.int64]
+from training.calibration import Floats, Labels
 
 
 def classification(predicted: Labels, labels: Labels) -> dict[str, float]:
@@ -30,33 +27,28 @@ def score(probabilities: Floats, labels: Labels) -> dict[str, Any]:
     return {
         "photos": len(labels),
         **classification(predicted, labels),
+        "accuracy_interval": wilson(int((predicted == labels).sum()), len(labels)),
         "roc_auc": _roc_auc(probabilities, labels),
         "log_loss": float(log_loss(labels, probabilities, labels=classes)),
+        "calibration_error": calibration_error(probabilities, labels),
         "confusion_matrix": confusion_matrix(labels, predicted, labels=classes).tolist(),
     }
+
+
+def wilson(successes: int, of: int) -> list[float]:
+    """The 95 % interval of a share (Wilson 1927)."""
+    interval = binomtest(successes, of).proportion_ci(0.95, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def calibration_error(probabilities: Floats, labels: Labels, bins: int = 15) -> float:
+    """Expected calibration error of the predicted class, in bins of equal width (Guo et al. 2017)."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(confidence[place == b].sum() - right[place == b].sum()) for b in range(bins)]
+    return float(sum(gaps) / len(labels))
 
 
 def _roc_auc(probabilities: Floats, labels: Labels) -> float:
     """Each class against the rest, averaged over those that a set shows; of two classes, one mirrors the other."""
     return float(np.mean([roc_auc_score(labels == label, probabilities[:, label]) for label in np.unique(labels)]))
-
-
-def fit_temperature(logits: Floats, labels: Labels) -> float:
-    """The T that minimises the log loss of softmax(logits / T) (Guo et al. 2017, "On Calibration").
-
-    Against targets that keep 1 / (n + 2) for the other classes (Platt 1999): of a few photos, all classified rightly,
-    hard targets would make T as small as it may be and every answer certain.
-    """
-    classes = logits.shape[1]
-    rest = 1 / (len(labels) + 2)
-    targets = np.where(np.eye(classes, dtype=bool)[labels], 1 - rest, rest / (classes - 1))  # (n, C)
-
-    def loss(log_t: float) -> float:
-        return float(-(targets * log_softmax(logits / np.exp(log_t), axis=1)).sum(axis=1).mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
-
-
-def fit_unknown_threshold(logits: Floats, rate: float) -> float:
-    """The log-sum-exp of the logits below which `rate` of these photos fall (Liu et al. 2020, "Energy-based OOD")."""
-    return float(np.quantile(logsumexp(logits, axis=1), rate))

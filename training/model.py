@@ -1,125 +1,125 @@
-"""The networks by name. Each takes uint8 RGB and returns logits, so normalisation travels with the weights."""
+"""A network by name with its pretrained weights, to a checkpoint and back."""
 
 from collections.abc import Iterable
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torchvision import models
 
+from training.networks import TIMM, Network, baseline, pretrainable
 from training.source import sha256
 
-Scored = tuple[NDArray[np.float32], NDArray[np.int64]]
-
+BASELINES = ("simple_cnn", "improved_cnn", "logistic")
 CHECKPOINT = Path("artifacts/checkpoint.pt")
-PRETRAINED = Path("data/raw/weights")  # ARCHITECTURE.pth here is used before torchvision's download
-
-# ImageNet statistics, RGB in [0, 1]: what torchvision's weights were trained with.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
+PRETRAINED = Path("data/raw/weights")  # ARCHITECTURE.pth here is used before timm's download
 
 
 class WeightsError(SystemExit):
     """The pretrained weights cannot be had; the message says which file to put where."""
 
 
-class Normalise(nn.Module):
-    """uint8 0..255 to zero mean and unit variance."""
+@dataclass(frozen=True)
+class Scored:
+    """What a network says of n photos, in order."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", 255 * torch.tensor(MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(STD).view(3, 1, 1), persistent=False)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:  # (N, 3, S, S) uint8 -> float32
-        return (images.float() - self.mean) / self.std  # type: ignore[operator]  # buffers are typed Tensor | Module
+    logits: NDArray[np.float32]  # (n, C)
+    recalled: NDArray[np.float32]  # (n, K) logits of the pretraining's classes; K may be 0
+    labels: NDArray[np.int64]  # (n,)
 
 
-class SimpleCNN(nn.Sequential):
-    """Four conv blocks, global pooling: the baseline that tutorials train from scratch."""
-
-    def __init__(self, classes: int, dropout: float) -> None:
-        widths = (3, 32, 64, 128, 256)
-        blocks = [_block(i, o) for i, o in pairwise(widths)]
-        super().__init__(
-            *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1], classes)
-        )
-
-
-def _block(channels_in: int, channels_out: int) -> nn.Sequential:
-    convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True), nn.MaxPool2d(2))
-
-
-class Logistic(nn.Sequential):
-    """Logistic regression on the pixels of a 64 x 64 thumbnail: what any network has to beat."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__(nn.Upsample(size=(64, 64), mode="bilinear"), nn.Flatten(), nn.Linear(3 * 64 * 64, classes))
-
-
-def build(architecture: str, classes: int, dropout: float = 0.0, weights: str | None = None) -> nn.Module:
-    """uint8 (N, 3, S, S) -> logits (N, classes). Raises WeightsError or ValueError naming what was asked for."""
-    if architecture == "mobilenet_v2":
-        network = _mobilenet_v2(classes, dropout, weights)
-    elif architecture in {"simple_cnn", "logistic"} and weights is not None:
-        raise ValueError(f"train.weights is {weights!r}, but {architecture!r} has no pretrained weights; expected null")
-    elif architecture == "simple_cnn":
-        network = SimpleCNN(classes, dropout)
-    elif architecture == "logistic":
-        network = Logistic(classes)
-    else:
-        raise ValueError(f"train.architecture is {architecture!r}; expected mobilenet_v2, simple_cnn or logistic")
-    return nn.Sequential(Normalise(), network)
-
-
-def _mobilenet_v2(classes: int, dropout: float, weights: str | None) -> nn.Module:
-    network = models.mobilenet_v2()
-    if weights is not None:
-        network.load_state_dict(pretrained("mobilenet_v2", weights, models.MobileNet_V2_Weights.IMAGENET1K_V1))
-    network.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(network.last_channel, classes))
+def build(architecture: str, classes: int, dropout: float = 0.0, weights: str | None = None) -> Network:
+    """Raises WeightsError or ValueError naming what was asked for."""
+    if architecture not in (*TIMM, *BASELINES):
+        raise ValueError(f"train.architecture is {architecture!r}; expected one of {', '.join((*TIMM, *BASELINES))}")
+    if architecture in BASELINES:
+        if weights is not None:
+            raise ValueError(
+                f"train.weights is {weights!r}, but {architecture!r} has no pretrained weights; expected null"
+            )
+        return baseline(architecture, classes, dropout)
+    if weights is None:
+        return pretrainable(architecture, classes, dropout, remembered=0)
+    tensors = list(pretrained(architecture, weights).values())
+    network = pretrainable(architecture, classes, dropout, remembered=tensors[-1].shape[:1].numel())  # of a number, 1
+    fill(network, tensors, f"train.weights {weights!r} for {architecture!r}")
     return network
 
 
-def pretrained(architecture: str, weights: str, published: models.WeightsEnum) -> dict[str, torch.Tensor]:
-    """`imagenet` is a file under data/raw/weights/, else torchvision's download; anything else is a file."""
+def fill(network: Network, tensors: list[torch.Tensor], name: str) -> None:
+    """By position, since every library names the same layers otherwise; a tensor of another shape is an error."""
+    places = [*_tensors(network.body), *_tensors(network.memory)]
+    if len(places) != len(tensors):
+        raise WeightsError(f"{name} do not fit: {len(places)} tensors are needed, the file has {len(tensors)}")
+    for (key, place), tensor in zip(places, tensors, strict=True):
+        if place.shape != tensor.shape:
+            raise WeightsError(f"{name} do not fit: {key} is {tuple(place.shape)}, the file has {tuple(tensor.shape)}")
+        place.copy_(tensor)
+
+
+def _tensors(part: nn.Module | None) -> list[tuple[str, torch.Tensor]]:
+    """In the order of the layers, without the counts of batches that batch norm has seen."""
+    state = {} if part is None else part.state_dict()  # shares its memory with the part
+    return [(key, value) for key, value in state.items() if not key.endswith("num_batches_tracked")]
+
+
+def pretrained(architecture: str, weights: str) -> dict[str, torch.Tensor]:
+    """`imagenet` is a file under data/raw/weights/, else timm's download; anything else is a file."""
     local = PRETRAINED / f"{architecture}.pth" if weights == "imagenet" else Path(weights)
     if local.exists():
         print(f"weights: {local}, SHA-256 {sha256(local)[:16]}")
-        return _load(local)
-    if weights != "imagenet":
+        state = _load(local)
+    elif weights != "imagenet":
         raise WeightsError(f"train.weights is {weights!r}: no such file; expected imagenet, a .pth file or null")
+    else:
+        state = _download(architecture, local)
+    return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+
+
+def _download(architecture: str, local: Path) -> dict[str, torch.Tensor]:
     try:
-        return dict(published.get_state_dict(progress=True, check_hash=True))
-    except OSError as error:
-        raise WeightsError(f"cannot download {published.url} ({error}); put that file at {local}") from None
+        return dict(timm.create_model(TIMM[architecture], pretrained=True).state_dict())
+    except (OSError, RuntimeError) as error:  # no way out; no huggingface_hub
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"cannot download {TIMM[architecture]} ({reason}); put its state dict at {local}") from None
 
 
 def _load(path: Path) -> dict[str, torch.Tensor]:
     try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
+        state = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # of random bytes, torch.load also makes KeyError, IndexError, TypeError, struct.error
         raise WeightsError(f"{path} holds no weights ({type(error).__name__}); expected a .pth state dict") from None
+    if not state:
+        raise WeightsError(f"{path} is empty; expected a .pth state dict")
+    if strangers := [key for key, value in state.items() if not isinstance(value, torch.Tensor)]:
+        raise WeightsError(f"{path} holds {strangers[0]!r}, which is no tensor; expected a .pth state dict")
+    return state
 
 
-def load_checkpoint(path: Path = CHECKPOINT) -> tuple[nn.Module, dict[str, Any]]:
-    """The trained network in evaluation mode, and all that `training.train.save_checkpoint` put beside it."""
+def load_checkpoint(path: Path = CHECKPOINT) -> tuple[Network, dict[str, Any]]:
+    """The trained network in evaluation mode, and all that `training.train` put beside it."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    model = build(checkpoint["train"]["architecture"], len(checkpoint["class_names"]))
-    model.load_state_dict(checkpoint["state_dict"])
-    return model.eval(), checkpoint
+    architecture, classes = checkpoint["train"]["architecture"], len(checkpoint["class_names"])
+    state = checkpoint["state_dict"]
+    if architecture in BASELINES:
+        network = baseline(architecture, classes, dropout=0)
+    else:
+        network = pretrainable(architecture, classes, 0, remembered=len(state.get("memory.bias", ())))
+    network.load_state_dict(state)
+    return network.eval(), checkpoint
 
 
 @torch.inference_mode()
 def predict(model: nn.Module, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], device: torch.device) -> Scored:
-    """Logits (n, C) float32 and labels (n,) of every batch, in order."""
+    """Every batch, in order."""
     model.eval()
-    pairs = [(model(images.to(device)).float().cpu(), labels) for images, labels in batches]
-    return torch.cat([logits for logits, _ in pairs]).numpy(), torch.cat([labels for _, labels in pairs]).numpy()
+    answers = [(*model(images.to(device)), labels) for images, labels in batches]
+    logits, recalled, labels = (torch.cat([part.cpu() for part in parts]) for parts in zip(*answers, strict=True))
+    return Scored(logits.float().numpy(), recalled.float().numpy(), labels.numpy())
 
 
 def count_parameters(model: nn.Module) -> int:

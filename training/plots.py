@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
 
+from training.calibration import Floats, Labels
 from training.data import Photos
-from training.metrics import Floats, Labels
 
 
 def confusion(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> None:

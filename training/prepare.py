@@ -23,6 +23,7 @@ from training.source import SUFFIXES, Layout, Source, SourceError, discover
 from training.split import SPLITS, Row, group, split
 
 PHOTOS = Path("data/raw/photos")  # a link that `training.fetch` makes
+REVIEWED = Path("data/set-aside.csv")
 MANIFEST = Path("artifacts/manifest.csv")
 SUMMARY = Path("artifacts/metrics/prepare.json")
 # Of a folder: OSError. Of an archive: a wrong checksum, a broken stream, a password, a method that zipfile lacks.
@@ -33,18 +34,19 @@ def main() -> None:
     params = config.load(config.Prepare)
     source = Source(PHOTOS)
     layout = discover(source.names())
-    rows = split(group(inspect(source, layout), params.near_duplicate_bits), params.train_share)
+    rows = split(group(inspect(source, layout.labels), params.near_duplicate_bits), params.train_share)
+    rows = set_aside(rows, read_reviewed())
     rows += [Row(id=name, reason=reason) for name, reason in layout.unlabelled.items()]
     check(rows, layout, source.path)
     write(rows, layout)
 
 
-def inspect(source: Source, layout: Layout) -> list[Row]:
-    """Decode every labelled file once, on all cores."""
+def inspect(source: Source, labels: dict[str, str]) -> list[Row]:
+    """Decode every file (name to label) once, on all cores."""
     work = partial(inspect_one, source)
     with ProcessPoolExecutor() as pool:
-        found = pool.map(work, layout.labels, layout.labels.values(), chunksize=64)
-        return list(tqdm(found, total=len(layout.labels), desc="prepare", unit="photo"))
+        found = pool.map(work, labels, labels.values(), chunksize=64)
+        return list(tqdm(found, total=len(labels), desc=f"open {source.path.name}", unit="photo"))
 
 
 def inspect_one(source: Source, name: str, label: str) -> Row:
@@ -62,6 +64,24 @@ def inspect_one(source: Source, name: str, label: str) -> Row:
     except RequestError as error:
         return replace(row, reason=f"{error.code}: {error}")
     return replace(row, phash=int(str(imagehash.phash(image)), 16))
+
+
+def read_reviewed(path: Path = REVIEWED) -> dict[str, str]:
+    """What people found wrong with a photo, by the SHA-256 of its bytes; nothing where nobody looked."""
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        return {row["sha256"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def set_aside(rows: list[Row], reviewed: dict[str, str]) -> list[Row]:
+    """Reviewed photos neither train nor validate; in the test split they stay, or it would be easier than the world."""
+    return [
+        replace(row, split="", reason=f"reviewed: {reviewed[row.sha256]}")
+        if row.split in {"train", "val"} and row.sha256 in reviewed
+        else row
+        for row in rows
+    ]
 
 
 def check(rows: list[Row], layout: Layout, path: Path) -> None:

@@ -6,15 +6,18 @@ from contextlib import chdir
 
 import pytest
 
-from export import convert
-from tests.drawing import write_dataset
-from tests.export.models import untrained
+from export import convert, quantize
+from export.release import CANDIDATES, CARD, RELEASED
+from tests.drawing import LABELS, write_dataset
+from tests.export.models import LENIENT, untrained, write_noise
 from tests.training.workspace import link_photos, one_thread, write_params
-from training import prepare
+from training import evaluate, prepare, train
+from training.calibration import Calibration
 from training.evaluate import METRICS
-from training.train import save_checkpoint
+from training.model import CHECKPOINT
+from training.state import save_atomically
 
-CHECKPOINT = {
+TRAINED = {
     "train": {"architecture": "simple_cnn"},
     "class_names": ["cat", "dog"],
     "run_id": "0123456789abcdef" * 2,
@@ -26,6 +29,7 @@ REPORT = {
     "temperature": 1.7,
     "unknown_threshold": -0.25,
     "sets": {"test": {"accuracy": 0.5, "confusion_matrix": [[3, 1], [2, 4]]}},
+    "outliers": {"flowers": {"photos": 3, "recognised": 2 / 3}},
 }
 
 
@@ -43,8 +47,9 @@ def converted(tmp_path_factory):
     link_photos(folder, write_dataset(folder / "mine", {"cat": 30, "dog": 30}))
     with chdir(folder):
         prepare.main()
-        save_checkpoint(CHECKPOINT | {"state_dict": untrained("simple_cnn", classes=2).state_dict()})
+        save_atomically(TRAINED | {"state_dict": untrained("simple_cnn", classes=2).state_dict()}, CHECKPOINT)
         METRICS.write_text(json.dumps(REPORT))
+        Calibration(REPORT["temperature"], (), REPORT["unknown_threshold"]).write()
         convert.main()
     return folder
 
@@ -53,5 +58,51 @@ def converted(tmp_path_factory):
 def project(converted, tmp_path, monkeypatch):
     """A copy of it, the working directory of the test."""
     shutil.copytree(converted, tmp_path, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A project whose network was trained on drawings of three classes: 34 test photos, all recognised."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_params(folder, prepare__train_share=0.6, release__margin=0.05)  # 34 photos cannot show less
+    link_photos(folder, write_dataset(folder / "mine", dict.fromkeys(LABELS, 60)))
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        for stage in (prepare, train, evaluate, convert):
+            stage.main()
+        for place in (CANDIDATES, CARD.parent, RELEASED.parent):
+            place.mkdir()
+    return folder
+
+
+@pytest.fixture
+def store(trained, tmp_path, monkeypatch):
+    """A copy of it with an MLflow store of its own, the working directory of the test."""
+    shutil.copytree(trained, tmp_path, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlruns"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+
+@pytest.fixture(scope="session")
+def quantized(trained, tmp_path_factory):
+    """The trained project with both candidates, a further set whose rabbits lie among the cats, and outliers."""
+    folder = tmp_path_factory.mktemp("quantized")
+    shutil.copytree(trained, folder, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlruns"))
+    abroad = write_dataset(folder / "data/raw/extra/abroad", dict.fromkeys(LABELS, 8), size=96)
+    for path in (abroad / "rabbit").iterdir():
+        path.rename(abroad / f"cat/rabbit {path.name}")
+    write_noise(folder / "data/raw/outliers/noise", 8)
+    write_params(folder, prepare__train_share=0.6, quantize__photos=20, **LENIENT)
+    with chdir(folder):
+        quantize.main()
+    return folder
+
+
+@pytest.fixture
+def candidates(quantized, tmp_path, monkeypatch):
+    """A copy of it, the working directory of the test."""
+    shutil.copytree(quantized, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -1,9 +1,8 @@
-"""The gate: a file that says anything but what was trained and evaluated does not pass."""
+"""The verdict: which candidate is released, and a gate for everything that may be wrong with it."""
 
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -11,39 +10,63 @@ import pytest
 from onnx import numpy_helper
 
 from export import verify
-from export.convert import MODEL, Exported
-from export.verify import METRICS, Check, batch_parity
+from export.gates import Gate, by_set, complaint, table
+from export.measure import latency, score
+from export.parity import batch_parity
+from export.quantize import CANDIDATES, PRECISIONS
+from export.verify import METRICS, choose
 from lambda_app.classifier import Outputs
-from tests.export.models import pixels, restamp, untrained
-from tests.training.workspace import ROOT, write_params
+from tests.export.models import LENIENT, pixels, restamp
+from tests.training.workspace import MLFLOW_WARNINGS, ROOT, write_params
 from training.evaluate import METRICS as EVALUATED
+
+pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 
 @pytest.fixture
-def change_weight(project):
-    """Puts another value in place of one weight of the last layer."""
+def change_weight(candidates):
+    """Puts another value in place of one weight of fp32's last layer."""
 
     def change(value):
-        program = onnx.load(MODEL)
-        [layer] = [tensor for tensor in program.graph.initializer if list(tensor.dims) == [2, 256]]
+        path = CANDIDATES / "fp32.onnx"
+        program = onnx.load(path)
+        [layer] = [tensor for tensor in program.graph.initializer if sorted(tensor.dims) == [3, 256]]
         weights = numpy_helper.to_array(layer).copy()
-        weights[0, 0] = value
+        weights.flat[0] = value
         layer.CopyFrom(numpy_helper.from_array(weights, layer.name))
-        onnx.save(program, MODEL)
+        onnx.save(program, path)
 
     return change
 
 
 @pytest.fixture
-def failures(project, capsys):
-    """The lines marked FAIL of a gate that must not pass."""
+def broken(candidates, capsys):
+    """The names of the gates that break, with the limits given in place of the lenient ones."""
 
-    def failures():
-        with pytest.raises(SystemExit, match="broke a gate"):
+    def broken(**limits):
+        write_params(candidates, prepare__train_share=0.6, **(LENIENT | limits))
+        with pytest.raises(SystemExit) as stopped:
             verify.main()
-        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
+        assert "gates are broken" in stopped.value.code
+        names = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.endswith(" BROKEN")]
+        assert all(f"  {name}: " in stopped.value.code for name in names)
+        return names
 
-    return failures
+    return broken
+
+
+@pytest.fixture(scope="module")
+def verified(quantized, tmp_path_factory):
+    """What the stage wrote and printed about two candidates that keep every limit."""
+    done = run(quantized)
+    assert 0 == done.returncode, done.stderr[-2000:]
+    return strictly((quantized / METRICS).read_text()), done.stdout
+
+
+def run(folder):
+    command = [sys.executable, "-m", "export.verify"]
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def strictly(text):
@@ -51,97 +74,222 @@ def strictly(text):
     return json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
 
 
-def test_passes(project, capsys):
-    """What convert wrote passes, and every figure is kept beside its limit."""
-    verify.main()
-    lines = capsys.readouterr().out.splitlines()
-    assert {"ok  "} == {line[:4] for line in lines}
-    checks = strictly(METRICS.read_text())
-    assert len(lines) == len(checks)
-    assert all(check["measured"] <= check["limit"] for check in checks.values())
+# --- what is written
 
 
-def test_batch_sizes(project):
-    """One photo at a time, two and seven are compared, then the whole test split."""
-    verify.main()
-    expected = {
-        f"probability difference {of}" for of in ("at batch 1", "at batch 2", "at batch 7", "on the test split")
-    }
-    assert expected <= set(strictly(METRICS.read_text()))
+def test_gates_pass(verified):
+    """Every gate of the table is in the JSON: what was expected, what was measured, the verdict."""
+    report, printed = verified
+    assert {"ok"} == {gate["verdict"] for gate in report["gates"].values()}
+    for name, gate in report["gates"].items():
+        assert {"expected", "measured", "verdict"} == set(gate)
+        [line] = [line for line in printed.splitlines() if line.startswith(f"{name} ")]
+        assert line.endswith(" ok")
+        assert gate["expected"] in line
 
 
-def test_other_weight(change_weight, failures):
-    """One weight that is not the trained one fails every comparison of probabilities."""
-    change_weight(1.0)
-    assert 4 == len([line for line in failures() if line.startswith("FAIL probability difference ")])
+def test_keys_have_no_spaces(verified):
+    """So that `dvc metrics` and a query can name them."""
+
+    def keys(value):
+        return [k for key, inner in value.items() for k in (key, *keys(inner))] if isinstance(value, dict) else []
+
+    assert [] == [key for key in keys(verified[0]) if " " in key]
 
 
-def test_no_number(change_weight, failures):
-    """A weight that is no number fails, and the report is still JSON."""
-    change_weight(float("nan"))
-    assert any(line.startswith("FAIL probability difference on the test split: nan") for line in failures())
-    strictly(METRICS.read_text())
+def test_both_candidates_are_measured(verified):
+    """Accuracy, calibration and unknown rate on each set, recognised outliers, size and latency."""
+    for figures in verified[0]["candidates"].values():
+        assert {"size_mb", "latency_ms", "sets", "outliers"} == set(figures)
+        assert {"test": 34, "abroad": 24} == {name: values["photos"] for name, values in figures["sets"].items()}
+        assert {"noise": 8} == {name: values["photos"] for name, values in figures["outliers"].items()}
+
+
+def test_evaluated_accuracy(verified, quantized):
+    """fp32's accuracy is the one that training's evaluation measured."""
+    evaluated = json.loads((quantized / EVALUATED).read_text())["sets"]["test"]["accuracy"]
+    assert evaluated == verified[0]["candidates"]["fp32"]["sets"]["test"]["accuracy"]
+
+
+def test_released_is_said(verified):
+    """The candidate that was chosen and why are in the JSON and on the terminal."""
+    report, printed = verified
+    assert report["released"] in {"int8", "fp32"}
+    assert f"released: {report['released']}, because {report['reason']}" in printed
+
+
+# --- every gate can break
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("gate", "limits"),
     [
-        ("class_names", ["dog", "cat"]),
-        ("temperature", 1.9),
-        ("unknown_threshold", -9.0),
-        ("data_hash", "0" * 64),
-        ("metrics", {"test": {"accuracy": 1.0}}),
+        ("accuracy_abroad", {"verify__min_accuracy": {"abroad": 0.9}}),
+        ("calibration_error_test", {"verify__max_calibration_error": 0.0}),
+        ("size_mb", {"verify__max_size_mb": 0.01}),
+        ("latency_ratio", {"verify__max_latency_ratio": 1e-6}),
+        ("same_class_grey", {"verify__min_agreement": 1.0, "verify__behaviour_photos": 34}),
     ],
 )
-def test_other_metadata(project, failures, key, value):
-    """Metadata that is not what training and evaluation wrote fails, and is named."""
-    restamp(MODEL, **{key: value})
-    assert any(key in line for line in failures())
-
-
-def test_other_temperature(project, failures):
-    """A file calibrated with another temperature than the report's fails, though it agrees with itself."""
-    EVALUATED.write_text(EVALUATED.read_text().replace('"temperature": 1.7', '"temperature": 1.6'))
-    assert any(line.startswith("FAIL probability difference on the test split") for line in failures())
-
-
-def test_too_large(project, failures):
-    """A file above the size limit fails, and only by that; measured and limit are said."""
-    write_params(project, verify__max_size_mb=1.0)
-    size = MODEL.stat().st_size / 1e6
-    assert [f"FAIL file size in MB: {size:.3g}, limit 1"] == failures()
-
-
-def test_exit_code(change_weight):
-    """The stage ends with exit code 1 and prints what was measured against what was allowed: DVC stops there."""
-    change_weight(1.0)
-    command = [sys.executable, "-m", "export.verify"]
-    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
-    assert 1 == done.returncode
-    assert "FAIL probability difference on the test split: 0." in done.stdout
-    assert ", limit 0.0001" in done.stdout
-    assert "the exported model broke a gate; see the lines marked FAIL" in done.stderr
+def test_limit_of_params(broken, gate, limits):
+    """What does not keep a limit of params.yaml breaks its gate, and the message names the key."""
+    assert gate in broken(**limits)
 
 
 @pytest.mark.parametrize(
-    ("measured", "expected"), [(0.0, True), (0.1, True), (0.1001, False), (float("nan"), False), (float("inf"), False)]
+    ("threshold", "gate", "limits"),
+    [
+        (1e6, "unknown_rate_test", {"verify__max_unknown_rate": {"test": 0.99}}),
+        (-1e6, "recognised_noise", {"verify__min_recognised": {"noise": 0.01}}),
+    ],
 )
-def test_check(measured, expected):
-    """A check passes up to its limit; what is no number does not pass."""
-    assert expected is Check("any", measured, 0.1).passed
+def test_threshold(broken, threshold, gate, limits):
+    """A threshold above every photo calls ours unknown, one below them recognises no outlier: each breaks one gate."""
+    report = json.loads(EVALUATED.read_text())
+    EVALUATED.write_text(json.dumps(report | {"unknown_threshold": threshold}))
+    for name in PRECISIONS:
+        restamp(CANDIDATES / f"{name}.onnx", unknown_threshold=threshold)
+    assert [gate] == broken(**limits)
+
+
+def test_other_weight(change_weight, broken):
+    """One weight that is not the trained one breaks every comparison of fp32's probabilities with PyTorch's."""
+    change_weight(5.0)
+    compared = ("batch_1", "batch_2", "batch_7", "test", "abroad", "noise")
+    assert {f"probability_difference_{of}" for of in compared} <= set(broken())
+
+
+def test_no_number(change_weight, broken):
+    """A weight that is no number breaks them too, and the report is still JSON."""
+    change_weight(float("nan"))
+    assert "probability_difference_test" in broken()
+    assert strictly(METRICS.read_text())["gates"]["probability_difference_test"]["measured"] is None
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
+@pytest.mark.parametrize(("key", "value"), [("class_names", ["dog", "cat", "rabbit"]), ("data_hash", "0" * 64)])
+def test_other_metadata(broken, name, key, value):
+    """Metadata that is not what training and evaluation wrote breaks the gate of that file alone."""
+    restamp(CANDIDATES / f"{name}.onnx", **{key: value})
+    assert [f"metadata_unlike_{name}"] == broken()
+
+
+def test_exit_code(change_weight, candidates):
+    """The stage ends with exit code 1, its table on stdout and what to look at on stderr: DVC stops there."""
+    change_weight(5.0)
+    done = run(candidates)
+    assert 1 == done.returncode
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("probability_difference_test ")]
+    assert ["<=", "0.0001", "BROKEN"] == [
+        word for word in line.split()[1:] if not word[0].isdigit() or word == "0.0001"
+    ]
+    assert "probability_difference_test: verify.max_probability_difference in params.yaml" in done.stderr
+
+
+# --- the choice
+
+
+def figures(accuracy, latency_ms, abroad=0.9):
+    return {"latency_ms": latency_ms, "sets": {"test": {"accuracy": accuracy}, "abroad": {"accuracy": abroad}}}
+
+
+SLOWER = "int8 takes 1.25 times as long as fp32"
+WORSE = "int8 loses 2.00% of test; verify.max_accuracy_loss allows 1.00%"
+
+
+@pytest.mark.parametrize(
+    ("int8", "fp16", "released", "reason"),
+    [
+        (figures(0.99, 2.0), 0.99, "int8", "int8 loses 0.00% of a set at most and takes 0.50 times as long as fp32"),
+        (figures(0.98, 2.0), 0.99, "int8", "int8 loses 1.00% of a set at most and takes 0.50 times as long as fp32"),
+        (figures(0.99, 4.0), 0.99, "fp16", "int8 takes 1.00 times as long as fp32; fp16 loses 0.00% of a set at most"),
+        (figures(0.99, 5.0), 0.98, "fp16", f"{SLOWER}; fp16 loses 1.00% of a set at most"),
+        (figures(0.97, 2.0), 0.99, "fp16", f"{WORSE}; fp16 loses 0.00% of a set at most"),
+        (figures(0.97, 2.0), 0.97, "fp32", f"{WORSE}; {WORSE.replace('int8', 'fp16')}"),
+        (
+            figures(0.99, 2.0, abroad=0.8),
+            0.99,
+            "fp16",
+            "int8 loses 10.00% of abroad; verify.max_accuracy_loss allows 1.00%; fp16 loses 0.00% of a set at most",
+        ),
+    ],
+)
+def test_choice(int8, fp16, released, reason):
+    """int8 if it is faster and loses no more than allowed on any set, else fp16 if it loses no more, else fp32."""
+    candidates = {"fp32": figures(0.99, 4.0), "fp16": figures(fp16, 4.0), "int8": int8}
+    assert (released, reason) == choose(candidates, max_loss=0.01)
+
+
+# --- the parts
+
+
+@pytest.mark.parametrize(
+    ("measured", "at_least", "expected"),
+    [
+        (0.1, False, True),
+        (0.1001, False, False),
+        (0.1, True, True),
+        (0.0999, True, False),
+        (float("nan"), False, False),
+        (float("nan"), True, False),
+    ],
+)
+def test_gate(measured, at_least, expected):
+    """A gate holds up to its limit, or from it on; what is no number breaks it."""
+    assert expected is Gate("any", measured, 0.1, "here", at_least).passed
+
+
+def test_table():
+    """One line a gate under the four columns."""
+    gates = [Gate("size_mb", 4.5, 10, "there"), Gate("accuracy_test", 0.5, 0.9, "here", at_least=True)]
+    lines = [line.split() for line in table(gates).splitlines()]
+    expected = [
+        ["gate", "expected", "measured", "verdict"],
+        ["size_mb", "<=", "10", "4.5", "ok"],
+        ["accuracy_test", ">=", "0.9", "0.5", "BROKEN"],
+    ]
+    assert expected == lines
+    assert "1 of 2 gates are broken; what to look at:\n  accuracy_test: here" == complaint(gates)
+
+
+def test_a_set_that_is_not_here_is_skipped(capsys):
+    """A limit for a set that was not measured breaks nothing, and is said."""
+    gates = by_set("accuracy", "min_accuracy", {"test": 0.9, "abroad": 0.8}, {"test": 0.95})
+    assert [Gate("accuracy_test", 0.95, 0.9, "verify.min_accuracy.test in params.yaml", at_least=True)] == gates
+    assert (
+        "accuracy_abroad: skipped, verify.min_accuracy has a limit for a set that is not here"
+        in capsys.readouterr().out
+    )
+
+
+def test_score_of_no_number():
+    """A photo whose probabilities are no numbers counts as of the first class, without confidence."""
+    outputs = Outputs(np.array([[np.nan, np.nan], [0, 1]], np.float32), np.zeros((2, 2)), np.array([np.nan, 1.0]))
+    expected = {"photos": 2, "accuracy": 0.5, "calibration_error": 0.0, "unknown_rate": 0.0}
+    assert expected == score(outputs, np.array([1, 1]), 0.0)
+
+
+def test_latency_takes_turns():
+    """Every candidate is asked as often as the others, one after the other."""
+    asked = []
+    runs = {name: lambda _, name=name: asked.append(name) for name in ("fp32", "int8")}
+    times = latency(runs, pixels(1, 32), repeats=4)
+    assert ["fp32", "int8"] * 7 == asked  # three to warm up
+    assert 0 < min(times.values())
 
 
 @pytest.mark.parametrize("photo", [0, 4])
 def test_no_number_in_any_batch(photo):
-    """One NaN fails, in whichever batch it is."""
-
-    def run(images):
-        probabilities = module_outputs[: len(images)].copy()
-        probabilities[(images == photos[photo]).all(axis=(1, 2, 3))] = np.nan
-        return Outputs(probabilities, probabilities)
-
+    """One NaN breaks the gate, in whichever batch it is."""
     photos = pixels(6, 32)
-    module_outputs = np.full((6, 2), 0.5, np.float32)
-    module = Exported(untrained("logistic", 2), 1.0)
-    check = batch_parity(module, SimpleNamespace(run=run), [(image, 0) for image in photos], 2, 1.0)
-    assert not check.passed
+
+    def half(images):
+        return Outputs(np.full((len(images), 2), 0.5, np.float32), np.zeros((len(images), 2)), np.zeros(len(images)))
+
+    def unsure(images):
+        outputs = half(images)
+        outputs.probabilities[(images == photos[photo]).all(axis=(1, 2, 3))] = np.nan
+        return outputs
+
+    assert [False] * 3 == [gate.passed for gate in batch_parity(half, unsure, photos, 1.0)]
+    assert [True] * 3 == [gate.passed for gate in batch_parity(half, half, photos, 1.0)]

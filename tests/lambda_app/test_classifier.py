@@ -26,9 +26,20 @@ def test_the_likeliest_class_is_predicted(tiny_classifier, red, blue, expected, 
 
 
 @pytest.mark.parametrize(("red", "blue", "unknown"), [(255, 0, False), (0, 255, False), (100, 100, True)])
-def test_weak_logits_are_unknown(tiny_classifier, red, blue, unknown):
-    """A log-sum-exp of the logits below the file's threshold means that neither class was recognised."""
+def test_what_is_unfamiliar_is_unknown(tiny_classifier, red, blue, unknown):
+    """A familiarity below the file's threshold means that neither class was recognised."""
+    [familiarity] = tiny_classifier.run(pixels(red, blue)[None]).familiarity
+    assert unknown is bool(familiarity < tiny_model.METADATA.unknown_threshold)
     assert unknown is tiny_classifier.predict(pixels(red, blue)).unknown
+
+
+def test_the_threshold_itself_is_familiar(tmp_path, tiny_classifier):
+    """Only what is below it is unknown: the same photo, at its own familiarity and just above it."""
+    [familiarity] = tiny_classifier.run(pixels(200, 0)[None]).familiarity.tolist()
+    for threshold, unknown in ((familiarity, False), (familiarity + 1e-3, True)):
+        stamped = replace(tiny_model.METADATA, unknown_threshold=threshold)
+        classifier = Classifier.load(tiny_model.write(tmp_path / "m.onnx", stamped))
+        assert unknown is classifier.predict(pixels(200, 0)).unknown
 
 
 def test_unknown_never_hides_the_prediction(tiny_classifier):

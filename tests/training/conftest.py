@@ -27,7 +27,8 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def offline(project, monkeypatch):
     """The way out leads to a port where nobody listens, and nothing was downloaded before."""
-    monkeypatch.setenv("TORCH_HOME", str(project))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(project))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # or it would try again for a minute
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

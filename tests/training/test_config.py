@@ -27,13 +27,17 @@ def test_no_section_goes_unread():
     ("key", "value", "expectation"),
     [
         ("epoch", 6, "Unexpected keyword argument"),
-        ("architecture", "resnet", "'mobilenet_v2', 'simple_cnn' or 'logistic'"),
+        ("architecture", "resnet", "'resnet18', 'simple_cnn', 'improved_cnn' or 'logistic'"),
         ("epochs", "six", "valid integer"),
         ("epochs", 0, "greater than 0"),
         ("epochs", 1.5, "valid integer"),
         ("lr", float("nan"), "greater than 0"),
         ("bf16", "maybe", "valid boolean"),
         ("label_smoothing", 1.5, "less than or equal to 1"),
+        ("dropout", -0.1, "greater than or equal to 0"),
+        ("recall", -1, "greater than or equal to 0"),
+        ("freeze_batch_norm", "sometimes", "valid boolean"),
+        ("workers", -1, "greater than or equal to 0"),
     ],
 )
 def test_wrong_value(tmp_path, key, value, expectation):
@@ -46,10 +50,14 @@ def test_wrong_value(tmp_path, key, value, expectation):
     assert str(error.value).endswith(f"(got {value!r})")
 
 
-def test_value_in_a_list(tmp_path):
-    """Of a list, the error names the position."""
-    path = write_params(tmp_path, augment__crop_scale=[0.5, 3])
-    with pytest.raises(config.ConfigError, match=r"section 'augment': crop_scale\.1: .* \(got 3\)"):
+@pytest.mark.parametrize(
+    ("crop_scale", "problem"),
+    [([0.5, 3], r"crop_scale\.1: .* less than or equal to 1 \(got 3\)"), ([0, 1], r"crop_scale\.0: .* \(got 0\)")],
+)
+def test_value_in_a_list(tmp_path, crop_scale, problem):
+    """Of a list, the error names the position; a crop of nothing is none."""
+    path = write_params(tmp_path, augment__crop_scale=crop_scale)
+    with pytest.raises(config.ConfigError, match=f"section 'augment': {problem}"):
         config.load(config.Augment, path)
 
 
@@ -58,6 +66,14 @@ def test_every_problem_at_once(tmp_path):
     path = write_params(tmp_path, train__epochs="six", train__patience=-1)
     with pytest.raises(config.ConfigError, match=r"epochs: .*; patience: "):
         config.load(config.Train, path)
+
+
+@pytest.mark.parametrize("rate", [-0.01, 1.01])
+def test_unknown_rate(tmp_path, rate):
+    """The share of photos that may be called unknown is a share."""
+    path = write_params(tmp_path, evaluate__unknown_rate=rate)
+    with pytest.raises(config.ConfigError, match=rf"section 'evaluate': unknown_rate: .* \(got {rate}\)"):
+        config.load(config.Evaluate, path)
 
 
 def test_missing_key(tmp_path):
@@ -94,6 +110,5 @@ def test_frozen(tmp_path):
 
 def test_flat():
     """Sections are logged as `section.key`."""
-    release = config.Release(registered_model="pets", alias="champion")
-    expected = {"export.opset": 20, "release.registered_model": "pets", "release.alias": "champion"}
-    assert expected == config.flat(config.Export(opset=20), release)
+    tracking, export = config.Tracking(experiment="pets"), config.Export(opset=20)
+    assert {"tracking.experiment": "pets", "export.opset": 20} == config.flat(tracking, export)

@@ -1,21 +1,40 @@
 """What the network gets to see: augmented where it learns, exactly as served where it is measured."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+from torch.utils.data import DistributedSampler
 
 from lambda_app.preprocess import preprocess
-from tests.drawing import draw, encode
-from tests.training.workspace import link_photos, write_zip
+from tests.drawing import draw, encode, write_dataset
+from tests.training.workspace import ROOT, link_photos, write_zip
 from training import config
-from training.data import Augmented, Photos, Upright, class_names, loader, read_folder, read_manifest, read_split
+from training.data import (
+    Augmented,
+    Photos,
+    Upright,
+    class_names,
+    every,
+    loader,
+    read_folder,
+    read_manifest,
+    read_split,
+    read_unlabelled,
+)
 from training.source import Source
 from training.train import seed_everything
 
-AUGMENT = config.Augment(crop_scale=(0.4, 1.0), flip=0.5, rotation=12, brightness=0.3, contrast=0.3, noise=0.02)
-STILL = config.Augment(crop_scale=(1.0, 1.0), flip=0, rotation=0, brightness=0, contrast=0, noise=0)
+AUGMENT = config.load(config.Augment, ROOT / "params.yaml")
+STILL = config.Augment(
+    crop_scale=(1.0, 1.0), flip=0, rotation=0, brightness=0, contrast=0, grey=0, blur=0, noise=0
+)  # fmt: skip
 FILES = {f"{label}/{seed}.jpg": encode(draw(label, seed)) for label in ("cat", "dog") for seed in range(10)}
 LABELS = {name: name.split("/")[0] for name in FILES}
 MANIFEST = """id,sha256,label,split,group,reason
@@ -27,9 +46,9 @@ dog/1.jpg,04,dog,test,04,
 """
 
 
-@pytest.fixture
-def source(tmp_path):
-    return Source(write_zip(tmp_path / "photos.zip", FILES))
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return Source(write_zip(tmp_path_factory.mktemp("source") / "photos.zip", FILES))
 
 
 @pytest.mark.parametrize("params", [AUGMENT, STILL], ids=["as trained", "still"])
@@ -40,17 +59,93 @@ def test_augmented_pixels(photo, params):
     assert ((3, 48, 48), torch.uint8) == (pixels.shape, pixels.dtype)
 
 
+def see(params, times=10):
+    """A photo as augmented so often, at 48 pixels: uint8 (times, 3, 48, 48)."""
+    augmented = Augmented(params, 48)
+    return torch.stack([augmented(FILES["cat/0.jpg"]) for _ in range(times)])
+
+
 def test_augmentation_varies():
     """A photo is never seen twice in the same way."""
-    augmented = Augmented(AUGMENT, 48)
-    seen = [augmented(FILES["cat/0.jpg"]) for _ in range(10)]
-    assert not any(torch.equal(one, other) for one, other in pairwise(seen))
+    assert not any(torch.equal(one, other) for one, other in pairwise(see(AUGMENT)))
+
+
+def test_augmentation_is_repeatable():
+    """The same seed is the same augmentation, and another seed another."""
+    seen = []
+    for seed in (3, 3, 4):
+        seed_everything(seed)
+        seen.append(see(AUGMENT))
+    assert seen[0].equal(seen[1])
+    assert not seen[0].equal(seen[2])
+
+
+def is_grey(images):
+    return (images[:, :1] == images).all(dim=(1, 2, 3))
+
+
+def test_grey():
+    """A share of the photos, and only that, loses its colours: all channels are alike."""
+    assert not is_grey(see(replace(STILL, grey=0.0))).any()
+    assert is_grey(see(replace(STILL, grey=1.0))).all()
+
+
+def detail(images):
+    """Mean absolute difference of neighbouring pixels, of each image."""
+    return images.float().diff(dim=3).abs().mean(dim=(1, 2, 3))
+
+
+def test_blur():
+    """A blurred photo is one that was small: of its size, with less detail, and not always as much less."""
+    [sharp] = detail(see(STILL, 1))
+    blurred = detail(see(replace(STILL, blur=1.0), 30))
+    assert (blurred < 0.8 * sharp).all()
+    assert 3 == len(set(blurred.tolist()))
+
+
+def test_noise():
+    """One photo in ten is noisy."""
+    seed_everything(0)
+    noisy = (see(replace(STILL, noise=0.1), 200) != see(STILL, 1)).any(dim=(1, 2, 3))
+    assert 8 < noisy.sum() < 40
 
 
 def test_still_augmentation():
     """With every strength at zero, a square photo stays what it is."""
     expected = preprocess(FILES["cat/0.jpg"], 64).pixels
     np.testing.assert_array_equal(expected, Augmented(STILL, 64)(FILES["cat/0.jpg"]).numpy())
+
+
+# --- how much of a big JPEG is decoded
+
+
+@pytest.mark.parametrize("share", [0.1, 0.35, 1.0])
+def test_smallest_crop_is_not_enlarged(share):
+    """The smallest crop of the smallest photo that is decoded has as many pixels as the network sees."""
+    smallest = Augmented(replace(STILL, crop_scale=(share, 1.0)), 160).min_side
+    assert 160**2 == pytest.approx(share * smallest**2, rel=0.01)
+
+
+@settings(deadline=None, max_examples=30)  # encodes photos of up to a megapixel
+@given(st.integers(1, 1000), st.integers(1, 1000), st.integers(8, 64))
+def test_big_photos_are_drafted(width, height, image_size):
+    """Of a JPEG no more is decoded than an eighth, or than twice what is needed, and never less than is needed."""
+    augmented = Augmented(AUGMENT, image_size)
+    augmented.transform = nn.Identity()
+    decoded = augmented(encode(Image.new("RGB", (width, height))))
+    short, needed = min(decoded.size), min(width, height, augmented.min_side)
+    assert needed <= short
+    assert short <= max(2 * augmented.min_side, -(-min(width, height) // 8))
+
+
+def test_draft():
+    """A photo of 1600 x 1200, of which 81 pixels are needed, is decoded at an eighth."""
+    augmented = Augmented(replace(AUGMENT, crop_scale=(0.35, 1.0)), 48)
+    augmented.transform = nn.Identity()
+    assert (200, 150) == augmented(encode(Image.new("RGB", (1600, 1200)))).size
+
+
+# --- as served
 
 
 @pytest.mark.parametrize("size", [(90, 60), (60, 90), (300, 200), (31, 32)])
@@ -102,49 +197,97 @@ def test_other_set_without_known_class(project):
     assert 0 == len(read_folder(path, ["cat", "dog"], Upright(32)))
 
 
+OUTLIERS = {
+    "at the top.jpg": encode(draw("rabbit", 0)),
+    "rooms/kitchen.png": encode(draw("rabbit", 1), "PNG"),
+    "rooms/more/cat.0.JPG": encode(draw("rabbit", 2)),
+    "broken.jpg": b"no",
+    "readme.txt": b"hello",
+}
+READABLE = ["at the top.jpg", "rooms/kitchen.png", "rooms/more/cat.0.JPG"]
+
+
+def test_outliers(tmp_path):
+    """Of a set of anything else, every readable photo, wherever it lies and whatever it is called."""
+    photos = read_unlabelled(write_zip(tmp_path / "else.zip", OUTLIERS), Upright(32))
+    assert READABLE == photos.ids
+    assert [(3, 32, 32)] * 3 == [pixels.shape for pixels, _ in photos]
+
+
+def test_outliers_in_a_folder(tmp_path):
+    """A folder is read like an archive, also where it has class folders."""
+    photos = read_unlabelled(write_dataset(tmp_path / "zoo", {"rabbit": 2, "cat": 1}), Upright(32))
+    assert ["cat/0.jpg", "rabbit/0.jpg", "rabbit/1.jpg"] == photos.ids
+
+
+@given(st.integers(0, 300), st.integers(1, 300))
+def test_every(source, photos, count):
+    """At most so many, and at least half as many where there are enough; between them always as many left out."""
+    whole = Photos(source, {f"{i:03}": "cat" for i in range(photos)}, ["cat"], Upright(32))
+    chosen = every(whole, count)
+    assert min(photos, (count + 1) // 2) <= len(chosen) <= count
+    places = [whole.ids.index(name) for name in chosen.ids]
+    assert len({after - before for before, after in pairwise(places)}) <= 1
+    assert photos == len(whole)
+
+
+def test_every_keeps_the_labels(source):
+    """Of ten cats and ten dogs, ten photos are five of each, with their own labels."""
+    chosen = every(Photos(source, LABELS, ["cat", "dog"], Upright(32)), 10)
+    assert [LABELS[name] for name in chosen.ids] == [["cat", "dog"][label] for label in chosen.labels]
+    assert [5, 5] == [chosen.labels.count(label) for label in (0, 1)]
+
+
 # --- batches
 
 
-def batches(source, workers, seed=0):
-    seed_everything(seed)
+def batches(source, workers, epoch=0):
+    """Of one epoch, as training reads them."""
+    seed_everything(epoch)
     photos = Photos(source, LABELS, ["cat", "dog"], Augmented(AUGMENT, 32))
-    return list(loader(photos, 8, workers, shuffle=True, seed=seed))
+    sampler = DistributedSampler(photos, num_replicas=1, rank=0)
+    sampler.set_epoch(epoch)
+    return list(loader(photos, 8, workers, sampler))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches(source, workers):
-    """uint8 (N, 3, S, S) and int64 (N,); while shuffling, the remainder of 4 photos is left out."""
+    """uint8 (N, 3, S, S) and int64 (N,); while training, the remainder of 4 photos is left out."""
     found = [(images.shape, images.dtype, labels.shape, labels.dtype) for images, labels in batches(source, workers)]
     assert [((8, 3, 32, 32), torch.uint8, (8,), torch.int64)] * 2 == found
 
 
+def test_few_photos_are_a_batch(source):
+    """Photos that fill no batch are one all the same."""
+    photos = Photos(source, dict.fromkeys(("cat/0.jpg", "cat/1.jpg"), "cat"), ["cat"], Upright(32))
+    sampler = DistributedSampler(photos, num_replicas=1, rank=0)
+    assert [2] == [len(labels) for _, labels in loader(photos, 8, 0, sampler)]
+
+
 def test_remainder_is_measured(source):
-    """Without shuffling every photo counts, in order."""
+    """Without a sampler every photo counts, in order."""
     photos = Photos(source, LABELS, ["cat", "dog"], Upright(32))
-    labels = [label for _, labels in loader(photos, 8, 0, shuffle=False) for label in labels.tolist()]
+    labels = [label for _, labels in loader(photos, 8, 0) for label in labels.tolist()]
     assert photos.labels == labels
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_seed(source, workers):
-    """The same seed is the same order and the same augmentation."""
-    for one, other in zip(batches(source, workers), batches(source, workers), strict=True):
+def test_epoch_is_repeatable(source, workers):
+    """An epoch is the same order and the same augmentation, whichever epochs went before."""
+    expected = batches(source, workers, epoch=2)
+    batches(source, workers, epoch=1)
+    for one, other in zip(expected, batches(source, workers, epoch=2), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_other_seed(source, workers):
-    """Another seed is another order."""
-    orders = [torch.cat([labels for _, labels in batches(source, workers, seed)]) for seed in (0, 1)]
-    assert not torch.equal(*orders)
-
-
-def test_epochs_differ(source):
-    """The second epoch is another order and another augmentation, also in workers that live on."""
-    photos = Photos(source, LABELS, ["cat", "dog"], Augmented(AUGMENT, 32))
-    load = loader(photos, 20, 2, shuffle=True)
-    (first, _), (second, _) = next(iter(load)), next(iter(load))
-    assert not {image.numpy().tobytes() for image in first} & {image.numpy().tobytes() for image in second}
+def test_epochs_differ(source, workers):
+    """Another epoch is another order and another augmentation."""
+    epochs = [batches(source, workers, epoch) for epoch in (1, 2)]
+    first, second = ([label for _, labels in batches for label in labels.tolist()] for batches in epochs)
+    assert first != second
+    first, second = ({image.numpy().tobytes() for images, _ in batches for image in images} for batches in epochs)
+    assert not first & second
 
 
 def test_workers_differ(tmp_path):
@@ -152,5 +295,5 @@ def test_workers_differ(tmp_path):
     files = {f"cat/{i}.jpg": FILES["cat/0.jpg"] for i in range(16)}
     source = Source(write_zip(tmp_path / "same.zip", files))
     photos = Photos(source, dict.fromkeys(files, "cat"), ["cat"], Augmented(AUGMENT, 32))
-    images = [image.numpy().tobytes() for batch, _ in loader(photos, 8, 2, shuffle=True) for image in batch]
+    images = [image.numpy().tobytes() for batch, _ in loader(photos, 8, 2) for image in batch]
     assert len(images) == len(set(images))

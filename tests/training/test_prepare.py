@@ -3,15 +3,17 @@
 import csv
 import hashlib
 import json
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.drawing import draw, encode, write_dataset
-from tests.training.workspace import link_photos, write_params, write_zip
+from tests.training.workspace import ROOT, link_photos, write_params, write_zip
 from training import prepare
-from training.prepare import MANIFEST, SUMMARY
+from training.prepare import MANIFEST, SUMMARY, read_reviewed
 from training.source import SourceError, discover
 from training.split import SPLITS
 
@@ -90,6 +92,48 @@ def test_unreadable_file(project):
     photos = write_dataset(project / "pets", {"cat": 25, "dog": 25})
     (photos / "cat/gone.jpg").symlink_to("nowhere.jpg")
     assert prepared(project, photos)["cat/gone.jpg"]["reason"].startswith("unreadable: ")
+
+
+# --- what people set aside
+
+REVIEWED_CSV = Path("data/set-aside.csv")
+
+
+def review(**reasons):
+    """Put photos, by the SHA-256 of their bytes, on the list."""
+    REVIEWED_CSV.parent.mkdir(exist_ok=True)
+    with REVIEWED_CSV.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("sha256", "id", "reason"))
+        writer.writerows((sha256, "as it was called then", reason) for sha256, reason in reasons.items())
+
+
+def test_reviewed_photos_are_set_aside(project, photos):
+    """What people found wrong neither trains nor validates; the other photos stay where they were."""
+    before = prepared(project, photos)
+    wrong = {split: next(row for row in before.values() if row["split"] == split) for split in SPLITS}
+    review(**{row["sha256"]: f"a drawing in {split}" for split, row in wrong.items()})
+    after = prepared(project, photos)
+    changed = {name: (row["split"], row["reason"]) for name, row in after.items() if row != before[name]}
+    expected = {wrong[split]["id"]: ("", f"reviewed: a drawing in {split}") for split in ("train", "val")}
+    assert expected == changed
+    assert {"reviewed": 2} == json.loads(SUMMARY.read_text())["set_aside"]
+
+
+def test_reviewed_photos_of_another_set(project, photos):
+    """Photos on the list that this set does not hold change nothing."""
+    before = prepared(project, photos)
+    review(**{"0" * 64: "a drawing"})
+    assert before == prepared(project, photos)
+
+
+def test_our_own_review():
+    """The list of this repository names each photo once, by its hash, with a reason."""
+    with (ROOT / REVIEWED_CSV).open(newline="") as file:
+        hashes = [row["sha256"] for row in csv.DictReader(file)]
+    reviewed = read_reviewed(ROOT / REVIEWED_CSV)
+    assert sorted(reviewed) == sorted(hashes)
+    assert all(re.fullmatch("[0-9a-f]{64}", sha256) and reason for sha256, reason in reviewed.items())
 
 
 # --- what stops the stage

@@ -3,19 +3,25 @@
 import csv
 import pickle
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import mlflow
+import numpy as np
 import pytest
 import torch
+from scipy.special import log_softmax
 
+from tests.training.processes import REMEMBERING, write_weights
 from tests.training.workspace import MLFLOW_WARNINGS, write_params
 from training import config, train
 from training.data import Upright, loader, read_manifest, read_split
+from training.distributed import World
 from training.model import CHECKPOINT, WeightsError, build, load_checkpoint
+from training.networks import baseline, pretrainable
 from training.prepare import MANIFEST
 from training.source import sha256
-from training.train import CURVES, HISTORY, decay_groups, ema, save_checkpoint, validate
+from training.state import save_atomically
+from training.train import CURVES, HISTORY, ema, forgetting, parameter_groups, validate
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
@@ -85,19 +91,19 @@ def test_checkpoint_rebuilds_the_network(project):
     images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
     model(images)  # batch norm learns its statistics
     about = {"train": {"architecture": "simple_cnn"}, "class_names": ["cat", "dog", "rabbit"]}
-    save_checkpoint({"state_dict": model.state_dict()} | about)
+    save_atomically({"state_dict": model.state_dict()} | about, CHECKPOINT)
     rebuilt, _ = load_checkpoint()
     assert not rebuilt.training
-    torch.testing.assert_close(rebuilt(images), model.eval()(images))
+    torch.testing.assert_close(rebuilt(images)[0], model.eval()(images)[0])
 
 
 def test_checkpoint_is_the_best_epoch(in_trained):
     """The weights are those that scored the lowest validation loss, and score it again."""
     model, checkpoint = load_checkpoint()
     best = min(history(), key=lambda record: float(record["val_loss"]))
-    batches = loader(read_split(read_manifest(), "val", Upright(32)), 8, 0, shuffle=False)
+    batches = loader(read_split(read_manifest(), "val", Upright(32)), 8, 0)
     assert float(best["epoch"]) == checkpoint["epoch"]["epoch"]
-    measured = validate(model, batches, torch.device("cpu"))
+    measured = validate(model, batches, World(0, 1, torch.device("cpu")))
     assert float(best["val_loss"]) == pytest.approx(measured["val_loss"], rel=1e-4)
     assert float(best["val_accuracy"]) == measured["val_accuracy"]
 
@@ -110,9 +116,10 @@ def test_no_half_checkpoint(in_trained):
 # --- the run
 
 
-def test_learns(in_trained):
-    """Two epochs of drawings are enough to do far better than chance."""
-    assert 0.8 < float(history()[-1]["val_accuracy"])
+def test_learns(retrained):
+    """Four epochs of 48 drawings are enough to do far better than chance."""
+    records = retrained(train__architecture="simple_cnn", train__epochs=4, train__batch_size=8)
+    assert 0.8 < float(records[-1]["val_accuracy"])
 
 
 def test_history(in_trained):
@@ -125,8 +132,9 @@ def test_history(in_trained):
 
 
 def test_one_cycle(in_trained):
-    """The learning rate rises once and falls again: the last epoch ends with less than a tenth of it."""
-    assert float(history()[-1]["lr"]) < config.load(config.Train).lr / 10
+    """The head's learning rate rises once and falls again: the last epoch ends with less than a tenth of it."""
+    lr = config.load(config.Train).lr
+    assert [True, False] == [lr / 10 < float(record["lr"]) for record in history()]
 
 
 def test_curves(in_trained):
@@ -189,12 +197,37 @@ def test_bad_weights(retrained, weights):
 # --- its parts
 
 
-def test_weight_decay_spares_vectors():
+@pytest.fixture
+def params(project):
+    return config.load(config.Train)
+
+
+def test_weight_decay_spares_vectors(params):
     """Kernels and matrices decay; biases and the scales of batch norm do not."""
-    decayed, spared = decay_groups(build("simple_cnn", 2), 0.02)
-    assert (0.02, 0.0) == (decayed["weight_decay"], spared["weight_decay"])
-    assert {2, 4} == {p.ndim for p in decayed["params"]}
-    assert {1} == {p.ndim for p in spared["params"]}
+    groups = parameter_groups(build("simple_cnn", 2), replace(params, weight_decay=0.02))
+    assert [0.02, 0.0, 0.02, 0.0] == [group["weight_decay"] for group in groups]
+    assert [{4}, {1}, {2}, {1}] == [{p.ndim for p in group["params"]} for group in groups]
+
+
+def test_body_learns_more_slowly(params):
+    """The body has `body_lr` of the head's rate."""
+    groups = parameter_groups(build("simple_cnn", 2), replace(params, lr=0.5, body_lr=0.1))
+    assert pytest.approx([0.05, 0.05, 0.5, 0.5]) == [group["lr"] for group in groups]
+
+
+def test_every_parameter_learns_but_the_memory(params):
+    """Body and head are in the groups, each parameter once; the memory is in none."""
+    network = pretrainable("mobilenet_v2_050", 2, 0.0, remembered=5)
+    learning = [p for group in parameter_groups(network, params) for p in group["params"]]
+    expected = {name for name, _ in network.named_parameters()} - {"memory.weight", "memory.bias"}
+    names = {id(p): name for name, p in network.named_parameters()}
+    assert expected == {names[id(p)] for p in learning}
+    assert len(expected) == len(learning)
+
+
+def test_no_empty_group(params):
+    """A body without parameters has no group, which the optimiser would refuse."""
+    assert [2, 1] == [p.ndim for g in parameter_groups(baseline("logistic", 2, 0), params) for p in g["params"]]
 
 
 def test_moving_average():
@@ -204,3 +237,70 @@ def test_moving_average():
     for average, n in zip(averages, (1, 8, 1000), strict=True):
         update([average], [new], n)
     assert [1 - 2 / 11, 1 - 9 / 18, 0.5] == pytest.approx([float(average) for average in averages])
+
+
+# --- not forgetting
+
+
+def logits(seed, rows=3, classes=5):
+    return torch.randn(rows, classes, generator=torch.Generator().manual_seed(seed))
+
+
+def test_nothing_is_forgotten():
+    """The loss of recalling what was known is zero, wherever the logits' zero lies."""
+    known = logits(0)
+    assert pytest.approx(0, abs=1e-6) == float(forgetting(known, known))
+    assert pytest.approx(0, abs=1e-6) == float(forgetting(known + 7, known))
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_something_is_forgotten(seed):
+    """The loss of recalling anything else is the divergence at temperature 2, times its square: above zero."""
+    known, recalled = logits(0), logits(seed)
+    p, q = (np.exp(log_softmax(part.numpy() / 2, axis=1)) for part in (known, recalled))
+    assert 4 * (p * np.log(p / q)).sum() / 3 == pytest.approx(float(forgetting(recalled, known)), rel=1e-4)
+    assert 0 < float(forgetting(recalled, known))
+
+
+def test_pulls_towards_what_was_known():
+    """Down its gradient the probabilities move towards those of the teacher, until they are the same."""
+    known, recalled = logits(0), logits(1).requires_grad_()
+    losses = []
+    for _ in range(200):
+        loss = forgetting(recalled, known)
+        losses.append(float(loss.detach()))
+        [gradient] = torch.autograd.grad(loss, recalled)
+        recalled = (recalled - gradient).detach().requires_grad_()
+    assert sorted(losses, reverse=True)[:50] == losses[:50]
+    torch.testing.assert_close(recalled.softmax(1), known.softmax(1), atol=1e-2, rtol=0)
+
+
+@pytest.fixture
+def remembering(retrained, tmp_path):
+    """Trains a network with a memory; returns it, and how much it forgot of the validation photos."""
+    write_weights(tmp_path)
+    before = build("mobilenet_v2_050", 2, weights="imagenet").eval()
+
+    def retrain(recall):
+        retrained(**REMEMBERING | {"train__recall": recall, "train__epochs": 3, "train__batch_size": 8})
+        network, _ = load_checkpoint()
+        [(images, _)] = loader(read_split(read_manifest(), "val", Upright(32)), 99, 0)
+        with torch.inference_mode():
+            return before, network, float(forgetting(network(images)[1], before(images)[1]))
+
+    return retrain
+
+
+def test_memory_stays(remembering):
+    """Body and head learn; the memory comes out of training as it went in, and so do frozen batch norms."""
+    before, after, _ = remembering(1.0)
+    old, new = before.state_dict(), after.state_dict()
+    same = {name for name in old if torch.equal(old[name], new[name])}
+    frozen = {"memory.weight", "memory.bias"} | {name for name in old if "running_" in name or "num_batches" in name}
+    assert frozen == same
+
+
+def test_recall(remembering):
+    """Told to recall, a network forgets less than half of what it forgets when it is left to itself (`recall: 0`)."""
+    forgotten = {recall: remembering(recall)[2] for recall in (0.0, 10.0)}
+    assert forgotten[10.0] < forgotten[0.0] / 2, forgotten

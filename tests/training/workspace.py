@@ -18,6 +18,9 @@ SMALL = {
     "train.epochs": 2,
     "train.batch_size": 16,
     "train.lr": 4e-3,
+    "train.body_lr": 1.0,  # nothing is pretrained: body and head learn alike,
+    "train.recall": 0.0,  # there is nothing to forget,
+    "train.freeze_batch_norm": False,  # and no statistics to keep
     "train.ema_decay": 0.9,
     "train.bf16": False,  # emulated where the CPU has none
     "train.workers": 0,

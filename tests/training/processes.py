@@ -1,0 +1,90 @@
+"""Trainings in projects and processes of their own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import chdir, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import timm
+import torch
+
+from tests.training.workspace import ROOT, write_params
+from training import train
+from training.model import PRETRAINED
+from training.networks import TIMM
+from training.prepare import MANIFEST
+
+EXPERIMENT = "trainings"
+# What gloo and torchrun ask the name service for is this machine's own address; a sandbox may have no name.
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "--local-addr=127.0.0.1")
+# Params of a network with a memory: a small body under a fake pretraining's classifier (see write_weights).
+REMEMBERING = {
+    "train__architecture": "mobilenet_v2_050",
+    "train__weights": "imagenet",
+    "train__body_lr": 0.2,
+    "train__recall": 1.0,
+    "train__freeze_batch_norm": True,
+}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")} | {
+    "CUDA_VISIBLE_DEVICES": "",  # both processes would want the second GPU too
+    "GLOO_SOCKET_IFNAME": "lo",
+    "OMP_NUM_THREADS": "1",  # as in this process: another number of threads adds in another order
+    "PYTHONPATH": str(ROOT),
+}
+
+
+def copy_prepared(trained: Path, folder: Path, **params: Any) -> Path:
+    """The trained project as it was before, with a store of its own, where no run is in its experiment."""
+    (folder / "artifacts").mkdir(parents=True)
+    shutil.copytree(trained / "data", folder / "data", symlinks=True)
+    shutil.copy(trained / MANIFEST, folder / MANIFEST)
+    shutil.copy(trained / "mlflow.db", folder / "mlflow.db")  # MLflow takes seconds to set up an empty one
+    write_params(folder, tracking__experiment=EXPERIMENT, **params)
+    return folder
+
+
+def write_weights(folder: Path, seed: int = 0) -> Path:
+    """An untrained network where the pretrained one is looked for; its batch norms pass on what they get."""
+    torch.manual_seed(seed)
+    path = folder / PRETRAINED / "mobilenet_v2_050.pth"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(timm.create_model(TIMM["mobilenet_v2_050"], pretrained=False).state_dict(), path)
+    return path
+
+
+def run(folder: Path, *module: str) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE…` there, to its end; what it said is in stdout."""
+    return subprocess.run(
+        (sys.executable, "-m", *module),
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def train_here(folder: Path) -> str:
+    """In this process; what it said."""
+    said = StringIO()
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        try:
+            with redirect_stdout(said):
+                train.main()
+        finally:  # where training fails, pytest shows it
+            print(said.getvalue())
+    return said.getvalue()
+
+
+def mlflow_runs(folder: Path) -> list[mlflow.entities.Run]:
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    return client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])

@@ -1,0 +1,128 @@
+"""The comparison of networks, for real and small: two of them, one epoch on drawn photos, every stage as a process."""
+
+import json
+from contextlib import chdir
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+
+from tests.training.workspace import MLFLOW_WARNINGS, ROOT, link_photos, write_params
+from training import baselines, config, prepare
+from training.baselines import BASELINES, PLAN, identify, override, set_up
+from training.model import BASELINES as BUILT_HERE
+from training.model import CHECKPOINT
+from training.networks import TIMM
+from training.results import RESULTS
+
+pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
+SCRATCH = {"weights": None, "recall": 0, "freeze_batch_norm": False, "body_lr": 1}
+SMALL_PLAN = {
+    "common": {"train": {"epochs": 1}, "evaluate": {"image_size": 32}},
+    "networks": {"logistic": SCRATCH | {"lr": 0.001}, "simple_cnn": SCRATCH | {"lr": 0.01}},
+}
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, photos):
+    """A project in which both networks were trained and compared."""
+    folder = tmp_path_factory.mktemp("compared")
+    write_params(folder, prepare__train_share=0.6)
+    link_photos(folder, photos)
+    (folder / "training").mkdir()
+    (folder / RESULTS).write_text("before\n<!-- baselines -->\n<!-- /baselines -->\nafter\n")
+    (folder / PLAN).write_text(yaml.safe_dump(SMALL_PLAN))
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        prepare.main()
+        baselines.main()
+    return folder
+
+
+@pytest.fixture
+def in_compared(compared, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{compared}/mlflow.db")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.chdir(compared)
+    return compared
+
+
+def written(pattern):
+    """When each of these files was last written."""
+    return {path: path.stat().st_mtime_ns for path in sorted(BASELINES.glob(pattern))}
+
+
+def test_table_has_a_row_for_each_network(in_compared):
+    """In the order of the plan, with a figure in every column."""
+    before, *lines, after = RESULTS.read_text().splitlines()
+    table = [line for line in lines if line.startswith("| ") and not line.startswith("| ---")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    assert ["before", "after"] == [before, after]
+    assert ["network", "`logistic`, from scratch", "`simple_cnn`, from scratch"] == [row[0] for row in rows]
+    assert ["accuracy, test", "parameters", "fp32 MB", "int8 MB", "fp32 ms", "int8 ms"] == rows[0][1:7]
+    assert all(all(row) for row in rows)
+
+
+def test_figures_come_from_the_stages(in_compared):
+    """Accuracy is what evaluation wrote, and sizes are the files'."""
+    folder = BASELINES / "simple_cnn"
+    result = json.loads((folder / "result.json").read_text())
+    evaluated = json.loads((folder / "artifacts/metrics/evaluate.json").read_text())
+    assert evaluated["sets"]["test"]["accuracy"] == result["accuracy"]["test"]
+    assert (folder / "artifacts/candidates/fp32.onnx").stat().st_size / 1e6 == result["mb"]["fp32"]
+    assert result["mb"]["int8"] < result["mb"]["fp32"]
+    assert result["identity"]["train"]["lr"] == 0.01
+
+
+def test_runs_are_in_the_store_of_the_project(in_compared):
+    """Each training is a run of the same experiment, tagged with the network's name."""
+    client = mlflow.MlflowClient(f"sqlite:///{in_compared}/mlflow.db")
+    experiment = client.get_experiment_by_name("pet-classifier")
+    runs = client.search_runs([experiment.experiment_id])
+    assert {"logistic", "simple_cnn"} == {run.data.tags["baseline"] for run in runs}
+    assert all("test_accuracy" in run.data.metrics for run in runs)
+    assert (in_compared / "mlruns").as_posix() in experiment.artifact_location
+
+
+def test_what_is_finished_is_not_run_again(in_compared):
+    """A second `make baselines` starts no stage and writes the same table."""
+    page, files = RESULTS.read_text(), written("*/artifacts/**/*.onnx") | written("*/result.json")
+    baselines.main()
+    assert files == written("*/artifacts/**/*.onnx") | written("*/result.json")
+    assert page == RESULTS.read_text()
+
+
+def test_what_was_cut_off_after_training_is_not_trained_again(in_compared):
+    """Of a network without figures, the later stages run; the checkpoint stays."""
+    checkpoints, accuracy = written("*/artifacts/checkpoint.pt"), (BASELINES / "logistic/result.json").read_text()
+    (BASELINES / "logistic/result.json").unlink()
+    baselines.main()
+    assert checkpoints == written("*/artifacts/checkpoint.pt")
+    assert json.loads(accuracy)["accuracy"] == json.loads((BASELINES / "logistic/result.json").read_text())["accuracy"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("lr", 0.5), ("epochs", 2)])
+def test_other_params_train_anew(in_compared, tmp_path, key, value):
+    """A checkpoint counts only for the params that made it."""
+    checkpoint = (BASELINES / "logistic" / CHECKPOINT).resolve()
+    folder, params = tmp_path / "logistic", override(SMALL_PLAN, "logistic")
+    set_up(folder, params)
+    (folder / CHECKPOINT).symlink_to(checkpoint)
+    assert baselines.trained(folder, identify(folder))
+    params["train"][key] = value
+    set_up(folder, params)
+    assert not baselines.trained(folder, identify(folder))
+
+
+def test_the_plan_fits_params_yaml(tmp_path, monkeypatch):
+    """The committed plan names every network there is, and overrides only keys that exist."""
+    monkeypatch.chdir(ROOT)
+    plan = yaml.safe_load(PLAN.read_text())
+    assert {*TIMM, *BUILT_HERE} == set(plan["networks"])
+    for name in plan["networks"]:
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(override(plan, name)))
+        for section in (config.Train, config.Augment, config.Evaluate):
+            config.load(section, Path(path))

@@ -1,0 +1,82 @@
+"""A training under way: everything that the next epoch follows from, in one file that is whole or absent."""
+
+import ctypes
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+STATE = Path("artifacts/training.pt")
+
+
+@dataclass
+class Progress:
+    """What the epochs so far came to."""
+
+    run_id: str | None = None  # MLflow
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)  # state_dict and epoch of the lowest validation loss
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What learns, and so has a state."""
+
+    model: nn.Module
+    average: AveragedModel
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+
+    def _states(self) -> dict[str, dict[str, Any]]:
+        return {name: part.state_dict() for name, part in vars(self).items()}
+
+    def save(self, progress: Progress, identity: dict[str, Any]) -> None:
+        save_atomically(self._states() | {"progress": vars(progress), "identity": identity}, STATE)
+
+    def resume(self, identity: dict[str, Any]) -> Progress:
+        """The progress of the training that was cut off, if it was of this identity: photos, params, first weights."""
+        if not STATE.exists():
+            return Progress()
+        saved = torch.load(STATE, map_location="cpu", weights_only=True)
+        if saved["identity"] != identity:
+            print(f"{STATE} is of other photos, params or first weights; starting anew")
+            return Progress()
+        for name, part in vars(self).items():
+            part.load_state_dict(saved[name])
+        progress = Progress(**saved["progress"])
+        print(f"resuming after epoch {len(progress.history)}")
+        return progress
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 of all tensors of a model on the CPU."""
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_atomically(value: Any, path: Path) -> None:
+    """Beside it, flushed, then renamed: a reader, or a power cut, sees the old file or the new one."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        torch.save(value, file)
+        os.fsync(file.fileno())
+    partial.rename(path)
+
+
+def keep_memory() -> None:
+    """Ask glibc to keep what was freed: a step frees and takes hundreds of megabytes, and page faults cost half of it.
+
+    EfficientNet-Lite0, 160 px, batch 64, two cores: 44 images/s without, 94 with (mallopt(3); on others than glibc it
+    does nothing).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+            mallopt(option, value)
