@@ -104,10 +104,13 @@ def catalogue() -> str:
 
 
 def recipe() -> dict[str, str]:
-    """Of the training that was released: release runs after a training, with its params."""
-    params = config.load(config.Train)
-    start = f"from the weights `{params.weights}`" if params.weights else "from random weights"
-    keys = (f"{key} {value}" for key, value in config.flat(params, config.load(config.Augment)).items())
+    """Of the training that was released, as its checkpoint tells it: today's params may be others."""
+    checkpoint = load_checkpoint()[1]
+    weights = checkpoint["train"]["weights"]
+    start = f"from the weights `{weights}`" if weights else "from random weights"
+    keys = (
+        f"{section}.{key} {value}" for section in ("train", "augment") for key, value in checkpoint[section].items()
+    )
     return {"start": start, "recipe": fill(", ".join(keys) + ".", 120, break_long_words=False, break_on_hyphens=False)}
 
 

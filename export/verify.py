@@ -80,17 +80,21 @@ def score_all(
 
 def choose(figures: Mapping[str, Figures], max_loss: float) -> tuple[str, str]:
     """Which to release, and why: int8 if it is faster here and as good on every set, else fp16 if that is as good."""
-    fp32, refused = figures["fp32"], []
-    ratio = figures["int8"]["latency_ms"] / fp32["latency_ms"]
-    if ratio >= 1:
-        refused.append(f"int8 takes {ratio:.2f} times as long as fp32")
-    for name in ("int8", "fp16")[len(refused) :]:
-        worst, loss = largest_loss(figures[name], fp32)
-        if round(loss, 9) <= max_loss:
-            time = f" and takes {ratio:.2f} times as long as fp32" if name == "int8" else ""
-            return name, "; ".join([*refused, f"{name} loses {max(0, loss):.2%} of a set at most{time}"])
-        refused.append(f"{name} loses {loss:.2%} of {worst}; verify.max_accuracy_loss allows {max_loss:.2%}")
-    return "fp32", "; ".join(refused)
+    ratio = figures["int8"]["latency_ms"] / figures["fp32"]["latency_ms"]
+    as_good, reason = judge("int8", figures, max_loss)
+    if as_good and ratio < 1:
+        return "int8", f"{reason} and takes {ratio:.2f} times as long as fp32"
+    refusal = f"int8 takes {ratio:.2f} times as long as fp32" if as_good else reason
+    as_good, reason = judge("fp16", figures, max_loss)
+    return "fp16" if as_good else "fp32", f"{refusal}; {reason}"
+
+
+def judge(name: str, figures: Mapping[str, Figures], max_loss: float) -> tuple[bool, str]:
+    """Whether a candidate is as good as fp32 on every set, in words too."""
+    worst, loss = largest_loss(figures[name], figures["fp32"])
+    if round(loss, 9) <= max_loss:
+        return True, f"{name} loses {max(0, loss):.2%} of a set at most"
+    return False, f"{name} loses {loss:.2%} of {worst}; verify.max_accuracy_loss allows {max_loss:.2%}"
 
 
 def largest_loss(candidate: Figures, fp32: Figures) -> tuple[str, float]:

@@ -43,7 +43,9 @@ def test_every_setting_is_documented_with_its_default():
     assert defaults == {name: cells[0] for name, cells in table_rows("variable").items()}
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "data/README.md", "training/RESULTS.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "data/README.md", "export/MODEL_CARD.md", "training/RESULTS.md"]
+)
 def test_every_make_command_in_the_documents_exists(document):
     """What a reader is told to type is a target."""
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))

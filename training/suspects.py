@@ -38,10 +38,9 @@ def main() -> None:
     photos = Photos(Source(PHOTOS), {row["id"]: row["label"] for row in rows}, names, Upright(test.image_size))
     network = build(params.architecture, len(names), weights=params.weights).eval()
     features, scored = look(network, photos, test.batch_size)
-    doubt = {
-        "label": believed(features, scored.labels, [row["group"] for row in rows]),
-        "photo": familiarity(scored, fit_familiar(scored.recalled)),
-    }
+    doubt = {"label": believed(features, scored.labels, [row["group"] for row in rows])}
+    if network.memory is not None:
+        doubt["photo"] = familiarity(scored, fit_familiar(scored.recalled))
     found = [
         (kind, index, float(belief[index])) for kind, belief in doubt.items() for index in np.argsort(belief)[:MOST]
     ]
