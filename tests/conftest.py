@@ -19,6 +19,7 @@ from lambda_app.telemetry import SERVICE
 from tests import tiny_model
 
 ROOT = Path(__file__).parent.parent
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # to the last bit, only a CPU does the same twice; what wants a GPU asks for it
 SHARED = ROOT.parent / "shared"
 
 # What CI's machine cannot have. Every other skip there means that something was not set up.

@@ -21,12 +21,11 @@ import yaml
 
 from training import config
 from training.data import read_manifest
-from training.evaluate import EXTRA, OUTLIERS
 from training.evaluate import METRICS as EVALUATED
 from training.model import CHECKPOINT, count_parameters, load_checkpoint
 from training.prepare import MANIFEST
 from training.results import hardware, insert, percent, table
-from training.source import sha256
+from training.source import EXTRA, OUTLIERS, sha256
 from training.tracking import connect
 from training.train import HISTORY
 

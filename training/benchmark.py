@@ -18,7 +18,8 @@ from torch.utils.data import DistributedSampler
 from tqdm import trange
 
 from training import config
-from training.data import Augmented, Batches, class_names, loader, read_manifest, read_split
+from training.augment import Augmented
+from training.data import Batches, class_names, loader, read_manifest, read_split
 from training.distributed import join
 from training.model import build
 from training.results import hardware, insert
@@ -51,7 +52,7 @@ def measure(params: config.Train, steps: int, rounds: int) -> dict[str, Any]:
     model = model.to(join().device).to(memory_format=torch.channels_last)
     teacher = copy.deepcopy(model).eval() if params.recall and model.memory is not None else None
     uncounted = 2 * params.workers + 1  # torch's prefetch_factor is 2
-    parts = make_parts(model, params, batches=2 * rounds * (uncounted + steps))
+    parts = make_parts(model, params, steps=2 * rounds * (uncounted + steps))
 
     shuffled: DistributedSampler[Any] = DistributedSampler(photos, num_replicas=1, rank=0, seed=params.seed)
     from_photos = endless(loader(photos, params.batch_size, params.workers, sampler=shuffled))

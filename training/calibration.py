@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
+from scipy.stats import binom
 
 from training.model import Scored
 
 CALIBRATION = Path("artifacts/calibration.json")
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
+CONFIDENCE = 0.95  # that no more of the photos to come are called unknown than may be
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,20 @@ class Calibration:
 
 
 def fit(train: Scored, val: Scored, unknown_rate: float) -> Calibration:
-    """`unknown_rate` is the share of validation photos that may be called unknown."""
+    """`unknown_rate` is the share of photos of the classes that may be called unknown."""
     familiar = fit_familiar(train.recalled)
-    threshold = float(np.quantile(familiarity(val, familiar), unknown_rate))
+    threshold = fit_threshold(familiarity(val, familiar), unknown_rate)
     return Calibration(fit_temperature(val.logits, val.labels), familiar, threshold)
+
+
+def fit_threshold(familiarities: Floats, unknown_rate: float) -> float:
+    """The highest of n values below which, with CONFIDENCE, at most `unknown_rate` of the photos to come will lie.
+
+    A tolerance limit free of any distribution (Wilks 1941): of 1,600 photos it leaves 9 below, where 1 % are 16. Of
+    fewer than 299 not even the lowest value can promise 1 %; it is taken all the same.
+    """
+    below = max(0, int(binom.ppf(1 - CONFIDENCE, len(familiarities), unknown_rate)) - 1)
+    return float(np.sort(familiarities)[below])
 
 
 def familiarity(scored: Scored, familiar: tuple[float, ...]) -> Floats:

@@ -35,6 +35,7 @@ class Train:
     weights: str | None
     image_size: Positive
     epochs: Positive
+    min_steps: Positive
     patience: Positive
     batch_size: Positive
     lr: Annotated[float, Field(gt=0)]

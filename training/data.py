@@ -11,14 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
-from torchvision.transforms import v2
 
-from lambda_app.preprocess import decode, preprocess
-from training.config import Augment
-from training.prepare import MANIFEST, PHOTOS, inspect
-from training.source import SUFFIXES, Source, discover
+from lambda_app.preprocess import preprocess
+from training.prepare import MANIFEST, inspect
+from training.source import PHOTOS, SUFFIXES, Source, discover
 
-Pixels = torch.Tensor | NDArray[np.uint8]  # (3, S, S), 0..255
+Pixels = NDArray[np.uint8]  # (3, S, S), 0..255
 Batches = DataLoader[tuple[Pixels, int]]  # yields uint8 (N, 3, S, S), int64 (N,)
 
 
@@ -37,29 +35,6 @@ class Photos(Dataset[tuple[Pixels, int]]):
 
     def __getitem__(self, index: int) -> tuple[Pixels, int]:
         return self.load(self.source.read(self.ids[index])), self.labels[index]
-
-
-class Augmented:
-    """Bytes to an augmented (3, S, S): the crop first, so that the rest is cheap."""
-
-    def __init__(self, params: Augment, image_size: int) -> None:
-        # A crop of the smallest share must not be enlarged more than the photo itself would be.
-        self.min_side = round(image_size / params.crop_scale[0] ** 0.5)
-        blurs = [v2.Compose([v2.Resize(round(image_size * s)), v2.Resize(image_size)]) for s in (0.25, 0.4, 0.6)]
-        self.transform = v2.Compose([
-            v2.RandomResizedCrop(image_size, scale=params.crop_scale),
-            v2.RandomHorizontalFlip(params.flip),
-            v2.RandomApply([v2.RandomRotation(params.rotation, interpolation=v2.InterpolationMode.BILINEAR)]),
-            v2.ColorJitter(brightness=params.brightness, contrast=params.contrast),
-            v2.RandomGrayscale(params.grey),
-            v2.RandomApply([v2.RandomChoice(blurs)], p=params.blur),
-            v2.PILToTensor(),
-            v2.RandomApply([v2.GaussianNoise(sigma=params.noise)], p=0.1),
-        ])  # fmt: skip
-
-    def __call__(self, data: bytes) -> torch.Tensor:
-        tensor: torch.Tensor = self.transform(decode(data, min_side=self.min_side))
-        return tensor
 
 
 class Upright:
@@ -120,7 +95,8 @@ def loader(photos: Photos, batch_size: int, workers: int, sampler: DistributedSa
         photos,
         batch_size,
         sampler=sampler,
-        drop_last=sampler is not None and len(sampler) > batch_size,  # batch norm on one or two photos is noise
+        # Batch norm on one or two photos is noise, but of few photos none is to spare.
+        drop_last=sampler is not None and len(sampler) > batch_size and len(sampler) % batch_size < batch_size / 2,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_seed_worker,
@@ -128,6 +104,6 @@ def loader(photos: Photos, batch_size: int, workers: int, sampler: DistributedSa
 
 
 def _seed_worker(_worker: int) -> None:
-    # torchvision draws from torch's generator, which is seeded already; NumPy and random are not.
+    # torch seeds its own generator; the augmentation draws from these.
     np.random.seed(torch.initial_seed() % 2**32)
     random.seed(torch.initial_seed())

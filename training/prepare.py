@@ -19,10 +19,9 @@ from tqdm import tqdm
 from lambda_app.errors import RequestError
 from lambda_app.preprocess import decode
 from training import config
-from training.source import SUFFIXES, Layout, Source, SourceError, discover
+from training.source import PHOTOS, SUFFIXES, Layout, Source, SourceError, discover
 from training.split import SPLITS, Row, group, split
 
-PHOTOS = Path("data/raw/photos")  # a link that `training.fetch` makes
 REVIEWED = Path("data/set-aside.csv")
 MANIFEST = Path("artifacts/manifest.csv")
 SUMMARY = Path("artifacts/metrics/prepare.json")
@@ -71,7 +70,11 @@ def read_reviewed(path: Path = REVIEWED) -> dict[str, str]:
     if not path.exists():
         return {}
     with path.open(newline="") as file:
-        return {row["sha256"]: row["reason"] for row in csv.DictReader(file)}
+        reader = csv.DictReader(file)
+        if not {"sha256", "reason"} <= set(reader.fieldnames or ()):
+            found = ",".join(reader.fieldnames or ())
+            raise SourceError(f"{path} begins with {found!r}; expected a line that names the columns sha256 and reason")
+        return {row["sha256"]: row["reason"] for row in reader}
 
 
 def set_aside(rows: list[Row], reviewed: dict[str, str]) -> list[Row]:

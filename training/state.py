@@ -39,12 +39,12 @@ class Parts:
         save_atomically(self._states() | {"progress": vars(progress), "identity": identity}, STATE)
 
     def resume(self, identity: dict[str, Any]) -> Progress:
-        """The progress of the training that was cut off, if it was of this identity: photos, params, first weights."""
+        """The progress of the training that was cut off, if it was of this identity."""
         if not STATE.exists():
             return Progress()
         saved = torch.load(STATE, map_location="cpu", weights_only=True)
         if saved["identity"] != identity:
-            print(f"{STATE} is of other photos, params or first weights; starting anew")
+            print(f"{STATE} is of other photos, params, first weights, code or processes; starting anew")
             return Progress()
         for name, part in vars(self).items():
             part.load_state_dict(saved[name])

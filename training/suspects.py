@@ -21,8 +21,7 @@ from training.calibration import Floats, Labels, familiarity, fit_familiar
 from training.data import Photos, Upright, class_names, loader, read_manifest
 from training.model import Scored, build
 from training.networks import Network
-from training.prepare import PHOTOS
-from training.source import Source
+from training.source import PHOTOS, Source
 from training.state import keep_memory
 
 SUSPECTS = Path("artifacts/suspects.csv")

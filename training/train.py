@@ -6,6 +6,8 @@ its last epoch to the same weights. `torchrun --nproc_per_node=N -m training.tra
 
 import copy
 import csv
+import hashlib
+import json
 import math
 import random
 import time
@@ -26,7 +28,8 @@ from torch.utils.data import DistributedSampler
 from tqdm import tqdm
 
 from training import config
-from training.data import Augmented, Batches, Upright, class_names, loader, read_manifest, read_split
+from training.augment import Augmented
+from training.data import Batches, Upright, class_names, loader, read_manifest, read_split
 from training.distributed import World, join
 from training.metrics import classification
 from training.model import CHECKPOINT, build, count_parameters, predict
@@ -38,6 +41,7 @@ from training.tracking import git_commit, start_run
 
 HISTORY = Path("artifacts/plots/history.csv")
 CURVES = Path("artifacts/plots/curves.png")
+METRICS = Path("artifacts/metrics/train.json")
 FORGETTING_TEMPERATURE = 2.0  # of both softmaxes, as in Li & Hoiem 2016
 
 
@@ -60,12 +64,19 @@ def main() -> None:
     start = fingerprint(model)  # the file of pretrained weights may be another one than last time
     model = model.to(world.device).to(memory_format=torch.channels_last)  # on two cores 1.4 to 1.7x the speed of NCHW
     teacher = copy.deepcopy(model).eval() if params.recall and model.memory is not None else None
-    parts = make_parts(model, params, len(train_batches))
+    epochs = max(params.epochs, math.ceil(params.min_steps / len(train_batches)))
+    parts = make_parts(model, params, epochs * len(train_batches))
     learner: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
 
     provenance = {"data_hash": sha256(MANIFEST), "git_commit": git_commit()}
     about = {"train": asdict(params), "augment": asdict(augment), "class_names": names}
-    identity = about | {"data_hash": provenance["data_hash"], "val_size": test.image_size, "start": start}
+    identity = about | {
+        "data_hash": provenance["data_hash"],
+        "val_size": test.image_size,
+        "start": start,
+        "processes": world.size,
+        "code": code(),
+    }
     progress = parts.resume(identity)
     world.wait()  # a lead with nothing left to train would remove the state before the others have read it
     with start_run(progress.run_id) if world.leads else nullcontext() as run:
@@ -75,13 +86,14 @@ def main() -> None:
             counts = {"parameters": count_parameters(model), "classes": names, "processes": world.size}
             mlflow.log_params(config.flat(params, augment) | counts)
             parts.save(progress, identity)  # cut off in its first epoch, too, a training goes on in the same run
-        for epoch in range(len(progress.history) + 1, params.epochs + 1):
+        for epoch in range(len(progress.history) + 1, epochs + 1):
             if patience_is_over(progress, params.patience):
                 break
             seed_everything(params.seed + epoch * world.size + world.rank)
             share.set_epoch(epoch)
-            bar = tqdm(train_batches, desc=f"epoch {epoch}/{params.epochs}", unit="batch", disable=not world.leads)
+            bar = tqdm(train_batches, desc=f"epoch {epoch}/{epochs}", unit="batch", disable=not world.leads)
             trained = train_epoch(learner, teacher, bar, parts, params)
+            trained["images_per_second"] *= world.size
             record = {"epoch": epoch, "lr": parts.optimizer.param_groups[-1]["lr"], **trained}
             record |= world.share(validate(parts.average, val_batches, world) if world.leads else {})
             keep(progress, record, parts.average.module, params.lr)
@@ -94,11 +106,10 @@ def main() -> None:
     world.leave()
 
 
-def make_parts(model: Network, params: config.Train, batches: int) -> Parts:
+def make_parts(model: Network, params: config.Train, steps: int) -> Parts:
     average = AveragedModel(model, multi_avg_fn=ema(params.ema_decay), use_buffers=True)
     groups = parameter_groups(model, params)
     optimizer = torch.optim.AdamW(groups, lr=params.lr, fused=True)
-    steps = params.epochs * batches
     warmup = params.warmup if params.warmup * steps > 1 else 0.0  # one step cannot rise: torch divides by zero
     peaks = [group["lr"] for group in groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warmup)
@@ -115,15 +126,14 @@ def train_epoch(
     """One pass; what the network scored on the augmented photos (of this process) while it learnt, and how fast."""
     model.train()
     device = next(model.parameters()).device
-    losses, predicted, labels = [], [], []
+    losses, predicted, labels = [], [], []  # on the device: to ask for one would wait for all that it has to do
     began = time.perf_counter()
     for images, target in batches:
         images = images.to(device, memory_format=torch.channels_last, non_blocking=True)  # (N, 3, S, S) uint8
         with torch.autocast(device.type, torch.bfloat16, enabled=params.bf16):
             logits, recalled = model(images)  # (N, C), (N, K)
-            loss = nn.functional.cross_entropy(
-                logits.float(), target.to(device), label_smoothing=params.label_smoothing
-            )
+            expected = target.to(device, non_blocking=True)
+            loss = nn.functional.cross_entropy(logits.float(), expected, label_smoothing=params.label_smoothing)
             if teacher is not None:
                 with torch.no_grad():
                     known = teacher(images)[1]
@@ -134,11 +144,12 @@ def train_epoch(
         parts.schedule.step()
         parts.average.update_parameters(parts.model)
         losses.append(loss.detach())
-        predicted.append(logits.detach().argmax(1).cpu())
+        predicted.append(logits.detach().argmax(1))
         labels.append(target)
+    mean_loss = float(torch.stack(losses).mean())
     speed = sum(map(len, labels)) / (time.perf_counter() - began)
-    scores = classification(torch.cat(predicted).numpy(), torch.cat(labels).numpy())
-    return {"images_per_second": speed, **prefixed("train", {"loss": float(torch.stack(losses).mean()), **scores})}
+    scores = classification(torch.cat(predicted).cpu().numpy(), torch.cat(labels).numpy())
+    return {"images_per_second": speed, **prefixed("train", {"loss": mean_loss, **scores})}
 
 
 def forgetting(recalled: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -147,6 +158,12 @@ def forgetting(recalled: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     student = nn.functional.log_softmax(recalled / temperature, dim=1)
     teacher = nn.functional.log_softmax(known / temperature, dim=1)
     return temperature**2 * nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
+def code() -> str:
+    """SHA-256 of what decides, beside the params, what an epoch does; a training of two halves would be neither's."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def seed_everything(seed: int) -> None:
@@ -211,10 +228,13 @@ def patience_is_over(progress: Progress, patience: int) -> bool:
 
 def finish(progress: Progress, about: dict[str, Any]) -> None:
     """All that the later stages need to rebuild the network; the state has done its work."""
-    save_atomically(progress.best | about | {"run_id": progress.run_id}, CHECKPOINT)
+    about |= {"run_id": progress.run_id}
+    save_atomically(progress.best | about, CHECKPOINT)
+    METRICS.parent.mkdir(parents=True, exist_ok=True)
+    METRICS.write_text(json.dumps(about | {"best": progress.best["epoch"]}, indent=2) + "\n")
     write_history(progress.history)
     mlflow.log_metrics({f"best_{key}": value for key, value in progress.best["epoch"].items()})
-    for path in (CHECKPOINT, HISTORY, CURVES):
+    for path in (CHECKPOINT, METRICS, HISTORY, CURVES):
         mlflow.log_artifact(str(path))
     STATE.unlink()
 

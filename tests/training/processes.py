@@ -58,12 +58,12 @@ def write_weights(folder: Path, seed: int = 0) -> Path:
     return path
 
 
-def run(folder: Path, *module: str) -> subprocess.CompletedProcess[str]:
-    """`python -m MODULE…` there, to its end; what it said is in stdout."""
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python ARGUMENTS…` there, to its end; what it said is in stdout."""
     return subprocess.run(
-        (sys.executable, "-m", *module),
+        (sys.executable, *arguments),
         cwd=folder,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

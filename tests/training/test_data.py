@@ -1,23 +1,20 @@
 """What the network gets to see: augmented where it learns, exactly as served where it is measured."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
-from torch import nn
 from torch.utils.data import DistributedSampler
 
 from lambda_app.preprocess import preprocess
 from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import ROOT, link_photos, write_zip
 from training import config
+from training.augment import Augmented
 from training.data import (
-    Augmented,
     Photos,
     Upright,
     class_names,
@@ -32,9 +29,6 @@ from training.source import Source
 from training.train import seed_everything
 
 AUGMENT = config.load(config.Augment, ROOT / "params.yaml")
-STILL = config.Augment(
-    crop_scale=(1.0, 1.0), flip=0, rotation=0, brightness=0, contrast=0, grey=0, blur=0, noise=0
-)  # fmt: skip
 FILES = {f"{label}/{seed}.jpg": encode(draw(label, seed)) for label in ("cat", "dog") for seed in range(10)}
 LABELS = {name: name.split("/")[0] for name in FILES}
 MANIFEST = """id,sha256,label,split,group,reason
@@ -49,100 +43,6 @@ dog/1.jpg,04,dog,test,04,
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     return Source(write_zip(tmp_path_factory.mktemp("source") / "photos.zip", FILES))
-
-
-@pytest.mark.parametrize("params", [AUGMENT, STILL], ids=["as trained", "still"])
-@pytest.mark.parametrize("photo", [draw("cat", 0, 200), draw("cat", 0, 20), draw("dog", 1).convert("L")])
-def test_augmented_pixels(photo, params):
-    """Photos of any size and mode become uint8 (3, S, S)."""
-    pixels = Augmented(params, 48)(encode(photo))
-    assert ((3, 48, 48), torch.uint8) == (pixels.shape, pixels.dtype)
-
-
-def see(params, times=10):
-    """A photo as augmented so often, at 48 pixels: uint8 (times, 3, 48, 48)."""
-    augmented = Augmented(params, 48)
-    return torch.stack([augmented(FILES["cat/0.jpg"]) for _ in range(times)])
-
-
-def test_augmentation_varies():
-    """A photo is never seen twice in the same way."""
-    assert not any(torch.equal(one, other) for one, other in pairwise(see(AUGMENT)))
-
-
-def test_augmentation_is_repeatable():
-    """The same seed is the same augmentation, and another seed another."""
-    seen = []
-    for seed in (3, 3, 4):
-        seed_everything(seed)
-        seen.append(see(AUGMENT))
-    assert seen[0].equal(seen[1])
-    assert not seen[0].equal(seen[2])
-
-
-def is_grey(images):
-    return (images[:, :1] == images).all(dim=(1, 2, 3))
-
-
-def test_grey():
-    """A share of the photos, and only that, loses its colours: all channels are alike."""
-    assert not is_grey(see(replace(STILL, grey=0.0))).any()
-    assert is_grey(see(replace(STILL, grey=1.0))).all()
-
-
-def detail(images):
-    """Mean absolute difference of neighbouring pixels, of each image."""
-    return images.float().diff(dim=3).abs().mean(dim=(1, 2, 3))
-
-
-def test_blur():
-    """A blurred photo is one that was small: of its size, with less detail, and not always as much less."""
-    [sharp] = detail(see(STILL, 1))
-    blurred = detail(see(replace(STILL, blur=1.0), 30))
-    assert (blurred < 0.8 * sharp).all()
-    assert 3 == len(set(blurred.tolist()))
-
-
-def test_noise():
-    """One photo in ten is noisy."""
-    seed_everything(0)
-    noisy = (see(replace(STILL, noise=0.1), 200) != see(STILL, 1)).any(dim=(1, 2, 3))
-    assert 8 < noisy.sum() < 40
-
-
-def test_still_augmentation():
-    """With every strength at zero, a square photo stays what it is."""
-    expected = preprocess(FILES["cat/0.jpg"], 64).pixels
-    np.testing.assert_array_equal(expected, Augmented(STILL, 64)(FILES["cat/0.jpg"]).numpy())
-
-
-# --- how much of a big JPEG is decoded
-
-
-@pytest.mark.parametrize("share", [0.1, 0.35, 1.0])
-def test_smallest_crop_is_not_enlarged(share):
-    """The smallest crop of the smallest photo that is decoded has as many pixels as the network sees."""
-    smallest = Augmented(replace(STILL, crop_scale=(share, 1.0)), 160).min_side
-    assert 160**2 == pytest.approx(share * smallest**2, rel=0.01)
-
-
-@settings(deadline=None, max_examples=30)  # encodes photos of up to a megapixel
-@given(st.integers(1, 1000), st.integers(1, 1000), st.integers(8, 64))
-def test_big_photos_are_drafted(width, height, image_size):
-    """Of a JPEG no more is decoded than an eighth, or than twice what is needed, and never less than is needed."""
-    augmented = Augmented(AUGMENT, image_size)
-    augmented.transform = nn.Identity()
-    decoded = augmented(encode(Image.new("RGB", (width, height))))
-    short, needed = min(decoded.size), min(width, height, augmented.min_side)
-    assert needed <= short
-    assert short <= max(2 * augmented.min_side, -(-min(width, height) // 8))
-
-
-def test_draft():
-    """A photo of 1600 x 1200, of which 81 pixels are needed, is decoded at an eighth."""
-    augmented = Augmented(replace(AUGMENT, crop_scale=(0.35, 1.0)), 48)
-    augmented.transform = nn.Identity()
-    assert (200, 150) == augmented(encode(Image.new("RGB", (1600, 1200)))).size
 
 
 # --- as served
@@ -252,9 +152,18 @@ def batches(source, workers, epoch=0):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches(source, workers):
-    """uint8 (N, 3, S, S) and int64 (N,); while training, the remainder of 4 photos is left out."""
+    """uint8 (N, 3, S, S) and int64 (N,)."""
     found = [(images.shape, images.dtype, labels.shape, labels.dtype) for images, labels in batches(source, workers)]
-    assert [((8, 3, 32, 32), torch.uint8, (8,), torch.int64)] * 2 == found
+    sizes = (8, 8, 4)
+    assert [((n, 3, 32, 32), torch.uint8, (n,), torch.int64) for n in sizes] == found
+
+
+@pytest.mark.parametrize(("batch_size", "expected"), [(8, [8, 8, 4]), (12, [12, 8]), (15, [15]), (20, [20])])
+def test_remainder_while_training(source, batch_size, expected):
+    """Of 20 photos, a remainder of half a batch is learnt from, a smaller one is left out."""
+    photos = Photos(source, LABELS, ["cat", "dog"], Upright(32))
+    sampler = DistributedSampler(photos, num_replicas=1, rank=0)
+    assert expected == [len(labels) for _, labels in loader(photos, batch_size, 0, sampler)]
 
 
 def test_few_photos_are_a_batch(source):

@@ -1,6 +1,7 @@
 """`torchrun` shares each batch among processes, and the result is that of one process."""
 
 import csv
+from pathlib import Path
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def alone(trained, tmp_path_factory):
 def paired(trained, tmp_path_factory):
     """The same, of two processes."""
     folder = copy_prepared(trained, tmp_path_factory.mktemp("paired") / "project", **CALM)
-    done = run(folder, *TORCHRUN, "-m", "training.train")
+    done = run(folder, "-m", *TORCHRUN, "-m", "training.train")
     assert 0 == done.returncode, done.stdout
     return folder
 
@@ -53,9 +54,9 @@ def paired(trained, tmp_path_factory):
 def resumed(trained, tmp_path_factory):
     """Two processes, of which SIGKILL takes the first in the second epoch, and two that go on; what each pair said."""
     folder = copy_prepared(trained, tmp_path_factory.mktemp("resumed") / "project", **CALM)
-    first = run(folder, *TORCHRUN, "-m", "tests.training.cut_off", "state", "state", *["photo"] * 10)
+    first = run(folder, "-m", *TORCHRUN, "-m", "tests.training.cut_off", "state", "state", *["photo"] * 10)
     assert ["training.pt"] == [path.name for path in (folder / "artifacts").glob("*.p*t*")], first.stdout
-    return folder, (first, run(folder, *TORCHRUN, "-m", "training.train"))
+    return folder, (first, run(folder, "-m", *TORCHRUN, "-m", "training.train"))
 
 
 def weights(folder):
@@ -109,6 +110,24 @@ def test_uneven_batch(trained, tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match=r"train\.batch_size is 16; expected a multiple of the 3 processes"):
         train_here(folder)
     assert not (folder / STATE).exists()
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    """It is an error that says both numbers, before anything is waited for. The GPU is a pretended one."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(SystemExit, match=r"2 processes on a machine with 1 GPU.*--nproc_per_node=1 at most"):
+        join()
+
+
+@pytest.mark.skipif(not Path("/dev/nvidia0").exists(), reason="no GPU")
+def test_gpu(trained, tmp_path):
+    """On a machine with a GPU training runs there unchanged, and its checkpoint is read on a CPU."""
+    folder = copy_prepared(trained, tmp_path / "project", train__bf16=True)
+    script = "from training import train; train.main(); import torch; assert torch.cuda.max_memory_allocated()"
+    done = run(folder, "-c", script, CUDA_VISIBLE_DEVICES="0")
+    assert 0 == done.returncode, done.stdout
+    assert all(not tensor.is_cuda for tensor in weights(folder).values())
 
 
 def test_alone(monkeypatch):

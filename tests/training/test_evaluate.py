@@ -13,12 +13,13 @@ from scipy.special import logsumexp, softmax
 from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import MLFLOW_WARNINGS
 from training import evaluate
-from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature
+from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature, fit_threshold
 from training.data import Upright, read_manifest, read_split, read_unlabelled
-from training.evaluate import EXTRA, METRICS, MISTAKES, OUTLIERS, PLOTS
+from training.evaluate import METRICS, MISTAKES, PLOTS
 from training.metrics import score
 from training.model import CHECKPOINT, Scored, load_checkpoint
 from training.networks import pretrainable
+from training.source import EXTRA, OUTLIERS
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
@@ -45,7 +46,7 @@ def scored(split):
 def test_fitted_on_validation(evaluated):
     """Temperature and threshold come from the validation split: the test split says nothing before it is scored."""
     val = scored("val")
-    threshold = np.quantile(logsumexp(val.logits, axis=1), 0.01)
+    threshold = fit_threshold(logsumexp(val.logits, axis=1), 0.01)
     assert fit_temperature(val.logits, val.labels) == pytest.approx(report()["temperature"], rel=1e-3)
     assert threshold == pytest.approx(report()["unknown_threshold"], rel=1e-3)
 
@@ -65,7 +66,7 @@ def test_familiar_from_the_training_split(evaluated):
     evaluate.main()
     calibration = Calibration.read()
     assert fit_familiar(scored("train").recalled) == pytest.approx(calibration.familiar)
-    threshold = np.quantile(familiarity(scored("val"), calibration.familiar), 0.01)
+    threshold = fit_threshold(familiarity(scored("val"), calibration.familiar), 0.01)
     assert threshold == pytest.approx(calibration.unknown_threshold)
 
 
@@ -198,3 +199,12 @@ def test_other_set_called_test(evaluated):
     write_dataset(EXTRA / "test", {"cat": 5, "dog": 4})
     with pytest.raises(SystemExit, match="data/raw/extra/test"):
         evaluate.main()
+
+
+def test_set_that_is_gone(evaluated):
+    """The pictures of a set that is no longer scored go; those of the training stay."""
+    for name in ("confusion_gone.png", "predictions_gone.csv", "curves.png"):
+        (PLOTS / name).write_bytes(b"as it was")
+    evaluate.main()
+    assert [] == list(PLOTS.glob("*_gone.*"))
+    assert b"as it was" == (PLOTS / "curves.png").read_bytes()

@@ -19,7 +19,7 @@ from tests.training.workspace import ROOT
 from training import fetch
 from training.fetch import FetchError
 from training.model import build
-from training.prepare import PHOTOS
+from training.source import PHOTOS
 
 FILE = Path("data/raw/pets.zip")
 PART = Path("data/raw/pets.zip.part")
@@ -259,6 +259,15 @@ def test_weights_of_before(run, tmp_path):
     place.symlink_to(tmp_path / "gone/efficientnet_lite0.pth")
     run("--data", write_dataset(tmp_path / "mine", {"cat": 1}))
     assert place.exists()
+
+
+def test_weights_of_ones_own(run, tmp_path):
+    """A file that somebody put there is left alone."""
+    place = Path("data/raw/weights/efficientnet_lite0.pth")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"mine")
+    run("--data", write_dataset(tmp_path / "mine", {"cat": 1}))
+    assert b"mine" == place.read_bytes()
 
 
 def test_last_photos_stay(run, tmp_path):

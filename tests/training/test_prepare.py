@@ -127,6 +127,14 @@ def test_reviewed_photos_of_another_set(project, photos):
     assert before == prepared(project, photos)
 
 
+def test_review_without_columns(project, photos):
+    """A list that does not name its columns is an error that says what it begins with."""
+    REVIEWED_CSV.parent.mkdir()
+    REVIEWED_CSV.write_text(f"{'0' * 64},a drawing\n")
+    with pytest.raises(SourceError, match=r"set-aside.csv begins with '0{64},a drawing'; expected a line that names"):
+        prepared(project, photos)
+
+
 def test_our_own_review():
     """The list of this repository names each photo once, by its hash, with a reason."""
     with (ROOT / REVIEWED_CSV).open(newline="") as file:

@@ -29,7 +29,7 @@ from training.train import HISTORY
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
-OTHER = f"{STATE} is of other photos, params or first weights; starting anew"
+OTHER = f"{STATE} is of other photos, params, first weights, code or processes; starting anew"
 EPOCHS = 3
 PARAMS = {"train__epochs": EPOCHS, "train__batch_size": 8}
 LOGISTIC = {"train__architecture": "logistic", "train__epochs": 9, "train__patience": 2}
@@ -58,7 +58,7 @@ def cut_off(trained, tmp_path_factory):
 
     def start(moment):
         folder = copy_prepared(trained, tmp_path_factory.mktemp("cut") / "project", **PARAMS)
-        return folder, run(folder, "tests.training.cut_off", *MOMENTS[moment][0])
+        return folder, run(folder, "-m", "tests.training.cut_off", *MOMENTS[moment][0])
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(MOMENTS, pool.map(start, MOMENTS), strict=True))
@@ -178,6 +178,13 @@ def test_other_weights(trained, tmp_path, monkeypatch, capsys):
         with pytest.raises(PowerCut):
             train_here(folder)
     assert OTHER in capsys.readouterr().out
+
+
+def test_other_code(interrupted, monkeypatch):
+    """A state that other code left is left aside."""
+    monkeypatch.setattr(train, "code", lambda: "newer")
+    monkeypatch.setattr(train, "validate", scripted([0.5] * 9))
+    assert OTHER in train_here(interrupted)
 
 
 def test_early_stop(interrupted, monkeypatch):

@@ -1,6 +1,7 @@
 """Training: what is kept of it, when it stops, and that it can be done again."""
 
 import csv
+import json
 import pickle
 import shutil
 from dataclasses import asdict, replace
@@ -21,7 +22,7 @@ from training.networks import baseline, pretrainable
 from training.prepare import MANIFEST
 from training.source import sha256
 from training.state import save_atomically
-from training.train import CURVES, HISTORY, ema, forgetting, parameter_groups, validate
+from training.train import CURVES, HISTORY, METRICS, ema, forgetting, parameter_groups, validate
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
@@ -66,6 +67,15 @@ def test_checkpoint_describes_itself(in_trained):
     assert ["cat", "dog"] == checkpoint["class_names"]
     assert sha256(MANIFEST) == checkpoint["data_hash"]
     assert {"git_commit", "run_id", "epoch", "state_dict"} <= set(checkpoint)
+
+
+def test_told(in_trained):
+    """All but the weights is told to people too, with the figures of the best epoch."""
+    _, checkpoint = load_checkpoint()
+    told = json.loads(METRICS.read_text())
+    assert json.loads(json.dumps(checkpoint["epoch"])) == told.pop("best")
+    assert told == {key: json.loads(json.dumps(checkpoint[key])) for key in told}
+    assert {"train", "augment", "class_names", "data_hash", "git_commit", "run_id"} == set(told)
 
 
 class Intruder:
@@ -170,6 +180,11 @@ def test_seed_matters(retrained):
     """Another seed is another training."""
     losses = [retrained(train__epochs=1, train__seed=seed)[0]["train_loss"] for seed in (0, 1)]
     assert losses[0] != losses[1]
+
+
+def test_few_photos_have_more_epochs(retrained):
+    """48 photos in batches of 16 are three steps an epoch: ten steps take four."""
+    assert 4 == len(retrained(train__epochs=2, train__min_steps=10))
 
 
 def test_one_step_of_warmup(retrained):

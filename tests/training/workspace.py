@@ -16,6 +16,7 @@ SMALL = {
     "train.weights": None,
     "train.image_size": 32,
     "train.epochs": 2,
+    "train.min_steps": 1,
     "train.batch_size": 16,
     "train.lr": 4e-3,
     "train.body_lr": 1.0,  # nothing is pretrained: body and head learn alike,
