@@ -17,7 +17,6 @@ from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training import config
 from training.metrics import wilson
-from training.model import load_checkpoint
 from training.source import sha256
 
 METRICS = Path("artifacts/metrics")
@@ -29,8 +28,9 @@ Values = Mapping[str, Any]
 
 
 def main() -> None:
-    evaluated, served = load_checkpoint()[1]["run_id"], Classifier.load(RELEASED).metadata.run_id
-    if evaluated != served or read("release")["sha256"] != sha256(RELEASED):
+    if read("train")["run_id"] != Classifier.load(RELEASED).metadata.run_id or read("release")["sha256"] != sha256(
+        RELEASED
+    ):
         print(f"{CARD} stays: {METRICS} is not about the file that serves")
         CARD.touch()  # an output of the stage, even where a served model came without a card
         return
@@ -104,13 +104,11 @@ def catalogue() -> str:
 
 
 def recipe() -> dict[str, str]:
-    """Of the training that was released, as its checkpoint tells it: today's params may be others."""
-    checkpoint = load_checkpoint()[1]
-    weights = checkpoint["train"]["weights"]
+    """Of the training that was released, as it told itself: today's params may be others."""
+    trained = read("train")
+    weights = trained["train"]["weights"]
     start = f"from the weights `{weights}`" if weights else "from random weights"
-    keys = (
-        f"{section}.{key} {value}" for section in ("train", "augment") for key, value in checkpoint[section].items()
-    )
+    keys = (f"{section}.{key} {value}" for section in ("train", "augment") for key, value in trained[section].items())
     return {"start": start, "recipe": fill(", ".join(keys) + ".", 120, break_long_words=False, break_on_hyphens=False)}
 
 
