@@ -3,7 +3,7 @@
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from textwrap import fill
@@ -17,6 +17,7 @@ from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training import config
 from training.metrics import wilson
+from training.results import percent, table
 from training.source import sha256
 
 METRICS = Path("artifacts/metrics")
@@ -77,16 +78,6 @@ def read(stage: str) -> dict[str, Any]:
     return values
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown; without rows, a sentence that says so."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *lines]) if lines else ABSENT
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
-
-
 def interval(bounds: Sequence[float]) -> str:
     return f"{percent(bounds[0])} to {percent(bounds[1])}"
 
@@ -100,7 +91,7 @@ def data(prepared: Values) -> str:
 
 def catalogue() -> str:
     entries = yaml.safe_load(CATALOGUE.read_text()).values()
-    return table(("set", "licence"), ((entry["title"], entry["licence"]) for entry in entries))
+    return "\n".join(f"- {entry['title']}: {entry['licence']}" for entry in entries)
 
 
 def recipe() -> dict[str, str]:
@@ -146,13 +137,14 @@ def unknown(evaluated: Values) -> str:
     """False alarms on our own sets, and what is caught of the others."""
     ours = (f"{name} {percent(values['unknown_rate'])}" for name, values in evaluated["sets"].items())
     head = ("pictures of none of the classes", "photos", "called unknown", "ROC-AUC")
-    rows = (
+    rows = [
         (name, f"{values['photos']:,}", percent(values["recognised"]), f"{values['roc_auc']:.4f}")
         for name, values in evaluated["outliers"].items()
-    )
+    ]
+    scores = table(head, rows) if rows else ABSENT
     return (
         f"A photo is unknown where its familiarity is below {evaluated['unknown_threshold']:.4g}. "
-        f"Called unknown though they show a class: {', '.join(ours)}.\n\n{table(head, rows)}"
+        f"Called unknown though they show a class: {', '.join(ours)}.\n\n{scores}"
     )
 
 

@@ -58,6 +58,7 @@ def judge(paired: Paired, size: float, rule: Release) -> tuple[bool, str]:
 
     It must be better, or no worse by more than the margin in a clearly smaller file. On a tie the champion stays: it
     has answered real photos. Latency does not count: on a machine that does other work it is no fact about a file.
+    Files that lose a little each time end where verify's limits are.
     """
     bound = paired.lower_bound(rule.confidence)
     better = paired.p_value <= 1 - rule.confidence
@@ -78,10 +79,13 @@ def judge(paired: Paired, size: float, rule: Release) -> tuple[bool, str]:
 
 
 def loaded(path: Path) -> Classifier | None:
-    """None where it is no model that today's serving code can ask."""
+    """None where it is no model that today's serving code can ask, or no file; why is said."""
     try:
         return Classifier.load(path)
-    except Exception:  # the errors of ONNX Runtime have no base of their own
+    except (MemoryError, PermissionError):  # of this machine, not of the file
+        raise
+    except Exception as error:  # the errors of ONNX Runtime have no base of their own
+        print(f"{path.name} cannot be asked: {error}")
         return None
 
 

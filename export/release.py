@@ -71,6 +71,9 @@ def main() -> None:
 
 def release(registry: Registry, rule: config.Release) -> None:
     path, metrics = chosen()
+    commit = Classifier.load(path).metadata.git_commit
+    if commit.endswith("-dirty"):
+        print(f"{path} was trained with changes that were not committed: {commit} does not lead back to it")
     champion = registry.holder(CHAMPION) or adopt(registry)
     version = registry.find(sha256(path)) or registry.register(path, tags(path, path.stem, metrics))
     if champion is not None and champion.version == version.version:

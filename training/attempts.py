@@ -85,7 +85,7 @@ def render(attempts: list[dict[str, Any]], now: dict[str, str]) -> str:
         ]
         for row in attempts
     ]
-    return table(headings, rows)
+    return table(headings, rows) + "\n"
 
 
 def differences(then: dict[str, str], now: dict[str, str]) -> str:

@@ -142,7 +142,7 @@ def render(results: list[dict[str, Any]]) -> str:
     headings += [f"recognised as unknown, {name}" for name in results[0]["recognised"]]
     headings += ["parameters", *(f"{p} MB" for p in PRECISIONS), *(f"{p} ms" for p in PRECISIONS)]
     headings += ["training, minutes", "images/s"]
-    return table(headings, map(row, results)) + "\n" + caption(results[0])
+    return table(headings, map(row, results)) + "\n\n" + caption(results[0])
 
 
 def row(result: Mapping[str, Any]) -> list[str]:

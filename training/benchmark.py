@@ -88,7 +88,7 @@ def render(figures: dict[str, Any]) -> str:
     return (
         f"Training `{figures['architecture']}` at {figures['image_size']} px takes {photos} images/s from photos, read "
         f"by {figures['workers']} workers, and {memory} from a batch in memory: reading photos leaves "
-        f"**{figures['share']:.0%}** of the speed. Medians (and range) of {len(speeds['photos'])} rounds of "
+        f"**{100 * figures['share']:.0f} %** of the speed. Medians (and range) of {len(speeds['photos'])} rounds of "
         f"{figures['steps']} steps on {figures['hardware']}.\n"
     )
 

@@ -83,6 +83,8 @@ class Quantize:
 
 @dataclass(frozen=True, config=FORBID)
 class Verify:
+    classes: tuple[str, ...]
+    min_photos: Positive
     max_probability_difference: Share
     max_accuracy_loss: Share
     min_accuracy: dict[str, Share]

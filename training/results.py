@@ -22,11 +22,11 @@ def insert(name: str, text: str, path: Path = RESULTS) -> None:
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Markdown: the first column is words, the others are figures and stand to the right."""
     rule = ["---", *["---:"] * (len(headings) - 1)]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (headings, rule, *rows))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headings, rule, *rows))
 
 
 def percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.2%}"  # noqa: RUF001  # a dash, where there is no figure
+    return "–" if share is None else f"{100 * share:.2f} %"  # noqa: RUF001  # a dash, where there is no figure
 
 
 def hardware() -> str:

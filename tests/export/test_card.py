@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from export import card
-from export.card import ABSENT, METRICS, NOTES, TEMPLATE, by_class, mistakes, render, table
+from export.card import ABSENT, METRICS, NOTES, TEMPLATE, by_class, mistakes, render
 from export.convert import MODEL
 from export.registry import CHAMPION
 from export.release import CARD, RELEASED
@@ -167,12 +167,6 @@ def test_mistakes():
     scored = {"test": {"confusion_matrix": [[9, 1], [3, 7]]}, "others": {"confusion_matrix": [[9, 0], [0, 7]]}}
     expected = ["- test: 3 dog taken for cat, 1 cat taken for dog", "- others: none"]
     assert expected == mistakes(scored, ("cat", "dog")).splitlines()
-
-
-def test_table():
-    """Without rows there is no table."""
-    assert ABSENT == table(("a", "b"), [])
-    assert "| a | b |\n|---|---|\n| 1 | 2 |" == table(("a", "b"), [("1", "2")])
 
 
 def test_committed():

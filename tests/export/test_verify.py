@@ -10,12 +10,14 @@ import pytest
 from onnx import numpy_helper
 
 from export import verify
+from export.choice import choose
 from export.gates import Gate, by_set, complaint, table
 from export.measure import latency, score
 from export.parity import batch_parity
 from export.quantize import CANDIDATES, PRECISIONS
-from export.verify import METRICS, choose
+from export.verify import METRICS
 from lambda_app.classifier import Outputs
+from tests.drawing import LABELS
 from tests.export.models import LENIENT, pixels, restamp
 from tests.training.workspace import MLFLOW_WARNINGS, ROOT, write_params
 from training.evaluate import METRICS as EVALUATED
@@ -152,6 +154,36 @@ def test_threshold(broken, threshold, gate, limits):
     assert [gate] == broken(**limits)
 
 
+SHOWN = ("accuracy_", "unknown_rate_", "recognised_", "calibration_error_", "same_class_")
+UNREACHABLE = {"verify__min_accuracy": {"test": 1.0, "abroad": 1.0}, "verify__max_calibration_error": 0.0}
+
+
+def judged():
+    return [name for name in json.loads(METRICS.read_text())["gates"] if name.startswith(SHOWN)]
+
+
+def test_other_classes(candidates, capsys):
+    """Limits that are another task's stop nothing; that they are not judged is said."""
+    write_params(candidates, prepare__train_share=0.6, **LENIENT | UNREACHABLE | {"verify__classes": ["ant", "bee"]})
+    verify.main()
+    assert [] == judged()
+    assert (
+        f"not judged: how good it is; verify.classes is ('ant', 'bee'), this one knows {LABELS}"
+        in capsys.readouterr().out
+    )
+
+
+def test_small_sets(candidates, capsys):
+    """Sets of fewer photos than `min_photos` stop nothing; each is named."""
+    write_params(candidates, prepare__train_share=0.6, **LENIENT | UNREACHABLE | {"verify__min_photos": 35})
+    verify.main()
+    assert [] == judged()
+    said = capsys.readouterr().out
+    assert all(
+        f"not judged: {photos} photos; verify.min_photos is 35" in said for photos in ("test has 34", "abroad has 24")
+    )
+
+
 def test_other_weight(change_weight, broken):
     """One weight that is not the trained one breaks every comparison of fp32's probabilities with PyTorch's."""
     change_weight(5.0)
@@ -194,23 +226,23 @@ def figures(accuracy, latency_ms, abroad=0.9):
 
 
 SLOWER = "int8 takes 1.25 times as long as fp32"
-WORSE = "int8 loses 2.00% of test; verify.max_accuracy_loss allows 1.00%"
+WORSE = "int8 loses 2.00 % of test; verify.max_accuracy_loss allows 1.00 %"
 
 
 @pytest.mark.parametrize(
     ("int8", "fp16", "released", "reason"),
     [
-        (figures(0.99, 2.0), 0.99, "int8", "int8 loses 0.00% of a set at most and takes 0.50 times as long as fp32"),
-        (figures(0.98, 2.0), 0.99, "int8", "int8 loses 1.00% of a set at most and takes 0.50 times as long as fp32"),
-        (figures(0.99, 4.0), 0.99, "fp16", "int8 takes 1.00 times as long as fp32; fp16 loses 0.00% of a set at most"),
-        (figures(0.99, 5.0), 0.98, "fp16", f"{SLOWER}; fp16 loses 1.00% of a set at most"),
-        (figures(0.97, 2.0), 0.99, "fp16", f"{WORSE}; fp16 loses 0.00% of a set at most"),
+        (figures(0.99, 2.0), 0.99, "int8", "int8 loses 0.00 % of a set at most and takes 0.50 times as long as fp32"),
+        (figures(0.98, 2.0), 0.99, "int8", "int8 loses 1.00 % of a set at most and takes 0.50 times as long as fp32"),
+        (figures(0.99, 4.0), 0.99, "fp16", "int8 takes 1.00 times as long as fp32; fp16 loses 0.00 % of a set at most"),
+        (figures(0.99, 5.0), 0.98, "fp16", f"{SLOWER}; fp16 loses 1.00 % of a set at most"),
+        (figures(0.97, 2.0), 0.99, "fp16", f"{WORSE}; fp16 loses 0.00 % of a set at most"),
         (figures(0.97, 2.0), 0.97, "fp32", f"{WORSE}; {WORSE.replace('int8', 'fp16')}"),
         (
             figures(0.99, 2.0, abroad=0.8),
             0.99,
             "fp16",
-            "int8 loses 10.00% of abroad; verify.max_accuracy_loss allows 1.00%; fp16 loses 0.00% of a set at most",
+            "int8 loses 10.00 % of abroad; verify.max_accuracy_loss allows 1.00 %; fp16 loses 0.00 % of a set at most",
         ),
     ],
 )

@@ -47,7 +47,7 @@ def test_tagged_runs_become_rows(store):
     store({"baseline": "logistic"})
     attempts.main()
     line = next(line for line in RESULTS.read_text().splitlines() if line.startswith("| higher lr"))
-    assert ["75.00%", "50.00%", "25.00%", "1.25%"] == [cell for cell in line.split(" | ") if "%" in cell]
+    assert ["75.00 %", "50.00 %", "25.00 %", "1.25 %"] == [cell for cell in line.split(" | ") if "%" in cell]
     assert 1 == len(json.loads(ATTEMPTS.read_text()))
 
 

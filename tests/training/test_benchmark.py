@@ -26,7 +26,7 @@ def test_benchmark(trained, project, monkeypatch):
     benchmark.main()
     figures = json.loads(METRICS.read_text())
     assert [3, 3] == [len(figures["images_per_second"][kind]) for kind in ("photos", "memory")]
-    assert f"**{figures['share']:.0%}** of the speed" in RESULTS.read_text()
+    assert f"**{100 * figures['share']:.0f} %** of the speed" in RESULTS.read_text()
 
 
 def test_share_compares_within_a_round():
