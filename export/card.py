@@ -29,9 +29,8 @@ Values = Mapping[str, Any]
 
 
 def main() -> None:
-    if read("train")["run_id"] != Classifier.load(RELEASED).metadata.run_id or read("release")["sha256"] != sha256(
-        RELEASED
-    ):
+    trained = read("train")["run_id"] if (METRICS / "train.json").exists() else None  # gone while DVC trains anew
+    if trained != Classifier.load(RELEASED).metadata.run_id or read("release")["sha256"] != sha256(RELEASED):
         print(f"{CARD} stays: {METRICS} is not about the file that serves")
         CARD.touch()  # an output of the stage, even where a served model came without a card
         return
@@ -64,6 +63,7 @@ def render() -> str:
         "candidate": f"{released['candidate']}, since {verified['reason']}",
         "candidates": candidates(verified["candidates"]),
         "outcome": f"{released['reason']}.",
+        "not_judged": "".join(f"\n\nNot judged: {line}." for line in verified["not_judged"]),
         "mistakes": mistakes(evaluated["sets"], metadata.class_names),
         **provenance(metadata),
         **recipe(),

@@ -1,19 +1,28 @@
-"""Which of the candidates is released: the fastest and smallest that is as good as fp32 on every set."""
+"""Which candidate is released: int8 where it is faster and as good, else fp16 where that is as good, else fp32."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from training.config import Verify
+
 Figures = dict[str, Any]
 
 
-def choose(figures: Mapping[str, Figures], max_loss: float) -> tuple[str, str]:
-    """Which to release, and why: int8 if it is faster here and as good on every set, else fp16 if that is as good."""
+def choose(figures: Mapping[str, Figures], limits: Verify) -> tuple[str, str]:
+    """Which to release, and why: int8 if it is faster here and as good on every set, else fp16 if that is as good.
+
+    On a test split of fewer than `min_photos` int8 is not trusted: how good it is would be a matter of one photo.
+    """
     ratio = figures["int8"]["latency_ms"] / figures["fp32"]["latency_ms"]
-    as_good, reason = judge("int8", figures, max_loss)
-    if as_good and ratio < 1:
+    photos = figures["int8"]["sets"]["test"]["photos"]
+    as_good, reason = judge("int8", figures, limits.max_accuracy_loss)
+    if photos < limits.min_photos:
+        refusal = f"{photos} test photos are too few to trust int8"
+    elif as_good and ratio < 1:
         return "int8", f"{reason} and takes {ratio:.2f} times as long as fp32"
-    refusal = f"int8 takes {ratio:.2f} times as long as fp32" if as_good else reason
-    as_good, reason = judge("fp16", figures, max_loss)
+    else:
+        refusal = f"int8 takes {ratio:.2f} times as long as fp32" if as_good else reason
+    as_good, reason = judge("fp16", figures, limits.max_accuracy_loss)
     return "fp16" if as_good else "fp32", f"{refusal}; {reason}"
 
 

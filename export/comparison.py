@@ -79,12 +79,16 @@ def judge(paired: Paired, size: float, rule: Release) -> tuple[bool, str]:
 
 
 def loaded(path: Path) -> Classifier | None:
-    """None where it is no model that today's serving code can ask, or no file; why is said."""
+    """None where it is no model that today's serving code can ask; why is said.
+
+    Raises OSError, or MemoryError, where it is not the file's fault.
+    """
+    path.read_bytes()  # ONNX Runtime's error of a file that may not be read is its error of a file that is none
     try:
         return Classifier.load(path)
-    except (MemoryError, PermissionError):  # of this machine, not of the file
-        raise
     except Exception as error:  # the errors of ONNX Runtime have no base of their own
+        if "bad_alloc" in str(error):
+            raise MemoryError(f"too little memory to load {path}") from error
         print(f"{path.name} cannot be asked: {error}")
         return None
 

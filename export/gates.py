@@ -34,9 +34,9 @@ class Gate:
 
 
 def by_set(name: str, key: str, limits: dict[str, float], measured: dict[str, float]) -> list[Gate]:
-    """A gate for each limit whose set was measured; the others are skipped with a line. Keys say min or max."""
-    for absent in limits.keys() - measured.keys():
-        print(f"{name}_{absent}: skipped, verify.{key} has a limit for a set that is not here")
+    """A gate for each limit whose set is judged; of the others a line says that they are not. Keys say min or max."""
+    for absent in (which for which in limits if which not in measured):
+        print(f"{name}_{absent}: skipped, verify.{key} has a limit for a set that is not judged, or not here")
     return [
         Gate(f"{name}_{which}", measured[which], limit, f"verify.{key}.{which} in params.yaml", key.startswith("min_"))
         for which, limit in limits.items()

@@ -71,9 +71,6 @@ def main() -> None:
 
 def release(registry: Registry, rule: config.Release) -> None:
     path, metrics = chosen()
-    commit = Classifier.load(path).metadata.git_commit
-    if commit.endswith("-dirty"):
-        print(f"{path} was trained with changes that were not committed: {commit} does not lead back to it")
     champion = registry.holder(CHAMPION) or adopt(registry)
     version = registry.find(sha256(path)) or registry.register(path, tags(path, path.stem, metrics))
     if champion is not None and champion.version == version.version:
@@ -99,7 +96,7 @@ def chosen() -> tuple[Path, Metrics]:
 
 def adopt(registry: Registry) -> ModelVersion | None:
     """The served file of a checkout whose store is new is its first champion, so that there is a way back to it."""
-    classifier = loaded(RELEASED)
+    classifier = loaded(RELEASED) if RELEASED.exists() else None
     if classifier is None:
         return None
     version = registry.find(sha256(RELEASED))
@@ -128,7 +125,9 @@ def compare(path: Path, champion: ModelVersion | None, registry: Registry, rule:
         theirs = Path(folder) / "model.onnx"
         theirs.write_bytes(registry.read(champion))
         challenger, opponent = Classifier.load(path), loaded(theirs)
-        if opponent is None or opponent.metadata.class_names != challenger.metadata.class_names:
+        if opponent is None:
+            return uncompared(path, f"today's serving code cannot ask the champion, version {champion.version}")
+        if opponent.metadata.class_names != challenger.metadata.class_names:
             return uncompared(path, f"the champion, version {champion.version}, does not answer with the same classes")
         answers, their_answers = right(challenger), right(opponent)
         paired, size = Paired.of(answers, their_answers), megabytes(path) / megabytes(theirs)
@@ -172,6 +171,8 @@ def finish(registry: Registry, version: ModelVersion, outcome: Outcome) -> None:
         registry.challenge(version)
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(text + "\n")
+    if version.tags["git_commit"].endswith("-dirty"):
+        print(f"it was trained with changes that were not committed: {version.tags['git_commit']} does not lead back")
     said = f"is {registry.name} version {version.version} and serves" if outcome.promoted else "IS NOT PROMOTED"
     print(f"{outcome.model_version} ({outcome.candidate}) {said}: {outcome.reason}")
 
@@ -197,7 +198,9 @@ def serve(registry: Registry, version: ModelVersion) -> None:
     partial.write_bytes(registry.read(version))
     if loaded(partial) is None:
         partial.unlink()
-        raise ReleaseError(f"{registry.name} version {version.version} cannot serve: it has not the outputs {OUTPUTS}")
+        raise ReleaseError(
+            f"{registry.name} version {version.version} cannot serve: it is older than its contract, {OUTPUTS}"
+        )
     partial.rename(RELEASED)
     if CARD_TAG in version.tags:
         CARD.write_text(version.tags[CARD_TAG])

@@ -169,7 +169,7 @@ def test_lock_is_portable(project):
 def test_git_sees_the_figures(project):
     """Metrics and plots are for Git to keep; photos, checkpoint and the store are not."""
     seen = set(project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines())
-    assert {f"?? artifacts/metrics/{stage}.json" for stage in MEASURED} <= seen
+    assert {f"?? artifacts/metrics/{stage}.json" for stage in (*MEASURED, "train")} <= seen
     assert {"?? artifacts/plots/history.csv", "?? dvc.lock", "?? lambda_app/model.onnx"} <= seen
     assert [] == [line for line in seen if line.endswith((".pt", ".db", ".jpg", "manifest.csv"))]
 

@@ -1,7 +1,7 @@
 """Photos as training sees them: cropped, turned, darker, grey, blurred, noisy, so that the label is all that stays.
 
-Written with Pillow and NumPy rather than torchvision's transforms, which take half as long again (`make bench-input`
-measures whether photos keep up): one resampling does the crop, one table of 256 values brightness and contrast.
+Written with Pillow and NumPy rather than torchvision's transforms, so that photos keep up (`make bench-input`): one
+resampling does the crop, one table of 256 values brightness and contrast.
 """
 
 import random

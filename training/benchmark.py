@@ -22,9 +22,10 @@ from training.augment import Augmented
 from training.data import Batches, class_names, loader, read_manifest, read_split
 from training.distributed import join
 from training.model import build
+from training.optimise import make_parts, train_epoch
 from training.results import hardware, insert
 from training.state import keep_memory
-from training.train import make_parts, seed_everything, train_epoch
+from training.train import seed_everything
 
 METRICS = Path("artifacts/metrics/input.json")
 Batch = tuple[torch.Tensor, torch.Tensor]

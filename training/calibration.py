@@ -58,8 +58,11 @@ def fit_threshold(familiarities: Floats, unknown_rate: float) -> float:
     """The highest of n values below which, with CONFIDENCE, at most `unknown_rate` of the photos to come will lie.
 
     A tolerance limit free of any distribution (Wilks 1941): of 1,600 photos it leaves 9 below, where 1 % are 16. Of
-    fewer than 299 not even the lowest value can promise 1 %; it is taken all the same.
+    fewer than 299 not even the lowest value can promise 1 %; it is taken all the same, and what it promises is said.
     """
+    promised = 1 - (1 - CONFIDENCE) ** (1 / len(familiarities))  # by the lowest value
+    if unknown_rate < promised:
+        print(f"evaluate.unknown_rate is {unknown_rate}; {len(familiarities)} validation photos promise {promised:.2g}")
     below = max(0, int(binom.ppf(1 - CONFIDENCE, len(familiarities), unknown_rate)) - 1)
     return float(np.sort(familiarities)[below])
 

@@ -5,13 +5,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+Some = Annotated[float, Field(gt=0, le=1)]  # a share that is not nothing
 Section = TypeVar("Section")
 FORBID = ConfigDict(extra="forbid")
+
+
+def rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("the first bound is above the second")
+    return bounds
 
 
 @dataclass(frozen=True, config=FORBID)
@@ -54,7 +61,7 @@ class Train:
 
 @dataclass(frozen=True, config=FORBID)
 class Augment:
-    crop_scale: tuple[Annotated[float, Field(gt=0, le=1)], Share]  # a crop of nothing has no pixels
+    crop_scale: Annotated[tuple[Some, Some], AfterValidator(rising)]
     flip: Share
     rotation: Annotated[float, Field(ge=0, le=180)]
     brightness: Share

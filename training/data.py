@@ -86,7 +86,9 @@ def every(photos: Photos, count: int) -> Photos:
     return chosen
 
 
-def loader(photos: Photos, batch_size: int, workers: int, sampler: DistributedSampler[Any] | None = None) -> Batches:
+def loader(
+    photos: Dataset[tuple[Pixels, int]], batch_size: int, workers: int, sampler: DistributedSampler[Any] | None = None
+) -> Batches:
     """Batches of uint8 (N, 3, S, S) and int64 (N,), in order, or as the sampler of a training says.
 
     Workers start anew each epoch with seeds drawn from torch's, so that an epoch's augmentation depends on no other's.

@@ -41,10 +41,11 @@ class World:
 def join() -> World:
     """NCCL where each process has a GPU, gloo on CPUs; `torchrun` sets the environment.
 
-    Raises SystemExit where there are more processes than GPUs.
+    Raises SystemExit where there are more processes than GPUs, if there are any.
     """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # of those that a too old driver lists, none
     if 0 < gpus < here:
         raise SystemExit(
             f"{here} processes on a machine with {gpus} GPU(s); expected --nproc_per_node={gpus} at most, or "

@@ -27,7 +27,7 @@ METRICS = Path("artifacts/metrics/evaluate.json")
 PLOTS = Path("artifacts/plots")
 DRAWN = ("confusion", "predictions", "reliability", "roc")
 MISTAKES = Path("artifacts/mistakes")  # holds photos, so it stays out of Git
-FAMILIAR_PHOTOS = 2000  # of the training split: an average over them is known to one part in 45
+FAMILIAR_PHOTOS = 2000  # of the training split, at most: enough for an average
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
             for name, photos in outliers.items()
         },
     }
-    for path in [drawing for kind in DRAWN for drawing in PLOTS.glob(f"{kind}_*")]:
+    for path in [*MISTAKES.glob("*.png"), *(drawing for kind in DRAWN for drawing in PLOTS.glob(f"{kind}_*"))]:
         path.unlink()  # maybe of a set that is no longer scored
     for name, photos in sets.items():
         draw(name, names, photos, fitted.probabilities(scored[name]))

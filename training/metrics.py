@@ -20,6 +20,10 @@ def classification(predicted: Labels, labels: Labels) -> dict[str, float]:
     }
 
 
+def prefixed(split: str, metrics: dict[str, float]) -> dict[str, float]:
+    return {f"{split}_{name}": value for name, value in metrics.items()}
+
+
 def score(probabilities: Floats, labels: Labels) -> dict[str, Any]:
     """Everything that evaluation reports: (N, C) probabilities against (N,) labels."""
     classes = list(range(probabilities.shape[1]))

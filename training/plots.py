@@ -1,4 +1,4 @@
-"""The pictures of evaluation, one function a file. All take (N, C) probabilities and (N,) labels."""
+"""The pictures of training and evaluation, one function a file: (N, C) probabilities and (N,) labels."""
 
 from pathlib import Path
 
@@ -9,6 +9,19 @@ from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
 
 from training.calibration import Floats, Labels
 from training.data import Photos
+
+
+def curves(history: list[dict[str, float]], path: Path) -> None:
+    """Loss and accuracy of both splits by epoch."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    epochs = [record["epoch"] for record in history]
+    for axis, metric in zip(axes, ("loss", "accuracy"), strict=True):
+        for split in ("train", "val"):
+            axis.plot(epochs, [record[f"{split}_{metric}"] for record in history], marker="o", label=split)
+        axis.set(xlabel="epoch", ylabel=metric)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    _save(figure, path)
 
 
 def confusion(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> None:

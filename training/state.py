@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 STATE = Path("artifacts/training.pt")
+OTHERS = Path("artifacts/training.old.pt")  # a state that was not gone on from
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Parts:
             return Progress()
         saved = torch.load(STATE, map_location="cpu", weights_only=True)
         if saved["identity"] != identity:
-            print(f"{STATE} is of other photos, params, first weights, code or processes; starting anew")
+            print(f"{STATE} is of other photos, params, weights, code or processes; starting anew, it becomes {OTHERS}")
             return Progress()
         for name, part in vars(self).items():
             part.load_state_dict(saved[name])

@@ -10,39 +10,38 @@ import hashlib
 import json
 import math
 import random
-import time
-from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import mlflow
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DistributedSampler
+from torch.utils.data import ConcatDataset, DistributedSampler
 from tqdm import tqdm
 
-from training import config
+from training import config, plots
 from training.augment import Augmented
-from training.data import Batches, Upright, class_names, loader, read_manifest, read_split
+from training.data import Batches, Photos, Pixels, Upright, class_names, loader, read_manifest, read_split
 from training.distributed import World, join
-from training.metrics import classification
+from training.metrics import classification, prefixed
 from training.model import CHECKPOINT, build, count_parameters, predict
-from training.networks import Network
+from training.optimise import make_parts, train_epoch
 from training.prepare import MANIFEST
 from training.source import sha256
-from training.state import STATE, Parts, Progress, fingerprint, keep_memory, save_atomically
+from training.state import OTHERS, STATE, Progress, fingerprint, keep_memory, save_atomically
 from training.tracking import git_commit, start_run
 
 HISTORY = Path("artifacts/plots/history.csv")
 CURVES = Path("artifacts/plots/curves.png")
 METRICS = Path("artifacts/metrics/train.json")
-FORGETTING_TEMPERATURE = 2.0  # of both softmaxes, as in Li & Hoiem 2016
+CODE = (
+    "lambda_app/preprocess.py",
+    *(f"training/{name}.py" for name in ("augment", "data", "model", "networks", "optimise", "train")),
+)
 
 
 def main() -> None:
@@ -51,7 +50,7 @@ def main() -> None:
     params, augment, test = config.load(config.Train), config.load(config.Augment), config.load(config.Evaluate)
     rows = read_manifest()
     names = class_names(rows)
-    train_photos = read_split(rows, "train", Augmented(augment, params.image_size))
+    train_photos = enough(read_split(rows, "train", Augmented(augment, params.image_size)), params)
     if params.batch_size % world.size:
         raise SystemExit(f"train.batch_size is {params.batch_size}; expected a multiple of the {world.size} processes")
     share: DistributedSampler[Any] = DistributedSampler(train_photos, world.size, world.rank, seed=params.seed)
@@ -64,8 +63,7 @@ def main() -> None:
     start = fingerprint(model)  # the file of pretrained weights may be another one than last time
     model = model.to(world.device).to(memory_format=torch.channels_last)  # on two cores 1.4 to 1.7x the speed of NCHW
     teacher = copy.deepcopy(model).eval() if params.recall and model.memory is not None else None
-    epochs = max(params.epochs, math.ceil(params.min_steps / len(train_batches)))
-    parts = make_parts(model, params, epochs * len(train_batches))
+    parts = make_parts(model, params, params.epochs * len(train_batches))
     learner: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
 
     provenance = {"data_hash": sha256(MANIFEST), "git_commit": git_commit()}
@@ -79,6 +77,8 @@ def main() -> None:
     }
     progress = parts.resume(identity)
     world.wait()  # a lead with nothing left to train would remove the state before the others have read it
+    if world.leads and STATE.exists() and not progress.run_id:
+        STATE.replace(OTHERS)
     with start_run(progress.run_id) if world.leads else nullcontext() as run:
         if run is not None and not progress.run_id:
             progress.run_id = run.info.run_id
@@ -86,12 +86,12 @@ def main() -> None:
             counts = {"parameters": count_parameters(model), "classes": names, "processes": world.size}
             mlflow.log_params(config.flat(params, augment) | counts)
             parts.save(progress, identity)  # cut off in its first epoch, too, a training goes on in the same run
-        for epoch in range(len(progress.history) + 1, epochs + 1):
+        for epoch in range(len(progress.history) + 1, params.epochs + 1):
             if patience_is_over(progress, params.patience):
                 break
             seed_everything(params.seed + epoch * world.size + world.rank)
             share.set_epoch(epoch)
-            bar = tqdm(train_batches, desc=f"epoch {epoch}/{epochs}", unit="batch", disable=not world.leads)
+            bar = tqdm(train_batches, desc=f"epoch {epoch}/{params.epochs}", unit="batch", disable=not world.leads)
             trained = train_epoch(learner, teacher, bar, parts, params)
             trained["images_per_second"] *= world.size
             record = {"epoch": epoch, "lr": parts.optimizer.param_groups[-1]["lr"], **trained}
@@ -106,64 +106,16 @@ def main() -> None:
     world.leave()
 
 
-def make_parts(model: Network, params: config.Train, steps: int) -> Parts:
-    average = AveragedModel(model, multi_avg_fn=ema(params.ema_decay), use_buffers=True)
-    groups = parameter_groups(model, params)
-    optimizer = torch.optim.AdamW(groups, lr=params.lr, fused=True)
-    warmup = params.warmup if params.warmup * steps > 1 else 0.0  # one step cannot rise: torch divides by zero
-    peaks = [group["lr"] for group in groups]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warmup)
-    return Parts(model, average, optimizer, schedule)
-
-
-def train_epoch(
-    model: nn.Module,
-    teacher: nn.Module | None,
-    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
-    parts: Parts,
-    params: config.Train,
-) -> dict[str, float]:
-    """One pass; what the network scored on the augmented photos (of this process) while it learnt, and how fast."""
-    model.train()
-    device = next(model.parameters()).device
-    losses, predicted, labels = [], [], []  # on the device: to ask for one would wait for all that it has to do
-    began = time.perf_counter()
-    for images, target in batches:
-        images = images.to(device, memory_format=torch.channels_last, non_blocking=True)  # (N, 3, S, S) uint8
-        with torch.autocast(device.type, torch.bfloat16, enabled=params.bf16):
-            logits, recalled = model(images)  # (N, C), (N, K)
-            expected = target.to(device, non_blocking=True)
-            loss = nn.functional.cross_entropy(logits.float(), expected, label_smoothing=params.label_smoothing)
-            if teacher is not None:
-                with torch.no_grad():
-                    known = teacher(images)[1]
-                loss = loss + params.recall * forgetting(recalled.float(), known.float())
-        parts.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        parts.optimizer.step()
-        parts.schedule.step()
-        parts.average.update_parameters(parts.model)
-        losses.append(loss.detach())
-        predicted.append(logits.detach().argmax(1))
-        labels.append(target)
-    mean_loss = float(torch.stack(losses).mean())
-    speed = sum(map(len, labels)) / (time.perf_counter() - began)
-    scores = classification(torch.cat(predicted).cpu().numpy(), torch.cat(labels).numpy())
-    return {"images_per_second": speed, **prefixed("train", {"loss": mean_loss, **scores})}
-
-
-def forgetting(recalled: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Kullback-Leibler divergence, in nats, of what is recalled from what was known: (N, K) logits each."""
-    temperature = FORGETTING_TEMPERATURE
-    student = nn.functional.log_softmax(recalled / temperature, dim=1)
-    teacher = nn.functional.log_softmax(known / temperature, dim=1)
-    return temperature**2 * nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+def enough(photos: Photos, params: config.Train) -> ConcatDataset[tuple[Pixels, int]]:
+    """Few photos are seen several times in an epoch, so that the whole training has `min_steps` steps, or more."""
+    steps = params.epochs * math.ceil(len(photos) / params.batch_size)
+    return ConcatDataset([photos] * math.ceil(params.min_steps / steps))
 
 
 def code() -> str:
-    """SHA-256 of what decides, beside the params, what an epoch does; a training of two halves would be neither's."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    """SHA-256 of what decides, beside the params, what an epoch does; half of a training by other code is neither's."""
+    root = Path(__file__).parents[1]
+    return hashlib.sha256(b"".join((root / name).read_bytes() for name in CODE)).hexdigest()
 
 
 def seed_everything(seed: int) -> None:
@@ -172,38 +124,11 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def ema(decay: float) -> Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor], torch.Tensor | int], None]:
-    """Exponential moving average that forgets its start: a decay of (1 + n) / (10 + n) until it reaches `decay`."""
-
-    def update(averages: Sequence[torch.Tensor], values: Sequence[torch.Tensor], n: torch.Tensor | int) -> None:
-        get_ema_multi_avg_fn(min(decay, (1 + int(n)) / (10 + int(n))))(averages, values, n)
-
-    return update
-
-
-def parameter_groups(model: Network, params: config.Train) -> list[dict[str, Any]]:
-    """The body learns at `body_lr` of the rate; matrices and kernels decay, biases and batch-norm scales do not."""
-    rates = {model.body: params.lr * params.body_lr, model.head: params.lr}
-    return [
-        {"params": group, "lr": lr, "weight_decay": decay}
-        for part, lr in rates.items()
-        for group, decay in (
-            ([p for p in part.parameters() if p.ndim > 1], params.weight_decay),
-            ([p for p in part.parameters() if p.ndim <= 1], 0.0),
-        )
-        if group
-    ]
-
-
 def validate(model: nn.Module, batches: Batches, world: World) -> dict[str, float]:
     """Loss without smoothing, and the classification metrics, of the averaged weights."""
     scored = predict(model, batches, world.device)
     loss = nn.functional.cross_entropy(torch.from_numpy(scored.logits), torch.from_numpy(scored.labels))
     return prefixed("val", {"loss": float(loss), **classification(scored.logits.argmax(1), scored.labels)})
-
-
-def prefixed(split: str, metrics: dict[str, float]) -> dict[str, float]:
-    return {f"{split}_{name}": value for name, value in metrics.items()}
 
 
 def keep(progress: Progress, record: dict[str, float], model: nn.Module, lr: float) -> None:
@@ -228,33 +153,20 @@ def patience_is_over(progress: Progress, patience: int) -> bool:
 
 def finish(progress: Progress, about: dict[str, Any]) -> None:
     """All that the later stages need to rebuild the network; the state has done its work."""
-    about |= {"run_id": progress.run_id}
+    about = about | {"run_id": progress.run_id}
     save_atomically(progress.best | about, CHECKPOINT)
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(about | {"best": progress.best["epoch"]}, indent=2) + "\n")
-    write_history(progress.history)
+    HISTORY.parent.mkdir(parents=True, exist_ok=True)
+    with HISTORY.open("w", newline="") as file:
+        writer = csv.DictWriter(file, progress.history[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(progress.history)
+    plots.curves(progress.history, CURVES)
     mlflow.log_metrics({f"best_{key}": value for key, value in progress.best["epoch"].items()})
     for path in (CHECKPOINT, METRICS, HISTORY, CURVES):
         mlflow.log_artifact(str(path))
     STATE.unlink()
-
-
-def write_history(history: list[dict[str, float]]) -> None:
-    HISTORY.parent.mkdir(parents=True, exist_ok=True)
-    with HISTORY.open("w", newline="") as file:
-        writer = csv.DictWriter(file, history[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    epochs = [record["epoch"] for record in history]
-    for axis, metric in zip(axes, ("loss", "accuracy"), strict=True):
-        for split in ("train", "val"):
-            axis.plot(epochs, [record[f"{split}_{metric}"] for record in history], marker="o", label=split)
-        axis.set(xlabel="epoch", ylabel=metric)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.savefig(CURVES, dpi=120)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

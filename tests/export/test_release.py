@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 
 from export.convert import MODEL
 from export.registry import CHALLENGER, CHAMPION, RegistryError
-from export.release import CARD, METRICS, RELEASED, VERIFIED, ReleaseError
+from export.release import CANDIDATES, CARD, METRICS, RELEASED, VERIFIED, ReleaseError
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
@@ -128,6 +128,43 @@ def test_other_classes(store):
     data, outcome = released(MODEL)
     assert data == RELEASED.read_bytes()
     assert "the champion, version 1, does not answer with the same classes" == outcome["reason"]
+
+
+def test_champion_of_an_older_contract(store):
+    """A champion that today's serving code cannot ask is replaced, and the outcome says so."""
+    released(wrong())
+    first, path = REGISTRY.holder(CHAMPION), stored(CHAMPION)
+    program = onnx.load(path)
+    del program.graph.output[2]
+    onnx.save(program, path)
+    REGISTRY.tag(first, "sha256", sha256(path))
+    data, outcome = released(MODEL)
+    assert data == RELEASED.read_bytes()
+    assert "today's serving code cannot ask the champion, version 1" == outcome["reason"]
+
+
+def test_no_memory_for_the_champion(store, monkeypatch):
+    """Where memory is short nobody is compared, and so nobody is promoted. ONNX Runtime's error is a pretended one."""
+    champion, _ = released(wrong())
+    load = Classifier.load
+
+    def short(path):
+        if path.parent != CANDIDATES:
+            raise RuntimeError("std::bad_alloc")
+        return load(path)
+
+    monkeypatch.setattr(Classifier, "load", short)
+    with pytest.raises(MemoryError, match="too little memory to load"):
+        released(MODEL)
+    assert champion == RELEASED.read_bytes()
+
+
+def test_uncommitted(store, capsys):
+    """Of a file that no commit leads back to, the stage says so."""
+    path = again("2026.01.29-dirty")
+    restamp(path, git_commit="0123abc-dirty")
+    released(path)
+    assert "trained with changes that were not committed: 0123abc-dirty" in capsys.readouterr().out
 
 
 def test_same_file(store):
@@ -262,7 +299,7 @@ def test_older_contract(store):
     del program.graph.output[2]
     onnx.save(program, path)
     REGISTRY.tag(first, "sha256", sha256(path))
-    with pytest.raises(ReleaseError, match="version 1 cannot serve: it has not the outputs"):
+    with pytest.raises(ReleaseError, match="version 1 cannot serve: it is older than its contract"):
         run("--rollback")
     assert [RELEASED] == list(RELEASED.parent.iterdir())
     assert data == RELEASED.read_bytes()

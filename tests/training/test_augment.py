@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lambda_app.preprocess import preprocess
 from tests.drawing import draw, encode
 from tests.training.workspace import ROOT
 from training import config
-from training.augment import Augmented, crop
+from training.augment import SHAPES, Augmented, crop
 from training.train import seed_everything
 
 AUGMENT = config.load(config.Augment, ROOT / "params.yaml")
@@ -75,16 +74,33 @@ def test_blur():
     assert 3 == len(set(blurred.tolist()))
 
 
+GREY = Image.new("RGB", (48, 48), (128, 128, 128))
+
+
 def test_noise():
-    """One photo in ten is noisy."""
+    """One photo in ten has Gaussian noise of that standard deviation, which makes it neither brighter nor darker."""
     seed_everything(0)
-    noisy = (see(replace(STILL, noise=0.1), 200) != see(STILL, 1)).any(axis=(1, 2, 3))
-    assert 8 < noisy.sum() < 40
+    augmented = Augmented(replace(STILL, noise=0.1), 48)
+    added = np.stack([augmented.pixels(GREY) for _ in range(300)]).astype(float) - 128
+    noisy = added[added.any(axis=(1, 2, 3))]
+    assert 15 < len(noisy) < 50
+    assert noisy.std() == pytest.approx(255 * 0.1, rel=0.03)
+    assert abs(noisy.mean()) < 0.5
 
 
 def test_still_augmentation():
-    """With every strength at zero, a square photo stays what it is."""
-    np.testing.assert_array_equal(preprocess(PHOTO, 64).pixels, Augmented(STILL, 64)(PHOTO))
+    """With every strength at zero, a photo is made smaller with care, and nothing else happens."""
+    photo = draw("cat", 0, 128)
+    expected = np.asarray(photo.resize((48, 48), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(expected, Augmented(STILL, 48).pixels(photo))
+
+
+@pytest.mark.parametrize("edit", ["flip", "grey", "blur"])
+def test_probability(edit):
+    """Three of ten photos have the edit that has a probability of 0.3."""
+    seed_everything(0)
+    edited = (see(replace(STILL, **{edit: 0.3}), 300) != see(STILL, 1)).any(axis=(1, 2, 3))
+    assert 65 < edited.sum() < 115
 
 
 # --- one at a time
@@ -122,30 +138,42 @@ def test_brightness():
 
 
 def test_contrast():
-    """Contrast spreads the pixels around the mean, which stays."""
+    """Contrast spreads the pixels around the mean, which stays, also that of a dark photo."""
     seed_everything(0)
-    still, seen = see(STILL, 1), see(replace(STILL, contrast=0.2), 200)
+    dark = draw("cat", 0).point(lambda value: value // 3)
+    still = Augmented(STILL, 48).pixels(dark)
+    augmented = Augmented(replace(STILL, contrast=0.2), 48)
+    seen = np.stack([augmented.pixels(dark) for _ in range(200)])
     spread = seen.std(axis=(1, 2, 3)) / still.std()
-    np.testing.assert_allclose(means(seen), np.repeat(means(still), 200), rtol=0.05)
-    assert spread.min() < 0.85
-    assert spread.max() > 1.1
+    np.testing.assert_allclose(means(seen), still.mean(), rtol=0.05)
+    assert 0.79 < spread.min() < 0.85
+    assert 1.15 < spread.max() < 1.21
 
 
 @given(st.integers(1, 500), st.integers(1, 500), st.floats(0.01, 1), st.floats(0.01, 1), st.randoms())
 def test_crop(width, height, one, other, random):
-    """A crop lies in the photo, has a share of its area from the range, and a shape between 3:4 and 4:3 if it can."""
+    """A crop lies in the photo, has a share of its area from the range, and one of the shapes with which it fits."""
     scale = (min(one, other), max(one, other))
     seed_everything(random.randrange(2**32))
     left, top, right, bottom = crop((width, height), scale)
     assert 0 <= left < right <= width * (1 + 1e-9)
     assert 0 <= top < bottom <= height * (1 + 1e-9)
     share = (right - left) * (bottom - top) / (width * height)
-    shape = (right - left) / (bottom - top)
-    fits = 3 / 4 <= width / height <= 4 / 3
-    assert share <= scale[1] * (1 + 1e-9)
-    if fits:
-        assert scale[0] * (1 - 1e-9) <= share
-        assert 0.749 < shape < 1.334
+    narrowest, widest = np.clip(SHAPES, share * width / height, width / height / share)
+    assert scale[0] * (1 - 1e-9) <= share <= scale[1] * (1 + 1e-9)
+    assert narrowest * (1 - 1e-6) <= (right - left) / (bottom - top) <= widest * (1 + 1e-6)
+
+
+def test_crops_lie_anywhere():
+    """Crops of a quarter of a photo come from every side of it, in every shape."""
+    seed_everything(0)
+    boxes = np.array([crop((400, 300), (0.25, 0.25)) for _ in range(300)])
+    left, top, right, bottom = boxes.T
+    for place in (left / (400 - right + left), top / (300 - bottom + top)):
+        assert (place.min() < 0.05, place.max() > 0.95) == (True, True)
+        assert place.mean() == pytest.approx(0.5, abs=0.07)
+    shapes = (right - left) / (bottom - top)
+    assert (shapes.min() < 0.78, shapes.max() > 1.28) == (True, True)
 
 
 # --- how much of a big JPEG is decoded

@@ -1,5 +1,8 @@
 """What is fitted after training: a temperature that makes confidence a share, and when to say unknown."""
 
+from contextlib import redirect_stdout
+from io import StringIO
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -117,9 +120,20 @@ def test_threshold(rate):
 
 @given(st.integers(1, 298), st.integers(0, 2**32 - 1))
 def test_threshold_of_few_photos(photos, seed):
-    """Too few photos to promise 1 %: none of them is called unknown."""
+    """Too few photos to promise 1 %: none of them is called unknown, and what they promise is said."""
     values = np.random.default_rng(seed).normal(size=photos)
-    assert values.min() == fit_threshold(values, 0.01)
+    with redirect_stdout(StringIO()) as said:
+        assert values.min() == fit_threshold(values, 0.01)
+    assert f"evaluate.unknown_rate is 0.01; {photos} validation photos promise 0." in said.getvalue()
+
+
+def test_promise(capsys):
+    """Of 59 photos the lowest promises 5 %: below it lie 5 % or more of all with a probability of 0.95 ** 59, 4.8 %."""
+    fit_threshold(np.arange(59.0), 0.05)
+    fit_threshold(np.arange(299.0), 0.01)
+    assert "" == capsys.readouterr().out
+    fit_threshold(np.arange(58.0), 0.05)
+    assert "58 validation photos promise 0.05" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["logits", "recalled"])

@@ -8,7 +8,9 @@ import yaml
 from tests.training.workspace import ROOT, write_params
 from training import config
 
-SECTIONS = [section for section in vars(config).values() if is_dataclass(section)]
+SECTIONS = [
+    section for section in vars(config).values() if is_dataclass(section) and section.__module__ == config.__name__
+]
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
@@ -52,7 +54,11 @@ def test_wrong_value(tmp_path, key, value, expectation):
 
 @pytest.mark.parametrize(
     ("crop_scale", "problem"),
-    [([0.5, 3], r"crop_scale\.1: .* less than or equal to 1 \(got 3\)"), ([0, 1], r"crop_scale\.0: .* \(got 0\)")],
+    [
+        ([0.5, 3], r"crop_scale\.1: .* less than or equal to 1 \(got 3\)"),
+        ([0, 1], r"crop_scale\.0: .* \(got 0\)"),
+        ([0.9, 0.1], "crop_scale: .*the first bound is above the second"),
+    ],
 )
 def test_value_in_a_list(tmp_path, crop_scale, problem):
     """Of a list, the error names the position; a crop of nothing is none."""

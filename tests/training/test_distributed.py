@@ -114,6 +114,7 @@ def test_uneven_batch(trained, tmp_path, monkeypatch):
 
 def test_more_processes_than_gpus(monkeypatch):
     """It is an error that says both numbers, before anything is waited for. The GPU is a pretended one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(SystemExit, match=r"2 processes on a machine with 1 GPU.*--nproc_per_node=1 at most"):

@@ -24,12 +24,12 @@ from tests.training.workspace import MLFLOW_WARNINGS, write_params
 from training import train
 from training.model import CHECKPOINT, build
 from training.prepare import MANIFEST
-from training.state import STATE, fingerprint, keep_memory, save_atomically
+from training.state import OTHERS, STATE, fingerprint, keep_memory, save_atomically
 from training.train import HISTORY
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
-OTHER = f"{STATE} is of other photos, params, first weights, code or processes; starting anew"
+OTHER = f"{STATE} is of other photos, params, weights, code or processes; starting anew, it becomes {OTHERS}"
 EPOCHS = 3
 PARAMS = {"train__epochs": EPOCHS, "train__batch_size": 8}
 LOGISTIC = {"train__architecture": "logistic", "train__epochs": 9, "train__patience": 2}
@@ -181,10 +181,12 @@ def test_other_weights(trained, tmp_path, monkeypatch, capsys):
 
 
 def test_other_code(interrupted, monkeypatch):
-    """A state that other code left is left aside."""
+    """A state that other code left is left aside, and kept."""
     monkeypatch.setattr(train, "code", lambda: "newer")
     monkeypatch.setattr(train, "validate", scripted([0.5] * 9))
+    old = (interrupted / STATE).read_bytes()
     assert OTHER in train_here(interrupted)
+    assert old == (interrupted / OTHERS).read_bytes()
 
 
 def test_early_stop(interrupted, monkeypatch):

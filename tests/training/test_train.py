@@ -10,19 +10,21 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.special import log_softmax
 
 from tests.training.processes import REMEMBERING, write_weights
-from tests.training.workspace import MLFLOW_WARNINGS, write_params
+from tests.training.workspace import MLFLOW_WARNINGS, ROOT, write_params
 from training import config, train
 from training.data import Upright, loader, read_manifest, read_split
 from training.distributed import World
 from training.model import CHECKPOINT, WeightsError, build, load_checkpoint
 from training.networks import baseline, pretrainable
+from training.optimise import ema, forgetting, parameter_groups
 from training.prepare import MANIFEST
 from training.source import sha256
 from training.state import save_atomically
-from training.train import CURVES, HISTORY, METRICS, ema, forgetting, parameter_groups, validate
+from training.train import CODE, CURVES, HISTORY, METRICS, code, enough, validate
 
 pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
@@ -182,9 +184,18 @@ def test_seed_matters(retrained):
     assert losses[0] != losses[1]
 
 
-def test_few_photos_have_more_epochs(retrained):
-    """48 photos in batches of 16 are three steps an epoch: ten steps take four."""
-    assert 4 == len(retrained(train__epochs=2, train__min_steps=10))
+@pytest.mark.parametrize(("min_steps", "seen"), [(1, 48), (6, 48), (7, 96), (13, 144)])
+def test_few_photos(in_trained, params, min_steps, seen):
+    """48 photos in batches of 16 are six steps in two epochs; for more, an epoch shows them more often."""
+    photos = read_split(read_manifest(), "train", Upright(32))
+    assert seen == len(enough(photos, replace(params, epochs=2, min_steps=min_steps)))
+
+
+def test_few_photos_are_learnt(retrained):
+    """Epochs stay what they are: patience, warm-up and the history count them."""
+    records = retrained(train__architecture="simple_cnn", train__epochs=2, train__batch_size=16, train__min_steps=24)
+    assert 2 == len(records)
+    assert 0.8 < float(records[-1]["val_accuracy"])
 
 
 def test_one_step_of_warmup(retrained):
@@ -210,6 +221,20 @@ def test_bad_weights(retrained, weights):
 
 
 # --- its parts
+
+
+def test_code(tmp_path, monkeypatch):
+    """A change of any file that decides what an epoch does is another code; each is a dependency of the stage."""
+    for name in CODE:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    monkeypatch.setattr(train, "__file__", str(tmp_path / "training/train.py"))
+    seen = {code()}
+    for name in CODE:
+        (tmp_path / name).write_text((tmp_path / name).read_text() + "# more\n")
+        seen.add(code())
+    assert len(CODE) + 1 == len(seen)
+    assert set(CODE) <= set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]["deps"])
 
 
 @pytest.fixture
