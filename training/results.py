@@ -20,9 +20,9 @@ def insert(name: str, text: str, path: Path = RESULTS) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown; columns whose every cell begins with a digit are figures, and stand to the right."""
+    """Markdown; the first column is words, others whose every cell begins with a digit are figures, to the right."""
     cells = list(rows)
-    figures = [all(row[i][:1].isdigit() for row in cells) for i in range(len(headings))]
+    figures = [i > 0 and all(row[i][:1].isdigit() for row in cells) for i in range(len(headings))]
     rule = ["---:" if right else "---" for right in figures]
     return "\n".join(f"| {' | '.join(row)} |" for row in (headings, rule, *cells))
 

@@ -100,6 +100,23 @@ def test_follows_the_metrics(project, stage, path, value, expected):
     assert expected in render()
 
 
+def test_not_judged(project):
+    """What no limit was held against is named."""
+    verdict = json.loads((METRICS / "verify.json").read_text()) | {"not_judged": ["test; it has 34 photos"]}
+    (METRICS / "verify.json").write_text(json.dumps(verdict))
+    assert "\n\nNot judged: test; it has 34 photos.\n" in render()
+
+
+def test_training_under_way(project, capsys):
+    """While DVC trains anew, the card of the model that serves stays."""
+    card.main()
+    text = CARD.read_text()
+    (METRICS / "train.json").unlink()
+    card.main()
+    assert text == CARD.read_text()
+    assert "export/MODEL_CARD.md stays" in capsys.readouterr().out
+
+
 def test_names_the_file(project):
     """It says which file, run and photos it is about."""
     text, metadata = render(), Classifier.load(RELEASED).metadata

@@ -333,7 +333,7 @@ def test_a_set_that_is_not_here_is_skipped(capsys):
     gates = by_set("accuracy", "min_accuracy", {"test": 0.9, "abroad": 0.8}, {"test": 0.95})
     assert [Gate("accuracy_test", 0.95, 0.9, "verify.min_accuracy.test in params.yaml", at_least=True)] == gates
     assert (
-        "accuracy_abroad: skipped, verify.min_accuracy has a limit for a set that is not here"
+        "accuracy_abroad: skipped, verify.min_accuracy has a limit for a set that is not judged, or not here"
         in capsys.readouterr().out
     )
 

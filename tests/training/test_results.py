@@ -5,7 +5,7 @@ from training.results import percent, table
 
 def test_table():
     """Columns of figures stand to the right, those of words to the left; without rows, all are words."""
-    rows = [("cat", "12.5 MB", "a few"), ("dog", "3 MB", "7")]
+    rows = [("1 cat", "12.5 MB", "a few"), ("2 dogs", "3 MB", "7")]
     assert "| pet | size | how many |\n| --- | ---: | --- |\n" in table(("pet", "size", "how many"), rows)
     assert table(("a", "b", "c"), iter(rows)) == table(("a", "b", "c"), rows)
 

@@ -185,10 +185,10 @@ def test_seed_matters(retrained):
 
 
 @pytest.mark.parametrize(("min_steps", "seen"), [(1, 48), (6, 48), (7, 96), (13, 144)])
-def test_few_photos(in_trained, params, min_steps, seen):
+def test_few_photos(in_trained, min_steps, seen):
     """48 photos in batches of 16 are six steps in two epochs; for more, an epoch shows them more often."""
     photos = read_split(read_manifest(), "train", Upright(32))
-    assert seen == len(enough(photos, replace(params, epochs=2, min_steps=min_steps)))
+    assert seen == len(enough(photos, replace(config.load(config.Train), epochs=2, min_steps=min_steps)))
 
 
 def test_few_photos_are_learnt(retrained):
