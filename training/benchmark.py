@@ -5,7 +5,6 @@ the workers decode ahead while the batch in memory is used, and would start with
 """
 
 import argparse
-import copy
 import json
 from collections.abc import Iterator
 from itertools import islice, repeat
@@ -21,8 +20,7 @@ from training import config
 from training.augment import Augmented
 from training.data import Batches, class_names, loader, read_manifest, read_split
 from training.distributed import join
-from training.model import build
-from training.optimise import make_parts, train_epoch
+from training.optimise import make_networks, make_parts, train_epoch
 from training.results import hardware, insert
 from training.state import keep_memory
 from training.train import seed_everything
@@ -48,10 +46,7 @@ def measure(params: config.Train, steps: int, rounds: int) -> dict[str, Any]:
     rows = read_manifest()
     seed_everything(params.seed)
     photos = read_split(rows, "train", Augmented(config.load(config.Augment), params.image_size))
-    model = build(params.architecture, len(class_names(rows)), params.dropout, params.weights)
-    model.freeze_batch_norm = params.freeze_batch_norm
-    model = model.to(join().device).to(memory_format=torch.channels_last)
-    teacher = copy.deepcopy(model).eval() if params.recall and model.memory is not None else None
+    model, teacher = make_networks(params, len(class_names(rows)), join().device)
     uncounted = 2 * params.workers + 1  # torch's prefetch_factor is 2
     parts = make_parts(model, params, steps=2 * rounds * (uncounted + steps))
 

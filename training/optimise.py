@@ -1,5 +1,6 @@
 """One epoch: the loss, the step, the moving average; and what they need beside the network."""
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -10,10 +11,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training import config
 from training.metrics import classification, prefixed
+from training.model import build
 from training.networks import Network
 from training.state import Parts
 
 FORGETTING_TEMPERATURE = 2.0  # of both softmaxes, as in Li & Hoiem 2016
+
+
+def make_networks(params: config.Train, classes: int, device: torch.device) -> tuple[Network, Network | None]:
+    """The one that learns, and a copy that knows what it is not to forget: None where there is nothing."""
+    model = build(params.architecture, classes, params.dropout, params.weights)
+    model.freeze_batch_norm = params.freeze_batch_norm
+    model = model.to(device).to(memory_format=torch.channels_last)  # on two cores 1.4 to 1.7x the speed of NCHW
+    return model, copy.deepcopy(model).eval() if params.recall and model.memory is not None else None
 
 
 def make_parts(model: Network, params: config.Train, steps: int) -> Parts:

@@ -55,10 +55,10 @@ class Parts:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of all tensors of a model on the CPU."""
+    """SHA-256 of all tensors of a model."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
