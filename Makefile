@@ -88,7 +88,7 @@ lock:  ## pin every requirements file anew from pyproject.toml
 	$(UV_LOCK) --group local -c requirements-dev.txt -o infra/local/requirements.txt pyproject.toml
 	$(UV_LOCK) --group sam -o infra/local/requirements-sam.txt pyproject.toml
 
-clean:  ## remove what can be made again, except downloads and the model store
+clean:  ## remove the environments and the caches of the tools; photos, models and the store stay
 	rm -rf .venv .venv-sam .venv-lock .aws-sam .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:

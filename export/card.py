@@ -154,7 +154,7 @@ def disturbed(behaviour: Values) -> str:
 
 
 def candidates(measured: Mapping[str, Values]) -> str:
-    """The trained network and the files made of it, side by side."""
+    """The candidate files, side by side."""
     names = next(iter(measured.values()))["sets"]
     head = ("network", *(f"accuracy, {name}" for name in names), "MB", "ms a photo")
     return table(head, ((which, *_candidate(values)) for which, values in measured.items()))

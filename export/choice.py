@@ -11,31 +11,29 @@ Figures = dict[str, Any]
 def choose(figures: Mapping[str, Figures], limits: Verify) -> tuple[str, str]:
     """Which to release, and why: int8 if it is faster here and as good on every set, else fp16 if that is as good.
 
-    On a test split of fewer than `min_photos` int8 is not trusted: how good it is would be a matter of one photo.
+    Sets of fewer than `min_photos` say nothing of it: on those, one photo would decide.
     """
     ratio = figures["int8"]["latency_ms"] / figures["fp32"]["latency_ms"]
-    photos = figures["int8"]["sets"]["test"]["photos"]
-    as_good, reason = judge("int8", figures, limits.max_accuracy_loss)
-    if photos < limits.min_photos:
-        refusal = f"{photos} test photos are too few to trust int8"
-    elif as_good and ratio < 1:
+    if not large_sets(figures["fp32"], limits.min_photos):
+        return "fp16", f"no set has the {limits.min_photos} photos that it takes to trust int8"
+    as_good, reason = judge("int8", figures, limits)
+    if as_good and ratio < 1:
         return "int8", f"{reason} and takes {ratio:.2f} times as long as fp32"
-    else:
-        refusal = f"int8 takes {ratio:.2f} times as long as fp32" if as_good else reason
-    as_good, reason = judge("fp16", figures, limits.max_accuracy_loss)
+    refusal = f"int8 takes {ratio:.2f} times as long as fp32" if as_good else reason
+    as_good, reason = judge("fp16", figures, limits)
     return "fp16" if as_good else "fp32", f"{refusal}; {reason}"
 
 
-def judge(name: str, figures: Mapping[str, Figures], max_loss: float) -> tuple[bool, str]:
-    """Whether a candidate is as good as fp32 on every set, in words too."""
-    worst, loss = largest_loss(figures[name], figures["fp32"])
-    if round(loss, 9) <= max_loss:
-        return True, f"{name} loses {100 * max(0, loss):.2f} % of a set at most"
-    return False, f"{name} loses {100 * loss:.2f} % of {worst}; verify.max_accuracy_loss allows {100 * max_loss:.2f} %"
+def large_sets(figures: Figures, photos: int) -> Figures:
+    return {name: scores for name, scores in figures["sets"].items() if scores["photos"] >= photos}
 
 
-def largest_loss(candidate: Figures, fp32: Figures) -> tuple[str, float]:
-    """The set on which it loses most against fp32, and how much, as a share."""
-    losses = {name: scores["accuracy"] - candidate["sets"][name]["accuracy"] for name, scores in fp32["sets"].items()}
-    worst = max(losses, key=lambda name: losses[name])
-    return worst, losses[worst]
+def judge(name: str, figures: Mapping[str, Figures], limits: Verify) -> tuple[bool, str]:
+    """Whether a candidate is as good as fp32 on every large set, in words too."""
+    candidate, fp32 = (large_sets(figures[which], limits.min_photos) for which in (name, "fp32"))
+    losses = {which: scores["accuracy"] - candidate[which]["accuracy"] for which, scores in fp32.items()}
+    worst = max(losses, key=lambda which: losses[which])
+    loss, allowed = 100 * losses[worst], 100 * limits.max_accuracy_loss
+    if round(loss - allowed, 7) <= 0:
+        return True, f"{name} loses {max(0, loss):.2f} % of a set at most"
+    return False, f"{name} loses {loss:.2f} % of {worst}; verify.max_accuracy_loss allows {allowed:.2f} %"

@@ -58,7 +58,7 @@ def judge(paired: Paired, size: float, rule: Release) -> tuple[bool, str]:
 
     It must be better, or no worse by more than the margin in a clearly smaller file. On a tie the champion stays: it
     has answered real photos. Latency does not count: on a machine that does other work it is no fact about a file.
-    Files that lose a little each time end where verify's limits are.
+    Files that lose a little each time end where verify's limits are, where it has any for these classes.
     """
     bound = paired.lower_bound(rule.confidence)
     better = paired.p_value <= 1 - rule.confidence

@@ -1,4 +1,4 @@
-"""The gates of the released file: how good, how steady, how large and how slow it may be, by params.yaml."""
+"""The gates of the released file: how good, how steady, how large and how slow it may be."""
 
 from collections.abc import Mapping
 from typing import Any

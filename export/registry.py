@@ -1,6 +1,6 @@
-"""The MLflow model registry: every released file is a version, found again by its SHA-256.
+"""The MLflow model registry: every file that was up for release is a version, found again by its SHA-256.
 
-The alias `champion` is the version that serves, `challenger` the one that was last held against it.
+The alias `champion` is the version that serves, `challenger` the one that was last refused or rolled back.
 """
 
 from collections.abc import Mapping

@@ -3,6 +3,7 @@
 Times are of Lambda's own runtime behind the function-URL emulator.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -18,14 +19,22 @@ from infra.local.runtime import ROOT
 
 METRICS = ROOT / "artifacts/metrics"
 README = ROOT / "README.md"
+MODEL = "lambda_app/model.onnx"
 BLOCK = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 STARTS = 7
 
 
 def main() -> None:
+    if _read("release")["sha256"] != served():
+        raise SystemExit(f"{METRICS} is not about the {MODEL} that serves; expected the file of the last release")
     (METRICS / "serving.json").write_text(json.dumps(measure(), indent=2) + "\n")
     README.write_text(rendered(README.read_text()))
     print(table(), end="")
+
+
+def served() -> str:
+    """SHA-256 of the model file."""
+    return hashlib.sha256((ROOT / MODEL).read_bytes()).hexdigest()
 
 
 def rendered(readme: str) -> str:

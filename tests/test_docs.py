@@ -64,6 +64,14 @@ def test_the_results_are_those_of_the_last_measurement():
     assert results.rendered(README) == README
 
 
+def test_the_results_are_of_the_file_that_serves(monkeypatch):
+    """A model that lost, or was rolled back, is not measured under the name of another."""
+    assert results._read("release")["sha256"] == results.served()
+    monkeypatch.setattr(results, "served", lambda: "0" * 64)
+    with pytest.raises(SystemExit, match="is not about the lambda_app/model.onnx that serves"):
+        results.main()
+
+
 def test_every_relative_link_leads_somewhere():
     """In each document of the repository."""
     documents = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "training/RESULTS.md")]

@@ -47,7 +47,7 @@ class Train:
     batch_size: Positive
     lr: Annotated[float, Field(gt=0)]
     body_lr: Annotated[float, Field(gt=0)]
-    warmup: Share
+    warmup: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     label_smoothing: Share
     ema_decay: Share

@@ -100,9 +100,9 @@ def main() -> None:
 
 
 def enough(photos: Photos, params: config.Train) -> ConcatDataset[tuple[Pixels, int]]:
-    """Few photos are seen several times in an epoch, so that the whole training has `min_steps` steps, or more."""
-    steps = params.epochs * math.ceil(len(photos) / params.batch_size)
-    return ConcatDataset([photos] * math.ceil(params.min_steps / steps))
+    """Few photos are seen several times in an epoch, so that a training that does not stop early has `min_steps`."""
+    batches = math.ceil(params.min_steps / params.epochs)  # of an epoch
+    return ConcatDataset([photos] * math.ceil(batches * params.batch_size / len(photos)))
 
 
 def shared(

@@ -257,7 +257,7 @@ def test_exit_code(change_weight, candidates):
 
 
 def figures(accuracy, latency_ms, abroad=0.9):
-    sets = {"test": {"accuracy": accuracy, "photos": 1000}, "abroad": {"accuracy": abroad, "photos": 100}}
+    sets = {"test": {"accuracy": accuracy, "photos": 1000}, "abroad": {"accuracy": abroad, "photos": 1000}}
     return {"latency_ms": latency_ms, "sets": sets}
 
 
@@ -290,10 +290,20 @@ def test_choice(int8, fp16, released, reason):
 
 
 def test_choice_of_few_photos():
-    """Where the test split is too small to be judged, int8 is not trusted, whatever it scores."""
-    candidates = {"fp32": figures(0.99, 4.0), "fp16": figures(0.99, 4.0), "int8": figures(0.99, 2.0)}
-    expected = "1000 test photos are too few to trust int8; fp16 loses 0.00 % of a set at most"
+    """On sets that are too small to be judged int8 is not trusted, and fp16 not doubted, whatever they score."""
+    candidates = {"fp32": figures(0.99, 4.0), "fp16": figures(0.9, 4.0), "int8": figures(0.99, 2.0)}
+    expected = "no set has the 1001 photos that it takes to trust int8"
     assert ("fp16", expected) == choose(candidates, replace(LIMITS, min_photos=1001))
+
+
+def test_choice_beside_a_small_set():
+    """A small set beside a large one has no voice."""
+    candidates = {name: figures(0.99, 4.0, abroad=0.9) for name in ("fp32", "fp16")} | {
+        "int8": figures(0.99, 2.0, abroad=0.1)
+    }
+    for candidate in candidates.values():
+        candidate["sets"]["abroad"]["photos"] = 999
+    assert "int8" == choose(candidates, LIMITS)[0]
 
 
 # --- the parts

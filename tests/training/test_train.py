@@ -5,13 +5,17 @@ import json
 import pickle
 import shutil
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import log_softmax
+from torch.utils.data import DistributedSampler
 
 from tests.training.processes import REMEMBERING, write_weights
 from tests.training.workspace import MLFLOW_WARNINGS, ROOT, write_params
@@ -189,6 +193,15 @@ def test_few_photos(in_trained, min_steps, seen):
     """48 photos in batches of 16 are six steps in two epochs; for more, an epoch shows them more often."""
     photos = read_split(read_manifest(), "train", Upright(32))
     assert seen == len(enough(photos, replace(config.load(config.Train), epochs=2, min_steps=min_steps)))
+
+
+@given(st.integers(1, 200), st.integers(1, 64), st.integers(1, 9), st.integers(1, 100))
+def test_steps(photos, batch_size, epochs, min_steps):
+    """However many photos, and whatever is dropped of the last batch, there are as many steps as are wanted."""
+    params = SimpleNamespace(batch_size=batch_size, epochs=epochs, min_steps=min_steps)
+    seen = enough(range(photos), params)
+    sampler = DistributedSampler(seen, num_replicas=1, rank=0)
+    assert min_steps <= epochs * len(loader(seen, batch_size, 0, sampler))
 
 
 def test_few_photos_are_learnt(retrained):
