@@ -68,7 +68,7 @@ def test_the_results_are_of_the_file_that_serves(monkeypatch):
     """A model that lost, or was rolled back, is not measured under the name of another."""
     assert results._read("release")["sha256"] == results.served()
     monkeypatch.setattr(results, "served", lambda: "0" * 64)
-    with pytest.raises(SystemExit, match="is not about the lambda_app/model.onnx that serves"):
+    with pytest.raises(SystemExit, match=r"is not about the lambda_app/model\.onnx that serves"):
         results.main()
 
 
