@@ -57,7 +57,7 @@ promote: .venv/.train  ## the challenger serves, though it did not win
 rollback: .venv/.train  ## the model that served before this one serves again
 	$(BIN)/python -m export.release --rollback
 
-baselines: .venv/.train  ## train eight networks alike (an hour) and rewrite their table in training/RESULTS.md
+baselines: .venv/.train  ## train eight networks alike (an hour at most) and rewrite their table in training/RESULTS.md
 	$(BIN)/python -m training.baselines
 
 attempts: .venv/.train  ## rewrite the table of trainings that were tagged with ATTEMPT='what was tried'
