@@ -15,6 +15,8 @@ ENVIRONMENT = os.environ | {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "us-
 
 pytestmark = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam")
 
+ALIAS = "ClassifierAliaslive"  # as SAM names it
+
 # In a process of SAM CLI's own environment, which alone has samtranslator. ImageUri is what `sam build` fills in.
 TRANSLATE = """
 import json
@@ -68,11 +70,23 @@ def test_url_is_private() -> None:
     assert "AWS_IAM" == default("UrlAuthType")
 
 
+def test_url_is_of_the_alias() -> None:
+    """Which points to the newest published version: the only kind that SnapStart works on."""
+    assert {"Ref": ALIAS} == properties("AWS::Lambda::Url")["TargetFunctionArn"]
+    assert "live" == properties("AWS::Lambda::Alias")["Name"]
+
+
+def test_snapstart_is_off() -> None:
+    """It costs money, so its owner turns it on."""
+    assert {"ApplyOn": {"Ref": "SnapStart"}} == properties("AWS::Lambda::Function")["SnapStart"]
+    assert "None" == default("SnapStart")
+
+
 def test_public_url_permissions() -> None:
     """With NONE, and only then, anyone may call the URL, and invoke the function through it and no other way."""
     permissions = resources("AWS::Lambda::Permission")
     granted = {p["Properties"].pop("Action"): p["Properties"] for p in permissions}
-    anyone = {"FunctionName": {"Ref": "Classifier"}, "Principal": "*"}
+    anyone = {"FunctionName": {"Ref": ALIAS}, "Principal": "*"}
     assert {
         "lambda:InvokeFunctionUrl": anyone | {"FunctionUrlAuthType": "NONE"},
         "lambda:InvokeFunction": anyone | {"InvokedViaFunctionUrl": True},
