@@ -9,18 +9,17 @@ from typing import Any
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
-from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lambda_app.figures import Figures
 
 # Python 3.12 and later would add the name of the asyncio task, which says nothing, to every line.
 logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # unknown to 3.11, for which mypy checks
 
 SERVICE = "pet-classifier"
 NAMESPACE = "PetClassifier"
-# Seconds. A prediction takes 5 to 50 ms by photo size, a cold one below half a second.
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 @dataclass
@@ -46,13 +45,7 @@ class Telemetry:
         self.cold_start = True
         self.logger = Logger(service=SERVICE, level=log_level, stream=sys.stdout, location=None)
         self.metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "prediction_requests", "Photos classified.", ["predicted_class"], registry=self.registry
-        )
-        self.latency = Histogram(
-            "prediction_latency_seconds", "Request to answer.", buckets=BUCKETS, registry=self.registry
-        )
+        self.figures = Figures()
 
     def begin(self, scope: Scope) -> Record:
         """Lambda's request id where there is one, so that a client's id finds the platform's own log lines."""
@@ -64,8 +57,7 @@ class Telemetry:
     def finish(self, record: Record, scope: Scope) -> None:
         total_ms = record.elapsed_ms()
         if record.prediction:
-            self.requests.labels(record.prediction["predicted_class"]).inc()
-            self.latency.observe(total_ms / 1000)
+            self.figures.predicted(record.prediction["predicted_class"], total_ms / 1000)
         self._log(record, scope, total_ms)
         self._emit(record)
 

@@ -224,7 +224,7 @@ def compiled(path):
     return cached.exists() and cached.read_bytes()[:8] == MAGIC_NUMBER + bytes([1, 0, 0, 0])  # PEP 552: unchecked hash
 rooms = [*Path("/usr/lib").glob("python3*"), Path("/opt/python"), Path("/var/task")]
 sources = [path for room in rooms for path in room.rglob("*.py")]
-print(json.dumps([len(sources) > 1500, [str(path) for path in sources if not compiled(path)]]))
+print(json.dumps([len(sources) > 1000, [str(path) for path in sources if not compiled(path)]]))
 """
     assert [True, []] == python_in(image, code)
 

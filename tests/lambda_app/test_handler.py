@@ -1,6 +1,7 @@
 """Lambda's entry point: function URL events (payload 2.0) in, proxy responses out, on the released model."""
 
 import base64
+import gc
 import importlib
 import json
 from pathlib import Path
@@ -66,3 +67,9 @@ def test_a_body_that_is_no_photo_is_the_clients_error(handler):
     """Text under an image's content type is 415, not a function error."""
     response = handler(predict(b"text", "image/jpeg"), CONTEXT)
     assert (415, "unsupported_image") == (response["statusCode"], json.loads(response["body"])["error"]["code"])
+
+
+def test_the_garbage_collector_is_back_after_the_start(handler):
+    """It was off for the imports; what they made is never looked at again."""
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0

@@ -64,6 +64,16 @@ def test_transparency_is_laid_over_white(mode):
     assert WHITE == centre_of(data)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_what_needs_no_conversion_comes_out_as_if_converted(mode):
+    """Grey is resized before it becomes RGB, and RGB is not copied: pixel for pixel the same."""
+    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    image = Image.fromarray(noise).convert(mode)
+    expected = preprocess(saved(image.convert("RGB")), 32).pixels
+    np.testing.assert_array_equal(expected, preprocess(saved(image), 32).pixels)
+    assert "RGB" == decode(saved(image)).mode
+
+
 def test_animation_gives_its_first_frame():
     """Of a GIF, the first frame is classified."""
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]

@@ -1,0 +1,41 @@
+"""The Prometheus figures: what prometheus_client's own instruments would have said."""
+
+import re
+
+import pytest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+
+from lambda_app.figures import BUCKETS, Figures
+
+
+def exposition(figures: Figures) -> str:
+    """Without the time at which counting began."""
+    text, _ = figures.exposition()
+    return re.sub(r"(_created\S* ).*", r"\1", text.decode())
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [
+        [],
+        [("cat", 0.02)],
+        [("cat", 0.02), ("dog", 0.3), ("cat", 9)],
+        [("cat", bound) for bound in BUCKETS],
+        [('a "quoted"\nname', 0.001)],
+    ],
+)
+def test_the_text_is_what_prometheus_own_instruments_write(predictions):
+    """Names, help, types, labels, buckets, sums and their order, to the byte."""
+    registry, figures = CollectorRegistry(), Figures()
+    requests = Counter("prediction_requests", "Photos classified.", ["predicted_class"], registry=registry)
+    latency = Histogram("prediction_latency_seconds", "Request to answer.", buckets=BUCKETS, registry=registry)
+    for predicted_class, seconds in predictions:
+        figures.predicted(predicted_class, seconds)
+        requests.labels(predicted_class).inc()
+        latency.observe(seconds)
+    assert re.sub(r"(_created\S* ).*", r"\1", generate_latest(registry).decode()) == exposition(figures)
+
+
+def test_the_content_type_is_prometheus():
+    """Scrapers choose their parser by it."""
+    assert CONTENT_TYPE_LATEST == Figures().exposition()[1]
