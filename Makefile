@@ -24,7 +24,7 @@ endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint train suspects baselines attempts bench-input promote rollback results image invoke lock clean
+.PHONY: help demo run test lint train suspects baselines attempts bench bench-levers bench-input promote rollback results image invoke lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -66,7 +66,15 @@ attempts: .venv/.train  ## rewrite the table of trainings that were tagged with 
 bench-input: .venv/.train  ## is reading photos what training waits for? (ten idle minutes)
 	$(BIN)/python -m training.benchmark
 
-results: .venv/.serve .venv-sam/.installed  ## measure the function here and rewrite README's table of results
+bench: .venv/.train .venv-sam/.installed  ## the function against its peers, to artifacts/bench.json (half an idle hour; QUICK=1: ten minutes)
+	$(BIN)/python -m infra.bench $(if $(QUICK),--quick)
+	$(if $(QUICK),,$(BIN)/python -m infra.bench.growth && $(BIN)/python -m infra.bench.fleet)
+	$(BIN)/python -m infra.bench.pages
+
+bench-levers: .venv/.train .venv-sam/.installed  ## what each lever is worth (twenty idle minutes)
+	$(BIN)/python -m infra.bench.levers && $(BIN)/python -m infra.bench.pages
+
+results: .venv/.serve .venv-sam/.installed  ## rewrite README's tables and example answer
 	$(BIN)/python -m infra.results
 
 # BUILDX_…: Lambda rejects the image index that attestations make.

@@ -59,18 +59,23 @@ def lambda_runtime(
     env: dict[str, str] | None = None,
     timeout_s: int = FUNCTION_TIMEOUT_S,
     echo: bool = False,
+    task: Path = ROOT,
+    log_level: str = "warning",
+    core: str | None = None,
 ) -> Iterator[Runtime]:
     """The handler behind Lambda's Invoke API on a free port, until the context ends; then no process of it is left.
 
-    `timeout_s` is the function's timeout, and `echo` prints the handler's output as it comes.
+    `timeout_s` is the function's timeout, `echo` prints the handler's output as it comes, `task` is the folder that the
+    handler is imported from, `log_level` the emulator's, and `core` the only one that may be used.
     """
     port, api_port = _free_ports()
     addresses = ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
     addresses += ["--runtime-api-address", f"127.0.0.1:{api_port}"]
     program = [sys.executable, "-m", "awslambdaric", handler]
-    command = [str(find_rie()), "--log-level", "warning", *addresses, *program]
-    environment = _environment(handler, timeout_s) | (env or {})
-    with terminable(), session(command, cwd=ROOT, env=environment) as process:
+    pinned = ["taskset", "--cpu-list", core] if core else []
+    command = [*pinned, str(find_rie()), "--log-level", log_level, *addresses, *program]
+    environment = _environment(handler, timeout_s) | {"LAMBDA_TASK_ROOT": str(task)} | (env or {})
+    with terminable(), session(command, cwd=task, env=environment) as process:
         runtime = Runtime(f"http://127.0.0.1:{port}", process.pid, [])
         reader = threading.Thread(target=_read, args=(process, runtime.lines), kwargs={"echo": echo}, daemon=True)
         reader.start()
@@ -103,7 +108,6 @@ def _environment(handler: str, timeout_s: int) -> dict[str, str]:
         "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_s),  # the RIE's alone
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_REGION": "us-east-1",
-        "LAMBDA_TASK_ROOT": str(ROOT),
         "TZ": ":UTC",
     }
 

@@ -1,0 +1,87 @@
+"""Who is measured: our function, its peers, and the floor that none of them can go below."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.local.runtime import ROOT
+
+PEERS = ROOT / "infra/bench/peers"
+STAGED = ROOT / "artifacts/bench"  # weights of the peers and their build contexts
+OURS = "pet-classifier:local"  # as `make image` tags it
+TORCH = "requirements-torch.txt"  # of both peers, so that Docker keeps six gigabytes once
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A function in an image.
+
+    `files` (destination in the task to source) and `requirements` make the image of a peer; a floor's are mounted
+    into ours.
+    """
+
+    name: str
+    handler: str
+    image: str
+    files: Mapping[str, Path] = field(default_factory=dict)
+    requirements: Path | None = None
+    bytecode: bool = True
+    env: Mapping[str, str] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()  # of Python
+    routes: bool = True  # the floor knows neither routes nor answers
+
+    @property
+    def task(self) -> Path:
+        """The staged files."""
+        return STAGED / self.name / "task"
+
+
+def _peer(
+    name: str, handler: str, files: Mapping[str, Path], requirements: str = "", *, bytecode: bool = True
+) -> Candidate:
+    found = PEERS / (requirements or f"{name}/requirements.txt")
+    return Candidate(name, handler, f"pet-classifier-bench:{name}", files, found, bytecode)
+
+
+def _floor(name: str, handler: str, file: str) -> Candidate:
+    return Candidate(name, handler, OURS, {file: PEERS / "floor" / file}, routes=False)
+
+
+def server(name: str, *files: str) -> Candidate:
+    """An HTTP server around `lambda_app`; its own files beside it."""
+    own = {file: PEERS / name / file for file in files}
+    model = {"lambda_app": ROOT / "lambda_app", "lambda_app/model.onnx": ROOT / "lambda_app/model.onnx"}
+    return _peer(name, "", model | own)
+
+
+CANDIDATES = (
+    Candidate("ours", "lambda_app.handler.handler", OURS),
+    _peer(
+        "torch_simple_cnn",
+        "handler.handler",
+        {
+            "handler.py": PEERS / "torch_simple_cnn/handler.py",
+            "network.py": PEERS / "torch_simple_cnn/network.py",
+            "model.pth": STAGED / "weights/torch_simple_cnn.pth",
+        },
+        TORCH,
+    ),
+    _peer(
+        "torch_same_model",
+        "lambda_app.handler.handler",
+        {
+            "lambda_app": ROOT / "lambda_app",
+            "lambda_app/classifier.py": PEERS / "torch_same_model/classifier.py",
+            "lambda_app/model.onnx": STAGED / "weights/torch_same_model.pt",
+        },
+        TORCH,
+    ),
+    _peer(
+        "ort_plain",
+        "handler.handler",
+        {"handler.py": PEERS / "ort_plain/handler.py", "model.onnx": STAGED / "weights/ort_plain.onnx"},
+        bytecode=False,
+    ),
+    _floor("floor_imports", "imports.handler", "imports.py"),
+    _floor("floor_decode_infer", "decode_infer.handler", "decode_infer.py"),
+)

@@ -1,0 +1,57 @@
+"""artifacts/growth.json as a picture: latency on the left axes, memory on the right ones."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+TIME, MEMORY = "tab:blue", "tab:red"
+
+
+def plot(figures: Mapping[str, Any], path: Path) -> None:
+    figure, (sizes, batches, requests) = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.06)  # two red labels side by side belong to different panels
+    _photo_size(sizes, figures["photo_size"])
+    _batch(batches, figures["batch"])
+    _requests(requests, figures["requests"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, metadata={"Software": None})  # the same bytes from the same numbers
+    plt.close(figure)
+
+
+def _photo_size(axis: plt.Axes, found: Sequence[Mapping[str, Any]]) -> None:
+    megapixels = [f["megapixels"] for f in found]
+    axis.plot(megapixels, [f["ms"]["p95"] for f in found], ":", color=TIME, label="p95")
+    axis.plot(megapixels, [f["ms"]["p50"] for f in found], "o-", color=TIME, label="p50")
+    axis.set(title="by photo size", xlabel="photo, megapixels", xlim=(0, None), ylim=(0, None))
+    axis.set_ylabel("warm request, ms", color=TIME)
+    axis.legend(loc="lower right")
+    _memory(axis, megapixels, found)
+
+
+def _batch(axis: plt.Axes, found: Sequence[Mapping[str, Any]]) -> None:
+    photos = [f["photos"] for f in found]
+    axis.plot(photos, [f["ms_per_photo"] for f in found], "o-", color=TIME)
+    axis.set(title="by batch size", xlabel="photos in one run", xlim=(0, None), ylim=(0, None))
+    axis.set_ylabel("network, ms a photo", color=TIME)
+    _memory(axis, photos, found)
+
+
+def _memory(axis: plt.Axes, x: Sequence[float], found: Sequence[Mapping[str, Any]]) -> None:
+    axis.grid(alpha=0.3)
+    right = axis.twinx()
+    right.plot(x, [f["rss_mb"] for f in found], "s--", color=MEMORY)
+    right.set(ylim=(0, 1.1 * max(f["rss_mb"] for f in found)))
+    right.set_ylabel("peak RSS, MB", color=MEMORY)
+
+
+def _requests(axis: plt.Axes, found: Mapping[str, Any]) -> None:
+    n, rss_mb = zip(*found["rss_mb"], strict=True)
+    settled = found["after_500"]
+    axis.axhspan(0.95 * settled, 1.05 * settled, color="grey", alpha=0.15, label="within 5 % of RSS after 500")
+    axis.plot(n, rss_mb, color=MEMORY)
+    axis.set(title="by requests in a row", xlabel="requests", ylim=(0, 1.3 * max(rss_mb)))
+    axis.set_ylabel("RSS, MB", color=MEMORY)
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower left")

@@ -1,0 +1,50 @@
+"""Writes the peers' model files: `python -m infra.bench.peers.weights FOLDER`, where PyTorch is installed.
+
+They are not trained for our classes: how long a network takes does not depend on what it learned. The body is
+pretrained all the same, because activations that fade to denormal numbers would slow it down.
+"""
+
+import argparse
+import json
+import warnings
+from pathlib import Path
+
+import onnxruntime
+import torch
+from torch import nn
+
+from infra.bench.peers.torch_simple_cnn.network import SimpleCNN
+from infra.local.runtime import ROOT
+from lambda_app.metadata import Metadata
+from training.model import build
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    torch.manual_seed(0)
+    props = onnxruntime.InferenceSession(ROOT / "lambda_app/model.onnx").get_modelmeta().custom_metadata_map
+    about = Metadata.from_props(props)
+    network = build(about.architecture, len(about.class_names), weights="imagenet").eval()
+    images = torch.zeros(2, 3, about.image_size, about.image_size, dtype=torch.uint8)
+
+    torch.save(SimpleCNN().state_dict(), folder / "torch_simple_cnn.pth")
+    with warnings.catch_warnings():  # deprecated, and still the leanest: torch_same_model/classifier.py
+        warnings.simplefilter("ignore")
+        script = torch.jit.freeze(torch.jit.trace(network, images))
+        torch.jit.save(script, folder / "torch_same_model.pt", _extra_files={"metadata.json": json.dumps(props)})
+    plain = nn.Sequential(network.body, network.head).eval()
+    torch.onnx.export(
+        plain,
+        (images[:1].float(),),
+        folder / "ort_plain.onnx",
+        input_names=["images"],
+        output_names=["logits"],
+        external_data=False,
+        verbose=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The photos that every candidate gets: the bundled cat at the sizes of a thumbnail, a web page and a phone.
+
+No camera's file ships with the repository, so the big ones are scaled up from the bundled photo, with the grain that a
+sensor would add: without it a JPEG of 12 megapixels would have the bytes of one of 1.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from infra.local.event import DOMAIN, HttpRequest
+from infra.local.runtime import ROOT
+
+SAMPLE = ROOT / "data/samples/cat.jpg"
+GRAIN = 6.0  # standard deviation of 255; gives 0.3 bytes a pixel at quality 85, as phones do
+QUALITY = 85
+
+
+@dataclass(frozen=True)
+class BenchPhoto:
+    name: str
+    width: int
+    height: int
+    format: str
+    data: bytes
+
+    @property
+    def request(self) -> HttpRequest:
+        headers = (("host", DOMAIN), ("content-type", f"image/{self.format.lower()}"))
+        return HttpRequest("POST", "/predict", headers=headers, body=self.data)
+
+
+def bench_photos() -> tuple[BenchPhoto, ...]:
+    return (
+        photo("500x375", 500, 375),
+        photo("4mp", 2309, 1732),
+        photo("12mp", 4000, 3000),
+        photo("png", 1024, 768, "PNG"),
+        photo("webp", 1024, 768, "WebP"),
+    )
+
+
+def photo(name: str, width: int, height: int, file_format: str = "JPEG") -> BenchPhoto:
+    """The bundled cat, `width` x `height` pixels; the same bytes in every run."""
+    with Image.open(SAMPLE) as sample:
+        image = sample.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    grain = np.random.default_rng(0).normal(0, GRAIN, (height, width, 1)).astype(np.float32)
+    pixels = (np.asarray(image) + grain).clip(0, 255).astype(np.uint8)
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, file_format, quality=QUALITY)
+    return BenchPhoto(name, width, height, file_format, file.getvalue())

@@ -1,0 +1,161 @@
+"""artifacts/bench.json as people read it: README's table, and those of infra/bench/RESULTS.md with the goals."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.local.runtime import ROOT
+from infra.markdown import table
+
+BENCH = ROOT / "artifacts/bench.json"
+WORDS = {
+    "ours": "**this function**",
+    "torch_simple_cnn": "PyTorch, torchvision, a small CNN",
+    "torch_same_model": "this function with PyTorch instead of ONNX Runtime",
+    "ort_plain": "ONNX Runtime as tutorials write it",
+    "floor_imports": "floor: the bare imports",
+    "floor_decode_infer": "floor: decode, resize, run",
+}
+HEADINGS = ("", "cold ms", "warm ms", "p99", "12 MP ms", "peak MB", "image MB", "USD a million")
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Goal:
+    name: str
+    value: Callable[[Figures], float | None]  # of bench.json; None where it was not measured
+    limit: float
+    unit: str = "x"
+
+
+def cold(figures: Figures, name: str) -> float:
+    return float(figures["candidates"][name]["cold_ms"]["p50"])
+
+
+def warm(figures: Figures, name: str, photo: str = "500x375", quantile: str = "p50") -> float:
+    return float(figures["candidates"][name]["warm_ms"][photo][quantile])
+
+
+def speed(figures: Figures) -> float | None:
+    """Ours to the faster of the two servers."""
+    if not figures["throughput"]:
+        return None
+    speeds = figures["throughput"]["requests_per_second"]
+    return float(speeds["uvicorn"] / max(speeds["litserve"], speeds["bentoml"]))
+
+
+def dollars(figures: Figures, name: str) -> float:
+    return float(figures["candidates"][name]["usd_per_million"])
+
+
+GOALS = (
+    Goal("cold start, to the small CNN in PyTorch", lambda f: cold(f, "ours") / cold(f, "torch_simple_cnn"), 1 / 8),
+    Goal("cold start, to plain ONNX Runtime", lambda f: cold(f, "ours") / cold(f, "ort_plain"), 0.6),
+    Goal("cold start, to the bare imports", lambda f: cold(f, "ours") / cold(f, "floor_imports"), 1.25),
+    Goal("warm, to the small CNN in PyTorch", lambda f: warm(f, "ours") / warm(f, "torch_simple_cnn"), 1 / 5),
+    Goal("warm, to decode, resize, run", lambda f: warm(f, "ours") / warm(f, "floor_decode_infer"), 1.3),
+    Goal(
+        "warm at 12 MP, to plain ONNX Runtime", lambda f: warm(f, "ours", "12mp") / warm(f, "ort_plain", "12mp"), 1 / 3
+    ),
+    Goal("warm p99, to p50", lambda f: warm(f, "ours", quantile="p99") / warm(f, "ours"), 2),
+    Goal("peak RSS", lambda f: float(f["candidates"]["ours"]["rss_mb"]), 150, "MB"),
+    Goal("image, unpacked", lambda f: f["candidates"]["ours"]["image_mb"], 220, "MB"),
+    Goal("the slowest server's time a request, to uvicorn's", lambda f: 1 / s if (s := speed(f)) else None, 1),
+    Goal("cost, to the small CNN in PyTorch", lambda f: dollars(f, "ours") / dollars(f, "torch_simple_cnn"), 1 / 5),
+)
+
+
+def read_bench() -> Figures:
+    """Raises FileNotFoundError before the first `make bench`."""
+    figures: Figures = json.loads(BENCH.read_text())
+    return figures
+
+
+def short(figures: Figures) -> str:
+    """README's."""
+    rows = [_row(name, figures["candidates"][name]) for name in WORDS if name in figures["candidates"]]
+    return f"{table(HEADINGS, rows)}\n\n{hardware(figures)}"
+
+
+def hardware(figures: Figures) -> str:
+    lives = figures["candidates"]["ours"]["cold_ms"]["n"]
+    return f"Medians over {lives} starts each, in turns, on {figures['hardware']}; commit `{figures['commit']}`."
+
+
+def _row(name: str, candidate: Figures) -> tuple[str, ...]:
+    warm_ms = candidate["warm_ms"]
+    works = name != "floor_imports"  # it imports, and answers nothing
+    return (
+        WORDS[name],
+        f"{candidate['cold_ms']['p50']:.0f}",
+        f"{warm_ms['500x375']['p50']:.1f}" if works else "",
+        f"{warm_ms['500x375']['p99']:.1f}" if works else "",
+        f"{warm_ms['12mp']['p50']:.0f}" if works else "",
+        f"{candidate['rss_mb']:.0f}",
+        f"{candidate['image_mb']:,.0f}" if candidate["image_mb"] else "–",  # noqa: RUF001  # a dash, where there is no figure
+        f"{candidate['usd_per_million']:.2f}" if works else "",
+    )
+
+
+def full(figures: Figures) -> str:
+    """Every candidate, every photo; then cold starts from the disk and throughput."""
+    photos = list(figures["photos"])
+    headings = (
+        "",
+        "cold p50 / p95",
+        "init",
+        "first",
+        *(f"{name} p50 / p99" for name in photos),
+        "/health p50",
+        "billed",
+    )
+    rows = []
+    for name, candidate in figures["candidates"].items():
+        cells = (f"{candidate['warm_ms'][p]['p50']:.1f} / {candidate['warm_ms'][p]['p99']:.1f}" for p in photos)
+        health = candidate["health_ms"]
+        rows.append((
+            f"`{name}`",
+            f"{candidate['cold_ms']['p50']:.0f} / {candidate['cold_ms']['p95']:.0f}",
+            f"{candidate['init_ms']:.0f}",
+            f"{candidate['first_ms']:.0f}",
+            *cells,
+            f"{health['p50']:.1f}" if health else "",
+            f"{candidate['billed_ms']:.0f}",
+        ))  # fmt: skip
+    parts = [table(headings, rows), "Milliseconds. " + hardware(figures)]
+    if found := figures["from_disk"]:
+        disk = [(f"`{n}`", f"{v['cold_ms']:.0f}", f"{v['read_mb']:.0f}") for n, v in found.items()]
+        parts.append(table(("page cache dropped", "cold ms", "MB read"), disk))
+    if found := figures["throughput"]:
+        speeds = [(f"`{name}`", f"{value:.0f}") for name, value in found["requests_per_second"].items()]
+        parts.append(table(("two cores, 500x375", "requests a second"), speeds))
+    return "\n\n".join(parts)
+
+
+def goals(figures: Figures) -> str:
+    rows = []
+    for goal in GOALS:
+        value = goal.value(figures)
+        if value is not None:
+            verdict = "met" if value <= goal.limit else "**missed**"
+            rows.append((goal.name, f"{value:.3g} {goal.unit}", f"≤ {goal.limit:.3g} {goal.unit}", verdict))
+    return table(("goal", "measured", "limit", ""), rows)
+
+
+def costs(figures: Figures) -> str:
+    """By memory size; then the cheapest one under each target."""
+    parts = []
+    for name, sizes in figures["cost"].items():
+        x86, arm = sizes["x86_64"], sizes["arm64"]
+        arm64 = [size["usd_per_million"] for size in arm["by_memory"]]
+        rows = [
+            (f"{a['memory_mb']}", f"{a['ms']:.1f}", f"{a['billed_ms']}", f"{a['usd_per_million']:.2f}", f"{usd:.2f}")
+            for a, usd in zip(x86["by_memory"], arm64, strict=True)
+        ]
+        parts.append(table((f"`{name}`, MB", "warm ms", "billed ms", "x86 USD a million", "arm64"), rows))
+        under = ", ".join(
+            f"{size} MB under {target}" if size else f"none under {target}" for target, size in x86["cheapest"].items()
+        )
+        parts.append(f"Cheapest on x86: {under}.")
+    return "\n\n".join(parts)

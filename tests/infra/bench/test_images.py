@@ -1,0 +1,58 @@
+"""What a peer's image is made of."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.bench import images
+from infra.bench.candidates import CANDIDATES, PEERS, Candidate
+from infra.bench.throughput import SERVERS
+from infra.local.runtime import ROOT
+
+PEERS_OF_ALL = [each for each in (*CANDIDATES, *(s.candidate for s in SERVERS.values())) if each.requirements]
+
+
+@pytest.fixture
+def staged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("infra.bench.candidates.STAGED", tmp_path)
+    return tmp_path
+
+
+def test_staging_puts_the_peer_s_own_file_over_ours(staged_in: Path):
+    """The same handler with another classifier."""
+    own = PEERS / "torch_same_model/classifier.py"
+    candidate = Candidate(
+        "peer", "handler", "image", {"lambda_app": ROOT / "lambda_app", "lambda_app/classifier.py": own}
+    )
+    images.stage(candidate)
+    assert own.read_bytes() == (staged_in / "peer/task/lambda_app/classifier.py").read_bytes()
+    assert (ROOT / "lambda_app/app.py").read_bytes() == (staged_in / "peer/task/lambda_app/app.py").read_bytes()
+
+
+def test_staging_again_leaves_nothing_of_before(staged_in: Path):
+    """A file that was renamed does not linger in the image."""
+    candidate = Candidate("peer", "handler", "image", {"imports.py": PEERS / "floor/imports.py"})
+    images.stage(candidate)
+    (candidate.task / "old.py").touch()
+    images.stage(candidate)
+    assert ["imports.py"] == [path.name for path in candidate.task.iterdir()]
+
+
+@pytest.mark.parametrize("candidate", PEERS_OF_ALL, ids=lambda each: each.name)
+def test_every_requirement_of_a_peer_has_a_version(candidate: Candidate):
+    """Ours where we use it too: what differs is how it is used."""
+    lines = images.requirements(candidate).splitlines()
+    assert lines == [line for line in lines if re.fullmatch(r"[a-z0-9-]+==[\w.]+", line)]
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda each: each.name)
+def test_every_source_of_a_candidate_is_there(candidate: Candidate):
+    """All but the weights, which are made before."""
+    assert [] == [path for path in candidate.files.values() if not path.exists() and path.parent.name != "weights"]
+
+
+def test_a_command_that_fails_says_what_it_said():
+    """The end of its output, not only its code."""
+    with pytest.raises(images.BuildFailed, match="no such thing"):
+        images.run("sh", "-c", "echo no such thing >&2; exit 3")
