@@ -44,7 +44,15 @@ def test_every_setting_is_documented_with_its_default():
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "data/README.md", "export/MODEL_CARD.md", "training/RESULTS.md"]
+    "document",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "data/README.md",
+        "export/MODEL_CARD.md",
+        "training/RESULTS.md",
+        "infra/bench/RESULTS.md",
+    ],
 )
 def test_every_make_command_in_the_documents_exists(document):
     """What a reader is told to type is a target."""
@@ -60,7 +68,7 @@ def test_every_target_says_what_it_does():
 
 
 def test_the_results_are_those_of_the_last_measurement():
-    """README's table and example are what `make results` makes of artifacts/metrics/."""
+    """README's tables and example are what `make results` makes of artifacts/."""
     assert results.rendered(README) == README
 
 
@@ -74,7 +82,9 @@ def test_the_results_are_of_the_file_that_serves(monkeypatch):
 
 def test_every_relative_link_leads_somewhere():
     """In each document of the repository."""
-    documents = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "training/RESULTS.md")]
+    documents = [
+        ROOT / name for name in ("README.md", "CONTRIBUTING.md", "training/RESULTS.md", "infra/bench/RESULTS.md")
+    ]
     for document in [*documents, *ROOT.glob("data/**/README.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"

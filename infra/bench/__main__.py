@@ -57,6 +57,7 @@ def prepare(*, docker: bool) -> None:
 
 
 def measure(*, quick: bool, docker: bool) -> dict[str, Any]:
+    measured_at = commit()  # now: what is edited meanwhile is not what runs
     photos = bench_photos()
     repeats = Repeats(first=20, others=5, health=10) if quick else Repeats(first=60, others=10, health=30)
     lives = lives_of_all(container if docker else process, photos, repeats, rounds=4 if quick else 12)
@@ -64,7 +65,7 @@ def measure(*, quick: bool, docker: bool) -> dict[str, Any]:
     candidates = {each.name: summary(lives[each.name], sizes.get(each.image)) for each in CANDIDATES}
     return {
         "hardware": hardware(docker=docker),
-        "commit": commit(),
+        "commit": measured_at,
         "quick": quick,
         "photos": {p.name: {"width": p.width, "height": p.height, "bytes": len(p.data)} for p in photos},
         "candidates": candidates,

@@ -17,6 +17,6 @@ def hardware(*, docker: bool) -> str:
 
 def commit() -> str:
     """Of the checkout; `-dirty` with changes that are not in it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]  # tags say less
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
