@@ -68,10 +68,11 @@ bench-input: .venv/.train  ## is reading photos what training waits for? (ten id
 
 bench: .venv/.train .venv-sam/.installed  ## the function against its peers, to artifacts/bench.json (half an idle hour; QUICK=1: ten minutes)
 	$(BIN)/python -m infra.bench $(if $(QUICK),--quick)
-	$(if $(QUICK),,$(BIN)/python -m infra.bench.growth && $(BIN)/python -m infra.bench.fleet)
+	$(if $(QUICK),,$(BIN)/python -m infra.bench.growth)
+	$(BIN)/python -m infra.bench.fleet
 	$(BIN)/python -m infra.bench.pages
 
-bench-levers: .venv/.train .venv-sam/.installed  ## what each lever is worth (twenty idle minutes)
+bench-levers: .venv/.train .venv-sam/.installed  ## what each lever is worth (15 idle minutes, needs Docker)
 	$(BIN)/python -m infra.bench.levers && $(BIN)/python -m infra.bench.pages
 
 results: .venv/.serve .venv-sam/.installed  ## rewrite README's tables and example answer

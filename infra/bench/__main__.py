@@ -6,19 +6,20 @@ QUICK=1 repeats less. The machine should have nothing else to do.
 
 import argparse
 import json
-import os
-import subprocess
+import random
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm, trange
 
 from infra.bench import images, tables, throughput
-from infra.bench.candidates import CANDIDATES, OURS
+from infra.bench.candidates import CANDIDATES, OURSELVES, PLAIN
 from infra.bench.hardware import commit, hardware
 from infra.bench.measure import Launch, Life, Repeats, cost, from_disk, live, median, summary
 from infra.bench.photos import BenchPhoto, bench_photos
-from infra.bench.sandbox import SandboxError, container, process
+from infra.bench.sandbox import SandboxError, container, has_docker, process
+from infra.local.runtime import RuntimeDied, RuntimeNotFound
 
 
 def main() -> int:
@@ -26,21 +27,25 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, under ten minutes")
     quick = parser.parse_args().quick
     docker = has_docker()
+    print(f"bench: {'containers' if docker else 'no Docker engine answers, so processes on one core'}", file=sys.stderr)
     try:
         prepare(docker=docker)
-        figures = measure(quick=quick, docker=docker)
-    except (SandboxError, images.BuildFailed, throughput.ThroughputError) as error:
+        figures = compare(quick=quick, docker=docker)
+    except (SandboxError, images.BuildFailed, RuntimeNotFound, RuntimeDied) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    tables.BENCH.write_text(json.dumps(figures, indent=2) + "\n")
+    save(figures)
+    for name, measure in extras(quick=quick).items() if docker else ():
+        try:
+            figures[name] = measure()
+        except (SandboxError, images.BuildFailed, throughput.ThroughputError, OSError) as error:
+            print(f"bench: {name} is left out: {error}", file=sys.stderr)
+        save(figures)
     return 0
 
 
-def has_docker() -> bool:
-    try:
-        return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return False
+def save(figures: dict[str, Any]) -> None:
+    tables.BENCH.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def prepare(*, docker: bool) -> None:
@@ -56,35 +61,47 @@ def prepare(*, docker: bool) -> None:
         images.build_load()
 
 
-def measure(*, quick: bool, docker: bool) -> dict[str, Any]:
+def compare(*, quick: bool, docker: bool) -> dict[str, Any]:
     measured_at = commit()  # now: what is edited meanwhile is not what runs
     photos = bench_photos()
-    repeats = Repeats(first=20, others=5, health=10) if quick else Repeats(first=60, others=10, health=30)
+    repeats = Repeats(first=20, others=5, health=10) if quick else Repeats(first=100, others=10, health=30)
     lives = lives_of_all(container if docker else process, photos, repeats, rounds=4 if quick else 12)
     sizes = {image: images.unpacked_mb(image) for image in {each.image for each in CANDIDATES}} if docker else {}
-    candidates = {each.name: summary(lives[each.name], sizes.get(each.image)) for each in CANDIDATES}
     return {
         "hardware": hardware(docker=docker),
         "commit": measured_at,
         "quick": quick,
         "photos": {p.name: {"width": p.width, "height": p.height, "bytes": len(p.data)} for p in photos},
-        "candidates": candidates,
-        "from_disk": disk(photos[0], rounds=1 if quick else 5) if docker and os.geteuid() == 0 else None,
-        "compressed_mb": {OURS: images.compressed_mb(OURS)} if docker else None,
-        "cost": {name: cost(candidates[name]) for name in ("ours", "torch_simple_cnn")},
-        "throughput": throughput.throughput(photos[0], 1 if quick else 5, 400) if docker else None,
+        "candidates": {each.name: summary(lives[each.name], sizes.get(each.image)) for each in CANDIDATES},
+        "cost": {name: cost(lives[name]) for name in ("ours", "torch_simple_cnn")},
+        **dict.fromkeys(extras(quick=quick)),
     }
 
 
 def lives_of_all(
     launch: Launch, photos: tuple[BenchPhoto, ...], repeats: Repeats, rounds: int
 ) -> dict[str, list[Life]]:
-    """The candidates take turns, so that what else the machine does hits all of them."""
+    """The candidates take turns in an order drawn anew, so that what else happens hits all of them alike.
+
+    The first round fills the page cache and is not counted.
+    """
     lives: dict[str, list[Life]] = {each.name: [] for each in CANDIDATES}
-    for turn in trange(rounds, desc="bench", unit="round"):
-        for candidate in (*CANDIDATES[turn % len(CANDIDATES) :], *CANDIDATES[: turn % len(CANDIDATES)]):
-            lives[candidate.name].append(live(candidate, launch, photos, repeats))
+    for turn in trange(rounds + 1, desc="bench", unit="round"):
+        for candidate in random.Random(turn).sample(CANDIDATES, len(CANDIDATES)):
+            life = live(candidate, launch, photos, repeats)
+            if turn:
+                lives[candidate.name].append(life)
     return lives
+
+
+def extras(*, quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What only Docker can show, each by itself: one that fails takes nothing else with it."""
+    photo = bench_photos()[0]
+    return {
+        "from_disk": lambda: disk(photo, rounds=1 if quick else 10),
+        "compressed_mb": lambda: {each.name: images.compressed_mb(each.image) for each in (OURSELVES, PLAIN)},
+        "throughput": lambda: throughput.throughput(photo, 2 if quick else 6, 300),
+    }
 
 
 def disk(photo: BenchPhoto, rounds: int) -> dict[str, Any]:

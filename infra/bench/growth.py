@@ -14,20 +14,19 @@ from typing import Any
 from tqdm import tqdm, trange
 
 from infra.bench import images
-from infra.bench.candidates import OURS, PEERS, Candidate
+from infra.bench.candidates import OURS, OURSELVES, PEERS, Candidate
 from infra.bench.growth_plots import plot
 from infra.bench.hardware import commit, hardware
 from infra.bench.measure import Launch, payload, quantiles, timed
 from infra.bench.photos import BenchPhoto, bench_photos
 from infra.bench.photos import photo as bench_photo
-from infra.bench.sandbox import Sandbox, SandboxError, container, process
+from infra.bench.sandbox import Sandbox, SandboxError, container, has_docker, process
 from infra.local.response import to_response
-from infra.local.runtime import ROOT
+from infra.local.runtime import ROOT, RuntimeDied, RuntimeNotFound
 from infra.markdown import table as markdown_table
 
 GROWTH = ROOT / "artifacts/growth.json"
 PLOT = ROOT / "artifacts/plots/growth.png"
-FUNCTION = Candidate("ours", "lambda_app.handler.handler", OURS)
 BATCH = Candidate("floor_batch", "batch.handler", OURS, {"batch.py": PEERS / "floor/batch.py"}, routes=False)
 EVERY = 250  # requests between two looks at the memory
 SETTLED = 500  # requests; by then every photo came five times
@@ -65,7 +64,7 @@ def growth(launch: Launch, plan: Plan) -> dict[str, Any]:
     images.stage(BATCH)
     photos = [photo_of(megapixels) for megapixels in plan.megapixels]
     batches = [replace(bench_photos()[0].request, query=f"photos={count}") for count in plan.batches]
-    by_size = curve(FUNCTION, launch, [payload(photo.request) for photo in photos], timed, plan)
+    by_size = curve(OURSELVES, launch, [payload(photo.request) for photo in photos], timed, plan)
     by_batch = curve(BATCH, launch, [payload(request) for request in batches], run_ms, plan)
     return {
         "photo_size": [
@@ -118,7 +117,7 @@ def memory(launch: Launch, requests: int) -> list[tuple[int, float]]:
     usual, *others = (payload(each.request) for each in bench_photos())
     other = cycle(others)
     looks = []
-    with launch(FUNCTION) as sandbox:
+    with launch(OURSELVES) as sandbox:
         for n in trange(1, requests + 1, desc="growth, in a row", unit="request"):
             timed(sandbox, next(other) if n % OTHER == 1 else usual)
             if n % EVERY == 0:
@@ -170,13 +169,12 @@ def _verdict(requests: Figures) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.bench.growth", description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"fewer lives, and {QUICK.requests:,} requests in a row")
-    parser.add_argument("--process", action="store_true", help="without Docker, in processes on one core")
-    options = parser.parse_args(arguments)
+    quick, docker = parser.parse_args(arguments).quick, has_docker()
     try:
-        if not options.process:
-            images.build(FUNCTION)
-        figures = measure(process if options.process else container, quick=options.quick)
-    except (SandboxError, images.BuildFailed) as error:
+        if docker:
+            images.build(OURSELVES)
+        figures = measure(container if docker else process, quick=quick)
+    except (SandboxError, images.BuildFailed, RuntimeNotFound, RuntimeDied) as error:
         print(f"growth: {error}", file=sys.stderr)
         return 1
     write(figures)

@@ -16,7 +16,11 @@ def hardware(*, docker: bool) -> str:
 
 
 def commit() -> str:
-    """Of the checkout; `-dirty` with changes that are not in it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]  # tags say less
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """Of the checkout; `-dirty` where something else than the figures was changed since."""
+    changed = _git("status", "--porcelain", "--", ":!artifacts", ":!README.md", ":!infra/bench/RESULTS.md")
+    return (_git("rev-parse", "--short=12", "HEAD") or "unknown") + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.bench.candidates import OURS, PEERS, STAGED, Candidate
+from infra.bench.candidates import OURS, PEERS, WEIGHTS, Candidate
 from infra.local.runtime import ROOT
 
 PINS = ROOT / "requirements-train.txt"
@@ -29,14 +29,14 @@ def stage(candidate: Candidate) -> None:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.onnx"))
         else:
             shutil.copyfile(source, target)
+    run("chmod", "-R", "a+rX", candidate.task)  # a private umask must not lock the function's user out
 
 
 def weights() -> None:
     """The peers' model files, made once."""
-    folder = STAGED / "weights"
-    if not (folder / "ort_plain.onnx").exists():  # the last one to be written
-        folder.mkdir(parents=True, exist_ok=True)
-        run(sys.executable, "-m", "infra.bench.peers.weights", folder)
+    if not (WEIGHTS / "ort_plain.onnx").exists():  # the last one to be written
+        WEIGHTS.mkdir(parents=True, exist_ok=True)
+        run(sys.executable, "-m", "infra.bench.peers.weights", WEIGHTS)
 
 
 def build(candidate: Candidate) -> None:
@@ -80,9 +80,7 @@ def unpacked_mb(image: str) -> float:
 
 def compressed_mb(image: str) -> float:
     """What a registry stores and Lambda fetches: gzip of the image's layers."""
-    with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as save:
-        size = subprocess.run(["sh", "-c", "gzip -6 | wc -c"], stdin=save.stdout, capture_output=True, check=True)
-    return round(int(size.stdout) / 1e6, 1)
+    return round(int(run("sh", "-c", f"docker save {image} | gzip | wc -c")) / 1e6, 1)
 
 
 def _docker_build(tag: str, dockerfile: Path, context: Path, *options: str) -> None:

@@ -18,6 +18,8 @@ class Lever:
 ARENA = """    options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False  # it plans the arena
 """
+ONE_HEAP, HUGE = "glibc.malloc.arena_max=1", "glibc.malloc.hugetlb=1"
+GIVE_BACK = "glibc.malloc.mmap_threshold=1048576:glibc.malloc.trim_threshold=4194304"
 OPTIONS = "options = ort.SessionOptions()\n"
 LOADED = "classifier = Classifier.load(settings.model_path)\n"
 POOL = "threads = ThreadPoolExecutor(os.cpu_count() or 1)"
@@ -68,7 +70,8 @@ LEVERS: tuple[Lever, ...] = (
         ),
     ),
     Lever("malloc as it comes", kept=True, env={"GLIBC_TUNABLES": ""}),
-    Lever("malloc without huge pages", kept=True, env={"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"}),
+    Lever("malloc without huge pages", kept=True, env={"GLIBC_TUNABLES": f"{ONE_HEAP}:{GIVE_BACK}"}),
+    Lever("malloc keeps what a big photo needed", kept=True, env={"GLIBC_TUNABLES": f"{ONE_HEAP}:{HUGE}"}),
     Lever("ONNX Runtime's arena", kept=True, edits=(("classifier.py", ARENA, ""),)),
     Lever(
         "ONNX Runtime's own choice of threads, spinning",
@@ -121,13 +124,6 @@ LEVERS: tuple[Lever, ...] = (
     Lever(
         "JPEGs are decoded at twice the size",
         edits=(("preprocess.py", "(image_size, image_size)\n", "(2 * image_size, 2 * image_size)\n"),),
-    ),
-    Lever(
-        "malloc gives memory back above 512 kB",
-        env={
-            "GLIBC_TUNABLES": "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1"
-            ":glibc.malloc.mmap_threshold=524288:glibc.malloc.trim_threshold=4194304"
-        },
     ),
     Lever("pydantic's plugins are not looked for", env={"PYDANTIC_DISABLE_PLUGINS": "1"}),
     Lever(

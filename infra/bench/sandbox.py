@@ -18,11 +18,11 @@ import httpx2
 
 from infra.bench.candidates import OURS, Candidate
 from infra.local.invoke import invoke_url
+from infra.local.process import terminable
 from infra.local.runtime import ROOT, find_rie, lambda_runtime
 
 LIMITS = ("--cpus", "1", "--memory", "1g", "--memory-swap", "1g", "--read-only", "--tmpfs", "/tmp")  # noqa: S108  # inside
 RIGHTS = ("--user", "10001", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
-CORE = "0"  # of the process; the load comes from another one
 PORT = 8080
 TIMEOUT_S = 60
 INIT = re.compile(r"INIT REPORT\(durationMs: ([\d.]+)\)")
@@ -45,7 +45,10 @@ class Sandbox:
     def invoke(self, payload: bytes) -> tuple[bytes, float]:
         """The answer, and the milliseconds it took from outside."""
         began = time.perf_counter()
-        reply = self.client.post(self.url, content=payload)
+        try:
+            reply = self.client.post(self.url, content=payload)
+        except httpx2.TransportError as error:  # killed for its memory, or too slow
+            raise SandboxError(f"no answer: {error!r}; its output:\n{self.output()[-3000:]}") from error
         return reply.content, (time.perf_counter() - began) * 1000
 
     def init_ms(self) -> float:
@@ -86,37 +89,59 @@ class Sandbox:
         return found[0]
 
 
+def has_docker() -> bool:
+    """An engine on this machine: the processes of its containers are looked at in /proc."""
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 @contextlib.contextmanager
 def container(candidate: Candidate) -> Iterator[Sandbox]:
     """A fresh container of the candidate's image, without capabilities or a writable disk, as in Lambda."""
-    name = f"pet-classifier-bench-{os.getpid()}"
     emulator = ("--volume", f"{find_rie()}:/rie:ro", "--entrypoint", "/rie")
-    run = ("docker", "run", "--detach", "--name", name, *LIMITS, *RIGHTS, *_own(candidate), *emulator)
+    run = ("docker", "run", "--detach", *LIMITS, *RIGHTS, *_own(candidate), *emulator)
     function = ("/usr/bin/python3", *candidate.flags, "-m", "awslambdaric", candidate.handler)
-    _docker(*run, candidate.image, "--log-level", "info", *function)
-    try:
-        fields = "{{.State.Pid}} {{.NetworkSettings.Networks.bridge.IPAddress}}"
-        pid, address = _docker("docker", "inspect", "--format", fields, name).split()
-        with _client() as client:
-            url = f"http://{address}:{PORT}"
-            _wait(client, url)
-            yield Sandbox(client, invoke_url(url), lambda: _docker("docker", "logs", name), int(pid))
-    finally:
-        _docker("docker", "rm", "--force", name)
+    with terminable():
+        started = _docker(*run, candidate.image, "--log-level", "info", *function)
+        try:
+            yield from _listening(started)
+        finally:
+            _docker("docker", "rm", "--force", started)
+
+
+def _listening(started: str) -> Iterator[Sandbox]:
+    fields = "{{.State.Pid}} {{.NetworkSettings.Networks.bridge.IPAddress}}"
+    pid, _, address = _docker("docker", "inspect", "--format", fields, started).partition(" ")
+    if pid == "0":
+        raise SandboxError(f"the container ended at once:\n{_docker('docker', 'logs', started)[-3000:]}")
+    with _client() as client:
+        url = f"http://{address}:{PORT}"
+        _wait(client, url)
+        yield Sandbox(client, invoke_url(url), lambda: _docker("docker", "logs", started), int(pid))
 
 
 @contextlib.contextmanager
 def process(candidate: Candidate) -> Iterator[Sandbox]:
-    """The same without Docker: pinned to one core, memory unlimited, Python's own version."""
-    env = {"PYTHONPATH": f"{candidate.task}:{ROOT}", **candidate.env}
+    """The same without Docker: pinned to one core, memory unlimited, by the Python that runs this."""
+    env = {"PYTHONPATH": f"{candidate.task}:{ROOT}", "GLIBC_TUNABLES": malloc(), **candidate.env}
     if not candidate.bytecode:  # neither read nor written, also for the installed packages
         env |= {"PYTHONPYCACHEPREFIX": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
     task = candidate.task if candidate.files else ROOT
+    core = str(max(os.sched_getaffinity(0)))
     with (
-        lambda_runtime(candidate.handler, env=env, task=task, log_level="info", core=CORE) as runtime,
+        lambda_runtime(candidate.handler, env=env, task=task, log_level="info", core=core) as runtime,
         _client() as client,
     ):
         yield Sandbox(client, invoke_url(runtime.endpoint), lambda: "\n".join(runtime.lines), runtime.pid)
+
+
+def malloc() -> str:
+    """As the image sets it."""
+    found = re.search(r"^ENV GLIBC_TUNABLES=(\S+)", (ROOT / "Dockerfile.lambda").read_text(), re.MULTILINE)
+    assert found  # else the two modes would measure different functions
+    return found[1]
 
 
 def _own(candidate: Candidate) -> Iterator[str]:

@@ -5,20 +5,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.bench.candidates import OURS
 from infra.local.runtime import ROOT
 from infra.markdown import table
 
 BENCH = ROOT / "artifacts/bench.json"
 WORDS = {
     "ours": "**this function**",
-    "torch_simple_cnn": "PyTorch, torchvision, a small CNN",
-    "torch_same_model": "this function with PyTorch instead of ONNX Runtime",
-    "ort_plain": "ONNX Runtime as tutorials write it",
+    "torch_simple_cnn": "PyTorch, torchvision, a small CNN (1)",
+    "torch_same_model": "this function with PyTorch for ONNX Runtime (1)",
+    "ort_plain": "ONNX Runtime as tutorials write it (2)",
     "floor_imports": "floor: the bare imports",
     "floor_decode_infer": "floor: decode, resize, run",
 }
 HEADINGS = ("", "cold ms", "warm ms", "p99", "12 MP ms", "peak MB", "image MB", "USD a million")
+NOTES = "(1) The wheels of PyPI, which carry CUDA. (2) Without bytecode, as images are often built."
 Figures = Mapping[str, Any]
 
 
@@ -75,7 +75,7 @@ def read_bench() -> Figures:
 def short(figures: Figures) -> str:
     """README's."""
     rows = [_row(name, figures["candidates"][name]) for name in WORDS if name in figures["candidates"]]
-    return f"{table(HEADINGS, rows)}\n\n{hardware(figures)}"
+    return f"{table(HEADINGS, rows)}\n\n{hardware(figures)} {NOTES}"
 
 
 def hardware(figures: Figures) -> str:
@@ -125,7 +125,8 @@ def full(figures: Figures) -> str:
         ))  # fmt: skip
     parts = [table(headings, rows), "Milliseconds. " + hardware(figures)]
     if found := figures["compressed_mb"]:
-        parts.append(f"The image, as a registry keeps it: {found[OURS]:.0f} MB.")
+        sizes = ", ".join(f"`{name}` {mb:.0f} MB" for name, mb in found.items())
+        parts.append(f"Images as a registry keeps them, compressed: {sizes}.")
     if found := figures["from_disk"]:
         disk = [(f"`{n}`", f"{v['cold_ms']:.0f}", f"{v['read_mb']:.0f}") for n, v in found.items()]
         parts.append(table(("page cache dropped", "cold ms", "MB read"), disk))

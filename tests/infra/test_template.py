@@ -19,7 +19,7 @@ ALIAS = "ClassifierAliaslive"  # as SAM names it
 
 # In a process of SAM CLI's own environment, which alone has samtranslator. ImageUri is what `sam build` fills in.
 TRANSLATE = """
-import json
+import json, sys
 from pathlib import Path
 from types import SimpleNamespace
 from samtranslator.translator.transform import transform
@@ -27,7 +27,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 template = yaml_parse(Path("template.yaml").read_text())
 template["Resources"]["Classifier"]["Properties"]["ImageUri"] = "repository:tag"
-print(json.dumps(transform(template, {}, SimpleNamespace(load=dict))))
+print(json.dumps(transform(template, json.loads(sys.argv[1]), SimpleNamespace(load=dict))))
 """
 
 
@@ -38,9 +38,10 @@ def run(*command: str | Path) -> str:
 
 
 @functools.cache
-def translated() -> dict[str, Any]:
+def translated(**parameters: str) -> dict[str, Any]:
     """The CloudFormation template that SAM makes of ours."""
-    template: dict[str, Any] = json.loads(run(SAM.with_name("python"), "-c", TRANSLATE))
+    done = run(SAM.with_name("python"), "-c", TRANSLATE, json.dumps(parameters))
+    template: dict[str, Any] = json.loads(done)
     return template
 
 
@@ -74,6 +75,15 @@ def test_url_is_of_the_alias() -> None:
     """Which points to the newest published version: the only kind that SnapStart works on."""
     assert {"Ref": ALIAS} == properties("AWS::Lambda::Url")["TargetFunctionArn"]
     assert "live" == properties("AWS::Lambda::Alias")["Name"]
+
+
+def test_another_release_publishes_another_version() -> None:
+    """For parameters alone do not: SAM names the version after the image."""
+    versions = [
+        [name for name, resource in translated(**given)["Resources"].items() if resource["Type"].endswith("Version")]
+        for given in ({}, {"Release": "one"}, {"Release": "two"})
+    ]
+    assert 3 == len({name for [name] in versions})
 
 
 def test_snapstart_is_off() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.bench import images
-from infra.bench.candidates import CANDIDATES, PEERS, Candidate
+from infra.bench.candidates import CANDIDATES, PEERS, WEIGHTS, Candidate
 from infra.bench.throughput import SERVERS
 from infra.local.runtime import ROOT
 
@@ -49,7 +49,7 @@ def test_every_requirement_of_a_peer_has_a_version(candidate: Candidate):
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda each: each.name)
 def test_every_source_of_a_candidate_is_there(candidate: Candidate):
     """All but the weights, which are made before."""
-    assert [] == [path for path in candidate.files.values() if not path.exists() and path.parent.name != "weights"]
+    assert [] == [path for path in candidate.files.values() if not path.exists() and path.parent != WEIGHTS]
 
 
 def test_a_command_that_fails_says_what_it_said():

@@ -27,4 +27,4 @@ class PetClassifier(litserve.LitAPI):
 
 if __name__ == "__main__":
     server = litserve.LitServer(PetClassifier(), accelerator="cpu", workers_per_device=os.cpu_count() or 1)
-    server.run(port=8000, generate_client_file=False)
+    server.run(port=8000, generate_client_file=False, log_level="warning")

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from lambda_app.metadata import Metadata
 
+torch.set_num_threads(1)  # as our session
+
 
 @dataclass(frozen=True)
 class Prediction:
