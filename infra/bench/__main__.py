@@ -65,7 +65,7 @@ def compare(*, quick: bool, docker: bool) -> dict[str, Any]:
     measured_at = commit()  # now: what is edited meanwhile is not what runs
     photos = bench_photos()
     repeats = Repeats(first=20, others=5, health=10) if quick else Repeats(first=100, others=10, health=30)
-    lives = lives_of_all(container if docker else process, photos, repeats, rounds=4 if quick else 12)
+    lives = lives_of_all(container if docker else process, photos, repeats, rounds=4 if quick else 10)
     sizes = {image: images.unpacked_mb(image) for image in {each.image for each in CANDIDATES}} if docker else {}
     return {
         "hardware": hardware(docker=docker),
@@ -100,7 +100,7 @@ def extras(*, quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
     return {
         "from_disk": lambda: disk(photo, rounds=1 if quick else 10),
         "compressed_mb": lambda: {each.name: images.compressed_mb(each.image) for each in (OURSELVES, PLAIN)},
-        "throughput": lambda: throughput.throughput(photo, 2 if quick else 6, 300),
+        "throughput": lambda: throughput.throughput(photo, 2 if quick else 4, 300),
     }
 
 

@@ -18,7 +18,7 @@ class Lever:
 ARENA = """    options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False  # it plans the arena
 """
-ONE_HEAP, HUGE = "glibc.malloc.arena_max=1", "glibc.malloc.hugetlb=1"
+ONE_HEAP = "glibc.malloc.arena_max=1"
 GIVE_BACK = "glibc.malloc.mmap_threshold=1048576:glibc.malloc.trim_threshold=4194304"
 OPTIONS = "options = ort.SessionOptions()\n"
 LOADED = "classifier = Classifier.load(settings.model_path)\n"
@@ -69,9 +69,7 @@ LEVERS: tuple[Lever, ...] = (
             ("app.py", "settings.max_image_pixels, record\n        )", "settings.max_image_pixels, record))"),
         ),
     ),
-    Lever("malloc as it comes", kept=True, env={"GLIBC_TUNABLES": ""}),
-    Lever("malloc without huge pages", kept=True, env={"GLIBC_TUNABLES": f"{ONE_HEAP}:{GIVE_BACK}"}),
-    Lever("malloc keeps what a big photo needed", kept=True, env={"GLIBC_TUNABLES": f"{ONE_HEAP}:{HUGE}"}),
+    Lever("malloc with a heap a thread", kept=True, env={"GLIBC_TUNABLES": ""}),
     Lever("ONNX Runtime's arena", kept=True, edits=(("classifier.py", ARENA, ""),)),
     Lever(
         "ONNX Runtime's own choice of threads, spinning",
@@ -125,6 +123,8 @@ LEVERS: tuple[Lever, ...] = (
         "JPEGs are decoded at twice the size",
         edits=(("preprocess.py", "(image_size, image_size)\n", "(2 * image_size, 2 * image_size)\n"),),
     ),
+    Lever("malloc in huge pages", env={"GLIBC_TUNABLES": f"{ONE_HEAP}:glibc.malloc.hugetlb=1"}),
+    Lever("malloc gives memory back above 1 MB", env={"GLIBC_TUNABLES": f"{ONE_HEAP}:{GIVE_BACK}"}),
     Lever("pydantic's plugins are not looked for", env={"PYDANTIC_DISABLE_PLUGINS": "1"}),
     Lever(
         "/predict runs in the event loop, without a thread",
