@@ -20,9 +20,9 @@ from infra.bench.fleet_model import Rules
 from infra.bench.fleet_report import BreakEven, assumptions, break_even, markdown, plot
 from infra.bench.fleet_scenarios import Answer, answers, quiet
 from infra.bench.fleet_times import BenchError, read
+from infra.bench.tables import BENCH
 from infra.local.runtime import ROOT, RuntimeDied, RuntimeNotFound
 
-BENCH = ROOT / "artifacts/bench.json"
 RESULT = ROOT / "artifacts/fleet.json"
 PLOT = ROOT / "artifacts/plots/fleet.png"
 RESTORE_MS = 400  # of Java mostly, people published REPORT lines with 326 to 565 ms; nothing here can measure it

@@ -12,6 +12,7 @@ from infra.bench.fleet_model import Rules
 from infra.bench.fleet_scenarios import MEMORY_MB, ON_DEMAND, PROVISIONED, SNAPSTART, Answer
 from infra.bench.fleet_times import CANDIDATE, PHOTO, Times
 from infra.bench.fleet_traffic import BURST, BURST_S
+from infra.markdown import table
 
 
 def assumptions(times: Times, idle_s: float, restore_ms: float) -> list[str]:
@@ -72,22 +73,29 @@ HEADINGS = (
 
 
 def markdown(answers: Sequence[Answer], even: BreakEven, assumed: Sequence[str]) -> str:
-    table = [_cells(HEADINGS), "|---:|---|---:|---|" + "---:|" * 8, *map(_row, answers)]
     head = f"Candidate `{CANDIDATE}`, photo {PHOTO}, {MEMORY_MB} MB, x86, us-east-1."
     pays = [f"- {line}" for line in (*_rules(even), *_prices(answers))]
-    return "\n".join([head, "", *table, "", *pays, "", "Assumed:", "", *(f"- {line}" for line in assumed)])
+    return "\n".join(
+        [
+            head,
+            "",
+            table(HEADINGS, map(_row, answers)),
+            "",
+            *pays,
+            "",
+            "Assumed:",
+            "",
+            *(f"- {line}" for line in assumed),
+        ]
+    )
 
 
-def _cells(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _row(a: Answer) -> str:
+def _row(a: Answer) -> list[str]:
     strategy = f"{a.provisioned:,} {a.strategy}" if a.provisioned else a.strategy
     cells = [f"{a.rate:,}", a.traffic, f"{a.simulated_s:,.0f} s", strategy, f"{a.environments:,}"]
     cells += [f"{100 * a.cold_share:.3f} %", f"{100 * a.throttled_share:.1f} %"]
     cells += [f"{ms:.0f} ms" for ms in (a.p50_ms, a.p99_ms, a.p999_ms)]
-    return _cells([*cells, f"{a.usd_per_million:.2f}", f"{a.usd_per_hour:.4f}"])
+    return [*cells, f"{a.usd_per_million:.2f}", f"{a.usd_per_hour:.4f}"]
 
 
 def _rules(even: BreakEven) -> list[str]:

@@ -18,7 +18,7 @@ WORDS = {
     "floor_decode_infer": "floor: decode, resize, run",
 }
 HEADINGS = ("", "cold ms", "warm ms", "p99", "12 MP ms", "peak MB", "image MB", "USD a million")
-NOTES = "(1) The wheels of PyPI, which carry CUDA. (2) Without bytecode, as images are often built."
+NOTES = "(1) The wheels of PyPI, which carry CUDA. (2) Shipped without bytecode."
 Figures = Mapping[str, Any]
 
 
