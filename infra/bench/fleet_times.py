@@ -56,7 +56,7 @@ def read(path: Path) -> Times:
         raise BenchError(f"{path}: {error.strerror}; expected what `make bench` writes") from None
     except ValueError as error:
         raise BenchError(f"{path}: expected JSON; {error}") from None
-    init, first = (_ms(path, bench, name) for name in ("init_ms", "first_ms"))
+    init, first = (_ms(path, bench, name, "p50") for name in ("init_ms", "first_ms"))
     p50, p95, p99 = (_ms(path, bench, "warm_ms", PHOTO, quantile) for quantile in ("p50", "p95", "p99"))
     cold_p50, cold_p95 = (_ms(path, bench, "cold_ms", quantile) for quantile in ("p50", "p95"))
     if not (p50 <= p95 <= p99 and cold_p50 <= cold_p95):

@@ -92,8 +92,8 @@ def summary(lives: list[Life], image_mb: float | None) -> dict[str, Any]:
     health = [ms for life in lives for ms in life.health_ms]
     return {
         "cold_ms": quantiles([life.cold_ms for life in lives], 50, 95) | {"n": len(lives)},
-        "init_ms": median(life.init_ms for life in lives),
-        "first_ms": median(life.cold_ms - life.init_ms for life in lives),
+        "init_ms": quantiles([life.init_ms for life in lives], 50, 95),
+        "first_ms": quantiles([life.cold_ms - life.init_ms for life in lives], 50, 95),
         "warm_ms": {
             name: quantiles([ms for life in lives for ms in life.warm_ms[name]], 50, 95, 99)
             for name in lives[0].warm_ms

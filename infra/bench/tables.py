@@ -104,8 +104,8 @@ def full(figures: Figures) -> str:
     headings = (
         "",
         "cold p50 / p95",
-        "init",
-        "first",
+        "init p50 / p95",
+        "first p50 / p95",
         *(f"{name} p50 / p99" for name in photos),
         "/health p50",
         "billed",
@@ -116,9 +116,7 @@ def full(figures: Figures) -> str:
         health = candidate["health_ms"]
         rows.append((
             f"`{name}`",
-            f"{candidate['cold_ms']['p50']:.0f} / {candidate['cold_ms']['p95']:.0f}",
-            f"{candidate['init_ms']:.0f}",
-            f"{candidate['first_ms']:.0f}",
+            *(f"{candidate[ms]['p50']:.0f} / {candidate[ms]['p95']:.0f}" for ms in ("cold_ms", "init_ms", "first_ms")),
             *cells,
             f"{health['p50']:.1f}" if health else "",
             f"{candidate['billed_ms']:.0f}",

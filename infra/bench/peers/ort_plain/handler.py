@@ -1,11 +1,10 @@
 """FastAPI, Mangum and ONNX Runtime as tutorials write it: default session, float input, the photo decoded whole."""
 
 from io import BytesIO
-from typing import Annotated
 
 import numpy as np
 import onnxruntime
-from fastapi import FastAPI, File, Request, UploadFile
+from fastapi import FastAPI, Request
 from mangum import Mangum
 from PIL import Image
 
@@ -39,11 +38,6 @@ def health() -> dict[str, str]:
 @app.post("/predict")
 async def predict(request: Request) -> dict[str, object]:
     return classify(await request.body())
-
-
-@app.post("/upload")
-async def upload(file: Annotated[UploadFile, File()]) -> dict[str, object]:
-    return classify(await file.read())
 
 
 handler = Mangum(app)
