@@ -23,7 +23,7 @@ NAME = "Pet Classifier"
 ROUTES = {
     "GET /health": "whether the model is loaded",
     "POST /predict": "the class of a photo: the raw body (image/*) or the multipart file 'file'",
-    "GET /model/info": "what the model file says about itself",
+    "GET /model/info": "what the model file says about itself, and which image answers",
     "GET /metrics": "Prometheus figures of this instance",
     "GET /docs": "OpenAPI",
 }
@@ -87,7 +87,7 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
 
     @app.get("/model/info")
     async def model_info() -> ModelInformation:
-        return ModelInformation.model_validate(metadata, from_attributes=True)
+        return ModelInformation(**vars(metadata), image=settings.image, commit=settings.commit)
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:

@@ -33,6 +33,8 @@ class Settings(BaseModel):
         gt=0,
         description="width x height of a photo; decoding takes up to 24 bytes of memory a pixel",
     )
+    image: str = Field(default="", description="the container image with its digest, set by the deployment")
+    commit: str = Field(default="", description="the Git commit that the image was built from, likewise")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":

@@ -1,6 +1,10 @@
 """The HTTP interface, on the tiny model: red photos are cats, blue ones dogs."""
 
 import pytest
+from starlette.testclient import TestClient
+
+from lambda_app.app import create_app
+from lambda_app.settings import Settings
 
 PREDICTION = {
     "predicted_class",
@@ -77,7 +81,16 @@ def test_model_information_is_the_files_metadata(client, tiny_classifier):
     """Nothing is retyped between the model file and the answer."""
     metadata = tiny_classifier.metadata
     body = client.get("/model/info").json()
+    assert ("", "") == (body.pop("image"), body.pop("commit"))
     assert metadata == type(metadata)(**body | {"class_names": tuple(body["class_names"])})
+
+
+def test_model_information_names_the_image_that_answers(tiny_classifier):
+    """By its digest, and by the commit that it was built from, as the deployment says."""
+    settings = Settings.from_env({"IMAGE": "registry/classifier@sha256:abc", "COMMIT": "1f2e3d"})
+    with TestClient(create_app(tiny_classifier, settings)) as client:
+        body = client.get("/model/info").json()
+    assert ("registry/classifier@sha256:abc", "1f2e3d") == (body["image"], body["commit"])
 
 
 def test_metrics_count_what_was_predicted(client, encode):
