@@ -38,7 +38,7 @@ run: .venv/.serve .venv-sam/.installed  ## the same, and keep serving on http://
 test: lint  ## lint, type-check and run every test that this machine can run
 	$(BIN)/python -m pytest
 
-lint: .venv/.dev .venv-sam/.installed
+lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -96,9 +96,10 @@ lock:  ## pin every requirements file anew from pyproject.toml
 	$(UV_LOCK) --group dev -c requirements-train.txt -o requirements-dev.txt pyproject.toml
 	$(UV_LOCK) --group local -c requirements-dev.txt -o infra/local/requirements.txt pyproject.toml
 	$(UV_LOCK) --group sam -o infra/local/requirements-sam.txt pyproject.toml
+	$(UV_LOCK) --group audit -o infra/aws/requirements-audit.txt pyproject.toml
 
 clean:  ## remove the environments and the caches of the tools; photos, models and the store stay
-	rm -rf .venv .venv-sam .venv-lock .aws-sam .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-sam .venv-audit .venv-lock .aws-sam .mypy_cache .pytest_cache .ruff_cache
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -120,4 +121,9 @@ clean:  ## remove the environments and the caches of the tools; photos, models a
 .venv-sam/.installed: infra/local/requirements-sam.txt
 	$(PYTHON) -m venv .venv-sam
 	.venv-sam/bin/$(PIP_INSTALL) -r infra/local/requirements-sam.txt
+	touch $@
+
+.venv-audit/.installed: infra/aws/requirements-audit.txt
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/$(PIP_INSTALL) -r infra/aws/requirements-audit.txt
 	touch $@

@@ -45,7 +45,7 @@ class ModelInformation(Schema):
     git_commit: str = Field(description="of the code that trained it")
     data_hash: str = Field(description="SHA-256 of the manifest of training photos")
     metrics: dict[str, dict[str, Any]] = Field(description="of each set that it was evaluated on")
-    image: str = Field(description="the container image that answers, with its digest; empty where nothing was deployed")
+    image: str = Field(description="the container image that answers, by digest; empty where nothing was deployed")
     commit: str = Field(description="the Git commit that the image was built from; likewise")
 
 
