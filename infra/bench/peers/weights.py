@@ -16,6 +16,7 @@ from torch import nn
 from infra.bench.peers.torch_simple_cnn.network import SimpleCNN
 from infra.local.runtime import ROOT
 from lambda_app.metadata import Metadata
+from training.fetch import link_packaged_weights
 from training.model import build
 
 
@@ -26,6 +27,7 @@ def main() -> None:
     torch.manual_seed(0)
     props = onnxruntime.InferenceSession(ROOT / "lambda_app/model.onnx").get_modelmeta().custom_metadata_map
     about = Metadata.from_props(props)
+    link_packaged_weights()
     network = build(about.architecture, len(about.class_names), weights="imagenet").eval()
     images = torch.zeros(2, 3, about.image_size, about.image_size, dtype=torch.uint8)
 
