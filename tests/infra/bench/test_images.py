@@ -1,6 +1,9 @@
 """What a peer's image is made of."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,14 @@ def test_every_requirement_of_a_peer_has_a_version(candidate: Candidate):
 def test_every_source_of_a_candidate_is_there(candidate: Candidate):
     """All but the weights, which are made before."""
     assert [] == [path for path in candidate.files.values() if not path.exists() and path.parent != WEIGHTS]
+
+
+def test_the_weights_need_nothing_but_the_packages(tmp_path: Path):
+    """In a checkout that never trained, and without a network (20 s)."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "infra.bench.peers.weights", str(tmp_path)]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
+    assert {"ort_plain.onnx", "torch_same_model.pt", "torch_simple_cnn.pth"} <= {p.name for p in tmp_path.iterdir()}
 
 
 def test_a_command_that_fails_says_what_it_said():
