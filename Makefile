@@ -11,6 +11,9 @@ OUTLIERS ?= $(wildcard ../shared/data/not-pets.zip)
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check
 PORT ?= 8000
+GOLDEN := $(BIN)/python -m infra.smoke.golden
+# Ten digits, another each minute: it names the version that a deployment publishes.
+RELEASE ?= $(shell date -u +%y%m%d%H%M)
 # Declared by ONNX Runtime and AnyIO, never imported when serving (tests/test_imports.py).
 UNUSED := flatbuffers idna packaging protobuf
 UV_LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
@@ -24,7 +27,7 @@ endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint train suspects baselines attempts bench bench-levers bench-input promote rollback results image invoke lock clean
+.PHONY: help demo run test lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal results image invoke sbom vulnerabilities smoke golden deployed release-notes github-release push deploy bootstrap localstack lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -43,19 +46,31 @@ lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-train: .venv/.train  ## from photos (DATA=name, archive or folder; EXTRA=, OUTLIERS=more sets to score) to the released model
+train: .venv/.train .venv-sam/.installed  ## from photos (DATA=name, archive or folder; EXTRA=, OUTLIERS=more sets to score) to the released model
 	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS)
 	$(BIN)/dvc repro
+	$(GOLDEN)
 
 suspects: .venv/.train  ## photos whose label a network that never saw them doubts, as a list and a picture
 	$(BIN)/python -m training.suspects
 
-promote: .venv/.train  ## the challenger serves, though it did not win
+promote: .venv/.train .venv-sam/.installed  ## the challenger serves, though it did not win
 	$(BIN)/python -m export.release --promote
 	$(BIN)/python -m export.card
+	$(GOLDEN)
 
-rollback: .venv/.train  ## the model that served before this one serves again
+rollback: .venv/.train .venv-sam/.installed  ## the model that served before this one serves again
 	$(BIN)/python -m export.release --rollback
+	$(GOLDEN)
+
+dvc-pull: .venv/.train  ## from DVC's storage: photos, and what earlier trainings left, as far as it is there
+	$(BIN)/dvc pull --run-cache --allow-missing
+
+dvc-push: .venv/.train  ## to DVC's storage: photos, and what trainings left
+	$(BIN)/dvc push --run-cache
+
+proposal: .venv/.serve  ## a new model's figures beside the last commit's, to artifacts/proposal.md, for a pull request
+	$(BIN)/python -m infra.proposal
 
 baselines: .venv/.train  ## train eight networks alike (an hour at most) and rewrite their table in training/RESULTS.md
 	$(BIN)/python -m training.baselines
@@ -88,6 +103,55 @@ invoke: .venv/.serve .venv-sam/.installed  ## ask the container for the class of
 	mkdir -p .aws-sam && $(BIN)/python -m infra.local.event "$(PHOTO)" > .aws-sam/event.json
 	$(SAM) build
 	$(SAM) local invoke Classifier --event .aws-sam/event.json
+
+sbom: .venv-audit/.installed  ## what Python packages the image holds, as CycloneDX, to artifacts/sbom.cdx.json
+	.venv-audit/bin/cyclonedx-py requirements requirements-serve.txt --sv 1.6 --output-reproducible \
+		-o artifacts/sbom.cdx.json
+
+# --strict: a package that the database does not know, or a database that does not answer, is no clean bill.
+vulnerabilities: .venv-audit/.installed  ## known ones of the serving packages, from PyPI's database
+	.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements-serve.txt
+
+deployed: .venv/.serve  ## what ENV=dev or prod runs: image, commit, URL and who may call it, as NAME=VALUE lines
+	@$(BIN)/python -m infra.deployed "$(ENV)"
+
+release-notes:  ## what CHANGELOG.md says of VERSION=v1.2.3
+	@$(PYTHON) -m infra.release_notes "$(VERSION)"
+
+github-release:  ## VERSION=v1.2.3 on GitHub, with its notes, IMAGE_URI=… and the SBOM
+	$(PYTHON) -m infra.release_notes "$(VERSION)" "$(IMAGE_URI)" > artifacts/release-notes.md
+	gh release create "$(VERSION)" --verify-tag --title "$(VERSION)" --notes-file artifacts/release-notes.md \
+		artifacts/sbom.cdx.json
+
+# $(call option,NAME,name): --name "value" where NAME= is given.
+option = $(if $($1),--$2 "$($1)")
+
+smoke: .venv/.serve  ## check a live URL=… (AUTH=, PROFILE=, VERSION=, COMMIT=, IMAGE_URI=, ORIGIN=, WAIT=, JSON=)
+	$(BIN)/python -m infra.smoke_test "$(URL)" $(call option,AUTH,auth) $(call option,PROFILE,profile) \
+		$(call option,VERSION,version) $(call option,COMMIT,commit) $(call option,IMAGE_URI,image) \
+		$(call option,ORIGIN,origin) $(call option,WAIT,wait) $(call option,JSON,json)
+
+golden: .venv/.serve .venv-sam/.installed  ## what the model that serves answers for the bundled photos, for the smoke test
+	$(GOLDEN)
+
+push:  ## IMAGE to REPOSITORY=…; prints REPOSITORY@sha256:DIGEST, as the registry has it
+	$(if $(REPOSITORY),,$(error REPOSITORY is empty: expected the registry's repository, as the bootstrap stack names it))
+	@id=$$(docker image inspect --format '{{slice .Id 7 19}}' "$(IMAGE)") \
+		&& docker tag "$(IMAGE)" "$(REPOSITORY):$$id" && docker push "$(REPOSITORY):$$id" >&2 \
+		&& docker image inspect --format '{{join .RepoDigests "\n"}}' "$(REPOSITORY):$$id" | grep -F "$(REPOSITORY)@"
+
+# --image-repository is asked for and not used: the image is there already.
+deploy: .venv-sam/.installed  ## IMAGE_URI=REPOSITORY@sha256:DIGEST to ENV=dev or prod (COMMIT=…)
+	$(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
+	$(SAM) deploy --config-env "$(ENV)" --template-file template.yaml --image-repository "$(firstword $(subst @, ,$(IMAGE_URI)))" \
+		--parameter-overrides "file://infra/aws/$(ENV).yaml" ImageUri="$(IMAGE_URI)" Commit="$(COMMIT)" Release="$(RELEASE)"
+
+bootstrap: .venv-sam/.installed  ## once an account: identity, roles, repository, bucket, budget (GITHUB=OWNER/REPOSITORY EMAIL=…)
+	$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env bootstrap --template-file infra/aws/bootstrap.yaml \
+		--parameter-overrides GitHub="$(GITHUB)" Email="$(EMAIL)" $(BOOTSTRAP)
+
+localstack: .venv/.serve .venv-sam/.installed  ## the stack in LocalStack, and the function at work there (KEEP=1 leaves it running)
+	$(BIN)/python -m infra.localstack $(if $(KEEP),--keep)
 
 lock:  ## pin every requirements file anew from pyproject.toml
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/$(PIP_INSTALL) uv==0.13.8

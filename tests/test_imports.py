@@ -25,7 +25,7 @@ MAY_IMPORT = {
 PINNED = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE))
 # Pinned, yet loaded only for what it is there for: SnapStart's snapshots, `GET /metrics`, and the hook of a deployment.
 LOADED_ON_DEMAND = {"snapshot-restore-py", "prometheus-client"}
-LOADED_BY_THE_HOOK = {"boto3", "python-dateutil", "s3transfer", "six", "urllib3"}
+LOADED_BY_THE_HOOK = {"python-dateutil", "six", "urllib3"}
 
 # The import budget: a cold start is mostly imports, so whoever adds one to these says here what for.
 BUDGET = {

@@ -7,6 +7,7 @@ shape, and logs why.
 import json
 import logging
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import quote
@@ -18,16 +19,32 @@ from infra.local.invoke import LONGEST_INVOCATION_S, Function, InvokeError, Requ
 from infra.local.response import HttpResponse
 
 logger = logging.getLogger(__name__)
+# In AWS's own words and shape, as for a request without a signature.
+FORBIDDEN = HttpResponse(HTTPStatus.FORBIDDEN, (("content-type", "application/json"),), b'{"Message":"Forbidden"}')
+Authorized = Callable[[HttpRequest], bool]
 
 
 class ClientGone(Exception):
     """The client left before its request was complete: there is nobody to answer, and nothing to invoke."""
 
 
+def anyone(_: HttpRequest) -> bool:
+    """AuthType NONE."""
+    return True
+
+
 def create_app(
-    url: str, *, concurrent: bool = False, sign: bool = False, timeout_s: float = LONGEST_INVOCATION_S
+    url: str,
+    *,
+    concurrent: bool = False,
+    sign: bool = False,
+    timeout_s: float = LONGEST_INVOCATION_S,
+    authorized: Authorized = anyone,
 ) -> ASGIApp:
-    """The function URL of the function that `infra.local.invoke.invoke_url` names; `sign` and `concurrent` suit AWS."""
+    """The function URL of the function that `infra.local.invoke.invoke_url` names; `sign` and `concurrent` suit AWS.
+
+    `authorized` says which requests may pass, with AuthType AWS_IAM; the function is not told who asked.
+    """
     auth = None
     if sign:
         from infra.local.sigv4 import SigV4  # noqa: PLC0415 (needs botocore, which only AWS wants)
@@ -39,7 +56,7 @@ def create_app(
         if scope["type"] == "lifespan":
             await _lifespan(function, receive, send)
         elif scope["type"] == "http":
-            await _http(function, scope, receive, send)
+            await _http(function, authorized, scope, receive, send)
         else:
             raise NotImplementedError(f"{scope['type']}: function URLs speak HTTP only")
 
@@ -54,12 +71,12 @@ async def _lifespan(function: Function, receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _http(function: Function, scope: Scope, receive: Receive, send: Send) -> None:
+async def _http(function: Function, authorized: Authorized, scope: Scope, receive: Receive, send: Send) -> None:
     request_id = str(uuid.uuid4())
     try:
         request = _request(scope, await _body(receive))
         event = to_event(request, request_id=request_id, now=datetime.now(UTC))
-        response = await function.invoke(to_payload(event))
+        response = await function.invoke(to_payload(event)) if authorized(request) else FORBIDDEN
     except ClientGone:
         return
     except InvokeError as error:

@@ -14,16 +14,29 @@ import time
 from collections.abc import Iterator
 
 import uvicorn
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from infra.local.function_url import create_app
+from infra.local.function_url import Authorized, anyone, create_app
 from infra.local.invoke import invoke_url
 from infra.local.runtime import FUNCTION_TIMEOUT_S, RuntimeDied, RuntimeNotFound, lambda_runtime
 
 
-def local_app(endpoint: str) -> ASGIApp:
+def local_app(endpoint: str, *, authorized: Authorized = anyone) -> ASGIApp:
     """The function URL of our own runtime, which always answers within the function's timeout."""
-    return create_app(invoke_url(endpoint), timeout_s=FUNCTION_TIMEOUT_S + 15)
+    return create_app(invoke_url(endpoint), timeout_s=FUNCTION_TIMEOUT_S + 15, authorized=authorized)
+
+
+def with_cors(app: ASGIApp, origin: str) -> ASGIApp:
+    """As in template.yaml. Another site's preflight is answered with 400; what AWS says to it is not documented."""
+    return CORSMiddleware(
+        app,
+        allow_origins=[origin],
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"],
+        expose_headers=["x-request-id"],
+        max_age=3600,
+    )
 
 
 def listen(port: int) -> socket.socket:
@@ -67,6 +80,8 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--invoke", metavar="ENDPOINT", help="an Invoke API, e.g. http://127.0.0.1:3001")
     parser.add_argument("--function", metavar="NAME", default="function", help="the function's name there")
     parser.add_argument("--sign", action="store_true", help="sign for AWS, which runs invocations side by side")
+    parser.add_argument("--auth", choices=["NONE", "AWS_IAM"], default="NONE", help="who may call the URL")
+    parser.add_argument("--cors-origin", metavar="ORIGIN", help="the site whose pages may, e.g. https://example.org")
     options = parser.parse_args(arguments)
     if not options.invoke and (options.sign or options.function != "function"):
         parser.error("--function and --sign: expected --invoke ENDPOINT with them")
@@ -75,11 +90,17 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 @contextlib.contextmanager
 def _app(options: argparse.Namespace) -> Iterator[ASGIApp]:
+    authorized: Authorized = anyone
+    if options.auth == "AWS_IAM":
+        from infra.local.sigv4 import signed_here  # noqa: PLC0415  # see there
+
+        authorized = signed_here()
     if options.invoke:
-        yield create_app(invoke_url(options.invoke, options.function), sign=options.sign, concurrent=options.sign)
+        url = invoke_url(options.invoke, options.function)
+        yield create_app(url, sign=options.sign, concurrent=options.sign, authorized=authorized)
     else:
         with lambda_runtime(echo=True) as runtime:
-            yield local_app(runtime.endpoint)
+            yield local_app(runtime.endpoint, authorized=authorized)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,6 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     try:
         with listener, _app(options) as app:
+            app = with_cors(app, options.cors_origin) if options.cors_origin else app
             print(f"Serving http://127.0.0.1:{options.port} (Ctrl-C stops)", flush=True)
             server(app).run(sockets=[listener])
     except (RuntimeNotFound, RuntimeDied, ValueError, ModuleNotFoundError) as error:

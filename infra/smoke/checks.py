@@ -1,0 +1,86 @@
+"""What every deployment has to answer, however it is reached: each check compares what is expected with what came."""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from infra.smoke.answers import Ask, Check, Pair, at, fields, get, json_of, media_type, multipart, raw, text
+from infra.smoke.errors import error_checks
+from infra.smoke.expected import SAMPLES, Expected
+
+ROUTES = ["GET /health", "POST /predict", "GET /model/info", "GET /metrics", "GET /docs"]
+FAMILIES = {"prediction_requests": "counter", "prediction_latency_seconds": "histogram"}
+
+
+def function_checks(ask: Ask, expected: Expected) -> Iterator[Check]:
+    """In the order in which they are asked."""
+    yield Check("GET /", lambda: information(ask, expected))
+    yield Check("GET routes", lambda: routes(ask))
+    yield Check("GET /model/info", lambda: model_info(ask, expected))
+    for name in expected.golden.photos:
+        yield Check(f"POST /predict {name}", partial(predict, ask, expected, SAMPLES / name, raw))
+        yield Check(f"POST /predict {name} in a form", partial(predict, ask, expected, SAMPLES / name, multipart))
+    yield from error_checks(ask)
+    yield Check("GET /metrics", lambda: metrics(ask))
+    yield Check("GET /openapi.json", lambda: openapi(ask, expected))
+
+
+def health(ask: Ask) -> Pair:
+    return _same(ask, "/health", {"status": "healthy", "model_loaded": True})
+
+
+def information(ask: Ask, expected: Expected) -> Pair:
+    """Also that it lists every route that is asked below."""
+    response = ask(get("/"))
+    seen = fields(response, ["model_version", "routes"])
+    listed = seen.get("routes") or {}
+    wanted = {"http": 200, "type": "application/json", "model_version": expected.model_version, "routes": ROUTES}
+    return wanted, seen | {"routes": [route for route in ROUTES if route in listed]}
+
+
+def routes(ask: Ask) -> Pair:
+    """Every GET that the API information lists answers."""
+    listed = at(json_of(ask(get("/"))), "routes") or {}
+    paths = [route.removeprefix("GET ") for route in sorted({*ROUTES, *listed}) if re.match(r"GET /", route)]
+    return dict.fromkeys(paths, 200), {path: int(ask(get(path)).status) for path in paths}
+
+
+def model_info(ask: Ask, expected: Expected) -> Pair:
+    """The model, image and commit just deployed, not older ones."""
+    wanted = {"model_version": expected.model_version, "class_names": expected.golden.class_names}
+    wanted |= {"commit": expected.commit} if expected.commit else {}
+    wanted |= {"image": expected.image} if expected.image else {}
+    return _same(ask, "/model/info", wanted)
+
+
+def predict(ask: Ask, expected: Expected, photo: Path, request: Callable[[Path], Any]) -> Pair:
+    answer = expected.golden.answer(photo.name) | {"model_version": expected.model_version}
+    return {"http": 200, "type": "application/json"} | answer, fields(ask(request(photo)), list(answer))
+
+
+def metrics(ask: Ask) -> Pair:
+    """The text is Prometheus' own."""
+    response = ask(get("/metrics"))
+    wanted = {"http": 200, "type": "text/plain"} | FAMILIES
+    seen = {"http": int(response.status), "type": media_type(response)}
+    try:
+        kinds = {family.name: family.type for family in text_string_to_metric_families(text(response))}
+    except ValueError as error:
+        return wanted, seen | {"unreadable": str(error)}
+    return wanted, seen | {name: kinds.get(name) for name in FAMILIES}
+
+
+def openapi(ask: Ask, expected: Expected) -> Pair:
+    response = ask(get("/openapi.json"))
+    body, paths = json_of(response), ["/health", "/predict", "/model/info", "/metrics"]
+    wanted = {"http": 200, "type": "application/json", "version": expected.model_version, "paths": paths}
+    described = [path for path in paths if at(body, "paths", path)]
+    return wanted, fields(response, []) | {"version": at(body, "info", "version"), "paths": described}
+
+
+def _same(ask: Ask, path: str, body: dict[str, Any]) -> Pair:
+    return {"http": 200, "type": "application/json"} | body, fields(ask(get(path)), list(body))

@@ -1,0 +1,33 @@
+"""The released model behind the real app, and AWS's example credentials."""
+
+import pytest
+from starlette.types import ASGIApp
+
+from lambda_app.app import create_app
+from lambda_app.classifier import Classifier
+from lambda_app.settings import Settings
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+@pytest.fixture(scope="session")
+def classifier() -> Classifier:
+    return Classifier.load(Settings().model_path)
+
+
+@pytest.fixture(scope="session")
+def released(classifier: Classifier) -> ASGIApp:
+    return create_app(classifier, Settings(log_level="ERROR"))
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    return KEYS

@@ -1,0 +1,188 @@
+"""The hook under Lambda's runtime, against the function under Lambda's runtime, through botocore.
+
+CodeDeploy is a small HTTP server that writes down what it is told: moto has no PutLifecycleEventHookExecutionStatus.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import httpx2
+import pytest
+
+from infra.local.invoke import invoke_url
+from infra.local.runtime import Runtime, lambda_runtime
+from infra.smoke import hook
+from infra.smoke.expected import GoldenError
+from tests.infra.smoke.conftest import KEYS
+from tests.infra.test_runtime import needs_rie
+
+IMAGE = {"IMAGE": "registry.example/pets@sha256:0", "COMMIT": "0123abc"}
+EVENT = {"DeploymentId": "d-123", "LifecycleEventHookExecutionId": "execution"}
+MINUTES = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
+
+
+@dataclass
+class Service:
+    """Writes down what it is told, and always answers the same."""
+
+    answer: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    endpoint: str = ""
+    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def statuses(self) -> list[str]:
+        return [body["status"] for _, body in self.told]
+
+
+@contextmanager
+def listening(service: Service) -> Iterator[Service]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            service.told.append((self.headers["x-amz-target"], json.loads(body)))
+            self.send_response(200)
+            for name, value in {**service.headers, "Content-Length": str(len(service.answer))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(service.answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        service.endpoint = f"http://127.0.0.1:{server.server_port}"
+        yield service
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def codedeploy() -> Iterator[Service]:
+    with listening(Service(b'{"lifecycleEventHookExecutionId": "execution"}')) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def function() -> Iterator[Runtime]:
+    with lambda_runtime(env=IMAGE) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def environment(keys: dict[str, str], codedeploy: Service, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """What the hook finds around it; the version to test is what the emulator calls its only function."""
+    settings = {"AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.endpoint, "NewVersion": "function", **IMAGE}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(hook, "WAIT_S", 0.3)
+    return monkeypatch
+
+
+class TestOfTheFunction:
+    pytestmark = needs_rie
+
+    def test_good_version(self, function: Runtime, codedeploy: Service) -> None:
+        """In Lambda's runtime the hook tests the version, logs a JSON line a check and tells CodeDeploy."""
+        settings = {
+            "AWS_ENDPOINT_URL_LAMBDA": function.endpoint,
+            "AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.endpoint,
+            "NewVersion": "function",
+            **IMAGE,
+            **KEYS,
+        }
+        with lambda_runtime("infra.smoke.hook.handler", env=settings, timeout_s=60) as runtime:
+            answer = httpx2.post(invoke_url(runtime.endpoint), json=EVENT, timeout=60, trust_env=False)
+            runtime.log_line(lambda record: record.get("check") == "GET /openapi.json")
+            rows = [json.loads(line) for line in runtime.lines if line.startswith('{"check"')]
+        assert {"status": "Succeeded"} == answer.json()
+        told = {"deploymentId": "d-123", "lifecycleEventHookExecutionId": "execution", "status": "Succeeded"}
+        assert [("CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus", told)] == codedeploy.told
+        assert all(row["passed"] for row in rows)
+        assert {"GET /health", "POST /predict cat.jpg", "413 too_large: too many bytes"} < {
+            row["check"] for row in rows
+        }
+
+    @pytest.mark.parametrize("name", ["IMAGE", "COMMIT"])
+    def test_another_version(
+        self, function: Runtime, codedeploy: Service, environment: pytest.MonkeyPatch, name: str, capsys
+    ) -> None:
+        """A version made of another image or commit than the one being deployed fails, and the log says in what."""
+        environment.setenv("AWS_ENDPOINT_URL_LAMBDA", function.endpoint)
+        environment.setenv(name, "another")
+        assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [("GET /model/info", "another")] == [
+            (row["check"], row["expected"][name.lower()]) for row in rows if not row["passed"]
+        ]
+        assert ["Failed"] == codedeploy.statuses
+
+    def test_version_that_does_not_start(self, codedeploy: Service, environment: pytest.MonkeyPatch) -> None:
+        """A version that cannot be imported fails."""
+        with lambda_runtime("lambda_app.nothing.handler") as runtime:
+            environment.setenv("AWS_ENDPOINT_URL_LAMBDA", runtime.endpoint)
+            assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
+        assert ["Failed"] == codedeploy.statuses
+
+
+@pytest.mark.parametrize(
+    ("answer", "headers", "shown"),
+    [
+        (
+            b'{"errorType": "Runtime.ExitError"}',
+            {"X-Amz-Function-Error": "Unhandled"},
+            'Unhandled error of the function: {"errorType": "Runtime.ExitError"}',
+        ),
+        (b'{"statusCode": 99}', {}, "MalformedResponse: statusCode 99: expected an integer from 200 to 599"),
+        (b"no JSON", {}, "MalformedResponse: b'no JSON': expected JSON"),
+    ],
+)
+def test_failed_invocation(
+    codedeploy: Service, environment: pytest.MonkeyPatch, answer: bytes, headers: dict, shown: str, capsys
+) -> None:
+    """What Lambda says of a failed function is in the log. A mock says it: the emulator has no header for it."""
+    with listening(Service(answer, headers)) as broken:
+        environment.setenv("AWS_ENDPOINT_URL_LAMBDA", broken.endpoint)
+        assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
+    assert ["Failed"] == codedeploy.statuses
+    [row] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"no answer": shown} == row["actual"]
+
+
+def test_unreachable_version(
+    codedeploy: Service, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A version that cannot be invoked fails within the wait."""
+    environment.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
+    assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
+    assert ["Failed"] == codedeploy.statuses
+    assert "EndpointConnectionError" in capsys.readouterr().out
+
+
+def test_crash_of_the_checks(
+    codedeploy: Service, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CodeDeploy hears of it also when the hook itself is broken, instead of waiting for an hour."""
+
+    def lost() -> None:
+        raise GoldenError("golden.json: expected golden answers")
+
+    environment.setattr(hook.Golden, "read", lost)
+    assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
+    assert ["Failed"] == codedeploy.statuses
+    assert "GoldenError: golden.json: expected golden answers" in capsys.readouterr().out
+
+
+def test_no_time_left(codedeploy: Service, environment: pytest.MonkeyPatch) -> None:
+    """A hook that Lambda is about to stop says Failed while it can."""
+    environment.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
+    assert {"status": "Failed"} == hook.handler(EVENT, SimpleNamespace(get_remaining_time_in_millis=lambda: 1000))
+    assert ["Failed"] == codedeploy.statuses

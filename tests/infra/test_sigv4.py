@@ -1,0 +1,103 @@
+"""AWS's signature, as it is made and as a private function URL judges it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import botocore.auth
+import httpx2
+import pytest
+from botocore.credentials import Credentials
+
+from infra.local.event import HttpRequest
+from infra.local.sigv4 import SigV4, signed_by
+
+URL = "https://abc123.lambda-url.eu-west-1.on.aws"
+KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEYS.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS.secret_key)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def signed(method: str = "POST", path: str = "/predict", query: str = "a=1", body: bytes = b"photo") -> HttpRequest:
+    headers = {"content-type": "image/jpeg"} if body else {}
+    request = httpx2.Request(method, f"{URL}{path}?{query}", headers=headers, content=body)
+    next(SigV4(URL).auth_flow(request))
+    return HttpRequest(method, path, query, tuple(request.headers.items()), body)
+
+
+def header(request: HttpRequest, name: str) -> str:
+    return dict(request.headers)[name]
+
+
+def with_header(request: HttpRequest, name: str, value: str) -> HttpRequest:
+    return replace(request, headers=tuple((dict(request.headers) | {name: value}).items()))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {},
+        {"method": "GET", "body": b""},
+        {"path": "/a%20b/c"},
+        {"query": ""},
+        {"query": "b=2&a=%2F"},
+        {"body": bytes(9)},
+    ],
+)
+def test_signature_is_accepted(request_: dict) -> None:
+    """Whatever the method, path, query and body."""
+    assert signed_by(KEYS)(signed(**request_))
+
+
+def test_region_is_that_of_the_url() -> None:
+    """A function URL names it."""
+    assert "/eu-west-1/lambda/aws4_request, " in header(signed(), "authorization")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda request: replace(request, headers=()),
+        lambda request: replace(request, method="PUT"),
+        lambda request: replace(request, path="/other"),
+        lambda request: replace(request, query="a=2"),
+        lambda request: replace(request, body=b"another"),
+        lambda request: with_header(request, "host", "other.lambda-url.eu-west-1.on.aws"),
+        lambda request: with_header(request, "content-type", "image/png"),
+        lambda request: with_header(request, "authorization", "Bearer token"),
+        lambda request: with_header(
+            request, "authorization", header(request, "authorization").replace("AKIDEXAMPLE", "AKIDOTHER")
+        ),
+        lambda request: with_header(request, "x-amz-date", "yesterday"),
+    ],
+)
+def test_changed_request_is_refused(change) -> None:
+    """A signature is of one request, by one key."""
+    assert not signed_by(KEYS)(change(signed()))
+
+
+def test_another_secret_is_refused() -> None:
+    """The key's name alone is worth nothing."""
+    assert not signed_by(Credentials(KEYS.access_key, "other"))(signed())
+
+
+def test_old_signature_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After five minutes."""
+    monkeypatch.setattr(
+        botocore.auth, "get_current_datetime", lambda: datetime.now(UTC) - timedelta(minutes=6), raising=True
+    )
+    assert not signed_by(KEYS)(signed())
+
+
+def test_session_token_is_signed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary credentials, as a workflow has them."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    request = signed()
+    assert "token" == header(request, "x-amz-security-token")
+    assert signed_by(KEYS)(request)
+    assert not signed_by(KEYS)(with_header(request, "x-amz-security-token", "other"))
