@@ -1,0 +1,87 @@
+"""Workflows as data, and as much of GitHub's runner as ours need: the `run` steps of a job, in order, with their
+expressions, environment and outputs. Actions are not run.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+WORKFLOWS = {path.stem: path.read_text() for path in sorted((ROOT / ".github/workflows").glob("*.yml"))}
+
+
+def workflow(name: str) -> dict[str, Any]:
+    # BaseLoader: `on` is a word, not YAML 1.1's true, and 3.13 no number.
+    return yaml.load(WORKFLOWS[name], yaml.BaseLoader)
+
+
+def jobs(name: str) -> dict[str, Any]:
+    return workflow(name)["jobs"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One `run` of a job, with the environment of workflow, job and step."""
+
+    workflow: str
+    job: str
+    run: str
+    env: Mapping[str, str]
+    id: str
+    condition: str
+
+    def __str__(self) -> str:
+        return f"{self.workflow}/{self.job}: {self.run.strip().splitlines()[0]}"
+
+
+def steps(name: str, job: str) -> list[Step]:
+    definition = jobs(name)[job]
+    common = workflow(name).get("env", {}) | definition.get("env", {})
+    return [
+        Step(name, job, step["run"], common | step.get("env", {}), step.get("id", ""), step.get("if", ""))
+        for step in definition.get("steps", [])
+        if "run" in step
+    ]
+
+
+def evaluate(expression: str, names: Mapping[str, str], *, failed: bool = False) -> Any:
+    """An expression of names, strings, ==, != and &&. Raises KeyError for a name that nobody gave."""
+    quoted = re.sub(r"\b[a-z]+(?:\.\w+)+", lambda name: repr(names[name[0]]), expression)
+    return eval(quoted.replace("&&", "and"), {"failure": lambda: failed})  # of our own files
+
+
+def resolved(step: Step, names: Mapping[str, str]) -> dict[str, str]:
+    """The step's environment with its expressions worked out."""
+    found = re.compile(r"\$\{\{ (.+?) \}\}")
+    return {name: found.sub(lambda inner: evaluate(inner[1], names), value) for name, value in step.env.items()}
+
+
+def execute(step: Step, names: Mapping[str, str], output: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """With the shell that GitHub takes; `output` is its GITHUB_OUTPUT."""
+    environment = os.environ | resolved(step, names) | {"GITHUB_OUTPUT": str(output)} | env
+    command = ["bash", "-e", "-c", step.run]
+    return subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def run_job(name: str, job: str, given: Mapping[str, str], folder: Path, **env: str) -> bool:
+    """Whether it passes. A step is run if none has failed, or as its `if` says where that asks for a failure."""
+    names, failed = dict(given), False
+    for number, step in enumerate(steps(name, job)):
+        wanted = not step.condition or evaluate(step.condition, names, failed=failed)
+        if not wanted or (failed and "failure()" not in step.condition):
+            names[f"steps.{step.id}.outcome"] = "skipped"
+            continue
+        output = folder / f"output-{number}"
+        output.touch()
+        done = execute(step, names, output, **env)
+        failed = failed or done.returncode != 0
+        names[f"steps.{step.id}.outcome"] = "failure" if done.returncode else "success"
+        lines = (line.partition("=") for line in output.read_text().splitlines())
+        names |= {f"steps.{step.id}.outputs.{key}": value for key, _, value in lines}
+    return not failed

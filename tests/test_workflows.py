@@ -1,0 +1,198 @@
+"""The workflows: valid, pinned, with no right that has no reason, and of make targets that exist and run."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.github import ROOT, WORKFLOWS, Step, execute, jobs, run_job, steps, workflow
+
+TOOLS = ROOT / ".venv-audit/bin"
+MAKEFILE = (ROOT / "Makefile").read_text()
+SHA, OLDER_SHA = "a" * 40, "b" * 40
+REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier"
+NEW, OLD = f"{REGISTRY}@sha256:{'c' * 64}", f"{REGISTRY}@sha256:{'d' * 64}"
+URL = "https://abc.lambda-url.eu-central-1.on.aws/"
+DEPLOYMENT = {"inputs.environment": "dev", "inputs.image_uri": NEW, "inputs.commit": SHA}
+# What GitHub would put in place of each expression.
+NAMES = DEPLOYMENT | {
+    "github.ref_name": "v1.2.3",
+    "github.repository": "owner/name",
+    "github.sha": SHA,
+    "github.token": "token",
+    "steps.before.outputs.commit": OLDER_SHA,
+    "steps.before.outputs.image_uri": OLD,
+    "steps.now.outputs.auth": "AWS_IAM",
+    "steps.now.outputs.origin": "",
+    "steps.now.outputs.url": URL,
+    "steps.push.outputs.image_uri": NEW,
+    "vars.DATA": "data/photos.zip",
+    "vars.ECR_REPOSITORY": REGISTRY,
+    "vars.EXTRA": "",
+    "vars.OUTLIERS": "",
+}
+STEPS = [step for name in WORKFLOWS for job in jobs(name) for step in steps(name, job)]
+GATE = "exit 1"  # the only command that is no make target: the end of a job that some other job failed
+# A line of a step: make, make whose output is kept, or an output of the step.
+COMMANDS = re.compile(r'make [^;&|]+|[A-Z_]+=\$\(make [^;&|]+\)|echo "[a-z_]+=\$.+" >> "\$GITHUB_OUTPUT"')
+
+READ = r"\$\({0}\)|\$\(call option,{0},"  # how the Makefile reads a variable that it was given
+
+
+def tool(name: str, *arguments: str) -> None:
+    if not (TOOLS / name).exists():
+        pytest.skip(f"{name} is not installed in .venv-audit")
+    done = subprocess.run([TOOLS / name, *arguments], check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("github-workflows", [f".github/workflows/{name}.yml" for name in WORKFLOWS]),
+        ("dependabot", [".github/dependabot.yml"]),
+    ],
+)
+def test_the_files_follow_githubs_schemas(schema, files):
+    """A misspelt key, which GitHub would find when it is too late, fails here."""
+    tool("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+
+
+def test_zizmor_finds_nothing():
+    """Not even as the auditor who sees a danger everywhere."""
+    tool("zizmor", "--offline", "--no-progress", "--strict-collection", "--persona=auditor", ".github")
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_workflow_has_no_rights_but_those_of_its_jobs(name):
+    """None at the top, and a reason beside each that a job has."""
+    assert {} == workflow(name)["permissions"]
+    rights = re.findall(r"^ {6}[a-z-]+: (?:read|write)\b(.*)$", WORKFLOWS[name], re.MULTILINE)
+    given = sum(len(job.get("permissions", {})) for job in jobs(name).values())
+    assert given == len([reason for reason in rights if re.match(r" # \w", reason)])
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_no_workflow_knows_a_secret(name):
+    """So a fork has none to lose; AWS trusts the repository's environments, and GitHub's own token is each job's."""
+    assert "secrets" not in WORKFLOWS[name]
+
+
+def test_every_action_is_pinned_by_commit_with_its_version_beside():
+    """The same pin wherever it is used; our own workflows are called as they are at this commit."""
+    used = {line for text in WORKFLOWS.values() for line in re.findall(r"uses: (.*)$", text, re.MULTILINE)}
+    actions = {line for line in used if not line.startswith("$/.github/workflows/")}
+    assert {line for line in actions if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)} == set()
+    assert len(actions) == len({line.partition("@")[0] for line in actions})
+
+
+def test_dependabot_looks_where_there_is_something_to_find():
+    """Requirements for pip, a Dockerfile for docker."""
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
+    looked = {update["package-ecosystem"]: update.get("directories", []) for update in updates}
+    patterns = {"pip": "requirements*.txt", "docker": "Dockerfile*"}
+    for ecosystem, pattern in patterns.items():
+        assert looked[ecosystem] == [folder for folder in looked[ecosystem] if any(ROOT.glob(f".{folder}/{pattern}"))]
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_every_job_ends(name):
+    """A job that hangs is stopped after the minutes that it says; one that calls a workflow leaves that to its jobs."""
+    assert {job for job, definition in jobs(name).items() if "uses" not in definition} == {
+        job for job, definition in jobs(name).items() if int(definition.get("timeout-minutes", 0)) > 0
+    }
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_a_step_calls_make_and_nothing_cleverer(step: Step):
+    """Its shell holds no expression of GitHub's, through which a branch's name could become a command."""
+    assert step.run == GATE or [line for line in step.run.splitlines() if not COMMANDS.fullmatch(line)] == []
+    assert "${{" not in step.run
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step.run != GATE], ids=str)
+def test_every_command_of_a_step_runs(step: Step, tmp_path):
+    """In the shell that GitHub takes, with a value for each expression, as far as `make --dry-run` goes; every variable
+    that a step gives to make is one that the Makefile reads.
+    """
+    done = execute(step, NAMES, tmp_path / "output", MAKEFLAGS="n")
+    assert done.returncode == 0, done.stderr
+    assert [name for name in re.findall(r" ([A-Z_]+)=", step.run) if not re.search(READ.format(name), MAKEFILE)] == []
+
+
+def test_a_release_without_a_changelog_stops():
+    """The first command of a release is cheap enough to be run for real."""
+    first = steps("release", "release")[0]
+    done = execute(first, NAMES, Path("/dev/null"))
+    assert done.returncode == 2
+    assert "'v1.2.3': expected v" in done.stderr
+
+
+FAKE_MAKE = """#!/bin/sh
+echo "$*" >> "$CALLS"
+case "$*" in
+    "-s deployed"*) printf '%s\\n' "image_uri=$WAS" "commit=$WAS_COMMIT" auth=AWS_IAM origin= "url=$NOW" ;;
+    "$FAILS"*) exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "fails", "calls"),
+    [
+        (OLD, "nothing", 4),
+        (OLD, "smoke", 5),
+        ("", "smoke", 4),  # the first deployment: there is nothing to go back to
+        (OLD, "deploy", 2),  # CloudFormation goes back by itself
+    ],
+)
+def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was, fails, calls):
+    """The image that served before is deployed again where the smoke test fails, with the commit it was built from.
+
+    AWS is out of reach, so `make` is a stand-in that notes what it is asked for.
+    """
+    (tmp_path / "make").write_text(FAKE_MAKE)
+    (tmp_path / "make").chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "CALLS": str(tmp_path / "calls"),
+        "FAILS": fails,
+        "WAS": was,
+        "WAS_COMMIT": OLDER_SHA,
+        "NOW": URL,
+    }
+    passed = run_job("deploy", "deploy", DEPLOYMENT, tmp_path, **environment)
+    assert passed == (fails == "nothing")
+    expected = [
+        "-s deployed ENV=dev",
+        f"deploy ENV=dev IMAGE_URI={NEW} COMMIT={SHA}",
+        "-s deployed ENV=dev",
+        f"smoke URL={URL} AUTH=AWS_IAM ORIGIN= IMAGE_URI={NEW} COMMIT={SHA}",
+        f"deploy ENV=dev IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
+    ]
+    assert expected[:calls] == (tmp_path / "calls").read_text().splitlines()
+
+
+def test_both_environments_get_the_image_that_was_built_once():
+    """By the digest that the registry answered; prod after dev, and both only after CI."""
+    built = "${{ needs.build.outputs.image_uri }}"
+    cd = jobs("cd")
+    assert {"dev": built, "prod": built} == {name: cd[name]["with"]["image_uri"] for name in ("dev", "prod")}
+    assert ["ci", "build", ["build", "dev"]] == [cd[name]["needs"] for name in ("build", "dev", "prod")]
+
+
+def test_one_job_speaks_for_all_of_ci():
+    """A pull request needs that check alone, so no other job may be forgotten in it."""
+    ci = jobs("ci")
+    assert set(ci["passed"]["needs"]) == set(ci) - {"passed"}
+    assert ci["passed"]["steps"][0]["if"].endswith(f"'{','.join(['success'] * len(ci['passed']['needs']))}'")
+
+
+def test_ci_tests_the_oldest_python_and_the_images():
+    """The oldest is what pyproject.toml requires, that of the image what Dockerfile.lambda installs."""
+    oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    [shipped] = set(re.findall(r"python(3\.\d+)-minimal", (ROOT / "Dockerfile.lambda").read_text()))
+    assert [oldest, shipped] == jobs("ci")["test"]["strategy"]["matrix"]["python"]
