@@ -1,0 +1,53 @@
+"""What the image is made of: on record, and held against the known vulnerabilities."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PINNED = re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE)
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / ".venv-audit/.installed").exists(), reason="the audit tools are not installed in .venv-audit"
+)
+
+
+def make(target: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", target],
+        check=False,
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_bill_of_materials_lists_every_package_of_the_image() -> None:
+    """With version and hashes: those that are pinned, which tests/infra/test_image.py finds in the image."""
+    done = make("sbom")
+    assert 0 == done.returncode, done.stderr
+    bill = json.loads((ROOT / "artifacts/sbom.cdx.json").read_text())
+    assert ("CycloneDX", "1.6") == (bill["bomFormat"], bill["specVersion"])
+    assert PINNED == [(component["name"], component["version"]) for component in bill["components"]]
+    assert all(component["externalReferences"][0]["hashes"] for component in bill["components"])
+
+
+def test_no_known_vulnerability() -> None:
+    """`make vulnerabilities` finds none, where PyPI's database is reachable."""
+    done = make("vulnerabilities")
+    if re.search("not found on PyPI|Failed to resolve|Max retries exceeded", done.stderr):
+        pytest.skip("the vulnerability database does not answer")
+    assert (0, "No known vulnerabilities found") == (done.returncode, done.stderr.strip())
+
+
+def test_a_database_that_does_not_answer_is_no_clean_bill() -> None:
+    """Then `make vulnerabilities` fails."""
+    done = make("vulnerabilities", HTTPS_PROXY="http://127.0.0.1:9")
+    assert done.returncode
+    assert "ProxyError" in done.stderr
