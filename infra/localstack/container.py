@@ -1,0 +1,97 @@
+"""LocalStack in a container: the published image where a token lets it start, else the last edition that wants none."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from infra.local.process import terminable
+from infra.local.runtime import ROOT
+
+TOKEN = "LOCALSTACK_AUTH_TOKEN"  # noqa: S105 (the name of the variable that holds it)
+PUBLISHED = "localstack/localstack:2026.03.0"
+BUILT = "pet-classifier-localstack:4.14.0"
+HERE = Path(__file__).parent
+PULL_TIMEOUT_S = 300
+START_TIMEOUT_S = 60  # 2 measured
+# The published edition runs image functions in containers beside its own, for which it needs the engine's socket, and
+# has a registry to push the image to, on one of the further ports: https://docs.localstack.cloud/aws/services/ecr/
+LICENSED = (
+    *("--env", TOKEN, "--volume", "/var/run/docker.sock:/var/run/docker.sock"),
+    *("--publish", "127.0.0.1:4566:4566", "--publish", "127.0.0.1:4510-4559:4510-4559"),
+)
+TOKEN_FREE = ("--publish", "127.0.0.1::4566")
+# A type of resource that it does not know is no error; infra.localstack says which they were.
+TOLERANT = ("--env", "CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES=1")
+
+
+class ContainerFailed(Exception):
+    """Docker, or LocalStack in it, did not do what was asked for; the message is the end of what it said."""
+
+
+@dataclass(frozen=True)
+class Container:
+    name: str
+    endpoint: str
+    version: str
+    licensed: bool  # so it can run image functions
+
+
+@contextlib.contextmanager
+def localstack(*, keep: bool = False) -> Iterator[Container]:
+    """LocalStack on a free port until the context ends, or for good with `keep`."""
+    image = _image()
+    name = f"pet-classifier-localstack-{os.getpid()}"
+    options = (*TOLERANT, *(LICENSED if image == PUBLISHED else TOKEN_FREE))
+    with terminable():
+        try:
+            run("docker", "run", "--detach", "--name", name, *options, image)
+            endpoint = f"http://{run('docker', 'port', name, '4566').splitlines()[0]}"
+            version = _version(endpoint, name)
+            yield Container(name, endpoint, version, image == PUBLISHED)
+        finally:
+            if not keep:
+                subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
+
+
+def _image() -> str:
+    if os.environ.get(TOKEN):
+        try:
+            run("docker", "pull", "--quiet", PUBLISHED, timeout_s=PULL_TIMEOUT_S)
+        except ContainerFailed as error:
+            print(f"localstack: {str(error).splitlines()[-1]}; building the edition without a token", file=sys.stderr)
+        else:
+            return PUBLISHED
+    run(ROOT / "infra/local/base_image.sh")
+    run("docker", "build", "--file", HERE / "Dockerfile", "--tag", BUILT, HERE)  # 80 s the first time, then 1 s
+    return BUILT
+
+
+def _version(endpoint: str, name: str) -> str:
+    """Once LocalStack answers. Raises ContainerFailed with its last words where it does not."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx2.TransportError):
+            health = httpx2.get(f"{endpoint}/_localstack/health", trust_env=False, timeout=5)
+            return str(health.raise_for_status().json()["version"])
+        time.sleep(0.2)
+    logs = subprocess.run(["docker", "logs", "--tail", "10", name], capture_output=True, text=True, check=False)
+    raise ContainerFailed(f"LocalStack did not answer within {START_TIMEOUT_S} s:\n{logs.stdout}{logs.stderr}")
+
+
+def run(*command: str | Path, timeout_s: float | None = None) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise ContainerFailed(f"{' '.join(map(str, command))} took more than {timeout_s} s") from error
+    if done.returncode:
+        raise ContainerFailed(
+            f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr[-2000:].strip()}"
+        )
+    return done.stdout.strip()

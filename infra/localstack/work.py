@@ -1,0 +1,111 @@
+"""The function at work: photos by S3 and SQS, answers to S3, its log and its metrics through CloudWatch and back."""
+
+import json
+import mimetypes
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+NAME = "pet-classifier-photos"  # of the bucket and of the queue
+ANSWERS = "answers.jsonl"
+LOG_TIMEOUT_S = 30
+
+
+class WorkFailed(Exception):
+    """What the function did not do, in one line."""
+
+
+def send(s3: Any, sqs: Any, photos: Sequence[Path]) -> str:
+    """Each photo into the bucket, and a message about it into the queue; the queue's URL."""
+    s3.create_bucket(Bucket=NAME)
+    queue = str(sqs.create_queue(QueueName=NAME)["QueueUrl"])
+    for photo in photos:
+        content_type = mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
+        s3.put_object(Bucket=NAME, Key=photo.name, Body=photo.read_bytes(), ContentType=content_type)
+        sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"bucket": NAME, "key": photo.name}))
+    return queue
+
+
+def classify(s3: Any, sqs: Any, queue: str, url: str) -> list[dict[str, Any]]:
+    """The function's answer to each message, with the photo's `key`, as read back from S3."""
+    answers = []
+    with httpx2.Client(base_url=url, trust_env=False, timeout=60) as client:
+        for message in _messages(sqs, queue):
+            photo = s3.get_object(Bucket=message["bucket"], Key=message["key"])
+            headers = {"content-type": photo["ContentType"]}
+            reply = client.post("/predict", content=photo["Body"].read(), headers=headers)
+            if reply.status_code != HTTPStatus.OK:
+                raise WorkFailed(f"{message['key']}: POST /predict answered {reply.status_code}: {reply.text.strip()}")
+            answers.append({"key": message["key"]} | reply.json())
+    if not answers:
+        raise WorkFailed(f"{queue}: no message came, expected one a photo")
+    s3.put_object(Bucket=NAME, Key=ANSWERS, Body="\n".join(map(json.dumps, answers)))
+    return [json.loads(line) for line in s3.get_object(Bucket=NAME, Key=ANSWERS)["Body"].iter_lines()]
+
+
+def _messages(sqs: Any, queue: str) -> Iterator[dict[str, Any]]:
+    """Each is deleted once it was worked on; an empty queue ends it."""
+    while received := sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages"):
+        for message in received:
+            yield json.loads(message["Body"])
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+
+
+def write_log(logs: Any, group: str, lines: Iterable[str]) -> None:
+    """What Lambda does with a function's output."""
+    now = int(time.time() * 1000)
+    logs.create_log_stream(logGroupName=group, logStreamName="rehearsal")
+    events = [{"timestamp": now, "message": line} for line in lines if line]
+    logs.put_log_events(logGroupName=group, logStreamName="rehearsal", logEvents=events)
+
+
+def read_log(logs: Any, group: str, request_ids: set[str]) -> list[dict[str, Any]]:
+    """The JSON lines of these requests, once all have some or `LOG_TIMEOUT_S` are over."""
+    deadline = time.monotonic() + LOG_TIMEOUT_S
+    while True:
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+        # Without a filter pattern: LocalStack 4.14 gives every event whatever the pattern.
+        lines = (event["message"] for page in pages for event in page["events"] if event["message"].startswith("{"))
+        records = [record for record in map(json.loads, lines) if record.get("request_id") in request_ids]
+        if time.monotonic() > deadline or request_ids == {record["request_id"] for record in records}:
+            return records
+        time.sleep(0.5)
+
+
+def write_metrics(cloudwatch: Any, records: Iterable[dict[str, Any]]) -> None:
+    """What CloudWatch makes of lines in its embedded metric format: values of each metric by each set of dimensions."""
+    for record in records:
+        for directive in record["_aws"]["CloudWatchMetrics"]:
+            data = [
+                {
+                    "MetricName": metric["Name"],
+                    "Dimensions": [{"Name": name, "Value": record[name]} for name in names],
+                    "Timestamp": datetime.fromtimestamp(record["_aws"]["Timestamp"] / 1000, UTC),
+                    "Values": record[metric["Name"]],
+                    "Unit": metric["Unit"],
+                }
+                for names in directive["Dimensions"]
+                for metric in directive["Metrics"]
+            ]
+            cloudwatch.put_metric_data(Namespace=directive["Namespace"], MetricData=data)
+
+
+def read_metrics(cloudwatch: Any) -> dict[str, tuple[float, float]]:
+    """Of each metric that is not AWS's own, how many values it has and their sum: in the last hour, all dimensions."""
+    now = datetime.now(UTC)
+    window = {"StartTime": now - timedelta(hours=1), "EndTime": now + timedelta(minutes=1), "Period": 7200}
+    found: dict[str, tuple[float, float]] = {}
+    pages = cloudwatch.get_paginator("list_metrics").paginate()
+    for metric in (
+        metric for page in pages for metric in page["Metrics"] if not metric["Namespace"].startswith("AWS/")
+    ):
+        points = cloudwatch.get_metric_statistics(**metric, **window, Statistics=["SampleCount", "Sum"])["Datapoints"]
+        count, total = found.get(metric["MetricName"], (0, 0))
+        count += sum(point["SampleCount"] for point in points)
+        found[metric["MetricName"]] = (count, total + sum(point["Sum"] for point in points))
+    return found

@@ -1,0 +1,91 @@
+"""DVC and MLflow keep what they keep in S3: over HTTP, on moto's server in place of AWS."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import boto3
+import httpx2
+import mlflow
+import pytest
+from moto.server import ThreadedMotoServer
+
+from tests.training.workspace import MLFLOW_WARNINGS, ROOT, write_params
+from training import config
+from training.tracking import start_run
+
+BUCKET = "pets-of-the-test"
+TRACKING = "sqlite:///mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with params.yaml, the working directory; what it runs meets moto in place of AWS."""
+    write_params(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "DVC_NO_ANALYTICS": "1",
+        "DO_NOT_TRACK": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "MLFLOW_TRACKING_URI": TRACKING,
+        "NO_PROXY": host,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    yield tmp_path
+    httpx2.post(f"http://{host}:{port}/moto-api/reset", trust_env=False)  # its store outlives the server
+    server.stop()
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def stored(prefix):
+    """Every object of the bucket below the prefix, as bytes."""
+    s3 = boto3.client("s3")
+    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+    return [s3.get_object(Bucket=BUCKET, Key=each["Key"])["Body"].read() for each in listed]
+
+
+def test_dvc_pushes_and_pulls(project, cat_jpg):
+    """With the repository's own remote at another bucket, a file comes back from S3 after the cache is gone."""
+    run("git", "init", "--quiet")
+    Path(".dvc").mkdir()
+    shutil.copyfile(ROOT / ".dvc/config", ".dvc/config")
+    shutil.copyfile(ROOT / ".dvc/.gitignore", ".dvc/.gitignore")
+    Path("cat.jpg").write_bytes(cat_jpg)
+    run("dvc", "remote", "modify", "s3", "url", f"s3://{BUCKET}/dvc")
+    run("dvc", "add", "cat.jpg")
+    run("dvc", "push")
+    assert [cat_jpg] == stored("dvc/")
+    Path("cat.jpg").unlink()
+    shutil.rmtree(".dvc/cache")
+    run("dvc", "pull")
+    assert cat_jpg == Path("cat.jpg").read_bytes()
+
+
+@pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
+def test_mlflow_keeps_artifacts(project, cat_jpg):
+    """Where the experiment was made with a place in S3, what a run of the project logs goes there and comes back."""
+    name = config.load(config.Tracking).experiment
+    run("mlflow", "experiments", "create", "--experiment-name", name, "--artifact-location", f"s3://{BUCKET}/mlflow")
+    Path("cat.jpg").write_bytes(cat_jpg)
+    with start_run() as active:
+        mlflow.log_artifact("cat.jpg")
+    assert f"s3://{BUCKET}/mlflow/{active.info.run_id}/artifacts" == active.info.artifact_uri
+    assert [cat_jpg] == stored("mlflow/")
+    back = mlflow.artifacts.download_artifacts(run_id=active.info.run_id, artifact_path="cat.jpg", dst_path="back")
+    assert cat_jpg == Path(back).read_bytes()
