@@ -43,7 +43,8 @@ class Telemetry:
     def __init__(self, model_version: str, log_level: str) -> None:
         self.model_version = model_version
         self.cold_start = True
-        self.logger = Logger(service=SERVICE, level=log_level, stream=sys.stdout, location=None)
+        # RFC 3339: in Lambda's JSON format, a line with another kind of time gets Lambda's time and level.
+        self.logger = Logger(service=SERVICE, level=log_level, stream=sys.stdout, location=None, use_rfc3339=True)
         self.metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
         self.figures = Figures()
 
