@@ -127,7 +127,7 @@ github-release:  ## VERSION=v1.2.3 on GitHub, with its notes, IMAGE_URI=… and 
 option = $(if $($1),--$2 "$($1)")
 
 smoke: .venv/.serve  ## check a live URL=… (AUTH=, PROFILE=, VERSION=, COMMIT=, IMAGE_URI=, ORIGIN=, WAIT=, JSON=)
-	$(BIN)/python -m infra.smoke_test "$(URL)" $(call option,AUTH,auth) $(call option,PROFILE,profile) \
+	@$(BIN)/python -m infra.smoke_test "$(URL)" $(call option,AUTH,auth) $(call option,PROFILE,profile) \
 		$(call option,VERSION,version) $(call option,COMMIT,commit) $(call option,IMAGE_URI,image) \
 		$(call option,ORIGIN,origin) $(call option,WAIT,wait) $(call option,JSON,json)
 
@@ -141,10 +141,11 @@ push:  ## IMAGE to REPOSITORY=…; prints REPOSITORY@sha256:DIGEST, as the regis
 		&& docker image inspect --format '{{join .RepoDigests "\n"}}' "$(REPOSITORY):$$id" | grep -F "$(REPOSITORY)@"
 
 # --image-repository is asked for and not used: the image is there already.
-deploy: .venv-sam/.installed  ## IMAGE_URI=REPOSITORY@sha256:DIGEST to ENV=dev or prod (COMMIT=…)
+deploy: .venv-sam/.installed  ## IMAGE_URI=REPOSITORY@sha256:DIGEST to ENV=dev or prod (COMMIT=…; CANARY=AllAtOnce asks no alarm)
 	$(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
 	$(SAM) deploy --config-env "$(ENV)" --template-file template.yaml --image-repository "$(firstword $(subst @, ,$(IMAGE_URI)))" \
-		--parameter-overrides "file://infra/aws/$(ENV).yaml" ImageUri="$(IMAGE_URI)" Commit="$(COMMIT)" Release="$(RELEASE)"
+		--parameter-overrides "file://infra/aws/$(ENV).yaml" ImageUri="$(IMAGE_URI)" Commit="$(COMMIT)" Release="$(RELEASE)" \
+		$(if $(CANARY),Canary="$(CANARY)")
 
 bootstrap: .venv-sam/.installed  ## once an account: identity, roles, repository, bucket, budget (GITHUB=OWNER/REPOSITORY EMAIL=…)
 	$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env bootstrap --template-file infra/aws/bootstrap.yaml \

@@ -171,7 +171,7 @@ def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was
         f"deploy ENV=dev IMAGE_URI={NEW} COMMIT={SHA}",
         "-s deployed ENV=dev",
         f"smoke URL={URL} AUTH=AWS_IAM ORIGIN= IMAGE_URI={NEW} COMMIT={SHA}",
-        f"deploy ENV=dev IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
+        f"deploy ENV=dev CANARY=AllAtOnce IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
     ]
     assert expected[:calls] == (tmp_path / "calls").read_text().splitlines()
 

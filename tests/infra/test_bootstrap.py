@@ -1,0 +1,184 @@
+"""What an account needs once: roles that reach no further than their environment, a store that keeps to itself."""
+
+import fnmatch
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.sam import ROOT, SAM, Template, as_list, read, run, statements, translated
+
+pytestmark = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam")
+
+PATH = "infra/aws/bootstrap.yaml"
+ENVIRONMENTS = ["dev", "prod"]
+OWN = "${!aws:PrincipalTag/stack}"
+
+
+def resource(name: str) -> Template:
+    found: Template = read(PATH)["Resources"][name]
+    return found
+
+
+def properties(name: str) -> Template:
+    found: Template = resource(name)["Properties"]
+    return found
+
+
+def deploy_statement(sid: str) -> Template:
+    [statement] = [s for s in statements(resource("DeployPolicy")) if s["Sid"] == sid]
+    return statement
+
+
+def config() -> Template:
+    return tomllib.loads((ROOT / "samconfig.toml").read_text())
+
+
+def given(environment: str) -> dict[str, Any]:
+    """The template's parameters in one environment."""
+    values: dict[str, Any] = yaml.safe_load((ROOT / f"infra/aws/{environment}.yaml").read_text())
+    return values
+
+
+def test_lint() -> None:
+    """cfn-lint finds nothing to say."""
+    assert not run(SAM.with_name("cfn-lint"), PATH)
+
+
+@pytest.mark.parametrize(("role", "environment"), [("DevRole", "dev"), ("ProdRole", "prod")])
+def test_a_role_is_for_one_environment_of_one_repository(role, environment) -> None:
+    """By GitHub's own word, exactly; and it works on the stack that samconfig.toml deploys there."""
+    [trust] = properties(role)["AssumeRolePolicyDocument"]["Statement"]
+    issuer = "token.actions.githubusercontent.com"
+    assert {
+        "StringEquals": {
+            f"{issuer}:aud": "sts.amazonaws.com",
+            f"{issuer}:sub": {"Fn::Sub": f"repo:${{GitHub}}:environment:{environment}"},
+        }
+    } == trust["Condition"]
+    stack = config()[environment]["global"]["parameters"]["stack_name"]
+    assert [{"Key": "stack", "Value": stack}] == properties(role)["Tags"]
+
+
+def test_only_dev_builds() -> None:
+    """Prod gets what dev has tested: its role can neither push an image nor reach the data."""
+    assert [{"Ref": "DeployPolicy"}] == properties("ProdRole")["ManagedPolicyArns"]
+    assert [{"Ref": "DeployPolicy"}, {"Ref": "StorePolicy"}] == properties("DevRole")["ManagedPolicyArns"]
+
+
+def test_a_role_reaches_its_own_stack_alone() -> None:
+    """What is not named exactly begins with the stack's name; the rest is reading lists, which AWS grants whole."""
+    exact = {"Image", "DeploymentSpeeds"}
+    for statement in statements(resource("DeployPolicy")):
+        names = [resource["Fn::Sub"] for resource in as_list(statement["Resource"]) if "Fn::Sub" in resource]
+        open_ended = [name for name in names if "*" in name and f"/{OWN}" not in name and f":{OWN}" not in name]
+        assert statement["Sid"] in exact or not open_ended
+    assert "*" == deploy_statement("Lists")["Resource"]
+    assert ["Lists"] == [s["Sid"] for s in statements(resource("DeployPolicy")) if s["Resource"] == "*"]
+    assert all(re.search(r":Describe", action) for action in deploy_statement("Lists")["Action"])
+
+
+def test_no_role_can_change_itself() -> None:
+    """The deploy roles' names begin with the bootstrap stack's, which no environment's stack begins with."""
+    bootstrap = config()["bootstrap"]["global"]["parameters"]["stack_name"]
+    stacks = [config()[environment]["global"]["parameters"]["stack_name"] for environment in ENVIRONMENTS]
+    assert not [stack for stack in stacks if bootstrap.startswith(f"{stack}-")]
+
+
+def test_roles_are_made_within_the_boundary() -> None:
+    """Whoever may give a role rights has to give it the boundary, and may pass it to Lambda and CodeDeploy alone."""
+    bounded = deploy_statement("RightsWithinTheBoundary")
+    assert {"StringEquals": {"iam:PermissionsBoundary": {"Ref": "Boundary"}}} == bounded["Condition"]
+    rights = {"iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"}
+    assert rights <= set(bounded["Action"])
+    assert not rights & set(deploy_statement("Roles")["Action"])
+    services = deploy_statement("PassRoles")["Condition"]["StringEquals"]["iam:PassedToService"]
+    assert ["codedeploy.amazonaws.com", "lambda.amazonaws.com"] == services
+
+
+def test_the_boundary_allows_what_the_stack_asks_for() -> None:
+    """Nothing less, or a right would be missing, and nothing more but traces."""
+    roles = [r for r in translated()["Resources"].values() if r["Type"] == "AWS::IAM::Role"]
+    asked = {action for role in roles for statement in statements(role) for action in as_list(statement["Action"])}
+    allowed = {action for s in statements(resource("Boundary")) for action in as_list(s["Action"])}
+    assert asked | {"xray:PutTelemetryRecords", "xray:PutTraceSegments"} == allowed
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_an_environment_gives_its_roles_the_boundary(environment) -> None:
+    """Under the name that the bootstrap stack gives it."""
+    assert properties("Boundary")["ManagedPolicyName"] == given(environment)["Boundary"]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_environments_parameters_are_the_templates(environment) -> None:
+    """With values that the template allows."""
+    parameters = translated()["Parameters"]
+    assert given(environment).keys() <= parameters.keys()
+    for name, value in given(environment).items():
+        assert value in parameters[name].get("AllowedValues", [value])
+
+
+def test_prod_moves_its_traffic_in_steps() -> None:
+    """Dev all at once, for the hook has tested the version there too."""
+    assert ("AllAtOnce", True) == (given("dev")["Canary"], given("prod")["Canary"].startswith("Canary10Percent"))
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_everything_is_tagged(environment) -> None:
+    """CloudFormation gives a stack's tags to all that it makes."""
+    assert f"Project=pet-classifier Environment={environment}" == config()[environment]["deploy"]["parameters"]["tags"]
+
+
+def test_no_account_is_written_down() -> None:
+    """Neither in the templates nor in their parameters."""
+    files = ["template.yaml", "samconfig.toml", PATH, *(f"infra/aws/{name}.yaml" for name in ENVIRONMENTS)]
+    assert not [name for name in files if re.search(r"\b\d{12}\b", (ROOT / name).read_text())]
+
+
+def test_the_bucket_keeps_to_itself() -> None:
+    """Private, encrypted, versioned, only over TLS; what was replaced is forgotten, the rest outlives the stack."""
+    bucket = properties("Bucket")
+    assert {True} == set(bucket["PublicAccessBlockConfiguration"].values())
+    [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert "AES256" == rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"]
+    assert "Enabled" == bucket["VersioningConfiguration"]["Status"]
+    [lifecycle] = bucket["LifecycleConfiguration"]["Rules"]
+    assert {"NoncurrentDays": 90} == lifecycle["NoncurrentVersionExpiration"]
+    [denied] = statements(resource("BucketPolicy"))
+    assert ("Deny", {"Bool": {"aws:SecureTransport": "false"}}) == (denied["Effect"], denied["Condition"])
+    assert "Retain" == resource("Bucket")["DeletionPolicy"] == resource("Bucket")["UpdateReplacePolicy"]
+
+
+def test_the_repository_keeps_what_was_pushed() -> None:
+    """A tag never moves, every push is scanned, old images expire, and Lambda pulls for this project's functions."""
+    repository = properties("Repository")
+    assert ("IMMUTABLE", True) == (
+        repository["ImageTagMutability"],
+        repository["ImageScanningConfiguration"]["ScanOnPush"],
+    )
+    [rule] = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
+    assert ("imageCountMoreThan", 50) == (rule["selection"]["countType"], rule["selection"]["countNumber"])
+    [pull] = repository["RepositoryPolicyText"]["Statement"]
+    assert {"Service": "lambda.amazonaws.com"} == pull["Principal"]
+    [source] = pull["Condition"]["StringLike"].values()
+    function = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:pet-classifier-dev-hook"
+    assert fnmatch.fnmatchcase(function, source["Fn::Sub"])
+
+
+def test_money_is_watched() -> None:
+    """An e-mail when the month's budget is nearly spent, and when it looks as if it will be."""
+    budget = properties("Budget")
+    assert ("COST", "MONTHLY", {"Amount": {"Ref": "MonthlyBudget"}, "Unit": "USD"}) == (
+        budget["Budget"]["BudgetType"],
+        budget["Budget"]["TimeUnit"],
+        budget["Budget"]["BudgetLimit"],
+    )
+    told = [
+        (n["Notification"]["NotificationType"], n["Notification"]["Threshold"], n["Subscribers"][0]["Address"])
+        for n in budget["NotificationsWithSubscribers"]
+    ]
+    assert [("ACTUAL", 80, {"Ref": "Email"}), ("FORECASTED", 100, {"Ref": "Email"})] == told

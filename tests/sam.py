@@ -1,0 +1,71 @@
+"""The templates as AWS sees them: read with CloudFormation's tags, and translated by SAM. Both run in .venv-sam."""
+
+import functools
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SAM = ROOT / ".venv-sam/bin/sam"
+REGION = "eu-central-1"  # as in samconfig.toml
+ENVIRONMENT = os.environ | {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": REGION}
+
+REPOSITORY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/pet-classifier"
+IMAGE = f"{REPOSITORY}@sha256:{'a' * 64}"
+ALIAS = "ClassifierAliaslive"  # as SAM names it
+
+READ = """
+import json, sys
+from pathlib import Path
+from samtranslator.yaml_helper import yaml_parse
+
+print(json.dumps(yaml_parse(Path(sys.argv[1]).read_text())))
+"""
+TRANSLATE = """
+import json, sys
+from pathlib import Path
+from types import SimpleNamespace
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+template = yaml_parse(Path("template.yaml").read_text())
+print(json.dumps(transform(template, json.loads(sys.argv[1]), SimpleNamespace(load=dict))))
+"""
+
+Template = dict[str, Any]
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    """The standard output of a command that has to succeed."""
+    done = subprocess.run(
+        command, check=False, cwd=ROOT, env=ENVIRONMENT | environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@functools.cache
+def read(path: str) -> Template:
+    template: Template = json.loads(run(SAM.with_name("python"), "-c", READ, path))
+    return template
+
+
+@functools.cache
+def translated(**parameters: str) -> Template:
+    """The CloudFormation template that SAM makes of template.yaml."""
+    done = run(SAM.with_name("python"), "-c", TRANSLATE, json.dumps({"ImageUri": IMAGE} | parameters))
+    template: Template = json.loads(done)
+    return template
+
+
+def statements(resource: Template) -> list[Template]:
+    """Of a role's own policies, or of a policy."""
+    properties = resource["Properties"]
+    policies = properties.get("Policies", [properties])
+    return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
