@@ -51,6 +51,7 @@ def test_every_setting_is_documented_with_its_default():
         "data/README.md",
         "export/MODEL_CARD.md",
         "training/RESULTS.md",
+        "infra/README.md",
         "infra/bench/RESULTS.md",
     ],
 )
@@ -83,7 +84,8 @@ def test_the_results_are_of_the_file_that_serves(monkeypatch):
 def test_every_relative_link_leads_somewhere():
     """In each document of the repository."""
     documents = [
-        ROOT / name for name in ("README.md", "CONTRIBUTING.md", "training/RESULTS.md", "infra/bench/RESULTS.md")
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "training/RESULTS.md", "infra/README.md", "infra/bench/RESULTS.md")
     ]
     for document in [*documents, *ROOT.glob("data/**/README.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):

@@ -1,0 +1,102 @@
+"""The runbook, infra/README.md: every command that it tells an operator to type exists, with every option."""
+
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+
+import botocore.session
+import pytest
+import yaml
+from botocore import xform_name
+
+ROOT = Path(__file__).parents[2]
+RUNBOOK = (ROOT / "infra/README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
+LINES = [line.strip() for block in re.findall(r"```sh\n(.*?)```", RUNBOOK, re.DOTALL) for line in block.splitlines()]
+SHELL = [command for line in LINES if line for command in re.split(r" (?:&&|\|) ", line)]
+COMMANDS = [shlex.split(re.sub(r"^[A-Z_]+=\S+ ", "", command)) for command in SHELL]  # without variables in front
+# Of AWS's command line alone, no operations of its services.
+AWS_OWN = {("ecr", "get-login-password"), ("logs", "tail"), ("s3", "rb")}
+GLOBAL = {"region", "profile", "output"}
+RENAMED = {("sns", "subscribe"): {"notification-endpoint"}}  # --endpoint-url is every command's
+
+
+def of(program: str) -> list[list[str]]:
+    return [command for command in COMMANDS if command[0] == program]
+
+
+def options(command: list[str]) -> list[str]:
+    return [word for word in command if word.startswith("--")]
+
+
+def test_every_program_is_known():
+    """Each is checked below; docker and git are what everybody has."""
+    checked = {"make", "aws", ".venv/bin/dvc", ".venv/bin/mlflow", ".venv-sam/bin/sam"}
+    assert checked == {command[0] for command in COMMANDS} - {"docker", "git"}
+
+
+@pytest.mark.parametrize("command", of("make"), ids=" ".join)
+def test_make(command):
+    """The target is there, and reads every variable that it is given."""
+    words = [word.partition("=") for word in command[1:]]
+    targets = [name for name, equals, _ in words if not equals]
+    assert [] == [name for name in targets if not re.search(rf"^{name}:.*## ", MAKEFILE, re.MULTILINE)]
+    given = [name for name, equals, _ in words if equals]
+    assert [] == [
+        name for name in given if not re.search(rf"\$\({name}\)|\(call option,{name},|if \$\({name}\)", MAKEFILE)
+    ]
+
+
+@pytest.mark.parametrize("command", of("aws"), ids=" ".join)
+def test_aws(command):
+    """The operation is one of the service's, and each option one of its parameters."""
+    service, operation = command[1:3]
+    if (service, operation) in AWS_OWN:
+        return
+    model = botocore.session.get_session().get_service_model(service)
+    operations = {xform_name(name, "-"): name for name in model.operation_names}
+    assert operation in operations
+    parameters = {xform_name(name, "-") for name in model.operation_model(operations[operation]).input_shape.members}
+    parameters |= GLOBAL | RENAMED.get((service, operation), set())
+    assert [] == [option for option in options(command) if option.removeprefix("--") not in parameters]
+
+
+@pytest.mark.parametrize(
+    "command", [*of(".venv/bin/dvc"), *of(".venv/bin/mlflow"), *of(".venv-sam/bin/sam")], ids=" ".join
+)
+def test_installed_programs(command):
+    """The subcommand's own help knows each option."""
+    program, *words = command
+    if not (ROOT / program).exists():
+        pytest.skip(f"{program} is not installed")
+    subcommand = [word for word in words[:2] if re.fullmatch("[a-z]+", word)]
+    done = subprocess.run(
+        [program, *subcommand, "--help"], cwd=ROOT, check=False, capture_output=True, text=True, timeout=60
+    )
+    assert 0 == done.returncode, done.stderr
+    assert [] == [option for option in options(command) if option not in done.stdout]
+
+
+def test_every_alarm_is_explained():
+    """The table's rows are the template's alarms, and the budget."""
+    table = RUNBOOK[RUNBOOK.index("| alarm |") :].split("\n\n")[0]
+    explained = {re.match(r"\| `?([\w-]+)", row)[1] for row in table.splitlines()[2:]}
+    names = re.findall(r"AlarmName: !Sub \$\{AWS::StackName\}-([\w-]+)", (ROOT / "template.yaml").read_text())
+    assert {*names, "budget"} == explained
+
+
+def test_environments_and_outputs_are_those_of_the_files():
+    """What the tables name is what samconfig.toml and the bootstrap have."""
+
+    class Loader(yaml.SafeLoader):
+        """CloudFormation's tags, as plain values."""
+
+    Loader.add_multi_constructor(
+        "!", lambda loader, _, node: loader.construct_yaml_str(node) if isinstance(node, yaml.ScalarNode) else None
+    )
+    bootstrap = yaml.load((ROOT / "infra/aws/bootstrap.yaml").read_text(), Loader)
+    assert set(re.findall(r"the bootstrap's `(\w+)`", RUNBOOK)) <= set(bootstrap["Outputs"])
+    environments = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    assert set(re.findall(r"(?:ENV=|--config-env )(\w+)", RUNBOOK)) <= set(environments)
