@@ -51,8 +51,11 @@ def steps(name: str, job: str) -> list[Step]:
 
 
 def evaluate(expression: str, names: Mapping[str, str], *, failed: bool = False) -> Any:
-    """An expression of names, strings, ==, != and &&. Raises KeyError for a name that nobody gave."""
-    quoted = re.sub(r"\b[a-z]+(?:\.\w+)+", lambda name: repr(names[name[0]]), expression)
+    """An expression of names, strings, ==, != and &&. Raises KeyError for a name that nobody gave; a step that did not
+    run has given nothing.
+    """
+    known = dict(names) | {name: "" for name in re.findall(r"\bsteps(?:\.\w+)+", expression) if name not in names}
+    quoted = re.sub(r"\b[a-z]+(?:\.\w+)+", lambda name: repr(known[name[0]]), expression)
     return eval(quoted.replace("&&", "and"), {"failure": lambda: failed})  # of our own files
 
 

@@ -16,7 +16,7 @@ SHA, OLDER_SHA = "a" * 40, "b" * 40
 REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier"
 NEW, OLD = f"{REGISTRY}@sha256:{'c' * 64}", f"{REGISTRY}@sha256:{'d' * 64}"
 URL = "https://abc.lambda-url.eu-central-1.on.aws/"
-DEPLOYMENT = {"inputs.environment": "dev", "inputs.image_uri": NEW, "inputs.commit": SHA}
+DEPLOYMENT = {"inputs.canary": "", "inputs.environment": "dev", "inputs.image_uri": NEW, "inputs.commit": SHA}
 # What GitHub would put in place of each expression.
 NAMES = DEPLOYMENT | {
     "github.ref_name": "v1.2.3",
@@ -24,7 +24,10 @@ NAMES = DEPLOYMENT | {
     "github.sha": SHA,
     "github.token": "token",
     "steps.before.outputs.commit": OLDER_SHA,
+    "steps.before.outputs.auth": "AWS_IAM",
     "steps.before.outputs.image_uri": OLD,
+    "steps.before.outputs.origin": "",
+    "steps.before.outputs.url": URL,
     "steps.now.outputs.auth": "AWS_IAM",
     "steps.now.outputs.origin": "",
     "steps.now.outputs.url": URL,
@@ -143,14 +146,15 @@ esac
 @pytest.mark.parametrize(
     ("was", "fails", "calls"),
     [
-        (OLD, "nothing", 4),
-        (OLD, "smoke", 5),
-        ("", "smoke", 4),  # the first deployment: there is nothing to go back to
-        (OLD, "deploy", 2),  # CloudFormation goes back by itself
+        (OLD, "nothing", 5),
+        (OLD, "smoke", 7),
+        ("", "smoke", 5),  # the first deployment: there is nothing to go back to
+        (OLD, "deploy", 3),  # CloudFormation goes back by itself
+        (OLD, "on-main", 1),  # a commit that nobody reviewed gets no credentials
     ],
 )
 def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was, fails, calls):
-    """The image that served before is deployed again where the smoke test fails, with the commit it was built from.
+    """The image that served before is deployed again where the smoke test fails, with its own template, and is asked.
 
     AWS is out of reach, so `make` is a stand-in that notes what it is asked for.
     """
@@ -161,17 +165,19 @@ def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was
         "CALLS": str(tmp_path / "calls"),
         "FAILS": fails,
         "WAS": was,
-        "WAS_COMMIT": OLDER_SHA,
+        "WAS_COMMIT": OLDER_SHA if was else "",
         "NOW": URL,
     }
     passed = run_job("deploy", "deploy", DEPLOYMENT, tmp_path, **environment)
     assert passed == (fails == "nothing")
     expected = [
+        f"on-main COMMIT={SHA}",
         "-s deployed ENV=dev",
-        f"deploy ENV=dev IMAGE_URI={NEW} COMMIT={SHA}",
+        f"deploy ENV=dev CANARY= IMAGE_URI={NEW} COMMIT={SHA}",
         "-s deployed ENV=dev",
         f"smoke URL={URL} AUTH=AWS_IAM ORIGIN= IMAGE_URI={NEW} COMMIT={SHA}",
         f"deploy ENV=dev CANARY=AllAtOnce IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
+        f"smoke URL={URL} AUTH=AWS_IAM ORIGIN= IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
     ]
     assert expected[:calls] == (tmp_path / "calls").read_text().splitlines()
 
