@@ -18,6 +18,9 @@ SAMCONFIG = Path(__file__).parents[1] / "samconfig.toml"
 SHOWN = {"image_uri": "ImageUri", "commit": "Commit", "auth": "UrlAuthType", "origin": "CorsOrigin", "url": "Url"}
 
 
+NEVER_RAN = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+
+
 class NotKnown(SystemExit):
     """There is no such environment, or AWS does not say; the message names it."""
 
@@ -39,7 +42,7 @@ def stack_and_region(environment: str) -> tuple[str, str]:
 
 
 def described(name: str, region: str) -> dict[str, Any]:
-    """The stack as CloudFormation describes it, nothing where there is none. Raises NotKnown."""
+    """The stack as CloudFormation describes it; nothing where there is none, or none that ever ran. Raises NotKnown."""
     try:
         client = Session().create_client("cloudformation", region_name=region)
         stack: dict[str, Any] = client.describe_stacks(StackName=name)["Stacks"][0]
@@ -47,7 +50,7 @@ def described(name: str, region: str) -> dict[str, Any]:
         if "does not exist" in str(error):
             return {}
         raise NotKnown(f"stack {name} in {region}: {error}") from None
-    return stack
+    return {} if stack["StackStatus"] in NEVER_RAN else stack
 
 
 if __name__ == "__main__":
