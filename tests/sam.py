@@ -23,16 +23,6 @@ from samtranslator.yaml_helper import yaml_parse
 
 print(json.dumps(yaml_parse(Path(sys.argv[1]).read_text())))
 """
-TRANSLATE = """
-import json, sys
-from pathlib import Path
-from types import SimpleNamespace
-from samtranslator.translator.transform import transform
-from samtranslator.yaml_helper import yaml_parse
-
-template = yaml_parse(Path("template.yaml").read_text())
-print(json.dumps(transform(template, json.loads(sys.argv[1]), SimpleNamespace(load=dict))))
-"""
 
 Template = dict[str, Any]
 
@@ -55,7 +45,8 @@ def read(path: str) -> Template:
 @functools.cache
 def translated(**parameters: str) -> Template:
     """The CloudFormation template that SAM makes of template.yaml."""
-    done = run(SAM.with_name("python"), "-c", TRANSLATE, json.dumps({"ImageUri": IMAGE} | parameters))
+    given = [f"{name}={value}" for name, value in ({"ImageUri": IMAGE} | parameters).items()]
+    done = run(SAM.with_name("python"), "-m", "infra.localstack.translate", "template.yaml", *given)
     template: Template = json.loads(done)
     return template
 
