@@ -27,7 +27,7 @@ endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal results image invoke sbom vulnerabilities smoke golden deployed release-notes github-release push deploy bootstrap localstack lock clean
+.PHONY: help demo run test lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results image test-image on-main invoke sbom vulnerabilities smoke golden deployed release-notes github-release push deploy bootstrap localstack lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -72,6 +72,12 @@ dvc-push: .venv/.train  ## to DVC's storage: photos, and what trainings left
 proposal: .venv/.serve  ## a new model's figures beside the last commit's, to artifacts/proposal.md, for a pull request
 	$(BIN)/python -m infra.proposal
 
+proposal-patch:  ## all that was changed, to artifacts/proposal.patch
+	git add --all && git diff --cached --binary --output=artifacts/proposal.patch && git reset --quiet
+
+apply-proposal:  ## change it here
+	git apply artifacts/proposal.patch
+
 baselines: .venv/.train  ## train eight networks alike (an hour at most) and rewrite their table in training/RESULTS.md
 	$(BIN)/python -m training.baselines
 
@@ -96,7 +102,14 @@ results: .venv/.serve .venv-sam/.installed  ## rewrite README's tables and examp
 # BUILDX_…: Lambda rejects the image index that attestations make.
 image:  ## build the Lambda container image
 	infra/local/base_image.sh
-	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build -q -f Dockerfile.lambda -t $(IMAGE) .
+	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build -q -f Dockerfile.lambda -t $(IMAGE) \
+		--build-arg COMMIT=$(shell git describe --always --abbrev=40 --exclude='*' --dirty) .
+
+test-image: .venv/.dev .venv-sam/.installed  ## the container's tests, on IMAGE as it was built
+	TEST_IMAGE="$(IMAGE)" $(BIN)/python -m pytest tests/infra/test_image.py tests/infra/smoke/test_container.py
+
+on-main:  ## whether COMMIT=… is one of main's
+	@git merge-base --is-ancestor "$(COMMIT)" origin/main || { echo "COMMIT=$(COMMIT): expected a commit of main"; exit 1; }
 
 invoke: .venv/.serve .venv-sam/.installed  ## ask the container for the class of PHOTO=…, through sam local
 	infra/local/base_image.sh
@@ -134,11 +147,13 @@ smoke: .venv/.serve  ## check a live URL=… (AUTH=, PROFILE=, VERSION=, COMMIT=
 golden: .venv/.serve .venv-sam/.installed  ## what the model that serves answers for the bundled photos, for the smoke test
 	$(GOLDEN)
 
+# Registries want lower case. A tag that is there already is this image, whose name it has: its digest will do.
+push: LOWER = $(shell echo "$(REPOSITORY)" | tr A-Z a-z)
 push:  ## IMAGE to REPOSITORY=…; prints REPOSITORY@sha256:DIGEST, as the registry has it
 	$(if $(REPOSITORY),,$(error REPOSITORY is empty: expected the registry's repository, as the bootstrap stack names it))
-	@id=$$(docker image inspect --format '{{slice .Id 7 19}}' "$(IMAGE)") \
-		&& docker tag "$(IMAGE)" "$(REPOSITORY):$$id" && docker push "$(REPOSITORY):$$id" >&2 \
-		&& docker image inspect --format '{{join .RepoDigests "\n"}}' "$(REPOSITORY):$$id" | grep -F "$(REPOSITORY)@"
+	@id=$$(docker image inspect --format '{{slice .Id 7 19}}' "$(IMAGE)") && tag="$(LOWER):$$id" \
+		&& docker tag "$(IMAGE)" "$$tag" && { docker push "$$tag" || docker pull "$$tag"; } >&2 \
+		&& docker image inspect --format '{{join .RepoDigests "\n"}}' "$$tag" | grep -F "$(LOWER)@"
 
 # --image-repository is asked for and not used: the image is there already.
 deploy: .venv-sam/.installed  ## IMAGE_URI=REPOSITORY@sha256:DIGEST to ENV=dev or prod (COMMIT=…; CANARY=AllAtOnce asks no alarm)
@@ -151,7 +166,7 @@ bootstrap: .venv-sam/.installed  ## once an account: identity, roles, repository
 	$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env bootstrap --template-file infra/aws/bootstrap.yaml \
 		--parameter-overrides GitHub="$(GITHUB)" Email="$(EMAIL)" $(BOOTSTRAP)
 
-localstack: .venv/.serve .venv-sam/.installed  ## the stack in LocalStack, and the function at work there (KEEP=1 leaves it running)
+localstack: image .venv/.serve .venv-sam/.installed  ## the stack in LocalStack, and the function at work there (KEEP=1 leaves it running)
 	$(BIN)/python -m infra.localstack $(if $(KEEP),--keep)
 
 lock:  ## pin every requirements file anew from pyproject.toml

@@ -1,7 +1,7 @@
 """CodeDeploy's BeforeAllowTraffic hook: the smoke test of a new version before any request reaches it.
 
 https://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file-structure-hooks.html#appspec-hooks-lambda
-Environment: `NewVersion`, the ARN of the version; `IMAGE` and `COMMIT`, which it has to be made of.
+Environment: `NewVersion`, the ARN of the version; `IMAGE`, which it has to be made of; `COMMIT`, this image's own.
 """
 
 import json
