@@ -13,9 +13,21 @@ from starlette.exceptions import HTTPException
 
 from lambda_app.classifier import Classifier, Prediction
 from lambda_app.errors import BadField, RequestError
+from lambda_app.feedback import read_feedback
 from lambda_app.preprocess import Photo, preprocess
-from lambda_app.schemas import ApiInformation, ErrorResponse, Health, ModelInformation, PredictionResponse
+from lambda_app.recent import prediction_log
+from lambda_app.schemas import (
+    ApiInformation,
+    ErrorResponse,
+    Feedback,
+    FeedbackResponse,
+    Health,
+    ModelInformation,
+    PredictionLog,
+    PredictionResponse,
+)
 from lambda_app.settings import Settings
+from lambda_app.signals import signals
 from lambda_app.telemetry import Record, Telemetry, TelemetryMiddleware, error_response
 from lambda_app.upload import read_photo
 
@@ -23,8 +35,10 @@ NAME = "Pet Classifier"
 ROUTES = {
     "GET /health": "whether the model is loaded",
     "POST /predict": "the class of a photo: the raw body (image/*) or the multipart file 'file'",
+    "POST /feedback": "what a photo really showed: request_id of the prediction and label",
     "GET /model/info": "what the model file says about itself, and which image answers",
     "GET /metrics": "Prometheus figures of this instance",
+    "GET /prediction-log": "the last 100 predictions of this instance",
     "GET /docs": "OpenAPI",
 }
 PHOTO_BODY = {
@@ -48,10 +62,16 @@ PHOTO_ERRORS: dict[int | str, dict[str, Any]] = {
     500: {"model": ErrorResponse, "description": "an unexpected error"},
 }
 
+FEEDBACK_BODY = {"required": True, "content": {"application/json": {"schema": Feedback.model_json_schema()}}}
+FEEDBACK_ERRORS: dict[int | str, dict[str, Any]] = {
+    422: {"model": ErrorResponse, "description": "a malformed request_id, or a label that is no class"},
+    500: PHOTO_ERRORS[500],
+}
+
 
 def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
     metadata = classifier.metadata
-    telemetry = Telemetry(metadata.model_version, settings.log_level)
+    telemetry = Telemetry(metadata.model_version, settings)
     # Threads, so that a container behind uvicorn uses all its cores (Pillow and ONNX Runtime release the GIL), and no
     # more of them: each may hold a decoded photo. Not AnyIO's: the first request would import its back end, 11 ms.
     threads = ThreadPoolExecutor(os.cpu_count() or 1)
@@ -65,6 +85,7 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
 
     @app.get("/health")
     async def health() -> Health:
+        telemetry.figures.health_checks += 1
         return Health(status="healthy", model_loaded=True, model_version=metadata.model_version, device="cpu")
 
     @app.post("/predict", openapi_extra={"requestBody": PHOTO_BODY}, responses=PHOTO_ERRORS)
@@ -85,6 +106,15 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
             processing_time_ms=round(record.elapsed_ms(), 3),
         )
 
+    @app.post("/feedback", openapi_extra={"requestBody": FEEDBACK_BODY}, responses=FEEDBACK_ERRORS)
+    async def feedback(request: Request) -> FeedbackResponse:
+        record: Record = request.state.record
+        given = await read_feedback(request, metadata.class_names)
+        record.feedback = {"feedback_for": str(given.request_id), "label": given.label}
+        return FeedbackResponse(
+            request_id=str(given.request_id), label=given.label, model_version=metadata.model_version
+        )
+
     @app.get("/model/info")
     async def model_info() -> ModelInformation:
         return ModelInformation(**vars(metadata), image=settings.image, commit=settings.commit)
@@ -94,6 +124,10 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
         text, media_type = telemetry.figures.exposition()
         return Response(text, media_type=media_type)
 
+    @app.get("/prediction-log")
+    async def last_predictions() -> PredictionLog:
+        return prediction_log(telemetry.recent)
+
     return app
 
 
@@ -101,11 +135,14 @@ def _classify(classifier: Classifier, data: bytes, max_pixels: int, record: Reco
     began = time.perf_counter()
     photo = preprocess(data, classifier.metadata.image_size, max_pixels)
     decoded = time.perf_counter()
-    prediction = classifier.predict(photo.pixels)
-    record.prediction = _log_fields(photo, len(data), prediction) | {
+    outputs = classifier.run(photo.pixels[None])
+    prediction = classifier.decide(outputs)
+    inferred = time.perf_counter()
+    times = {
         "decode_ms": round((decoded - began) * 1000, 3),
-        "inference_ms": round((time.perf_counter() - decoded) * 1000, 3),
+        "inference_ms": round((inferred - decoded) * 1000, 3),
     }
+    record.prediction = _log_fields(photo, len(data), prediction) | times | signals(photo.pixels, outputs)
     return prediction
 
 

@@ -62,7 +62,10 @@ class Classifier:
 
     def predict(self, pixels: NDArray[np.uint8]) -> Prediction:
         """One (3, S, S) photo."""
-        outputs = self.run(pixels[None])
+        return self.decide(self.run(pixels[None]))
+
+    def decide(self, outputs: Outputs) -> Prediction:
+        """What the outputs of one photo mean."""
         probabilities = outputs.probabilities[0]
         label = int(probabilities.argmax())
         names = self.metadata.class_names

@@ -6,7 +6,7 @@ Importing prometheus_client takes 14 of the 400 ms of a cold start, and on Lambd
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -20,24 +20,44 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 class Figures:
     """What was counted since the start; prometheus_client would call it a collector."""
 
-    def __init__(self) -> None:
+    def __init__(self, model_version: str) -> None:
+        self.model_version = model_version
         self.began = time.time()
         self.predictions: Counter[str] = Counter()  # by class
+        self.unknown = 0
+        self.errors: Counter[str] = Counter()  # by code
+        self.feedback: Counter[str] = Counter()  # by true class
+        self.health_checks = 0
         self.latencies = [0] * (len(BUCKETS) + 1)  # by bucket, the last without a bound
         self.seconds = 0.0
 
-    def predicted(self, predicted_class: str, seconds: float) -> None:
+    def predicted(self, predicted_class: str, seconds: float, *, unknown: bool) -> None:
         self.predictions[predicted_class] += 1
+        self.unknown += unknown
         self.latencies[bisect_left(BUCKETS, seconds)] += 1  # a bucket holds its upper bound
         self.seconds += seconds
 
     def collect(self) -> Iterator["Metric"]:
-        from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily  # noqa: PLC0415  # see above
+        from prometheus_client.core import (  # noqa: PLC0415  # see above
+            CounterMetricFamily,
+            HistogramMetricFamily,
+            InfoMetricFamily,
+        )
 
-        requests = CounterMetricFamily("prediction_requests", "Photos classified.", labels=["predicted_class"])
-        for name, count in self.predictions.items():
-            requests.add_metric([name], count, created=self.began)
-        yield requests
+        def counter(name: str, text: str, counts: Mapping[str, int], label: str) -> "Metric":
+            family = CounterMetricFamily(name, text, labels=[label])
+            for value, count in counts.items():
+                family.add_metric([value], count, created=self.began)
+            return family
+
+        yield InfoMetricFamily("model", "The model that answers.", {"model_version": self.model_version})
+        yield counter("prediction_requests", "Photos classified.", self.predictions, "predicted_class")
+        text = "Photos in which no class was recognised."
+        yield CounterMetricFamily("prediction_unknown", text, self.unknown, created=self.began)
+        yield counter("prediction_errors", "Requests answered with an error.", self.errors, "code")
+        yield counter("feedback", "True classes that clients sent.", self.feedback, "label")
+        text = "Requests of GET /health."
+        yield CounterMetricFamily("health_check_requests", text, self.health_checks, created=self.began)
         bounds = [*map(str, BUCKETS), "+Inf"]
         buckets = list(zip(bounds, accumulate(self.latencies), strict=True))
         latency = HistogramMetricFamily("prediction_latency_seconds", "Request to answer.", buckets, self.seconds)

@@ -20,8 +20,10 @@ from lambda_app.app import create_app
 
 app = create_app(classifier, settings)
 
-# At INFO, which Lambda's JSON format turns on for all, it writes a line of its own with each request's path.
-logging.getLogger("mangum").setLevel(logging.WARNING)
+# Below ERROR they write what a client sent: its path, its address, a byte of a broken form, the texts of a TIFF; and
+# Lambda's JSON format turns INFO or DEBUG on for all of them. What may be kept is in the request's own line.
+for name in ("mangum", "uvicorn.access", "python_multipart", "PIL"):
+    logging.getLogger(name).setLevel(logging.ERROR)
 
 # Mangum would run lifespan events on every invocation, and there are none.
 handler = Mangum(app, lifespan="off")

@@ -1,6 +1,7 @@
 """The JSON of every answer, as OpenAPI shows it."""
 
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +32,39 @@ class PredictionResponse(Schema):
     model_version: str
     request_id: str
     processing_time_ms: float = Field(ge=0)
+
+
+class Feedback(Schema):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"request_id": "95aded33-aefe-409e-a8f5-bb084fc15cef", "label": "cat"}]}
+    )
+
+    request_id: UUID = Field(description="of the prediction, as its answer gave it")
+    label: str = Field(description="what the photo really shows: one of /model/info's class_names")
+
+
+class FeedbackResponse(Schema):
+    request_id: str
+    label: str
+    model_version: str
+
+
+class LoggedPrediction(Schema):
+    request_id: str
+    timestamp: str = Field(description="RFC 3339, UTC")
+    predicted_class: str
+    confidence: float
+    unknown: bool
+    latency_ms: float
+
+
+class PredictionLog(Schema):
+    count: int
+    class_distribution: dict[str, int] = Field(description="predictions of each class")
+    average_confidence: float | None = Field(description="null without predictions, as the two below")
+    average_latency_ms: float | None
+    p95_latency_ms: float | None
+    predictions: list[LoggedPrediction] = Field(description="newest first")
 
 
 class ModelInformation(Schema):

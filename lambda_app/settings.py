@@ -33,6 +33,11 @@ class Settings(BaseModel):
         gt=0,
         description="width x height of a photo; decoding takes up to 24 bytes of memory a pixel",
     )
+    service_name: str = Field(
+        default="pet-classifier",
+        min_length=1,
+        description="whose logs and metrics these are: a deployment sets its stack's name",
+    )
     image: str = Field(default="", description="the container image with its digest, set by the deployment")
     commit: str = Field(default="", description="the Git commit that the image was built from, likewise")
 

@@ -3,7 +3,7 @@
 import json
 
 from infra import results
-from infra.bench import fleet, growth, levers, tables
+from infra.bench import fleet, growth, levers, tables, telemetry
 from infra.local.runtime import ROOT
 from infra.markdown import filled
 
@@ -20,6 +20,7 @@ def rendered(page: str) -> str:
             "cost": tables.costs(figures),
             "levers": levers.render(json.loads(levers.FIGURES.read_text())),
             "growth": growth.table(json.loads(growth.GROWTH.read_text())),
+            "telemetry": telemetry.render(json.loads(telemetry.FIGURES.read_text())),
             "fleet": fleet.render(json.loads(fleet.RESULT.read_text())),
         },
     )

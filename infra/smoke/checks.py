@@ -12,8 +12,24 @@ from infra.smoke.answers import Ask, Check, Pair, at, fields, get, json_of, medi
 from infra.smoke.errors import error_checks
 from infra.smoke.expected import SAMPLES, Expected
 
-ROUTES = ["GET /health", "POST /predict", "GET /model/info", "GET /metrics", "GET /docs"]
-FAMILIES = {"prediction_requests": "counter", "prediction_latency_seconds": "histogram"}
+ROUTES = [
+    "GET /health",
+    "POST /predict",
+    "POST /feedback",
+    "GET /model/info",
+    "GET /metrics",
+    "GET /prediction-log",
+    "GET /docs",
+]
+FAMILIES = {
+    "model_info": "gauge",
+    "prediction_requests": "counter",
+    "prediction_unknown": "counter",
+    "prediction_errors": "counter",
+    "feedback": "counter",
+    "health_check_requests": "counter",
+    "prediction_latency_seconds": "histogram",
+}
 
 
 def function_checks(ask: Ask, expected: Expected) -> Iterator[Check]:
@@ -76,7 +92,7 @@ def metrics(ask: Ask) -> Pair:
 
 def openapi(ask: Ask, expected: Expected) -> Pair:
     response = ask(get("/openapi.json"))
-    body, paths = json_of(response), ["/health", "/predict", "/model/info", "/metrics"]
+    body, paths = json_of(response), ["/health", "/predict", "/feedback", "/model/info", "/metrics", "/prediction-log"]
     wanted = {"http": 200, "type": "application/json", "version": expected.model_version, "paths": paths}
     described = [path for path in paths if at(body, "paths", path)]
     return wanted, fields(response, []) | {"version": at(body, "info", "version"), "paths": described}

@@ -1,10 +1,15 @@
 """The HTTP interface, on the tiny model: red photos are cats, blue ones dogs."""
 
+import json
+
 import pytest
 from starlette.testclient import TestClient
 
 from lambda_app.app import create_app
+from lambda_app.schemas import Feedback
 from lambda_app.settings import Settings
+
+FEEDBACK = {"request_id": "abcdef11-2222-3333-4444-555555555555", "label": "dog"}
 
 PREDICTION = {
     "predicted_class",
@@ -106,9 +111,93 @@ def test_metrics_count_what_was_predicted(client, encode):
 
 
 def test_a_refused_photo_is_not_a_prediction(client):
-    """Errors do not count as classified."""
+    """Errors do not count as classified, but by their code, whichever route gave them."""
     post(client, b"text")
-    assert "prediction_latency_seconds_count 0.0" in client.get("/metrics").text.splitlines()
+    client.get("/nowhere")
+    lines = client.get("/metrics").text.splitlines()
+    assert "prediction_latency_seconds_count 0.0" in lines
+    assert 'prediction_errors_total{code="unsupported_image"} 1.0' in lines
+    assert 'prediction_errors_total{code="not_found"} 1.0' in lines
+
+
+def test_metrics_count_what_else_happened(client, encode):
+    """Unknown photos, feedback by its label and health checks; and they name the model."""
+    post(client, encode("grey"))
+    client.post("/feedback", json=FEEDBACK)
+    client.get("/health")
+    lines = client.get("/metrics").text.splitlines()
+    assert {
+        'model_info{model_version="2026.01.01-tiny"} 1.0',
+        "prediction_unknown_total 1.0",
+        'feedback_total{label="dog"} 1.0',
+        "health_check_requests_total 1.0",
+    } <= set(lines)
+
+
+def test_feedback_is_answered_with_what_was_understood(client):
+    """The prediction's id, in its one spelling, the label and the model; saying it again changes nothing."""
+    expected = FEEDBACK | {"model_version": "2026.01.01-tiny"}
+    given = FEEDBACK | {"request_id": FEEDBACK["request_id"].upper()}
+    answers = [client.post("/feedback", json=given) for _ in range(2)]
+    assert [(200, expected)] * 2 == [(answer.status_code, answer.json()) for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"request_id": "7", "label": "dog"}', "request_id: Input should be a valid UUID"),
+        (json.dumps(FEEDBACK | {"label": "sofa"}).encode(), "label is 'sofa'; expected one of cat, dog"),
+        (json.dumps(FEEDBACK | {"label": 1}).encode(), "label: Input should be a valid string"),
+        (b'{"label": "dog"}', "request_id: Field required"),
+        (b"", "Invalid JSON"),
+        (b"[]", "Input should be an object"),
+        (b"\xff", "Invalid JSON"),
+        (b" " * 10_001, "expected at most 10000, of JSON"),
+    ],
+)
+def test_feedback_that_does_not_fit_is_422(client, body, said):
+    """The one error shape, naming the field or the value and what was expected."""
+    answer = client.post("/feedback", content=body)
+    error = answer.json()["error"]
+    assert (422, "bad_field") == (answer.status_code, error["code"])
+    assert said in error["message"]
+
+
+def test_feedback_is_shown_by_example_in_openapi(client):
+    """Its body is described, though the route reads it itself."""
+    body = client.get("/openapi.json").json()["paths"]["/feedback"]["post"]["requestBody"]
+    schema = body["content"]["application/json"]["schema"]
+    assert ["request_id", "label"] == schema["required"]
+    assert Feedback(**schema["examples"][0])
+
+
+def test_the_prediction_log_of_a_new_instance_is_empty(client):
+    """Averages of nothing are null."""
+    averages = dict.fromkeys(["average_confidence", "average_latency_ms", "p95_latency_ms"])
+    assert {"count": 0, "class_distribution": {}, "predictions": []} | averages == client.get("/prediction-log").json()
+
+
+def test_the_prediction_log_describes_what_was_predicted(client, encode):
+    """Newest first, with the figures of all of them; refused photos are not among them."""
+    answers = [post(client, encode(colour)).json() for colour in ("red", "blue", "grey")]
+    post(client, b"text")
+    log = client.get("/prediction-log").json()
+    latencies = [one["latency_ms"] for one in log["predictions"]]
+    assert [answer["request_id"] for answer in reversed(answers)] == [one["request_id"] for one in log["predictions"]]
+    assert [True, False, False] == [one["unknown"] for one in log["predictions"]]
+    assert (3, {"cat": 2, "dog": 1}) == (log["count"], log["class_distribution"])
+    assert log["average_confidence"] == pytest.approx(sum(answer["confidence"] for answer in answers) / 3, abs=1e-6)
+    assert log["average_latency_ms"] == pytest.approx(sum(latencies) / 3)
+    assert sorted(latencies)[1] <= log["p95_latency_ms"] <= max(latencies)
+
+
+def test_the_prediction_log_keeps_the_last_hundred(client, encode):
+    """An instance lives for hours; its memory stays as it is."""
+    first, *_, last = [post(client, encode()).json()["request_id"] for _ in range(101)]
+    log = client.get("/prediction-log").json()
+    ids = [one["request_id"] for one in log["predictions"]]
+    assert (100, 100, last) == (log["count"], len(ids), ids[0])
+    assert first not in ids
 
 
 def test_the_docs_page_is_served(client):

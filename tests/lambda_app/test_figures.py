@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, Info, generate_latest
 
 from lambda_app.figures import BUCKETS, Figures
 
@@ -26,16 +26,28 @@ def exposition(figures: Figures) -> str:
 )
 def test_the_text_is_what_prometheus_own_instruments_write(predictions):
     """Names, help, types, labels, buckets, sums and their order, to the byte."""
-    registry, figures = CollectorRegistry(), Figures()
+    registry, figures = CollectorRegistry(), Figures("2026.01.01-tiny")
+    Info("model", "The model that answers.", registry=registry).info({"model_version": "2026.01.01-tiny"})
     requests = Counter("prediction_requests", "Photos classified.", ["predicted_class"], registry=registry)
+    unknown = Counter("prediction_unknown", "Photos in which no class was recognised.", registry=registry)
+    errors = Counter("prediction_errors", "Requests answered with an error.", ["code"], registry=registry)
+    feedback = Counter("feedback", "True classes that clients sent.", ["label"], registry=registry)
+    health = Counter("health_check_requests", "Requests of GET /health.", registry=registry)
     latency = Histogram("prediction_latency_seconds", "Request to answer.", buckets=BUCKETS, registry=registry)
     for predicted_class, seconds in predictions:
-        figures.predicted(predicted_class, seconds)
+        figures.predicted(predicted_class, seconds, unknown=seconds > 1)
         requests.labels(predicted_class).inc()
+        unknown.inc(seconds > 1)
         latency.observe(seconds)
+        figures.errors["bad_field"] += 1
+        errors.labels("bad_field").inc()
+        figures.feedback[predicted_class] += 1
+        feedback.labels(predicted_class).inc()
+        figures.health_checks += 1
+        health.inc()
     assert re.sub(r"(_created\S* ).*", r"\1", generate_latest(registry).decode()) == exposition(figures)
 
 
 def test_the_content_type_is_prometheus():
     """Scrapers choose their parser by it."""
-    assert CONTENT_TYPE_LATEST == Figures().exposition()[1]
+    assert CONTENT_TYPE_LATEST == Figures("").exposition()[1]

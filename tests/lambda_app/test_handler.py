@@ -49,10 +49,16 @@ def test_lambdas_request_id_is_used(handler):
     assert CONTEXT.aws_request_id == response["headers"]["x-request-id"]
 
 
-@pytest.mark.parametrize("name", ["root", "health", "model_info", "metrics"])
+@pytest.mark.parametrize("name", ["root", "health", "model_info", "metrics", "prediction_log"])
 def test_every_get_route_answers_its_event(handler, name):
     """The routes work behind Mangum as they do behind uvicorn."""
     assert 200 == handler(event(name), CONTEXT)["statusCode"]
+
+
+def test_feedback_is_taken(handler):
+    """A POST whose body is JSON text arrives as it was sent."""
+    answer = handler(event("feedback"), CONTEXT)
+    assert (200, "cat") == (answer["statusCode"], json.loads(answer["body"])["label"])
 
 
 def test_an_unknown_path_is_json(handler):

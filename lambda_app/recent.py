@@ -1,0 +1,50 @@
+"""This instance's last predictions, for whoever looks at a running one; the log keeps them all."""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lambda_app.schemas import LoggedPrediction, PredictionLog
+
+KEPT = 100
+
+
+class Entry(NamedTuple):
+    """As cheap as can be: what is made of it is made when somebody asks."""
+
+    request_id: str
+    at: float  # seconds since 1970
+    latency_ms: float
+    prediction: Mapping[str, Any]  # the log's fields
+
+    def logged(self) -> LoggedPrediction:
+        return LoggedPrediction(
+            request_id=self.request_id,
+            timestamp=datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds"),
+            predicted_class=self.prediction["predicted_class"],
+            confidence=self.prediction["confidence"],
+            unknown=self.prediction["unknown"],
+            latency_ms=round(self.latency_ms, 3),
+        )
+
+
+def recent() -> deque[Entry]:
+    """Needs no lock: the telemetry and the route are coroutines of one event loop, so one thread writes and reads."""
+    return deque(maxlen=KEPT)
+
+
+def prediction_log(entries: deque[Entry]) -> PredictionLog:
+    predictions = [entry.logged() for entry in reversed(entries)]
+    latencies = [prediction.latency_ms for prediction in predictions]
+    return PredictionLog(
+        count=len(predictions),
+        class_distribution=Counter(prediction.predicted_class for prediction in predictions),
+        average_confidence=fmean(prediction.confidence for prediction in predictions) if predictions else None,
+        average_latency_ms=fmean(latencies) if latencies else None,
+        p95_latency_ms=float(np.percentile(latencies, 95)) if latencies else None,
+        predictions=predictions,
+    )
