@@ -10,6 +10,7 @@ EXTRA ?= $(wildcard ../shared/data/oxford-pets-trainval.zip)
 OUTLIERS ?= $(wildcard ../shared/data/not-pets.zip)
 SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check
+COMPOSE := docker compose --file infra/compose.yaml
 PORT ?= 8000
 GOLDEN := $(BIN)/python -m infra.smoke.golden
 # Ten digits, another each minute: it names the version that a deployment publishes.
@@ -27,7 +28,7 @@ endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results image test-image on-main invoke sbom vulnerabilities smoke golden deployed release-notes github-release push deploy bootstrap localstack lock clean
+.PHONY: help demo run test lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results image compose-up compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate monitor retraining deployed report release-notes github-release push deploy bootstrap localstack lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -111,6 +112,13 @@ test-image: .venv/.dev .venv-sam/.installed  ## the container's tests, on IMAGE 
 on-main:  ## whether COMMIT=… is one of main's
 	@git merge-base --is-ancestor "$(COMMIT)" origin/main || { echo "COMMIT=$(COMMIT): expected a commit of main"; exit 1; }
 
+compose-up:  ## classifier, MLflow, Prometheus and Grafana in containers, on ports 8000, 5000, 9090 and 3000
+	infra/local/base_image.sh
+	$(COMPOSE) up --build --wait
+
+compose-down:  ## stop them; their volumes stay
+	$(COMPOSE) down
+
 invoke: .venv/.serve .venv-sam/.installed  ## ask the container for the class of PHOTO=…, through sam local
 	infra/local/base_image.sh
 	mkdir -p .aws-sam && $(BIN)/python -m infra.local.event "$(PHOTO)" > .aws-sam/event.json
@@ -123,7 +131,8 @@ sbom: .venv-audit/.installed  ## what Python packages the image holds, as Cyclon
 
 # --strict: a package that the database does not know, or a database that does not answer, is no clean bill.
 vulnerabilities: .venv-audit/.installed  ## known ones of the serving packages, from PyPI's database
-	.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements-serve.txt
+	.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		-r requirements-serve.txt -r infra/server/requirements.txt
 
 deployed: .venv/.serve  ## what ENV=dev or prod runs: image, commit, URL and who may call it, as NAME=VALUE lines
 	@$(BIN)/python -m infra.deployed "$(ENV)"
@@ -143,6 +152,32 @@ smoke: .venv/.serve  ## check a live URL=… (AUTH=, PROFILE=, VERSION=, COMMIT=
 	@$(BIN)/python -m infra.smoke_test "$(URL)" $(call option,AUTH,auth) $(call option,PROFILE,profile) \
 		$(call option,VERSION,version) $(call option,COMMIT,commit) $(call option,IMAGE_URI,image) \
 		$(call option,ORIGIN,origin) $(call option,WAIT,wait) $(call option,JSON,json)
+
+# Of `make collect-feedback` and `make evaluate`.
+REPLAY := $(call option,AUTH,auth) $(call option,PROFILE,profile) $(call option,RATE,rate) $(call option,SHARE,share) \
+	$(call option,DELAY,delay)
+JOURNAL ?= artifacts/replay.jsonl
+
+collect-feedback: .venv/.train  ## send DATA=photos to URL=…, one folder a class, and what they show as feedback (RATE=, SHARE=, DELAY=, JOURNAL=)
+	@$(BIN)/python -m infra.collect_feedback "$(URL)" "$(DATA)" --output "$(JOURNAL)" $(REPLAY)
+
+evaluate: .venv/.train  ## accuracy and latency by what collect-feedback wrote, to artifacts/post_deploy.json (URL= and DATA= collect first)
+	@$(BIN)/python -m infra.evaluate_post_deploy "$(JOURNAL)" $(call option,JSON,json) \
+		$(if $(URL),--replay "$(URL)" "$(DATA)" $(REPLAY))
+
+# make itself would make 2 of the report's exit code 3, an alarm.
+monitor: .venv/.train  ## the report of SOURCE=…, published (SINCE=); prints alarm=true or alarm=false, fails where there is no report
+	@$(BIN)/python -m infra.report "$(SOURCE)" $(call option,SINCE,since) --publish >&2; \
+		case $$? in 0) echo alarm=false ;; 3) echo alarm=true ;; *) exit 1 ;; esac
+
+# An alarm over a week rings for a week: one retraining answers it.
+retraining:  ## start the workflow Retrain, unless it was started in the last seven days
+	@test -n "$$(gh run list --workflow retrain.yml --created ">=$$(date -u -d '7 days ago' +%F)" --json databaseId --jq '.[]')" \
+		|| gh workflow run retrain.yml --ref main
+
+# make itself answers 2 where a command fails: an alarm, the command's 3, is told by report.json and by the output.
+report: .venv/.train  ## load, speed, accuracy and drift from the log SOURCE=group, file or - (SINCE=7d, OUT=folder, PUBLISH=1 to CloudWatch)
+	@$(BIN)/python -m infra.report "$(SOURCE)" $(call option,SINCE,since) $(call option,OUT,out) $(if $(PUBLISH),--publish)
 
 golden: .venv/.serve .venv-sam/.installed  ## what the model that serves answers for the bundled photos, for the smoke test
 	$(GOLDEN)
@@ -175,8 +210,9 @@ lock:  ## pin every requirements file anew from pyproject.toml
 	$(UV_LOCK) --group train -c requirements-serve.txt -o requirements-train.txt pyproject.toml
 	$(UV_LOCK) --group dev -c requirements-train.txt -o requirements-dev.txt pyproject.toml
 	$(UV_LOCK) --group local -c requirements-dev.txt -o infra/local/requirements.txt pyproject.toml
+	$(UV_LOCK) --generate-hashes --group server -c infra/local/requirements.txt -o infra/server/requirements.txt pyproject.toml
 	$(UV_LOCK) --group sam -o infra/local/requirements-sam.txt pyproject.toml
-	$(UV_LOCK) --group audit -o infra/aws/requirements-audit.txt pyproject.toml
+	$(UV_LOCK) --generate-hashes --group audit -o infra/aws/requirements-audit.txt pyproject.toml
 
 clean:  ## remove the environments and the caches of the tools; photos, models and the store stay
 	rm -rf .venv .venv-sam .venv-audit .venv-lock .aws-sam .mypy_cache .pytest_cache .ruff_cache

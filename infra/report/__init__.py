@@ -1,0 +1,1 @@
+"""What the function's log says: how fast, how loaded, how right it is, and whether the world has changed."""

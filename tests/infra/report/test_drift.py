@@ -1,0 +1,118 @@
+"""Drift by numbers: how rarely the same alarms, and what the distance is."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp
+
+from infra.report.__main__ import REFERENCE
+from infra.report.drift import JUDGED, NUMBERS, Reference, Signal, judge, limits
+from infra.report.records import SIGNALS
+from infra.report.verdict import MARGIN, accuracy
+from lambda_app.classifier import Classifier
+from lambda_app.settings import Settings
+
+
+def drawn(reference, count, rng):
+    """So many of its photos, with replacement."""
+    rows = rng.integers(len(reference), size=count)
+    return {name: column[rows] for name, column in reference.columns.items()}
+
+
+def test_a_week_like_the_reference_alarms_at_most_once_in_a_hundred(reference):
+    """1,500 weeks of 500 photos, and 15 references, drawn from the released one, which plays the world.
+
+    Of 6,000 weeks of 500 photos and 150 references 0.5 % alarmed, as they should.
+    """
+    rng, alarms = np.random.default_rng(0), 0
+    for _ in range(15):
+        ours = Reference("1", drawn(reference, len(reference), rng))
+        signals = [Signal.of(name, ours.columns[name]) for name in JUDGED]
+        bounds = limits(signals, ours, 500)
+        expected = [signal.shares(ours.columns[signal.name]) for signal in signals]
+        for _ in range(100):
+            week = drawn(reference, 500, rng)
+            found = [np.abs(s.shares(week[s.name]) - share).max() for s, share in zip(signals, expected, strict=True)]
+            alarms += bool((found > bounds).any())
+    assert alarms / 1500 <= 0.01
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_single_signal_that_moves_is_found(reference, name):
+    """Half of its spread, in 500 photos that are otherwise like the reference; the unknown share, from 1 % to 5 %."""
+    rng = np.random.default_rng(0)
+    week = drawn(reference, 500, rng)
+    week[name] = week[name] + week[name].std() / 2
+    if name == "unknown":
+        week[name] = (rng.random(500) < 0.05).astype(float)
+    assert judge(week, reference)[name]["drifted"]
+
+
+def test_a_constant_signal_may_show_a_rare_photo(reference):
+    """Of a reference without any unknown photo: two of 500 are no drift, fifty are."""
+    ours = Reference("1", {**reference.columns, "unknown": np.zeros(len(reference))})
+    week = {**drawn(reference, 500, np.random.default_rng(0)), "unknown": np.zeros(500)}
+    week["unknown"][:2] = 1
+    assert not judge(week, ours)["unknown"]["drifted"]
+    week["unknown"][:50] = 1
+    assert judge(week, ours)["unknown"]["drifted"]
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-2, 2), st.integers(20, 400))
+def test_the_distance_is_kolmogorovs_and_smirnovs(seed, shift, count):
+    """Never more than SciPy's, and less by at most the fiftieth between two places, and its edge."""
+    rng = np.random.default_rng(seed)
+    ours, theirs = rng.normal(size=300), rng.normal(shift, size=count)
+    exact = ks_2samp(ours, theirs).statistic
+    found = Signal.of("energy", ours).distance(ours, theirs)
+    assert exact - 0.02 - 1 / 300 <= found <= exact + 1e-12
+
+
+def test_the_distance_of_classes_is_that_of_a_share():
+    """Cats were 50 % and are 80 %."""
+    before, after = (np.array(["cat"] * cats + ["dog"] * (10 - cats), object) for cats in (5, 8))
+    assert pytest.approx(0.3) == Signal.of("predicted_class", before).distance(before, after)
+
+
+def test_more_photos_are_judged_more_strictly(reference):
+    """Yet never as if the reference were more than the sample that it is."""
+    signals = [Signal.of(name, reference.columns[name]) for name in JUDGED]
+    few, many, all_the_world = (limits(signals, reference, count) for count in (100, 10_000, 10**8))
+    assert (many < few).all()
+    assert (all_the_world > 0.7 * many).all()
+
+
+def test_the_reference_is_of_the_model_that_serves(reference):
+    """Of every photo each signal, and the accuracy that was released."""
+    metadata = Classifier.load(Settings().model_path).metadata
+    assert metadata.model_version == reference.model_version
+    assert {(len(reference),)} == {reference.columns[name].shape for name in (*JUDGED, "label")}
+    assert all(np.isfinite(reference.columns[name]).all() for name in NUMBERS)
+    assert metadata.metrics["test"]["accuracy"] == pytest.approx(reference.accuracy, abs=1.5 / len(reference))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda values: [values],
+        lambda values: {**values, "columns": {}},
+        lambda values: {**values, "columns": values["columns"] | {SIGNALS[0]: ["a"]}},
+        lambda values: {name: value for name, value in values.items() if name != "model_version"},
+    ],
+)
+def test_a_reference_that_lacks_something_is_named(tmp_path, spoil):
+    """With the command that writes a good one."""
+    (tmp_path / "reference.json").write_text(json.dumps(spoil(json.loads(REFERENCE.read_text()))))
+    with pytest.raises(ValueError, match=r"reference\.json: .*; expected the file that `dvc repro reference` writes$"):
+        Reference.read(tmp_path / "reference.json")
+
+
+@pytest.mark.parametrize(("right", "alarm"), [(290, True), (296, False)])
+def test_accuracy_alarms_where_it_is_surely_below_the_released(reference, right, alarm):
+    """Of 300 labels, 97 % and 98.7 %: the upper bound of the first is below 99.8 % less the margin."""
+    interval = {290: [0.939, 0.982], 296: [0.966, 0.995]}[right]
+    found = accuracy({"labelled": 300, "accuracy_interval": interval}, reference)
+    assert (alarm, pytest.approx(reference.accuracy - MARGIN)) == (found["alarm"], found["limit"])

@@ -1,0 +1,112 @@
+"""Feedback and accuracy."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.report.labels import estimate, join, quality, wilson
+from infra.report.records import read
+from tests.infra.report.lines import feedback, prediction, request
+
+
+def joined(*lines):
+    return join(read(lines))
+
+
+@pytest.mark.parametrize(
+    ("successes", "of", "expected"),
+    [
+        # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3.
+        (81, 263, [0.2553, 0.3662]),
+        (15, 148, [0.0624, 0.1605]),
+        (0, 20, [0.0, 0.1611]),
+        (1, 29, [0.0061, 0.1718]),
+    ],
+)
+def test_wilsons_interval(successes, of, expected):
+    """The published values."""
+    assert expected == pytest.approx(wilson(successes, of), abs=5e-5)
+
+
+def test_of_nothing_there_is_no_interval():
+    """Where no photo is labelled."""
+    assert wilson(0, 0) is None
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_feedback_finds_its_prediction(order):
+    """Also where its line comes first."""
+    lines = [prediction(0), feedback(0, "dog")]
+    requests, counts = joined(*(lines[i] for i in order))
+    assert ["dog"] == requests["label"].tolist()
+    assert {"received": 1, "repeated": 0, "without a prediction": 0} == counts
+
+
+def test_the_last_label_counts():
+    """By its time, not by its line."""
+    requests, counts = joined(feedback(0, "dog", later=9), feedback(0, "cat", later=3), prediction(0))
+    assert ["dog"] == requests["label"].tolist()
+    assert {"received": 2, "repeated": 1, "without a prediction": 0} == counts
+
+
+def test_feedback_of_no_prediction_labels_nothing():
+    """An id that is not in the log, and that of a request which was no prediction."""
+    requests, counts = joined(prediction(0), request(1), feedback(1), feedback(7))
+    assert [None, None] == requests["label"].tolist()
+    assert {"received": 2, "repeated": 0, "without a prediction": 2} == counts
+
+
+@given(st.lists(st.integers(0, 5)), st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["cat", "dog"]))))
+def test_every_feedback_is_accounted_for(predictions, told):
+    """Received is labelled, repeated or without a prediction."""
+    lines = [prediction(number) for number in predictions]
+    requests, counts = joined(*lines, *(feedback(number, label) for number, label in told))
+    labelled = sum(label is not None for label in requests["label"])
+    assert len(told) == counts["received"] == labelled + counts["repeated"] + counts["without a prediction"]
+
+
+def test_quality():
+    """Of 4 cats 3 are right, of 6 dogs all; what nobody labelled does not count."""
+    said = ["cat", "cat", "cat", "dog", *["dog"] * 6, "cat"]
+    true = ["cat"] * 4 + ["dog"] * 6
+    requests, _ = joined(
+        *(prediction(i, predicted_class=name) for i, name in enumerate(said)),
+        *(feedback(i, name) for i, name in enumerate(true)),
+    )
+    found = quality(requests)
+    assert (10, 0.9, [[3, 1], [0, 6]]) == (found["labelled"], found["accuracy"], found["confusion_matrix"])
+    assert (1.0, 0.75) == (found["classes"]["cat"]["precision"], found["classes"]["cat"]["recall"])
+    assert (wilson(3, 3), wilson(3, 4)) == tuple(
+        found["classes"]["cat"][f"{n}_interval"] for n in ("precision", "recall")
+    )
+    assert pytest.approx((6 / 7 + 1) / 2) == found["precision"]
+    assert pytest.approx((2 * 0.75 / 1.75 + 12 / 13) / 2) == found["f1"]
+
+
+def test_without_labels_there_is_no_quality():
+    """And no figure is made up."""
+    requests, _ = joined(prediction(0), request(1))
+    assert quality(requests) is None
+
+
+def test_the_estimate_is_the_mean_confidence():
+    """With the interval of independent trials, and without labels unchecked."""
+    requests, _ = joined(*(prediction(i, confidence=0.9) for i in range(100)))
+    assert pytest.approx(0.9) == estimate(requests)["accuracy"]
+    assert pytest.approx([0.9 - 1.96 * 0.03, 0.9 + 1.96 * 0.03]) == estimate(requests)["interval"]
+    assert estimate(requests)["checked"] is None
+
+
+@pytest.mark.parametrize(("confidence", "holds"), [(0.8, True), (0.99, False)])
+def test_the_estimate_is_held_against_the_labels(confidence, holds):
+    """Of 100 labelled photos 80 are right: a network that is surer than that is overconfident."""
+    lines = [prediction(i, confidence=confidence) for i in range(120)]
+    lines += [feedback(i, "cat" if i % 5 else "dog") for i in range(100)]
+    checked = estimate(joined(*lines)[0])["checked"]
+    assert (100, 0.8, holds) == (checked["labelled"], checked["accuracy"], checked["holds"])
+    assert pytest.approx(confidence) == checked["estimated"]
+
+
+def test_without_predictions_there_is_no_estimate():
+    """Health checks promise nothing."""
+    assert estimate(joined(request(0))[0]) is None

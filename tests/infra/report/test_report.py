@@ -1,0 +1,292 @@
+"""`make report` as a whole: files, exit codes, MLflow, CloudWatch, and a page that asks nobody for anything."""
+
+import json
+import re
+import subprocess
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import httpx2
+import mlflow
+import pytest
+from botocore.session import Session
+from moto.server import ThreadedMotoServer
+
+from infra.report import benchmark, publish
+from infra.report.__main__ import ALARM, main
+from tests.infra.report.lines import feedback, prediction, request
+from tests.training.workspace import MLFLOW_WARNINGS
+from training import tracking
+
+pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
+ROOT = Path(__file__).parents[3]
+METRICS = {"Accuracy", "AccuracyLowerBound", "EstimatedAccuracy", "LabelCoverage", "UnknownShare", "DriftedSignals"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """MLflow's; to make its tables takes two seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+@pytest.fixture
+def run(tmp_path, store, monkeypatch):
+    """The report of some lines: exit code and report.json, where there is one."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.chdir(tmp_path)
+
+    def run(lines, *options):
+        (tmp_path / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        code = main([str(tmp_path / "log.jsonl"), "--out", str(tmp_path / "out"), *options])
+        written = tmp_path / "out/report.json"
+        return code, json.loads(written.read_text()) if written.exists() else None
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def good():
+    """A week like the reference, with labels."""
+    return [json.dumps(line) for line in benchmark.traffic(3000)]
+
+
+def dark(lines):
+    for line in map(json.loads, lines):
+        yield json.dumps(line | ({"brightness": line["brightness"] / 2} if "brightness" in line else {}))
+
+
+def test_a_good_week(run, good, capsys):
+    """Nothing alarms: exit code 0, with every figure that the log allows."""
+    code, report = run(good)
+    assert (0, []) == (code, report["alarms"])
+    assert (True, []) == (report["drift"]["judged"], report["drift"]["drifted"])
+    assert report["accuracy"]["judged"]
+    assert METRICS == set(publish.metrics(report))
+    assert "ALARM" not in capsys.readouterr().out
+
+
+def test_drift_is_an_alarm(run, good, capsys):
+    """Exit code 3, and the signal is named."""
+    code, report = run(dark(good))
+    assert (ALARM, ["brightness"]) == (code, report["drift"]["drifted"])
+    assert "ALARM, drift: " in (said := capsys.readouterr().out)
+    assert said.strip().endswith("photos are unlike the reference in brightness")
+
+
+def test_bad_accuracy_is_an_alarm(run, good):
+    """Where the labels say so; the photos are like the reference."""
+    wrong = {"cat": "dog", "dog": "cat"}
+    lines = [json.loads(line) for line in good]
+    lines = [line | ({"label": wrong[line["label"]]} if "label" in line else {}) for line in lines]
+    code, report = run(map(json.dumps, lines))
+    assert (ALARM, ["accuracy"]) == (code, [alarm["alarm"] for alarm in report["alarms"]])
+
+
+def test_too_little_is_not_judged(run, good, reference, capsys):
+    """With the numbers: 99 predictions are too few, and so is a handful of labels."""
+    predictions = [line for line in good if '"predicted_class"' in line]
+    labels = [line for line in good if '"feedback"' in line]
+    code, report = run(predictions[:99] + labels)
+    assert (0, False, False) == (code, report["drift"]["judged"], report["accuracy"]["judged"])
+    said = capsys.readouterr().out
+    assert f"drift not judged: the log has 99 predictions of {reference.model_version} with entropy, " in said
+    assert re.search(r"accuracy not judged: \d predictions of .* have a label; expected 30 or more", said)
+
+
+def test_a_version_without_a_reference_is_said_to_be_so(run, good, capsys):
+    """Its answers are counted, and judged against nobody else's photos."""
+    code, report = run([prediction(number, model_version="old") for number in range(200)])
+    assert (0, ["old"], 200) == (code, report["without_reference"], report["versions"]["old"]["predictions"])
+    assert "drift not judged: the log has 0 predictions of " in capsys.readouterr().out
+    assert "No reference for old" in Path("out/report.html").read_text()
+
+
+def test_of_health_checks_there_is_a_report_too(run):
+    """Without a single prediction: nothing is made up, nothing fails."""
+    code, report = run([request(number, route="/health") for number in range(3)])
+    assert (0, 3, None) == (code, report["overall"]["requests"], report["estimate"])
+
+
+def test_every_version_has_its_own_figures(run):
+    """Requests, accuracy and points in time."""
+    lines = [prediction(number, model_version=str(number % 2)) for number in range(40)]
+    _, report = run([*lines, *(feedback(number, "cat" if number % 2 else "dog") for number in range(40))])
+    assert {"0": (20, 0.0), "1": (20, 1.0)} == {
+        version: (found["requests"], report["quality"]["versions"][version]["accuracy"])
+        for version, found in report["versions"].items()
+    }
+    assert {"0", "1"} == {point["model_version"] for point in report["over_time"]}
+
+
+def test_since(run):
+    """Lines from before are left out, and counted."""
+    now = datetime.now(UTC)
+    old, new = (request(i, timestamp=(now - timedelta(days=i)).isoformat()) for i in (9, 1))
+    _, report = run([old, new], "--since", "7d")
+    assert (1, 1) == (report["overall"]["requests"], report["lines"]["earlier"])
+
+
+class Outside(HTMLParser):
+    """What a browser would fetch, and what it would run."""
+
+    found = ()
+
+    def handle_starttag(self, tag, attributes):
+        fetched = [
+            v for name, v in attributes if name in {"src", "href", "xlink:href", "data"} and not v.startswith("#")
+        ]
+        self.found += (*fetched, *([tag] if tag in {"script", "link", "iframe", "img", "object"} else []))
+
+
+def test_the_page_asks_nobody_for_anything(run, good):
+    """No script, no link, no picture from elsewhere; every part is there."""
+    run(dark(good))
+    page = Path("out/report.html").read_text()
+    parser = Outside()
+    parser.feed(page)
+    assert () == parser.found
+    assert [] == re.findall(r"url\((?!#)|@import", page)
+    assert 8 + 12 == page.count("<figure") == page.count("<svg")
+    assert [] == [c for c in ("Lines read", "Confusion", "Signals, farthest", "By model version") if c not in page]
+
+
+def test_nothing_in_the_log_becomes_markup(run):
+    """A version, a class, an error code and a label with an HTML tag, and one with a formula, are text."""
+    bad = "<script>$x^$"
+    lines = [prediction(number, model_version=bad, predicted_class=bad, service=bad) for number in range(3)]
+    run([*lines, request(9, status=400, error_code=bad, model_version=bad, service=bad), feedback(0, bad)])
+    page = Path("out/report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;$x^$" in page
+
+
+def test_mlflow_keeps_the_report(run, good, store):
+    """An experiment of its own: figures, the version, and both files."""
+    _, report = run(good)
+    client = mlflow.MlflowClient(store)
+    experiment = client.get_experiment_by_name(publish.EXPERIMENT)
+    [found] = client.search_runs([experiment.experiment_id], max_results=1)  # the newest
+    assert report["quality"]["overall"]["accuracy"] == found.data.metrics["Accuracy"]
+    assert report["overall"]["latency_ms"]["p99"] == pytest.approx(found.data.metrics["latency_p99_ms"])
+    assert ", ".join(report["versions"]) == found.data.tags["model_version"]
+    files = {file.path for file in client.list_artifacts(found.info.run_id)}
+    assert {"report.html", "report.json"} == files
+
+
+def test_the_store_is_that_of_the_trainings(run, monkeypatch):
+    """Where nobody says otherwise."""
+    found = []
+    for connect in (tracking.connect, publish.connect):
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow keeps there what it was told
+        connect()
+        found.append(mlflow.get_tracking_uri())
+    assert ["sqlite:///mlflow.db"] * 2 == found
+
+
+@pytest.fixture
+def cloudwatch(monkeypatch):
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    httpx2.post(f"http://{host}:{port}/moto-api/reset")  # moto's servers of one process share what was created
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    yield Session().create_client("cloudwatch")
+    server.stop()
+
+
+def test_publish(run, good, cloudwatch):
+    """Each figure is a metric of the service alone, so that an alarm can name it."""
+    _, report = run(good, "--publish")
+    listed = cloudwatch.list_metrics(Namespace="PetClassifier")["Metrics"]
+    assert METRICS == {metric["MetricName"] for metric in listed}
+    assert [[{"Name": "service", "Value": "pet-classifier"}]] * 6 == [metric["Dimensions"] for metric in listed]
+    now = datetime.now(UTC)
+    [point] = cloudwatch.get_metric_statistics(
+        Namespace="PetClassifier",
+        MetricName="Accuracy",
+        Dimensions=[{"Name": "service", "Value": "pet-classifier"}],
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now + timedelta(minutes=5),
+        Period=600,
+        Statistics=["Average"],
+    )["Datapoints"]
+    assert report["quality"]["overall"]["accuracy"] == pytest.approx(point["Average"])
+
+
+def test_what_is_not_known_is_not_published(run):
+    """Without labels no accuracy, with few photos no drift."""
+    _, report = run([prediction(0)])
+    assert METRICS - {"Accuracy", "AccuracyLowerBound", "DriftedSignals"} == set(publish.metrics(report))
+
+
+def test_of_two_services_nothing_is_published(run, capsys):
+    """Which of them an alarm should hear of is not guessed; the report is written."""
+    code, report = run([request(0), request(1, service="prod")], "--publish")
+    expected = "report: the log is of pet-classifier, prod; expected one service to publish for\n"
+    assert (1, 2, True) == (code, report["overall"]["requests"], capsys.readouterr().err.endswith(expected))
+
+
+def test_a_log_without_requests_is_an_error(run, capsys):
+    """In one line that says what was there instead."""
+    code, report = run(["START", "{}"])
+    assert (1, None) == (code, report)
+    expected = r"report: \S+log\.jsonl has no request of the function in that time \(lines: 1 no JSON, 1 another's\)\n"
+    assert re.fullmatch(expected, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([""], "SOURCE is empty: expected a CloudWatch log group, a file of JSON lines, or -"),
+        (["-", "--since", "soon"], "'soon': expected 30m, 12h, 7d, 2w, or a date such as 2026-11-01"),
+        (["-", "--reference", "no.json"], "no.json: FileNotFoundError"),
+    ],
+)
+def test_bad_arguments(arguments, expected, capsys):
+    """Exit code 2, and what was expected."""
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(arguments)
+    assert expected in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_named(run, tmp_path, capsys):
+    """In one line."""
+    (tmp_path / "file").write_text("")
+    code, _ = run([request(0)], "--out", str(tmp_path / "file/out"))
+    assert (1, True) == (code, capsys.readouterr().err.endswith(f"Not a directory: '{tmp_path}/file/out'\n"))
+
+
+def test_make_report(tmp_path, store):
+    """The command of README, from standard input: make says of an alarm that the command ended with 3."""
+    lines = "\n".join(dark([json.dumps(line) for line in benchmark.traffic(600)]))
+    command = ["make", "--silent", "-o", ".venv/.train", "report", "SOURCE=-", f"OUT={tmp_path}"]
+    environment = {"PATH": "/usr/bin:/bin", "MLFLOW_TRACKING_URI": store}
+    done = subprocess.run(command, cwd=ROOT, env=environment, input=lines, capture_output=True, text=True, check=False)
+    assert (2, True) == (done.returncode, "Error 3" in done.stderr), done.stderr
+    assert ["brightness"] == json.loads((tmp_path / "report.json").read_text())["drift"]["drifted"]
+
+
+def test_the_benchmarks_lines_are_the_functions(logged, encode):
+    """Field by field and metric by metric: what is fast to read there is fast to read here."""
+    answer = logged.client.post("/predict", content=encode("red"), headers={"content-type": "image/jpeg"}).json()
+    logged.client.post("/feedback", json={"request_id": answer["request_id"], "label": "dog"})
+    real = logged.lines()
+    made = list(benchmark.traffic(300))
+
+    def shapes(lines):
+        return {(line.get("message"), frozenset(line)) for line in lines}
+
+    assert shapes(made) <= shapes(real)
+    assert {"request", "feedback", None} == {message for message, _ in shapes(made)}
+
+
+def test_the_benchmark_kept_its_goals():
+    """As last measured, by `python -m infra.report.benchmark`."""
+    result = json.loads(benchmark.RESULT.read_text())
+    assert 1_000_000 <= result["lines"]
+    assert result["seconds"] < 60
+    assert result["megabytes"] < 1000

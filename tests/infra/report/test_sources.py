@@ -1,0 +1,132 @@
+"""Where lines come from: a file, standard input, and a CloudWatch that is moto's, over HTTP."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+import pytest
+from botocore.session import Session
+from moto.core.exceptions import JsonRESTError
+from moto.logs.models import LogsBackend
+from moto.server import ThreadedMotoServer
+
+from infra.report.sources import SourceError, lines, moment
+from tests.infra.report.lines import BEGIN, request
+
+GROUP = "/aws/lambda/pet-classifier-dev"
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    httpx2.post(f"http://{host}:{port}/moto-api/reset")  # moto's servers of one process share what was created
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    yield
+    server.stop()
+
+
+@pytest.fixture
+def log_group(aws):
+    """25 lines in two streams, of the last 25 minutes."""
+    logs, now = Session().create_client("logs"), datetime.now(UTC)
+    logs.create_log_group(logGroupName=GROUP)
+    for stream in ("one", "two"):
+        logs.create_log_stream(logGroupName=GROUP, logStreamName=stream)
+    for number in range(25):
+        when = int((now - timedelta(minutes=25 - number)).timestamp() * 1000)
+        event = {"timestamp": when, "message": request(number)}
+        logs.put_log_events(logGroupName=GROUP, logStreamName=("one", "two")[number % 2], logEvents=[event])
+    return now
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """CloudWatch gives ten lines a page, and refuses every other request as one too many; the answers, in order."""
+    found, real = [], LogsBackend.filter_log_events
+
+    def throttled(self, group, streams, start, end, _limit, *rest):
+        if len(found) % 2 == 0:
+            found.append("throttled")
+            raise JsonRESTError("ThrottlingException", "Rate exceeded")
+        page = real(self, group, streams, start, end, 10, *rest)
+        found.append(len(page[0]))
+        return page
+
+    monkeypatch.setattr(LogsBackend, "filter_log_events", throttled)
+    return found
+
+
+def test_a_log_group_is_read_to_its_end(log_group, answers):
+    """Page by page, and again where it is throttled: every line comes once."""
+    found = list(lines(GROUP, None))
+    assert sorted(map(request, range(25))) == sorted(found)
+    assert ["throttled", 10, "throttled", 10, "throttled", 5] == answers
+
+
+def test_of_a_log_group_only_what_is_wanted_is_asked_for(log_group):
+    """The lines since then, by CloudWatch's own clock."""
+    assert 5 == len(list(lines(GROUP, log_group - timedelta(minutes=5, seconds=1))))
+
+
+def test_a_log_group_that_is_not_there_is_named(aws):
+    """In one line, which also says that there is no such file."""
+    with pytest.raises(SourceError, match=r"^/aws/lambda/no is no file, and .*ResourceNotFoundException.*$"):
+        list(lines("/aws/lambda/no", None))
+
+
+def test_without_credentials_the_error_says_so(aws, monkeypatch, tmp_path):
+    """AWS's own words, in one line."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(SourceError, match=r"^log\.jsonl is no file, and .*Unable to locate credentials$"):
+        list(lines("log.jsonl", None))
+
+
+def test_a_file_is_read_as_it_is(tmp_path):
+    """Bytes that are not UTF-8 spoil their own line only."""
+    (tmp_path / "log.jsonl").write_bytes(b"\xff\xfe\n" + request(1).encode() + b"\n")
+    assert request(1) == list(lines(str(tmp_path / "log.jsonl"), BEGIN))[1].strip()
+
+
+def test_a_folder_is_refused(tmp_path):
+    """With what was expected."""
+    with pytest.raises(SourceError, match=r"is a folder; expected a file, a CloudWatch log group, or -"):
+        list(lines(str(tmp_path), None))
+
+
+def test_standard_input(monkeypatch):
+    """Named `-`."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("a\nb\n"))
+    assert ["a\n", "b\n"] == list(lines("-", None))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("30m", NOW - timedelta(minutes=30)),
+        ("12h", NOW - timedelta(hours=12)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2w", NOW - timedelta(weeks=2)),
+        ("2026-11-01", datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-11-01T02:00:00+02:00", datetime(2026, 11, 1, tzinfo=UTC)),
+    ],
+)
+def test_since(text, expected):
+    """Before now, or a date."""
+    assert expected == moment(text, NOW)
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7x", "99999d", "2026-13-01", "last week"])
+def test_since_when_is_not_guessed(text):
+    """The error names the text and what is understood."""
+    with pytest.raises(ValueError, match=r"expected 30m, 12h, 7d, 2w, or a date such as 2026-11-01$"):
+        moment(text, NOW)
