@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.github import ROOT, WORKFLOWS, Step, execute, jobs, run_job, steps, workflow
+from tests.github import ROOT, WORKFLOWS, Step, evaluate, execute, jobs, run_job, steps, workflow
 
 TOOLS = ROOT / ".venv-audit/bin"
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -180,6 +180,47 @@ def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was
         f"smoke URL={URL} AUTH=AWS_IAM ORIGIN= IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
     ]
     assert expected[:calls] == (tmp_path / "calls").read_text().splitlines()
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, (0, "alarm=false\n")), (3, (0, "alarm=true\n")), (1, (2, ""))])
+def test_an_alarm_is_an_output_and_no_failure(tmp_path, code, expected):
+    """Of the job that monitors; where there is no report, it fails. What the report itself prints is no output.
+
+    CloudWatch is out of reach, so Python is a stand-in that ends with the report's exit codes.
+    """
+    (tmp_path / "python").write_text(f"#!/bin/sh\necho 500 requests\nexit {code}\n")
+    (tmp_path / "python").chmod(0o755)
+    command = ["make", "-s", "-o", ".venv/.train", "monitor", f"BIN={tmp_path}", "SOURCE=/aws/lambda/pets"]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert expected == (done.returncode, done.stdout)
+
+
+@pytest.mark.parametrize(("alarm", "expected"), [("true", True), ("false", False), ("", False)])
+def test_an_alarm_starts_a_retraining(alarm, expected):
+    """And nothing else does: the second job has the first one's output."""
+    monitor = jobs("monitor")
+    assert "${{ steps.report.outputs.alarm }}" == monitor["report"]["outputs"]["alarm"]
+    assert expected == evaluate(monitor["retrain"]["if"], {"needs.report.outputs.alarm": alarm})
+
+
+@pytest.mark.parametrize(("runs", "calls"), [("", 2), ("4711\n4712", 1)])
+def test_one_retraining_a_week_is_enough(tmp_path, runs, calls):
+    """An alarm that rings on does not start another; `gh`, which would ask GitHub, is a stand-in."""
+    (tmp_path / "gh").write_text('#!/bin/sh\necho "$*" >> "$CALLS"\n[ "$1" != run ] || echo "$RUNS"\n')
+    (tmp_path / "gh").chmod(0o755)
+    [step] = steps("monitor", "retrain")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CALLS": str(tmp_path / "calls"), "RUNS": runs}
+    assert 0 == execute(step, NAMES, tmp_path / "output", **environment).returncode
+    [listed, *started] = (tmp_path / "calls").read_text().splitlines()
+    assert re.fullmatch(r"run list --workflow retrain\.yml --created >=\d{4}-\d\d-\d\d --json databaseId .*", listed)
+    assert ["workflow run retrain.yml --ref main"][: calls - 1] == started
+
+
+def test_what_is_monitored_is_prod():
+    """Its log has the name that template.yaml gives it, of the stack that samconfig.toml names."""
+    stack = tomllib.loads((ROOT / "samconfig.toml").read_text())["prod"]["global"]["parameters"]["stack_name"]
+    assert "LogGroupName: !Sub /aws/lambda/${AWS::StackName}\n" in (ROOT / "template.yaml").read_text()
+    assert f"/aws/lambda/{stack}" == jobs("monitor")["report"]["env"]["SOURCE"]
 
 
 def test_both_environments_get_the_image_that_was_built_once():

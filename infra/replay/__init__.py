@@ -1,0 +1,1 @@
+"""Labelled photos sent to a live service as its clients would, and what came back."""
