@@ -28,6 +28,7 @@ pytestmark = pytest.mark.docker
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "pet-classifier:test"
+COMMIT = "0123abc"
 LOCKED_DOWN = ("--rm", "--read-only", "--user", "10001", "--cap-drop", "ALL")
 PYTHON = "/usr/bin/python3"
 SAM = ROOT / ".venv-sam/bin/sam"
@@ -58,8 +59,21 @@ def engine_answers() -> bool:
 def image() -> str:
     if not engine_answers():
         pytest.skip("no Docker engine answers")
+    if given := os.environ.get("TEST_IMAGE"):
+        return given
     run("infra/local/base_image.sh", seconds=BUILD_SECONDS)
-    run("docker", "build", "--file", "Dockerfile.lambda", "--tag", IMAGE, ".", seconds=BUILD_SECONDS)
+    run(
+        "docker",
+        "build",
+        "--build-arg",
+        f"COMMIT={COMMIT}",
+        "--file",
+        "Dockerfile.lambda",
+        "--tag",
+        IMAGE,
+        ".",
+        seconds=BUILD_SECONDS,
+    )
     return IMAGE
 
 
@@ -154,6 +168,14 @@ def test_snapstart_is_allowed(image: str) -> None:
     assert "Allow" == labels["com.amazonaws.lambda.feature.snapstart"]
 
 
+def test_the_commit_is_the_one_it_was_built_from(image: str, url: str) -> None:
+    """Its label and /model/info say so: nobody who deploys the image can say another."""
+    inspect = ("docker", "image", "inspect", "--format", '{{index .Config.Labels "org.opencontainers.image.revision"}}')
+    commit = run(*inspect, image).strip()
+    assert commit
+    assert commit == httpx2.get(f"{url}/model/info", timeout=30).json()["commit"]
+
+
 def test_no_build_tools(image: str) -> None:
     """Neither pip nor a compiler ships, nor Debian's own tools."""
     code = """
@@ -205,7 +227,7 @@ def test_no_secret(image: str) -> None:
     """Neither an environment variable nor a step of the build carries more than the Dockerfile says."""
     [config] = json.loads(run("docker", "image", "inspect", "--format", "[{{json .Config.Env}}]", image))
     names = {variable.split("=")[0] for variable in config}
-    assert {"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "GLIBC_TUNABLES"} == names
+    assert {"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "GLIBC_TUNABLES", "COMMIT"} == names
     history = run("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", image)
     assert not re.search(r"token|secret|password|AKIA[A-Z0-9]{16}|//[^/\s]+:[^/\s]+@", history, re.IGNORECASE)
     code = """
