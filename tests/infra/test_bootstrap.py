@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.report.publish import NAMESPACE
 from tests.sam import ROOT, SAM, Template, as_list, read, run, statements, translated
 
 pytestmark = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam")
@@ -48,9 +49,12 @@ def test_lint() -> None:
     assert not run(SAM.with_name("cfn-lint"), PATH)
 
 
-@pytest.mark.parametrize(("role", "environment"), [("DevRole", "dev"), ("ProdRole", "prod")])
+@pytest.mark.parametrize(
+    ("role", "environment"),
+    [("DevRole", "dev"), ("ProdRole", "prod"), ("TrainRole", "train"), ("MonitorRole", "monitor")],
+)
 def test_a_role_is_for_one_environment_of_one_repository(role, environment) -> None:
-    """By GitHub's own word, exactly; and it works on the stack that samconfig.toml deploys there."""
+    """By GitHub's own word, exactly."""
     [trust] = properties(role)["AssumeRolePolicyDocument"]["Statement"]
     issuer = "token.actions.githubusercontent.com"
     assert {
@@ -59,26 +63,63 @@ def test_a_role_is_for_one_environment_of_one_repository(role, environment) -> N
             f"{issuer}:sub": {"Fn::Sub": f"repo:${{GitHub}}:environment:{environment}"},
         }
     } == trust["Condition"]
+
+
+@pytest.mark.parametrize(("role", "environment"), [("DevRole", "dev"), ("ProdRole", "prod")])
+def test_a_role_works_on_the_stack_of_its_environment(role, environment) -> None:
+    """The one that samconfig.toml deploys there."""
     stack = config()[environment]["global"]["parameters"]["stack_name"]
     assert [{"Key": "stack", "Value": stack}] == properties(role)["Tags"]
 
 
-def test_only_dev_builds() -> None:
-    """Prod gets what dev has tested: its role can neither push an image nor reach the data."""
-    assert [{"Ref": "DeployPolicy"}] == properties("ProdRole")["ManagedPolicyArns"]
-    assert [{"Ref": "DeployPolicy"}, {"Ref": "StorePolicy"}] == properties("DevRole")["ManagedPolicyArns"]
+@pytest.mark.parametrize(
+    ("subject", "allowed"),
+    [
+        ("owner/pet-classifier", True),
+        ("Owner@1024/pet.classifier@2048", True),
+        ("owner", False),
+        ("owner/*", False),
+        ("owner/pets:environment", False),
+    ],
+)
+def test_the_repository_is_named_as_github_signs_it(subject, allowed) -> None:
+    """With the numbers that it puts into the names of newer repositories, or without; never a pattern."""
+    assert allowed == bool(re.match(read(PATH)["Parameters"]["GitHub"]["AllowedPattern"], subject))
+
+
+def test_only_dev_builds_and_only_trainings_reach_the_data() -> None:
+    """Prod gets what dev has tested, and a training deploys nothing."""
+    policies = {role: properties(f"{role}Role")["ManagedPolicyArns"] for role in ("Dev", "Prod", "Train")}
+    assert {
+        "Dev": [{"Ref": "DeployPolicy"}, {"Ref": "PushPolicy"}],
+        "Prod": [{"Ref": "DeployPolicy"}],
+        "Train": [{"Ref": "DataPolicy"}],
+    } == policies
+
+
+def test_whoever_monitors_reads_prods_log_and_publishes_figures() -> None:
+    """And no more: not another log, nor a figure under another project's name."""
+    assert [{"Ref": "MonitorPolicy"}] == properties("MonitorRole")["ManagedPolicyArns"]
+    read_log, publish = statements(resource("MonitorPolicy"))
+    stack = config()["prod"]["global"]["parameters"]["stack_name"]
+    log = f"arn:${{AWS::Partition}}:logs:${{AWS::Region}}:${{AWS::AccountId}}:log-group:/aws/lambda/{stack}:*"
+    assert ("logs:FilterLogEvents", {"Fn::Sub": log}) == (read_log["Action"], read_log["Resource"])
+    assert ("cloudwatch:PutMetricData", {"StringEquals": {"cloudwatch:namespace": NAMESPACE}}) == (
+        publish["Action"],
+        publish["Condition"],
+    )
 
 
 def test_a_role_reaches_its_own_stack_alone() -> None:
-    """What is not named exactly begins with the stack's name; the rest is reading lists, which AWS grants whole."""
+    """What is not named exactly begins with the stack's name; AWS grants whole lists to read, and saved queries."""
     exact = {"Image", "DeploymentSpeeds"}
     for statement in statements(resource("DeployPolicy")):
         names = [resource["Fn::Sub"] for resource in as_list(statement["Resource"]) if "Fn::Sub" in resource]
         open_ended = [name for name in names if "*" in name and f"/{OWN}" not in name and f":{OWN}" not in name]
         assert statement["Sid"] in exact or not open_ended
-    assert "*" == deploy_statement("Lists")["Resource"]
-    assert ["Lists"] == [s["Sid"] for s in statements(resource("DeployPolicy")) if s["Resource"] == "*"]
+    assert ["Lists", "SavedQueries"] == [s["Sid"] for s in statements(resource("DeployPolicy")) if s["Resource"] == "*"]
     assert all(re.search(r":Describe", action) for action in deploy_statement("Lists")["Action"])
+    assert all(action.endswith("QueryDefinition") for action in deploy_statement("SavedQueries")["Action"])
 
 
 def test_no_role_can_change_itself() -> None:
@@ -91,7 +132,8 @@ def test_no_role_can_change_itself() -> None:
 def test_roles_are_made_within_the_boundary() -> None:
     """Whoever may give a role rights has to give it the boundary, and may pass it to Lambda and CodeDeploy alone."""
     bounded = deploy_statement("RightsWithinTheBoundary")
-    assert {"StringEquals": {"iam:PermissionsBoundary": {"Ref": "Boundary"}}} == bounded["Condition"]
+    own = f"arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:policy/{OWN}-boundary"
+    assert {"StringEquals": {"iam:PermissionsBoundary": {"Fn::Sub": own}}} == bounded["Condition"]
     rights = {"iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"}
     assert rights <= set(bounded["Action"])
     assert not rights & set(deploy_statement("Roles")["Action"])
@@ -99,18 +141,34 @@ def test_roles_are_made_within_the_boundary() -> None:
     assert ["codedeploy.amazonaws.com", "lambda.amazonaws.com"] == services
 
 
-def test_the_boundary_allows_what_the_stack_asks_for() -> None:
+@pytest.mark.parametrize("boundary", ["DevBoundary", "ProdBoundary"])
+def test_the_boundary_allows_what_the_stack_asks_for(boundary) -> None:
     """Nothing less, or a right would be missing, and nothing more but traces."""
     roles = [r for r in translated()["Resources"].values() if r["Type"] == "AWS::IAM::Role"]
     asked = {action for role in roles for statement in statements(role) for action in as_list(statement["Action"])}
-    allowed = {action for s in statements(resource("Boundary")) for action in as_list(s["Action"])}
+    allowed = {action for s in statements(resource(boundary)) for action in as_list(s["Action"])}
     assert asked | {"xray:PutTelemetryRecords", "xray:PutTraceSegments"} == allowed
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_gives_its_roles_the_boundary(environment) -> None:
-    """Under the name that the bootstrap stack gives it."""
-    assert properties("Boundary")["ManagedPolicyName"] == given(environment)["Boundary"]
+    """Its own, under the name that the bootstrap stack gives it and the deploy role asks for."""
+    stack = config()[environment]["global"]["parameters"]["stack_name"]
+    assert f"{stack}-boundary" == given(environment)["Boundary"]
+    assert properties(f"{environment.title()}Boundary")["ManagedPolicyName"] == given(environment)["Boundary"]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_boundary_ends_at_its_stack(environment) -> None:
+    """So no role that dev's role makes can touch prod; alarms are read, and traces have no names."""
+    named = [
+        name["Fn::Sub"]
+        for statement in statements(resource(f"{environment.title()}Boundary"))
+        for name in as_list(statement["Resource"])
+        if as_list(statement["Action"]) != ["cloudwatch:DescribeAlarms"] and name != "*"
+    ]
+    assert len(named) == 3
+    assert all(f"pet-classifier-{environment}" in name for name in named)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -161,7 +219,7 @@ def test_the_repository_keeps_what_was_pushed() -> None:
         repository["ImageScanningConfiguration"]["ScanOnPush"],
     )
     [rule] = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
-    assert ("imageCountMoreThan", 50) == (rule["selection"]["countType"], rule["selection"]["countNumber"])
+    assert ("imageCountMoreThan", 500) == (rule["selection"]["countType"], rule["selection"]["countNumber"])
     [pull] = repository["RepositoryPolicyText"]["Statement"]
     assert {"Service": "lambda.amazonaws.com"} == pull["Principal"]
     [source] = pull["Condition"]["StringLike"].values()

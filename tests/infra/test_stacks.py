@@ -27,6 +27,7 @@ UNKNOWN = {
     "AWS::IAM::OIDCProvider",
     "AWS::Lambda::Alias",
     "AWS::Lambda::Url",
+    "AWS::Logs::QueryDefinition",
     "AWS::S3::BucketPolicy",
 }
 STACK = "pet-classifier-dev"
@@ -124,7 +125,7 @@ def test_deploy_gives_the_stack_its_parameters():
         "Commit": "abc",
         "Release": "one",
         "Canary": "AllAtOnce",
-        "ReservedConcurrency": "50",
+        "LogRetentionDays": "90",
     }
     assert expected == {name: given[name] for name in expected}
     assert [{"Key": "Project", "Value": "pet-classifier"}, {"Key": "Environment", "Value": "prod"}] == stack["Tags"]

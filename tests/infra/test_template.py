@@ -18,6 +18,11 @@ pytestmark = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not install
 CHECKOV = ROOT / ".venv-audit/bin/checkov"
 OTHER_IMAGE = f"{REPOSITORY}@sha256:{'b' * 64}"
 ALARMS = ["ErrorsAlarm", "DurationAlarm", "ThrottlesAlarm", "Url5xxAlarm"]
+REPORT_ALARMS = ["AccuracyAlarm", "DriftAlarm", "UnknownAlarm"]
+# What `make report` publishes, with the stack's name as its only dimension.
+REPORTED = {"Accuracy", "AccuracyLowerBound", "EstimatedAccuracy", "LabelCoverage", "UnknownShare", "DriftedSignals"}
+# Of Lambda's own lines: https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html
+PLATFORM_FIELDS = {"type", "record.metrics.initDurationMs"}
 NO_VALUE = {"Ref": "AWS::NoValue"}
 
 
@@ -28,6 +33,21 @@ def resources(kind: str) -> dict[str, Template]:
 def properties(name: str, **parameters: str) -> Template:
     found: Template = translated(**parameters)["Resources"][name]["Properties"]
     return found
+
+
+def dashboard() -> list[Template]:
+    """Its widgets; the stack is called STACK, and every parameter is 0."""
+    body, _ = properties("Dashboard")["DashboardBody"]["Fn::Sub"]
+    body = re.sub(r"\$\{(Min|Max)\w+\}", "0", body.replace("${AWS::StackName}", "STACK"))
+    widgets: list[Template] = json.loads(body)["widgets"]
+    return widgets
+
+
+def shown(namespace: str) -> set[str]:
+    """The metrics that the dashboard's widgets name; each widget's are of one namespace."""
+    widgets = [widget["properties"].get("metrics", []) for widget in dashboard()]
+    named = [[metric for metric in metrics if len(metric) > 2] for metrics in widgets]  # the rest are expressions
+    return {metric[1] for metrics in named if metrics and metrics[0][0] == namespace for metric in metrics}
 
 
 def default(parameter: str) -> Any:
@@ -130,10 +150,10 @@ def test_every_deployment_is_a_release_of_its_own() -> None:
 
 
 def test_function_and_hook_know_what_was_deployed() -> None:
-    """`/model/info` shows it, and the hook expects it."""
-    shown = {"IMAGE": {"Ref": "ImageUri"}, "COMMIT": {"Ref": "Commit"}}
+    """`/model/info` shows the image, and the hook expects it; the commit is the image's own, and no parameter."""
     for function in ("Classifier", "Hook"):
-        assert shown.items() <= properties(function)["Environment"]["Variables"].items()
+        variables = properties(function)["Environment"]["Variables"]
+        assert ({"Ref": "ImageUri"}, False) == (variables["IMAGE"], "COMMIT" in variables)
 
 
 def test_the_hook_tests_the_new_version() -> None:
@@ -173,15 +193,37 @@ def test_alarms_move_the_traffic_back() -> None:
 
 def test_alarms_watch_the_alias() -> None:
     """Errors, slow answers, refused requests and 5xx, of both versions while traffic moves; no data is no alarm."""
+    alarms = [properties(name) for name in ALARMS]
+    assert ["Errors", "Duration", "Throttles", "Url5xxCount"] == [alarm["MetricName"] for alarm in alarms]
+    of_alias = {"Name": "Resource", "Value": {"Fn::Sub": "${Classifier}:live"}}
+    for alarm in alarms:
+        assert [{"Name": "FunctionName", "Value": {"Ref": "Classifier"}}, of_alias] == alarm["Dimensions"]
+        assert "notBreaching" == alarm["TreatMissingData"]
+
+
+def test_alarms_watch_the_report() -> None:
+    """Accuracy, drift and unknown photos, of this stack; what a report found stands until the next one."""
+    alarms = [properties(name) for name in REPORT_ALARMS]
+    assert [
+        ("Accuracy", "LessThanThreshold", {"Ref": "MinAccuracy"}),
+        ("DriftedSignals", "GreaterThanOrEqualToThreshold", 1),
+        ("UnknownShare", "GreaterThanThreshold", {"Ref": "MaxUnknownShare"}),
+    ] == [(alarm["MetricName"], alarm["ComparisonOperator"], alarm["Threshold"]) for alarm in alarms]
+    for alarm in alarms:
+        assert ("PetClassifier", "ignore") == (alarm["Namespace"], alarm["TreatMissingData"])
+        assert [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}] == alarm["Dimensions"]
+
+
+def test_every_alarm_is_heard() -> None:
+    """When it begins to ring and when it stops, by whom AlarmTopicArn names; and the dashboard shows its state."""
     alarms = resources("CloudWatch::Alarm")
-    assert ALARMS == list(alarms)
-    watched = {alarm["Properties"]["MetricName"] for alarm in alarms.values()}
-    assert {"Errors", "Duration", "Throttles", "Url5xxCount"} == watched
+    assert [*ALARMS, *REPORT_ALARMS] == list(alarms)
     for alarm in alarms.values():
-        of_alias = {"Name": "Resource", "Value": {"Fn::Sub": "${Classifier}:live"}}
-        assert [{"Name": "FunctionName", "Value": {"Ref": "Classifier"}}, of_alias] == alarm["Properties"]["Dimensions"]
-        assert "notBreaching" == alarm["Properties"]["TreatMissingData"]
-        assert ["HasTopic", [{"Ref": "AlarmTopicArn"}], NO_VALUE] == alarm["Properties"]["AlarmActions"]["Fn::If"]
+        heard = {"Fn::If": ["HasTopic", [{"Ref": "AlarmTopicArn"}], NO_VALUE]}
+        assert heard == alarm["Properties"]["AlarmActions"] == alarm["Properties"]["OKActions"]
+    [widget] = [widget for widget in dashboard() if widget["type"] == "alarm"]
+    names = [alarm["Properties"]["AlarmName"]["Fn::Sub"].partition("}")[2] for alarm in alarms.values()]
+    assert [f"${{Alarm}}{name}" for name in names] == widget["properties"]["alarms"]
 
 
 def test_logs_expire() -> None:
@@ -273,30 +315,76 @@ def test_concurrency_can_be_capped() -> None:
 
 
 def test_the_dashboard_shows_what_the_function_writes(logged, cat_jpg) -> None:
-    """Every metric of its records, by exactly their dimensions."""
-    logged.client.post("/predict", content=cat_jpg, headers={"content-type": "image/jpeg"})
+    """Every metric of its records, by exactly their dimensions, and of this stack alone."""
+    predict_and_tell(logged, cat_jpg)
     directives = [line["_aws"]["CloudWatchMetrics"][0] for line in logged.lines() if "_aws" in line]
     written = {
         (",".join([found["Namespace"], *sorted(found["Dimensions"][0])]), metric["Name"])
         for found in directives
         for metric in found["Metrics"]
     }
-    body = properties("Dashboard")["DashboardBody"]["Fn::Sub"]
-    assert written == set(re.findall(r"SEARCH\('{(\S+)} MetricName=(\w+)'", body))
+    body, values = properties("Dashboard")["DashboardBody"]["Fn::Sub"]
+    assert written == set(re.findall(r"SEARCH\('{(\S+)} MetricName=(\w+) \${Own}'", body))
+    assert {"Fn::Sub": r"service=\"${AWS::StackName}\""} == values["Own"]
+    assert {"Ref": "AWS::StackName"} == properties("Classifier")["Environment"]["Variables"]["SERVICE_NAME"]
 
 
 def test_the_dashboard_shows_what_lambda_measures() -> None:
     """What the alarms watch, and the traffic around it."""
-    body = json.loads(properties("Dashboard")["DashboardBody"]["Fn::Sub"])
-    shown = {metric[1] for widget in body["widgets"] for metric in widget["properties"]["metrics"] if len(metric) > 2}
     urls = {"UrlRequestCount", "Url4xxCount", "Url5xxCount"}
-    assert {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions", *urls} == shown
+    assert {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions", *urls} == shown("AWS/Lambda")
+
+
+def test_the_dashboard_shows_what_the_report_found() -> None:
+    """All that it publishes, and where the alarms begin to ring."""
+    assert shown("PetClassifier") == REPORTED
+    lines = re.findall(r'"label": "alarm", "value": \$\{(\w+)\}', str(properties("Dashboard")))
+    assert ["MinAccuracy", "MaxUnknownShare"] == lines
+
+
+def test_saved_queries_ask_for_what_is_logged(logged, cat_jpg) -> None:
+    """Each in the stack's folder, about its log group, and with no field that no line has."""
+    predict_and_tell(logged, cat_jpg)
+    fields = {name for line in logged.lines() for name in line} | PLATFORM_FIELDS
+    for query in resources("Logs::QueryDefinition").values():
+        assert [{"Ref": "Logs"}] == query["Properties"]["LogGroupNames"]
+        assert query["Properties"]["Name"]["Fn::Sub"].startswith("${AWS::StackName}/")
+        assert asked_for(query["Properties"]["QueryString"])
+        assert set() == asked_for(query["Properties"]["QueryString"]) - fields
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ('filter message = "request" and status >= 400 | sort status desc', {"message", "status"}),
+        ("stats pct(total_ms, 99) as p99 by bin(1h) as hour | sort hour desc", {"total_ms"}),
+        ("fields @timestamp, coalesce(feedback_for, request_id) as id", {"feedback_for", "request_id"}),
+    ],
+)
+def test_fields_that_a_query_asks_for(query, expected) -> None:
+    """Names that are neither commands nor functions, and that the query did not make itself."""
+    assert expected == asked_for(query)
+
+
+def asked_for(query: str) -> set[str]:
+    words = re.findall(r'"[^"]*"|@?\b[a-z_][\w.]*\b(?!\()', query, re.IGNORECASE)
+    made = set(re.findall(r" as (\w+)", query))
+    language = {"and", "as", "asc", "by", "desc", "fields", "filter", "limit", "or", "sort", "stats"}
+    return {word for word in words if word[0] not in '@"'} - language - made
+
+
+def predict_and_tell(logged, photo: bytes) -> None:
+    """All kinds of lines: a prediction, its truth, an error."""
+    answer = logged.client.post("/predict", content=photo, headers={"content-type": "image/jpeg"}).json()
+    logged.client.post("/feedback", json={"request_id": answer["request_id"], "label": answer["predicted_class"]})
+    logged.client.get("/nowhere")
 
 
 def test_outputs() -> None:
     """What the workflows and a person ask the stack for."""
     assert {
         "Alias",
+        "Commit",
         "Dashboard",
         "DeploymentApplication",
         "DeploymentGroup",
