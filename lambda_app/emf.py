@@ -25,8 +25,14 @@ class Metrics:
         self.dimensions = dimensions
         self.provider = AmazonCloudWatchEMFProvider(namespace=NAMESPACE)
 
-    def put(self, metrics: dict[str, Metric], request_id: str, dimensions: dict[str, str] | None = None) -> None:
-        """An id is a property: as a dimension it would make metrics of its own."""
-        about = {"request_id": request_id}
-        line = self.provider.serialize_metric_set(metrics, self.dimensions | (dimensions or {}), about)
+    def put(self, overall: dict[str, Metric], by_class: dict[str, Metric], class_name: str, request_id: str) -> None:
+        """One line: those of every request, and those that are also told apart by class.
+
+        An id is a property: as a dimension it would make metrics of its own.
+        """
+        line: Any = self.provider.serialize_metric_set(overall, self.dimensions, {"request_id": request_id})
+        if by_class:
+            more = self.provider.serialize_metric_set(by_class, self.dimensions | {"class": class_name}, {})
+            more["_aws"]["CloudWatchMetrics"] += line["_aws"]["CloudWatchMetrics"]
+            line |= more
         print(json.dumps(line, separators=(",", ":")))

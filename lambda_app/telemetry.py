@@ -101,15 +101,15 @@ class Telemetry:
             self.logger.info("feedback", extra=about | record.feedback)
 
     def _emit(self, record: Record) -> None:
-        """Predictions have a line of their own: in one record every metric would be billed by class."""
+        """Only two metrics are by class, because each class is billed as a metric of its own."""
         overall = {"ColdStart": count(record.cold_start), "Errors": count(record.status >= 400)}
+        by_class = {}
         if prediction := record.prediction:
             by_class = {"Predictions": count(1), "Unknown": count(prediction["unknown"])}
-            self.metrics.put(by_class, record.request_id, {"class": prediction["predicted_class"]})
             overall["InferenceLatency"] = milliseconds(prediction["inference_ms"])
         if record.feedback:
             overall["Feedback"] = count(1)
-        self.metrics.put(overall, record.request_id)
+        self.metrics.put(overall, by_class, record.prediction.get("predicted_class", ""), record.request_id)
 
 
 class BrokenAnswer(Exception):

@@ -40,6 +40,7 @@ MADE = (
     "artifacts/checkpoint.pt",
     "artifacts/manifest.csv",
     "artifacts/model.onnx",
+    "artifacts/reference.json",
     "dvc.lock",
     "export/MODEL_CARD.md",
     "lambda_app/model.onnx",

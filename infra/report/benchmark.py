@@ -102,11 +102,7 @@ def prediction(row: Fields, service: Fields, moment: datetime, draw: random.Rand
         "decode_ms": round(inference * 0.4, 3),
         "inference_ms": round(inference, 3),
     }
-    by_class = {**service, "class": row["predicted_class"]}
-    yield emf(by_class, {"Predictions": "Count", "Unknown": "Count"}, request_id, moment)
-    yield emf(
-        service, {"InferenceLatency": "Milliseconds", "ColdStart": "Count", "Errors": "Count"}, request_id, moment
-    )
+    yield emf({**service, "class": row["predicted_class"]}, request_id, moment)
     if draw.random() < LABELLED:
         about = said("feedback", service, str(uuid.UUID(int=draw.getrandbits(128), version=4)), moment)
         yield {**about, "feedback_for": request_id, "label": label}
@@ -117,11 +113,19 @@ def said(message: str, service: Fields, request_id: str, moment: datetime) -> Fi
     return {"level": "INFO", "message": message, "timestamp": timestamp, **service, "request_id": request_id}
 
 
-def emf(dimensions: Fields, units: dict[str, str], request_id: str, moment: datetime) -> Fields:
-    metrics = [{"Name": name, "Unit": unit} for name, unit in units.items()]
-    about = {"Namespace": "PetClassifier", "Dimensions": [list(dimensions)], "Metrics": metrics}
-    stamp = {"Timestamp": int(moment.timestamp() * 1000), "CloudWatchMetrics": [about]}
-    return {"_aws": stamp, **dimensions, "request_id": request_id, **{name: [1.0] for name in units}}
+def emf(dimensions: Fields, request_id: str, moment: datetime) -> Fields:
+    overall = {"InferenceLatency": "Milliseconds", "ColdStart": "Count", "Errors": "Count"}
+    by_class = {"Predictions": "Count", "Unknown": "Count"}
+    directives = [
+        {
+            "Namespace": "PetClassifier",
+            "Dimensions": [names],
+            "Metrics": [{"Name": name, "Unit": unit} for name, unit in units.items()],
+        }
+        for names, units in (([*dimensions][:-1], overall), ([*dimensions], by_class))
+    ]
+    stamp = {"Timestamp": int(moment.timestamp() * 1000), "CloudWatchMetrics": directives}
+    return {"_aws": stamp, **dimensions, "request_id": request_id, **{key: [1.0] for key in overall | by_class}}
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import mlflow
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
+from infra.report.verdict import MIN_LABELS, MIN_PHOTOS
+
 NAMESPACE = "PetClassifier"
 EXPERIMENT = "pet-classifier-monitoring"
 COUNTS = {"DriftedSignals"}
@@ -19,14 +21,17 @@ class NotPublished(Exception):
 
 
 def metrics(report: Mapping[str, Any]) -> dict[str, float]:
-    """By the name that alarms know them by; what could not be judged is not there."""
-    quality, drift = report["quality"]["overall"], report["drift"]
+    """By the name that alarms know them by; what could not be judged, or is of too few photos, is not there."""
+    quality, drift, overall = report["quality"]["overall"], report["drift"], report["overall"]
+    enough = overall["predictions"] >= MIN_PHOTOS
+    labelled = quality is not None and quality["labelled"] >= MIN_LABELS
     values = {
-        "Accuracy": quality and quality["accuracy"],
-        "AccuracyLowerBound": quality and quality["accuracy_interval"][0],
-        "EstimatedAccuracy": report["estimate"] and report["estimate"]["accuracy"],
-        "LabelCoverage": report["overall"]["label_coverage"],
-        "UnknownShare": report["overall"]["unknown_share"],
+        "Accuracy": quality["accuracy"] if labelled else None,
+        "AccuracyLowerBound": quality["accuracy_interval"][0] if labelled else None,
+        "AccuracyUpperBound": quality["accuracy_interval"][1] if labelled else None,
+        "EstimatedAccuracy": report["estimate"]["accuracy"] if enough and report["estimate"] else None,
+        "LabelCoverage": overall["label_coverage"],
+        "UnknownShare": overall["unknown_share"] if enough else None,
         "DriftedSignals": len(drift["drifted"]) if drift["judged"] else None,
     }
     return {name: float(value) for name, value in values.items() if value is not None}

@@ -52,12 +52,15 @@ def split(lines):
     return [line for line in lines if "_aws" not in line], [line for line in lines if "_aws" in line]
 
 
-def shape(record):
-    """The dimensions, and the unit of each metric, of an EMF record."""
-    [directive] = record["_aws"]["CloudWatchMetrics"]
-    assert "PetClassifier" == directive["Namespace"]
-    [dimensions] = directive["Dimensions"]
-    return sorted(dimensions), {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]}
+def shapes(record):
+    """The dimensions, and the unit of each metric, of each directive of an EMF record."""
+    directives = record["_aws"]["CloudWatchMetrics"]
+    assert {"PetClassifier"} == {directive["Namespace"] for directive in directives}
+    return [
+        (sorted(dimensions), {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]})
+        for directive in directives
+        for dimensions in directive["Dimensions"]
+    ]
 
 
 def test_a_prediction_is_one_line(logged, encode):
@@ -96,11 +99,14 @@ def test_only_the_first_request_is_a_cold_start(logged):
 def test_metrics_have_their_units_and_dimensions(logged, encode):
     """Counts of predictions are by class, the rest by service and model version alone; ids are properties."""
     predict(logged, encode("blue"))
-    _, [by_class, overall] = split(logged.lines())
-    assert (["class", "model_version", "service"], {"Predictions": "Count", "Unknown": "Count"}) == shape(by_class)
+    _, [record] = split(logged.lines())
     units = {"InferenceLatency": "Milliseconds", "ColdStart": "Count", "Errors": "Count"}
-    assert (["model_version", "service"], units) == shape(overall)
-    assert ("dog", [1.0], [0.0]) == (by_class["class"], by_class["Predictions"], by_class["Unknown"])
+    by_class = {"Predictions": "Count", "Unknown": "Count"}
+    assert [
+        (["class", "model_version", "service"], by_class),
+        (["model_version", "service"], units),
+    ] == shapes(record)
+    assert ("dog", [1.0], [0.0]) == (record["class"], record["Predictions"], record["Unknown"])
 
 
 def test_dimensions_of_one_request_do_not_leak_into_the_next(logged, encode):
@@ -109,7 +115,7 @@ def test_dimensions_of_one_request_do_not_leak_into_the_next(logged, encode):
     logged.client.get("/health")
     _, [*_, record] = split(logged.lines())
     assert "class" not in record
-    assert (["model_version", "service"], {"ColdStart": "Count", "Errors": "Count"}) == shape(record)
+    assert [(["model_version", "service"], {"ColdStart": "Count", "Errors": "Count"})] == shapes(record)
 
 
 def test_feedback_is_a_line_beside_its_requests(logged):
@@ -123,7 +129,7 @@ def test_feedback_is_a_line_beside_its_requests(logged):
     assert ("request", "/feedback", 200) == (request["message"], request["route"], request["status"])
     assert {answer.headers["x-request-id"]} == {line["request_id"], request["request_id"], record["request_id"]}
     units = {"Feedback": "Count", "ColdStart": "Count", "Errors": "Count"}
-    assert ((["model_version", "service"], units), [1.0]) == (shape(record), record["Feedback"])
+    assert ([(["model_version", "service"], units)], [1.0]) == (shapes(record), record["Feedback"])
 
 
 def test_refused_feedback_is_an_error_alone(logged):
@@ -140,12 +146,12 @@ def test_every_metric_line_is_what_cloudwatch_reads(logged, encode):
     predict(logged, b"text")
     feedback(logged)
     _, records = split(logged.lines())
-    assert 4 == len(records)
+    assert 3 == len(records)
     for record in records:
         assert [] == [error.message for error in EMF.iter_errors(record)]
-        dimensions, units = shape(record)
-        assert all(isinstance(record[name], str) and record[name] for name in dimensions)
-        assert all(isinstance(value, float) for name in units for value in record[name])
+        for dimensions, units in shapes(record):
+            assert all(isinstance(record[name], str) and record[name] for name in dimensions)
+            assert all(isinstance(value, float) for name in units for value in record[name])
 
 
 @pytest.mark.parametrize("broken", [{"Timestamp": "now"}, {"CloudWatchMetrics": [{"Namespace": ""}]}])
