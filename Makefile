@@ -174,8 +174,8 @@ monitor: .venv/.train  ## the report of SOURCE=…, published (SINCE=); prints a
 
 # An alarm over a week rings for a week: one retraining answers it.
 retraining:  ## start the workflow Retrain, unless it was started in the last seven days
-	@test -n "$$(gh run list --workflow retrain.yml --created ">=$$(date -u -d '7 days ago' +%F)" --json databaseId --jq '.[]')" \
-		|| gh workflow run retrain.yml --ref main
+	@runs=$$(gh run list --workflow retrain.yml --created ">=$$(date -u -d '7 days ago' +%F)" --json databaseId --jq '.[]') \
+		&& { [ -n "$$runs" ] || gh workflow run retrain.yml --ref main; }
 
 # make itself answers 2 where a command fails: an alarm, the command's 3, is told by report.json and by the output.
 report: .venv/.train  ## load, speed, accuracy and drift from the log SOURCE=group, file or - (SINCE=7d, OUT=folder, PUBLISH=1 to CloudWatch)

@@ -32,8 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
         auth = target.signer(options)
         photos = find(options.photos)
         with Journal(options.output) as journal, Url(options.url, auth=auth, timeout_s=options.timeout) as ask:
-            check_labels(photos, _class_names(ask))
-            _send(photos, ask, pace, journal)
+            names, version = _model(ask)
+            check_labels(photos, names)
+            journal.check(options.url, version)
+            _send(photos, ask, pace, journal, options.url)
         answers = read(options.output)
     except (ValueError, BotoCoreError, PhotosError, JournalError) as error:
         parser.error(str(error))
@@ -48,21 +50,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if all(answer.done for answer in done) else 1
 
 
-def _class_names(ask: Ask) -> list[str]:
+def _model(ask: Ask) -> tuple[list[str], str]:
+    """Its classes, and its version."""
     response = ask(get("/model/info"))
-    names = at(json_of(response), "class_names")
-    if response.status != HTTPStatus.OK or not isinstance(names, list):
+    names, version = (at(json_of(response), key) for key in ("class_names", "model_version"))
+    if response.status != HTTPStatus.OK or not isinstance(names, list) or not isinstance(version, str):
         raise NoAnswer(f"GET /model/info answered {response.status}, expected class_names: {text(response)[:200]}")
-    return names
+    return names, version
 
 
-def _send(photos: Sequence[Photo], ask: Ask, pace: Pace, journal: Journal) -> None:
+def _send(photos: Sequence[Photo], ask: Ask, pace: Pace, journal: Journal, url: str) -> None:
     done = {name for name, answer in journal.answers.items() if answer.done}
     left = [photo for photo in photos if photo.name not in done]
     with tqdm(total=len(photos), initial=len(photos) - len(left), desc="replay", unit="photo") as bar:
 
         def write(answer: Answer) -> None:
-            journal.write(answer)
+            journal.write(answer.model_copy(update={"url": url}))
             bar.update()
 
         try:

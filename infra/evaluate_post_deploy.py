@@ -25,6 +25,7 @@ OUTPUT = Path("artifacts/post_deploy.json")
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
+    code = 0
     if options.replay:
         code = collect_feedback.main([*options.replay, "--output", str(options.journal)])
         if code > 1:
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"--json {options.json}: {error.strerror}; expected a file that can be written")
     print(table(evaluated))
-    return 0 if all(answer.done for answer in answers) else 1
+    return code or int(not all(answer.done for answer in answers))
 
 
 def evaluation(answers: Sequence[Answer]) -> dict[str, Any]:

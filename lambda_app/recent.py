@@ -14,16 +14,14 @@ KEPT = 100
 
 
 class Entry(NamedTuple):
-    """As cheap as can be: what is made of it is made when somebody asks."""
+    """As cheap as can be: what is made of it is made when somebody asks. No id: with it anybody could give feedback."""
 
-    request_id: str
     at: float  # seconds since 1970
     latency_ms: float
     prediction: Mapping[str, Any]  # the log's fields
 
     def logged(self) -> LoggedPrediction:
         return LoggedPrediction(
-            request_id=self.request_id,
             timestamp=datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds"),
             predicted_class=self.prediction["predicted_class"],
             confidence=self.prediction["confidence"],

@@ -50,7 +50,6 @@ class FeedbackResponse(Schema):
 
 
 class LoggedPrediction(Schema):
-    request_id: str
     timestamp: str = Field(description="RFC 3339, UTC")
     predicted_class: str
     confidence: float

@@ -76,7 +76,7 @@ class Telemetry:
     def _count(self, record: Record, total_ms: float) -> None:
         if prediction := record.prediction:
             self.figures.predicted(prediction["predicted_class"], total_ms / 1000, unknown=prediction["unknown"])
-            self.recent.append(Entry(record.request_id, time.time(), total_ms, prediction))
+            self.recent.append(Entry(time.time(), total_ms, prediction))
         if record.feedback:
             self.figures.feedback[record.feedback["label"]] += 1
         if record.error_code:

@@ -2,7 +2,7 @@
 
 The real function, in process and on one core, answers a photo with the telemetry and without, in turns; its output is a
 pipe, as on Lambda. The difference of the medians is what the telemetry costs; its own parts are clocked inside the
-requests as well, and sum up to less, because they also drive the rest out of the processor's caches.
+requests as well.
 """
 
 import json

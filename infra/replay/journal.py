@@ -35,6 +35,7 @@ class Answer(BaseModel):
 
     photo: str
     label: str
+    url: str = Field(default="", description="of the service that was asked")
     status: int = NONE
     error_code: str | None = None
     request_id: str | None = None
@@ -73,6 +74,15 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):  # what could not be written was told by `write`
             self._file.close()
+
+    def check(self, url: str, model_version: str) -> None:
+        """What another service or model answered is no answer of this one. Raises JournalError."""
+        for answer in self.answers.values():
+            if answer.url != url or (answer.model_version or model_version) != model_version:
+                raise JournalError(
+                    f"{self.path}: {answer.photo} was sent to {answer.url} ({answer.model_version}); "
+                    f"expected {url} ({model_version}): name another file, or remove this one"
+                )
 
     def write(self, answer: Answer) -> None:
         try:

@@ -33,9 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         log = read(sources.lines(options.source, options.since), options.since)
         report = summary(log, reference, options.source)
         write(report, page.render(report, log, reference), options.out)
-        publish.to_mlflow(report, options.out)
         if options.publish:
             publish.to_cloudwatch(report)
+        publish.to_mlflow(report, options.out)
     except (sources.SourceError, Empty, publish.NotPublished, MlflowException, OSError) as error:
         print(f"report: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1

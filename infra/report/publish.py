@@ -1,4 +1,4 @@
-"""Where the figures go: MLflow keeps every report, CloudWatch the numbers that alarms watch."""
+"""Where the figures go: MLflow's store keeps the report, CloudWatch the numbers that alarms watch."""
 
 import os
 from collections.abc import Mapping
@@ -51,6 +51,8 @@ def to_cloudwatch(report: Mapping[str, Any]) -> None:
         }
         for name, value in metrics(report).items()
     ]
+    if not data:  # which CloudWatch would refuse
+        return
     try:
         Session().create_client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=data)
     except (BotoCoreError, ClientError) as error:
@@ -65,7 +67,8 @@ def to_mlflow(report: Mapping[str, Any], folder: Path) -> None:
     tags |= {"model_version": ", ".join(report["versions"]), "alarms": str(len(report["alarms"]))}
     with mlflow.start_run(tags=tags):
         mlflow.log_metrics(metrics(report) | _figures(report))
-        mlflow.log_artifacts(str(folder))
+        for name in ("report.json", "report.html"):
+            mlflow.log_artifact(str(folder / name))
 
 
 def connect() -> None:

@@ -9,7 +9,7 @@ from infra.report.records import SIGNALS, Table
 
 # Of 100 photos a fifth have to be different before it can be told from chance; of fewer still more.
 MIN_PHOTOS = 100
-MIN_LABELS = 30
+MIN_LABELS = 200  # of 100, four wrong clicks of users would do
 MARGIN = 0.01  # of accuracy, which photos from elsewhere cost: the second source is 0.6 points below the test split
 
 

@@ -29,7 +29,7 @@ from training.split import natural_split
 
 pytestmark = needs_rie
 ROOT = Path(__file__).parents[2]
-PHOTOS = 150  # enough for the report to judge drift
+PHOTOS = 300  # enough for the report to judge drift, and accuracy by the share that gets feedback
 MISLABELLED = 2  # so that not everything is right
 SERVICE = "pet-classifier-test"
 Change = Callable[[Image.Image], Image.Image]

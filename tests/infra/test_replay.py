@@ -166,7 +166,7 @@ def test_a_label_that_is_no_class_stops_before_anything_is_sent(url: str, photos
     ],
 )
 def test_what_the_service_failed_at_is_sent_again(
-    app: ASGIApp, url: str, photos: Path, tmp_path: Path, capsys, fault, status: int, code: str
+    app: ASGIApp, photos: Path, tmp_path: Path, capsys, fault, status: int, code: str
 ) -> None:
     """Exit code 1 and the reason in the file; the next run sends those photos, no others, and their lines count."""
     failing = iter([True, False, True])
@@ -177,12 +177,26 @@ def test_what_the_service_failed_at_is_sent_again(
     journal = tmp_path / "replay.jsonl"
     with background(changed(app, faulty)) as broken:
         assert 1 == collect(broken, photos, journal)
-    failed = {name for name, answer in read(journal).items() if (status, code) == (answer.status, answer.error_code)}
-    assert (2, 6) == (len(failed), len(journal.read_text().splitlines()))
-    assert 0 == collect(url, photos, journal)
+        answers = read(journal).items()
+        failed = {name for name, answer in answers if (status, code) == (answer.status, answer.error_code)}
+        assert (2, 6) == (len(failed), len(journal.read_text().splitlines()))
+        assert 0 == collect(broken, photos, journal)
     again = [json.loads(line)["photo"] for line in journal.read_text().splitlines()[6:]]
     assert failed == set(again)
     assert 6 == evaluate(journal)[1]["classified"]
+
+
+def test_what_another_service_answered_is_not_taken_for_this_ones(
+    app: ASGIApp, url: str, photos: Path, tmp_path: Path, capsys
+) -> None:
+    """Dev's answers are not prod's: the same file at another URL is refused, and keeps what it holds."""
+    journal = tmp_path / "replay.jsonl"
+    assert 0 == collect(url, photos, journal)
+    before = journal.read_bytes()
+    with background(app) as another:
+        message = refused([another, str(photos), "--output", str(journal)], capsys)
+    assert f"was sent to {url} (" in message
+    assert before == journal.read_bytes()
 
 
 def test_feedback_that_is_not_taken_is_a_failure(app: ASGIApp, photos: Path, tmp_path: Path, capsys) -> None:
