@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from samtranslator.translator.transform import transform  # type: ignore[import-not-found]  # see above
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-not-found]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-not-found]  # likewise
 
 NO_POLICIES = SimpleNamespace(load=dict)  # the names of AWS's managed policies, of which the template uses none
 
