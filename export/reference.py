@@ -49,7 +49,7 @@ def logged(classifier: Classifier, data: bytes) -> dict[str, Any]:
     """The fields of a prediction's log line that describe photo and answer; one photo a run, as served."""
     photo = preprocess(data, classifier.metadata.image_size)
     outputs = classifier.run(photo.pixels[None])
-    prediction = classifier.decide(outputs)
+    [prediction] = classifier.predictions(outputs)
     return {
         "predicted_class": prediction.predicted_class,
         "confidence": round(prediction.confidence, 6),

@@ -1,35 +1,28 @@
 """The HTTP interface. `create_app` takes its collaborators, so a test gives it a tiny model."""
 
-import asyncio
-import os
-import time
-from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from lambda_app.classifier import Classifier, Prediction
+from lambda_app.classifier import Classifier
 from lambda_app.errors import BadField, RequestError
 from lambda_app.feedback import read_feedback
-from lambda_app.preprocess import Photo, preprocess
+from lambda_app.inference import Inference
+from lambda_app.middleware import TelemetryMiddleware, error_response
+from lambda_app.openapi import FEEDBACK_BODY, FEEDBACK_ERRORS
+from lambda_app.photos import add_photo_routes
 from lambda_app.recent import prediction_log
 from lambda_app.schemas import (
     ApiInformation,
-    ErrorResponse,
-    Feedback,
     FeedbackResponse,
     Health,
     ModelInformation,
     PredictionLog,
-    PredictionResponse,
 )
 from lambda_app.settings import Settings
-from lambda_app.signals import signals
-from lambda_app.telemetry import Record, Telemetry, TelemetryMiddleware, error_response
-from lambda_app.upload import read_photo
+from lambda_app.telemetry import Record, Telemetry
 
 NAME = "Pet Classifier"
 ROUTES = {
@@ -41,43 +34,15 @@ ROUTES = {
     "GET /prediction-log": "the last 100 predictions of this instance",
     "GET /docs": "OpenAPI",
 }
-PHOTO_BODY = {
-    "required": True,
-    "content": {
-        "image/*": {"schema": {"type": "string", "format": "binary"}},
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {"file": {"type": "string", "format": "binary"}},
-            }
-        },
-    },
-}
-PHOTO_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorResponse, "description": "no photo, or a form that cannot be read"},
-    413: {"model": ErrorResponse, "description": "too many bytes or pixels"},
-    415: {"model": ErrorResponse, "description": "not an image that can be read"},
-    422: {"model": ErrorResponse, "description": "a damaged image"},
-    500: {"model": ErrorResponse, "description": "an unexpected error"},
-}
-
-FEEDBACK_BODY = {"required": True, "content": {"application/json": {"schema": Feedback.model_json_schema()}}}
-FEEDBACK_ERRORS: dict[int | str, dict[str, Any]] = {
-    422: {"model": ErrorResponse, "description": "a malformed request_id, or a label that is no class"},
-    500: PHOTO_ERRORS[500],
-}
 
 
 def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
     metadata = classifier.metadata
     telemetry = Telemetry(metadata.model_version, settings)
-    # Threads, so that a container behind uvicorn uses all its cores (Pillow and ONNX Runtime release the GIL), and no
-    # more of them: each may hold a decoded photo. Not AnyIO's: the first request would import its back end, 11 ms.
-    threads = ThreadPoolExecutor(os.cpu_count() or 1)
     app = FastAPI(title=NAME, version=metadata.model_version, redoc_url=None, redirect_slashes=False)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
     _answer_errors_as_json(app)
+    add_photo_routes(app, Inference(classifier, settings.max_image_pixels), settings)
 
     @app.get("/")
     async def api_information() -> ApiInformation:
@@ -87,24 +52,6 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
     async def health() -> Health:
         telemetry.figures.health_checks += 1
         return Health(status="healthy", model_loaded=True, model_version=metadata.model_version, device="cpu")
-
-    @app.post("/predict", openapi_extra={"requestBody": PHOTO_BODY}, responses=PHOTO_ERRORS)
-    async def predict(request: Request) -> PredictionResponse:
-        record: Record = request.state.record
-        data = await read_photo(request, settings.max_image_bytes)
-        prediction = await asyncio.get_running_loop().run_in_executor(
-            threads, _classify, classifier, data, settings.max_image_pixels, record
-        )
-        return PredictionResponse(
-            predicted_class=prediction.predicted_class,
-            predicted_label=prediction.label,
-            confidence=prediction.confidence,
-            probabilities=prediction.probabilities,
-            unknown=prediction.unknown,
-            model_version=metadata.model_version,
-            request_id=record.request_id,
-            processing_time_ms=round(record.elapsed_ms(), 3),
-        )
 
     @app.post("/feedback", openapi_extra={"requestBody": FEEDBACK_BODY}, responses=FEEDBACK_ERRORS)
     async def feedback(request: Request) -> FeedbackResponse:
@@ -129,33 +76,6 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
         return prediction_log(telemetry.recent)
 
     return app
-
-
-def _classify(classifier: Classifier, data: bytes, max_pixels: int, record: Record) -> Prediction:
-    began = time.perf_counter()
-    photo = preprocess(data, classifier.metadata.image_size, max_pixels)
-    decoded = time.perf_counter()
-    outputs = classifier.run(photo.pixels[None])
-    prediction = classifier.decide(outputs)
-    inferred = time.perf_counter()
-    times = {
-        "decode_ms": round((decoded - began) * 1000, 3),
-        "inference_ms": round((inferred - decoded) * 1000, 3),
-    }
-    record.prediction = _log_fields(photo, len(data), prediction) | times | signals(photo.pixels, outputs)
-    return prediction
-
-
-def _log_fields(photo: Photo, size: int, prediction: Prediction) -> dict[str, Any]:
-    return {
-        "predicted_class": prediction.predicted_class,
-        "confidence": round(prediction.confidence, 6),
-        "unknown": prediction.unknown,
-        "photo_format": photo.format,
-        "photo_bytes": size,
-        "photo_width": photo.width,
-        "photo_height": photo.height,
-    }
 
 
 def _answer_errors_as_json(app: FastAPI) -> None:

@@ -1,6 +1,7 @@
 """Metrics as log lines, in the embedded metric format: CloudWatch makes metrics of them without a call to its API."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -10,12 +11,12 @@ NAMESPACE = "PetClassifier"
 Metric = dict[str, Any]  # as Powertools serialises it
 
 
-def count(value: int) -> Metric:
-    return {"Unit": MetricUnit.Count.value, "Value": [float(value)]}
+def count(*values: int) -> Metric:
+    return {"Unit": MetricUnit.Count.value, "Value": [float(value) for value in values]}
 
 
-def milliseconds(value: float) -> Metric:
-    return {"Unit": MetricUnit.Milliseconds.value, "Value": [value]}
+def milliseconds(*values: float) -> Metric:
+    return {"Unit": MetricUnit.Milliseconds.value, "Value": list(values)}
 
 
 class Metrics:
@@ -25,14 +26,23 @@ class Metrics:
         self.dimensions = dimensions
         self.provider = AmazonCloudWatchEMFProvider(namespace=NAMESPACE)
 
-    def put(self, overall: dict[str, Metric], by_class: dict[str, Metric], class_name: str, request_id: str) -> None:
-        """One line: those of every request, and those that are also told apart by class.
+    def put(self, overall: dict[str, Metric], by_class: Mapping[str, dict[str, Metric]], request_id: str) -> None:
+        """One line: the metrics of every request, and those of a class; one more for each further class.
 
         An id is a property: as a dimension it would make metrics of its own.
         """
         line: Any = self.provider.serialize_metric_set(overall, self.dimensions, {"request_id": request_id})
-        if by_class:
-            more = self.provider.serialize_metric_set(by_class, self.dimensions | {"class": class_name}, {})
-            more["_aws"]["CloudWatchMetrics"] += line["_aws"]["CloudWatchMetrics"]
-            line |= more
-        print(json.dumps(line, separators=(",", ":")))
+        for class_name, metrics in by_class.items():
+            more: Any = self.provider.serialize_metric_set(metrics, self.dimensions | {"class": class_name}, {})
+            # Of all classes and versions together too, for an alarm that need not know their names.
+            more["_aws"]["CloudWatchMetrics"][0]["Dimensions"].append(["service"])
+            if line:
+                more["_aws"]["CloudWatchMetrics"] += line["_aws"]["CloudWatchMetrics"]
+            _print(line | more)
+            line = {}
+        if line:
+            _print(line)
+
+
+def _print(line: dict[str, Any]) -> None:
+    print(json.dumps(line, separators=(",", ":")))

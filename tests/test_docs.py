@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from infra import results
-from lambda_app.app import PHOTO_ERRORS, ROUTES
+from lambda_app.app import ROUTES
 from lambda_app.errors import RequestError
+from lambda_app.openapi import PHOTO_ERRORS
 from lambda_app.settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from starlette.responses import StreamingResponse
 
 from lambda_app.app import ROUTES
-from lambda_app.telemetry import BrokenAnswer
+from lambda_app.middleware import BrokenAnswer
 
 ROOT = Path(__file__).parents[2]
 SECRET = "s3cret"
@@ -118,7 +118,7 @@ def test_a_crash_keeps_secrets(logged, everything, monkeypatch):
         except ValueError as error:
             raise RuntimeError(f"{SECRET}-detail") from error
 
-    monkeypatch.setattr("lambda_app.app.preprocess", explode)
+    monkeypatch.setattr("lambda_app.inference.preprocess", explode)
     answers = ask(logged.client)
     text = everything()
     assert 500 in answers

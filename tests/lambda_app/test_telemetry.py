@@ -79,6 +79,14 @@ def test_a_prediction_is_one_line(logged, encode):
     assert {body["request_id"]} == {record["request_id"] for record in records}
 
 
+def test_nobodys_own_photo_is_marked(logged, encode):
+    """A smoke test or a rehearsal says that it is one, and the report can leave it out."""
+    for headers in ({}, {"x-synthetic": "true"}, {"x-synthetic": "cat"}):
+        logged.client.get("/health", headers=headers)
+    lines, _ = split(logged.lines())
+    assert [None, True, None] == [line.get("synthetic") for line in lines]
+
+
 def test_an_error_is_logged_with_its_code(logged):
     """And without prediction fields."""
     predict(logged, b"text")
@@ -97,13 +105,14 @@ def test_only_the_first_request_is_a_cold_start(logged):
 
 
 def test_metrics_have_their_units_and_dimensions(logged, encode):
-    """Counts of predictions are by class, the rest by service and model version alone; ids are properties."""
+    """Predictions are counted by class and of the whole service, the rest by model version; ids are properties."""
     predict(logged, encode("blue"))
     _, [record] = split(logged.lines())
     units = {"InferenceLatency": "Milliseconds", "ColdStart": "Count", "Errors": "Count"}
     by_class = {"Predictions": "Count", "Unknown": "Count"}
     assert [
         (["class", "model_version", "service"], by_class),
+        (["service"], by_class),
         (["model_version", "service"], units),
     ] == shapes(record)
     assert ("dog", [1.0], [0.0]) == (record["class"], record["Predictions"], record["Unknown"])
