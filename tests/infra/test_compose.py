@@ -1,46 +1,45 @@
 """infra/compose.yaml: read by Docker Compose itself, and started.
 
 Everything in it runs here but Grafana, which no package carries; what its dashboard asks is tests/infra/monitoring's.
-Where Prometheus' own image cannot be pulled, Debian's Prometheus stands in for it, in an image of the same user and
-command.
+Where the images of Prometheus and Alertmanager cannot be pulled, Debian's stand in for them, as the same user and with
+the same command.
 """
 
 import functools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-import yaml
 from mlflow import MlflowClient
 
 from lambda_app.settings import Settings
+from tests.infra.monitoring.channel import Channel, channel, wait_until
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "infra/compose.yaml"
 COMPOSE = ROOT / ".venv-audit/bin/docker-compose"
-PROJECT = "pet-classifier-test"
-RUNS_HERE = ("classifier", "mlflow", "prometheus")
+PROJECT = f"pet-classifier-test-{os.getpid()}"  # another run may be at work on this machine
+RUNS_HERE = ("classifier", "mlflow", "prometheus", "alertmanager")
 SERVICES = (*RUNS_HERE, "grafana")
 BUILD_SECONDS = 600  # 90 measured, with nothing built before
 SCRAPE_SECONDS = 60  # it scrapes every 15
 STAND_IN = """
 FROM debian:trixie-slim
 WORKDIR /tmp
-RUN apt-get update && apt-get download prometheus promtool \
+RUN apt-get update && apt-get download prometheus promtool prometheus-alertmanager \
     && for deb in *.deb; do dpkg-deb --extract "$deb" / || exit 1; done && rm *.deb
-RUN install --directory --owner 65534 --group 65534 /prometheus
-USER 65534:65534
-ENTRYPOINT ["/usr/bin/prometheus"]
+RUN install --directory --owner 65534 --group 65534 /prometheus /alertmanager
 """
+PROGRAMS = {"prometheus": "/usr/bin/prometheus", "alertmanager": "/usr/bin/prometheus-alertmanager"}
 
 pytestmark = pytest.mark.skipif(not COMPOSE.exists(), reason="Docker Compose is not installed in .venv-audit")
 
@@ -124,35 +123,48 @@ def test_environment_of_the_classifier():
     assert int(service["deploy"]["resources"]["limits"]["cpus"]) == int(service["environment"]["PYTHON_CPU_COUNT"])
 
 
-def test_the_services_find_each_other():
-    """Prometheus scrapes the classifier, Grafana asks Prometheus: by the names and ports that they have here."""
-    [scrape] = yaml.safe_load((ROOT / "infra/monitoring/prometheus.yml").read_text())["scrape_configs"]
-    assert [f"classifier:{target_port('classifier')}"] == scrape["static_configs"][0]["targets"]
-    [source] = yaml.safe_load((ROOT / "infra/monitoring/grafana/datasources/prometheus.yml").read_text())["datasources"]
-    assert f"http://prometheus:{target_port('prometheus')}" == source["url"]
-
-
 @pytest.fixture(scope="module")
-def stand_in(tmp_path_factory) -> dict[str, Any]:
-    """What replaces Prometheus' image where it cannot be pulled."""
-    if execute("docker", "pull", "--quiet", services()["prometheus"]["image"], seconds=300).returncode == 0:
+def stand_ins(tmp_path_factory) -> dict[str, dict[str, Any]]:
+    """What replaces the images where they cannot be pulled."""
+    if shutil.which("docker") is None or execute("docker", "info").returncode:
+        pytest.skip("no Docker engine answers")
+    if all(execute("docker", "pull", "--quiet", services()[n]["image"], seconds=300).returncode == 0 for n in PROGRAMS):
         return {}
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "Dockerfile").write_text(STAND_IN)
-    return {"image": "pet-classifier-prometheus:test", "build": str(folder)}
+    image = {"image": "pet-classifier-prometheus:test", "build": str(folder)}
+    return {name: image | {"entrypoint": [program]} for name, program in PROGRAMS.items()}
 
 
 @pytest.fixture(scope="module")
-def urls(stand_in, tmp_path_factory) -> Iterator[dict[str, str]]:
-    """Of the services, started and healthy, on free ports."""
-    if shutil.which("docker") is None or execute("docker", "info").returncode:
-        pytest.skip("no Docker engine answers")
+def operator() -> Iterator[Channel]:
+    """Whom the file of the operator names: a channel on this machine, which containers reach too."""
+    with channel("0.0.0.0") as told:
+        yield told
+
+
+@pytest.fixture(scope="module")
+def compose(stand_ins, operator, tmp_path_factory) -> tuple[str | Path, ...]:
+    """The command, for services on free ports, of which Alertmanager does not wait for more alerts."""
+    folder = tmp_path_factory.mktemp("compose")
     ports = "\n".join(f"  {name}: {{ports: !override ['127.0.0.1::{target_port(name)}']}}" for name in RUNS_HERE)
-    override = tmp_path_factory.mktemp("compose") / "override.yaml"
-    override.write_text(f"services:\n{ports}\n")
-    second = override.with_name("stand-in.json")
-    second.write_text(json.dumps({"services": {"prometheus": stand_in}}))
-    compose = (COMPOSE, "--project-name", PROJECT, *(f"--file={path}" for path in (COMPOSE_FILE, override, second)))
+    (folder / "ports.yaml").write_text(f"services:\n{ports}\n")
+    config = (ROOT / "infra/monitoring/alertmanager.yml").read_text()
+    (folder / "alertmanager.yml").write_text(config.replace("group_wait: 20s", "group_wait: 0s"))
+    alertmanager = stand_ins.get("alertmanager", {}) | {
+        "extra_hosts": ["operator:host-gateway"],
+        "volumes": [f"{folder / 'alertmanager.yml'}:/etc/alertmanager/alertmanager.yml:ro"],
+    }
+    (folder / "services.json").write_text(json.dumps({"services": stand_ins | {"alertmanager": alertmanager}}))
+    (folder / "alert-url").write_text(f"http://operator:{operator.server_port}\n")
+    (folder / "variables").write_text(f"ALERT_URL_FILE={folder / 'alert-url'}\n")
+    files = (f"--file={path}" for path in (COMPOSE_FILE, folder / "ports.yaml", folder / "services.json"))
+    return COMPOSE, "--project-name", PROJECT, "--env-file", folder / "variables", *files
+
+
+@pytest.fixture(scope="module")
+def urls(compose) -> Iterator[dict[str, str]]:
+    """Of the services, started and healthy."""
     run("infra/local/base_image.sh", seconds=BUILD_SECONDS)
     try:
         run(*compose, "up", "--detach", "--build", "--wait", *RUNS_HERE, seconds=BUILD_SECONDS)
@@ -174,14 +186,14 @@ def test_the_classifier_passes_the_smoke_test(urls):
 
 @pytest.mark.docker
 def test_prometheus_scrapes_the_classifier(urls):
-    """With its own configuration and rules."""
-    deadline = time.monotonic() + SCRAPE_SECONDS
-    while not get(f"{urls['prometheus']}/api/v1/query", query="up").json()["data"]["result"]:
-        assert time.monotonic() < deadline, f"not one scrape within {SCRAPE_SECONDS} s"
-        time.sleep(0.5)
+    """With its own configuration and rules, and it finds Alertmanager."""
+    asked = f"{urls['prometheus']}/api/v1/query"
+    wait_until(lambda: get(asked, query="up").json()["data"]["result"], SCRAPE_SECONDS)
     [target] = get(f"{urls['prometheus']}/api/v1/targets").json()["data"]["activeTargets"]
     assert ("up", "") == (target["health"], target["lastError"])
     assert get(f"{urls['prometheus']}/api/v1/rules").json()["data"]["groups"]
+    found = get(f"{urls['prometheus']}/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]
+    assert [f"http://alertmanager:{target_port('alertmanager')}/api/v2/alerts"] == [each["url"] for each in found]
 
 
 @pytest.mark.docker
@@ -206,3 +218,11 @@ def test_the_classifier_is_the_function_behind_another_server(urls):
         for image in (function, services()["classifier"]["image"])
     ]
     assert layers[0] == layers[1][: len(layers[0])]
+
+
+@pytest.mark.docker
+def test_a_trial_alert_reaches_the_operator(urls, compose, operator):
+    """Sent as an operator sends it, by the Alertmanager that is contained and reads the operator's file."""
+    run("make", "compose-alert", f"COMPOSE={shlex.join(map(str, compose))}")
+    wait_until(lambda: operator.messages)
+    assert {"FIRING: Trial": "A trial: nothing is wrong.\n"} == operator.texts()

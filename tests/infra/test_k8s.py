@@ -1,7 +1,7 @@
 """infra/k8s as kubectl renders it: valid for Kubernetes, and in agreement with the application and with Compose.
 
-ServiceMonitor and Application are other projects' types, whose schemas no package here carries: of these the fields
-that matter are looked at one by one.
+ServiceMonitor, PrometheusRule and Application are other projects' types, whose schemas no package here carries: of
+these the fields that matter are looked at one by one.
 """
 
 import functools
@@ -51,7 +51,7 @@ def option(name: str) -> int:
 
 
 def test_valid(tmp_path):
-    """By the schemas of Kubernetes, which allow no field that they do not know; all but ServiceMonitor have one."""
+    """By the schemas of Kubernetes, which allow no unknown field; Prometheus Operator's types have none."""
     file = tmp_path / "rendered.yaml"
     file.write_text(rendered())
     check = [KUBECTL.with_name("kubernetes-validate"), "--strict", file]
@@ -66,7 +66,7 @@ def test_valid(tmp_path):
         "networkpolicy/classifier",
         f"configmap/{resource('ConfigMap')['metadata']['name']}",
     } == set(re.findall(r"passed for resource (\S+)", done.stdout))
-    assert ["ServiceMonitor"] == re.findall(r"find schema for kind (\w+)", done.stdout)
+    assert ["PrometheusRule", "ServiceMonitor"] == sorted(re.findall(r"find schema for kind (\w+)", done.stdout))
 
 
 def test_every_file_is_used():
@@ -187,6 +187,19 @@ def test_prometheus_knows_the_pods_as_it_knows_the_container():
     [endpoint] = monitor["endpoints"]
     assert "http" == endpoint["port"]
     assert f"GET {endpoint['path']}" in ROUTES
+
+
+def test_what_rings_is_what_rings_beside_the_container():
+    """The groups of infra/monitoring, all of them and word by word, each under a name of its own."""
+    groups = [
+        group
+        for name in ("rules.yml", "alerts.yml")
+        for group in yaml.safe_load((ROOT / "infra/monitoring" / name).read_text())["groups"]
+    ]
+    rule = resource("PrometheusRule")
+    assert "monitoring.coreos.com/v1" == rule["apiVersion"]
+    assert {"groups": groups} == rule["spec"]
+    assert len(groups) == len({group["name"] for group in groups})
 
 
 def test_argo_cd():

@@ -1,11 +1,10 @@
-"""A real Prometheus with our configuration, which scrapes the running app."""
+"""A real Prometheus with our configuration, which scrapes the running app, and a real Alertmanager that it tells."""
 
 import contextlib
 import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,8 @@ import httpx2
 import pytest
 import yaml
 
+from tests.infra.monitoring.channel import channel, wait_until
+
 ROOT = Path(__file__).parents[3]
 MONITORING = ROOT / "infra/monitoring"
 NOBODY = "127.0.0.1:1"  # an instance that does not answer
@@ -25,15 +26,6 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
-
-
-def wait_until(there: Callable[[], Any], seconds: float = 30) -> Any:
-    """What `there` returns, as soon as it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := there()):
-        assert time.monotonic() < deadline, f"not within {seconds} seconds: {there}"
-        time.sleep(0.1)
-    return found
 
 
 @contextlib.contextmanager
@@ -55,12 +47,14 @@ def answers(client: httpx2.Client, url: str) -> bool:
     return False
 
 
-def configured(folder: Path, targets: list[str]) -> Path:
+def configured(folder: Path, targets: list[str], alertmanager: str) -> Path:
     """Our files with other targets, asked every second; what has to last rings at once, for promtool minds the time."""
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     config["global"] = dict.fromkeys(config["global"], "1s")
     [[static]] = [scrape["static_configs"] for scrape in config["scrape_configs"]]
     static["targets"] = targets
+    [[static]] = [told["static_configs"] for told in config["alerting"]["alertmanagers"]]
+    static["targets"] = [alertmanager]
     rules = {name: yaml.safe_load((MONITORING / name).read_text()) for name in config["rule_files"]}
     for rule in rules["alerts.yml"]["groups"][0]["rules"]:
         rule.pop("for", None)
@@ -69,25 +63,58 @@ def configured(folder: Path, targets: list[str]) -> Path:
     return folder / "prometheus.yml"
 
 
+def telling(folder: Path, url: str) -> Path:
+    """Our Alertmanager's file, with a short wait for more alerts, and the operator's, as an editor leaves it."""
+    config = yaml.safe_load((MONITORING / "alertmanager.yml").read_text())
+    config["route"]["group_wait"] = "1s"
+    [[slack]] = [receiver["slack_configs"] for receiver in config["receivers"]]
+    slack["api_url_file"] = str(folder / "alert_url")
+    (folder / "alert_url").write_text(f"{url}\n")
+    (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
+    return folder / "alertmanager.yml"
+
+
+def installed(name: str) -> str:
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    return name
+
+
 @pytest.fixture(scope="session")
 def promtool():
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not installed")
-    return "promtool"
+    return installed("promtool")
 
 
 @pytest.fixture(scope="session")
-def monitored(promtool, tmp_path_factory, cat_jpg):
-    """The app and what Prometheus says about it, after traffic of which most is errors."""
+def amtool():
+    return installed("amtool")
+
+
+@pytest.fixture(scope="session")
+def monitored(promtool, amtool, tmp_path_factory, cat_jpg):
+    """The app and what Prometheus says about it, after traffic of which most is errors; and who was told."""
     folder = tmp_path_factory.mktemp("prometheus")
-    target, address = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    target, address, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(3))
     host, port = target.split(":")
     app = [sys.executable, "-m", "uvicorn", "lambda_app.handler:app", "--host", host, "--port", port]
-    config = configured(folder, [target, NOBODY])
-    prometheus = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
     with (
+        channel() as operator,
         running(*app, url=f"http://{target}/health") as client,
-        running(*prometheus, f"--web.listen-address={address}", url=f"http://{address}/-/ready") as asked,
+        running(
+            "prometheus-alertmanager",  # as Debian calls it
+            f"--config.file={telling(folder, f'http://127.0.0.1:{operator.server_port}')}",
+            f"--storage.path={folder / 'alertmanager'}",
+            f"--web.listen-address={alertmanager}",
+            "--cluster.listen-address=",
+            url=f"http://{alertmanager}/-/ready",
+        ),
+        running(
+            "prometheus",
+            f"--config.file={configured(folder, [target, NOBODY], alertmanager)}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address={address}",
+            url=f"http://{address}/-/ready",
+        ) as asked,
     ):
 
         def ask(path: str, **parameters: str) -> Any:
@@ -104,7 +131,7 @@ def monitored(promtool, tmp_path_factory, cat_jpg):
         # Two evaluations: the alerts are asked beside the rules, and so about what these found a second before.
         seen = datetime.now(UTC) + timedelta(seconds=2)
         wait_until(lambda: all(evaluated(group) > seen for group in ask("rules")["groups"]))
-        yield SimpleNamespace(target=target, ask=ask, query=query)
+        yield SimpleNamespace(target=target, ask=ask, query=query, operator=operator)
 
 
 def send(client: httpx2.Client, photo: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a Prometheus with our configuration sees of the running app, and what rings."""
+"""What a Prometheus with our configuration sees of the running app, what rings, and who hears of it."""
 
 import re
 import subprocess
@@ -6,6 +6,7 @@ import subprocess
 import pytest
 import yaml
 
+from tests.infra.monitoring.channel import wait_until
 from tests.infra.monitoring.conftest import MONITORING, NOBODY, ROOT
 
 ALERTS_TEST = ROOT / "tests/infra/monitoring/alerts.yml"
@@ -26,13 +27,23 @@ def test_promtool(promtool, command):
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
+def test_amtool(amtool):
+    """Alertmanager's own tool finds no fault with its file."""
+    command = [amtool, "check-config", MONITORING / "alertmanager.yml"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
 def test_names_are_those_of_compose():
-    """Prometheus finds the classifier, and Grafana Prometheus, by service and port of infra/compose.yaml."""
+    """Prometheus finds classifier and Alertmanager, and Grafana Prometheus, by infra/compose.yaml's names and ports."""
     services = yaml.safe_load((ROOT / "infra/compose.yaml").read_text())["services"]
     addresses = {f"{name}:{port.split(':')[-1]}" for name, service in services.items() for port in service["ports"]}
-    [scrape] = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
+    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    asked = [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]
+    targets = {target for each in asked for static in each["static_configs"] for target in static["targets"]}
     [source] = yaml.safe_load((MONITORING / "grafana/datasources/prometheus.yml").read_text())["datasources"]
-    assert {*scrape["static_configs"][0]["targets"], source["url"].removeprefix("http://")} <= addresses
+    assert {*targets, source["url"].removeprefix("http://")} <= addresses
+    assert 2 == len(targets)
 
 
 def test_the_app_is_a_target(monitored):
@@ -45,7 +56,7 @@ def test_every_rule_is_loaded_and_works(monitored):
     """Those of both files, none of them with an error."""
     rules = [rule for group in monitored.ask("rules")["groups"] for rule in group["rules"]]
     assert {"ok"} == {rule["health"] for rule in rules}
-    assert {"recording": 6, "alerting": 5} == {
+    assert {"recording": 7, "alerting": 6} == {
         kind: sum(rule["type"] == kind for rule in rules) for kind in ("recording", "alerting")
     }
 
@@ -64,6 +75,16 @@ def test_what_rings(monitored):
     """That an instance is gone, and that most requests fail; not what is well: 500s, latency, unknown photos."""
     firing = {(series["alertname"], series.get("instance")) for series in monitored.query("ALERTS")}
     assert {("ClassifierDown", NOBODY), ("ErrorRatio", None)} == firing
+
+
+def test_the_operator_hears_of_what_rings(monitored):
+    """Through Alertmanager, in words that say what it is and what to do."""
+    rings = {"FIRING: ClassifierDown", "FIRING: ErrorRatio"}
+    wait_until(lambda: rings <= monitored.operator.texts().keys())
+    assert (
+        f"{NOBODY} does not answer Prometheus. "
+        "Its log says why it ended or never began; a setting that does not fit is named there.\n"
+    ) == monitored.operator.texts()["FIRING: ClassifierDown"]
 
 
 def test_what_rings_when_is_told_of_real_series(monitored):
