@@ -9,65 +9,68 @@ Exit code 3 where an alarm fires, 0 where none does, 1 for a log that cannot be 
 import argparse
 import json
 import sys
-from datetime import UTC, datetime
+from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlflow.exceptions import MlflowException
 
 from infra.local.runtime import ROOT
-from infra.report import page, publish, sources
+from infra.report import history, page, publish, sources, traffic
+from infra.report.baseline import BASELINE
 from infra.report.drift import Reference
-from infra.report.records import read
-from infra.report.summary import Empty, summary
+from infra.report.records import LATE, read
+from infra.report.summary import summary
 
 OUT = ROOT / "artifacts/report"
-REFERENCE = ROOT / "artifacts/reference.json"
+REFERENCE = ROOT / history.REFERENCE
 ALARM = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parsed(arguments)
-    reference = options.reference
     try:
-        log = read(sources.lines(options.source, options.since), options.since)
-        report = summary(log, reference, options.source)
-        write(report, page.render(report, log, reference), options.out)
+        log = read(sources.lines(options.source, options.since, LATE), options.since, synthetic=options.synthetic)
+        serving = traffic.serving(log.requests)
+        reference, good_week = history.find(serving, options.reference), options.baseline
+        known = good_week if good_week and good_week.model_version == serving else reference
+        report = summary(log, options.source, reference, known)
+        write(report, page.render(report, log, known), options.out)
         if options.publish:
             publish.to_cloudwatch(report)
         publish.to_mlflow(report, options.out)
-    except (sources.SourceError, Empty, publish.NotPublished, MlflowException, OSError) as error:
+    except (sources.SourceError, publish.NotPublished, MlflowException, OSError) as error:
         print(f"report: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
-    return told(report, options.out)
+    with redirect_stdout(sys.stderr if options.outputs else sys.stdout):
+        told(report, options.out)
+    if options.outputs:
+        print(f"alarm={json.dumps(bool(report['alarms']))}\nretrain={json.dumps(report['retrain'])}")
+    return ALARM if report["alarms"] else 0
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m infra.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", help="CloudWatch log group, file of JSON lines, or - for standard input")
-    parser.add_argument("--since", type=since, help="30m, 12h, 7d, 2w or 2026-11-01; default: all that is there")
+    sources.add_arguments(parser)
     parser.add_argument("--out", type=Path, default=OUT, help="folder of report.json and report.html")
-    standard = str(REFERENCE) if REFERENCE.exists() else None
-    parser.add_argument("--reference", type=reference, default=standard, help="what export/reference.py wrote")
+    add_file(parser, "--reference", REFERENCE, "what export/reference.py wrote", labelled=True)
+    add_file(parser, "--baseline", BASELINE, "what infra/report/baseline.py wrote", labelled=False)
     parser.add_argument("--publish", action="store_true", help="the figures to CloudWatch, for alarms")
-    options = parser.parse_args(arguments)
-    if not options.source:
-        parser.error("SOURCE is empty: expected a CloudWatch log group, a file of JSON lines, or -")
-    return options
+    parser.add_argument("--outputs", action="store_true", help="print alarm= and retrain= alone, for a workflow")
+    return parser.parse_args(arguments)
 
 
-def since(text: str) -> datetime:
+def add_file(parser: argparse.ArgumentParser, name: str, standard: Path, text: str, *, labelled: bool) -> None:
+    default = str(standard) if standard.exists() else None
+    parser.add_argument(name, type=partial(known_photos, labelled=labelled), default=default, help=text)
+
+
+def known_photos(text: str, *, labelled: bool) -> Reference:
     try:
-        return sources.moment(text, datetime.now(UTC))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def reference(text: str) -> Reference:
-    try:
-        return Reference.read(Path(text))
+        return Reference.read(Path(text), labelled=labelled)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -78,15 +81,15 @@ def write(report: dict[str, Any], html: str, out: Path) -> None:
     (out / "report.html").write_text(html)
 
 
-def told(report: dict[str, Any], out: Path) -> int:
-    """What is worth a line, and the exit code."""
+def told(report: dict[str, Any], out: Path) -> None:
+    """What is worth a line."""
     print(f"{report['overall']['requests']} requests; wrote {out / 'report.json'} and {out / 'report.html'}")
     for name in ("drift", "accuracy"):
         if not report[name]["judged"]:
             print(f"{name} not judged: {report[name]['reason']}")
     for alarm in report["alarms"]:
         print(f"ALARM, {alarm['alarm']}: {alarm['message']}")
-    return ALARM if report["alarms"] else 0
+    print(f"{'retrain' if report['retrain'] else 'no retraining'}: {report['retrain_reason']}")
 
 
 if __name__ == "__main__":

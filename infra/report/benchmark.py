@@ -119,10 +119,10 @@ def emf(dimensions: Fields, request_id: str, moment: datetime) -> Fields:
     directives = [
         {
             "Namespace": "PetClassifier",
-            "Dimensions": [names],
+            "Dimensions": names,
             "Metrics": [{"Name": name, "Unit": unit} for name, unit in units.items()],
         }
-        for names, units in (([*dimensions][:-1], overall), ([*dimensions], by_class))
+        for names, units in (([[*dimensions][:-1]], overall), ([[*dimensions], ["service"]], by_class))
     ]
     stamp = {"Timestamp": int(moment.timestamp() * 1000), "CloudWatchMetrics": directives}
     return {"_aws": stamp, **dimensions, "request_id": request_id, **{key: [1.0] for key in overall | by_class}}

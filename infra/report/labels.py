@@ -10,25 +10,33 @@ from infra.report.records import Log, Table
 
 
 def join(log: Log) -> tuple[Table, dict[str, int]]:
-    """The requests with a column `label`, None where nobody said; and what became of the feedback.
+    """The predictions whose label came in the window, at the time that it came; and what became of the feedback.
 
-    Feedback may come before its prediction's line, more than once (the last counts), or for a prediction that is not
-    in this log.
+    Feedback may come before its prediction's line, weeks after it, more than once (the last counts), or for a
+    prediction that is not in this log.
     """
     last = len(log.feedback) - 1 - np.unique(log.feedback["id"][::-1], return_index=True)[1]
-    latest = log.feedback.where(last)
-    labels = np.full(len(log.requests), None, object)
-    predicted = np.flatnonzero(log.requests["predicted_class"] != None)  # noqa: E711  # element by element
-    _, ours, theirs = np.intersect1d(
-        log.requests["id"][predicted], latest["id"], assume_unique=True, return_indices=True
-    )
-    labels[predicted[ours]] = latest["label"][theirs]
+    latest, parts = log.feedback.where(last), (log.earlier, log.requests.having("predicted_class"))
+    predictions = Table({name: np.concatenate([part[name] for part in parts]) for name in log.earlier.columns})
+    predictions = predictions.where(np.unique(predictions["id"], return_index=True)[1])
+    _, ours, theirs = np.intersect1d(predictions["id"], latest["id"], assume_unique=True, return_indices=True)
+    told = {"time": latest["time"][theirs], "label": latest["label"][theirs]}
+    labelled = Table({**predictions.where(ours).columns, **told})
     counts = {
         "received": len(log.feedback),
         "repeated": len(log.feedback) - len(latest),
         "without a prediction": len(latest) - len(ours),
     }
-    return Table({**log.requests.columns, "label": labels}), counts
+    return labelled.where(np.argsort(labelled["time"], kind="stable")), counts
+
+
+def figures(labelled: Table) -> dict[str, Any]:
+    right = int((labelled["label"] == labelled["predicted_class"]).sum())
+    return {
+        "labelled": len(labelled),
+        "accuracy": right / len(labelled) if len(labelled) else None,
+        "accuracy_interval": wilson(right, len(labelled)),
+    }
 
 
 def wilson(successes: int, of: int) -> list[float] | None:
@@ -39,9 +47,8 @@ def wilson(successes: int, of: int) -> list[float] | None:
     return [float(interval.low), float(interval.high)]
 
 
-def quality(requests: Table) -> dict[str, Any] | None:
-    """Accuracy, and precision, recall and F1 of each class, on the labelled predictions; None where there is none."""
-    labelled = requests.having("predicted_class").having("label")
+def quality(labelled: Table) -> dict[str, Any] | None:
+    """Accuracy, and precision, recall and F1 of each class; None where nothing is labelled."""
     if not len(labelled):
         return None
     truth, predicted = labelled["label"].astype(str), labelled["predicted_class"].astype(str)
@@ -49,11 +56,8 @@ def quality(requests: Table) -> dict[str, Any] | None:
     matrix = np.zeros((len(names), len(names)), int)
     np.add.at(matrix, (np.searchsorted(names, truth), np.searchsorted(names, predicted)), 1)
     scores = precision_recall_fscore_support(truth, predicted, labels=names, zero_division=0)[:3]
-    right = int(matrix.trace())
     return {
-        "labelled": len(labelled),
-        "accuracy": right / len(labelled),
-        "accuracy_interval": wilson(right, len(labelled)),
+        **figures(labelled),
         **{name: float(values.mean()) for name, values in zip(("precision", "recall", "f1"), scores, strict=True)},
         "class_names": names,
         "confusion_matrix": matrix.tolist(),
@@ -71,7 +75,7 @@ def quality(requests: Table) -> dict[str, Any] | None:
     }
 
 
-def estimate(requests: Table) -> dict[str, Any] | None:
+def estimate(requests: Table, labelled: Table) -> dict[str, Any] | None:
     """The accuracy that the confidences promise, before anybody labels; and what that promise is worth on labels.
 
     The mean confidence is the expected accuracy as long as the confidences are calibrated, which they are for photos
@@ -80,7 +84,6 @@ def estimate(requests: Table) -> dict[str, Any] | None:
     predictions = requests.having("predicted_class")
     if not len(predictions):
         return None
-    labelled = predictions.having("label")
     return {**_expected(predictions), "checked": _checked(labelled) if len(labelled) else None}
 
 
@@ -93,13 +96,6 @@ def _expected(predictions: Table) -> dict[str, Any]:
 
 def _checked(labelled: Table) -> dict[str, Any]:
     """The estimate of the labelled predictions beside the truth: it holds where Wilson's interval has it inside."""
-    expected = float(labelled["confidence"].mean())
-    right = int((labelled["label"] == labelled["predicted_class"]).sum())
-    low, high = wilson(right, len(labelled)) or (0.0, 1.0)
-    return {
-        "labelled": len(labelled),
-        "estimated": expected,
-        "accuracy": right / len(labelled),
-        "accuracy_interval": [low, high],
-        "holds": low <= expected <= high,
-    }
+    found, expected = figures(labelled), float(labelled["confidence"].mean())
+    low, high = found["accuracy_interval"]
+    return {**found, "estimated": expected, "holds": low <= expected <= high}

@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from infra.local.runtime import ROOT
-from infra.report import plots
+from infra.report import plots, verdict
 from infra.report.drift import NUMBERS, Reference
 from infra.report.records import Log
 
@@ -15,7 +14,8 @@ NONE = "–"  # noqa: RUF001  # a dash, where there is no figure
 SAMPLE = 20_000  # photos of a histogram; more would not change its shape
 
 
-def render(report: Mapping[str, Any], log: Log, reference: Reference | None) -> str:
+def render(report: Mapping[str, Any], log: Log, known: Reference | None) -> str:
+    """`known` is what drift was judged by."""
     templates = Environment(
         loader=FileSystemLoader(ROOT / "infra/report"),
         autoescape=True,
@@ -33,18 +33,20 @@ def render(report: Mapping[str, Any], log: Log, reference: Reference | None) -> 
     return templates.get_template("page.html").render(
         report=report,
         pictures=pictures(report),
-        distributions=list(distributions(report["drift"], log, reference)),
+        distributions=list(distributions(report["drift"], log, known)),
     )
 
 
 def pictures(report: Mapping[str, Any]) -> dict[str, str]:
     points, found = report["over_time"], {}
-    found["requests"] = plots.requests(points)
-    rates = {"errors": ("error_rate",), "cold starts": ("cold_start_rate",)}
-    found["rates"] = plots.lines(points, rates, percent=True)
-    if report["overall"]["predictions"]:
+    if report["overall"]["requests"]:
+        found["requests"] = plots.requests(points)
+        rates = {"errors": ("error_rate",), "cold starts": ("cold_start_rate",)}
+        found["rates"] = plots.lines(points, rates, percent=True)
+    if report["overall"]["latency_ms"]:
         latencies = {name: ("latency_ms", name) for name in ("mean", "p50", "p95", "p99")}
         found["latency"] = plots.lines(points, latencies, log=True)
+    if report["overall"]["predictions"]:
         classes = {name: ("classes", name) for name in report["overall"]["classes"]}
         found["classes"] = plots.lines([shares(point) for point in points], classes, percent=True)
         found["unknown"] = plots.lines(points, {"called unknown": ("unknown_share",)}, percent=True)
@@ -61,16 +63,15 @@ def shares(point: Mapping[str, Any]) -> dict[str, Any]:
     return {**point, "classes": {name: count / point["predictions"] for name, count in point["classes"].items()}}
 
 
-def distributions(drift: Mapping[str, Any], log: Log, reference: Reference | None) -> Iterator[tuple[str, bool, str]]:
+def distributions(drift: Mapping[str, Any], log: Log, known: Reference | None) -> Iterator[tuple[str, bool, str]]:
     """Name, whether it drifted, and picture of each signal that is a number."""
-    if reference is None or not drift["judged"]:
+    if known is None or not drift["judged"]:
         return
-    photos = log.requests.where(log.requests["model_version"] == drift["model_version"]).having("predicted_class")
+    photos = verdict.photos(log.requests, drift["model_version"])
     photos = photos.where(slice(None, None, max(1, len(photos) // SAMPLE)))
     for name in NUMBERS:
         drifted = drift["signals"][name]["drifted"]
-        ours = photos[name][np.isfinite(photos[name])]
-        yield name, drifted, plots.distribution(ours, reference.columns[name], drifted=drifted)
+        yield name, drifted, plots.distribution(photos[name], known.columns[name], drifted=drifted)
 
 
 def percent(share: float | None) -> str:

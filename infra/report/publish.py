@@ -13,35 +13,36 @@ from infra.report.verdict import MIN_LABELS, MIN_PHOTOS
 
 NAMESPACE = "PetClassifier"
 EXPERIMENT = "pet-classifier-monitoring"
-COUNTS = {"DriftedSignals"}
+COUNTS = {"DriftedSignals", "Reference"}
 
 
 class NotPublished(Exception):
-    """CloudWatch did not take the figures, or they are of more than one service; the message names it."""
+    """CloudWatch did not take the figures, or whose they are is not known; the message names it."""
 
 
 def metrics(report: Mapping[str, Any]) -> dict[str, float]:
-    """By the name that alarms know them by; what could not be judged, or is of too few photos, is not there."""
-    quality, drift, overall = report["quality"]["overall"], report["drift"], report["overall"]
-    enough = overall["predictions"] >= MIN_PHOTOS
-    labelled = quality is not None and quality["labelled"] >= MIN_LABELS
-    values = {
-        "Accuracy": quality["accuracy"] if labelled else None,
-        "AccuracyLowerBound": quality["accuracy_interval"][0] if labelled else None,
-        "AccuracyUpperBound": quality["accuracy_interval"][1] if labelled else None,
-        "EstimatedAccuracy": report["estimate"]["accuracy"] if enough and report["estimate"] else None,
-        "LabelCoverage": overall["label_coverage"],
-        "UnknownShare": overall["unknown_share"] if enough else None,
-        "DriftedSignals": len(drift["drifted"]) if drift["judged"] else None,
-    }
+    """Of the version that serves, by the name that alarms know them by; what could not be judged, or is of too few
+    photos, is not there. `Reference` always is: 0 where what serves cannot be judged.
+    """
+    values: dict[str, Any] = {"Reference": report["reference"] or report["serving"] is None}
+    if served := report["versions"].get(report["serving"]):
+        low, high = served["accuracy_interval"] or (None, None)
+        labelled = {"Accuracy": served["accuracy"], "AccuracyLowerBound": low, "AccuracyUpperBound": high}
+        values |= labelled if served["labelled"] >= MIN_LABELS else {}
+        values |= {"EstimatedAccuracy": served["confidence"]} if served["predictions"] >= MIN_PHOTOS else {}
+        values["LabelCoverage"] = served["label_coverage"]
+    values["AccuracyLimit"] = report["accuracy"].get("limit")
+    values["DriftedSignals"] = len(report["drift"]["drifted"]) if report["drift"]["judged"] else None
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def to_cloudwatch(report: Mapping[str, Any]) -> None:
     """Raises NotPublished."""
-    if len(report["services"]) != 1:
-        raise NotPublished(f"the log is of {', '.join(report['services'])}; expected one service to publish for")
-    dimensions = [{"Name": "service", "Value": report["services"][0]}]
+    # Of a week without a request the log group still tells: it is named as its function (template.yaml).
+    services = report["services"] or [report["source"].rpartition("/")[2]]
+    if len(services) != 1:
+        raise NotPublished(f"the log is of {', '.join(services)}; expected one service to publish for")
+    dimensions = [{"Name": "service", "Value": services[0]}]
     data = [
         {
             "MetricName": name,
@@ -51,8 +52,6 @@ def to_cloudwatch(report: Mapping[str, Any]) -> None:
         }
         for name, value in metrics(report).items()
     ]
-    if not data:  # which CloudWatch would refuse
-        return
     try:
         Session().create_client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=data)
     except (BotoCoreError, ClientError) as error:
@@ -63,7 +62,7 @@ def to_mlflow(report: Mapping[str, Any], folder: Path) -> None:
     """A run of an experiment of its own, in the store of the trainings: figures, and the report's files."""
     connect()
     mlflow.set_experiment(EXPERIMENT)
-    tags = {name: report[name] for name in ("source", "first", "last")}
+    tags = {name: str(report[name]) for name in ("source", "first", "last", "retrain")}
     tags |= {"model_version": ", ".join(report["versions"]), "alarms": str(len(report["alarms"]))}
     with mlflow.start_run(tags=tags):
         mlflow.log_metrics(metrics(report) | _figures(report))

@@ -6,7 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import nan
 from typing import Any
 
@@ -16,6 +16,13 @@ from numpy.typing import NDArray
 Column = NDArray[Any]
 # As lambda_app.signals names them.
 SIGNALS = ("entropy", "energy", "familiarity", "brightness", "contrast", "saturation", "sharpness")
+LATE = timedelta(days=30)  # so long after its prediction, feedback still finds it
+# Without which a line of its kind says nothing.
+REQUIRED = {
+    "request": ("service", "model_version", "status", "total_ms", "cold_start"),
+    "prediction": ("service", "model_version", "predicted_class", "confidence", "unknown"),
+    "feedback": ("label",),
+}
 
 
 @dataclass(frozen=True)
@@ -40,53 +47,50 @@ class Table:
 
 @dataclass(frozen=True)
 class Log:
-    """A window of the log: each request once, and every feedback."""
+    """A window of the log. Each line counts once, however often it was read, but for feedback."""
 
-    requests: Table
+    requests: Table  # and the predictions of those with several photos, which have no status
+    earlier: Table  # predictions of before the window, as much of them as feedback needs
     feedback: Table
     counts: Counter[str]  # of lines, by what they were
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Which fields of a line are kept, beside its time."""
+class Fields:
+    """Of a line what is kept, beside its time."""
 
     key: str  # the field whose hash is the id
     words: tuple[str, ...]
     numbers: tuple[str, ...] = ()
-    optional_words: tuple[str, ...] = ()
-    optional_numbers: tuple[str, ...] = ()
 
 
-KINDS = {
-    "request": Kind(
-        key="request_id",
-        words=("service", "model_version"),
-        numbers=("status", "total_ms", "cold_start"),
-        optional_words=("error_code", "predicted_class"),
-        optional_numbers=("confidence", "unknown", "photo_bytes", "photo_width", "photo_height", *SIGNALS),
+PHOTO = ("confidence", "unknown", "photo_bytes", "photo_width", "photo_height", *SIGNALS)
+TABLES = {
+    "requests": Fields(
+        "request_id",
+        ("service", "model_version", "error_code", "predicted_class"),
+        ("status", "total_ms", "cold_start", *PHOTO),
     ),
-    "feedback": Kind(key="feedback_for", words=("label",)),
+    "earlier": Fields("request_id", ("model_version", "predicted_class"), ("confidence",)),
+    "feedback": Fields("feedback_for", ("label",)),
 }
 
 
 class _Rows:
-    """Lines of one kind. An id is a 64-bit hash: two of a million ids share one in 3e-8 of all reports."""
+    """Lines of one table. An id is a 64-bit hash: two of a million ids share one in 3e-8 of all reports."""
 
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
         self.ids = array("q")
-        self.numbers = {name: array("d") for name in ("time", *kind.numbers, *kind.optional_numbers)}
-        self.words: dict[str, list[str | None]] = {name: [] for name in (*kind.words, *kind.optional_words)}
+        self.numbers = {name: array("d") for name in ("time", *fields.numbers)}
+        self.words: dict[str, list[str | None]] = {name: [] for name in fields.words}
 
     def add(self, time: float, record: Mapping[str, Any]) -> None:
         """Raises KeyError, TypeError, ValueError or OverflowError before anything of the line is kept."""
-        key, get = hash(str(record[self.kind.key])), record.get
-        numbers = [time, *(float(record[name]) for name in self.kind.numbers)]
-        numbers += [float(get(name, nan)) for name in self.kind.optional_numbers]
+        key, get = hash(str(record[self.fields.key])), record.get
+        numbers = [time, *(float(get(name, nan)) for name in self.fields.numbers)]
         # Interned: of a class name that comes a million times, one is kept.
-        words: list[str | None] = [sys.intern(record[name]) for name in self.kind.words]
-        words += [word and sys.intern(word) for word in map(get, self.kind.optional_words)]
+        words = [None if word is None else sys.intern(word) for word in map(get, self.fields.words)]
         self.ids.append(key)
         for column, number in zip(self.numbers.values(), numbers, strict=True):
             column.append(number)
@@ -101,36 +105,44 @@ class _Rows:
         return Table(columns).where(np.argsort(columns["time"], kind="stable"))
 
 
-def read(lines: Iterable[str], since: datetime | None = None) -> Log:
-    """What the function wrote since then; whatever else is in the log is counted, and passed over."""
-    counts: Counter[str] = Counter()
-    rows = {name: _Rows(kind) for name, kind in KINDS.items()}
-    earliest = since.timestamp() if since else 0.0
-    for line in lines:
-        counts[_read(line, rows, earliest)] += 1
-    requests = rows["request"].table()
+def read(lines: Iterable[str], since: datetime | None = None, *, synthetic: bool = False) -> Log:
+    """What the function wrote since then; whatever else is in the log is counted, and passed over.
+
+    So are the lines of rehearsals and smoke tests, unless `synthetic` ones are wanted.
+    """
+    rows = {name: _Rows(fields) for name, fields in TABLES.items()}
+    begin = since.timestamp() if since else 0.0
+    counts = Counter(_read(line, rows, begin, synthetic=synthetic) for line in lines)
+    requests, earlier, feedback = (rows[name].table() for name in TABLES)
     # A log that was read twice, or joined from files that overlap, holds a request twice.
     once = np.sort(np.unique(requests["id"], return_index=True)[1])
-    counts["repeated request"] = len(requests) - len(once)
-    counts["request"] = len(once)
-    return Log(requests.where(once), rows["feedback"].table(), counts)
+    counts["repeated"] = len(requests) - len(once)
+    requests = requests.where(once)
+    counts["request"] = int(np.isfinite(requests["status"]).sum())
+    counts["prediction"] = len(requests) - counts["request"]
+    return Log(requests, earlier, feedback, +counts)
 
 
-def _read(line: str, rows: Mapping[str, _Rows], earliest: float) -> str:
+def _read(line: str, rows: Mapping[str, _Rows], begin: float, *, synthetic: bool) -> str:
     """Keep what the line says; returns what it was."""
     kind, record = _kind(line)
-    if kind not in rows:
+    if kind not in REQUIRED:
         return kind
+    if record.get("synthetic") and not synthetic:
+        return "synthetic"
     try:
         time = datetime.fromisoformat(record["timestamp"]).timestamp()
-        if time < earliest:
-            return "earlier"
+        if any(record[name] is None for name in REQUIRED[kind]):
+            return "malformed"
         if "predicted_class" in record and not 0 <= record["confidence"] <= 1:
             return "malformed"
-        rows[kind].add(time, record)
+        if time >= begin:
+            rows["feedback" if kind == "feedback" else "requests"].add(time, record)
+        elif "predicted_class" in record and time >= begin - LATE.total_seconds():
+            rows["earlier"].add(time, record)
     except (KeyError, TypeError, ValueError, OverflowError):
         return "malformed"
-    return kind
+    return kind if time >= begin else "earlier"
 
 
 def _kind(line: str) -> tuple[str, Mapping[str, Any]]:
@@ -143,4 +155,4 @@ def _kind(line: str) -> tuple[str, Mapping[str, Any]]:
     if "_aws" in record:
         return "metrics", record
     message = record.get("message")  # of Lambda's own lines it may be an object
-    return (message if message in tuple(KINDS) else "another's"), record
+    return (message if message in tuple(REQUIRED) else "another's"), record

@@ -5,46 +5,52 @@ from typing import Any
 
 from infra.report import labels, traffic, verdict
 from infra.report.drift import Reference
-from infra.report.records import Log
+from infra.report.records import Log, Table
 
 POINTS = 30  # of a line that can still be read on a phone
 FEW_POINTS = 10  # for accuracy: labels are few
 
 
-class Empty(Exception):
-    """The log holds no request."""
-
-
-def summary(log: Log, reference: Reference | None, source: str) -> dict[str, Any]:
-    """Raises Empty."""
-    requests, feedback = labels.join(log)
-    if not len(requests):
-        seen = ", ".join(f"{count} {kind}" for kind, count in log.counts.most_common() if count) or "none at all"
-        raise Empty(f"{source} has no request of the function in that time (lines: {seen})")
-    versions = traffic.by_version(requests)
-    qualities = {version: labels.quality(table) for version, table in versions.items()}
-    drift = verdict.drift(requests, reference)
-    accuracy = verdict.accuracy(qualities.get(reference.model_version) if reference else None, reference)
+def summary(log: Log, source: str, reference: Reference | None, known: Reference | None) -> dict[str, Any]:
+    """`reference` are the test photos of the version that serves, `known` what its traffic should be like."""
+    requests, serving = log.requests, traffic.serving(log.requests)
+    labelled, feedback = labels.join(log)
+    qualities = {version: labels.quality(table) for version, table in traffic.by_version(labelled).items()}
+    drift = verdict.drift(requests, serving, known)
+    accuracy = verdict.accuracy(qualities.get(serving or ""), serving, reference)
+    retrain, reason = verdict.retrain(drift, accuracy)
     return {
         "source": source,
         "generated": datetime.now(UTC).isoformat(timespec="seconds"),
-        "first": _time(requests["time"][0]),
-        "last": _time(requests["time"][-1]),
+        "first": _time(requests["time"][0]) if len(requests) else None,
+        "last": _time(requests["time"][-1]) if len(requests) else None,
         "services": sorted({str(service) for service in requests["service"].tolist()}),
         "lines": dict(log.counts),
         "feedback": feedback,
-        "overall": traffic.figures(requests),
-        "versions": {version: traffic.figures(table) for version, table in versions.items()},
-        "without_reference": verdict.without_reference(requests, reference),
-        "quality": {"overall": labels.quality(requests), "versions": qualities},
-        "estimate": labels.estimate(requests),
+        "serving": serving,
+        "reference": reference is not None,
+        "overall": _figures(requests, labelled),
+        "versions": {
+            version: _figures(*(table.where(table["model_version"] == version) for table in (requests, labelled)))
+            for version in traffic.by_version(requests) | qualities
+        },
+        "quality": {"overall": labels.quality(labelled), "versions": qualities},
+        "estimate": labels.estimate(requests, labelled),
         "drift": drift,
         "accuracy": accuracy,
         "alarms": verdict.alarms(drift, accuracy),
+        "retrain": retrain,
+        "retrain_reason": reason,
         "step_seconds": traffic.step(requests, POINTS),
-        "over_time": list(traffic.over_time(requests, traffic.step(requests, POINTS))),
-        "labels_over_time": list(traffic.over_time(requests, traffic.step(requests, FEW_POINTS))),
+        "over_time": list(traffic.over_time(requests, POINTS, traffic.figures)),
+        "labels_over_time": list(traffic.over_time(labelled, FEW_POINTS, labels.figures)),
     }
+
+
+def _figures(requests: Table, labelled: Table) -> dict[str, Any]:
+    found = traffic.figures(requests) | labels.figures(labelled)
+    coverage = found["labelled"] / found["predictions"] if found["predictions"] else None
+    return found | {"label_coverage": coverage}
 
 
 def _time(seconds: float) -> str:

@@ -1,4 +1,8 @@
-"""What is an alarm: traffic unlike the reference, or an accuracy that is surely below what was released."""
+"""What is an alarm, and what asks for another training.
+
+An alarm is traffic unlike what is known, or an accuracy that is surely below what was released. Retraining answers the
+second, and the first where it may cost accuracy.
+"""
 
 from typing import Any
 
@@ -11,52 +15,53 @@ from infra.report.records import SIGNALS, Table
 MIN_PHOTOS = 100
 MIN_LABELS = 200  # of 100, four wrong clicks of users would do
 MARGIN = 0.01  # of accuracy, which photos from elsewhere cost: the second source is 0.6 points below the test split
+# What clients choose. Photos as large as a phone's, or more dogs than cats, are worth a look, and cost no accuracy.
+CHOSEN = frozenset({"photo_bytes", "photo_width", "photo_height", "predicted_class"})
 
 
-def drift(requests: Table, reference: Reference | None) -> dict[str, Any]:
-    """Judged for the version that the reference is of, on the lines that carry every signal."""
-    if reference is None:
-        return _not_judged("there is no reference")
-    photos = _of(requests, reference).having("predicted_class")
-    photos = photos.where(np.all([np.isfinite(photos[name]) for name in NUMBERS], axis=0))
-    if len(photos) < MIN_PHOTOS:
-        count = f"{len(photos)} predictions of {reference.model_version} with {', '.join(SIGNALS)}"
+def photos(requests: Table, version: str) -> Table:
+    """The predictions of the version whose lines carry every signal."""
+    found = requests.where(requests["model_version"] == version).having("predicted_class")
+    return found.where(np.all([np.isfinite(found[name]) for name in NUMBERS], axis=0))
+
+
+def drift(requests: Table, serving: str | None, known: Reference | None) -> dict[str, Any]:
+    """Of the version that serves, against what is known of it."""
+    if serving is None or known is None:
+        return _not_judged(_unknown(serving))
+    ours = photos(requests, serving)
+    if len(ours) < MIN_PHOTOS:
+        count = f"{len(ours)} predictions of {serving} with {', '.join(SIGNALS)}"
         return _not_judged(f"the log has {count}; expected {MIN_PHOTOS} or more")
-    signals = judge(photos.columns, reference)
+    signals = judge(ours.columns, known)
     return {
         "judged": True,
-        "model_version": reference.model_version,
-        "photos": len(photos),
-        "reference_photos": len(reference),
+        "model_version": serving,
+        "photos": len(ours),
+        "reference": known.what,
+        "reference_photos": len(known),
         "signals": signals,
         "drifted": [name for name, found in signals.items() if found["drifted"]],
     }
 
 
-def accuracy(quality: dict[str, Any] | None, reference: Reference | None) -> dict[str, Any]:
-    """Judged on the labels of the version that the reference is of."""
-    if reference is None:
-        return _not_judged("there is no reference")
+def accuracy(quality: dict[str, Any] | None, serving: str | None, reference: Reference | None) -> dict[str, Any]:
+    """By the labels of the version that serves, against its test photos."""
+    if serving is None or reference is None:
+        return _not_judged(_unknown(serving))
     labelled = quality["labelled"] if quality else 0
     if quality is None or labelled < MIN_LABELS:
-        return _not_judged(
-            f"{labelled} predictions of {reference.model_version} have a label; expected {MIN_LABELS} or more"
-        )
+        return _not_judged(f"{labelled} predictions of {serving} have a label; expected {MIN_LABELS} or more")
     limit = reference.accuracy - MARGIN
     return {
         "judged": True,
-        "model_version": reference.model_version,
+        "model_version": serving,
+        "labelled": labelled,
         "upper_bound": quality["accuracy_interval"][1],
         "released": reference.accuracy,
         "limit": limit,
         "alarm": quality["accuracy_interval"][1] < limit,
     }
-
-
-def without_reference(requests: Table, reference: Reference | None) -> list[str]:
-    """The versions that answered and cannot be judged."""
-    known = reference.model_version if reference else None
-    return sorted({str(version) for version in requests["model_version"].tolist()} - {known})
 
 
 def alarms(drift: dict[str, Any], accuracy: dict[str, Any]) -> list[dict[str, str]]:
@@ -67,14 +72,28 @@ def alarms(drift: dict[str, Any], accuracy: dict[str, Any]) -> list[dict[str, st
         )
         found.append({"alarm": "accuracy", "message": said})
     if drifted := drift.get("drifted"):
-        worst = sorted(drifted, key=lambda name: -drift["signals"][name]["distance"] / drift["signals"][name]["limit"])
-        said = f"{drift['photos']} photos are unlike the reference in {', '.join(worst)}"
+        worst = sorted(drifted, key=lambda name: -drift["signals"][name]["ratio"])
+        said = f"{drift['photos']} photos are unlike the {drift['reference']} in {', '.join(worst)}"
         found.append({"alarm": "drift", "message": said})
     return found
 
 
-def _of(requests: Table, reference: Reference) -> Table:
-    return requests.where(requests["model_version"] == reference.model_version)
+def retrain(drift: dict[str, Any], accuracy: dict[str, Any]) -> tuple[bool, str]:
+    """Whether to, and why."""
+    drifted = [name for name in drift.get("drifted", ()) if name not in CHOSEN]
+    if accuracy.get("alarm"):
+        return True, "fewer photos are right than were when the model was released"
+    if not drift["judged"]:
+        return False, "there is nothing to judge by"
+    if not drifted:
+        return False, "nothing drifted but size or class mix" if drift["drifted"] else "nothing drifted"
+    if accuracy["judged"]:
+        return False, f"{', '.join(drifted)} drifted, yet by {accuracy['labelled']} labels accuracy holds"
+    return True, f"{', '.join(drifted)} drifted, and no labels say that accuracy holds"
+
+
+def _unknown(serving: str | None) -> str:
+    return f"there is no reference of {serving}, here or in Git's history" if serving else "there was no request"
 
 
 def _not_judged(reason: str) -> dict[str, Any]:

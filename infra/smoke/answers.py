@@ -13,6 +13,7 @@ from infra.local.response import HttpResponse
 Ask = Callable[[HttpRequest], HttpResponse]  # raises NoAnswer
 Pair = tuple[dict[str, Any], dict[str, Any]]  # what is expected and what came
 BOUNDARY = "smoke"
+SYNTHETIC = ("x-synthetic", "true")  # such requests are nobody's own: the report leaves them out
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 
 

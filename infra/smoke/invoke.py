@@ -12,7 +12,7 @@ from botocore.session import Session
 
 from infra.local.event import DOMAIN, HttpRequest, to_event, to_payload
 from infra.local.response import HttpResponse, MalformedResponse, to_response
-from infra.smoke.answers import Ask, NoAnswer
+from infra.smoke.answers import SYNTHETIC, Ask, NoAnswer
 
 TIMEOUT_S = 20  # more than the function's own, as in template.yaml
 # Twice: a busy function throttles, and that says nothing about the new version.
@@ -24,7 +24,7 @@ def invoke(function: str) -> Ask:
     client = Session().create_client("lambda", config=CONFIG)
 
     def ask(request: HttpRequest) -> HttpResponse:
-        request = replace(request, headers=(("host", DOMAIN), *request.headers))
+        request = replace(request, headers=(("host", DOMAIN), SYNTHETIC, *request.headers))
         event = to_event(request, request_id=str(uuid.uuid4()), now=datetime.now(UTC))
         try:
             return _response(client.invoke(FunctionName=function, Payload=to_payload(event)))

@@ -8,14 +8,14 @@ import httpx2
 from infra.local.event import MAX_PAYLOAD_BYTES, HttpRequest
 from infra.local.invoke import DIRECT
 from infra.local.response import HttpResponse
-from infra.smoke.answers import NoAnswer
+from infra.smoke.answers import SYNTHETIC, NoAnswer
 
 
 class Url:
     """Calling it asks. A context: the connections live as long."""
 
     def __init__(self, url: str, *, auth: httpx2.Auth | None, timeout_s: float) -> None:
-        self._client = httpx2.Client(base_url=url, auth=auth, timeout=timeout_s, mounts=DIRECT)
+        self._client = httpx2.Client(base_url=url, auth=auth, timeout=timeout_s, mounts=DIRECT, headers=[SYNTHETIC])
         self._timeout_s = timeout_s
 
     def __enter__(self) -> Self:

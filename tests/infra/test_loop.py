@@ -21,6 +21,7 @@ from infra.local.runtime import lambda_runtime
 from infra.local.serve import background, local_app
 from infra.local.sigv4 import signed_here
 from infra.replay.journal import read
+from infra.report.records import read as log_of
 from tests.conftest import SHARED
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.test_runtime import needs_rie
@@ -41,6 +42,7 @@ class Rehearsal:
     report: dict  # what infra.report wrote
     code: int  # its exit code
     told: str
+    lines: list[str]  # of the function's log
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def rehearse(photos: Path, folder: Path, store: str, *options: str) -> Rehearsal
             log.write_text("\n".join(runtime.lines))
     assert 0 == evaluate_post_deploy.main([str(journal), "--json", str(evaluated)])
     done = subprocess.run(
-        [sys.executable, "-m", "infra.report", str(log), "--out", str(folder / "report")],
+        [sys.executable, "-m", "infra.report", str(log), "--out", str(folder / "report"), "--synthetic"],
         cwd=ROOT,
         env=os.environ | {"MLFLOW_TRACKING_URI": store},
         check=False,
@@ -76,7 +78,8 @@ def rehearse(photos: Path, folder: Path, store: str, *options: str) -> Rehearsal
     )
     assert done.returncode in {0, 3}, done.stderr
     report = json.loads((folder / "report/report.json").read_text())
-    return Rehearsal(json.loads(evaluated.read_text()), report, done.returncode, done.stdout)
+    lines = log.read_text().splitlines()
+    return Rehearsal(json.loads(evaluated.read_text()), report, done.returncode, done.stdout, lines)
 
 
 def wait_for(requests: int, lines: list[str]) -> None:
@@ -149,6 +152,12 @@ def test_the_report_knows_what_was_asked(rehearsal: Rehearsal) -> None:
     assert {"received": PHOTOS, "repeated": 0, "without a prediction": 0} == rehearsal.report["feedback"]
 
 
+def test_a_rehearsal_is_nobodys_traffic(rehearsal: Rehearsal) -> None:
+    """Every line of it says so, and without being asked for none of them counts."""
+    log = log_of(rehearsal.lines)
+    assert (0, 0, 3 * PHOTOS + 1) == (len(log.requests), len(log.feedback), log.counts["synthetic"])
+
+
 def test_the_function_is_faster_than_its_client_sees(rehearsal: Rehearsal) -> None:
     """The report's latency is the function's own, the replay's has the way there and back in it."""
     for name in ("p50", "p95", "p99"):
@@ -158,7 +167,7 @@ def test_the_function_is_faster_than_its_client_sees(rehearsal: Rehearsal) -> No
 @pytest.mark.photos
 def test_photos_like_those_of_the_test_split_alarm_nobody(shared: Path, rehearsal: Rehearsal) -> None:
     """Drift and accuracy were judged, and are as released."""
-    assert (0, []) == (rehearsal.code, rehearsal.report["alarms"])
+    assert (0, [], False) == (rehearsal.code, rehearsal.report["alarms"], rehearsal.report["retrain"])
     assert rehearsal.report["drift"]["judged"]
     assert rehearsal.report["accuracy"]["judged"]
 

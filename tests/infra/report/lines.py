@@ -38,6 +38,12 @@ def prediction(number, **fields):
     return request(number, **answer | photo | dict.fromkeys(SIGNALS, 0.5) | fields)
 
 
+def part(number, **fields):
+    """That photo, had it come with others: the line says nothing of the request."""
+    of_the_request = dict.fromkeys(("method", "route", "status", "cold_start", "total_ms"))
+    return prediction(number, message="prediction", batch_id=request_id(0), **of_the_request | fields)
+
+
 def feedback(number, label="cat", *, later=60, **fields):
     """What the photo of the `number`-th request showed, told so many minutes later."""
     line = {

@@ -1,16 +1,23 @@
 """Feedback and accuracy."""
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.report.labels import estimate, join, quality, wilson
-from infra.report.records import read
-from tests.infra.report.lines import feedback, prediction, request
+from infra.report.records import LATE, read
+from tests.infra.report.lines import BEGIN, feedback, part, prediction, request
 
 
 def joined(*lines):
     return join(read(lines))
+
+
+def estimated(*lines):
+    log = read(lines)
+    return estimate(log.requests, join(log)[0])
 
 
 @pytest.mark.parametrize(
@@ -33,26 +40,37 @@ def test_of_nothing_there_is_no_interval():
     assert wilson(0, 0) is None
 
 
+@pytest.mark.parametrize("predicted", [prediction(0), part(0)])
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_feedback_finds_its_prediction(order):
-    """Also where its line comes first."""
-    lines = [prediction(0), feedback(0, "dog")]
-    requests, counts = joined(*(lines[i] for i in order))
-    assert ["dog"] == requests["label"].tolist()
+def test_feedback_finds_its_prediction(order, predicted):
+    """Also where its line comes first, and where the photo came with others."""
+    lines = [predicted, feedback(0, "dog")]
+    labelled, counts = joined(*(lines[i] for i in order))
+    assert ["dog"] == labelled["label"].tolist()
     assert {"received": 1, "repeated": 0, "without a prediction": 0} == counts
 
 
 def test_the_last_label_counts():
     """By its time, not by its line."""
-    requests, counts = joined(feedback(0, "dog", later=9), feedback(0, "cat", later=3), prediction(0))
-    assert ["dog"] == requests["label"].tolist()
+    labelled, counts = joined(feedback(0, "dog", later=9), feedback(0, "cat", later=3), prediction(0))
+    assert ["dog"] == labelled["label"].tolist()
     assert {"received": 2, "repeated": 1, "without a prediction": 0} == counts
+
+
+@pytest.mark.parametrize(("late", "labels"), [(LATE, ["dog"]), (LATE + timedelta(minutes=2), [])])
+def test_late_feedback_finds_its_prediction(late, labels):
+    """Which left the window up to thirty days ago: it counts when it comes, and its prediction counts no more."""
+    since = BEGIN + late
+    log = read([prediction(1), feedback(1, "dog", later=late / timedelta(minutes=1))], since)
+    labelled, _ = join(log)
+    assert (0, labels) == (len(log.requests), labelled["label"].tolist())
+    assert [since.timestamp() + 60] * len(labels) == labelled["time"].tolist()
 
 
 def test_feedback_of_no_prediction_labels_nothing():
     """An id that is not in the log, and that of a request which was no prediction."""
-    requests, counts = joined(prediction(0), request(1), feedback(1), feedback(7))
-    assert [None, None] == requests["label"].tolist()
+    labelled, counts = joined(prediction(0), request(1), feedback(1), feedback(7))
+    assert 0 == len(labelled)
     assert {"received": 2, "repeated": 0, "without a prediction": 2} == counts
 
 
@@ -60,20 +78,19 @@ def test_feedback_of_no_prediction_labels_nothing():
 def test_every_feedback_is_accounted_for(predictions, told):
     """Received is labelled, repeated or without a prediction."""
     lines = [prediction(number) for number in predictions]
-    requests, counts = joined(*lines, *(feedback(number, label) for number, label in told))
-    labelled = sum(label is not None for label in requests["label"])
-    assert len(told) == counts["received"] == labelled + counts["repeated"] + counts["without a prediction"]
+    labelled, counts = joined(*lines, *(feedback(number, label) for number, label in told))
+    assert len(told) == counts["received"] == len(labelled) + counts["repeated"] + counts["without a prediction"]
 
 
 def test_quality():
     """Of 4 cats 3 are right, of 6 dogs all; what nobody labelled does not count."""
     said = ["cat", "cat", "cat", "dog", *["dog"] * 6, "cat"]
     true = ["cat"] * 4 + ["dog"] * 6
-    requests, _ = joined(
+    labelled, _ = joined(
         *(prediction(i, predicted_class=name) for i, name in enumerate(said)),
         *(feedback(i, name) for i, name in enumerate(true)),
     )
-    found = quality(requests)
+    found = quality(labelled)
     assert (10, 0.9, [[3, 1], [0, 6]]) == (found["labelled"], found["accuracy"], found["confusion_matrix"])
     assert (1.0, 0.75) == (found["classes"]["cat"]["precision"], found["classes"]["cat"]["recall"])
     assert (wilson(3, 3), wilson(3, 4)) == tuple(
@@ -85,16 +102,15 @@ def test_quality():
 
 def test_without_labels_there_is_no_quality():
     """And no figure is made up."""
-    requests, _ = joined(prediction(0), request(1))
-    assert quality(requests) is None
+    assert quality(joined(prediction(0), request(1))[0]) is None
 
 
 def test_the_estimate_is_the_mean_confidence():
     """With the interval of independent trials, and without labels unchecked."""
-    requests, _ = joined(*(prediction(i, confidence=0.9) for i in range(100)))
-    assert pytest.approx(0.9) == estimate(requests)["accuracy"]
-    assert pytest.approx([0.9 - 1.96 * 0.03, 0.9 + 1.96 * 0.03]) == estimate(requests)["interval"]
-    assert estimate(requests)["checked"] is None
+    found = estimated(*(prediction(i, confidence=0.9) for i in range(100)))
+    assert pytest.approx(0.9) == found["accuracy"]
+    assert pytest.approx([0.9 - 1.96 * 0.03, 0.9 + 1.96 * 0.03]) == found["interval"]
+    assert found["checked"] is None
 
 
 @pytest.mark.parametrize(("confidence", "holds"), [(0.8, True), (0.99, False)])
@@ -102,11 +118,11 @@ def test_the_estimate_is_held_against_the_labels(confidence, holds):
     """Of 100 labelled photos 80 are right: a network that is surer than that is overconfident."""
     lines = [prediction(i, confidence=confidence) for i in range(120)]
     lines += [feedback(i, "cat" if i % 5 else "dog") for i in range(100)]
-    checked = estimate(joined(*lines)[0])["checked"]
+    checked = estimated(*lines)["checked"]
     assert (100, 0.8, holds) == (checked["labelled"], checked["accuracy"], checked["holds"])
     assert pytest.approx(confidence) == checked["estimated"]
 
 
 def test_without_predictions_there_is_no_estimate():
     """Health checks promise nothing."""
-    assert estimate(joined(request(0))[0]) is None
+    assert estimated(request(0)) is None

@@ -1,4 +1,4 @@
-"""On real photos: what is no longer like the test split alarms within 500 requests, what is like it does not."""
+"""On real photos: what is no longer like the reference alarms within 500 requests, what is like it does not."""
 
 from hashlib import sha256
 from io import BytesIO
@@ -9,7 +9,10 @@ import pytest
 from PIL import ImageEnhance, ImageFilter
 
 from export.reference import logged
-from infra.report.drift import JUDGED, judge
+from infra.report.drift import JUDGED, Reference, judge
+from infra.report.labels import figures
+from infra.report.records import Table
+from infra.report.verdict import accuracy, retrain
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import decode
 from lambda_app.settings import Settings
@@ -20,6 +23,7 @@ from training.split import natural_split
 pytestmark = pytest.mark.photos
 REQUESTS = 120  # of the 500 that may pass before the alarm; the fewer, the quicker the test
 UNTOUCHED = 400
+OXFORD = 300  # of each half
 
 
 def cropped(image):
@@ -104,3 +108,35 @@ def test_another_mix_of_classes_alarms(untouched, held_out, reference):
     dogs, cats = np.flatnonzero(label == "dog"), np.flatnonzero(label == "cat")
     rows = np.concatenate([dogs[:REQUESTS], cats[: REQUESTS // 4]])
     assert "predicted_class" in drifted({name: column[rows] for name, column in untouched.items()}, reference)
+
+
+@pytest.fixture(scope="module")
+def oxford(released, shared):
+    """The first of another source's photos in an order of no meaning, which the network knows as well."""
+    with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
+        names = sorted((n for n in archive.namelist() if n.endswith(".jpg")), key=lambda n: sha256(n.encode()).digest())
+        names = names[: 2 * OXFORD]
+        rows = [logged(released, archive.read(name)) for name in names]
+    return columns(rows) | {"label": np.array([name.split("/")[-2] for name in names], object)}
+
+
+def rows_of(photos, rows):
+    return {name: column[rows] for name, column in photos.items()}
+
+
+def test_another_source_is_as_usual_once_it_is_the_baseline(oxford, released, reference):
+    """By one half of it the other does not alarm; and what is done to a photo still does."""
+    half = Reference("1", rows_of(oxford, slice(OXFORD)))
+    other = rows_of(oxford, slice(OXFORD, None))
+    assert set() == drifted(other, half)
+    assert {"brightness"} == drifted(other | {"brightness": other["brightness"] * 0.6}, half)
+
+
+def test_another_source_starts_no_retraining(oxford, reference):
+    """Against the test split it alarms, by more than size and class mix; labels say that the model is as right."""
+    signals = judge(oxford, reference)
+    drift = {"judged": True, "drifted": [name for name, found in signals.items() if found["drifted"]]}
+    table = Table({**oxford, "time": np.arange(len(oxford["label"]))})
+    assert "confidence" in drift["drifted"]
+    assert retrain(drift, {"judged": False})[0]
+    assert not retrain(drift, accuracy(figures(table), "1", reference))[0]

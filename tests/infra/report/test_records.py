@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from infra.report.labels import join
 from infra.report.records import SIGNALS, read
 from lambda_app import signals
-from tests.infra.report.lines import BEGIN, feedback, prediction, request
+from tests.infra.report.lines import BEGIN, feedback, part, prediction, request
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)
@@ -22,13 +22,27 @@ def test_what_the_function_writes_is_read(logged, encode):
     answer = logged.client.post("/predict", content=encode("red"), headers={"content-type": "image/jpeg"}).json()
     logged.client.post("/feedback", json={"request_id": answer["request_id"], "label": "dog"})
     log = read(json.dumps(line) for line in logged.lines())
-    requests, _ = join(log)
+    requests = log.requests
     assert (2, 1) == (log.counts["request"], log.counts["feedback"])
-    assert set(log.counts) <= {"request", "feedback", "metrics", "repeated request"}
+    assert set(log.counts) <= {"request", "feedback", "metrics"}
     assert ["cat", None] == requests["predicted_class"].tolist()
-    assert ["dog", None] == requests["label"].tolist()
+    assert ["dog"] == join(log)[0]["label"].tolist()
     assert [answer["model_version"]] * 2 == requests["model_version"].tolist()
     assert [] == [name for name in SIGNALS if requests[name][0] != requests[name][0]]
+
+
+def test_photos_that_come_together_are_read(logged, encode):
+    """One request, a prediction of each photo, and feedback of one of them by its own id, from the app itself."""
+    files = [("file", (f"{colour}.jpg", encode(colour))) for colour in ("red", "blue")]
+    answer = logged.client.post("/predict/batch", files=files, headers={"X-Synthetic": "true"}).json()
+    about = {"request_id": answer[1]["request_id"], "label": "cat"}
+    logged.client.post("/feedback", json=about, headers={"X-Synthetic": "true"})
+    lines = [json.dumps(line) for line in logged.lines()]
+    log, ours = read(lines, synthetic=True), read(lines)
+    assert (2, 2, 1) == tuple(log.counts[kind] for kind in ("request", "prediction", "feedback"))
+    assert ["cat", "dog"] == log.requests.having("predicted_class")["predicted_class"].tolist()
+    assert [("dog", "cat")] == [(row["predicted_class"][0], row["label"][0]) for row in [join(log)[0]]]
+    assert (0, 5) == (len(ours.requests), ours.counts["synthetic"])
 
 
 def test_the_signals_are_those_that_the_function_logs():
@@ -55,6 +69,7 @@ def test_the_signals_are_those_that_the_function_logs():
         (request(0, photo_bytes=10**400), "malformed"),
         (request(0, predicted_class="cat"), "malformed"),
         (prediction(0, confidence=1.1), "malformed"),
+        (part(0, predicted_class=None), "malformed"),
         (feedback(0, label=None), "malformed"),
     ],
 )
@@ -85,8 +100,16 @@ def test_only_what_came_since_then_counts():
 
 def test_a_request_that_is_read_twice_is_one():
     """Files that overlap."""
-    log = read([request(0), request(1), request(0)])
-    assert (2, 2, 1) == (len(log.requests), log.counts["request"], log.counts["repeated request"])
+    log = read([request(0), request(1), request(0), part(2), part(2)])
+    assert {"request": 2, "prediction": 1, "repeated": 2} == log.counts
+    assert 3 == len(log.requests)
+
+
+def test_rehearsals_are_left_out():
+    """Requests and feedback that say so themselves; they are counted, and can be asked for."""
+    lines = [prediction(0), prediction(1, synthetic=True), feedback(1, synthetic=True)]
+    assert {"request": 1, "synthetic": 2} == read(lines).counts
+    assert {"request": 2, "feedback": 1} == read(lines, synthetic=True).counts
 
 
 def test_lines_may_come_in_any_order():

@@ -10,6 +10,7 @@ from moto.core.exceptions import JsonRESTError
 from moto.logs.models import LogsBackend
 from moto.server import ThreadedMotoServer
 
+from infra.report.records import REQUIRED
 from infra.report.sources import SourceError, lines, moment
 from tests.infra.report.lines import BEGIN, request
 
@@ -70,8 +71,23 @@ def test_a_log_group_is_read_to_its_end(log_group, answers):
 
 
 def test_of_a_log_group_only_what_is_wanted_is_asked_for(log_group):
-    """The lines since then, by CloudWatch's own clock."""
-    assert 5 == len(list(lines(GROUP, log_group - timedelta(minutes=5, seconds=1))))
+    """The lines since then, by CloudWatch's own clock; earlier ones, where feedback may need them."""
+    since = log_group - timedelta(minutes=5, seconds=1)
+    assert [5, 15] == [len(list(lines(GROUP, since, late))) for late in (timedelta(), timedelta(minutes=10))]
+
+
+def test_of_a_log_group_only_the_functions_own_lines_are_asked_for(log_group, monkeypatch):
+    """And of what is earlier, predictions alone; moto notes what was asked for, and answers with all there is."""
+    asked, real = [], LogsBackend.filter_log_events
+
+    def noted(self, group, streams, start, end, limit, token, pattern, interleaved):
+        asked.append(pattern)
+        return real(self, group, streams, start, end, limit, token, pattern, interleaved)
+
+    monkeypatch.setattr(LogsBackend, "filter_log_events", noted)
+    list(lines(GROUP, log_group - timedelta(minutes=5), timedelta(minutes=5)))
+    ours = " || ".join(f'($.message = "{kind}")' for kind in REQUIRED)
+    assert ["{ $.confidence >= 0 }", f"{{ {ours} }}"] == asked
 
 
 def test_a_log_group_that_is_not_there_is_named(aws):

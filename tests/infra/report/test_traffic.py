@@ -3,13 +3,12 @@
 import pytest
 
 from infra.report import traffic
-from infra.report.labels import join
 from infra.report.records import read
-from tests.infra.report.lines import feedback, prediction, request
+from tests.infra.report.lines import part, prediction, request
 
 
 def table(*lines):
-    return join(read(lines))[0]
+    return read(lines).requests
 
 
 def test_figures():
@@ -20,8 +19,6 @@ def test_figures():
             prediction(100, total_ms=50.5, confidence=0.8, predicted_class="dog", unknown=True, cold_start=True),
             *(request(200 + i, status=415, error_code="unsupported_image") for i in range(2)),
             request(300, route="/health"),
-            feedback(0, "cat"),
-            feedback(1, "dog"),
         )
     )
     assert (104, 101, 2) == (found["requests"], found["predictions"], found["errors"])
@@ -29,23 +26,49 @@ def test_figures():
     assert {"unsupported_image": 2} == found["error_codes"]
     assert pytest.approx({"mean": 50.5, "p50": 50.5, "p95": 95, "p99": 99}) == found["latency_ms"]
     assert ({"cat": 100, "dog": 1}, pytest.approx(0.8)) == (found["classes"], found["confidence"])
-    assert pytest.approx((1 / 101, 2 / 101, 0.5)) == tuple(
-        found[name] for name in ("unknown_share", "label_coverage", "accuracy")
+    assert pytest.approx(1 / 101) == found["unknown_share"]
+
+
+def test_photos_that_came_together_are_predictions_of_one_request():
+    """Classes, confidence and unknown are theirs; errors, cold starts and latency are of requests alone."""
+    found = traffic.figures(
+        table(
+            request(0, photos=2, total_ms=900, cold_start=True),
+            part(1, confidence=0.6),
+            part(2, predicted_class="dog", unknown=True, confidence=0.8),
+            prediction(3, total_ms=10, confidence=1),
+        )
     )
+    assert (2, 3, 0, 0.5) == tuple(found[name] for name in ("requests", "predictions", "errors", "cold_start_rate"))
+    assert ({"cat": 2, "dog": 1}, pytest.approx(0.8), 1 / 3) == (
+        found["classes"],
+        found["confidence"],
+        found["unknown_share"],
+    )
+    assert {"mean": 10, "p50": 10, "p95": 10, "p99": 10} == found["latency_ms"]
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [("", None), ("2" * 5 + "1" * 90, "1"), ("1" * 200 + "2" * 9, "1"), ("1" + "2" * 150, "2")],
+)
+def test_which_version_serves(versions, expected):
+    """Of the last hundred requests most: it rolled back, a canary has begun, another one has taken over."""
+    lines = [request(number, model_version=version) for number, version in enumerate(versions)]
+    assert expected == traffic.serving(table(*lines))
 
 
 def test_without_predictions_nothing_is_said_of_them():
     """Not even zero."""
     found = traffic.figures(table(request(0)))
-    names = ("latency_ms", "confidence", "unknown_share", "label_coverage", "accuracy", "accuracy_interval")
-    assert [None] * 6 == [found[name] for name in names]
+    assert [None] * 3 == [found[name] for name in ("latency_ms", "confidence", "unknown_share")]
 
 
 def test_over_time():
-    """Each version in each step of the clock, counted once; a step without requests has no point."""
+    """Each version in each hour, as few points ask for, counted once; an hour without requests has no point."""
     minutes = (0, 59, 60, 200)
     lines = [request(minute, model_version="2" if minute > 59 else "1") for minute in minutes]
-    found = list(traffic.over_time(table(*lines), 3600))
+    found = list(traffic.over_time(table(*lines), 10, traffic.figures))
     assert [("1", "2026-01-05T00:00:00+00:00", 2), ("2", "2026-01-05T01:00:00+00:00", 1)] == [
         (point["model_version"], point["from"], point["requests"]) for point in found[:2]
     ]

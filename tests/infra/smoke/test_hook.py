@@ -104,6 +104,8 @@ class TestOfTheFunction:
             runtime.log_line(lambda record: record.get("check") == "GET /openapi.json")
             rows = [json.loads(line) for line in runtime.lines if line.startswith('{"check"')]
         assert {"status": "Succeeded"} == answer.json()
+        asked = [line for line in function.lines if '"message":"request"' in line]
+        assert asked == [line for line in asked if '"synthetic":true' in line]
         told = {"deploymentId": "d-123", "lifecycleEventHookExecutionId": "execution", "status": "Succeeded"}
         assert [("CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus", told)] == codedeploy.told
         assert all(row["passed"] for row in rows)

@@ -16,7 +16,7 @@ from infra.smoke.errors import ERRORS
 from infra.smoke.expected import Golden, GoldenError
 from infra.smoke.report import line
 from infra.smoke.run import Row
-from lambda_app.errors import BadField, RequestError
+from lambda_app.errors import BadField, Overloaded, RequestError, SlowUpload
 from tests.infra.smoke.services import changed, page, smoke_of
 
 ROOT = Path(__file__).parents[3]
@@ -147,7 +147,7 @@ def test_json_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_every_error_is_asked_for() -> None:
     """Each code that README lists, but for those that no client can cause."""
-    codes = {error.code for error in RequestError.__subclasses__()} - {BadField.code}
+    codes = {error.code for error in RequestError.__subclasses__()} - {BadField.code, Overloaded.code, SlowUpload.code}
     assert codes | {"not_found", "method_not_allowed"} == {code for _, code, _ in ERRORS.values()}
 
 
