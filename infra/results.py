@@ -1,9 +1,10 @@
-"""`make results`: writes README's tables and example answer, from what the pipeline and the benchmark measured."""
+"""`make results`: writes README's tables and example answer, from what the pipeline, the benchmark and the API say."""
 
 import hashlib
 import json
 from typing import Any
 
+from infra import reference
 from infra.bench.tables import read_bench, short
 from infra.local.demo import SAMPLE, run
 from infra.local.event import predict_request
@@ -18,7 +19,8 @@ MODEL = "lambda_app/model.onnx"
 def main() -> None:
     if _read("release")["sha256"] != served():
         raise SystemExit(f"{METRICS} is not about the {MODEL} that serves; expected the file of the last release")
-    (METRICS / "serving.json").write_text(json.dumps({"answer": run(predict_request(SAMPLE)).answer}, indent=2) + "\n")
+    _write("serving", {"answer": run(predict_request(SAMPLE)).answer})
+    _write("openapi", reference.ask())
     render()
 
 
@@ -33,7 +35,8 @@ def served() -> str:
 
 
 def rendered(readme: str) -> str:
-    return filled(readme, {"results": accuracy(), "bench": short(read_bench()), "answer": answer()})
+    blocks = {"results": accuracy(), "bench": short(read_bench()), "answer": answer()}
+    return filled(readme, blocks | reference.blocks(_read("openapi")))
 
 
 def accuracy() -> str:
@@ -52,6 +55,10 @@ def accuracy() -> str:
 
 def answer() -> str:
     return f"```json\n{json.dumps(_read('serving')['answer'], indent=2)}\n```"
+
+
+def _write(name: str, figures: Any) -> None:
+    (METRICS / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def _read(name: str) -> Any:

@@ -5,13 +5,17 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+from starlette.routing import Match
 
 from lambda_app.classifier import Classifier
+from lambda_app.docs import add_docs
 from lambda_app.errors import BadField, RequestError
 from lambda_app.feedback import read_feedback
 from lambda_app.inference import Inference
+from lambda_app.kserve import add_kserve_routes
 from lambda_app.middleware import TelemetryMiddleware, error_response
-from lambda_app.openapi import FEEDBACK_BODY, FEEDBACK_ERRORS
+from lambda_app.page import add_page
 from lambda_app.photos import add_photo_routes
 from lambda_app.recent import prediction_log
 from lambda_app.schemas import (
@@ -23,37 +27,56 @@ from lambda_app.schemas import (
 )
 from lambda_app.settings import Settings
 from lambda_app.telemetry import Record, Telemetry
+from lambda_app.waiting import WaitingRoom
 
 NAME = "Pet Classifier"
 ROUTES = {
-    "GET /health": "whether the model is loaded",
-    "POST /predict": "the class of a photo: the raw body (image/*) or the multipart file 'file'",
-    "POST /feedback": "what a photo really showed: request_id of the prediction and label",
+    "GET /": "the page, for browsers; else this list",
+    "POST /": "the page with the class of a photo, for browsers without JavaScript",
+    "GET /health": "whether the model is loaded, and which",
+    "POST /predict": "the class of one photo: the raw body (image/*) or the multipart file 'file'",
+    "POST /predict/batch": "the classes of several photos: multipart files named 'file'",
+    "POST /feedback": "takes what a photo really showed: request_id of its prediction, and label",
     "GET /model/info": "what the model file says about itself, and which image answers",
     "GET /metrics": "Prometheus figures of this instance",
     "GET /prediction-log": "the last 100 predictions of this instance",
-    "GET /docs": "OpenAPI",
+    "GET /v2": "Open Inference Protocol (KServe, Triton): the server and its version",
+    "GET /v2/health/live": "Open Inference Protocol: whether the server runs",
+    "GET /v2/health/ready": "Open Inference Protocol: whether the server answers",
+    "GET /v2/models/{name}": "Open Inference Protocol: a model's version, inputs and outputs",
+    "GET /v2/models/{name}/ready": "Open Inference Protocol: whether the model answers",
+    "POST /v2/models/{name}/infer": "Open Inference Protocol: photos, or the network's own input, to predictions",
+    "GET /docs": "this API, for people",
+    "GET /openapi.json": "this API, for programs",
 }
 
 
 def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
     metadata = classifier.metadata
     telemetry = Telemetry(metadata.model_version, settings)
-    app = FastAPI(title=NAME, version=metadata.model_version, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title=NAME,
+        version=metadata.model_version,
+        openapi_url=None,  # its own /docs would load scripts from another site
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.add_middleware(WaitingRoom, max_bytes=settings.max_image_bytes)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
     _answer_errors_as_json(app)
-    add_photo_routes(app, Inference(classifier, settings.max_image_pixels), settings)
-
-    @app.get("/")
-    async def api_information() -> ApiInformation:
-        return ApiInformation(name=NAME, model_version=metadata.model_version, routes=ROUTES)
+    inference = Inference(classifier, settings.max_image_pixels)
+    information = ApiInformation(name=NAME, model_version=metadata.model_version, routes=ROUTES)
+    add_photo_routes(app, inference, settings)
+    add_page(app, inference, settings, information)
+    add_kserve_routes(app, inference, settings)
+    add_docs(app, ROUTES, metadata.class_names, settings.max_batch)
 
     @app.get("/health")
     async def health() -> Health:
         telemetry.figures.health_checks += 1
         return Health(status="healthy", model_loaded=True, model_version=metadata.model_version, device="cpu")
 
-    @app.post("/feedback", openapi_extra={"requestBody": FEEDBACK_BODY}, responses=FEEDBACK_ERRORS)
+    @app.post("/feedback")
     async def feedback(request: Request) -> FeedbackResponse:
         record: Record = request.state.record
         given = await read_feedback(request, metadata.class_names)
@@ -66,10 +89,10 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
     async def model_info() -> ModelInformation:
         return ModelInformation(**vars(metadata), image=settings.image, commit=settings.commit)
 
-    @app.get("/metrics", response_class=Response)
-    async def metrics() -> Response:
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> PlainTextResponse:
         text, media_type = telemetry.figures.exposition()
-        return Response(text, media_type=media_type)
+        return PlainTextResponse(text, media_type=media_type)
 
     @app.get("/prediction-log")
     async def last_predictions() -> PredictionLog:
@@ -88,10 +111,17 @@ def _answer_errors_as_json(app: FastAPI) -> None:
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
         message = f"{request.method} {request.url.path} is not here; expected one of {', '.join(ROUTES)}"
         response = error_response(request.state.record, error.status_code, code, message)
-        response.headers.update(error.headers or {})
+        if methods := _methods(request):  # the framework's 405 names those of the first route of the path alone
+            response.headers["allow"] = ", ".join(sorted(methods))
         return response
 
     @app.exception_handler(RequestValidationError)
     async def bad_field(request: Request, error: RequestValidationError) -> Response:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         return error_response(request.state.record, BadField.status, BadField.code, problems)
+
+
+def _methods(request: Request) -> set[str]:
+    """Of every route that has the path."""
+    leading = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    return set().union(*(route.methods for route in leading if route.path == leading[0].path))

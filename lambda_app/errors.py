@@ -1,4 +1,7 @@
-"""What can be wrong with a request. Each error carries its HTTP status and the code that clients match on."""
+"""What can be wrong with a request. Each error carries its HTTP status and the code that clients match on.
+
+A class's docstring says when it happens, to whoever reads /docs or README.
+"""
 
 
 class RequestError(Exception):
@@ -9,30 +12,56 @@ class RequestError(Exception):
 
 
 class NoPhoto(RequestError):
+    """no photo, an empty one, or another field name than `file`"""
+
     status = 400
     code = "no_file"
 
 
 class MalformedRequest(RequestError):
+    """a form that cannot be read or breaks off, or one with two files where one is expected"""
+
     status = 400
     code = "bad_request"
 
 
+class SlowUpload(RequestError):
+    """a body that takes longer than a minute to arrive; never on Lambda"""
+
+    status = 408
+    code = "slow_upload"
+
+
 class PhotoTooLarge(RequestError):
+    """more bytes or pixels than the settings allow, or more than 5 s of decoding in one request"""
+
     status = 413
     code = "too_large"
 
 
 class UnsupportedPhoto(RequestError):
+    """not an image that can be read, or a content type that promises none"""
+
     status = 415
     code = "unsupported_image"
 
 
 class DamagedPhoto(RequestError):
+    """an image that breaks off or contradicts itself"""
+
     status = 422
     code = "damaged_image"
 
 
 class BadField(RequestError):
+    """a field with a value that does not fit: a label that is no class, more photos than the settings allow"""
+
     status = 422
     code = "bad_field"
+
+
+class Overloaded(RequestError):
+    """as many photos wait as memory holds: try again after the seconds of `Retry-After`; never on Lambda"""
+
+    status = 503
+    code = "overloaded"

@@ -4,18 +4,27 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lambda_app.classifier import Classifier, Prediction
-from lambda_app.errors import RequestError
+from lambda_app.classifier import Classifier, Outputs, Prediction
+from lambda_app.errors import PhotoTooLarge, RequestError
 from lambda_app.preprocess import Photo, preprocess
 from lambda_app.signals import signals
 from lambda_app.telemetry import Record
+
+T = TypeVar("T")
+
+# Of one request: Lambda's time-out is 15 s, and the photo that takes longest to decode 3 s.
+DECODING_S = 5
+# Photos in one run of the network. From 8 on a photo takes twice as long without an arena (infra/bench/RESULTS.md), and
+# with one never less than here: a batch is what comes in one request, not what runs at once.
+CHUNK = 4
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,8 @@ class Classified:
 
     request_id: str
     prediction: Prediction
+    outputs: Outputs  # of it alone
+    log_fields: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,15 @@ class Decoded:
     photo: Photo
     size: int  # bytes
     decode_ms: float
+
+    def log_fields(self) -> dict[str, Any]:
+        return {
+            "photo_format": self.photo.format,
+            "photo_bytes": self.size,
+            "photo_width": self.photo.width,
+            "photo_height": self.photo.height,
+            "decode_ms": round(self.decode_ms, 3),
+        }
 
 
 class Inference:
@@ -45,26 +65,42 @@ class Inference:
 
     async def one(self, data: bytes, record: Record) -> Prediction:
         """The request's only photo. Raises RequestError."""
-        [answer] = await self._on_a_thread([data], record)
+        [answer] = await self._on_a_thread(self._classify, [data], record)
         if isinstance(answer, RequestError):
             raise answer
         return answer.prediction
 
     async def many(self, photos: Sequence[bytes], record: Record) -> list[Classified | RequestError]:
-        """Photos that came together, in order, as one batch of the network; an error in the place of a bad one."""
+        """Photos that came together, in order; an error in the place of a bad one."""
         record.photos = len(photos)
-        answers = await self._on_a_thread(photos, record)
+        answers = await self._on_a_thread(self._classify, photos, record)
         record.failed = [answer.code for answer in answers if isinstance(answer, RequestError)]
         return answers
 
-    async def _on_a_thread(self, photos: Sequence[bytes], record: Record) -> list[Classified | RequestError]:
-        return await asyncio.get_running_loop().run_in_executor(self.threads, self._classify, photos, record)
+    async def images(self, images: NDArray[np.uint8], record: Record) -> list[Classified]:
+        """(N, 3, S, S) RGB, which a client made of its photos itself: nothing is known of their files."""
+        record.photos = len(images)
+        return await self._on_a_thread(self._run, images, [{}] * len(images), record)
+
+    async def _on_a_thread(self, function: Callable[..., list[T]], *arguments: Any) -> list[T]:
+        return await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)
 
     def _classify(self, photos: Sequence[bytes], record: Record) -> list[Classified | RequestError]:
-        decoded = [self._decode(data) for data in photos]
+        decoded = self._decode_all(photos)
         good = [each for each in decoded if isinstance(each, Decoded)]
-        classified = iter(self._run(good, record) if good else [])
+        classified = iter(self._run([each.photo.pixels for each in good], [each.log_fields() for each in good], record))
         return [each if isinstance(each, RequestError) else next(classified) for each in decoded]
+
+    def _decode_all(self, photos: Sequence[bytes]) -> list[Decoded | RequestError]:
+        began = time.perf_counter()
+        decoded: list[Decoded | RequestError] = []
+        for data in photos:
+            if decoded and time.perf_counter() - began > DECODING_S:
+                said = f"the photos before it took {DECODING_S} s or more; expected in a request of its own"
+                decoded.append(PhotoTooLarge(said))
+            else:
+                decoded.append(self._decode(data))
+        return decoded
 
     def _decode(self, data: bytes) -> Decoded | RequestError:
         began = time.perf_counter()
@@ -74,29 +110,36 @@ class Inference:
             return error
         return Decoded(photo, len(data), (time.perf_counter() - began) * 1000)
 
-    def _run(self, decoded: Sequence[Decoded], record: Record) -> list[Classified]:
+    def _run(
+        self, images: Sequence[NDArray[np.uint8]], about: Sequence[dict[str, Any]], record: Record
+    ) -> list[Classified]:
+        classified: list[Classified] = []
+        for place in range(0, len(images), CHUNK):
+            chunk = slice(place, place + CHUNK)
+            classified += self._run_chunk(images[chunk], about[chunk], record)
+        record.predictions = [{"request_id": each.request_id} | each.log_fields for each in classified]
+        return classified
+
+    def _run_chunk(
+        self, images: Sequence[NDArray[np.uint8]], about: Sequence[dict[str, Any]], record: Record
+    ) -> list[Classified]:
         began = time.perf_counter()
-        outputs = self.classifier.run(np.stack([each.photo.pixels for each in decoded]))
+        outputs = self.classifier.run(np.stack(images))
         predictions = self.classifier.predictions(outputs)
-        inference_ms = (time.perf_counter() - began) * 1000 / len(decoded)
-        ids = [record.request_id] if record.photos is None else [str(uuid.uuid4()) for _ in decoded]
-        record.predictions = [
-            {"request_id": request_id}
-            | _log_fields(each, prediction)
-            | {"decode_ms": round(each.decode_ms, 3), "inference_ms": round(inference_ms, 3)}
-            | signals(each.photo.pixels, outputs.of(place))
-            for place, (request_id, each, prediction) in enumerate(zip(ids, decoded, predictions, strict=True))
+        inference_ms = round((time.perf_counter() - began) * 1000 / len(images), 3)
+        return [
+            Classified(
+                request_id=record.request_id if record.photos is None else str(uuid.uuid4()),
+                prediction=prediction,
+                outputs=(own := outputs.of(place)),
+                log_fields={
+                    "predicted_class": prediction.predicted_class,
+                    "confidence": round(prediction.confidence, 6),
+                    "unknown": prediction.unknown,
+                    **about[place],
+                    "inference_ms": inference_ms,
+                    **signals(images[place], own),
+                },
+            )
+            for place, prediction in enumerate(predictions)
         ]
-        return [Classified(*pair) for pair in zip(ids, predictions, strict=True)]
-
-
-def _log_fields(decoded: Decoded, prediction: Prediction) -> dict[str, Any]:
-    return {
-        "predicted_class": prediction.predicted_class,
-        "confidence": round(prediction.confidence, 6),
-        "unknown": prediction.unknown,
-        "photo_format": decoded.photo.format,
-        "photo_bytes": decoded.size,
-        "photo_width": decoded.photo.width,
-        "photo_height": decoded.photo.height,
-    }

@@ -1,32 +1,99 @@
-"""What the code of the routes does not say of them: request bodies and errors, for whoever reads /docs."""
+"""What the code of the routes does not say of them, for whoever reads /docs or README: words, bodies, errors."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from lambda_app.schemas import ErrorResponse, Feedback
+from lambda_app.errors import (
+    BadField,
+    DamagedPhoto,
+    MalformedRequest,
+    NoPhoto,
+    Overloaded,
+    PhotoTooLarge,
+    RequestError,
+    SlowUpload,
+    UnsupportedPhoto,
+)
 
-PHOTO_BODY = {
+FORM = "multipart/form-data"
+FILE = {"type": "string", "format": "binary"}  # the words of OpenAPI 3.0, which those of 3.1 understand too
+PART = FILE | {"description": "the photo; its name and content type do not matter"}
+PARTS = {"type": "array", "minItems": 1, "items": FILE, "description": "the photos, in order"}
+
+
+def form(file: Mapping[str, Any]) -> dict[str, Any]:
+    return {"schema": {"type": "object", "required": ["file"], "properties": {"file": file}}}
+
+
+PHOTO_BODY: dict[str, Any] = {"required": True, "content": {"image/*": {"schema": FILE}, FORM: form(PART)}}
+PHOTOS_BODY: dict[str, Any] = {"required": True, "content": {FORM: form(PARTS)}}
+FORM_BODY: dict[str, Any] = {"required": True, "content": {FORM: form(PART)}}
+FEEDBACK_BODY: dict[str, Any] = {
     "required": True,
-    "content": {
-        "image/*": {"schema": {"type": "string", "format": "binary"}},
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {"file": {"type": "string", "format": "binary"}},
-            }
-        },
-    },
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Feedback"}}},
 }
-PHOTO_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorResponse, "description": "no photo, or a form that cannot be read"},
-    413: {"model": ErrorResponse, "description": "too many bytes or pixels"},
-    415: {"model": ErrorResponse, "description": "not an image that can be read"},
-    422: {"model": ErrorResponse, "description": "a damaged image"},
-    500: {"model": ErrorResponse, "description": "an unexpected error"},
-}
+Errors = tuple[type[RequestError], ...]
+OF_A_FORM: Errors = (NoPhoto, MalformedRequest, SlowUpload, PhotoTooLarge, UnsupportedPhoto, Overloaded)
+OF_A_PHOTO: Errors = (*OF_A_FORM, DamagedPhoto)
 
-FEEDBACK_BODY = {"required": True, "content": {"application/json": {"schema": Feedback.model_json_schema()}}}
-FEEDBACK_ERRORS: dict[int | str, dict[str, Any]] = {
-    422: {"model": ErrorResponse, "description": "a malformed request_id, or a label that is no class"},
-    500: PHOTO_ERRORS[500],
+
+@dataclass(frozen=True)
+class Operation:
+    """Of one route. What is not said here, FastAPI knows from its code."""
+
+    tag: str
+    description: str
+    errors: Errors = ()
+    body: Mapping[str, Any] | None = None
+
+
+TAGS = {
+    "Photos": "Photos in, classes out.",
+    "Feedback": "What the photos really showed.",
+    "Instance": "The function and its model. Figures are of the instance that answers; there may be many.",
+    "About": "The page and the documentation.",
+    "Open Inference Protocol": "For clients of KServe and Triton: the same predictions, in the shape that they know.",
+}
+READ = (
+    "JPEG, PNG, WebP, GIF (its first frame), BMP and TIFF are read, in any mode (grey, palette, transparency over "
+    "white, CMYK, 16 bits), turned upright by their EXIF orientation."
+)
+OPERATIONS = {
+    "POST /predict": Operation(
+        "Photos",
+        f"{READ} `unknown` says that no class was recognised; the prediction is given all the same.",
+        OF_A_PHOTO,
+        PHOTO_BODY,
+    ),
+    "POST /predict/batch": Operation(
+        "Photos",
+        "In the order of the files, each answered as `POST /predict` would, under a `request_id` of its own. A photo "
+        "that cannot be answered has an error in its place.",
+        (*OF_A_FORM, BadField),
+        PHOTOS_BODY,
+    ),
+    "POST /feedback": Operation(
+        "Feedback",
+        "Saying it again is harmless: the last label counts. Whether there was such a prediction, the report looks up.",
+        (BadField, SlowUpload, Overloaded),
+        FEEDBACK_BODY,
+    ),
+    "GET /health": Operation("Instance", "An instance that answers has loaded its model."),
+    "GET /model/info": Operation(
+        "Instance", "Classes, training run, commit, data, test metrics: as the training wrote them into the file."
+    ),
+    "GET /metrics": Operation(
+        "Instance",
+        "`prediction_requests_total{predicted_class}`, `prediction_unknown_total`, `prediction_errors_total{code}`, "
+        "`prediction_latency_seconds`, `feedback_total{label}`, `health_check_requests_total`, "
+        "`model_info{model_version}`.",
+    ),
+    "GET /prediction-log": Operation(
+        "Instance", "With their classes, average confidence, average and p95 latency; never a photo or an id."
+    ),
+    "GET /": Operation("About", "Browsers are those that ask for `text/html`."),
+    "POST /": Operation("About", "Its errors are pages too.", OF_A_PHOTO, FORM_BODY),
+    "GET /docs": Operation("About", "It runs no script and asks no other site."),
+    "GET /openapi.json": Operation("About", "OpenAPI 3.1."),
 }

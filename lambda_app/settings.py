@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -33,6 +33,12 @@ class Settings(BaseModel):
         gt=0,
         description="width x height of a photo; decoding takes up to 24 bytes of memory a pixel",
     )
+    max_batch: int = Field(
+        default=16,
+        gt=0,
+        le=100,  # values that CloudWatch takes of one metric in one line
+        description="photos in one request; 16 of 280 kB, as the page sends them, fill its 4.5 MB",
+    )
     service_name: str = Field(
         default="pet-classifier",
         min_length=1,
@@ -42,7 +48,7 @@ class Settings(BaseModel):
     commit: str = Field(default="", description="the Git commit that the image was built from, likewise")
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Raises SettingsError naming the variable, its value and what was expected."""
         given = {name: environ[name.upper()] for name in cls.model_fields if name.upper() in environ}
         try:

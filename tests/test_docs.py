@@ -8,7 +8,6 @@ import pytest
 from infra import results
 from lambda_app.app import ROUTES
 from lambda_app.errors import RequestError
-from lambda_app.openapi import PHOTO_ERRORS
 from lambda_app.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -19,13 +18,16 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 def table_rows(first_heading: str) -> dict[str, list[str]]:
     """The table whose first column has this heading: first cell to the others, backquotes removed."""
     table = README[README.index(f"\n| {first_heading} |") :].strip().split("\n\n")[0]
-    rows = [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    lines = [
+        line for line in table.splitlines()[2:] if line.startswith("|")
+    ]  # a block of `make results` ends in a mark
+    rows = [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in lines]
     return {row[0]: row[1:] for row in rows}
 
 
 def test_every_route_is_documented():
     """README lists the application's routes, no more and no less."""
-    assert {"GET /", *ROUTES} == set(table_rows("route"))
+    assert set(ROUTES) == set(table_rows("route"))
 
 
 def test_every_error_code_is_documented():
@@ -34,7 +36,6 @@ def test_every_error_code_is_documented():
     ours = {(str(error.status), error.code) for error in RequestError.__subclasses__()}
     framework = {("404", "not_found"), ("405", "method_not_allowed"), ("500", "internal_error")}
     assert ours | framework == listed
-    assert {error.status for error in RequestError.__subclasses__()} <= set(PHOTO_ERRORS)
 
 
 def test_every_setting_is_documented_with_its_default():

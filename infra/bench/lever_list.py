@@ -15,15 +15,12 @@ class Lever:
     flags: tuple[str, ...] = ()  # of Python
 
 
-ARENA = """    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False  # it plans the arena
-"""
 ONE_HEAP = "glibc.malloc.arena_max=1"
 GIVE_BACK = "glibc.malloc.mmap_threshold=1048576:glibc.malloc.trim_threshold=4194304"
 OPTIONS = "options = ort.SessionOptions()\n"
 LOADED = "classifier = Classifier.load(settings.model_path)\n"
-POOL = "threads = ThreadPoolExecutor(os.cpu_count() or 1)"
-IN_POOL = "await asyncio.get_running_loop().run_in_executor(\n            threads, "
+POOL = "self.threads = ThreadPoolExecutor(os.cpu_count() or 1)"
+IN_POOL = "await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)"
 DRAFT = """        image.draft(
             None, (image_size, image_size)
         )  # JPEG only: decodes at 1/2, 1/4 or 1/8, 3.5 times as fast at 1.6 MP
@@ -63,14 +60,13 @@ LEVERS: tuple[Lever, ...] = (
         "AnyIO's threads",
         kept=True,
         edits=(
-            ("app.py", "import asyncio\n", "from functools import partial\nfrom anyio import to_thread\n"),
-            ("app.py", POOL, ""),
-            ("app.py", IN_POOL, "await to_thread.run_sync(partial("),
-            ("app.py", "settings.max_image_pixels, record\n        )", "settings.max_image_pixels, record))"),
+            ("inference.py", "import asyncio\n", "from anyio import to_thread\n"),
+            ("inference.py", POOL, ""),
+            ("inference.py", IN_POOL, "await to_thread.run_sync(function, *arguments)"),
         ),
     ),
     Lever("malloc with a heap a thread", kept=True, env={"GLIBC_TUNABLES": ""}),
-    Lever("ONNX Runtime's arena", kept=True, edits=(("classifier.py", ARENA, ""),)),
+    Lever("ONNX Runtime's arena", kept=True, edits=(("classifier.py", "arena: bool = False", "arena: bool = True"),)),
     Lever(
         "ONNX Runtime's own choice of threads, spinning",
         kept=True,
@@ -128,6 +124,6 @@ LEVERS: tuple[Lever, ...] = (
     Lever("pydantic's plugins are not looked for", env={"PYDANTIC_DISABLE_PLUGINS": "1"}),
     Lever(
         "/predict runs in the event loop, without a thread",
-        edits=(("app.py", f"{IN_POOL}_classify, ", "_classify("),),
+        edits=(("inference.py", IN_POOL, "function(*arguments)"),),
     ),
 )

@@ -79,6 +79,22 @@ def test_a_prediction_is_one_line(logged, encode):
     assert {body["request_id"]} == {record["request_id"] for record in records}
 
 
+def test_photos_that_came_together_have_a_line_each(logged, encode):
+    """Beside the request's, which counts them: the fields of a single prediction under its own id, and the batch's."""
+    photos = [encode("red"), b"text", encode("blue"), encode("grey")]
+    answer = logged.client.post("/predict/batch", files=[("file", ("x.jpg", data)) for data in photos])
+    [request, *predictions], [record, _] = split(logged.lines())
+    assert LOG_FIELDS | {"photos", "failed"} == set(request)
+    assert ("/predict/batch", 200, 4, 1) == (request["route"], request["status"], request["photos"], request["failed"])
+    about = {"level", "message", "timestamp", "service", "request_id", "model_version", "batch_id"}
+    assert [about | PREDICTION_FIELDS] * 3 == [set(line) for line in predictions]
+    assert [one["request_id"] for one in answer.json() if "error" not in one] == [
+        line["request_id"] for line in predictions
+    ]
+    assert {("prediction", request["request_id"])} == {(line["message"], line["batch_id"]) for line in predictions}
+    assert ([0.0], 3) == (record["Errors"], len(record["InferenceLatency"]))
+
+
 def test_nobodys_own_photo_is_marked(logged, encode):
     """A smoke test or a rehearsal says that it is one, and the report can leave it out."""
     for headers in ({}, {"x-synthetic": "true"}, {"x-synthetic": "cat"}):

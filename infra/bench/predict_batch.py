@@ -1,0 +1,81 @@
+"""What a photo costs alone and in a batch, as a client of the function URL sees it.
+
+Writes artifacts/predict_batch.json and prints the table; takes an idle minute. Lambda's runtime has one core, and
+requests of every size take turns.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+from tqdm import trange
+
+from infra.bench.hardware import commit, hardware
+from infra.bench.measure import FIRST, quantiles
+from infra.bench.photos import bench_photos
+from infra.local.runtime import ROOT, RuntimeDied, RuntimeNotFound, lambda_runtime
+from infra.local.serve import background, local_app
+from infra.markdown import table
+
+FIGURES = ROOT / "artifacts/predict_batch.json"
+SIZES = (2, 4, 8, 16)
+TURNS = 50
+LIMIT = 0.8  # of a single request's time, a photo in a batch of 16
+
+
+def measure(turns: int) -> dict[str, Any]:
+    """Raises RuntimeNotFound, RuntimeDied or HTTPError."""
+    [photo] = [photo.data for photo in bench_photos() if photo.name == FIRST]
+    core = str(max(os.sched_getaffinity(0)))
+    ms: dict[int, list[float]] = {size: [] for size in (1, *SIZES)}
+    with (
+        lambda_runtime(core=core) as runtime,
+        background(local_app(runtime.endpoint)) as url,
+        httpx2.Client(base_url=url, trust_env=False, timeout=60) as client,
+    ):
+        for turn in trange(turns + 1, desc="predict_batch", unit="turn"):
+            for size, times in ms.items():
+                took = per_photo(client, photo, size)
+                times += [took] if turn else []  # the first turn warms up
+    return {
+        "hardware": hardware(docker=False),
+        "commit": commit(),
+        "photo": FIRST,
+        "turns": turns,
+        "ms_per_photo": {str(size): quantiles(times, 50, 95) for size, times in ms.items()},
+    }
+
+
+def per_photo(client: httpx2.Client, photo: bytes, size: int) -> float:
+    """Milliseconds."""
+    path, files = ("/predict/batch" if size > 1 else "/predict"), [("file", ("photo.jpg", photo))] * size
+    began = time.perf_counter()
+    client.post(path, files=files).raise_for_status()
+    return (time.perf_counter() - began) * 1000 / size
+
+
+def render(figures: Mapping[str, Any]) -> str:
+    ms = figures["ms_per_photo"]
+    alone = ms["1"]["p50"]
+    rows = [
+        (size, f"{each['p50']:.1f}", f"{each['p95']:.1f}", f"{each['p50'] / alone:.2f}") for size, each in ms.items()
+    ]
+    share = ms[str(SIZES[-1])]["p50"] / alone
+    return (
+        f"{table(('photos in a request', 'p50 ms a photo', 'p95', 'of a single'), rows)}\n\n"
+        f"At {SIZES[-1]} a photo takes {share:.2f} of a single request, limit {LIMIT}: "
+        f"{'met' if share <= LIMIT else '**missed**'}. {figures['turns']} turns with {figures['photo']}, "
+        f"on {figures['hardware']}; commit `{figures['commit']}`."
+    )
+
+
+if __name__ == "__main__":
+    try:
+        FIGURES.write_text(json.dumps(measure(TURNS), indent=2) + "\n")
+    except (RuntimeNotFound, RuntimeDied, httpx2.HTTPError) as error:
+        sys.exit(f"predict_batch: {error}")
+    print(render(json.loads(FIGURES.read_text())))

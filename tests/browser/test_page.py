@@ -1,0 +1,392 @@
+"""The page in Chromium, as a visitor has it: real photos go to the real function and back."""
+
+import csv
+import io
+import json
+import zipfile
+from base64 import b64encode
+from dataclasses import replace
+from functools import partial
+
+import httpx2
+import numpy as np
+import onnx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from onnx import numpy_helper
+from PIL import Image
+from playwright.sync_api import Page, Request, Route, expect
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from infra.local.serve import background
+from lambda_app.app import create_app
+from lambda_app.classifier import Classifier
+from lambda_app.settings import Settings
+from tests import tiny_model
+from tests.conftest import ROOT
+from tests.drawing import draw, encode
+
+pytestmark = [pytest.mark.browser, pytest.mark.rie]
+CAT, NEITHER = (ROOT / "data/samples" / name for name in ("cat.jpg", "neither.jpg"))
+SCREENSHOTS = ROOT / "artifacts/screenshots"
+WIDTHS = {320: 640, 768: 1024, 1440: 900}
+ROTATED = 6  # EXIF: turn it a quarter clockwise
+
+
+def upload(name: str, data: bytes, mime_type: str = "image/jpeg") -> dict:
+    return {"name": name, "mimeType": mime_type, "buffer": data}
+
+
+def drawings(count: int) -> list[dict]:
+    return [upload(f"{seed}.jpg", encode(draw("cat", seed, 128))) for seed in range(count)]
+
+
+def choose(page: Page, *photos) -> None:
+    page.locator("#file").set_input_files(list(photos))
+
+
+def verdict(page: Page, text: str) -> None:
+    expect(page.locator("#verdict")).to_have_text(text)
+
+
+def fact(page: Page, name: str) -> str:
+    return page.locator(".facts div", has=page.get_by_text(name, exact=True)).locator("dd").inner_text()
+
+
+def prediction_line(function, page: Page) -> dict:
+    """What the function logged of the photo whose answer the page was given."""
+    [request_id] = page.evaluate("items.slice(-1).map((item) => item.answer.request_id)")
+    wanted = {"message": "request", "request_id": request_id}
+    return json.loads(function.runtime.log_line(lambda line: line.items() >= wanted.items()))
+
+
+def big(photo: Image.Image) -> bytes:
+    """12 megapixels that lie on their side, as phones store them."""
+    exif = Image.Exif()
+    exif[0x0112] = ROTATED
+    turned = photo.convert("RGB").transpose(Image.Transpose.ROTATE_90)
+    grain = np.random.default_rng(0).integers(0, 16, (4000, 3000, 1), np.uint8)
+    pixels = np.asarray(turned.resize((3000, 4000))) // 8 * 7 + grain
+    return encode(Image.fromarray(pixels), quality=90, exif=exif)
+
+
+def test_a_photo_is_answered(visit, function):
+    """With its class, every class's share, where the time went, what was sent and which model it was."""
+    page = visit()
+    choose(page, CAT)
+    verdict(page, "Cat")
+    line = prediction_line(function, page)
+    shares = [f"{share * 100:.1f} %" for share in (line["confidence"], 1 - line["confidence"])]
+    assert ["Cat", shares[0], "Dog", shares[1]] == page.locator(".bars span").all_inner_texts()
+    assert ["ms", "ms"] == [fact(page, name).split()[1] for name in ("Server", "Network")]
+    assert (f"{CAT.stat().st_size // 1000 + 1} kB", line["model_version"]) == (fact(page, "Sent"), fact(page, "Model"))
+    expect(page.locator("#photo img")).to_have_attribute("alt", "Your photo, cat.jpg")
+    expect(page.locator("#said")).to_have_text(f"cat.jpg: Cat, {line['confidence'] * 100:.1f} % sure.")
+
+
+def test_a_photo_of_neither_says_so(visit):
+    """And what it would be if it had to be one of them."""
+    page = visit()
+    choose(page, NEITHER)
+    verdict(page, "Neither cat nor dog")
+    expect(page.locator(".sure")).to_have_text("If it had to be one of them: dog.")
+    expect(page.get_by_role("group", name="What is it really?").get_by_role("button")).to_have_text(["Cat", "Dog"])
+
+
+TRANSFER = """async ([type, name, data]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], name, {type: "image/jpeg"}));
+  const options = {bubbles: true, cancelable: true, dataTransfer: transfer, clipboardData: transfer};
+  document.body.dispatchEvent(type === "paste" ? new ClipboardEvent(type, options) : new DragEvent(type, options));
+}"""
+
+
+@pytest.mark.parametrize("way", ["drop", "paste", "camera"])
+def test_photos_come_in_every_way(visit, way):
+    """Dropped anywhere on the page, pasted, or just taken."""
+    page = visit()
+    if way == "camera":
+        page.locator("#camera").set_input_files(CAT)
+    else:
+        page.evaluate(TRANSFER, [way, "cat.jpg", b64encode(CAT.read_bytes()).decode()])
+    verdict(page, "Cat")
+
+
+def test_a_big_photo_is_made_smaller_before_it_travels(visit, function, tmp_path):
+    """12 megapixels go as less than 300 kB, upright, with 512 pixels on the short side; the class stays the same."""
+    page = visit()
+    photo = big(Image.open(CAT))
+    (tmp_path / "big.jpg").write_bytes(photo)
+    choose(page, tmp_path / "big.jpg")
+    verdict(page, "Cat")
+    line = prediction_line(function, page)
+    assert (683, 512) == (line["photo_width"], line["photo_height"])
+    assert line["photo_bytes"] < 300_000 < len(photo)
+    assert f"{-(-line['photo_bytes'] // 1000)} kB of {len(photo) / 1e6:.1f} MB" == fact(page, "Sent")
+
+
+@pytest.mark.photos
+def test_photos_made_smaller_keep_their_class(visit, function, shared):
+    """As the function itself sees the whole photo: the same class and, within a twentieth, as sure."""
+    with zipfile.ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
+        names = [name for name in archive.namelist() if name.lower().endswith(".jpg")]
+        photos = [upload(f"{place}.jpg", archive.read(name)) for place, name in enumerate(names[:: len(names) // 12])]
+    page = visit()
+    shown = [upload(photo["name"], enlarged(photo["buffer"])) for photo in photos]
+    choose(page, *shown)
+    expect(page.locator("#said")).to_contain_text("Done.")
+    seen = page.evaluate("items.map((item) => item.answer)")
+    with httpx2.Client(base_url=function.url, trust_env=False) as client:
+        whole = [client.post("/predict", files={"file": photo["buffer"]}).json() for photo in shown]
+    assert [each["predicted_class"] for each in whole] == [each["predicted_class"] for each in seen]
+    assert [each["confidence"] for each in whole] == pytest.approx([each["confidence"] for each in seen], abs=0.05)
+
+
+def enlarged(photo: bytes) -> bytes:
+    """Three times, so that there is something to make smaller."""
+    image = Image.open(io.BytesIO(photo)).convert("RGB")
+    return encode(image.resize((image.width * 3, image.height * 3)), quality=90)
+
+
+def test_feedback_reaches_the_log(visit, function):
+    """Under the id of the photo's prediction; a second thought counts too, and what does not arrive is not shown."""
+    page = visit()
+    choose(page, CAT)
+    group = page.get_by_role("group", name="Was this right?")
+    for button, label in (("No, dog", "dog"), ("Yes, cat", "cat")):
+        group.get_by_role("button", name=button).click()
+        expect(group.get_by_role("button", name=button)).to_have_attribute("aria-pressed", "true")
+        expect(page.locator("#said")).to_have_text("Thank you.")
+        line = json.loads(function.runtime.log_line(lambda line: line.get("message") == "feedback"))
+        assert (prediction_line(function, page)["request_id"], label) == (line["feedback_for"], line["label"])
+    page.context.set_offline(True)
+    group.get_by_role("button", name="No, dog").click()
+    expect(page.locator("#said")).to_have_text("This did not arrive. Please try again.")
+    expect(group.locator("[aria-pressed=true]")).to_have_text("Yes, cat")
+
+
+def test_many_photos_travel_four_at_a_time(visit):
+    """With their progress, a summary at the end, and each one's answer a click away."""
+    page = visit()
+    flying, counts = set(), []
+
+    def leaves(asked: Request) -> None:
+        if asked.method == "POST":
+            flying.add(asked)
+            counts.append(len(flying))
+
+    def arrives(asked: Request) -> None:
+        flying.discard(asked)
+
+    page.on("request", leaves)
+    page.on("requestfinished", arrives)
+    choose(page, *drawings(11), upload("cat.jpg", CAT.read_bytes()))
+    expect(page.get_by_role("progressbar", name="Photos done")).to_be_visible()
+    expect(page.locator("#said")).to_contain_text("Done. 11 neither cat nor dog, 1 cat.")
+    assert (4, 12) == (max(counts), len(counts))
+    expect(page.locator("#run")).to_be_hidden()
+    page.get_by_role("button", name="Cat 99").click()
+    verdict(page, "Cat")
+    expect(page.locator("#verdict")).to_be_focused()
+
+
+def test_what_was_cancelled_can_be_tried_again(visit):
+    """Nothing more is sent then, and what has no answer says why. The network is held up: the real one is too fast."""
+    page = visit()
+    page.route("**/predict", lambda _: None)
+    choose(page, *drawings(6))
+    expect(page.locator("#count")).to_have_text("0 of 6")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#summary")).to_have_text("6 without an answer.")
+    expect(page.locator(".sure")).to_have_text("Cancelled before it was looked at.")
+    page.unroute_all(behavior="ignoreErrors")
+    page.get_by_role("button", name="Try 6 photos again").click()
+    expect(page.locator("#summary")).to_have_text("6 neither cat nor dog.")
+
+
+def test_the_history_is_saved_as_a_table(visit):
+    """No file's name becomes a formula or breaks a row."""
+    page = visit()
+    choose(page, upload('=1+1",\n.jpg', CAT.read_bytes()), upload("notes.txt", b"text", "text/plain"))
+    expect(page.locator("#said")).to_contain_text("Done.")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    text = download.value.path().read_text(encoding="utf-8-sig")
+    first, second = csv.DictReader(io.StringIO(text, newline=""))
+    assert first["file"].startswith("'=1+1\"")
+    assert ("cat", "false", "", "35042") == tuple(
+        first[name] for name in ("predicted_class", "unknown", "error", "bytes_sent")
+    )
+    assert ("notes.txt", "unsupported_image", "") == (second["file"], second["error"], second["request_id"])
+
+
+def test_what_is_wrong_with_a_photo_is_said(visit, tmp_path):
+    """In words, aloud too, and without an invitation to try it again."""
+    phone = tmp_path / "phone.heic"
+    phone.write_bytes(bytes(4_600_000))
+    page = visit()
+    for photo, message in (
+        (upload("empty.jpg", b""), "There is no photo, or it is empty."),
+        (upload("notes.jpg", b"text"), "This is not an image that can be read."),
+        (upload("cut.jpg", CAT.read_bytes()[:9000]), "This image is damaged"),
+        (phone, "This photo is too large: 4.5 MB can travel"),
+    ):
+        choose(page, photo)
+        expect(page.locator(".sure")).to_contain_text(message)
+        verdict(page, "No answer")
+        expect(page.locator("#said")).to_contain_text(message)
+    expect(page.get_by_role("button", name="Try")).to_have_count(0)
+
+
+def test_what_stands_between_is_told_too(visit):
+    """What AWS itself answers, a captive portal, a lost connection: played here, for they cannot be had on demand."""
+    page = visit()
+    for message, answer in {
+        "the address wants a signed request": {"status": 403, "body": '{"Message":"Forbidden"}'},
+        "This photo is too large": {"status": 413, "body": '{"message":"Request Too Long"}'},
+        "Too many people are asking": {"status": 429, "body": '{"Reason":"ConcurrentInvocationLimitExceeded"}'},
+        "The server failed": {"status": 502, "body": "Internal Server Error"},
+        "This did not come from the server": {"status": 200, "body": "<p>Log in to this network"},
+        "The server cannot be reached.": None,
+    }.items():
+        page.route("**/predict", partial(stand_between, answer))
+        choose(page, CAT)
+        expect(page.locator(".sure")).to_contain_text(message)
+        page.unroute("**/predict")
+
+
+def stand_between(answer: dict | None, route: Route) -> None:
+    if answer:
+        route.fulfill(**answer)
+    else:
+        route.abort()
+
+
+def test_photos_wait_until_the_network_is_back(visit):
+    """Without it nothing is lost; with it they go by themselves."""
+    page = visit()
+    page.context.set_offline(True)
+    expect(page.locator("#offline")).to_be_visible()
+    choose(page, CAT)
+    expect(page.locator(".sure")).to_contain_text("You are offline.")
+    page.context.set_offline(False)
+    verdict(page, "Cat")
+    expect(page.locator("#offline")).to_be_hidden()
+
+
+def test_a_keyboard_is_enough(visit):
+    """From the choice of a photo to feedback and the history; what has the focus can be seen."""
+    page = visit()
+    page.on("filechooser", lambda chooser: chooser.set_files([CAT, NEITHER]))
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    expect(page.locator("#file")).to_be_focused()
+    assert "solid" == page.locator("label[for=file].button").evaluate("(label) => getComputedStyle(label).outlineStyle")
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_contain_text("Done.")
+    page.locator("#verdict").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#said")).to_have_text("Thank you.")
+    page.get_by_role("button", name="Neither").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#verdict")).to_be_focused()
+    verdict(page, "Neither cat nor dog")
+
+
+def look(page: Page, state: str) -> None:
+    """A picture at each width, in the light and in the dark; nothing is cut off, and axe finds nothing to say."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for width, height in WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": height})
+            assert width == page.evaluate("document.documentElement.scrollWidth")
+            page.screenshot(path=SCREENSHOTS / f"{state}-{width}-{scheme}.jpg", full_page=True, quality=85, type="jpeg")
+        is_for_everybody(page)
+
+
+def is_for_everybody(page: Page) -> None:
+    found = Axe().run(page).response["violations"]
+    assert [] == [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+
+
+def test_every_state_can_be_seen_and_heard(visit):
+    """On a phone, a tablet and a desk, in the light and in the dark, for everybody."""
+    page = visit()
+    look(page, "empty")
+    choose(page, CAT)
+    verdict(page, "Cat")
+    look(page, "result")
+    choose(page, NEITHER)
+    verdict(page, "Neither cat nor dog")
+    look(page, "unknown")
+    choose(page, upload("notes.jpg", b"text"))
+    verdict(page, "No answer")
+    look(page, "error")
+    passed = []  # eight of twelve; the others are held up, for as long as the pictures take
+    page.route("**/predict", lambda route: passed.append(route) or (route.continue_() if len(passed) <= 8 else None))
+    choose(page, *drawings(12))
+    expect(page.locator("#count")).to_have_text("8 of 12")
+    look(page, "many")
+
+
+def test_it_works_without_javascript(visit):
+    """The form is answered with a page, also where there is no answer."""
+    page = visit(java_script_enabled=False)
+    expect(page.locator(".scripted, .camera").locator("visible=true")).to_have_count(0)
+    page.screenshot(path=SCREENSHOTS / "plain-empty.png", full_page=True)
+    for photo, text in ((CAT, "Cat"), (NEITHER, "Neither cat nor dog"), (upload("x.jpg", b"text"), "No answer")):
+        choose(page, photo)
+        page.get_by_role("button", name="Classify it").click()
+        verdict(page, text)
+        page.screenshot(path=SCREENSHOTS / f"plain-{text.split()[0].lower()}.png", full_page=True)
+
+
+SUBMIT = """(data) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], "cat.jpg", {type: "image/jpeg"}));
+  document.getElementById("file").files = transfer.files;
+  document.forms[0].submit();
+}"""
+
+
+def test_the_page_that_answers_the_form_is_for_everybody(visit):
+    """To look at it, axe needs JavaScript."""
+    page = visit()
+    page.evaluate(SUBMIT, b64encode(CAT.read_bytes()).decode())
+    verdict(page, "Cat")
+    is_for_everybody(page)
+
+
+@pytest.fixture(scope="module")
+def other_classes(tmp_path_factory):
+    """A model of seven classes with names that nobody expected, and the path of a proxy before the function."""
+    names = ("<b>bold</b>", "=1+1", "snow_leopard", "d", "e", "f", "</script>")
+    path = tiny_model.write(
+        tmp_path_factory.mktemp("model") / "seven.onnx", replace(tiny_model.METADATA, class_names=names)
+    )
+    model = onnx.load(path)
+    weights = np.zeros((3, 7), np.float32)
+    weights[0, 2], weights[2, 0] = 0.1, 0.1  # red photos are snow leopards
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "weights"))
+    for output in model.graph.output[:2]:
+        output.type.tensor_type.shape.dim[1].dim_value = 7
+    onnx.save(model, path)
+    app = create_app(Classifier.load(path), Settings())
+    with background(Starlette(routes=[Mount("/pets", app)])) as url:
+        yield f"{url}/pets/"
+
+
+def test_any_classes_behind_any_path(visit, other_classes):
+    """Names are text, many are not all shown, and feedback chooses from a list."""
+    page = visit(other_classes)
+    expect(page.locator("h1")).to_have_text("Which of 7 is it?")
+    choose(page, *(upload(f"{colour}.jpg", encode(Image.new("RGB", (64, 48), colour))) for colour in ("red", "blue")))
+    verdict(page, "Snow leopard")
+    expect(page.locator(".bars li")).to_have_count(5)
+    page.get_by_label("What it shows").select_option("=1+1")
+    page.get_by_role("button", name="Tell it").click()
+    expect(page.locator("#said")).to_have_text("Thank you.")
+    page.get_by_role("button", name="<b>bold</b>").click()
+    verdict(page, "<b>bold</b>")

@@ -1,0 +1,121 @@
+"""A client of the Open Inference Protocol that others made, Triton's, against the function that is released."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
+from tritonclient.utils import InferenceServerException
+
+from infra.local.runtime import lambda_runtime
+from infra.local.serve import background, local_app
+from lambda_app.app import create_app
+from lambda_app.classifier import Classifier
+from lambda_app.preprocess import preprocess
+from lambda_app.settings import Settings
+from tests.infra.test_runtime import needs_rie
+
+SAMPLES = Path(__file__).parents[2] / "data/samples"
+PHOTOS = [(SAMPLES / name).read_bytes() for name in ("cat.jpg", "neither.jpg")]
+MODEL, NETWORK = "pet-classifier", "pet-classifier-network"
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier.load(Settings().model_path)
+
+
+@pytest.fixture(scope="module", params=["server", pytest.param("function URL", marks=needs_rie)])
+def url(request: pytest.FixtureRequest, classifier: Classifier) -> Iterator[str]:
+    """Of uvicorn, as in the containers, and of Lambda's runtime behind a function URL."""
+    if request.param == "server":
+        with background(create_app(classifier, Settings(log_level="ERROR"))) as url:
+            yield url
+    else:
+        with lambda_runtime() as runtime, background(local_app(runtime.endpoint)) as url:
+            yield url
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[InferenceServerClient]:
+    with InferenceServerClient(url.removeprefix("http://")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def images(classifier: Classifier) -> np.ndarray:
+    return np.stack([preprocess(photo, classifier.metadata.image_size).pixels for photo in PHOTOS])
+
+
+def tensor(name: str, datatype: str, values: np.ndarray, **how: Any) -> InferInput:
+    return InferInput(name, list(values.shape), datatype).set_data_from_numpy(values, **how)
+
+
+def photos(*shape: int) -> InferInput:
+    return tensor("photos", "BYTES", np.array(PHOTOS, object).reshape(shape))
+
+
+def test_the_server_is_found_to_be_ready(client: InferenceServerClient, classifier: Classifier) -> None:
+    """So are its models, with their version and without; others are not."""
+    version = classifier.metadata.model_version
+    assert (True, True) == (client.is_server_live(), client.is_server_ready())
+    assert [True, True, False] == [client.is_model_ready(name) for name in (MODEL, NETWORK, "cats")]
+    assert [True, False] == [client.is_model_ready(MODEL, version) for version in (version, "1")]
+    assert [version] == client.get_model_metadata(NETWORK, version)["versions"]
+    assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1)])
+@pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
+def test_photos_in_binary(
+    client: InferenceServerClient, url: str, shape: tuple[int, ...], compression: str | None
+) -> None:
+    """Byte by byte as they are, compressed or not; the answer, in binary too, is that of the native route."""
+    result = client.infer(MODEL, [photos(*shape)], request_id="mine", request_compression_algorithm=compression)
+    headers = {"content-type": "image/jpeg", "x-synthetic": "true"}
+    native = [httpx2.post(f"{url}/predict", content=photo, headers=headers, trust_env=False).json() for photo in PHOTOS]
+    assert [answer["predicted_class"].encode() for answer in native] == result.as_numpy("predicted_class").tolist()
+    assert [answer["unknown"] for answer in native] == result.as_numpy("unknown").tolist()
+    expected = [list(answer["probabilities"].values()) for answer in native]
+    np.testing.assert_allclose(expected, result.as_numpy("probabilities"), atol=1e-5)
+    assert "mine" == result.get_response()["id"]
+    [one, other] = result.as_numpy("request_id")
+    assert (36, True) == (len(one), one != other)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("answer_in_binary", [True, False])
+def test_what_the_network_takes(
+    client: InferenceServerClient, classifier: Classifier, images: np.ndarray, *, binary: bool, answer_in_binary: bool
+) -> None:
+    """In binary or as JSON, and back in either; the numbers are ONNX Runtime's own."""
+    wanted = [InferRequestedOutput(name, binary_data=answer_in_binary) for name in ("logits", "familiarity", "unknown")]
+    result = client.infer(NETWORK, [tensor("images", "UINT8", images, binary_data=binary)], outputs=wanted)
+    expected = classifier.run(images)
+    np.testing.assert_allclose(expected.logits, result.as_numpy("logits"), rtol=1e-6)
+    np.testing.assert_allclose(expected.familiarity, result.as_numpy("familiarity"), rtol=1e-6)
+    assert [False, True] == result.as_numpy("unknown").tolist()
+    assert None is result.as_numpy("probabilities")
+
+
+def test_the_highest_classes(client: InferenceServerClient) -> None:
+    """As the client's own examples ask for them: value, index and class."""
+    wanted = [InferRequestedOutput("probabilities", class_count=2)]
+    [[best, second], _] = client.infer(MODEL, [photos(2)], outputs=wanted).as_numpy("probabilities")
+    assert (b"0:cat", b"1:dog") == (best.split(b":", 1)[1], second.split(b":", 1)[1])
+
+
+def test_an_error_is_shown_in_words(client: InferenceServerClient, images: np.ndarray) -> None:
+    """The client takes the protocol's `error` for the message; ours, an object, would make it fail itself."""
+    bad = np.array([PHOTOS[0], b"text"], object)
+    for model, given, said in (
+        (MODEL, tensor("photos", "BYTES", bad), "[415] photo 2 of 2: not an image that can be read"),
+        (NETWORK, tensor("images", "UINT8", images[:, :, 1:]), "[422] the shape of images is [2, 3, 223, 224]"),
+        ("cats", photos(2), "[404] there is no model 'cats'"),
+    ):
+        with pytest.raises(InferenceServerException) as raised:
+            client.infer(model, [given])
+        assert str(raised.value).startswith(said)

@@ -1,0 +1,335 @@
+"""The Open Inference Protocol on the tiny model; `tests/infra/test_tritonclient.py` has a client of others' making."""
+
+import base64
+import gzip
+import json
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from infra.report.records import read
+from lambda_app.app import create_app
+from lambda_app.settings import Settings
+from lambda_app.signals import SIGNALS
+
+PHOTOS, NETWORK = "/v2/models/pet-classifier", "/v2/models/pet-classifier-network"
+LENGTH = "inference-header-content-length"
+COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "grey": (128, 128, 128)}
+
+
+def base64_of(*photos):
+    return [base64.b64encode(photo).decode() for photo in photos]
+
+
+def request(*photos, shape=None, **more):
+    """As JSON."""
+    tensor = {"name": "photos", "datatype": "BYTES", "shape": shape or [len(photos)], "data": base64_of(*photos)}
+    return {"inputs": [tensor | more]}
+
+
+def images(*colours, side=32):
+    pixels = [
+        np.broadcast_to(np.array(COLOURS[colour], np.uint8)[:, None, None], (3, side, side)) for colour in colours
+    ]
+    data = np.stack(pixels)
+    return {"name": "images", "datatype": "UINT8", "shape": list(data.shape), "data": data.ravel().tolist()}
+
+
+def infer(client, body, model=PHOTOS):
+    """The outputs, by name."""
+    answer = client.post(f"{model}/infer", json=body)
+    assert 200 == answer.status_code, answer.text
+    return {output["name"]: output["data"] for output in answer.json()["outputs"]}
+
+
+def assert_error(answer, status, code, said):
+    """The protocol's shape, and nothing that is ours alone."""
+    body = answer.json()
+    assert (status, code) == (answer.status_code, body["code"])
+    assert {"error", "code", "request_id"} == set(body)
+    assert said in body["error"]
+    assert answer.headers["x-request-id"] == body["request_id"]
+
+
+def test_the_server_is_live_and_ready(client):
+    """With the model's version, for it has no other."""
+    assert [{"live": True}, {"ready": True}] == [client.get(f"/v2/health/{what}").json() for what in ("live", "ready")]
+    assert "2026.01.01-tiny" == client.get("/v2").json()["version"]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"), [(PHOTOS, ("photos", "BYTES", [-1])), (NETWORK, ("images", "UINT8", [-1, 3, 32, 32]))]
+)
+@pytest.mark.parametrize("version", ["", "/versions/2026.01.01-tiny"])
+def test_a_model_tells_its_tensors(client, encode, model, expected, version):
+    """By its name alone or with its version; the outputs that it names are those that it gives."""
+    about = client.get(f"{model}{version}").json()
+    [tensor] = about["inputs"]
+    assert expected == (tensor["name"], tensor["datatype"], tensor["shape"])
+    assert about["name"] == client.get(f"{model}{version}/ready").json()["name"]
+    given = infer(client, request(encode()) if model == PHOTOS else {"inputs": [images("red")]}, f"{model}{version}")
+    assert {output["name"] for output in about["outputs"]} == given.keys()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_photos_are_answered_as_everywhere(client, encode, nested):
+    """In order; a column of photos is a list of photos."""
+    photos = [encode(colour) for colour in ("red", "blue", "grey")]
+    natives = [
+        client.post("/predict", content=photo, headers={"content-type": "image/jpeg"}).json() for photo in photos
+    ]
+    body = request(*photos)
+    if nested:
+        body = request(*photos, shape=[3, 1], data=[[text] for text in base64_of(*photos)])
+    outputs = infer(client, body)
+    for name in ("predicted_class", "confidence", "unknown"):
+        assert [native[name] for native in natives] == outputs[name]
+    assert [value for native in natives for value in native["probabilities"].values()] == outputs["probabilities"]
+    assert 3 == len(set(outputs["request_id"]))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_network_takes_what_it_takes(client, tiny_classifier, nested):
+    """More images than it runs at a time come out in order, with what else it says of them."""
+    tensor = images(*["red", "blue", "grey"] * 3)
+    pixels = np.array(tensor["data"], np.uint8).reshape(tensor["shape"])
+    if nested:
+        tensor["data"] = pixels.tolist()
+    outputs = infer(client, {"inputs": [tensor]}, NETWORK)
+    assert ["cat", "dog", "cat"] * 3 == outputs["predicted_class"]
+    assert [False, False, True] * 3 == outputs["unknown"]
+    for name, expected in vars(tiny_classifier.run(pixels)).items():
+        assert expected.ravel().tolist() == outputs[name]
+
+
+def test_only_the_outputs_that_were_asked_for_come_back(client, encode):
+    """In the order of the request, with its id; the highest values of one with their classes, as Triton writes them."""
+    wanted = [{"name": "probabilities", "parameters": {"classification": 1}}, {"name": "unknown"}]
+    answer = client.post(f"{PHOTOS}/infer", json=request(encode("blue")) | {"id": "7", "outputs": wanted}).json()
+    assert ("7", "pet-classifier", "2026.01.01-tiny") == (answer["id"], answer["model_name"], answer["model_version"])
+    best, unknown = answer["outputs"]
+    assert ("probabilities", "BYTES", [1, 1]) == (best["name"], best["datatype"], best["shape"])
+    value, *rest = best["data"][0].split(":")
+    assert (["1", "dog"], True) == (rest, float(value) > 0.5)
+    assert {"name": "unknown", "datatype": "BOOL", "shape": [1], "data": [False]} == unknown
+
+
+@pytest.mark.parametrize(("encoding", "packed"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_request_may_come_compressed(client, encode, encoding, packed):
+    """As it may be said in `Content-Encoding`."""
+    content = packed(json.dumps(request(encode())).encode())
+    answer = client.post(f"{PHOTOS}/infer", content=content, headers={"content-encoding": encoding})
+    assert 200 == answer.status_code
+
+
+BOMB = gzip.compress(bytes(10_000_000))
+GOOD = json.dumps({"inputs": [images("red")]}).encode()
+
+
+def changed(**more):
+    return json.dumps({"inputs": [images("red") | more]}).encode()
+
+
+def asked(*outputs):
+    return json.dumps({"inputs": [images("red")], "outputs": outputs}).encode()
+
+
+def case(name, status, code, said, content, **headers):
+    return pytest.param(status, code, said, content, headers, id=name)
+
+
+BAD = [
+    case("nothing", 422, "bad_field", "Invalid JSON", b""),
+    case("a number too many", 422, "bad_field", "data are 3073 numbers; expected 3072", changed(data=[0] * 3073)),
+    case("a number too high", 422, "bad_field", "expected numbers from 0 to 255", changed(data=[256] * 3072)),
+    case("no number", 422, "bad_field", "expected numbers from 0 to 255", changed(data=[float("nan")] * 3072)),
+    case("a fraction", 422, "bad_field", "expected numbers from 0 to 255", changed(data=[0.5] * 3072)),
+    case("ragged", 422, "bad_field", "expected numbers from 0 to 255", changed(data=[[1], 2])),
+    case("no data", 422, "bad_field", "neither data nor binary_data_size", changed(data=[]).replace(b'"data"', b'"x"')),
+    case("another datatype", 422, "bad_field", "expected 'images' of 'UINT8'", changed(datatype="FP32")),
+    case("another name", 422, "bad_field", "'image' of 'UINT8'; expected 'images'", changed(name="image")),
+    case(
+        "another side", 422, "bad_field", "expected ['N', 3, 32, 32] with N from 1 to 16", changed(shape=[1, 3, 9, 9])
+    ),
+    case("too many", 422, "bad_field", "[17, 3, 32, 32]; expected ['N', 3, 32, 32]", changed(shape=[17, 3, 32, 32])),
+    case("far too many", 422, "bad_field", "with N from 1 to 16", changed(shape=[10**400, 3, 32, 32])),
+    case("a negative length", 422, "bad_field", "inputs.0.shape.0", changed(shape=[-1, 3, 32, 32])),
+    case("no length", 422, "bad_field", "inputs.0.shape", changed(shape=[])),
+    case("a length that is true", 422, "bad_field", "inputs.0.shape.0", changed(shape=[True, 3, 32, 32])),
+    case("two inputs", 422, "bad_field", "inputs", json.dumps({"inputs": [images("red")] * 2}).encode()),
+    case("no inputs", 422, "bad_field", "inputs: Field required", b"{}"),
+    case("no object", 422, "bad_field", "object", b"[]"),
+    case("deep", 422, "bad_field", "recursion limit", b"[" * 100_000),
+    case("half a surrogate", 422, "bad_field", "Invalid JSON", b'{"id": "\\ud800"}'),
+    case("an unknown output", 422, "bad_field", "the output 'x' is asked for", asked({"name": "x"})),
+    case("an output twice", 422, "bad_field", "each once", asked({"name": "unknown"}, {"name": "unknown"})),
+    case("no class", 422, "bad_field", "unknown", asked({"name": "unknown", "parameters": {"classification": 1}})),
+    case("a length too long", 400, "bad_request", "expected a number up to", GOOD, **{LENGTH: str(len(GOOD) + 1)}),
+    case("a negative length of JSON", 400, "bad_request", "is '-1'", GOOD, **{LENGTH: "-1"}),
+    case("5,000 digits", 400, "bad_request", "is '999", GOOD, **{LENGTH: "9" * 5000}),
+    case("bytes of nobody", 400, "bad_request", "is 0; 1 bytes follow", GOOD + b"x", **{LENGTH: str(len(GOOD))}),
+    case("bytes that lack", 400, "bad_request", "0 bytes follow", changed(parameters={"binary_data_size": 3072})),
+    case("another encoding", 400, "bad_request", "is 'br'; expected gzip", GOOD, **{"content-encoding": "br"}),
+    case("no gzip", 400, "bad_request", "expected a body in gzip", GOOD, **{"content-encoding": "gzip"}),
+    case("cut gzip", 400, "bad_request", "breaks off", gzip.compress(GOOD)[:-9], **{"content-encoding": "gzip"}),
+    case("gzip and more", 400, "bad_request", "follows", gzip.compress(GOOD) + b"x", **{"content-encoding": "gzip"}),
+    case("bomb", 413, "too_large", "or more; at most 198869", BOMB, **{"content-encoding": "gzip"}),
+    case("too many bytes", 413, "too_large", "or more; at most 198869", bytes(200_000)),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "said", "content", "headers"), BAD)
+def test_bad_input_is_told_what_is_wrong_with_it(client, status, code, said, content, headers):
+    """In the protocol's shape."""
+    assert_error(client.post(f"{NETWORK}/infer", content=content, headers=headers), status, code, said)
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "code", "said"),
+    [
+        ({"data": ["no base64!"]}, 422, "bad_field", "expected strings of base64"),
+        ({"data": [7]}, 422, "bad_field", "expected strings of base64"),
+        ({"data": []}, 422, "bad_field", "0 strings; expected 1"),
+        ({"data": base64_of(b"text")}, 415, "unsupported_image", "photo 1 of 1: not an image"),
+        ({"data": base64_of(b"")}, 400, "no_file", "photo 1 of 1: the photo is empty"),
+        ({"data": base64_of(bytes(100_001))}, 413, "too_large", "100001 bytes of photos; at most 100000"),
+    ],
+)
+def test_what_is_no_photo_is_told_so(client, more, status, code, said):
+    """With the error of the native route where it is one."""
+    assert_error(
+        client.post(f"{PHOTOS}/infer", json=request(b"") | {"inputs": [request(b"")["inputs"][0] | more]}),
+        status,
+        code,
+        said,
+    )
+
+
+def binary(data, count):
+    """A request for so many photos, whose tensor is these bytes."""
+    tensor = {"name": "photos", "datatype": "BYTES", "shape": [count], "parameters": {"binary_data_size": len(data)}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    return {"content": head + data, "headers": {LENGTH: str(len(head))}}
+
+
+@pytest.mark.parametrize("data", [b"\1\0\0", b"\2\0\0\0x", b"\1\0\0\0xy", b"\xff\xff\xff\xff"])
+def test_strings_that_do_not_fit_their_lengths_are_refused(client, data):
+    """Cut, too long, too short."""
+    assert_error(client.post(f"{PHOTOS}/infer", **binary(data, 1)), 422, "bad_field", "each behind its length")
+
+
+def test_a_bad_photo_fails_the_request_and_is_named(logged, encode):
+    """The protocol has no other way; so nothing was predicted for anybody."""
+    answer = logged.client.post(f"{PHOTOS}/infer", json=request(encode(), b"text"))
+    assert_error(answer, 415, "unsupported_image", "photo 2 of 2: not an image")
+    [line, metrics] = logged.lines()
+    assert ("request", "unsupported_image", 415) == (line["message"], line["error_code"], line["status"])
+    assert "Predictions" not in metrics
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v2/nowhere", 404, "not_found"),
+        ("GET", "/v2/models/cats", 404, "not_found"),
+        ("GET", f"{PHOTOS}/config", 404, "not_found"),
+        ("POST", f"{PHOTOS}/versions/1/infer", 404, "not_found"),
+        ("POST", "/v2", 405, "method_not_allowed"),
+    ],
+)
+def test_every_error_under_v2_has_the_protocols_shape(client, method, path, status, code):
+    """Whoever gave it."""
+    assert_error(client.request(method, path), status, code, "expected")
+
+
+def test_a_wrong_method_is_told_the_right_one(client):
+    """The other headers of an error stay as they were."""
+    assert "POST" == client.put(f"{PHOTOS}/infer").headers["allow"]
+
+
+@pytest.mark.parametrize("announced", ["198870", "9" * 5000])
+def test_an_announced_length_over_the_limit_is_refused_unread(client, announced):
+    """Whoever announces much and sends little holds no place that others need."""
+
+    def never():
+        raise AssertionError("the body was read")
+        yield b""
+
+    answer = client.post(f"{PHOTOS}/infer", content=never(), headers={"content-length": announced})
+    assert_error(answer, 413, "too_large", "at most 198869")
+
+
+def test_every_error_elsewhere_has_the_houses_shape(client):
+    """A path that only begins alike is none of the protocol's."""
+    assert "not_found" == client.get("/v22").json()["error"]["code"]
+
+
+def test_an_unexpected_error_has_the_protocols_shape(logged, encode, monkeypatch):
+    """And its stack is in the log, as ever."""
+
+    def explode(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr("lambda_app.inference.preprocess", explode)
+    answer = logged.client.post(f"{PHOTOS}/infer", json=request(encode()))
+    assert_error(answer, 500, "internal_error", "could not be answered")
+    assert ["unexpected error", "request"] == [line["message"] for line in logged.lines() if "message" in line]
+
+
+def test_each_image_is_logged_and_counted(logged):
+    """Under the id that its answer names, with its signals; of a file there is nothing to say. The report reads it."""
+    outputs = infer(logged.client, {"inputs": [images("red", "blue")]}, NETWORK)
+    lines = logged.lines()
+    predictions = [line for line in lines if line.get("message") == "prediction"]
+    assert [outputs["request_id"], ["cat", "dog"]] == [
+        [line[name] for line in predictions] for name in ("request_id", "predicted_class")
+    ]
+    [line] = [line for line in lines if line.get("message") == "request"]
+    assert (2, {line["request_id"]}) == (line["photos"], {prediction["batch_id"] for prediction in predictions})
+    assert {*SIGNALS, "inference_ms"} <= predictions[0].keys()
+    assert set() == {name for name in predictions[0] if name.startswith(("photo_", "decode"))}
+    assert 2.0 == sum(sum(metrics.get("Predictions", [])) for metrics in lines)
+    assert {"request": 1, "prediction": 2, "metrics": 2} == read(map(json.dumps, lines)).counts
+
+
+@pytest.fixture(scope="module")
+def long_lived_client(tiny_classifier):
+    with TestClient(create_app(tiny_classifier, Settings(log_level="ERROR"))) as client:
+        yield client
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+PARAMETERS = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("binary_data_size", "binary_data", "classification", "shared_memory_region"), JSON)
+)
+TENSOR = st.fixed_dictionaries(
+    {"name": st.sampled_from(["photos", "images"]) | JSON},
+    optional={
+        "datatype": st.sampled_from(["BYTES", "UINT8", "FP32"]) | JSON,
+        "shape": st.lists(st.sampled_from([1, 2, 3, 32]), max_size=5) | JSON,
+        "data": st.lists(st.sampled_from(["", "AAAA", 1]) | JSON, max_size=4) | JSON,
+        "parameters": PARAMETERS | JSON,
+    },
+)
+REQUEST = st.fixed_dictionaries(
+    {"inputs": st.lists(TENSOR, max_size=2) | JSON}, optional={"outputs": st.lists(TENSOR, max_size=2), "id": JSON}
+)
+
+
+@given(REQUEST | JSON, st.binary(max_size=20), st.none() | st.integers(-3, 3), st.sampled_from([PHOTOS, NETWORK]))
+@settings(max_examples=300, deadline=None)
+def test_arbitrary_requests_never_give_a_server_error(long_lived_client, body, behind, off, model):
+    """Whatever object, whatever follows it, wherever the header says that it ends, the answer is 200 or 4xx."""
+    head = json.dumps(body).encode()
+    headers = {} if off is None else {LENGTH: str(len(head) + off)}
+    answer = long_lived_client.post(f"{model}/infer", content=head + behind, headers=headers)
+    assert answer.status_code < 500
+    assert answer.status_code == 200 or isinstance(answer.json()["error"], str)

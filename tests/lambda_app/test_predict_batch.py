@@ -1,0 +1,100 @@
+"""Several photos in one request, on the tiny model: red photos are cats, blue ones dogs."""
+
+import pytest
+from starlette.requests import Request
+
+from lambda_app.errors import BadField
+from lambda_app.upload import read_photos
+
+FORM = "multipart/form-data; boundary=b"
+HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.jpg"\r\n\r\n'
+
+
+def post(client, *photos):
+    return client.post("/predict/batch", files=[("file", ("x.jpg", data)) for data in photos])
+
+
+def without_ids(answer):
+    return {name: value for name, value in answer.items() if name not in {"request_id", "processing_time_ms"}}
+
+
+def test_each_photo_is_answered_as_if_it_came_alone(client, encode):
+    """In the order of the files, however many the network takes at a time."""
+    photos = [encode(colour) for colour in ("red", "blue", "grey", "blue", "red", "red", "blue")]
+    alone = [client.post("/predict", files={"file": ("x.jpg", data)}).json() for data in photos]
+    together = post(client, *photos).json()
+    assert [pytest.approx(without_ids(one)["probabilities"]) for one in alone] == [
+        one["probabilities"] for one in together
+    ]
+    names = ("predicted_class", "predicted_label", "unknown", "model_version")
+    assert [[one[name] for name in names] for one in alone] == [[one[name] for name in names] for one in together]
+
+
+def test_a_bad_photo_is_an_error_in_its_place(client, encode):
+    """The others are answered; the error is in the one shape, under the id of the request."""
+    answer = post(client, encode("red"), b"text", b"", encode("blue")[:-60], encode("blue"))
+    body = answer.json()
+    codes = [one["error"]["code"] if "error" in one else one["predicted_class"] for one in body]
+    assert (200, ["cat", "unsupported_image", "no_file", "damaged_image", "dog"]) == (answer.status_code, codes)
+    assert {"code", "message", "request_id"} == set(body[1]["error"])
+    assert {answer.headers["x-request-id"]} == {one["error"]["request_id"] for one in body[1:4]}
+
+
+def test_photos_that_take_too_long_together_are_refused(client, encode, monkeypatch):
+    """The first is answered; those behind it would outlast Lambda's time-out, and then none would be."""
+    monkeypatch.setattr("lambda_app.inference.DECODING_S", 0)
+    first, *others = post(client, *[encode("blue")] * 3).json()
+    assert ("dog", ["too_large"] * 2) == (first["predicted_class"], [one["error"]["code"] for one in others])
+
+
+def test_each_prediction_can_be_given_feedback(client, encode):
+    """By an id of its own, which is not the request's."""
+    answer = post(client, encode("red"), encode("red"))
+    ids = {one["request_id"] for one in answer.json()}
+    assert 2 == len(ids - {answer.headers["x-request-id"]})
+    for request_id in ids:
+        assert 200 == client.post("/feedback", json={"request_id": request_id, "label": "dog"}).status_code
+
+
+def test_too_many_photos_are_refused_before_the_rest_is_read():
+    """The server does not wait for photos that it will not look at."""
+    coming = iter([(HEAD + b"x\r\n") * 3])
+
+    async def receive():
+        return {"type": "http.request", "body": next(coming), "more_body": True}
+
+    request = Request({"type": "http", "headers": [(b"content-type", FORM.encode())]}, receive)
+    with pytest.raises(BadField, match="more than 2 files"):
+        read_photos(request, max_bytes=1000, max_photos=2).send(None)  # it waits for nothing, so it needs no loop
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said", "body", "content_type"),
+    [
+        (415, "unsupported_image", "expected multipart/form-data", b"x", "image/jpeg"),
+        (400, "no_file", "no file named 'file'", b"--b--\r\n", FORM),
+        (400, "no_file", "no file named 'file'", HEAD.replace(b'; filename="x.jpg"', b"") + b"x\r\n--b--\r\n", FORM),
+        (400, "bad_request", "breaks off", HEAD + b"x\r\n" + HEAD + b"x\r\n--b", FORM),
+        (413, "too_large", "at most 100000", HEAD + bytes(100_001) + b"\r\n--b--\r\n", FORM),
+        (413, "too_large", "at most 100000", (HEAD + bytes(50_001) + b"\r\n") * 2 + b"--b--\r\n", FORM),
+        (422, "bad_field", "more than 16 files", (HEAD + b"x\r\n") * 17 + b"--b--\r\n", FORM),
+    ],
+)
+def test_a_request_that_is_wrong_as_a_whole_is_refused(client, status, code, said, body, content_type):
+    """In the one error shape; half a form is not half an answer."""
+    answer = client.post("/predict/batch", content=body, headers={"content-type": content_type})
+    error = answer.json()["error"]
+    assert (status, code) == (answer.status_code, error["code"])
+    assert said in error["message"]
+
+
+def test_metrics_count_each_photo(client, encode):
+    """Predictions by class and errors by code, as if each had come alone."""
+    post(client, encode("red"), encode("red"), encode("blue"), b"text")
+    lines = client.get("/metrics").text.splitlines()
+    assert {
+        'prediction_requests_total{predicted_class="cat"} 2.0',
+        'prediction_requests_total{predicted_class="dog"} 1.0',
+        'prediction_errors_total{code="unsupported_image"} 1.0',
+        "prediction_latency_seconds_count 3.0",
+    } <= set(lines)

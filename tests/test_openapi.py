@@ -1,0 +1,112 @@
+"""The API's documentation: complete, true, and shown without asking another site."""
+
+import os
+import subprocess
+import sys
+from html import unescape
+
+import pytest
+from jsonschema import Draft202012Validator
+from playwright.sync_api import sync_playwright
+from starlette.testclient import TestClient
+
+from infra import reference, results
+from infra.local.serve import background
+from lambda_app.app import ROUTES, create_app
+from lambda_app.classifier import Classifier
+from lambda_app.settings import Settings
+from tests.conftest import ROOT
+
+EXAMPLES = 10  # of each operation, which take five seconds; 20 found nothing more
+
+
+@pytest.fixture(scope="module")
+def url(tiny_classifier):
+    with background(create_app(tiny_classifier, Settings(log_level="ERROR"))) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def document():
+    """Of the model that serves."""
+    settings = Settings()
+    return TestClient(create_app(Classifier.load(settings.model_path), settings)).get("/openapi.json").json()
+
+
+@pytest.fixture(scope="module")
+def operations(document):
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_every_route_is_explained(operations):
+    """In the words of `GET /`; each belongs to a group, and each of its answers has a description."""
+    assert ROUTES == {name: operation["summary"] for name, operation in operations.items()}
+    for name, operation in operations.items():
+        assert 1 == len(operation["tags"]), name
+        assert all(response["description"] for response in operation["responses"].values()), name
+
+
+def test_every_field_is_explained(document):
+    """Of all that is sent and answered."""
+    missing = [
+        f"{name}.{field}"
+        for name, schema in document["components"]["schemas"].items()
+        for field, about in schema["properties"].items()
+        if "description" not in about
+    ]
+    assert [] == missing
+
+
+def test_everything_sent_and_answered_has_an_example(document):
+    """That fits its own description; parts of others are shown in these."""
+    schemas = document["components"]["schemas"]
+    assert {"ErrorDetail", "LoggedPrediction"} == {name for name, schema in schemas.items() if "examples" not in schema}
+    for name, schema in schemas.items():
+        for example in schema.get("examples", []):
+            errors = Draft202012Validator({"$ref": f"#/components/schemas/{name}"} | document).iter_errors(example)
+            assert [] == [error.message for error in errors]
+            assert set(schema["properties"]) == set(example)
+
+
+def test_no_error_is_the_frameworks(document):
+    """FastAPI would promise its own 422."""
+    assert "HTTPValidationError" not in str(document)
+
+
+def test_schemathesis_finds_nothing(url, tmp_path):
+    """All its checks, on requests made from the document: the app does what the document says, and nothing else."""
+    hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks", "NO_PROXY": "127.0.0.1"}
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--checks", "all"]
+    command += ["--seed", "1", "--max-examples", str(EXAMPLES), "--no-color"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+def test_the_docs_are_shown_without_asking_another_site(url):
+    """In Chromium: every route is there, nothing is refused by the page's own policy, nothing is asked of others."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page, asked, said = browser.new_page(viewport={"width": 320, "height": 700}), [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        answer = page.goto(f"{url}/docs")
+        headings = {unescape(heading) for heading in page.locator("h3").all_inner_texts()}
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        colour = page.evaluate("getComputedStyle(document.querySelector('.post')).color")
+        policy = answer.header_value("content-security-policy")
+        browser.close()
+    assert ([f"{url}/docs"], []) == (asked, said)
+    assert set(ROUTES) == headings
+    assert (320, "rgb(138, 61, 0)") == (wide, colour)  # styled, and nothing to scroll sideways
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+
+
+def test_the_reference_in_readme_is_of_this_api(document):
+    """`make results` asked the function for it; only the version of the model may have changed since."""
+    assert reference.blocks(document) == reference.blocks(results._read("openapi"))
