@@ -103,6 +103,14 @@ def loaded(owners, cat_jpg) -> set[str]:
     return set(line.split()[1:])
 
 
+def test_only_the_batch_speaks_to_s3():
+    """Of the modules that ship: loading botocore takes 130 ms, which the serving function has no use for."""
+    source = {path.name: path.read_text() for path in (ROOT / "lambda_app").glob("*.py")}
+    clients = re.compile(r"^\s*(import|from) boto", re.MULTILINE)
+    assert {"batch.py"} == {name for name, text in source.items() if clients.search(text)}
+    assert {"batch.py"} == {name for name, text in source.items() if re.search(r"lambda_app\.(batch|objects)", text)}
+
+
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_a_room_imports_only_what_it_may(room):
     """The table of the design, file by file."""

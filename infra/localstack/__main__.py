@@ -21,6 +21,7 @@ from infra.local.runtime import ROOT, RuntimeDied, RuntimeNotFound, lambda_runti
 from infra.local.serve import background, local_app
 from infra.localstack.container import Container, ContainerFailed, localstack, run
 from infra.localstack.stack import NAME, REGION, Deployment, DeploymentFailed, deploy
+from infra.localstack.work import NAME as BUCKET
 from infra.localstack.work import WorkFailed, classify, read_log, read_metrics, send, write_log, write_metrics
 from infra.markdown import table
 
@@ -52,7 +53,8 @@ def clients(endpoint: str) -> Client:
 
 def rehearse(container: Container) -> list[Check]:
     client = clients(container.endpoint)
-    deployment = deploy(client("cloudformation"), {"ImageUri": push(client) if container.licensed else NOT_PUSHED})
+    image = push(client) if container.licensed else NOT_PUSHED
+    deployment = deploy(client("cloudformation"), {"ImageUri": image, "PhotosBucket": BUCKET, "ResultsBucket": BUCKET})
     explain(deployment, container.version)
     counts = f"{len(deployment.resources)} resources, {len(deployment.left_out)} left out"
     answers = ask(client, deployment, container.endpoint)

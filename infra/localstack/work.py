@@ -96,13 +96,19 @@ def write_metrics(cloudwatch: Any, records: Iterable[dict[str, Any]]) -> None:
 
 
 def read_metrics(cloudwatch: Any) -> dict[str, tuple[float, float]]:
-    """Of each metric that is not AWS's own, how many values it has and their sum: in the last hour, all dimensions."""
+    """Of each metric that is not AWS's own, how many values it has and their sum, in the last hour.
+
+    Those of a service alone are the same values once more.
+    """
     now = datetime.now(UTC)
     window = {"StartTime": now - timedelta(hours=1), "EndTime": now + timedelta(minutes=1), "Period": 7200}
     found: dict[str, tuple[float, float]] = {}
     pages = cloudwatch.get_paginator("list_metrics").paginate()
     for metric in (
-        metric for page in pages for metric in page["Metrics"] if not metric["Namespace"].startswith("AWS/")
+        metric
+        for page in pages
+        for metric in page["Metrics"]
+        if not metric["Namespace"].startswith("AWS/") and len(metric["Dimensions"]) > 1
     ):
         points = cloudwatch.get_metric_statistics(**metric, **window, Statistics=["SampleCount", "Sum"])["Datapoints"]
         count, total = found.get(metric["MetricName"], (0, 0))

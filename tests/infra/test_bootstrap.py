@@ -111,13 +111,19 @@ def test_whoever_monitors_reads_prods_log_and_publishes_figures() -> None:
 
 
 def test_a_role_reaches_its_own_stack_alone() -> None:
-    """What is not named exactly begins with the stack's name; AWS grants whole lists to read, and saved queries."""
-    exact = {"Image", "DeploymentSpeeds"}
+    """What is not named exactly begins with the stack's name; AWS grants whole lists to read, and saved queries.
+
+    What ties a queue to a function is named at random: the function's name stands in a condition, tags need none.
+    """
+    exact = {"Image", "DeploymentSpeeds", "EventSourceTags"}
     for statement in statements(resource("DeployPolicy")):
         names = [resource["Fn::Sub"] for resource in as_list(statement["Resource"]) if "Fn::Sub" in resource]
         open_ended = [name for name in names if "*" in name and f"/{OWN}" not in name and f":{OWN}" not in name]
         assert statement["Sid"] in exact or not open_ended
-    assert ["Lists", "SavedQueries"] == [s["Sid"] for s in statements(resource("DeployPolicy")) if s["Resource"] == "*"]
+    everything = [s["Sid"] for s in statements(resource("DeployPolicy")) if s["Resource"] == "*"]
+    assert ["EventSources", "Lists", "SavedQueries"] == everything
+    own = f"arn:${{AWS::Partition}}:lambda:${{AWS::Region}}:${{AWS::AccountId}}:function:{OWN}-*"
+    assert {"ArnLike": {"lambda:FunctionArn": {"Fn::Sub": own}}} == deploy_statement("EventSources")["Condition"]
     assert all(re.search(r":Describe", action) for action in deploy_statement("Lists")["Action"])
     assert all(action.endswith("QueryDefinition") for action in deploy_statement("SavedQueries")["Action"])
 
@@ -160,14 +166,15 @@ def test_an_environment_gives_its_roles_the_boundary(environment) -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_a_boundary_ends_at_its_stack(environment) -> None:
-    """So no role that dev's role makes can touch prod; alarms are read, and traces have no names."""
+    """So no role that dev's role makes can touch prod; alarms and photos are read, and traces have no names."""
     named = [
         name["Fn::Sub"]
         for statement in statements(resource(f"{environment.title()}Boundary"))
         for name in as_list(statement["Resource"])
-        if as_list(statement["Action"]) != ["cloudwatch:DescribeAlarms"] and name != "*"
+        if not all(re.search(":(Describe|Get|List)[A-Z]", action) for action in as_list(statement["Action"]))
+        and name != "*"
     ]
-    assert len(named) == 3
+    assert len(named) == 5
     assert all(f"pet-classifier-{environment}" in name for name in named)
 
 

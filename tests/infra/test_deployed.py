@@ -2,10 +2,8 @@
 
 import json
 
-import httpx2
 import pytest
 from botocore.session import Session
-from moto.server import ThreadedMotoServer
 
 from infra import deployed
 
@@ -18,17 +16,9 @@ TEMPLATE = {
 
 
 @pytest.fixture
-def cloudformation(monkeypatch):
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    httpx2.post(f"http://{host}:{port}/moto-api/reset")  # moto's servers of one process share what was created
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+def cloudformation(aws):
     _, region = deployed.stack_and_region("dev")
-    yield Session().create_client("cloudformation", region_name=region)
-    server.stop()
+    return Session().create_client("cloudformation", region_name=region)
 
 
 def create(cloudformation) -> None:

@@ -55,7 +55,7 @@ def test_aws(command):
     service, operation = command[1:3]
     if (service, operation) in AWS_OWN:
         return
-    model = botocore.session.get_session().get_service_model(service)
+    model = botocore.session.get_session().get_service_model({"s3api": "s3"}.get(service, service))
     operations = {xform_name(name, "-"): name for name in model.operation_names}
     assert operation in operations
     parameters = {xform_name(name, "-") for name in model.operation_model(operations[operation]).input_shape.members}

@@ -8,9 +8,7 @@ import os
 import subprocess
 
 import boto3
-import httpx2
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.sam import ENVIRONMENT, REGION, REPOSITORY, ROOT, SAM, read, translated
 
@@ -29,29 +27,16 @@ UNKNOWN = {
     "AWS::Lambda::Url",
     "AWS::Logs::QueryDefinition",
     "AWS::S3::BucketPolicy",
+    "AWS::SQS::QueuePolicy",
 }
 STACK = "pet-classifier-dev"
 BOOTSTRAP = "pet-classifier-bootstrap"
 
 
 @pytest.fixture(autouse=True)
-def _cloud(monkeypatch):
+def _cloud(aws, monkeypatch):
     """An empty account, the one that boto3 and SAM CLI find."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": REGION,
-        "NO_PROXY": host,
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    yield
-    httpx2.post(f"http://{host}:{port}/moto-api/reset", trust_env=False)  # its store outlives the server
-    server.stop()
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
 
 
 def make(*arguments):
@@ -80,8 +65,9 @@ def made_of(stack):
     return {resource["ResourceType"] for resource in listed["StackResourceSummaries"]} - {""}  # one of UNKNOWN
 
 
-def types(template):
-    return {resource["Type"] for resource in template["Resources"].values() if "Condition" not in resource}
+def types(template, condition=None):
+    resources = template["Resources"].values()
+    return {found["Type"] for found in resources if found.get("Condition", condition) == condition}
 
 
 def there():
@@ -93,6 +79,7 @@ def there():
         "logs": {found["logGroupName"] for found in client("logs").describe_log_groups()["logGroups"]},
         "dashboards": {found["DashboardName"] for found in client("cloudwatch").list_dashboards()["DashboardEntries"]},
         "repositories": {found["repositoryName"] for found in client("ecr").describe_repositories()["repositories"]},
+        "queues": set(client("sqs").list_queues().get("QueueUrls", [])),
         "buckets": {found["Name"] for found in client("s3").list_buckets()["Buckets"]},
     }
 
@@ -147,15 +134,19 @@ def test_bad_arguments(arguments, complaint):
 
 
 def test_stack():
-    """Made from one image, changed to another with more memory, then deleted: nothing of it is left."""
+    """Made from one image, changed to another with more memory, then deleted: nothing of it is left.
+
+    With a bucket of photos, so with the batch and its queues.
+    """
     cloudformation, ecr = boto3.client("cloudformation"), boto3.client("ecr")
     ecr.create_repository(repositoryName="pet-classifier")
     before, images = there(), [push("a"), push("b")]
-    cloudformation.create_stack(**arguments(ImageUri=images[0]))
-    assert types(translated()) - UNKNOWN == made_of(STACK)
-    assert (1769, images[0], images[0]) == running()
-    cloudformation.update_stack(**arguments(ImageUri=images[1], MemorySize="2048"))
-    assert (2048, images[1], images[1]) == running()
+    photos = {"PhotosBucket": "photos", "ResultsBucket": "results"}
+    cloudformation.create_stack(**arguments(ImageUri=images[0], **photos))
+    assert types(translated(), "HasPhotos") - UNKNOWN == made_of(STACK)
+    assert (1769, images[0], images[0], images[0]) == running()
+    cloudformation.update_stack(**arguments(ImageUri=images[1], MemorySize="2048", **photos))
+    assert (2048, images[1], images[1], images[1]) == running()
     cloudformation.delete_stack(StackName=STACK)
     assert before == there()
 
@@ -176,9 +167,9 @@ def arguments(**parameters):
 
 
 def running():
-    """The function's memory and image, and the hook's image."""
+    """The function's memory and image, and the images of hook and batch."""
     found = {}
     for name in there()["functions"]:
         function = boto3.client("lambda").get_function(FunctionName=name)
         found[name.split("-")[3]] = (function["Configuration"]["MemorySize"], function["Code"]["ImageUri"])
-    return *found["Classifier"], found["hook"][1]
+    return *found["Classifier"], found["hook"][1], found["Batch"][1]

@@ -11,6 +11,9 @@ import pytest
 from infra.local.event import predict_request, to_event, to_payload
 from infra.local.invoke import invoke_url
 from infra.local.runtime import lambda_runtime
+from lambda_app.batch import RESERVE_S, BatchSettings
+from lambda_app.objects import AHEAD
+from lambda_app.preprocess import MAX_PIXELS
 from tests.sam import ALIAS, IMAGE, REPOSITORY, ROOT, SAM, Template, as_list, run, statements, translated
 
 pytestmark = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam")
@@ -18,9 +21,10 @@ pytestmark = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not install
 CHECKOV = ROOT / ".venv-audit/bin/checkov"
 OTHER_IMAGE = f"{REPOSITORY}@sha256:{'b' * 64}"
 ALARMS = ["ErrorsAlarm", "DurationAlarm", "ThrottlesAlarm", "Url5xxAlarm"]
-REPORT_ALARMS = ["AccuracyAlarm", "DriftAlarm", "UnknownAlarm"]
+OTHER_ALARMS = ["AccuracyAlarm", "DriftAlarm", "ReportAlarm", "DeadLettersAlarm", "UnknownAlarm"]
 # What `make report` publishes, with the stack's name as its only dimension.
-REPORTED = {"Accuracy", "AccuracyLowerBound", "EstimatedAccuracy", "LabelCoverage", "UnknownShare", "DriftedSignals"}
+OF_LABELS = {"Accuracy", "AccuracyLowerBound", "AccuracyUpperBound", "AccuracyLimit"}
+REPORTED = OF_LABELS | {"EstimatedAccuracy", "LabelCoverage", "DriftedSignals", "Reference"}
 # Of Lambda's own lines: https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html
 PLATFORM_FIELDS = {"type", "record.metrics.initDurationMs"}
 NO_VALUE = {"Ref": "AWS::NoValue"}
@@ -201,35 +205,76 @@ def test_alarms_watch_the_alias() -> None:
         assert "notBreaching" == alarm["TreatMissingData"]
 
 
-def test_alarms_watch_the_report() -> None:
-    """Accuracy, drift and unknown photos, of this stack; what a report found stands until the next one."""
-    alarms = [properties(name) for name in REPORT_ALARMS]
-    assert [
-        ("AccuracyUpperBound", "LessThanThreshold", {"Ref": "MinAccuracy"}),
-        ("DriftedSignals", "GreaterThanOrEqualToThreshold", 1),
-        ("UnknownShare", "GreaterThanThreshold", {"Ref": "MaxUnknownShare"}),
-    ] == [(alarm["MetricName"], alarm["ComparisonOperator"], alarm["Threshold"]) for alarm in alarms]
-    for alarm in alarms:
-        assert ("PetClassifier", "ignore") == (alarm["Namespace"], alarm["TreatMissingData"])
-        assert [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}] == alarm["Dimensions"]
+def computed(name: str) -> tuple[str, dict[str, tuple[str, str]]]:
+    """An alarm's expression, and by its names the metrics of this stack alone, an hour's, that it is computed of."""
+    [expression, *metrics] = properties(name)["Metrics"]
+    found = {}
+    for each in metrics:
+        stat, metric = each["MetricStat"], each["MetricStat"]["Metric"]
+        assert [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}] == metric["Dimensions"]
+        assert ("PetClassifier", 3600, False) == (metric["Namespace"], stat["Period"], each["ReturnData"])
+        found[each["Id"]] = (metric["MetricName"], stat["Stat"])
+    return expression["Expression"], found
+
+
+def test_the_accuracy_alarm_has_the_reports_own_limit() -> None:
+    """It rings where the report's exit code is 3, of the model that serves; what a report found stands."""
+    expected = {"limit": ("AccuracyLimit", "Maximum"), "bound": ("AccuracyUpperBound", "Minimum")}
+    assert ("limit - bound", expected) == computed("AccuracyAlarm")
+    alarm = properties("AccuracyAlarm")
+    assert ("GreaterThanThreshold", 0, "ignore") == (
+        alarm["ComparisonOperator"],
+        alarm["Threshold"],
+        alarm["TreatMissingData"],
+    )
+
+
+def test_the_drift_alarm_watches_the_report() -> None:
+    """One signal is enough; what a report found stands until the next one."""
+    alarm = properties("DriftAlarm")
+    assert ("DriftedSignals", "GreaterThanOrEqualToThreshold", 1, "ignore") == tuple(
+        alarm[name] for name in ("MetricName", "ComparisonOperator", "Threshold", "TreatMissingData")
+    )
+    assert [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}] == alarm["Dimensions"]
+
+
+def test_the_report_alarm_rings_where_none_comes() -> None:
+    """For two days, or none that could judge; only where somebody reports at all, which a new stack's owner says."""
+    alarm = properties("ReportAlarm")
+    assert ("Reference", "LessThanThreshold", 1) == tuple(
+        alarm[name] for name in ("MetricName", "ComparisonOperator", "Threshold")
+    )
+    assert 2 * 24 * 3600 == alarm["Period"] * alarm["EvaluationPeriods"]
+    assert {"Fn::If": ["IsMonitored", "breaching", "notBreaching"]} == alarm["TreatMissingData"]
+    assert "false" == default("Monitored")
+
+
+def test_the_unknown_alarm_is_hourly() -> None:
+    """Of the function's own metrics, all models and classes together, where there are enough photos."""
+    expected = {"unknown": ("Unknown", "Sum"), "predictions": ("Predictions", "Sum")}
+    assert ("IF(predictions >= 100, unknown / predictions, 0)", expected) == computed("UnknownAlarm")
+    alarm = properties("UnknownAlarm")
+    assert ({"Ref": "MaxUnknownShare"}, "notBreaching") == (alarm["Threshold"], alarm["TreatMissingData"])
 
 
 def test_every_alarm_is_heard() -> None:
     """When it begins to ring and when it stops, by whom AlarmTopicArn names; and the dashboard shows its state."""
     alarms = resources("CloudWatch::Alarm")
-    assert [*ALARMS, *REPORT_ALARMS] == list(alarms)
+    assert [*ALARMS, *OTHER_ALARMS] == list(alarms)
     for alarm in alarms.values():
         heard = {"Fn::If": ["HasTopic", [{"Ref": "AlarmTopicArn"}], NO_VALUE]}
         assert heard == alarm["Properties"]["AlarmActions"] == alarm["Properties"]["OKActions"]
     [widget] = [widget for widget in dashboard() if widget["type"] == "alarm"]
-    names = [alarm["Properties"]["AlarmName"]["Fn::Sub"].partition("}")[2] for alarm in alarms.values()]
+    always = [alarm["Properties"] for alarm in alarms.values() if "Condition" not in alarm]
+    names = [alarm["AlarmName"]["Fn::Sub"].partition("}")[2] for alarm in always]
     assert [f"${{Alarm}}{name}" for name in names] == widget["properties"]["alarms"]
 
 
 def test_logs_expire() -> None:
-    """Function and hook each write JSON to a log group of the stack, whose lines expire."""
-    written = {name: properties(name)["LoggingConfig"] for name in ("Classifier", "Hook")}
-    assert [{"Ref": "Logs"}, {"Ref": "HookLogs"}] == [config["LogGroup"] for config in written.values()]
+    """Each function writes JSON to a log group of the stack, whose lines expire."""
+    written = {name: properties(name)["LoggingConfig"] for name in ("Classifier", "Hook", "Batch")}
+    groups = [{"Ref": "Logs"}, {"Ref": "HookLogs"}, {"Ref": "BatchLogs"}]
+    assert groups == [config["LogGroup"] for config in written.values()]
     assert {"JSON"} == {config["LogFormat"] for config in written.values()}
     for group in resources("Logs::LogGroup").values():
         assert {"Ref": "LogRetentionDays"} == group["Properties"]["RetentionInDays"]
@@ -279,6 +324,11 @@ def test_rights() -> None:
     assert {
         "Role": logs,
         "HookRole": [*logs, "lambda:InvokeFunction", "codedeploy:PutLifecycleEventHookExecutionStatus"],
+        "BatchRole": [
+            *logs,
+            *("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
+            *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject"),
+        ],
         "DeploymentRole": [*alias, "lambda:InvokeFunction", "cloudwatch:DescribeAlarms"],
     } == actions
 
@@ -287,6 +337,81 @@ def test_the_hook_reaches_the_new_version_alone() -> None:
     """Neither another version nor the alias."""
     [invoke] = [s for s in statements(translated()["Resources"]["HookRole"]) if s["Action"] == "lambda:InvokeFunction"]
     assert {"Ref": version()} == invoke["Resource"]
+
+
+def test_the_batch_reads_photos_and_writes_results() -> None:
+    """Those of the one bucket, these under the stack's name; it has nothing else in S3, nor another queue."""
+    resources = {
+        as_list(statement["Action"])[0]: statement["Resource"]
+        for statement in statements(translated()["Resources"]["BatchRole"])
+    }
+    photos = "arn:${AWS::Partition}:s3:::${PhotosBucket}"
+    assert {
+        "logs:CreateLogStream": {"Fn::GetAtt": ["BatchLogs", "Arn"]},
+        "sqs:DeleteMessage": {"Fn::GetAtt": ["PhotosQueue", "Arn"]},
+        "s3:GetObject": {"Fn::Sub": f"{photos}/*"},
+        "s3:ListBucket": {"Fn::Sub": photos},
+        "s3:PutObject": {"Fn::Sub": "arn:${AWS::Partition}:s3:::${ResultsBucket}/${AWS::StackName}/*"},
+    } == resources
+
+
+def test_the_batch_is_made_where_there_are_photos() -> None:
+    """And only there: its function, role, log, queues and outputs; without a place for results the rules refuse it."""
+    template = translated()
+    assert {"Fn::Not": [{"Fn::Equals": [{"Ref": "PhotosBucket"}, ""]}]} == template["Conditions"]["HasPhotos"]
+    parts = {"BatchPhotos", "PhotosQueue", "PhotosQueuePolicy", "DeadLetters", "DeadLettersAlarm"}
+    parts |= {"Batch", "BatchLogs", "BatchRole"}
+    assert parts == {n for n, found in template["Resources"].items() if found.get("Condition") == "HasPhotos"}
+    assert {"PhotosQueue", "Results"} == {n for n, o in template["Outputs"].items() if o.get("Condition")}
+    [rule] = template["Rules"]["ResultsHaveAPlace"]["Assertions"]
+    assert {"Fn::Not": [{"Fn::Equals": [{"Ref": "ResultsBucket"}, ""]}]} == rule["Assert"]
+
+
+def test_a_queue_calls_the_batch() -> None:
+    """The same image with another command; messages that it reports as failed come again, so many at a time at most."""
+    batch, source = properties("Batch"), properties("BatchPhotos")
+    assert ({"ImageUri": {"Ref": "ImageUri"}}, ["lambda_app.batch.handler"]) == (
+        batch["Code"],
+        batch["ImageConfig"]["Command"],
+    )
+    assert {
+        "BatchSize": 10,
+        "EventSourceArn": {"Fn::GetAtt": ["PhotosQueue", "Arn"]},
+        "FunctionName": {"Ref": "Batch"},
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "ScalingConfig": {"MaximumConcurrency": {"Ref": "BatchConcurrency"}},
+    } == source
+
+
+def test_a_message_is_not_lost() -> None:
+    """Invisible for longer than its function may run, by AWS's factor of six, and at last kept as a dead letter."""
+    queue, batch = properties("PhotosQueue"), properties("Batch")
+    assert 6 * batch["Timeout"] == queue["VisibilityTimeout"]
+    assert batch["Timeout"] >= 2 * RESERVE_S
+    assert {"deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}, "maxReceiveCount": 5} == queue[
+        "RedrivePolicy"
+    ]
+    assert 14 * 24 * 3600 == properties("DeadLetters")["MessageRetentionPeriod"]
+
+
+def test_the_batch_has_its_settings() -> None:
+    """All those without a default, and room in memory for the photos that it fetches ahead."""
+    batch = properties("Batch")
+    variables = batch["Environment"]["Variables"]
+    needed = {name.upper() for name, field in BatchSettings.model_fields.items() if field.is_required()}
+    assert needed <= variables.keys()
+    assert {"Fn::Sub": "${AWS::StackName}/"} == variables["RESULTS_PREFIX"]
+    ahead = AHEAD * variables["MAX_IMAGE_BYTES"] + 24 * MAX_PIXELS  # of a photo, while it is decoded
+    assert ahead < 0.75 * batch["MemorySize"] * 2**20
+
+
+def test_only_that_bucket_may_write_to_the_queue() -> None:
+    """Of this account, through S3's notifications."""
+    [statement] = properties("PhotosQueuePolicy")["PolicyDocument"]["Statement"]
+    bucket = {"Fn::Sub": "arn:${AWS::Partition}:s3:::${PhotosBucket}"}
+    account = {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    assert {"ArnEquals": {"aws:SourceArn": bucket}, "StringEquals": account} == statement["Condition"]
+    assert ("sqs:SendMessage", {"Service": "s3.amazonaws.com"}) == (statement["Action"], statement["Principal"])
 
 
 def test_what_costs_money_is_off() -> None:
@@ -336,10 +461,10 @@ def test_the_dashboard_shows_what_lambda_measures() -> None:
 
 
 def test_the_dashboard_shows_what_the_report_found() -> None:
-    """All that it publishes, and where the alarms begin to ring."""
-    assert shown("PetClassifier") == REPORTED
+    """All that it publishes, and where the alarms begin to ring; of the function's own, the share of unknown photos."""
+    assert shown("PetClassifier") == REPORTED | {"Predictions", "Unknown"}
     lines = re.findall(r'"label": "alarm", "value": \$\{(\w+)\}', str(properties("Dashboard")))
-    assert ["MinAccuracy", "MaxUnknownShare"] == lines
+    assert ["MaxUnknownShare"] == lines
 
 
 def test_saved_queries_ask_for_what_is_logged(logged, cat_jpg) -> None:
@@ -391,5 +516,7 @@ def test_outputs() -> None:
         "FunctionName",
         "Image",
         "LogGroup",
+        "PhotosQueue",
+        "Results",
         "Url",
     } == set(translated()["Outputs"])

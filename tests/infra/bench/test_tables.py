@@ -19,6 +19,8 @@ def test_the_tables_are_those_of_the_last_benchmark():
     """infra/bench/RESULTS.md is what the committed figures say."""
     page = pages.RESULTS.read_text()
     assert pages.rendered(page) == page
+    runbook = pages.RUNBOOK.read_text()
+    assert pages.rendered_runbook(runbook) == runbook
 
 
 def test_every_candidate_is_in_the_figures(figures):

@@ -1,0 +1,61 @@
+"""The batch's handler and the least work that it could do, in turns: `python score.py TURNS PHOTOS BUCKET KEY`.
+
+CPU milliseconds a photo, of all threads of this process: a message of PHOTOS copies of one photo, fetched from S3 by
+HTTP, classified, written; and the same bytes decoded and run through the network, nothing else. Then the network alone,
+by batch. One line of JSON.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from botocore.session import Session
+from numpy.typing import NDArray
+
+from lambda_app.batch import S3_CONFIG, BatchSettings, Scorer
+from lambda_app.classifier import Classifier
+from lambda_app.preprocess import preprocess
+
+BATCHES = (1, 2, 4, 8, 16)
+
+
+def main(turns: int, photos: int, bucket: str, key: str) -> None:
+    settings = BatchSettings(results_bucket=bucket, results_prefix="results/", log_level="WARNING")
+    s3 = Session().create_client("s3", config=S3_CONFIG)
+    classifier = Classifier.load(settings.model_path)
+    scorer = Scorer(classifier, settings, s3)
+    message = json.dumps({"job": "bench", "bucket": bucket, "keys": [key] * photos})
+    data = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    pixels = preprocess(data, classifier.metadata.image_size).pixels[None]
+
+    def least() -> None:
+        for _ in range(photos):
+            classifier.run(preprocess(data, classifier.metadata.image_size).pixels[None])
+
+    scorer.score(message)  # not counted: connections are made, caches are filled
+    times: dict[str, Any] = {"handler": [], "least": []}
+    for _ in range(turns):
+        times["handler"].append(cpu_ms(lambda: scorer.score(message), photos))
+        times["least"].append(cpu_ms(least, photos))
+    arena = Classifier.load(settings.model_path, arena=True)
+    times["network"] = {count: network(arena, np.repeat(pixels, count, axis=0), turns) for count in BATCHES}
+    print(json.dumps(times))
+
+
+def network(classifier: Classifier, images: NDArray[np.uint8], turns: int) -> list[float]:
+    """The first run of a size, for which the arena grows, is not counted."""
+    classifier.run(images)
+    return [cpu_ms(lambda: [classifier.run(images) for _ in range(5)], 5 * len(images)) for _ in range(turns)]
+
+
+def cpu_ms(work: Callable[[], object], photos: int) -> float:
+    began = time.process_time()
+    work()
+    return (time.process_time() - began) * 1000 / photos
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

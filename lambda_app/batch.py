@@ -1,0 +1,149 @@
+"""Photos by the million: the handler of another function on the same image, which SQS calls.
+
+Messages name photos in S3; each message becomes one object of JSON lines, one line a photo, with its prediction or with
+the reason why there is none. Where that lies follows from message and model, so a message that comes twice changes
+nothing. What S3 may give another time fails its message, which SQS then repeats. Runbook: infra/README.md.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections import Counter
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.logging import Logger
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from botocore.config import Config
+from botocore.session import Session
+from pydantic import Field
+
+from lambda_app.classifier import Classifier
+from lambda_app.errors import RequestError
+from lambda_app.objects import Fetched, MalformedMessage, Reader, Source, StorageRefused, ahead, read_message
+from lambda_app.preprocess import preprocess
+from lambda_app.settings import Settings
+from lambda_app.signals import signals
+
+# Of the function's 300 s: enough for a message of the slowest photos. With less left a message is given back untouched.
+RESERVE_S = 120
+# S3 signs by version 4 alone, and answers throttled requests later.
+S3_CONFIG = Config(signature_version="s3v4", retries={"mode": "standard", "max_attempts": 5}, tcp_keepalive=True)
+
+
+class BatchSettings(Settings):
+    """The serving function's, and where results go."""
+
+    results_bucket: str = Field(min_length=3, description="the bucket of the results")
+    results_prefix: str = Field(pattern=r".+/$", description="what their names begin with; nothing there is classified")
+
+
+class OutOfTime(Exception):
+    """The invocation would end before the message does."""
+
+
+class Scorer:
+    """What turns messages into results: a classifier, and S3."""
+
+    def __init__(self, classifier: Classifier, settings: BatchSettings, s3: Any) -> None:
+        self.classifier, self.settings, self.s3 = classifier, settings, s3
+        self.reader = Reader(s3, settings.max_image_bytes)
+        self.logger = Logger(
+            service=settings.service_name,
+            level=settings.log_level,
+            stream=sys.stdout,
+            location=None,
+            use_rfc3339=True,
+        )
+
+    def record(self, record: SQSRecord, lambda_context: Any) -> None:
+        """One message of SQS. Whatever it raises, Powertools tells SQS that this message failed, and goes on."""
+        try:
+            _check_time(lambda_context)
+            self.score(record.body)
+        except Exception as error:  # Powertools' processor takes any; the log has to have it before
+            known = isinstance(error, MalformedMessage | StorageRefused | OutOfTime)  # others may quote names and URLs
+            about: dict[str, Any] = {
+                "message_id": record.message_id,
+                "receive_count": record.attributes.approximate_receive_count,
+            }
+            about |= {"error": type(error).__name__, "reason": str(error) if known else None}
+            self.logger.error("a message failed", extra=about)  # noqa: TRY400  # likewise
+            raise
+
+    def score(self, body: str) -> None:
+        """Raises MalformedMessage, StorageRefused, or what botocore and urllib3 raise where S3 does not answer."""
+        began = time.perf_counter()
+        message = read_message(body)
+        sources = [source for source in message.sources if not self._is_own(source)]
+        if not sources:
+            return
+        lines = [self.line(fetched) for fetched in ahead(self.reader.fetch, sources)]
+        text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+        version = self.classifier.metadata.model_version
+        key = f"{self.settings.results_prefix}{message.job}/{version}/{message.name()}.jsonl"
+        self.s3.put_object(Bucket=self.settings.results_bucket, Key=key, Body=text.encode())
+        self._log(message.job, lines, time.perf_counter() - began)
+
+    def _is_own(self, source: Source) -> bool:
+        """A result that a notification or a list named, where photos and results share a bucket."""
+        own = (self.settings.results_bucket, True)
+        return own == (source.bucket, source.key.startswith(self.settings.results_prefix))
+
+    def line(self, fetched: Fetched) -> dict[str, Any]:
+        """With `error_code` and `error_message`, or with a prediction."""
+        about = vars(fetched.source) | {"etag": fetched.etag, "model_version": self.classifier.metadata.model_version}
+        if fetched.error:
+            return about | dict(zip(("error_code", "error_message"), fetched.error, strict=True))
+        try:
+            return about | self._predicted(fetched.data)
+        except RequestError as error:
+            return about | {"error_code": error.code, "error_message": str(error)}
+
+    def _predicted(self, data: bytes) -> dict[str, Any]:
+        photo = preprocess(data, self.classifier.metadata.image_size, self.settings.max_image_pixels)
+        # Alone: two at once would save 3 % of a photo's time, more would cost (infra/bench/RESULTS.md), and an answer
+        # would depend on its neighbours, to the last bit.
+        outputs = self.classifier.run(photo.pixels[None])
+        [prediction] = self.classifier.predictions(outputs)
+        named = {name: value for name, value in vars(prediction).items() if name != "label"}
+        return named | {"signals": signals(photo.pixels, outputs)}
+
+    def _log(self, job: str, lines: list[dict[str, Any]], seconds: float) -> None:
+        """One line a message, not a photo: 100 million of those would cost as much as the photos do."""
+        about = {
+            "job": job,
+            "photos": len(lines),
+            "predicted": Counter(line["predicted_class"] for line in lines if "predicted_class" in line),
+            "unknown": sum(line.get("unknown", False) for line in lines),
+            "errors": Counter(line["error_code"] for line in lines if "error_code" in line),
+            "model_version": self.classifier.metadata.model_version,
+            "total_ms": round(seconds * 1000, 3),
+        }
+        self.logger.info("batch", extra=about)
+
+
+def _check_time(context: Any) -> None:
+    if context.get_remaining_time_in_millis() < RESERVE_S * 1000:
+        raise OutOfTime(f"less than {RESERVE_S} s are left")
+
+
+@cache
+def scorer() -> Scorer:
+    """Once an environment."""
+    settings = BatchSettings.from_env()
+    # Below ERROR they write names of photos, and URLs with signatures.
+    for name in ("botocore", "urllib3", "PIL"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    client = Session().create_client("s3", config=S3_CONFIG)
+    return Scorer(Classifier.load(settings.model_path), settings, client)
+
+
+processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+def handler(event: dict[str, Any], context: Any) -> Any:
+    """Lambda's: the messages that failed, for the others to be deleted."""
+    return process_partial_response(event, scorer().record, processor, context)
