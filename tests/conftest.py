@@ -3,11 +3,13 @@
 import json
 import logging
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
@@ -93,3 +95,31 @@ def encode():
         return buffer.getvalue()
 
     return encode
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The URL of moto's server, which stands in for AWS."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415  # takes two seconds, and most tests need none
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty account, which boto3, DVC and SAM CLI find."""
+    httpx2.post(f"{moto}/moto-api/reset", trust_env=False).raise_for_status()
+    settings = {
+        "AWS_ENDPOINT_URL": moto,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "NO_PROXY": str(urlsplit(moto).hostname),
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return moto

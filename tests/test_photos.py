@@ -69,8 +69,9 @@ def test_pictures_of_neither_are_unknown(shared, released):
     assert np.mean(unknown) >= 0.95
 
 
-def test_edits_leave_the_class_alone(shared, released):
+def test_edits_leave_the_class_alone(shared):
     """Mirrored, turned, brighter, darker, re-compressed, grey or shrunk, 97 % of the second source keep their class."""
+    released = Classifier.load(Settings().model_path, arena=True)  # for eight at a time: 6.5 ms a photo instead of 9
     source = Source(shared / "data/oxford-pets-trainval.zip")
     labels = discover(source.names()).labels
     photos = Photos(source, labels, list(released.metadata.class_names), Upright(released.metadata.image_size))

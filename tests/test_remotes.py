@@ -7,10 +7,8 @@ import sys
 from pathlib import Path
 
 import boto3
-import httpx2
 import mlflow
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.training.workspace import MLFLOW_WARNINGS, ROOT, write_params
 from training import config
@@ -21,31 +19,21 @@ TRACKING = "sqlite:///mlflow.db"
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(aws, tmp_path, monkeypatch):
     """A folder with params.yaml, the working directory; what it runs meets moto in place of AWS."""
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     settings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "MLFLOW_TRACKING_URI": TRACKING,
-        "NO_PROXY": host,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     boto3.client("s3").create_bucket(Bucket=BUCKET)
-    yield tmp_path
-    httpx2.post(f"http://{host}:{port}/moto-api/reset", trust_env=False)  # its store outlives the server
-    server.stop()
+    return tmp_path
 
 
 def run(*command):

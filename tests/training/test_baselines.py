@@ -1,8 +1,10 @@
 """The comparison of networks, for real and small: two of them, one epoch on drawn photos, every stage as a process."""
 
 import json
+import subprocess
 from contextlib import chdir
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import pytest
@@ -11,6 +13,7 @@ import yaml
 from tests.training.workspace import MLFLOW_WARNINGS, ROOT, link_photos, write_params
 from training import baselines, config, prepare
 from training.baselines import BASELINES, PLAN, identify, override, set_up
+from training.evaluate import METRICS as EVALUATED
 from training.model import BASELINES as BUILT_HERE
 from training.model import CHECKPOINT
 from training.networks import TIMM
@@ -24,9 +27,30 @@ SMALL_PLAN = {
 }
 
 
+class PowerCut(Exception):
+    pass
+
+
+def cut_off_before(stage):
+    """Stages run as ever, until the power fails before this one."""
+    start = subprocess.run
+
+    def run(command, **options):
+        if command[-1] == stage:
+            raise PowerCut
+        return start(command, **options)
+
+    return run
+
+
+def written(pattern):
+    """When each of these files was last written."""
+    return {path: path.stat().st_mtime_ns for path in sorted(BASELINES.glob(pattern))}
+
+
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory, photos):
-    """A project in which both networks were trained and compared."""
+def cut_off(tmp_path_factory, photos):
+    """A project whose first network was trained and evaluated when the power failed."""
     folder = tmp_path_factory.mktemp("compared")
     write_params(folder, prepare__train_share=0.6)
     link_photos(folder, photos)
@@ -37,8 +61,22 @@ def compared(tmp_path_factory, photos):
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setenv("OMP_NUM_THREADS", "1")
         prepare.main()
+        patch.setattr(subprocess, "run", cut_off_before("export.convert"))
+        with pytest.raises(PowerCut):
+            baselines.main()
+        checkpoints = written("*/artifacts/checkpoint.pt")
+        evaluated = json.loads((BASELINES / "logistic" / EVALUATED).read_text())
+    return SimpleNamespace(folder=folder, checkpoints=checkpoints, evaluated=evaluated)
+
+
+@pytest.fixture(scope="module")
+def compared(cut_off):
+    """The same project after `make baselines` was started again: both networks were trained and compared."""
+    with chdir(cut_off.folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{cut_off.folder}/mlflow.db")
+        patch.setenv("OMP_NUM_THREADS", "1")
         baselines.main()
-    return folder
+    return cut_off.folder
 
 
 @pytest.fixture
@@ -47,11 +85,6 @@ def in_compared(compared, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(compared)
     return compared
-
-
-def written(pattern):
-    """When each of these files was last written."""
-    return {path: path.stat().st_mtime_ns for path in sorted(BASELINES.glob(pattern))}
 
 
 def test_table_has_a_row_for_each_network(in_compared):
@@ -94,13 +127,12 @@ def test_what_is_finished_is_not_run_again(in_compared):
     assert page == RESULTS.read_text()
 
 
-def test_what_was_cut_off_after_training_is_not_trained_again(in_compared):
-    """Of a network without figures, the later stages run; the checkpoint stays."""
-    checkpoints, accuracy = written("*/artifacts/checkpoint.pt"), (BASELINES / "logistic/result.json").read_text()
-    (BASELINES / "logistic/result.json").unlink()
-    baselines.main()
-    assert checkpoints == written("*/artifacts/checkpoint.pt")
-    assert json.loads(accuracy)["accuracy"] == json.loads((BASELINES / "logistic/result.json").read_text())["accuracy"]
+def test_what_was_cut_off_after_training_is_not_trained_again(cut_off, in_compared):
+    """Of a network without figures, the later stages run, and score the same; the checkpoint stays."""
+    assert [BASELINES / "logistic" / CHECKPOINT] == list(cut_off.checkpoints)
+    assert cut_off.checkpoints == written("logistic/artifacts/checkpoint.pt")
+    scored = json.loads((BASELINES / "logistic/result.json").read_text())["accuracy"]
+    assert {name: figures["accuracy"] for name, figures in cut_off.evaluated["sets"].items()} == scored
 
 
 @pytest.mark.parametrize(("key", "value"), [("lr", 0.5), ("epochs", 2)])
