@@ -31,11 +31,13 @@ ALARM = 3
 def main(arguments: list[str] | None = None) -> int:
     options = parsed(arguments)
     try:
-        log = read(sources.lines(options.source, options.since, LATE), options.since, synthetic=options.synthetic)
+        source, since = options.source, options.since
+        earlier = sources.earlier(source, since, LATE)
+        log = read(sources.lines(source, since), since, earlier, synthetic=options.synthetic)
         serving = traffic.serving(log.requests)
         reference, good_week = history.find(serving, options.reference), options.baseline
         known = good_week if good_week and good_week.model_version == serving else reference
-        report = summary(log, options.source, reference, known)
+        report = summary(log, source, reference, known)
         write(report, page.render(report, log, known), options.out)
         if options.publish:
             publish.to_cloudwatch(report)

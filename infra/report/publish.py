@@ -13,7 +13,7 @@ from infra.report.verdict import MIN_LABELS, MIN_PHOTOS
 
 NAMESPACE = "PetClassifier"
 EXPERIMENT = "pet-classifier-monitoring"
-COUNTS = {"DriftedSignals", "Reference"}
+COUNTS = {"DriftedSignals", "Reference", "DriftAlarm", "AccuracyAlarm"}
 
 
 class NotPublished(Exception):
@@ -36,6 +36,14 @@ def metrics(report: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
+def rung(report: Mapping[str, Any]) -> dict[str, float]:
+    """1 for each alarm that the report found, and 0 for each that it did not, also where it could not judge: what one
+    report found stands until the next one, and no longer.
+    """
+    found = {alarm["alarm"] for alarm in report["alarms"]}
+    return {"DriftAlarm": float("drift" in found), "AccuracyAlarm": float("accuracy" in found)}
+
+
 def to_cloudwatch(report: Mapping[str, Any]) -> None:
     """Raises NotPublished."""
     # Of a week without a request the log group still tells: it is named as its function (template.yaml).
@@ -50,7 +58,7 @@ def to_cloudwatch(report: Mapping[str, Any]) -> None:
             "Value": value,
             "Unit": "Count" if name in COUNTS else "None",
         }
-        for name, value in metrics(report).items()
+        for name, value in (metrics(report) | rung(report)).items()
     ]
     try:
         Session().create_client("cloudwatch").put_metric_data(Namespace=NAMESPACE, MetricData=data)

@@ -105,22 +105,38 @@ class _Rows:
         return Table(columns).where(np.argsort(columns["time"], kind="stable"))
 
 
-def read(lines: Iterable[str], since: datetime | None = None, *, synthetic: bool = False) -> Log:
+def read(
+    lines: Iterable[str],
+    since: datetime | None = None,
+    earlier: Iterable[Iterable[str]] = (),
+    *,
+    synthetic: bool = False,
+) -> Log:
     """What the function wrote since then; whatever else is in the log is counted, and passed over.
 
-    So are the lines of rehearsals and smoke tests, unless `synthetic` ones are wanted.
+    So are the lines of rehearsals and smoke tests, unless `synthetic` ones are wanted. Of the parts of what is
+    `earlier`, as many are read as it takes to find the predictions of all feedback.
     """
     rows = {name: _Rows(fields) for name, fields in TABLES.items()}
     begin = since.timestamp() if since else 0.0
-    counts = Counter(_read(line, rows, begin, synthetic=synthetic) for line in lines)
-    requests, earlier, feedback = (rows[name].table() for name in TABLES)
+    counts, parts = Counter[str](), iter(earlier)
+    part: Iterable[str] | None = lines
+    while part is not None:
+        counts.update(_read(line, rows, begin, synthetic=synthetic) for line in part)
+        part = next(parts, None) if _missing(rows) else None
+    requests, before, feedback = (rows[name].table() for name in TABLES)
     # A log that was read twice, or joined from files that overlap, holds a request twice.
     once = np.sort(np.unique(requests["id"], return_index=True)[1])
     counts["repeated"] = len(requests) - len(once)
     requests = requests.where(once)
     counts["request"] = int(np.isfinite(requests["status"]).sum())
     counts["prediction"] = len(requests) - counts["request"]
-    return Log(requests, earlier, feedback, +counts)
+    return Log(requests, before, feedback, +counts)
+
+
+def _missing(rows: Mapping[str, _Rows]) -> bool:
+    """Whether there is feedback whose prediction was not read."""
+    return bool(set(rows["feedback"].ids).difference(rows["requests"].ids, rows["earlier"].ids))
 
 
 def _read(line: str, rows: Mapping[str, _Rows], begin: float, *, synthetic: bool) -> str:

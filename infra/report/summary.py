@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from infra.report import labels, traffic, verdict
 from infra.report.drift import Reference
 from infra.report.records import Log, Table
@@ -48,9 +50,10 @@ def summary(log: Log, source: str, reference: Reference | None, known: Reference
 
 
 def _figures(requests: Table, labelled: Table) -> dict[str, Any]:
-    found = traffic.figures(requests) | labels.figures(labelled)
-    coverage = found["labelled"] / found["predictions"] if found["predictions"] else None
-    return found | {"label_coverage": coverage}
+    """A label counts when it comes; of the predictions that are labelled, only those of the window are a share."""
+    predictions = requests.having("predicted_class")["id"]
+    coverage = float(np.isin(predictions, labelled["id"]).mean()) if len(predictions) else None
+    return traffic.figures(requests) | labels.figures(labelled) | {"label_coverage": coverage}
 
 
 def _time(seconds: float) -> str:

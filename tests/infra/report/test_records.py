@@ -98,6 +98,22 @@ def test_only_what_came_since_then_counts():
     assert (2, 1, 1) == (log.counts["request"], log.counts["earlier"], log.counts["feedback"])
 
 
+@pytest.mark.parametrize(("told", "asked"), [([4], 0), ([4, 1], 3), ([2], 2), ([4, 9], 3)])
+def test_of_what_is_earlier_as_much_is_read_as_feedback_needs(told, asked):
+    """None where each prediction is in the window; else day by day, until all are found or there is no other."""
+    begun = []
+
+    def days():
+        for number in (3, 2, 1):
+            begun.append(number)
+            yield [prediction(number)]
+
+    lines = [prediction(4), *(feedback(number) for number in told)]
+    log = read(lines, BEGIN + timedelta(minutes=4), days())
+    found = [number for number in told if number != 9]
+    assert (asked, asked, len(found)) == (len(begun), len(log.earlier), len(join(log)[0]))
+
+
 def test_a_request_that_is_read_twice_is_one():
     """Files that overlap."""
     log = read([request(0), request(1), request(0), part(2), part(2)])

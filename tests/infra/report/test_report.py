@@ -23,6 +23,7 @@ pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 ROOT = Path(__file__).parents[3]
 SIZE = ("photo_bytes", "photo_width", "photo_height")
 OF_LABELS = {"Accuracy", "AccuracyLowerBound", "AccuracyUpperBound"}
+ALARMS = {"AccuracyAlarm", "DriftAlarm"}
 METRICS = OF_LABELS | {"AccuracyLimit", "EstimatedAccuracy", "LabelCoverage", "DriftedSignals", "Reference"}
 
 
@@ -121,6 +122,17 @@ def test_bad_accuracy_is_an_alarm(run, good):
     lines = [line | ({"label": wrong[line["label"]]} if "label" in line else {}) for line in lines]
     code, report = run(map(json.dumps, lines))
     assert (ALARM, ["accuracy"]) == (code, [alarm["alarm"] for alarm in report["alarms"]])
+    assert {"AccuracyAlarm": 1, "DriftAlarm": 0} == publish.rung(report)
+
+
+def test_an_alarm_ends_with_what_it_was_about(run, good):
+    """The next report publishes that, though it cannot judge yet: a new version serves, and nobody labelled it."""
+    new = [prediction(number, model_version="new", timestamp="2026-02-01T00:00:00Z") for number in range(120)]
+    _, before = run([*dark(good)])
+    _, report = run([*dark(good), *new])
+    assert ({"AccuracyAlarm": 0, "DriftAlarm": 1}, "new") == (publish.rung(before), report["serving"])
+    assert (False, False) == (report["drift"]["judged"], report["accuracy"]["judged"])
+    assert {"AccuracyAlarm": 0, "DriftAlarm": 0} == publish.rung(report)
 
 
 def test_too_little_is_not_judged(run, good, reference, capsys):
@@ -179,7 +191,20 @@ def test_late_labels_count_when_they_come(run):
     code, report = run([*old, *labels, request(9, timestamp=times[1])], "--since", "7d")
     assert (0, 0, 4) == (code, report["overall"]["predictions"], report["lines"]["earlier"])
     assert (4, 0.75) == tuple(report["versions"]["old"][name] for name in ("labelled", "accuracy"))
+    assert report["overall"]["label_coverage"] is None
     assert [4] == [point["labelled"] for point in report["labels_over_time"]]
+
+
+def test_label_coverage_is_a_share_of_the_windows_own_predictions(run):
+    """Of which one in four is labelled; thirty labels of the week before are none of theirs."""
+    now = datetime.now(UTC)
+    times = {days: (now - timedelta(days=days)).isoformat() for days in (1, 9)}
+    old = [prediction(number, timestamp=times[9]) for number in range(30)]
+    new = [prediction(100 + number, timestamp=times[1]) for number in range(8)]
+    labels = [feedback(number, timestamp=times[1]) for number in (*range(30), 100, 101)]
+    _, report = run([*old, *new, *labels], "--since", "7d")
+    assert (32, 0.25) == tuple(report["overall"][name] for name in ("labelled", "label_coverage"))
+    assert 0.25 == publish.metrics(report)["LabelCoverage"]
 
 
 def test_every_version_has_its_own_figures(run):
@@ -276,8 +301,8 @@ def test_publish(run, good, cloudwatch):
     """Each figure is a metric of the service alone, so that an alarm can name it."""
     _, report = run(good, "--publish")
     listed = cloudwatch.list_metrics(Namespace="PetClassifier")["Metrics"]
-    assert METRICS == {metric["MetricName"] for metric in listed}
-    assert [[{"Name": "service", "Value": "pet-classifier"}]] * len(METRICS) == [
+    assert METRICS | ALARMS == {metric["MetricName"] for metric in listed}
+    assert [[{"Name": "service", "Value": "pet-classifier"}]] * len(METRICS | ALARMS) == [
         metric["Dimensions"] for metric in listed
     ]
     now = datetime.now(UTC)
@@ -303,8 +328,24 @@ def test_of_an_idle_week_it_is_published_that_there_was_a_report(tmp_path, run, 
     """Of the service that the log group is named after, for no line names one."""
     Session().create_client("logs").create_log_group(logGroupName="/aws/lambda/idle")
     assert 0 == main(["/aws/lambda/idle", "--since", "7d", "--out", str(tmp_path), "--publish"])
-    [metric] = cloudwatch.list_metrics(Namespace="PetClassifier")["Metrics"]
-    assert ("Reference", [{"Name": "service", "Value": "idle"}]) == (metric["MetricName"], metric["Dimensions"])
+    listed = cloudwatch.list_metrics(Namespace="PetClassifier")["Metrics"]
+    assert {"Reference", *ALARMS} == {metric["MetricName"] for metric in listed}
+    assert [[{"Name": "service", "Value": "idle"}]] * 3 == [metric["Dimensions"] for metric in listed]
+
+
+def test_late_labels_find_their_predictions_in_the_log_group(tmp_path, store, monkeypatch, cloudwatch):
+    """Which the report asks for where a label of the window needs them."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    logs, now = Session().create_client("logs"), datetime.now(UTC)
+    logs.create_log_group(logGroupName="/aws/lambda/pets")
+    logs.create_log_stream(logGroupName="/aws/lambda/pets", logStreamName="one")
+    for days, line in ((9, prediction), (1, feedback)):
+        moment = now - timedelta(days=days)
+        event = {"timestamp": int(moment.timestamp() * 1000), "message": line(0, timestamp=moment.isoformat())}
+        logs.put_log_events(logGroupName="/aws/lambda/pets", logStreamName="one", logEvents=[event])
+    assert 0 == main(["/aws/lambda/pets", "--since", "7d", "--out", str(tmp_path)])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (1, 1) == (report["versions"]["1"]["labelled"], report["lines"]["earlier"])
 
 
 def test_of_two_services_nothing_is_published(run, capsys):

@@ -2,6 +2,7 @@
 
 import io
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import httpx2
 import pytest
@@ -11,7 +12,7 @@ from moto.logs.models import LogsBackend
 from moto.server import ThreadedMotoServer
 
 from infra.report.records import REQUIRED
-from infra.report.sources import SourceError, lines, moment
+from infra.report.sources import THREADS, SourceError, earlier, lines, moment
 from tests.infra.report.lines import BEGIN, request
 
 GROUP = "/aws/lambda/pet-classifier-dev"
@@ -71,9 +72,42 @@ def test_a_log_group_is_read_to_its_end(log_group, answers):
 
 
 def test_of_a_log_group_only_what_is_wanted_is_asked_for(log_group):
-    """The lines since then, by CloudWatch's own clock; earlier ones, where feedback may need them."""
+    """The lines since then, by CloudWatch's own clock; earlier ones, where feedback needs them."""
     since = log_group - timedelta(minutes=5, seconds=1)
-    assert [5, 15] == [len(list(lines(GROUP, since, late))) for late in (timedelta(), timedelta(minutes=10))]
+    before = [line for day in earlier(GROUP, since, timedelta(minutes=10)) for line in day]
+    assert (5, 10, 15) == (len([*lines(GROUP, since)]), len(before), len({*lines(GROUP, since), *before}))
+
+
+def test_a_log_group_is_read_several_days_at_a_time(aws, monkeypatch):
+    """Newest first, each line once: in four days, a line at each end of each, and one in its middle.
+
+    No day is answered before all are asked for.
+    """
+    logs, since = Session().create_client("logs"), datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
+    logs.create_log_group(logGroupName=GROUP)
+    logs.create_log_stream(logGroupName=GROUP, logStreamName="one")
+    begin, day, instant = since - THREADS * timedelta(days=1), timedelta(days=1), timedelta(milliseconds=1)
+    times = [begin + n * day + at for n in range(THREADS) for at in (timedelta(), day / 2, day - instant)]
+    events = [
+        {"timestamp": int(time.timestamp() * 1000), "message": str(n)}
+        for n, time in enumerate([begin - instant, *times, since])
+    ]
+    logs.put_log_events(logGroupName=GROUP, logStreamName="one", logEvents=events)
+    all_asked, real = Barrier(THREADS, timeout=20), LogsBackend.filter_log_events
+
+    def noted(self, *arguments):
+        all_asked.wait()
+        return real(self, *arguments)
+
+    monkeypatch.setattr(LogsBackend, "filter_log_events", noted)
+    expected = [[str(3 * n + k) for k in (1, 2, 3)] for n in reversed(range(THREADS))]
+    assert expected == [list(day) for day in earlier(GROUP, since, since - begin)]
+
+
+@pytest.mark.parametrize("source", ["-", __file__])
+def test_other_sources_have_nothing_earlier(source):
+    """They gave all their lines."""
+    assert [] == list(earlier(source, NOW, timedelta(days=30)))
 
 
 def test_of_a_log_group_only_the_functions_own_lines_are_asked_for(log_group, monkeypatch):
@@ -85,15 +119,18 @@ def test_of_a_log_group_only_the_functions_own_lines_are_asked_for(log_group, mo
         return real(self, group, streams, start, end, limit, token, pattern, interleaved)
 
     monkeypatch.setattr(LogsBackend, "filter_log_events", noted)
-    list(lines(GROUP, log_group - timedelta(minutes=5), timedelta(minutes=5)))
+    since = log_group - timedelta(minutes=5)
+    assert (5, [20]) == (len([*lines(GROUP, since)]), [len([*day]) for day in earlier(GROUP, since, timedelta(days=1))])
     ours = " || ".join(f'($.message = "{kind}")' for kind in REQUIRED)
-    assert ["{ $.confidence >= 0 }", f"{{ {ours} }}"] == asked
+    assert [f"{{ {ours} }}", "{ $.confidence >= 0 }"] == asked
 
 
-def test_a_log_group_that_is_not_there_is_named(aws):
-    """In one line, which also says that there is no such file."""
+@pytest.mark.parametrize("days", [None, 1, 30])
+def test_a_log_group_that_is_not_there_is_named(aws, days):
+    """In one line, which also says that there is no such file; also where several days are asked for at a time."""
+    since = days and datetime.now(UTC) - timedelta(days=days)
     with pytest.raises(SourceError, match=r"^/aws/lambda/no is no file, and .*ResourceNotFoundException.*$"):
-        list(lines("/aws/lambda/no", None))
+        list(lines("/aws/lambda/no", since))
 
 
 def test_without_credentials_the_error_says_so(aws, monkeypatch, tmp_path):
