@@ -26,7 +26,7 @@ class MalformedRequest(RequestError):
 
 
 class SlowUpload(RequestError):
-    """a body that takes longer than a minute to arrive; never on Lambda"""
+    """a body of which nothing comes for 10 s, or that takes longer than a minute; never on Lambda"""
 
     status = 408
     code = "slow_upload"

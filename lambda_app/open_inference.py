@@ -1,10 +1,13 @@
 """The models of the Open Inference Protocol: one takes photos as files, the other what the network itself takes."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,7 +17,16 @@ from lambda_app.kserve import MODEL
 from lambda_app.metadata import Metadata
 from lambda_app.settings import Settings
 from lambda_app.telemetry import Record
-from lambda_app.tensors import InferenceRequest, Tensors, data_of, octets, read_inference, strings, write_tensors
+from lambda_app.tensors import (
+    InferenceRequest,
+    Tensors,
+    data_of,
+    octets,
+    read_body,
+    read_inference,
+    strings,
+    write_tensors,
+)
 from lambda_app.upload import FORM_OVERHEAD
 
 NETWORK = f"{MODEL}-network"
@@ -63,7 +75,7 @@ class Model:
                 raise BadField(
                     f"the output {output['name']!r:.80} is asked for; expected each once of {', '.join(outputs)}"
                 )
-            if output.get("parameters", {}).get("classification") and len(tensor.shape) == 1:
+            if (output.get("parameters") or {}).get("classification") and len(tensor.shape) == 1:
                 raise BadField(f"classification of {tensor.name} is asked for; it has no value for each class")
 
 
@@ -93,6 +105,9 @@ class OpenInference:
         metadata = inference.classifier.metadata
         self.version, self.class_names = metadata.model_version, metadata.class_names
         self.models = {model.name: model for model in _models(metadata)}
+        self.max_bytes = settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD  # of photos in base64
+        # A list for each row of the largest tensor of images, and as many again for what is around them.
+        self.max_brackets = 2 * settings.max_batch * 3 * metadata.image_size
 
     def model(self, path: str) -> Model:
         """By its name, behind which the version may stand. Raises NoModel."""
@@ -104,25 +119,34 @@ class OpenInference:
     async def infer(self, request: Request) -> Response:
         """Raises RequestError or RequestValidationError."""
         model = self.model(request.path_params["name"])
-        max_bytes = self.settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD  # of photos in base64
-        asked, behind = await read_inference(request, max_bytes)
+        body = await read_body(request, self.max_bytes)
+        threads, loop = self.inference.threads, asyncio.get_running_loop()
+        asked, given = await loop.run_in_executor(threads, self._read, model, body, request.headers)
+        if isinstance(given, list):
+            answers = await _of_photos(self.inference, given, request.state.record)
+        else:
+            answers = await self.inference.images(given, request.state.record)
+        about = {"model_name": model.name, "model_version": self.version}
+        return write_tensors(about, asked, _tensors(answers), self.class_names)
+
+    def _read(
+        self, model: Model, body: bytes, headers: Headers
+    ) -> tuple[InferenceRequest, list[bytes] | NDArray[np.uint8]]:
+        """What is asked for, and of which photos or images."""
+        asked, behind = read_inference(body, headers, self.max_bytes, self.max_brackets)
         model.check(asked, self.settings.max_batch)
         [tensor] = asked["inputs"]
         data, shape = data_of(tensor, behind), tensor["shape"]
         if model.name == MODEL:
-            photos = strings(data, shape[0], self.settings.max_image_bytes)
-            answers = await _of_photos(self.inference, photos, request.state.record)
-        else:
-            answers = await self.inference.images(octets(data, shape), request.state.record)
-        about = {"model_name": model.name, "model_version": self.version}
-        return write_tensors(about, asked, _tensors(answers), self.class_names)
+            return asked, strings(data, shape[0], self.settings.max_image_bytes)
+        return asked, octets(data, shape)
 
 
 async def _of_photos(inference: Inference, photos: Sequence[bytes], record: Record) -> list[Classified]:
     answers: list[Classified] = []
     for place, answer in enumerate(await inference.many(photos, record), 1):
         if isinstance(answer, RequestError):
-            record.predictions, record.failed = [], []  # nobody gets to see the others
+            record.predictions = []  # nobody gets to see them
             raise type(answer)(f"photo {place} of {len(photos)}: {answer}") from answer
         answers.append(answer)
     return answers

@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPMethod
 from typing import Any
@@ -76,13 +77,13 @@ class Telemetry:
         self._emit(record)
 
     def _count(self, record: Record, total_ms: float) -> None:
-        share_ms = total_ms / max(len(record.predictions), 1)  # of photos that came together, each has its part
+        share_ms = total_ms / (record.photos or 1)  # of photos that came together, each has its part
         for prediction in record.predictions:
             self.figures.predicted(prediction["predicted_class"], share_ms / 1000, unknown=prediction["unknown"])
             self.recent.append(Entry(time.time(), share_ms, prediction))
         if record.feedback:
             self.figures.feedback[record.feedback["label"]] += 1
-        if record.error_code:
+        if record.error_code and record.error_code not in record.failed:  # under /v2 a bad photo fails the request
             self.figures.errors[record.error_code] += 1
         self.figures.errors.update(record.failed)
 
@@ -100,10 +101,10 @@ class Telemetry:
         if record.error_code:
             line["error_code"] = record.error_code
         if record.photos is not None:
-            line |= {"photos": record.photos, "failed": len(record.failed)}
+            line |= {"photos": record.photos, "failed": Counter(record.failed)}
         elif record.predictions:
             line |= record.predictions[0]
-        write = self.logger.warning if record.status >= 400 else self.logger.info
+        write = self.logger.warning if record.status >= 400 or record.failed else self.logger.info
         write("request", extra=line)
         if record.photos is not None:
             for prediction in record.predictions:
@@ -118,8 +119,10 @@ class Telemetry:
             overall["InferenceLatency"] = milliseconds(*(each["inference_ms"] for each in record.predictions))
         if record.feedback:
             overall["Feedback"] = count(1)
+        if record.failed:
+            overall["FailedPhotos"] = count(len(record.failed))
         by_class: dict[str, dict[str, Metric]] = {}
-        for each in record.predictions:
+        for each in [] if record.synthetic else record.predictions:  # or a rehearsal would ring alarms
             metrics = by_class.setdefault(each["predicted_class"], {"Predictions": count(), "Unknown": count()})
             metrics["Predictions"]["Value"].append(1.0)
             metrics["Unknown"]["Value"].append(float(each["unknown"]))

@@ -12,7 +12,9 @@ from lambda_app.middleware import error_response
 # read: 120 uploads of 4 MB at once took 274 MB at the peak, of the 768 that a container has.
 PLACES = 16
 RETRY_AFTER_S = 1  # by then two cores have classified a hundred
-UPLOAD_S = 60  # for a whole body: 4.5 MB at 0.6 Mbit/s; or a few idle connections would keep all places
+# For a whole body, 4.5 MB at 0.6 Mbit/s, and for the next part of it: or a few idle connections would keep all places.
+# Who sends slowly on purpose still can; a proxy that buffers requests, as ingresses do, keeps them out.
+UPLOAD_S, IDLE_S = 60, 10
 
 
 class WaitingRoom:
@@ -32,7 +34,7 @@ class WaitingRoom:
             return
         self.free -= size
         try:
-            await self.app(scope, _within(UPLOAD_S, receive), send)
+            await self.app(scope, _in_time(receive), send)
         finally:
             self.free += size
 
@@ -50,15 +52,16 @@ class WaitingRoom:
         await answer(scope, receive, send)
 
 
-def _within(seconds: float, receive: Receive) -> Receive:
-    """Of the whole body together."""
-    deadline = asyncio.get_running_loop().time() + seconds
+def _in_time(receive: Receive) -> Receive:
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + UPLOAD_S
 
     async def receive_in_time() -> Message:
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(min(deadline, clock() + IDLE_S)):
                 return await receive()
         except TimeoutError:
-            raise SlowUpload(f"the body was not there after {seconds:g} s; expected all of it") from None
+            said = f"nothing of the body came for {IDLE_S} s, or it took longer than {UPLOAD_S} s; expected all of it"
+            raise SlowUpload(said) from None
 
     return receive_in_time

@@ -4,13 +4,16 @@ import base64
 import gzip
 import json
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from infra.local.serve import background
 from infra.report.records import read
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
@@ -118,12 +121,40 @@ def test_only_the_outputs_that_were_asked_for_come_back(client, encode):
     assert {"name": "unknown", "datatype": "BOOL", "shape": [1], "data": [False]} == unknown
 
 
-@pytest.mark.parametrize(("encoding", "packed"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+PACKED = [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZip", gzip.compress), ("identity", bytes)]
+
+
+@pytest.mark.parametrize(("encoding", "packed"), PACKED)
 def test_a_request_may_come_compressed(client, encode, encoding, packed):
-    """As it may be said in `Content-Encoding`."""
+    """As it may be said in `Content-Encoding`, in any case of letters; also that it is not."""
     content = packed(json.dumps(request(encode())).encode())
     answer = client.post(f"{PHOTOS}/infer", content=content, headers={"content-encoding": encoding})
     assert 200 == answer.status_code
+
+
+def test_parameters_may_be_null(client, encode):
+    """As clients write them that leave nothing out: of the request, of its tensor, of an output."""
+    wanted = {"outputs": [{"name": "unknown", "parameters": None}], "parameters": None}
+    assert {"unknown": [False]} == infer(client, request(encode(), parameters=None) | wanted)
+
+
+def test_the_documented_request_is_answered(client):
+    """As its example stands in the document, with what the example of the answer has."""
+    operation = client.get("/openapi.json").json()["paths"]["/v2/models/{name}/infer"]["post"]
+    about = [operation["requestBody"], operation["responses"]["200"]]
+    [[body], [answer]] = [each["content"]["application/json"]["schema"]["examples"] for each in about]
+    given = client.post(f"{PHOTOS}/infer", json=body).json()
+    described = [{"name": "predicted_class", "datatype": "BYTES", "shape": [1]}]
+    for each in (answer, given):
+        assert described == [{name: output[name] for name in described[0]} for output in each["outputs"]]
+    assert given.keys() == answer.keys()
+
+
+def test_the_headers_of_a_request_are_documented(client):
+    """Or no generated client could send tensors in binary, or compressed."""
+    operation = client.get("/openapi.json").json()["paths"]["/v2/models/{name}/infer"]["post"]
+    headers = [each["name"].lower() for each in operation["parameters"] if each["in"] == "header"]
+    assert [LENGTH, "content-encoding"] == headers
 
 
 BOMB = gzip.compress(bytes(10_000_000))
@@ -143,7 +174,7 @@ def case(name, status, code, said, content, **headers):
 
 
 BAD = [
-    case("nothing", 422, "bad_field", "Invalid JSON", b""),
+    case("nothing", 422, "bad_field", "the JSON: EOF while parsing", b""),
     case("a number too many", 422, "bad_field", "data are 3073 numbers; expected 3072", changed(data=[0] * 3073)),
     case("a number too high", 422, "bad_field", "expected numbers from 0 to 255", changed(data=[256] * 3072)),
     case("no number", 422, "bad_field", "expected numbers from 0 to 255", changed(data=[float("nan")] * 3072)),
@@ -162,9 +193,13 @@ BAD = [
     case("a length that is true", 422, "bad_field", "inputs.0.shape.0", changed(shape=[True, 3, 32, 32])),
     case("two inputs", 422, "bad_field", "inputs", json.dumps({"inputs": [images("red")] * 2}).encode()),
     case("no inputs", 422, "bad_field", "inputs: Field required", b"{}"),
-    case("no object", 422, "bad_field", "object", b"[]"),
-    case("deep", 422, "bad_field", "recursion limit", b"[" * 100_000),
-    case("half a surrogate", 422, "bad_field", "Invalid JSON", b'{"id": "\\ud800"}'),
+    case("no object", 422, "bad_field", "valid dictionary", b"[]"),
+    case("a list beside values", 422, "bad_field", "lists and values side by side", changed(data=[[[1]], "12"])),
+    case("deep", 422, "bad_field", "recursion limit", b"[" * 3072),
+    case("too many lists", 422, "bad_field", "3073 opening brackets; expected at most 3072", b"[" * 3073),
+    case("too many objects", 422, "bad_field", "3074 opening brackets", json.dumps([{}] * 3073).encode()),
+    case("no UTF-8", 422, "bad_field", "the JSON: ", b'{"id": "\xff"}'),
+    case("half a surrogate", 422, "bad_field", "the JSON: ", b'{"id": "\\ud800"}'),
     case("an unknown output", 422, "bad_field", "the output 'x' is asked for", asked({"name": "x"})),
     case("an output twice", 422, "bad_field", "each once", asked({"name": "unknown"}, {"name": "unknown"})),
     case("no class", 422, "bad_field", "unknown", asked({"name": "unknown", "parameters": {"classification": 1}})),
@@ -194,6 +229,7 @@ def test_bad_input_is_told_what_is_wrong_with_it(client, status, code, said, con
         ({"data": ["no base64!"]}, 422, "bad_field", "expected strings of base64"),
         ({"data": [7]}, 422, "bad_field", "expected strings of base64"),
         ({"data": []}, 422, "bad_field", "0 strings; expected 1"),
+        ({"shape": [2], "data": [[""], "A"]}, 422, "bad_field", "lists and values side by side"),
         ({"data": base64_of(b"text")}, 415, "unsupported_image", "photo 1 of 1: not an image"),
         ({"data": base64_of(b"")}, 400, "no_file", "photo 1 of 1: the photo is empty"),
         ({"data": base64_of(bytes(100_001))}, 413, "too_large", "100001 bytes of photos; at most 100000"),
@@ -228,6 +264,7 @@ def test_a_bad_photo_fails_the_request_and_is_named(logged, encode):
     assert_error(answer, 415, "unsupported_image", "photo 2 of 2: not an image")
     [line, metrics] = logged.lines()
     assert ("request", "unsupported_image", 415) == (line["message"], line["error_code"], line["status"])
+    assert (2, {"unsupported_image": 1}) == (line["photos"], line["failed"])
     assert "Predictions" not in metrics
 
 
@@ -246,9 +283,12 @@ def test_every_error_under_v2_has_the_protocols_shape(client, method, path, stat
     assert_error(client.request(method, path), status, code, "expected")
 
 
-def test_a_wrong_method_is_told_the_right_one(client):
+@pytest.mark.parametrize("version", ["", "/versions/2026.01.01-tiny"])
+def test_a_wrong_method_is_told_the_right_one(client, version):
     """The other headers of an error stay as they were."""
-    assert "POST" == client.put(f"{PHOTOS}/infer").headers["allow"]
+    answer = client.get(f"{PHOTOS}{version}/infer")
+    assert_error(answer, 405, "method_not_allowed", "expected one of")
+    assert "POST" == answer.headers["allow"]
 
 
 @pytest.mark.parametrize("announced", ["198870", "9" * 5000])
@@ -261,6 +301,36 @@ def test_an_announced_length_over_the_limit_is_refused_unread(client, announced)
 
     answer = client.post(f"{PHOTOS}/infer", content=never(), headers={"content-length": announced})
     assert_error(answer, 413, "too_large", "at most 198869")
+
+
+def packed(start, filling, end):
+    """As much as one may say in six kilobytes of gzip."""
+    head = b'{"inputs":[{"name":"images","datatype":"UINT8","shape":[1,3,32,32],"data":[' + start
+    return gzip.compress(head + filling * ((6_000_000 - len(head)) // len(filling)) + end + b"]}]}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(packed(b"", b"[],", b"[]"), id="lists"),
+        pytest.param(packed(b"[" * 190 + b"]" * 190 + b',"', b"a", b'"'), id="a string that would come apart"),
+    ],
+)
+def test_little_that_is_much_keeps_nobody_waiting(tiny_classifier, content):
+    """Behind a real uvicorn, whoever asks for its health meanwhile is answered; the rest is refused."""
+    with (
+        background(create_app(tiny_classifier, Settings(log_level="ERROR"))) as url,
+        httpx2.Client(base_url=url, trust_env=False, timeout=60) as client,
+        ThreadPoolExecutor() as threads,
+    ):
+        client.post(f"{NETWORK}/infer")  # the first one imports
+        sent = {"content": content, "headers": {"content-encoding": "gzip"}}
+        hostile = [threads.submit(client.post, f"{NETWORK}/infer", **sent) for _ in range(4)]
+        waited = []
+        while not all(each.done() for each in hostile):
+            waited.append(client.get("/health").raise_for_status().elapsed.total_seconds())
+    assert [422] * 4 == [each.result().status_code for each in hostile]
+    assert max(waited) < 1
 
 
 def test_every_error_elsewhere_has_the_houses_shape(client):

@@ -85,14 +85,17 @@ def test_photos_that_came_together_have_a_line_each(logged, encode):
     answer = logged.client.post("/predict/batch", files=[("file", ("x.jpg", data)) for data in photos])
     [request, *predictions], [record, _] = split(logged.lines())
     assert LOG_FIELDS | {"photos", "failed"} == set(request)
-    assert ("/predict/batch", 200, 4, 1) == (request["route"], request["status"], request["photos"], request["failed"])
+    failed = {"unsupported_image": 1}
+    assert ("/predict/batch", 200, 4, failed) == tuple(
+        request[name] for name in ("route", "status", "photos", "failed")
+    )
     about = {"level", "message", "timestamp", "service", "request_id", "model_version", "batch_id"}
     assert [about | PREDICTION_FIELDS] * 3 == [set(line) for line in predictions]
     assert [one["request_id"] for one in answer.json() if "error" not in one] == [
         line["request_id"] for line in predictions
     ]
     assert {("prediction", request["request_id"])} == {(line["message"], line["batch_id"]) for line in predictions}
-    assert ([0.0], 3) == (record["Errors"], len(record["InferenceLatency"]))
+    assert ([0.0], [1.0], 3) == (record["Errors"], record["FailedPhotos"], len(record["InferenceLatency"]))
 
 
 def test_nobodys_own_photo_is_marked(logged, encode):
@@ -101,6 +104,14 @@ def test_nobodys_own_photo_is_marked(logged, encode):
         logged.client.get("/health", headers=headers)
     lines, _ = split(logged.lines())
     assert [None, True, None] == [line.get("synthetic") for line in lines]
+
+
+def test_nobodys_own_photo_rings_no_alarm(logged, encode):
+    """It counts in no metric of predictions, or a rehearsal with sofas would ring the alarm of unknown photos."""
+    headers = {"content-type": "image/jpeg", "x-synthetic": "true"}
+    logged.client.post("/predict", content=encode(), headers=headers)
+    _, [record] = split(logged.lines())
+    assert {"Predictions", "Unknown", "InferenceLatency"} & set(record) == {"InferenceLatency"}
 
 
 def test_an_error_is_logged_with_its_code(logged):

@@ -67,9 +67,10 @@ def test_room_is_made_by_those_who_leave(url, encode):
             assert 200 == status()
 
 
-def test_who_sends_too_slowly_makes_room(url, monkeypatch):
-    """A body that does not arrive within the time is answered 408, in the one error shape, and its place is free."""
-    monkeypatch.setattr("lambda_app.waiting.UPLOAD_S", 0.2)
+@pytest.mark.parametrize("limit", ["UPLOAD_S", "IDLE_S"])
+def test_who_sends_too_slowly_makes_room(url, monkeypatch, limit):
+    """A body that does not arrive within the time is answered 408, in the one error shape."""
+    monkeypatch.setattr(f"lambda_app.waiting.{limit}", 0.2)
     address = (urlsplit(url).hostname, urlsplit(url).port)
     with socket.create_connection(address, timeout=5) as connection:
         connection.sendall(BEGINNING.format("content-length: 9").encode() + b"1")
