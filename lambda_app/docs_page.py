@@ -12,23 +12,25 @@ from starlette.responses import HTMLResponse
 
 Json = dict[str, Any]
 STYLE = """
-:root { color-scheme: light dark; --soft: light-dark(#5b6270, #a3abba); --line: light-dark(#dfe3ea, #353b47);
-  --card: light-dark(#fff, #1b1f27); --back: light-dark(#f5f6f9, #12151b); --ink: light-dark(#1b1f27, #eceff4);
-  --get: light-dark(#0b6b3a, #6fd9a0); --post: light-dark(#8a3d00, #ffb27a); }
+:root { color-scheme: light dark; --soft: light-dark(#5d6059, #a3a89f); --line: light-dark(#dcd8cd, #333833);
+  --card: light-dark(#fffefb, #1c1f1c); --back: light-dark(#f7f5f0, #141614); --ink: light-dark(#1b1d1a, #eceee8);
+  --get: light-dark(#0d6b57, #74d3b6); --post: light-dark(#8a3d00, #ffb27a); }
 * { box-sizing: border-box }
 body { margin: 0; background: var(--back); color: var(--ink); font: 16px/1.55 system-ui, sans-serif;
   overflow-wrap: anywhere }
 header, main { max-width: 60rem; margin: auto; padding: 1rem }
-h1 { margin: 1rem 0 0 } h2 { margin: 2.5rem 0 0 } h3 { margin: 0; font-size: 1.1rem }
+h1, h2 { font-family: ui-serif, Palatino, P052, Georgia, serif; font-weight: 500 }
+h1 { margin: 1rem 0 0; font-size: 2.4rem } h2 { margin: 2.5rem 0 0 } h3 { margin: 0; font-size: 1.1rem }
 h4 { margin: 1.2rem 0 .2rem; font-size: .95rem }
 p { margin: .4rem 0 } .soft { color: var(--soft) }
 section { background: var(--card); border: 1px solid var(--line); border-radius: .8rem; padding: 1rem; margin: 1rem 0 }
 a { color: inherit } nav ul { padding: 0; list-style: none; columns: 17rem }
 code, pre, h3 { font-family: ui-monospace, monospace } code { font-size: .9em }
-pre, .wide { overflow-x: auto } pre { background: var(--back); border-radius: .5rem; padding: .8rem; margin: .4rem 0 }
+pre { background: var(--back); border-radius: .5rem; padding: .8rem; margin: .4rem 0; white-space: pre-wrap }
 .get { color: var(--get) } .post { color: var(--post) }
 table { border-collapse: collapse; width: 100% } th { text-align: left; font-size: .85rem; color: var(--soft) }
-td, th { padding: .35rem .8rem .35rem 0; border-top: 1px solid var(--line); vertical-align: top }
+td, th { padding: .35rem .8rem .35rem 0; border-top: 1px solid var(--line); vertical-align: top;
+  overflow-wrap: break-word }
 @media (max-width: 40rem) { th { display: none } td { display: block; border: 0; padding: 0 }
   td:first-child { border-top: 1px solid var(--line); padding-top: .4rem; margin-top: .4rem } }
 """
@@ -45,7 +47,7 @@ def page(document: Json) -> HTMLResponse:
     title, version = (escape(document["info"][name]) for name in ("title", "version"))
     groups = [(tag, list(_operations(document, tag["name"]))) for tag in document["tags"]]
     body = (
-        f'<header><h1>{title}</h1><p class="soft">Model {version} · <a href="/openapi.json">openapi.json</a></p>'
+        f'<header><h1>{title}</h1><p class="soft">Model {version} · <a href="openapi.json">openapi.json</a></p>'
         f'<p>{_text(document["info"]["description"])}</p><nav aria-label="Routes"><ul>{_contents(groups)}</ul></nav>'
         f"</header><main>{''.join(_group(document, *group) for group in groups)}</main>"
     )
@@ -79,7 +81,7 @@ def _section(document: Json, method: str, path: str, operation: Json) -> str:
     parts = [
         f'<section id="{_id(method, path)}"><h3>{_heading(method, path)}</h3><p>{_sentence(operation["summary"])}</p>',
         f'<p class="soft">{_text(operation.get("description", ""))}</p>',
-        _table("In the path", operation.get("parameters", []), ("name", "description")),
+        _table("Parameters", operation.get("parameters", []), ("in", "name", "description")),
         *(_content(document, "Body", kind, each.get("schema", {})) for kind, each in body.items()),
         *(_content(document, "Answer", kind, each.get("schema", {})) for kind, each in answers.items()),
         _table("Errors", _errors(responses), ("status", "code", "when")),
@@ -116,7 +118,7 @@ def _table(title: str, rows: Iterable[Json], columns: tuple[str, ...]) -> str:
         return ""
     head = "".join(f'<th scope="col">{name}</th>' for name in columns)
     heading = f"<h4>{title}</h4>" if title else ""
-    return f'{heading}<div class="wide" tabindex="0"><table><tr>{head}</tr>{cells}</table></div>'
+    return f"{heading}<table><tr>{head}</tr>{cells}</table>"
 
 
 def _cells(texts: Iterable[str]) -> str:

@@ -53,7 +53,7 @@ def _describe(operation: Json, words: Operation) -> None:
     kinds = {(kind.status, kind.code, kind.__doc__ or "") for kind in words.errors} | {INTERNAL}
     for status in sorted({status for status, *_ in kinds}):
         response = _response({kind for kind in kinds if kind[0] == status})
-        if words.errors and "text/html" in answer["content"]:
+        if words.errors and "text/html" in answer["content"] and status < 500:  # those it does not make itself
             response["content"]["text/html"] = {"schema": {"type": "string"}}
         operation["responses"][str(status)] = response
 

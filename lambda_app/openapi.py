@@ -69,7 +69,8 @@ OPERATIONS = {
     "POST /predict/batch": Operation(
         "Photos",
         "In the order of the files, each answered as `POST /predict` would, under a `request_id` of its own. A photo "
-        "that cannot be answered has an error in its place.",
+        "that cannot be answered has an error in its place. The network takes four at a time: with "
+        "more at once each would take longer.",
         (*OF_A_FORM, BadField),
         PHOTOS_BODY,
     ),
@@ -93,7 +94,7 @@ OPERATIONS = {
         "Instance", "With their classes, average confidence, average and p95 latency; never a photo or an id."
     ),
     "GET /": Operation("About", "Browsers are those that ask for `text/html`."),
-    "POST /": Operation("About", "Its errors are pages too.", OF_A_PHOTO, FORM_BODY),
+    "POST /": Operation("About", "Its errors are pages too, but for 500 and 503.", OF_A_PHOTO, FORM_BODY),
     "GET /docs": Operation("About", "It runs no script and asks no other site."),
     "GET /openapi.json": Operation("About", "OpenAPI 3.1."),
 }

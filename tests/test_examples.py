@@ -7,12 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from infra.local.runtime import lambda_runtime
-from infra.local.serve import background, local_app
+from tests.browser.conftest import started_chromium, started_function
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.rie
 README = (ROOT / "README.md").read_text()
 SECTION = README[README.index("## Ask it") : README.index("<!-- answer -->")]
 BLOCKS = dict(re.findall(r"```(\w+)\n(.*?)```", SECTION, re.DOTALL))
@@ -21,8 +20,8 @@ ADDRESS = "http://127.0.0.1:8000"
 
 @pytest.fixture(scope="module")
 def url():
-    with lambda_runtime() as runtime, background(local_app(runtime.endpoint)) as url:
-        yield url
+    with started_function() as function:
+        yield function.url
 
 
 @pytest.fixture
@@ -68,20 +67,21 @@ def test_pythons_example_works(typed):
     assert re.fullmatch(r"\[\('cat', False\), \('(cat|dog)', True\)\]\n", typed(sys.executable, "-c", BLOCKS["python"]))
 
 
+@pytest.mark.browser
 def test_javascripts_example_works(url):
     """In Chromium, in a page with a file chosen; its feedback is taken."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page, statuses = browser.new_page(), []
+    with started_chromium() as browser:
+        page, statuses, kinds = browser.new_page(), [], []
         page.goto(f"{url}/health")  # any page of the same origin
         page.on("response", lambda response: statuses.append((response.url, response.status)))
         page.set_content('<input type="file">')
         page.set_input_files("input", ROOT / "data/samples/cat.jpg")
         script = BLOCKS["js"].replace(ADDRESS, url)
+        page.on("request", lambda asked: kinds.append(asked.headers.get("content-type", "").split(";")[0]))
         answer = page.evaluate(f"async () => {{ {script}; return answer; }}")
-        browser.close()
     assert "cat" == answer["predicted_class"]
     assert [(f"{url}/predict", 200), (f"{url}/feedback", 200)] == statuses
+    assert ["multipart/form-data", "application/json"] == kinds
 
 
 def test_every_example_is_run():

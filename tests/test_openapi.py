@@ -1,13 +1,12 @@
 """The API's documentation: complete, true, and shown without asking another site."""
 
 import os
+import re
 import subprocess
 import sys
-from html import unescape
 
 import pytest
 from jsonschema import Draft202012Validator
-from playwright.sync_api import sync_playwright
 from starlette.testclient import TestClient
 
 from infra import reference, results
@@ -88,23 +87,14 @@ def test_schemathesis_finds_nothing(url, tmp_path):
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
-def test_the_docs_are_shown_without_asking_another_site(url):
-    """In Chromium: every route is there, nothing is refused by the page's own policy, nothing is asked of others."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page, asked, said = browser.new_page(viewport={"width": 320, "height": 700}), [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        answer = page.goto(f"{url}/docs")
-        headings = {unescape(heading) for heading in page.locator("h3").all_inner_texts()}
-        wide = page.evaluate("document.documentElement.scrollWidth")
-        colour = page.evaluate("getComputedStyle(document.querySelector('.post')).color")
-        policy = answer.header_value("content-security-policy")
-        browser.close()
-    assert ([f"{url}/docs"], []) == (asked, said)
-    assert set(ROUTES) == headings
-    assert (320, "rgb(138, 61, 0)") == (wide, colour)  # styled, and nothing to scroll sideways
-    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+def test_the_docs_load_nothing(tiny_classifier):
+    """Their policy allows their own style alone; `tests/browser` sees that it is enough."""
+    answer = TestClient(create_app(tiny_classifier, Settings())).get("/docs")
+    policy = answer.headers["content-security-policy"]
+    assert re.fullmatch(
+        "default-src 'none'; style-src 'sha256-[^']+'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        policy,
+    )
 
 
 def test_the_reference_in_readme_is_of_this_api(document):

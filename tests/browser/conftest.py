@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,8 @@ class Function:
     runtime: Runtime
 
 
-@pytest.fixture(scope="module")
-def function() -> Iterator[Function]:
+@contextmanager
+def started_function() -> Iterator[Function]:
     try:
         find_rie()
     except RuntimeNotFound as error:
@@ -34,9 +34,8 @@ def function() -> Iterator[Function]:
         yield Function(url, runtime)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Of a module, not of the session: Playwright occupies its thread's event loop, which later tests want."""
+@contextmanager
+def started_chromium() -> Iterator[Browser]:
     if not CHROMIUM:
         pytest.skip("chromium is not on PATH")
     with sync_playwright() as playwright:
@@ -44,6 +43,19 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def function() -> Iterator[Function]:
+    with started_function() as function:
+        yield function
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Of a module, not of the session: Playwright occupies its thread's event loop, which later tests want."""
+    with started_chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
