@@ -4,15 +4,12 @@ Called again after Ctrl-C it goes on where it was. Exit code 0 only if every pho
 some have neither, 2 for bad arguments.
 
     python -m infra.score_s3 s3://photos/2026/ --queue URL --results s3://results/pets/ --out predictions.parquet
+    python -m infra.score_s3 --gather notified --results s3://results/pets/ --out predictions.parquet
 """
 
 import argparse
-import json
 import sys
-import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,47 +18,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from tqdm import tqdm
 
+from infra.score.letters import handle
 from infra.score.photos import NotAnInventory, Place, bucket_of, photos
-from infra.score.queue import PER_MESSAGE, QueueRefused, dead_letters, enqueue, left, retry
+from infra.score.progress import Progress, Unfinished
+from infra.score.queue import QueueRefused, dead_letters, enqueue, left
 from infra.score.results import THREADS, gather
+from infra.score.waiting import wait
 
 CONFIG = Config(retries={"mode": "adaptive", "max_attempts": 10}, max_pool_connections=THREADS)
-POLL_S = 5.0
-QUIET = 3  # polls that find nothing, for SQS counts roughly
-
-
-class Unfinished(Exception):
-    """Some photos have neither a result nor a reason; the message says how many."""
-
-
-@dataclass
-class Progress:
-    """How far the naming has come: a file beside the output."""
-
-    source: str
-    job: str = field(default_factory=lambda: f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}")  # the folder of its results
-    photos: int = 0
-    last: str = ""  # key
-    complete: bool = False
-
-    @classmethod
-    def read(cls, path: Path, source: Place) -> "Progress":
-        """Raises Unfinished where it is about other photos."""
-        found = cls(**json.loads(path.read_text())) if path.exists() else cls(str(source))
-        if found.source != str(source):
-            raise Unfinished(f"{path} is about {found.source}; expected {source}, or another output")
-        return found
-
-    def write(self, path: Path) -> None:
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(json.dumps(asdict(self)))
-        partial.replace(path)
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parsed(arguments)
     try:
-        counts = score(options)
+        counts = gather_only(options) if options.gather else score(options)
     except (BotoCoreError, ClientError, NotAnInventory, OSError, QueueRefused, Unfinished) as error:
         print(f"score: {error}", file=sys.stderr)
         return 1
@@ -75,22 +45,30 @@ def main(arguments: list[str] | None = None) -> int:
 
 def score(options: argparse.Namespace) -> Counter[str]:
     """How many rows there are by `error_code`. Raises Unfinished where some are missing."""
-    session = Session()
-    s3, sqs = (session.create_client(service, config=CONFIG) for service in ("s3", "sqs"))
+    s3, sqs = (Session().create_client(service, config=CONFIG) for service in ("s3", "sqs"))
     state = options.out.with_name(f"{options.out.name}.progress")
-    progress = Progress.read(state, options.source)
+    progress = Progress.read(state, str(options.source), options.queue, str(options.results))
     dead = dead_letters(sqs, options.queue)
+    folder = options.results.below(progress.job)
     name(s3, sqs, options, progress, state)
     if options.retry:
-        print(f"{retry(sqs, options.queue, dead)} photos of dead letters are tried again, each in a message of its own")
-    wait(sqs, options.queue, -(-progress.photos // PER_MESSAGE))
-    folder = Place(options.results.bucket, f"{options.results.key}{progress.job}/")
+        retry(s3, sqs, options, dead, progress, state)
+    wait(s3, sqs, folder, progress.messages, queue=options.queue, dead=dead)
     counts = gather(s3, folder, options.out)
     if counts.total() < progress.photos:
         missing = f"{progress.photos - counts.total()} of {progress.photos} photos have neither a result nor a reason"
         letters = f"{left(sqs, dead)} messages are dead letters: see the function's log, then --retry"
         raise Unfinished(f"{missing} in {folder}; {letters}")
     state.unlink()
+    return counts
+
+
+def gather_only(options: argparse.Namespace) -> Counter[str]:
+    """As `score`, of a job that nobody waits for."""
+    folder = options.results.below(options.gather)
+    counts = gather(Session().create_client("s3", config=CONFIG), folder, options.out)
+    if not counts:
+        raise Unfinished(f"{folder}: expected results, found none")
     return counts
 
 
@@ -110,27 +88,38 @@ def name(s3: Any, sqs: Any, options: argparse.Namespace, progress: Progress, sta
     progress.write(state)
 
 
-def wait(sqs: Any, queue: str, messages: int) -> None:
-    """Until the queue is empty."""
-    quiet = 0
-    with tqdm(total=messages, desc="scoring", unit=" messages") as bar:
-        while quiet < QUIET:
-            waiting = left(sqs, queue)
-            bar.update(max(0, messages - waiting - bar.n))
-            quiet = 0 if waiting else quiet + 1
-            time.sleep(POLL_S)
+def retry(s3: Any, sqs: Any, options: argparse.Namespace, dead: str, progress: Progress, state: Path) -> None:
+    """All dead letters: of this job, of others, of S3's notifications."""
+    told: Counter[str] = Counter()
+    for letter in handle(s3, sqs, options.queue, dead, options.results):
+        if letter.job == progress.job and letter.retried:
+            progress.more += letter.retried - 1
+            progress.write(state)
+        told.update(retried=letter.retried, gave_up=letter.gave_up, unread=int(not letter.job))
+    print(f"{told['retried']} photos of dead letters are tried again, each alone; {told['gave_up']} are given up")
+    if told["unread"]:
+        print(f"{told['unread']} dead letters named no photo and were deleted")
 
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m infra.score_s3", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", type=place, help="s3://BUCKET/PREFIX, or the manifest.json of an S3 Inventory")
-    parser.add_argument("--queue", required=True, help="the stack's output PhotosQueue")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "source", type=place, nargs="?", help="s3://BUCKET/PREFIX, or the manifest.json of an S3 Inventory"
+    )
+    what.add_argument("--gather", metavar="JOB", help="only gather; `notified` is what S3's notifications named")
+    parser.add_argument("--queue", help="the stack's output PhotosQueue")
     parser.add_argument("--results", type=place, required=True, help="the stack's output Results")
     parser.add_argument("--out", type=parquet, default=Path("predictions.parquet"))
-    parser.add_argument("--retry", action="store_true", help="name the photos of dead letters again, one a message")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--retry", action="store_true", help="name the photos of dead letters again, alone; then give them up"
+    )
+    options = parser.parse_args(arguments)
+    if options.source and not options.queue:
+        parser.error("argument --queue: expected the stack's output PhotosQueue")
+    return options
 
 
 def place(text: str) -> Place:

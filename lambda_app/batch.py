@@ -17,6 +17,7 @@ from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.config import Config
+from botocore.httpsession import get_cert_path
 from botocore.session import Session
 from pydantic import Field
 
@@ -27,10 +28,14 @@ from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
 from lambda_app.signals import signals
 
-# Of the function's 300 s: enough for a message of the slowest photos. With less left a message is given back untouched.
-RESERVE_S = 120
-# S3 signs by version 4 alone, and answers throttled requests later.
-S3_CONFIG = Config(signature_version="s3v4", retries={"mode": "standard", "max_attempts": 5}, tcp_keepalive=True)
+# S3 signs by version 4 alone, and answers throttled requests later. "virtual" is what names the region in a signed URL:
+# without it S3's global endpoint redirects, or refuses, what is not in us-east-1.
+S3_CONFIG = Config(
+    signature_version="s3v4",
+    retries={"mode": "standard", "max_attempts": 5},
+    s3={"addressing_style": "virtual"},
+    tcp_keepalive=True,
+)
 
 
 class BatchSettings(Settings):
@@ -40,16 +45,13 @@ class BatchSettings(Settings):
     results_prefix: str = Field(pattern=r".+/$", description="what their names begin with; nothing there is classified")
 
 
-class OutOfTime(Exception):
-    """The invocation would end before the message does."""
-
-
 class Scorer:
     """What turns messages into results: a classifier, and S3."""
 
     def __init__(self, classifier: Classifier, settings: BatchSettings, s3: Any) -> None:
         self.classifier, self.settings, self.s3 = classifier, settings, s3
-        self.reader = Reader(s3, settings.max_image_bytes)
+        certificates = get_cert_path(True)  # botocore's own: the image has no others
+        self.reader = Reader(s3, settings.max_image_bytes, certificates)
         self.logger = Logger(
             service=settings.service_name,
             level=settings.log_level,
@@ -58,13 +60,12 @@ class Scorer:
             use_rfc3339=True,
         )
 
-    def record(self, record: SQSRecord, lambda_context: Any) -> None:
-        """One message of SQS. Whatever it raises, Powertools tells SQS that this message failed, and goes on."""
+    def record(self, record: SQSRecord) -> None:
+        """One message of SQS. Whatever it raises, Powertools tells SQS that this message failed."""
         try:
-            _check_time(lambda_context)
             self.score(record.body)
         except Exception as error:  # Powertools' processor takes any; the log has to have it before
-            known = isinstance(error, MalformedMessage | StorageRefused | OutOfTime)  # others may quote names and URLs
+            known = isinstance(error, MalformedMessage | StorageRefused)  # others may quote names and URLs
             about: dict[str, Any] = {
                 "message_id": record.message_id,
                 "receive_count": record.attributes.approximate_receive_count,
@@ -125,11 +126,6 @@ class Scorer:
         self.logger.info("batch", extra=about)
 
 
-def _check_time(context: Any) -> None:
-    if context.get_remaining_time_in_millis() < RESERVE_S * 1000:
-        raise OutOfTime(f"less than {RESERVE_S} s are left")
-
-
 @cache
 def scorer() -> Scorer:
     """Once an environment."""
@@ -145,5 +141,5 @@ processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Lambda's: the messages that failed, for the others to be deleted."""
+    """Lambda's: the message where it failed, and otherwise none, for it to be deleted."""
     return process_partial_response(event, scorer().record, processor, context)

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -15,11 +16,14 @@ import pyarrow.orc
 import pyarrow.parquet
 
 MANIFEST = "manifest.json"  # S3 calls it so in every inventory
+NEEDED = {"sourceBucket", "destinationBucket", "fileSchema", "files"}
+# What csv, gzip, zlib and pyarrow raise where bytes are not what they should be, and a row where a column is missing.
+BROKEN = (ValueError, KeyError, OSError, EOFError, csv.Error, zlib.error)
 Row = Mapping[str, Any]
 
 
 class NotAnInventory(Exception):
-    """The manifest is none, or of a kind that is not read; the message names it."""
+    """The manifest is none, or of a kind that is not read, or one of its files is broken; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class Place:
         if not match:
             raise ValueError(f"{text!r}: expected s3://BUCKET/PREFIX")
         return cls(match[1], match[2])
+
+    def below(self, folder: str) -> "Place":
+        return Place(self.bucket, f"{self.key}{folder}/")
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
@@ -67,7 +74,7 @@ def _is_inventory(source: Place) -> bool:
 def _manifest(s3: Any, source: Place) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.load(s3.get_object(Bucket=source.bucket, Key=source.key)["Body"])
-        known = manifest["fileFormat"] in READERS and {"sourceBucket", "destinationBucket", "files"} <= manifest.keys()
+        known = manifest["fileFormat"] in READERS and manifest.keys() >= NEEDED
     except (ValueError, TypeError, KeyError):
         known = False
     if not known:
@@ -80,10 +87,13 @@ def _inventory(s3: Any, source: Place) -> Iterator[str]:
     manifest = _manifest(s3, source)
     columns = [_plain(name) for name in manifest["fileSchema"].split(",")]
     for file in manifest["files"]:
-        body = s3.get_object(Bucket=manifest["destinationBucket"].rpartition(":")[2], Key=file["key"])["Body"]
-        for row in READERS[manifest["fileFormat"]](body, columns):
-            if _is_there(row):
-                yield row["key"]
+        place = Place(manifest["destinationBucket"].rpartition(":")[2], file["key"])
+        body = s3.get_object(Bucket=place.bucket, Key=place.key)["Body"]
+        try:
+            yield from (row["key"] for row in READERS[manifest["fileFormat"]](body, columns) if _is_there(row))
+        except BROKEN as error:
+            expected = f"a file of an S3 Inventory as {manifest['fileFormat']}, with {manifest['fileSchema']}"
+            raise NotAnInventory(f"{place}: expected {expected}") from error
 
 
 def _is_there(row: Row) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-# A message costs three requests to SQS and one object of results, as much as it costs to classify 12 photos. With 100
+# A message costs an invocation, two requests to SQS and one object of results, as much as 17 photos' CPU time. With 100
 # they take a second; with more of them, more is done again where something fails (infra/README.md).
 PER_MESSAGE = 100
 MESSAGES, MAX_BYTES = 10, 900_000  # of one request; SQS takes 1 MiB
@@ -40,7 +40,7 @@ def enqueue(sqs: Any, queue: str, job: str, bucket: str, photos: Iterable[str]) 
     """Yields the keys of each request once SQS has them. Raises QueueRefused."""
     bodies = ((keys, body(job, bucket, keys)) for keys in groups(photos))
     for request in requests(bodies):
-        _send(sqs, queue, [text for _, text in request])
+        send(sqs, queue, [text for _, text in request])
         yield [key for keys, _ in request for key in keys]
 
 
@@ -49,8 +49,8 @@ def body(job: str, bucket: str, keys: list[str]) -> str:
     return json.dumps({"job": job, "bucket": bucket, "keys": keys}, ensure_ascii=False)
 
 
-def _send(sqs: Any, queue: str, bodies: list[str]) -> None:
-    """SQS may take some and refuse others: those are sent again."""
+def send(sqs: Any, queue: str, bodies: list[str]) -> None:
+    """One request. SQS may take some and refuse others: those are sent again."""
     entries = [{"Id": str(place), "MessageBody": text} for place, text in enumerate(bodies)]
     for attempt in range(ATTEMPTS):
         failed = sqs.send_message_batch(QueueUrl=queue, Entries=entries).get("Failed", [])
@@ -77,18 +77,3 @@ def dead_letters(sqs: Any, queue: str) -> str:
         raise QueueRefused(f"{queue} has no dead-letter queue; expected the one of template.yaml")
     name = json.loads(policy["RedrivePolicy"])["deadLetterTargetArn"].rpartition(":")[2]
     return str(sqs.get_queue_url(QueueName=name)["QueueUrl"])
-
-
-def retry(sqs: Any, queue: str, dead: str) -> int:
-    """Names each photo of the dead letters again, in a message of its own: one that fails then fails alone."""
-    count = 0
-    while found := sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=10).get("Messages"):
-        for message in found:
-            letter = json.loads(message["Body"])
-            keys = letter.get("keys", [])
-            bodies = [body(letter["job"], letter["bucket"], [key]) for key in keys] or [message["Body"]]
-            for request in requests(([], text) for text in bodies):
-                _send(sqs, queue, [text for _, text in request])
-            sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
-            count += len(bodies)
-    return count

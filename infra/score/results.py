@@ -6,14 +6,16 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
+from botocore.exceptions import BotoCoreError
 from tqdm import tqdm
 
+from infra.score.letters import GAVE_UP
 from infra.score.photos import Place
 
 NUMBERS = pa.map_(pa.string(), pa.float64())
@@ -27,12 +29,14 @@ SCHEMA = pa.schema(
 # A photo's lines meet in one of so many files: of 100 million lines, 400,000 are in memory at a time.
 PARTS = 256
 THREADS = 16
+BODIES = 3  # attempts at what breaks off amid an object: botocore repeats only what comes before its first byte
 
 
 def gather(s3: Any, folder: Place, out: Path) -> Counter[str]:
     """How many rows there are by their `error_code`, "" without one.
 
-    A photo that has several lines, because it was named twice, keeps the one that was written last.
+    A photo that has several lines, because it was named twice, keeps the one that was written last. That it was given
+    up counts only where there is no other.
     """
     partial = out.with_name(f"{out.name}.partial")
     with tempfile.TemporaryDirectory(dir=out.parent) as folder_of_parts:
@@ -48,22 +52,38 @@ def gather(s3: Any, folder: Place, out: Path) -> Counter[str]:
     return counts
 
 
+def count(s3: Any, folder: Place) -> int:
+    """Of messages that are done. Done twice, by another model, one counts once."""
+    return len({found["Key"].rpartition("/")[2] for found in _listed(s3, folder)})
+
+
+def _listed(s3: Any, folder: Place) -> Iterator[dict[str, Any]]:
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=folder.bucket, Prefix=folder.key)
+    return (found for page in pages for found in page.get("Contents", ()))
+
+
 def _objects(s3: Any, folder: Place) -> Iterator[tuple[float, bytes]]:
     """When it was written, and its bytes; the next ones are on their way."""
 
     def read(found: dict[str, Any]) -> tuple[float, bytes]:
-        body = s3.get_object(Bucket=folder.bucket, Key=found["Key"])["Body"].read()
-        return found["LastModified"].timestamp(), body
+        written = 0.0 if f"/{GAVE_UP}/" in found["Key"] else found["LastModified"].timestamp()
+        return written, _body(s3, folder.bucket, found["Key"])
 
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=folder.bucket, Prefix=folder.key)
     with ThreadPoolExecutor(THREADS) as threads:
         waiting: deque[Future[tuple[float, bytes]]] = deque()
-        for found in (found for page in pages for found in page.get("Contents", ())):
+        for found in _listed(s3, folder):
             waiting.append(threads.submit(read, found))
             if len(waiting) == 2 * THREADS:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _body(s3: Any, bucket: str, key: str) -> bytes:
+    for _ in range(BODIES - 1):
+        with suppress(BotoCoreError):
+            return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 def _share_out(objects: Iterable[tuple[float, bytes]], parts: list[Path]) -> None:

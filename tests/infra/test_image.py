@@ -279,15 +279,17 @@ def test_reports_nothing_home(image: str) -> None:
 
 
 def test_the_batch_starts(image: str) -> None:
-    """Its imports are there, and botocore's description of S3; a message that names no photo is done."""
+    """Its imports are there, botocore's description of S3, certificates; a message that names no photo is done."""
     code = """
-import os
+import os, ssl
 os.environ |= {"RESULTS_BUCKET": "results", "RESULTS_PREFIX": "pets/", "AWS_DEFAULT_REGION": "eu-central-1"}
 os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 from lambda_app.batch import scorer
-print(json.dumps(scorer().score('{"Event": "s3:TestEvent"}')))
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.load_verify_locations(scorer().reader.http.connection_from_url("https://s3.amazonaws.com").ca_certs)
+print(json.dumps([scorer().score('{"Event": "s3:TestEvent"}'), len(context.get_ca_certs()) > 100]))
 """
-    assert python_in(image, code) is None
+    assert [None, True] == python_in(image, code)
 
 
 def test_classifies_under_the_emulator(emulated: str, event: Path) -> None:

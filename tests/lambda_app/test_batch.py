@@ -3,15 +3,23 @@
 import io
 import json
 import logging
-from types import SimpleNamespace
+import ssl
 from urllib.parse import quote_plus
 
 import pytest
 from botocore.session import Session
 
 from lambda_app import batch
-from lambda_app.batch import RESERVE_S, S3_CONFIG, BatchSettings, Scorer, processor
-from lambda_app.objects import ATTEMPTS, MalformedMessage, Manifest, Source, read_message
+from lambda_app.batch import S3_CONFIG, BatchSettings, Scorer, processor
+from lambda_app.objects import (
+    ATTEMPTS,
+    BODIES,
+    MalformedMessage,
+    Manifest,
+    Source,
+    StorageRefused,
+    read_message,
+)
 from lambda_app.settings import SettingsError
 from tests.infra.score.cloud import PHOTOS, REGION, RESULTS, cloud
 from tests.infra.score.mapping import event
@@ -52,13 +60,12 @@ def handle(scorer, monkeypatch):
     """Lambda's call with these bodies, the i-th with message id i; what it answers."""
     monkeypatch.setattr(batch, "scorer", lambda: scorer)
 
-    def handle(*bodies, seconds=300):
+    def handle(*bodies):
         messages = [
             {"MessageId": str(place), "ReceiptHandle": "", "Body": body, "Attributes": {"ApproximateReceiveCount": "1"}}
             for place, body in enumerate(bodies)
         ]
-        context = SimpleNamespace(get_remaining_time_in_millis=lambda: seconds * 1000)
-        answer = batch.handler(event(messages), context)
+        answer = batch.handler(event(messages), None)
         return [each["itemIdentifier"] for each in answer["batchItemFailures"]]
 
     return handle
@@ -175,11 +182,12 @@ def test_a_message_that_comes_twice_changes_nothing(aws, scorer, encode):
     [
         json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": PHOTOS}),
         notification("a.jpg", event_name="ObjectRemoved:Delete"),
+        notification("2026/"),
         notification(f"{PREFIX}job/a.jsonl", bucket=RESULTS),
         manifest(f"{PREFIX}job/a.jsonl", bucket=RESULTS),
         manifest(),
     ],
-    ids=["S3's test", "a deletion", "a notified result", "a listed result", "nothing"],
+    ids=["S3's test", "a deletion", "a folder", "a notified result", "a listed result", "nothing"],
 )
 def test_what_names_no_photo_is_done(aws, handle, body):
     """Without a result; its own results above all would never end."""
@@ -222,9 +230,45 @@ def test_a_fault_of_s3_is_not_a_photos(aws, handle, encode):
     assert ["cat"] == [line["predicted_class"] for line in lines(aws)]
 
 
-def test_messages_that_time_does_not_suffice_for_are_given_back(aws, handle):
-    """Untouched, for another invocation."""
-    assert (["0", "1"], {}) == (handle(manifest("a.jpg"), manifest("b.jpg"), seconds=RESERVE_S - 1), aws.results())
+def test_a_photo_that_breaks_off_is_read_again(aws, handle, encode):
+    """So often; after that its message fails."""
+    aws.put("a.jpg", encode("red"))
+    aws.cuts["a.jpg"] = BODIES - 1
+    assert [] == handle(manifest("a.jpg"))
+    assert ["cat"] == [line["predicted_class"] for line in lines(aws)]
+    aws.cuts["a.jpg"] = BODIES
+    assert ["0"] == handle(manifest("a.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("bucket", "address"),
+    [
+        ("my-photos", f"https://my-photos.s3.{REGION}.amazonaws.com/a.jpg"),
+        ("my.photos", f"https://s3.{REGION}.amazonaws.com/my.photos/a.jpg"),
+    ],
+)
+def test_photos_are_asked_for_in_their_region(bucket, address):
+    """Of the global endpoint new buckets are not known to; a name with dots fits no certificate as a host."""
+    session = Session()
+    session.set_credentials("test", "test")
+    s3 = session.create_client("s3", REGION, config=S3_CONFIG)
+    assert address == s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a.jpg"}).split("?")[0]
+
+
+def test_amazon_is_known_by_the_certificates_that_ship(scorer):
+    """The image has no others."""
+    pool = scorer.reader.http.connection_from_url("https://s3.amazonaws.com")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(pool.ca_certs)
+    assert len(context.get_ca_certs()) > 100
+
+
+def test_no_redirection_is_followed(aws, scorer, encode):
+    """A signature is one host's; to which other it leads is in nobody's message."""
+    aws.put("a.jpg", encode("red"))
+    aws.moved["old.jpg"] = f"/{PHOTOS}/a.jpg"
+    with pytest.raises(StorageRefused, match="S3 answered 307"):
+        scorer.reader.fetch(Source(PHOTOS, "old.jpg"))
 
 
 def test_one_line_is_logged_for_a_message(aws, scorer, encode):
@@ -239,7 +283,7 @@ def test_one_line_is_logged_for_a_message(aws, scorer, encode):
 
 
 def test_failures_never_fail_the_whole_batch():
-    """Powertools would raise where all messages failed, and Lambda would count an error of the function."""
+    """Powertools would raise where the only message failed, and Lambda would count an error of the function."""
     assert not processor.raise_on_entire_batch_failure
 
 

@@ -1,6 +1,7 @@
 """S3 and SQS as moto has them, over HTTP, with faults between; and what was put there and came back."""
 
 import json
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ class Cloud:
     visibility_s: int
     queue: str = ""
     dead: str = ""
+    photo_read: threading.Event = field(default_factory=threading.Event)  # set by each GET of a photo
+    moved: dict[str, str] = field(default_factory=dict)  # end of the path: whereto a redirection leads
+    cuts: dict[str, int] = field(default_factory=dict)  # end of the path: how often an answer ends amid its body
     faults: dict[tuple[str, str], int] = field(default_factory=dict)  # method and end of the path: how often 503 comes
 
     def put(self, key: str, data: bytes, bucket: str = PHOTOS) -> None:
@@ -40,6 +44,9 @@ class Cloud:
             s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys.clear()
         self.queue, self.dead = queues(self.sqs, self.visibility_s)
         self.faults.clear()
+        self.moved.clear()
+        self.cuts.clear()
+        self.photo_read.clear()
 
     def results(self) -> dict[str, list[dict[str, Any]]]:
         """The lines of each object."""
@@ -69,7 +76,7 @@ def cloud(visibility_s: int = 30) -> Iterator[Cloud]:
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     environment = keys | {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": REGION, "NO_PROXY": host}
     made = Cloud(endpoint, environment, s3, sqs, visibility_s)
-    server._server.app = faulty(server._server.app, made.faults)
+    server._server.app = faulty(server._server.app, made)
     try:
         yield made
     finally:
@@ -86,15 +93,26 @@ def queues(sqs: Any, visibility_s: int) -> tuple[str, str]:
     return sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"], dead
 
 
-def faulty(app: DomainDispatcherApplication, faults: dict[tuple[str, str], int]) -> Any:
-    """Answers 503 in the place of S3, as often as `faults` says."""
+def faulty(app: DomainDispatcherApplication, made: Cloud) -> Any:
+    """In S3's place answers 503 as often as `faults` says, redirects what `moved` names, breaks off as `cuts` says."""
 
     def answer(environ: dict[str, Any], start_response: Any) -> Any:
-        for (method, path), times in faults.items():
-            if times and environ["REQUEST_METHOD"] == method and environ["PATH_INFO"].endswith(path):
-                faults[method, path] -= 1
+        asked, name = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if asked == "GET" and name.endswith(".jpg"):
+            made.photo_read.set()
+        for (method, path), times in made.faults.items():
+            if times and asked == method and name.endswith(path):
+                made.faults[method, path] -= 1
                 start_response("503 Slow Down", [("content-length", str(len(SLOW_DOWN)))])
                 return [SLOW_DOWN]
+        for path, place in made.moved.items():
+            if name.endswith(path):
+                start_response("307 Temporary Redirect", [("location", place), ("content-length", "0")])
+                return []
+        for path, times in made.cuts.items():
+            if times and asked == "GET" and name.endswith(path):
+                made.cuts[path] -= 1
+                return [b"".join(app(environ, start_response))[:-1]]
         return app(environ, start_response)
 
     return answer

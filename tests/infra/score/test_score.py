@@ -17,14 +17,17 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 import pytest
+from botocore.exceptions import BotoCoreError
 from pyarrow import orc, parquet
 
 from infra import score_s3
 from infra.score import queue as queueing
+from infra.score import waiting
+from infra.score.letters import GAVE_UP, Handled, handle
 from infra.score.photos import Place
 from infra.score.queue import PER_MESSAGE
-from infra.score.results import gather
-from lambda_app.objects import ATTEMPTS
+from infra.score.results import BODIES, gather
+from lambda_app.objects import ATTEMPTS, read_message
 from tests import tiny_model
 from tests.infra.score.cloud import PHOTOS, RESULTS, cloud
 from tests.infra.test_runtime import ROOT
@@ -45,7 +48,9 @@ def aws(moto_cloud, monkeypatch):
     moto_cloud.empty()
     for name, value in moto_cloud.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(score_s3, "POLL_S", 0.2)
+    monkeypatch.setattr(waiting, "POLL_S", 0.2)
+    monkeypatch.setattr(waiting, "QUIET_S", 1.5)
+    monkeypatch.setattr("infra.score.letters.WAIT_S", 0)
     return moto_cloud
 
 
@@ -113,19 +118,19 @@ def test_each_photo_has_one_result_or_one_reason(aws, model, out, encode, capsys
     scoring = threading.Thread(target=lambda: done.append(score_s3.main(command(aws, out))))
     with worker(aws, model) as first:
         scoring.start()
-        assert first.stdout.readline() == "2 messages\n"
-        time.sleep(0.3)
+        assert first.stdout.readline() == "a message\n"
+        assert aws.photo_read.wait(10)
         first.send_signal(signal.SIGKILL)
         first.wait()
         assert first.stdout.read() == ""  # it had not come to an end
-        assert len(aws.results()) < 2
+        assert {} == aws.results()
     with worker(aws, model) as second:
         scoring.join(timeout=60)
         second.kill()
         told = second.stdout.read()
     assert [0] == done, capsys.readouterr().err
     assert sorted((key(number), expected(number)) for number in range(COUNT)) == found(out)
-    assert "1 failed" in told  # the message of pet 1002
+    assert "failed" in told  # the message of pet 1002
     assert {PER_MESSAGE} == {len(lines) for lines in aws.results().values()}
     assert COUNT // PER_MESSAGE == len(aws.results())
     assert {0} == set(aws.faults.values())
@@ -140,47 +145,152 @@ def test_what_was_stopped_goes_on(aws, model, out, encode, monkeypatch):
     """Ctrl-C amid the naming: the second call names the rest, and none twice."""
     put_photos(aws, encode, 250)
     monkeypatch.setattr(queueing, "MESSAGES", 1)
-    send = queueing._send
+    send = queueing.send
 
     def stopped(*arguments):
-        monkeypatch.setattr(queueing, "_send", interrupted)
+        monkeypatch.setattr(queueing, "send", interrupted)
         send(*arguments)
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(queueing, "_send", stopped)
+    monkeypatch.setattr(queueing, "send", stopped)
     assert 130 == score_s3.main(command(aws, out))
     progress = json.loads(out.with_name(f"{out.name}.progress").read_text())
     assert (PER_MESSAGE, False) == (progress["photos"], progress["complete"])
-    monkeypatch.setattr(queueing, "_send", send)
+    monkeypatch.setattr(queueing, "send", send)
     with worker(aws, model):
         assert 0 == score_s3.main(command(aws, out))
     assert sorted((key(number), expected(number)) for number in range(250)) == found(out)
     assert [50, 100, 100] == sorted(len(lines) for lines in aws.results().values())
 
 
-def test_a_message_that_always_fails_is_a_dead_letter(aws, out, capsys):
-    """Its photos are counted as missing, and named again each by itself where that is asked for."""
-    aws.sqs.send_message(QueueUrl=aws.dead, MessageBody=queueing.body("job", PHOTOS, ["2026/a.jpg", "2026/b.jpg"]))
-    aws.sqs.send_message(QueueUrl=aws.dead, MessageBody='{"Records": []}')
-    assert 3 == queueing.retry(aws.sqs, aws.queue, aws.dead)
-    alone = [queueing.body("job", PHOTOS, [f"2026/{name}.jpg"]) for name in "ab"]
-    assert sorted([*alone, '{"Records": []}']) == sorted(aws.messages(aws.queue))
-    aws.empty()
+def test_each_photo_of_a_dead_letter_is_tried_alone_and_then_given_up(aws, model, out, encode, capsys, monkeypatch):
+    """The one that fails alone too becomes a reason; those beside it get results."""
     for number in range(3):
-        aws.put(f"2026/{number}.jpg", b"")
+        aws.put(f"2026/{number}.jpg", encode("red"))
     threading.Thread(target=drop, args=(aws,)).start()
     assert 1 == score_s3.main(command(aws, out))
     assert "score: 3 of 3 photos have neither a result nor a reason in s3://" in capsys.readouterr().err
 
+    def wait(*arguments, **names):
+        drop(aws, "1.jpg")
+        with worker(aws, model):
+            waiting.wait(*arguments, **names)
 
-def drop(aws):
-    """As SQS does after the fifth failure: out of the queue, into the other."""
-    while not (messages := aws.sqs.receive_message(QueueUrl=aws.queue, WaitTimeSeconds=1).get("Messages")):
-        pass
-    aws.sqs.send_message(QueueUrl=aws.dead, MessageBody=messages[0]["Body"])
-    aws.sqs.delete_message(QueueUrl=aws.queue, ReceiptHandle=messages[0]["ReceiptHandle"])
+    monkeypatch.setattr(score_s3, "wait", wait)
+    assert 1 == score_s3.main(command(aws, out, "--retry"))
+    monkeypatch.setattr(score_s3, "wait", waiting.wait)
+    told = capsys.readouterr()
+    assert "3 photos of dead letters are tried again, each alone; 0 are given up\n" in told.out
+    assert "score: 1 of 3 photos have neither" in told.err
+    assert 0 == score_s3.main(command(aws, out, "--retry"))
+    told = capsys.readouterr()
+    assert "0 photos of dead letters are tried again, each alone; 1 are given up\n" in told.out
+    assert f"3 photos in {out}; no prediction: {GAVE_UP} 1\n" in told.out
+    assert [("2026/0.jpg", "cat"), ("2026/1.jpg", GAVE_UP), ("2026/2.jpg", "cat")] == found(out)
+
+
+def drop(aws, name=""):
+    """As SQS does after the fifth failure: out of the queue, into the other; the first message that has the name."""
+    found, others = None, []
+    while not found:
+        for message in aws.sqs.receive_message(QueueUrl=aws.queue, WaitTimeSeconds=1).get("Messages", []):
+            if name in message["Body"]:
+                found = message
+            else:
+                others.append(message["ReceiptHandle"])
+    aws.sqs.send_message(QueueUrl=aws.dead, MessageBody=found["Body"])
+    aws.sqs.delete_message(QueueUrl=aws.queue, ReceiptHandle=found["ReceiptHandle"])
+    for receipt in others:
+        aws.sqs.change_message_visibility(QueueUrl=aws.queue, ReceiptHandle=receipt, VisibilityTimeout=0)
+
+
+RECORDS = [
+    {"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": PHOTOS}, "object": {"key": key, "versionId": "v"}}}
+    for key in ("a+b.jpg", "c.jpg")
+]
+
+
+def test_notified_photos_are_tried_alone_too(aws):
+    """As S3 named them, with their version; given up, each has the line that its photo would have begun."""
+    aws.sqs.send_message(QueueUrl=aws.dead, MessageBody=json.dumps({"Records": RECORDS}))
+    results = Place.parse(f"s3://{RESULTS}/pets/")
+    assert [Handled("notified", retried=2)] == list(handle(aws.s3, aws.sqs, aws.queue, aws.dead, results))
+    alone = aws.messages(aws.queue)
+    assert RECORDS == [record for body in alone for record in json.loads(body)["Records"]]
+    for body in alone:
+        aws.sqs.send_message(QueueUrl=aws.dead, MessageBody=body)
+    assert [Handled("notified", gave_up=1)] * 2 == list(handle(aws.s3, aws.sqs, aws.queue, aws.dead, results))
+    names = {f"pets/notified/{GAVE_UP}/{read_message(body).name()}.jsonl" for body in alone}
+    assert names == aws.results().keys()
+    lines = [(line["key"], line["version"], line["error_code"]) for each in aws.results().values() for line in each]
+    assert [("a b.jpg", "v", GAVE_UP), ("c.jpg", "v", GAVE_UP)] == sorted(lines)
+
+
+def test_dead_letters_of_nobodys_are_deleted(aws, out, capsys):
+    """And counted, and those after them are dealt with."""
+    letters = ["no JSON", "[]", "{}", '{"Records": [{}]}', '{"job": "job", "bucket": "b"}']
+    for body in (*letters, queueing.body("job", PHOTOS, ["a.jpg"])):
+        aws.sqs.send_message(QueueUrl=aws.dead, MessageBody=body)
+    assert 0 == score_s3.main(command(aws, out, "--retry"))
+    said = capsys.readouterr().out
+    assert f"{len(letters)} dead letters named no photo and were deleted\n" in said
+    assert "1 photos of dead letters are tried again" in said
+    assert [] == aws.messages(aws.dead)
+
+
+def test_what_was_given_up_yields_to_a_result(aws, out):
+    """Which its message had written before it died, or wrote after all."""
+    line = {"bucket": PHOTOS, "key": "a.jpg", "version": None, "etag": "e"}
+    aws.put("pets/job/2026.01.01/x.jsonl", json.dumps(line).encode(), bucket=RESULTS)
+    time.sleep(1.1)  # S3 dates objects to the second
+    given_up = json.dumps(line | {"etag": None, "error_code": GAVE_UP}).encode()
+    aws.put(f"pets/job/{GAVE_UP}/x.jsonl", given_up, bucket=RESULTS)
+    assert {"": 1} == gather(aws.s3, Place(RESULTS, "pets/job/"), out)
+
+
+def test_a_job_ends_though_the_queue_does_not(aws, model, out, encode, monkeypatch):
+    """Where S3's notifications feed it as well: what counts are the job's own results, and its dead letters."""
+    monkeypatch.setattr(waiting, "left", lambda _sqs, queue: 5 if queue == aws.queue else 1)
+    put_photos(aws, encode, 10)
+    with worker(aws, model):
+        assert 0 == score_s3.main(command(aws, out))
+    folder = Place(RESULTS, "pets/nobodys/")
+    waiting.wait(aws.s3, aws.sqs, folder, 1, queue=aws.queue, dead=aws.dead)
+    assert 10 == len(found(out))
+
+
+def test_a_pause_of_the_queue_is_not_its_end(aws, monkeypatch):
+    """SQS counts roughly: it is asked until it has said nothing for long enough."""
+    counts = iter([3, 0, 0, 3, 0, 0] + [0] * 100)
+    asked = []
+    monkeypatch.setattr(waiting, "left", lambda _sqs, queue: queue == aws.queue and (asked.append(1), next(counts))[1])
+    began = time.monotonic()
+    waiting.wait(aws.s3, aws.sqs, Place(RESULTS, "pets/nobodys/"), 1, queue=aws.queue, dead=aws.dead)
+    assert time.monotonic() - began >= waiting.QUIET_S + 3 * waiting.POLL_S
+    assert len(asked) > 6
+
+
+def test_results_of_notifications_are_gathered(aws, out, capsys):
+    """Without a queue and without photos to name; a job that has none is an error."""
+    line = {"bucket": PHOTOS, "key": "a.jpg", "version": None, "etag": "e", "predicted_class": "cat"}
+    aws.put("pets/notified/m/x.jsonl", json.dumps(line).encode(), bucket=RESULTS)
+    arguments = ["--results", f"s3://{RESULTS}/pets/", "--out", str(out), "--gather"]
+    assert 0 == score_s3.main([*arguments, "notified"])
+    assert [("a.jpg", "cat")] == found(out)
+    assert 1 == score_s3.main([*arguments, "other"])
+    assert capsys.readouterr().err.endswith(f"score: s3://{RESULTS}/pets/other/: expected results, found none\n")
+
+
+def test_results_that_break_off_are_read_again(aws, out):
+    """A few times, not for ever."""
+    aws.put("pets/job/m/x.jsonl", b'{"bucket": "b", "key": "a", "version": null, "etag": "e"}', bucket=RESULTS)
+    aws.cuts["x.jsonl"] = BODIES - 1
+    assert 1 == gather(aws.s3, Place(RESULTS, "pets/job/"), out).total()
+    aws.cuts["x.jsonl"] = BODIES
+    with pytest.raises(BotoCoreError):
+        gather(aws.s3, Place(RESULTS, "pets/job/"), out)
 
 
 def csv_file(rows):
@@ -232,13 +342,38 @@ def test_an_inventory_names_photos(aws, out, file_format, written):
     assert (RESULTS, ["a b.jpg", "c.jpg"]) == (json.loads(message)["bucket"], json.loads(message)["keys"])
 
 
-@pytest.mark.parametrize("manifest", ["no JSON", "{}", '{"fileFormat": "Avro", "sourceBucket": "b", "files": []}'])
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "no JSON",
+        "{}",
+        '{"fileFormat": "Avro", "sourceBucket": "b", "destinationBucket": "b", "fileSchema": "Key", "files": []}',
+        '{"fileFormat": "CSV", "sourceBucket": "b", "destinationBucket": "b", "files": []}',
+    ],
+)
 def test_another_manifest_is_refused(aws, out, capsys, manifest):
     """By one line that names it and what is read."""
     aws.put("manifest.json", manifest.encode())
     assert 1 == score_s3.main(command(aws, out, source=f"s3://{PHOTOS}/manifest.json"))
     error = f"score: s3://{PHOTOS}/manifest.json: expected the manifest of an S3 Inventory as CSV, Parquet, ORC\n"
     assert error == capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file_format", ["CSV", "Parquet", "ORC"])
+def test_a_broken_inventory_is_refused(aws, out, capsys, file_format):
+    """By one line that names the file."""
+    aws.put("data/0", b"broken", bucket=RESULTS)
+    manifest = {
+        "sourceBucket": PHOTOS,
+        "destinationBucket": f"arn:aws:s3:::{RESULTS}",
+        "fileFormat": file_format,
+        "fileSchema": "Bucket, Key",
+        "files": [{"key": "data/0"}],
+    }
+    aws.put("manifest.json", json.dumps(manifest).encode())
+    assert 1 == score_s3.main(command(aws, out, source=f"s3://{PHOTOS}/manifest.json"))
+    error = f"score: s3://{RESULTS}/data/0: expected a file of an S3 Inventory as {file_format}, with Bucket, Key\n"
+    assert capsys.readouterr().err.endswith(error)
 
 
 def test_of_several_lines_about_a_photo_the_last_counts(aws, out):
@@ -289,6 +424,7 @@ def test_a_request_holds_what_sqs_takes():
     ("arguments", "complaint"),
     [
         (["photos/"], "'photos/': expected s3://BUCKET/PREFIX"),
+        ([SOURCE, "--gather", "notified"], "not allowed with argument"),
         ([SOURCE, "--out", "predictions.csv"], "'predictions.csv': expected FILE.parquet in a folder that exists"),
     ],
 )
@@ -299,8 +435,14 @@ def test_bad_arguments(arguments, complaint, capsys):
     assert complaint in capsys.readouterr().err
 
 
-def test_the_progress_of_other_photos_is_not_gone_on_from(aws, out, capsys):
-    """One line says whose it is."""
-    out.with_name(f"{out.name}.progress").write_text(json.dumps({"source": "s3://others/"}))
+@pytest.mark.parametrize("name", ["source", "queue", "results"])
+def test_the_progress_of_other_photos_is_not_gone_on_from(aws, out, capsys, name):
+    """One line says whose it is, or that it is nobody's."""
+    about = {"source": SOURCE, "queue": aws.queue, "results": f"s3://{RESULTS}/pets/"}
+    state = out.with_name(f"{out.name}.progress")
+    state.write_text(json.dumps(about | {name: "other"}))
     assert 1 == score_s3.main(command(aws, out))
-    assert f"is about s3://others/; expected {SOURCE}, or another output\n" in capsys.readouterr().err
+    assert f"is about the {name} other; expected {about[name]}, or another output\n" in capsys.readouterr().err
+    state.write_text("{}")
+    assert 1 == score_s3.main(command(aws, out))
+    assert "expected what an earlier call wrote" in capsys.readouterr().err
