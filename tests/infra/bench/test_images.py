@@ -1,5 +1,6 @@
 """What a peer's image is made of."""
 
+import ast
 import os
 import re
 import subprocess
@@ -31,6 +32,22 @@ def test_staging_puts_the_peer_s_own_file_over_ours(staged_in: Path):
     images.stage(candidate)
     assert own.read_bytes() == (staged_in / "peer/task/lambda_app/classifier.py").read_bytes()
     assert (ROOT / "lambda_app/app.py").read_bytes() == (staged_in / "peer/task/lambda_app/app.py").read_bytes()
+
+
+def interface(path: Path) -> dict[str, set[str]]:
+    """The methods of each class, and the fields of those that hold values."""
+    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    methods = {each.name: {node.name for node in each.body if isinstance(node, ast.FunctionDef)} for each in classes}
+    for each in classes:
+        if each.name != "Classifier":  # what it holds is its own business
+            methods[each.name] |= {node.target.id for node in each.body if isinstance(node, ast.AnnAssign)}
+    return methods
+
+
+def test_the_peer_s_classifier_can_stand_in_for_ours():
+    """It has whatever the rest of the handler may ask for."""
+    ours, theirs = ROOT / "lambda_app/classifier.py", PEERS / "torch_same_model/classifier.py"
+    assert interface(ours) == interface(theirs)
 
 
 def test_staging_again_leaves_nothing_of_before(staged_in: Path):

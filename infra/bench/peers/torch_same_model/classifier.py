@@ -18,6 +18,17 @@ torch.set_num_threads(1)  # as our session
 
 
 @dataclass(frozen=True)
+class Outputs:
+    probabilities: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    familiarity: NDArray[np.float32]
+
+    def of(self, photo: int) -> "Outputs":
+        one = slice(photo, photo + 1)
+        return Outputs(self.probabilities[one], self.logits[one], self.familiarity[one])
+
+
+@dataclass(frozen=True)
 class Prediction:
     label: int
     predicted_class: str
@@ -37,18 +48,25 @@ class Classifier:
         network = torch.jit.load(path, map_location="cpu", _extra_files=files)
         return cls(network, Metadata.from_props(json.loads(files["metadata.json"])))
 
-    def predict(self, pixels: NDArray[np.uint8]) -> Prediction:
-        """One (3, S, S) photo."""
+    def run(self, images: NDArray[np.uint8]) -> Outputs:
         with torch.inference_mode():
-            logits, recalled = self.network(torch.from_numpy(pixels)[None])
-            probabilities = logits.div(self.metadata.temperature).softmax(1)[0].tolist()
-            familiarity = float(recalled.logsumexp(1)[0])
-        label = max(range(len(probabilities)), key=probabilities.__getitem__)
+            logits, recalled = self.network(torch.from_numpy(images))
+            probabilities = logits.div(self.metadata.temperature).softmax(1)
+            return Outputs(probabilities.numpy(), logits.numpy(), recalled.logsumexp(1).numpy())
+
+    def predict(self, pixels: NDArray[np.uint8]) -> Prediction:
+        [prediction] = self.predictions(self.run(pixels[None]))
+        return prediction
+
+    def predictions(self, outputs: Outputs) -> list[Prediction]:
         names = self.metadata.class_names
-        return Prediction(
-            label=label,
-            predicted_class=names[label],
-            confidence=probabilities[label],
-            probabilities=dict(zip(names, probabilities, strict=True)),
-            unknown=familiarity < self.metadata.unknown_threshold,
-        )
+        return [
+            Prediction(
+                label=(label := int(probabilities.argmax())),
+                predicted_class=names[label],
+                confidence=float(probabilities[label]),
+                probabilities=dict(zip(names, probabilities.tolist(), strict=True)),
+                unknown=bool(familiarity < self.metadata.unknown_threshold),
+            )
+            for probabilities, familiarity in zip(outputs.probabilities, outputs.familiarity, strict=True)
+        ]
