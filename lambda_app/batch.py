@@ -12,10 +12,13 @@ import time
 from collections import Counter
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.httpsession import get_cert_path
 from botocore.session import Session
@@ -23,7 +26,16 @@ from pydantic import Field
 
 from lambda_app.classifier import Classifier
 from lambda_app.errors import RequestError
-from lambda_app.objects import Fetched, MalformedMessage, Reader, Source, StorageRefused, ahead, read_message
+from lambda_app.objects import (
+    URL_SECONDS,
+    Fetched,
+    MalformedMessage,
+    Reader,
+    Source,
+    StorageRefused,
+    ahead,
+    read_message,
+)
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
 from lambda_app.signals import signals
@@ -45,13 +57,34 @@ class BatchSettings(Settings):
     results_prefix: str = Field(pattern=r".+/$", description="what their names begin with; nothing there is classified")
 
 
+class Signer:
+    """URLs of photos: S3's client finds a bucket's address anew for each, which takes 0.9 ms of a photo's 10."""
+
+    def __init__(self, s3: Any, credentials: Any) -> None:
+        self.s3, self.credentials = s3, credentials
+        self.addresses: dict[str, str] = {}
+
+    def url(self, source: Source) -> str:
+        version = f"?versionId={quote(source.version, safe='')}" if source.version else ""
+        request = AWSRequest("GET", f"{self._address(source.bucket)}{quote(source.key, safe='/')}{version}")
+        credentials = self.credentials.get_frozen_credentials()
+        S3SigV4QueryAuth(credentials, "s3", self.s3.meta.region_name, expires=URL_SECONDS).add_auth(request)
+        return str(request.url)
+
+    def _address(self, bucket: str) -> str:
+        if bucket not in self.addresses:
+            url = self.s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "-"})
+            self.addresses[bucket] = url.partition("?")[0].removesuffix("-")
+        return self.addresses[bucket]
+
+
 class Scorer:
     """What turns messages into results: a classifier, and S3."""
 
-    def __init__(self, classifier: Classifier, settings: BatchSettings, s3: Any) -> None:
+    def __init__(self, classifier: Classifier, settings: BatchSettings, s3: Any, credentials: Any) -> None:
         self.classifier, self.settings, self.s3 = classifier, settings, s3
         certificates = get_cert_path(True)  # botocore's own: the image has no others
-        self.reader = Reader(s3, settings.max_image_bytes, certificates)
+        self.reader = Reader(Signer(s3, credentials).url, settings.max_image_bytes, certificates)
         self.logger = Logger(
             service=settings.service_name,
             level=settings.log_level,
@@ -133,8 +166,9 @@ def scorer() -> Scorer:
     # Below ERROR they write names of photos, and URLs with signatures.
     for name in ("botocore", "urllib3", "PIL"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    client = Session().create_client("s3", config=S3_CONFIG)
-    return Scorer(Classifier.load(settings.model_path), settings, client)
+    session = Session()
+    client = session.create_client("s3", config=S3_CONFIG)
+    return Scorer(Classifier.load(settings.model_path), settings, client, session.get_credentials())
 
 
 processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)

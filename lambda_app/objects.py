@@ -102,10 +102,10 @@ def _notified(records: Sequence[dict[str, Any]]) -> Iterator[Source]:
 
 
 class Reader:
-    """botocore signs, urllib3 fetches: botocore's own get_object takes 2.4 ms of CPU time a photo, this takes 1.1."""
+    """By signed URLs: botocore's own get_object takes 2.4 ms of CPU time a photo."""
 
-    def __init__(self, s3: Any, max_bytes: int, ca_certs: str) -> None:
-        self.s3, self.max_bytes = s3, max_bytes
+    def __init__(self, signed: Callable[[Source], str], max_bytes: int, ca_certs: str) -> None:
+        self.signed, self.max_bytes = signed, max_bytes
         self.http = urllib3.PoolManager(
             maxsize=FETCHERS,
             retries=ATTEMPTS,
@@ -121,10 +121,7 @@ class Reader:
         return self._fetch(source)
 
     def _fetch(self, source: Source) -> Fetched:
-        names = {"Bucket": source.bucket, "Key": source.key}
-        names |= {"VersionId": source.version} if source.version else {}
-        url = self.s3.generate_presigned_url("get_object", Params=names, ExpiresIn=URL_SECONDS)
-        response = self.http.request("GET", url, preload_content=False, redirect=False)
+        response = self.http.request("GET", self.signed(source), preload_content=False, redirect=False)
         try:
             if response.status != 200:
                 return Fetched(source, error=_reason(response.status, response.read()))

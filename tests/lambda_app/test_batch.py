@@ -4,16 +4,19 @@ import io
 import json
 import logging
 import ssl
+from datetime import UTC, datetime
 from urllib.parse import quote_plus
 
 import pytest
+from botocore.credentials import Credentials
 from botocore.session import Session
 
 from lambda_app import batch
-from lambda_app.batch import S3_CONFIG, BatchSettings, Scorer, processor
+from lambda_app.batch import S3_CONFIG, BatchSettings, Scorer, Signer, processor
 from lambda_app.objects import (
     ATTEMPTS,
     BODIES,
+    URL_SECONDS,
     MalformedMessage,
     Manifest,
     Source,
@@ -50,7 +53,7 @@ def scorer(aws, s3, tiny_classifier, monkeypatch):
     settings = BatchSettings(
         results_bucket=RESULTS, results_prefix=PREFIX, max_image_bytes=100_000, max_image_pixels=1_000_000
     )
-    made = Scorer(tiny_classifier, settings, s3)
+    made = Scorer(tiny_classifier, settings, s3, Credentials("test", "test"))
     made.logger.registered_handler.setStream(io.StringIO())
     return made
 
@@ -83,6 +86,14 @@ def notification(*keys, event_name="ObjectCreated:Put", bucket=PHOTOS, **about):
 
 def logged(scorer):
     return [json.loads(line) for line in scorer.logger.registered_handler.stream.getvalue().splitlines()]
+
+
+def address_of(url):
+    return url.partition("?")[0]
+
+
+def query_of(url):
+    return sorted(url.partition("?")[2].split("&"))
 
 
 def lines(aws):
@@ -252,7 +263,21 @@ def test_photos_are_asked_for_in_their_region(bucket, address):
     session = Session()
     session.set_credentials("test", "test")
     s3 = session.create_client("s3", REGION, config=S3_CONFIG)
-    assert address == s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a.jpg"}).split("?")[0]
+    assert address == Signer(s3, session.get_credentials()).url(Source(bucket, "a.jpg")).split("?")[0]
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "2026/a b+c%20.jpg", "-", "~/ä?&=#.jpg", "a//b'(!*).jpg"])
+@pytest.mark.parametrize("version", [None, "3/L4kq+t="])
+def test_urls_are_those_of_botocore(monkeypatch, key, version):
+    """Signature and all, of a temporary right; its own method is only slower."""
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: datetime(2026, 11, 21, tzinfo=UTC))
+    session = Session()
+    session.set_credentials("test", "test", "token/+=")
+    s3 = session.create_client("s3", REGION, config=S3_CONFIG)
+    names = {"Bucket": PHOTOS, "Key": key} | ({"VersionId": version} if version else {})
+    theirs = s3.generate_presigned_url("get_object", Params=names, ExpiresIn=URL_SECONDS)
+    ours = Signer(s3, session.get_credentials()).url(Source(PHOTOS, key, version))
+    assert [part(theirs) for part in (address_of, query_of)] == [part(ours) for part in (address_of, query_of)]
 
 
 def test_amazon_is_known_by_the_certificates_that_ship(scorer):

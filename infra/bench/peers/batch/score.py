@@ -24,9 +24,10 @@ BATCHES = (1, 2, 4, 8, 16)
 
 def main(turns: int, photos: int, bucket: str, key: str) -> None:
     settings = BatchSettings(results_bucket=bucket, results_prefix="results/", log_level="WARNING")
-    s3 = Session().create_client("s3", config=S3_CONFIG)
+    session = Session()
+    s3 = session.create_client("s3", config=S3_CONFIG)
     classifier = Classifier.load(settings.model_path)
-    scorer = Scorer(classifier, settings, s3)
+    scorer = Scorer(classifier, settings, s3, session.get_credentials())
     message = json.dumps({"job": "bench", "bucket": bucket, "keys": [key] * photos})
     data = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     pixels = preprocess(data, classifier.metadata.image_size).pixels[None]
