@@ -92,3 +92,9 @@ def test_every_relative_link_leads_somewhere():
     for document in [*documents, *ROOT.glob("data/**/README.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_page_weighs_what_readme_says():
+    """In thousands of bytes."""
+    size = (ROOT / "lambda_app/page.html").stat().st_size
+    assert [f"{size / 1000:.0f}"] == re.findall(r"One file of (\d+) kB", README)
