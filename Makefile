@@ -30,7 +30,7 @@ endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run test system lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy bootstrap localstack lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -41,9 +41,24 @@ demo: .venv/.serve .venv-sam/.installed  ## classify PHOTO=… in Lambda's own r
 run: .venv/.serve .venv-sam/.installed  ## the same, and keep serving on http://127.0.0.1:8000 (PORT=…)
 	$(BIN)/python -m infra.local.serve --port $(PORT)
 
-# By file, whose tests share fixtures. More than two would want more than the 6 GB that these take.
-test: lint  ## lint, type-check and run every test that this machine can run
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# The two halves run side by side; each prints only what is wrong.
+check: .venv/.check  ## lint, type-check and run the fast tests, without PyTorch: for someone who changes one line
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-code check-tests
+
+check-code:
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary lambda_app infra
+
+check-tests:
+	$(BIN)/python -m pytest --fast --numprocesses 2 tests/lambda_app tests/infra
+
+# More than two processes need more than the 6 GB of memory that these take.
+test: lint  ## lint, type-check and run every test that this machine can run; print the coverage
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov
+
+coverage: .venv/.dev  ## write the coverage that the last `make test` measured to artifacts/coverage.json, by package
+	$(BIN)/python -m tests.support.coverage
 
 # GitHub's runners need SUDO=sudo, and bring Chrome.
 PROGRAMS ?= chromium curl prometheus prometheus-alertmanager
@@ -52,9 +67,9 @@ system:  ## from Debian, the programs that tests run for real (as root, or SUDO=
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends $(PROGRAMS)
 
 lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
 
 train: .venv/.train .venv-sam/.installed  ## from photos (DATA=name, archive or folder; EXTRA=, OUTLIERS=more sets to score) to the released model
 	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS)
@@ -231,6 +246,7 @@ lock: | $(UV)  ## pin every requirements file anew from pyproject.toml
 	$(UV_LOCK) --generate-hashes $(UNUSED:%=--no-emit-package=%) --group serve -o requirements-serve.txt pyproject.toml
 	$(UV_LOCK) --group train -c requirements-serve.txt -o requirements-train.txt pyproject.toml
 	$(UV_LOCK) --group dev -c requirements-train.txt -o requirements-dev.txt pyproject.toml
+	$(UV_LOCK) --group check -c requirements-dev.txt -o requirements-check.txt pyproject.toml
 	$(UV_LOCK) --group local -c requirements-dev.txt -o infra/local/requirements.txt pyproject.toml
 	$(UV_LOCK) --generate-hashes --group server -c infra/local/requirements.txt -o infra/server/requirements.txt pyproject.toml
 	$(UV_LOCK) --group sam -o infra/local/requirements-sam.txt pyproject.toml
@@ -247,6 +263,10 @@ $(UV):
 .venv/.serve: requirements-serve.txt infra/local/requirements.txt | $(UV)
 	$(UV_INSTALL) .venv --no-deps --require-hashes -r requirements-serve.txt
 	$(UV_INSTALL) .venv -r infra/local/requirements.txt
+	touch $@
+
+.venv/.check: .venv/.serve requirements-check.txt
+	$(UV_INSTALL) .venv -r requirements-check.txt
 	touch $@
 
 .venv/.train: .venv/.serve requirements-train.txt

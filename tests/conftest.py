@@ -27,6 +27,9 @@ SHARED = ROOT.parent / "shared"
 ALLOWED_SKIPS = ("no GPU",) if SHARED.is_dir() else ("no GPU", "../shared is not here")
 
 
+pytest_plugins = ("tests.support.fast", "tests.support.summary")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In CI a skipped test fails, unless its reason is one that CI's machine cannot help."""

@@ -1,0 +1,39 @@
+"""`pytest --fast`: the tests of `lambda_app` and `infra` that need neither PyTorch nor a program of their own.
+
+A test that starts a program has the marker `process`; without it, starting one fails the test in a fast run, so that the
+marker cannot be forgotten.
+"""
+
+import sys
+from typing import Any
+
+import pytest
+
+SLOW_MARKERS = {"browser", "docker", "photos", "process", "rie"}
+STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only tests that need neither PyTorch nor a program")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.fast:
+        slow = [item for item in items if SLOW_MARKERS & {marker.name for marker in item.iter_markers()}]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Watch for programs from the first test on: pytest-xdist has started its own by then."""
+    if item.config.option.fast and not item.config.stash.get(WATCHED, False):
+        item.config.stash[WATCHED] = True
+        sys.addaudithook(refuse_programs)
+
+
+WATCHED = pytest.StashKey[bool]()
+
+
+def refuse_programs(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in STARTS:
+        pytest.fail(f"{event} {arguments[:2]}: expected the marker `process` on a test that starts a program")

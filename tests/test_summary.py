@@ -1,0 +1,109 @@
+"""What a test run says at its end, and what a fast run leaves out."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import coverage
+
+pytest_plugins = ("pytester",)
+
+ROOT = Path(__file__).parents[1]
+SKIPPING = """
+import pytest
+
+@pytest.mark.parametrize("number", range(3))
+def test_image(number):
+    pytest.skip("no Docker engine answers")
+
+@pytest.mark.skipif(True, reason="chromium is not on PATH")
+def test_page():
+    pass
+"""
+STARTING = """
+import subprocess, sys
+import pytest
+
+def start():
+    subprocess.run([sys.executable, "-c", ""], check=True)
+
+def test_unmarked():
+    start()
+
+@pytest.mark.process
+def test_marked():
+    start()
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester):
+    """Run pytest with the plugins of this suite on one file, in a process of its own, and return its output."""
+
+    def run(source: str, *arguments: str) -> str:
+        pytester.makepyfile(source)
+        pytester.makeini("[pytest]\nmarkers = process: starts a program")
+        plugins = ("-p", "tests.support.fast", "-p", "tests.support.summary", "-p", "no:randomly")
+        command = [sys.executable, "-m", "pytest", *plugins, *arguments]
+        done = subprocess.run(
+            command, cwd=pytester.path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        )
+        return done.stdout
+
+    return run
+
+
+def test_skips_are_grouped_by_reason(run):
+    """Three tests that lack the same program are one line, with the most frequent reason first."""
+    output = run(SKIPPING)
+    assert ["     3  no Docker engine answers", "     1  chromium is not on PATH"] == re.findall(
+        r"^ +\d+  .*$", output, re.MULTILINE
+    )
+    assert re.search(r"=+ 4 skipped in ", output)
+
+
+def test_a_run_without_skips_does_not_mention_them(run):
+    """The section is there only when there is something in it."""
+    assert "skipped" not in run("def test_nothing(): pass")
+
+
+def test_a_fast_run_refuses_an_unmarked_program(run):
+    """A test that starts a program without the marker `process` fails, and a marked one is left out."""
+    output = run(STARTING, "--fast")
+    assert "subprocess.Popen" in output
+    assert "expected the marker `process`" in output
+    assert re.search(r"1 failed, 1 deselected in ", output)
+
+
+def test_a_whole_run_starts_programs(run):
+    """Without --fast, both tests run."""
+    assert re.search(r"2 passed in ", run(STARTING))
+
+
+def test_coverage_counts_lines_and_branches_by_package(tmp_path, monkeypatch):
+    """One of two branches and two of three lines of a package are 60 %; the total is over all packages."""
+    for package in coverage.PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "infra/tool.py").write_text("import sys\nif len(sys.argv) > 5:\n    print()\n")
+    (tmp_path / "pyproject.toml").write_text("[tool.coverage.run]\nbranch = true\nrelative_files = true\n")
+    command = [sys.executable, "-m", "coverage", "run", "-m", "infra.tool"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(coverage, "ROOT", tmp_path)
+    monkeypatch.setattr(coverage, "OUTPUT", tmp_path / "coverage.json")
+    assert {"infra": 60.0, "total": 60.0} == coverage.measure()
+    coverage.main()
+    assert {"infra": 60.0, "total": 60.0} == json.loads((tmp_path / "coverage.json").read_text())
+
+
+def test_coverage_needs_a_test_run(tmp_path, monkeypatch):
+    """Without data, the command says how to get some."""
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(coverage, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match=r"coverage: No data to report\.; run `make test` first"):
+        coverage.main()
