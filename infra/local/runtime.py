@@ -12,9 +12,9 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from infra.local.process import session, terminable
 
 ROOT = Path(__file__).parents[2]
 FUNCTION_TIMEOUT_S = 15  # as in template.yaml
-START_TIMEOUT_S = 10
+START_TIMEOUT_S = 60  # a busy machine takes seconds for what an idle one does in 20 ms
+START_ATTEMPTS = 10
 # Not worth showing: the durations and the memory in the emulator's reports are not measured.
 EMULATOR_LINE = re.compile(r"(START|END|REPORT) RequestId: ")
 
@@ -36,13 +37,17 @@ class RuntimeDied(Exception):
     """The emulator ended or never listened; the message carries its output."""
 
 
+class PortTaken(RuntimeDied):
+    """Another process bound one of the ports before the emulator did."""
+
+
 @dataclass(frozen=True)
 class Runtime:
     endpoint: str
     pid: int
     lines: list[str]  # the output of emulator and handler so far; grows from a thread
 
-    def log_line(self, wanted: Callable[[dict[str, Any]], bool], *, wait_s: float = 2) -> str | None:
+    def log_line(self, wanted: Callable[[dict[str, Any]], bool], *, wait_s: float = 60) -> str | None:
         """The last JSON object on the output that is `wanted`; it may come a moment after the answer."""
         deadline = time.monotonic() + wait_s
         while True:
@@ -68,19 +73,41 @@ def lambda_runtime(
     `timeout_s` is the function's timeout, `echo` prints the handler's output as it comes, `task` is the folder that the
     handler is imported from, `log_level` the emulator's, and `core` the only one that may be used.
     """
-    port, api_port = _free_ports()
-    addresses = ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
-    addresses += ["--runtime-api-address", f"127.0.0.1:{api_port}"]
     program = [sys.executable, "-m", "awslambdaric", handler]
     pinned = ["taskset", "--cpu-list", core] if core else []
-    command = [*pinned, str(find_rie()), "--log-level", log_level, *addresses, *program]
+    command = [*pinned, str(find_rie()), "--log-level", log_level]
     environment = _environment(handler, timeout_s) | {"LAMBDA_TASK_ROOT": str(task)} | (env or {})
-    with terminable(), session(command, cwd=task, env=environment) as process:
-        runtime = Runtime(f"http://127.0.0.1:{port}", process.pid, [])
-        reader = threading.Thread(target=_read, args=(process, runtime.lines), kwargs={"echo": echo}, daemon=True)
-        reader.start()
-        _wait_until_listening(process, port, reader, runtime.lines)
-        yield runtime
+
+    def start(ports: tuple[int, int]) -> contextlib.AbstractContextManager[Runtime]:
+        return _emulator([*command, *_addresses(*ports), *program], ports, task, environment, echo=echo)
+
+    with terminable(), contextlib.ExitStack() as stack:
+        yield _retry(lambda: stack.enter_context(start(_free_ports())))
+
+
+def _retry(start: Callable[[], Runtime]) -> Runtime:
+    """Start again while a port turns out to be taken: the emulator cannot choose its own ports."""
+    for _ in range(START_ATTEMPTS - 1):
+        with contextlib.suppress(PortTaken):
+            return start()
+    return start()
+
+
+@contextlib.contextmanager
+def _emulator(
+    command: list[str], ports: tuple[int, int], task: Path, environment: dict[str, str], *, echo: bool
+) -> Iterator[Runtime]:
+    """Yield the runtime once it listens. When the context ends, all of its output has been read."""
+    lines: list[str] = []
+    with ThreadPoolExecutor(1) as reader, session(command, cwd=task, env=environment) as process:
+        reading = reader.submit(_read, process, lines, echo=echo)
+        _wait_until_listening(process, set(ports), reading, lines)
+        yield Runtime(f"http://127.0.0.1:{ports[0]}", process.pid, lines)
+
+
+def _addresses(port: int, api_port: int) -> list[str]:
+    emulator, api = f"127.0.0.1:{port}", f"127.0.0.1:{api_port}"
+    return ["--runtime-interface-emulator-address", emulator, "--runtime-api-address", api]
 
 
 def find_rie() -> Path:
@@ -127,17 +154,31 @@ def _read(process: subprocess.Popen[str], lines: list[str], *, echo: bool) -> No
 
 
 def _wait_until_listening(
-    process: subprocess.Popen[str], port: int, reader: threading.Thread, lines: list[str]
+    process: subprocess.Popen[str], ports: set[int], reading: Future[None], lines: list[str]
 ) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+        if ports <= _listening(process.pid):
             return
         time.sleep(0.01)
     code = process.poll()
-    reader.join(timeout=1)
+    if code is not None:
+        wait([reading], START_TIMEOUT_S)  # until its last words are read
     why = f"did not listen within {START_TIMEOUT_S} s" if code is None else f"ended with exit code {code}"
-    raise RuntimeDied("\n".join([f"Lambda's runtime emulator {why}; its output:", *lines]))
+    died = PortTaken if any("address already in use" in line for line in lines) else RuntimeDied
+    raise died("\n".join([f"Lambda's runtime emulator {why}; its output:", *lines]))
+
+
+def _listening(pid: int) -> set[int]:
+    """Return the ports on which this process listens; a connection would not show whose port it reached."""
+    sockets = set()
+    with contextlib.suppress(OSError):  # the process ended
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # it closed the descriptor
+                sockets.add(str(descriptor.readlink()))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    owned = [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]  # 0A: LISTEN
+    return {int(row[1].rpartition(":")[2], 16) for row in owned}
 
 
 def _json_object(line: str) -> dict[str, Any] | None:

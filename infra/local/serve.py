@@ -12,10 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
 
 from infra.local.function_url import Authorized, anyone, create_app
 from infra.local.invoke import invoke_url
@@ -46,10 +48,11 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def server(app: ASGIApp) -> uvicorn.Server:
+def server(app: ASGIApp, log_config: dict[str, Any] | None = LOGGING_CONFIG) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         lifespan="on",
+        log_config=log_config,
         log_level="warning",
         proxy_headers=False,  # a client would choose its own sourceIp
         timeout_graceful_shutdown=1,  # an invocation may take minutes, and Ctrl-C should not
@@ -60,9 +63,13 @@ def server(app: ASGIApp) -> uvicorn.Server:
 
 @contextlib.contextmanager
 def background(app: ASGIApp) -> Iterator[str]:
-    """Serves `app` from a thread on a free port; yields its URL."""
+    """Serves `app` from a thread on a free port; yields its URL.
+
+    uvicorn's own logging configuration would bind the loggers of the whole process to today's standard error, which a
+    caller may have closed when the next server logs to it.
+    """
     with listen(0) as listener:
-        running = server(app)
+        running = server(app, log_config=None)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         while not running.started and thread.is_alive():
@@ -76,7 +83,7 @@ def background(app: ASGIApp) -> Iterator[str]:
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.local.serve", description=__doc__)
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=int, default=8000, help="8000; 0 for a free one")
     parser.add_argument("--invoke", metavar="ENDPOINT", help="an Invoke API, e.g. http://127.0.0.1:3001")
     parser.add_argument("--function", metavar="NAME", default="function", help="the function's name there")
     parser.add_argument("--sign", action="store_true", help="sign for AWS, which runs invocations side by side")
@@ -116,7 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with listener, _app(options) as app:
             app = with_cors(app, options.cors_origin) if options.cors_origin else app
-            print(f"Serving http://127.0.0.1:{options.port} (Ctrl-C stops)", flush=True)
+            print(f"Serving http://127.0.0.1:{listener.getsockname()[1]} (Ctrl-C stops)", flush=True)
             server(app).run(sockets=[listener])
     except (RuntimeNotFound, RuntimeDied, ValueError, ModuleNotFoundError) as error:
         print(f"serve: {error}", file=sys.stderr)

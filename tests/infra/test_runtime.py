@@ -1,28 +1,36 @@
 """The real Runtime Interface Emulator with a tiny handler, alone and behind the function URL."""
 
+import itertools
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
 
-from infra.local import demo, serve
+from infra.local import demo, runtime, serve
 from infra.local.event import HttpRequest
+from infra.local.invoke import invoke_url
+from infra.local.process import session
 from infra.local.runtime import Runtime, RuntimeDied, RuntimeNotFound, find_rie, lambda_runtime
 from infra.local.serve import background, local_app
 
 ROOT = Path(__file__).parents[2]
 JPEG = bytes(range(256)) * 4
-HANDLER = """
-import json, os, time
+# A function as users write it, and one that imports nothing: most tests only need some function.
+APPLICATION = """
+import os
 from fastapi import FastAPI, Request, Response
 from mangum import Mangum
 
@@ -30,40 +38,39 @@ app = FastAPI()
 
 @app.get("/pid")
 def pid():
-    print(json.dumps({"pid": os.getpid()}))
     return os.getpid()
 
 @app.get("/environment")
 def environment():
     return dict(os.environ)
 
-@app.get("/sleep/{seconds}")
-def sleep(seconds: float):
-    time.sleep(seconds)
-    return os.getpid()
-
-@app.get("/exit")
-def exit():
-    os._exit(3)
-
 @app.post("/echo/{path:path}")
 async def echo(request: Request, path: str):
     headers = {"x-path": path, "x-query": request.url.query}
     return Response(await request.body(), media_type=request.headers["content-type"], headers=headers)
 
-@app.post("/predict")
-def predict():
+handler = Mangum(app, lifespan="off")
+"""
+PLAIN = """
+import json, os, threading
+
+def handler(event, context):
+    path = event.get("rawPath")
+    if path == "/pid":
+        print(json.dumps({"pid": os.getpid()}))
+        return os.getpid()
+    if path == "/hang":
+        print(json.dumps({"hangs": os.getpid()}), flush=True)
+        threading.Event().wait()
+    if path == "/exit":
+        os._exit(3)
+    if path == "/raise":
+        raise ValueError("on purpose")
     print(json.dumps({"request_id": "r", "message": "request"}))
     print(json.dumps({"request_id": "r", "_aws": {}}))
     return {"predicted_class": "cat", "request_id": "r"}
-
-mangum = Mangum(app, lifespan="off")
-
-def handler(event, context):
-    if event.get("rawPath") == "/raise":
-        raise ValueError("on purpose")
-    return mangum(event, context)
 """
+MINUTES = 600  # a timeout that no test waits for
 
 
 def missing_rie() -> str | None:
@@ -86,18 +93,31 @@ class Local:
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("handler")
-    (folder / "tiny.py").write_text(HANDLER)
+    (folder / "application.py").write_text(APPLICATION)
+    (folder / "plain.py").write_text(PLAIN)
     return {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @pytest.fixture(scope="module")
 def local(env: dict[str, str]) -> Iterator[Local]:
     with (
-        lambda_runtime("tiny.handler", env=env, timeout_s=2) as runtime,
+        lambda_runtime("application.handler", env=env, timeout_s=MINUTES) as runtime,
         background(local_app(runtime.endpoint)) as url,
-        httpx2.Client(base_url=url, trust_env=False, timeout=30) as client,
+        httpx2.Client(base_url=url, trust_env=False, timeout=MINUTES) as client,
     ):
         yield Local(runtime, client)
+
+
+@contextmanager
+def output(process: subprocess.Popen[str]) -> Iterator[Iterator[str]]:
+    """The lines of a process, as they come."""
+    assert process.stdout
+    with process.stdout:
+        yield iter(process.stdout.readline, "")
+
+
+def get(url: str) -> httpx2.Response:
+    return httpx2.get(url, trust_env=False, timeout=MINUTES)
 
 
 def alive(pid: int) -> bool:
@@ -109,7 +129,7 @@ def alive(pid: int) -> bool:
 
 
 def wait_until_gone(*pids: int) -> list[int]:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return [pid for pid in pids if alive(pid)]
@@ -133,16 +153,6 @@ class TestBehindTheUrl:
         response = local.client.post("/echo/", content=body, headers={"content-type": "image/jpeg"})
         assert (200, body) == (response.status_code, response.content)
 
-    def test_log_is_captured(self, local: Local) -> None:
-        """The JSON lines that the handler prints can be found by what they say."""
-        pid = local.client.get("/pid").json()
-        line = local.runtime.log_line(lambda record: record.get("pid") == pid)
-        assert {"pid": pid} == json.loads(line or "")
-
-    def test_log_without_such_a_line(self, local: Local) -> None:
-        """A line that does not come is None after the wait."""
-        assert local.runtime.log_line(lambda record: "nothing like it" in record, wait_s=0.05) is None
-
     def test_environment(self, local: Local) -> None:
         """The handler finds the variables that Lambda sets."""
         actual = local.client.get("/environment").json()
@@ -151,7 +161,7 @@ class TestBehindTheUrl:
             "AWS_LAMBDA_FUNCTION_NAME": "pet-classifier",
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_REGION": "us-east-1",
-            "_HANDLER": "tiny.handler",
+            "_HANDLER": "application.handler",
         }
         assert expected == {name: actual.get(name) for name in expected}
         assert "AWS_LAMBDA_RUNTIME_API" in actual
@@ -162,31 +172,39 @@ class TestBehindTheUrl:
             statuses = list(pool.map(lambda _: local.client.get("/pid").status_code, range(8)))
         assert [200] * 8 == statuses
 
-    @pytest.mark.parametrize("path", ["/raise", "/exit", "/sleep/30"])
-    def test_failed_function(self, local: Local, path: str) -> None:
-        """A handler that raises, dies or takes too long is 502, and the next request finds it at work again."""
-        assert local.client.get(path).status_code == 502
-        assert local.client.get("/pid").status_code == 200
-
 
 class TestProcesses:
     pytestmark = needs_rie
 
-    def test_nothing_is_left(self, env: dict[str, str]) -> None:
-        """After the context neither the emulator nor the handler's process runs."""
-        with lambda_runtime("tiny.handler", env=env) as runtime, background(local_app(runtime.endpoint)) as url:
-            pid = httpx2.get(f"{url}/pid", trust_env=False).json()
+    def test_failed_function(self, env: dict[str, str]) -> None:
+        """A handler that raises, dies or takes too long is 502, and the next request finds it at work again."""
+        with (
+            lambda_runtime("plain.handler", env=env, timeout_s=5) as runtime,
+            background(local_app(runtime.endpoint)) as url,
+        ):
+            statuses = [get(url + path).status_code for path in ("/raise", "/pid", "/exit", "/pid", "/hang", "/pid")]
+        assert [502, 200] * 3 == statuses
+
+    def test_log_is_captured_and_nothing_is_left(self, env: dict[str, str]) -> None:
+        """A JSON line that the handler prints can be found; after the context neither emulator nor handler runs."""
+        with lambda_runtime("plain.handler", env=env) as runtime, background(local_app(runtime.endpoint)) as url:
+            pid = get(f"{url}/pid").json()
+            line = runtime.log_line(lambda record: record.get("pid") == pid)
+            assert runtime.log_line(lambda record: "nothing like it" in record, wait_s=0.05) is None
+        assert {"pid": pid} == json.loads(line or "")
         assert wait_until_gone(runtime.pid, pid) == []
 
     def test_nothing_is_left_of_a_crash(self, env: dict[str, str]) -> None:
         """A handler that still works when its emulator has crashed is stopped too."""
-        with lambda_runtime("tiny.handler", env=env) as runtime, background(local_app(runtime.endpoint)) as url:
-            pid = httpx2.get(f"{url}/pid", trust_env=False).json()
-            with ThreadPoolExecutor(1) as pool:
-                crash = pool.submit(httpx2.get, f"{url}/sleep/30", trust_env=False, timeout=30)
-                time.sleep(0.2)
-                os.kill(runtime.pid, signal.SIGKILL)
-                assert crash.result().status_code == 502
+        with (
+            lambda_runtime("plain.handler", env=env, timeout_s=MINUTES) as runtime,
+            background(local_app(runtime.endpoint)) as url,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            crash = pool.submit(get, f"{url}/hang")
+            pid = json.loads(runtime.log_line(lambda record: "hangs" in record) or "")["hangs"]
+            os.kill(runtime.pid, signal.SIGKILL)
+            assert crash.result().status_code == 502
             assert alive(pid)
         assert wait_until_gone(runtime.pid, pid) == []
 
@@ -194,40 +212,45 @@ class TestProcesses:
     def test_nothing_is_left_after_a_signal(self, env: dict[str, str], number: signal.Signals) -> None:
         """A launcher that is told to stop takes emulator and handler with it, also in the middle of an invocation."""
         script = (
-            "import httpx2\n"
+            "import sys, urllib.request\n"
             "from infra.local.runtime import lambda_runtime\n"
-            "from infra.local.serve import background, local_app\n"
-            "with lambda_runtime('tiny.handler') as runtime, background(local_app(runtime.endpoint)) as url:\n"
-            "    print(runtime.pid, httpx2.get(url + '/pid', trust_env=False).text, flush=True)\n"
-            "    httpx2.get(url + '/sleep/10', trust_env=False, timeout=20)\n"
+            f"with lambda_runtime('plain.handler', echo=True, timeout_s={MINUTES}) as runtime:\n"
+            "    print(runtime.pid, flush=True)\n"
+            "    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n"
+            f'    direct.open(runtime.endpoint + sys.argv[1], b\'{{"rawPath": "/hang"}}\')\n'
         )
-        command = [sys.executable, "-c", script]
-        with subprocess.Popen(command, cwd=ROOT, env=os.environ | env, stdout=subprocess.PIPE, text=True) as launcher:
-            assert launcher.stdout
-            pids = [int(pid) for pid in launcher.stdout.readline().split()]
-            time.sleep(0.3)
+        command = [sys.executable, "-c", script, invoke_url("")]
+        with session(command, cwd=ROOT, env=os.environ | env) as launcher, output(launcher) as lines:
+            pids = [int(next(lines))]
+            pids.append(next(json.loads(line)["hangs"] for line in lines if line.startswith('{"hangs"')))
             assert all(map(alive, pids))
             launcher.send_signal(number)
-            launcher.wait(timeout=20)
-        assert ([], 2) == (wait_until_gone(*pids), len(pids))
+            launcher.wait()
+            assert wait_until_gone(*pids) == []
 
     def test_echo_shows_the_handler(self, env: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
         """With `echo` the handler's lines are printed, and the emulator's reports, which it makes up, are not."""
-        with lambda_runtime("tiny.handler", env=env, echo=True) as runtime:
-            with background(local_app(runtime.endpoint)) as url:
-                pid = httpx2.get(f"{url}/pid", trust_env=False).json()
-            assert runtime.log_line(lambda record: record.get("pid") == pid)
-            time.sleep(0.1)
+        with lambda_runtime("plain.handler", env=env, echo=True) as runtime:
+            event = {"rawPath": "/pid"}
+            pid = httpx2.post(invoke_url(runtime.endpoint), json=event, trust_env=False, timeout=MINUTES).json()
+            deadline = time.monotonic() + 60
+            while not any("REPORT" in line for line in runtime.lines) and time.monotonic() < deadline:
+                time.sleep(0.01)
         printed = capsys.readouterr().out
+        assert any("REPORT" in line for line in runtime.lines)
         assert ([f'{{"pid": {pid}}}'], False) == (printed.splitlines()[:1], "REPORT" in printed)
 
     def test_demo(self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """The demo returns the answer, the handler's log line (not its metrics) and the two times."""
-        monkeypatch.setattr(demo, "lambda_runtime", lambda: lambda_runtime("tiny.handler", env=env))
+        """The demo returns the answer, the handler's log line (not its metrics) and the two times.
+
+        The clock is a fake that moves on by one second each time it is read.
+        """
+        monkeypatch.setattr(demo, "lambda_runtime", lambda: lambda_runtime("plain.handler", env=env))
+        monkeypatch.setattr(demo, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
         shown = demo.run(HttpRequest("POST", "/predict", headers=(("content-type", "image/jpeg"),), body=JPEG))
         assert {"predicted_class": "cat", "request_id": "r"} == shown.answer
         assert {"request_id": "r", "message": "request"} == json.loads(shown.log_line)
-        assert 0 < shown.warm_s < shown.cold_s
+        assert (1, 1 + 1) == (shown.warm_s, shown.cold_s)  # to listen, and to answer for the first time
 
     def test_demo_names_what_failed(
         self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -238,18 +261,27 @@ class TestProcesses:
         assert demo.main([str(tmp_path / "cat.jpg")]) == 1
         assert "demo: POST /predict answered 502, expected 200" in capsys.readouterr().err
 
-    def test_serving_an_invoke_api(self, env: dict[str, str]) -> None:
+    def test_port_taken_by_another_process(self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """A port that somebody else took in the meantime is not mistaken for the emulator's: others are tried."""
+        with socket.create_server(("127.0.0.1", 0)) as somebody:
+            taken, free = somebody.getsockname()[1], runtime._free_ports
+            offered = iter([(taken, free()[1]), (free()[0], taken)])
+            monkeypatch.setattr(runtime, "_free_ports", lambda: next(offered, None) or free())
+            with lambda_runtime("plain.handler", env=env) as started:
+                url = invoke_url(started.endpoint)
+                answer = httpx2.post(url, json={}, trust_env=False, timeout=MINUTES).json()
+        assert (None, "cat") == (next(offered, None), answer["predicted_class"])
+
+    def test_serving_an_invoke_api(self, local: Local) -> None:
         """`serve --invoke` stands in front of an Invoke API that is already there."""
-        with lambda_runtime("tiny.handler", env=env) as runtime, serve.listen(0) as free:
-            port = free.getsockname()[1]
-            free.close()
-            command = [sys.executable, "-m", "infra.local.serve", "--port", str(port), "--invoke", runtime.endpoint]
-            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-                assert server.stdout
-                assert f"Serving http://127.0.0.1:{port} (Ctrl-C stops)\n" == server.stdout.readline()
-                response = httpx2.get(f"http://127.0.0.1:{port}/pid", trust_env=False, timeout=20)
-                server.send_signal(signal.SIGINT)
-                assert (200, 0) == (response.status_code, server.wait(timeout=10))
+        command = [sys.executable, "-m", "infra.local.serve", "--port", "0", "--invoke", local.runtime.endpoint]
+        with session(command, cwd=ROOT, env=dict(os.environ)) as server, output(server) as lines:
+            line = next(lines)
+            served = re.fullmatch(r"Serving (http://127\.0\.0\.1:\d+) \(Ctrl-C stops\)\n", line)
+            assert served, line
+            response = get(f"{served[1]}/pid")
+            server.send_signal(signal.SIGINT)
+            assert (200, 0) == (response.status_code, server.wait())
 
 
 def test_missing_emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
