@@ -3,24 +3,28 @@
 import base64
 import gzip
 import json
+import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import httpx2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from infra.local.serve import background
 from infra.report.records import read
 from lambda_app.app import create_app
+from lambda_app.errors import BadField
 from lambda_app.settings import Settings
 from lambda_app.signals import SIGNALS
 
 PHOTOS, NETWORK = "/v2/models/pet-classifier", "/v2/models/pet-classifier-network"
 LENGTH = "inference-header-content-length"
+MINUTES = 600  # a timeout that no test waits for
 COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "grey": (128, 128, 128)}
 
 
@@ -310,27 +314,50 @@ def packed(start, filling, end):
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "work", "said"),
     [
-        pytest.param(packed(b"", b"[],", b"[]"), id="lists"),
-        pytest.param(packed(b"[" * 190 + b"]" * 190 + b',"', b"a", b'"'), id="a string that would come apart"),
+        pytest.param(packed(b"", b"[],", b"[]"), "from_json", "opening brackets; expected at most", id="lists"),
+        pytest.param(
+            packed(b"[" * 190 + b"]" * 190 + b',"', b"a", b'"'),
+            "chain.from_iterable",
+            "lists and values side by side",
+            id="a string that would come apart",
+        ),
     ],
 )
-def test_little_that_is_much_keeps_nobody_waiting(tiny_classifier, content):
-    """Behind a real uvicorn, whoever asks for its health meanwhile is answered; the rest is refused."""
+def test_little_that_is_much_is_refused_before_the_work(long_lived_client, monkeypatch, content, work, said):
+    """To parse the lists, or to take the string apart, would hold every other thread for a second."""
+
+    def done(_):
+        raise AssertionError(f"{work} was called")
+
+    modules = {"from_json": done, "chain.from_iterable": SimpleNamespace(from_iterable=done)}
+    monkeypatch.setattr(f"lambda_app.tensors.{work.split('.')[0]}", modules[work])
+    answer = long_lived_client.post(f"{NETWORK}/infer", content=content, headers={"content-encoding": "gzip"})
+    assert_error(answer, 422, "bad_field", said)
+
+
+@pytest.mark.parametrize("model", [PHOTOS, NETWORK])
+def test_reading_a_request_keeps_nobody_waiting(tiny_classifier, monkeypatch, model):
+    """Behind a real uvicorn, whoever asks for its health meanwhile is answered."""
+    reading, answered = threading.Event(), threading.Event()
+
+    def read(*_):
+        reading.set()
+        assert answered.wait(MINUTES)
+        raise BadField("read")
+
+    monkeypatch.setattr("lambda_app.open_inference.read_inference", read)
     with (
         background(create_app(tiny_classifier, Settings(log_level="ERROR"))) as url,
-        httpx2.Client(base_url=url, trust_env=False, timeout=60) as client,
+        httpx2.Client(base_url=url, trust_env=False, timeout=MINUTES) as client,
         ThreadPoolExecutor() as threads,
     ):
-        client.post(f"{NETWORK}/infer")  # the first one imports
-        sent = {"content": content, "headers": {"content-encoding": "gzip"}}
-        hostile = [threads.submit(client.post, f"{NETWORK}/infer", **sent) for _ in range(4)]
-        waited = []
-        while not all(each.done() for each in hostile):
-            waited.append(client.get("/health").raise_for_status().elapsed.total_seconds())
-    assert [422] * 4 == [each.result().status_code for each in hostile]
-    assert max(waited) < 1
+        slow = threads.submit(client.post, f"{model}/infer", content=b"{}")
+        assert reading.wait(MINUTES)
+        assert 200 == client.get("/health").status_code
+        answered.set()
+        assert (422, "read") == (slow.result().status_code, slow.result().json()["error"])
 
 
 def test_every_error_elsewhere_has_the_houses_shape(client):
@@ -395,7 +422,7 @@ REQUEST = st.fixed_dictionaries(
 
 
 @given(REQUEST | JSON, st.binary(max_size=20), st.none() | st.integers(-3, 3), st.sampled_from([PHOTOS, NETWORK]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_arbitrary_requests_never_give_a_server_error(long_lived_client, body, behind, off, model):
     """Whatever object, whatever follows it, wherever the header says that it ends, the answer is 200 or 4xx."""
     head = json.dumps(body).encode()

@@ -1,7 +1,5 @@
 """The seven numbers that drift is looked for in: their values where they can be told, and what moves them."""
 
-import time
-
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -72,12 +70,9 @@ def test_what_happens_to_photos_lowers_its_signal_by_half(cat_jpg, change, moved
     assert signals(changed, OUTPUTS)[moved] < signals(pixels, OUTPUTS)[moved] / 2
 
 
-def test_they_are_cheap(cat_jpg):
-    """A tenth of a millisecond on an idle machine; the best of a hundred is held to a quarter."""
+def test_only_every_eighth_row_is_read(cat_jpg):
+    """An eighth of the work; `infra/bench/telemetry.py` measures what it takes."""
     pixels = preprocess(cat_jpg, 224).pixels
-    times = []
-    for _ in range(100):
-        began = time.perf_counter()
-        signals(pixels, OUTPUTS)
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.25e-3
+    others = np.random.default_rng(0).integers(0, 255, pixels.shape, np.uint8)
+    others[:, ::8] = pixels[:, ::8]
+    assert signals(pixels, OUTPUTS) == signals(others, OUTPUTS)
