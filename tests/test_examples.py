@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from tests.browser.conftest import started_chromium, started_function
+from tests.browser.conftest import PATIENCE_MS, started_chromium
 from tests.conftest import ROOT
 
+pytest_plugins = ["tests.emulator"]
 pytestmark = pytest.mark.rie
 README = (ROOT / "README.md").read_text()
 SECTION = README[README.index("## Ask it") : README.index("<!-- answer -->")]
@@ -18,10 +19,9 @@ BLOCKS = dict(re.findall(r"```(\w+)\n(.*?)```", SECTION, re.DOTALL))
 ADDRESS = "http://127.0.0.1:8000"
 
 
-@pytest.fixture(scope="module")
-def url():
-    with started_function() as function:
-        yield function.url
+@pytest.fixture
+def url(function):
+    return function.url
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def typed(url, tmp_path):
                 capture_output=True,
                 text=True,
                 check=True,
-                timeout=60,
+                timeout=600,
             )
         finally:
             os.close(master)
@@ -72,6 +72,7 @@ def test_javascripts_example_works(url):
     """In Chromium, in a page with a file chosen; its feedback is taken."""
     with started_chromium() as browser:
         page, statuses, kinds = browser.new_page(), [], []
+        page.set_default_timeout(PATIENCE_MS)
         page.goto(f"{url}/health")  # any page of the same origin
         page.on("response", lambda response: statuses.append((response.url, response.status)))
         page.set_content('<input type="file">')

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "infra.local.demo", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.fixture
@@ -66,5 +66,5 @@ def test_uvicorn_serves_the_same_app() -> None:
         address = next(found[1] for line in lines if (found := re.search(r"running on (\S+)", line)))
         photo = predict_request(ROOT / "data/samples/cat.jpg").body
         headers = {"content-type": "image/jpeg"}
-        answer = httpx2.post(f"{address}/predict", content=photo, headers=headers, trust_env=False)
+        answer = httpx2.post(f"{address}/predict", content=photo, headers=headers, trust_env=False, timeout=600)
     assert (200, "cat") == (answer.status_code, answer.json()["predicted_class"])

@@ -10,8 +10,7 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from infra.local.runtime import lambda_runtime
-from infra.local.serve import background, local_app
+from infra.local.serve import background
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
@@ -21,6 +20,10 @@ from tests.infra.test_runtime import needs_rie
 SAMPLES = Path(__file__).parents[2] / "data/samples"
 PHOTOS = [(SAMPLES / name).read_bytes() for name in ("cat.jpg", "neither.jpg")]
 MODEL, NETWORK = "pet-classifier", "pet-classifier-network"
+PATIENCE_S = 600
+
+
+pytest_plugins = ["tests.emulator"]
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +38,14 @@ def url(request: pytest.FixtureRequest, classifier: Classifier) -> Iterator[str]
         with background(create_app(classifier, Settings(log_level="ERROR"))) as url:
             yield url
     else:
-        with lambda_runtime() as runtime, background(local_app(runtime.endpoint)) as url:
-            yield url
+        yield request.getfixturevalue("function").url
 
 
 @pytest.fixture(scope="module")
 def client(url: str) -> Iterator[InferenceServerClient]:
-    with InferenceServerClient(url.removeprefix("http://")) as client:
+    with InferenceServerClient(
+        url.removeprefix("http://"), connection_timeout=PATIENCE_S, network_timeout=PATIENCE_S
+    ) as client:
         yield client
 
 
@@ -76,7 +80,10 @@ def test_photos_in_binary(
     """Byte by byte as they are, compressed or not; the answer, in binary too, is that of the native route."""
     result = client.infer(MODEL, [photos(*shape)], request_id="mine", request_compression_algorithm=compression)
     headers = {"content-type": "image/jpeg", "x-synthetic": "true"}
-    native = [httpx2.post(f"{url}/predict", content=photo, headers=headers, trust_env=False).json() for photo in PHOTOS]
+    native = [
+        httpx2.post(f"{url}/predict", content=photo, headers=headers, trust_env=False, timeout=PATIENCE_S).json()
+        for photo in PHOTOS
+    ]
     assert [answer["predicted_class"].encode() for answer in native] == result.as_numpy("predicted_class").tolist()
     assert [answer["unknown"] for answer in native] == result.as_numpy("unknown").tolist()
     expected = [list(answer["probabilities"].values()) for answer in native]

@@ -16,13 +16,13 @@ import httpx2
 import pytest
 
 from infra.local.invoke import invoke_url
-from infra.local.runtime import Runtime, lambda_runtime
+from infra.local.runtime import lambda_runtime
 from infra.smoke import hook
 from infra.smoke.expected import GoldenError
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.test_runtime import needs_rie
 
-IMAGE = {"IMAGE": "registry.example/pets@sha256:0", "COMMIT": "0123abc"}
+pytest_plugins = ["tests.emulator"]
 EVENT = {"DeploymentId": "d-123", "LifecycleEventHookExecutionId": "execution"}
 MINUTES = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
 
@@ -71,16 +71,10 @@ def codedeploy() -> Iterator[Service]:
         yield service
 
 
-@pytest.fixture(scope="module")
-def function() -> Iterator[Runtime]:
-    with lambda_runtime(env=IMAGE) as runtime:
-        yield runtime
-
-
 @pytest.fixture
 def environment(keys: dict[str, str], codedeploy: Service, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """What the hook finds around it; the version to test is what the emulator calls its only function."""
-    settings = {"AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.endpoint, "NewVersion": "function", **IMAGE}
+    settings = {"AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.endpoint, "NewVersion": "function"}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(hook, "WAIT_S", 0.3)
@@ -90,21 +84,24 @@ def environment(keys: dict[str, str], codedeploy: Service, monkeypatch: pytest.M
 class TestOfTheFunction:
     pytestmark = needs_rie
 
-    def test_good_version(self, function: Runtime, codedeploy: Service) -> None:
+    def test_good_version(self, function, codedeploy: Service) -> None:
         """In Lambda's runtime the hook tests the version, logs a JSON line a check and tells CodeDeploy."""
         settings = {
-            "AWS_ENDPOINT_URL_LAMBDA": function.endpoint,
+            "AWS_ENDPOINT_URL_LAMBDA": function.runtime.endpoint,
             "AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.endpoint,
             "NewVersion": "function",
-            **IMAGE,
+            **function.environment,
             **KEYS,
         }
-        with lambda_runtime("infra.smoke.hook.handler", env=settings, timeout_s=60) as runtime:
-            answer = httpx2.post(invoke_url(runtime.endpoint), json=EVENT, timeout=60, trust_env=False)
-            runtime.log_line(lambda record: record.get("check") == "GET /openapi.json")
-            rows = [json.loads(line) for line in runtime.lines if line.startswith('{"check"')]
+        before = len(function.runtime.lines)
+        with lambda_runtime("infra.smoke.hook.handler", env=settings, timeout_s=600) as runtime:
+            answer = httpx2.post(invoke_url(runtime.endpoint), json=EVENT, timeout=600, trust_env=False)
+        rows = [json.loads(line) for line in runtime.lines if line.startswith('{"check"')]
         assert {"status": "Succeeded"} == answer.json()
-        asked = [line for line in function.lines if '"message":"request"' in line]
+        ended = {"message": "request", "route": "/openapi.json"}  # the last check's
+        assert function.runtime.log_line(lambda line: line.items() >= ended.items())
+        asked = [line for line in function.runtime.lines[before:] if '"message":"request"' in line]
+        assert len(asked) > len(rows) / 2
         assert asked == [line for line in asked if '"synthetic":true' in line]
         told = {"deploymentId": "d-123", "lifecycleEventHookExecutionId": "execution", "status": "Succeeded"}
         assert [("CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus", told)] == codedeploy.told
@@ -115,10 +112,12 @@ class TestOfTheFunction:
 
     @pytest.mark.parametrize("name", ["IMAGE", "COMMIT"])
     def test_another_version(
-        self, function: Runtime, codedeploy: Service, environment: pytest.MonkeyPatch, name: str, capsys
+        self, function, codedeploy: Service, environment: pytest.MonkeyPatch, name: str, capsys
     ) -> None:
         """A version made of another image or commit than the one being deployed fails, and the log says in what."""
-        environment.setenv("AWS_ENDPOINT_URL_LAMBDA", function.endpoint)
+        environment.setenv("AWS_ENDPOINT_URL_LAMBDA", function.runtime.endpoint)
+        for other, value in function.environment.items():
+            environment.setenv(other, value)
         environment.setenv(name, "another")
         assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
         rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -1,0 +1,34 @@
+"""A pytest plugin: the released function in Lambda's own runtime, behind a function URL, started once per session.
+
+A test module that uses it says `pytest_plugins = ["tests.emulator"]`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx2
+import pytest
+
+from infra.local.runtime import Runtime, RuntimeNotFound, find_rie, lambda_runtime
+from infra.local.serve import background, local_app
+
+DEPLOYED = {"IMAGE": "registry.example/pets@sha256:0", "COMMIT": "0123abc"}
+
+
+@dataclass(frozen=True)
+class Function:
+    url: str
+    runtime: Runtime
+    environment: dict[str, str]  # what the deployment told it about itself
+
+
+@pytest.fixture(scope="session")
+def function() -> Iterator[Function]:
+    """Warm: clients that wait five seconds for an answer would not wait for a cold start on a busy machine."""
+    try:
+        find_rie()
+    except RuntimeNotFound as error:
+        pytest.skip(str(error))
+    with lambda_runtime(env=DEPLOYED) as runtime, background(local_app(runtime.endpoint)) as url:
+        httpx2.get(f"{url}/health", trust_env=False, timeout=600).raise_for_status()
+        yield Function(url, runtime, DEPLOYED)
