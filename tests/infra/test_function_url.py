@@ -5,12 +5,12 @@ one. `test_runtime.py` has the real one.
 """
 
 import base64
+import contextlib
 import json
 import logging
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.local.event import MAX_PAYLOAD_BYTES
 from infra.local.function_url import create_app
@@ -28,23 +29,26 @@ from infra.local.serve import background
 
 JPEG = bytes(range(256)) * 4
 ROOT = Path(__file__).parents[2]
+PATIENCE_S = 600
+A_MOMENT_S = 0.2  # in which nothing may happen
 
 
 @dataclass
 class InvokeApi:
-    """Answers every invocation with `payload`, and remembers what it was asked."""
+    """Answers every invocation with `payload` once `released` is set, and remembers what it was asked."""
 
     endpoint: str = ""
     payload: bytes = b'{"statusCode": 200}'
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0
     events: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     sent_headers: list[dict[str, str]] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
     running: int = 0
     most_running: int = 0
-    started: threading.Event = field(default_factory=threading.Event)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    started: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def returns(self, **answer: Any) -> None:
         self.payload = json.dumps(answer).encode()
@@ -53,22 +57,26 @@ class InvokeApi:
 @pytest.fixture
 def api() -> Iterator[InvokeApi]:
     api = InvokeApi()
+    api.released.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             api.paths.append(self.path)
             api.sent_headers.append({name.lower(): value for name, value in self.headers.items()})
             api.events.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            api.running += 1
-            api.most_running = max(api.running, api.most_running)
-            api.started.set()
-            time.sleep(api.seconds)
-            api.running -= 1
+            with api.lock:
+                api.running += 1
+                api.most_running = max(api.running, api.most_running)
+            api.started.release()
+            api.released.wait()
+            with api.lock:
+                api.running -= 1
             self.send_response(api.status)
             for name, value in {**api.headers, "Content-Length": str(len(api.payload))}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(api.payload)
+            with contextlib.suppress(OSError):  # who asked has left
+                self.end_headers()
+                self.wfile.write(api.payload)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -78,19 +86,49 @@ def api() -> Iterator[InvokeApi]:
         thread.start()
         api.endpoint = f"http://127.0.0.1:{server.server_port}"
         yield api
+        api.released.set()
         server.shutdown()
         thread.join()
 
 
+class Watched:
+    """The function URL, and a semaphore that counts the requests that came in whole."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app, self.arrived = app, threading.Semaphore(0)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def watched() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body"):
+                self.arrived.release()
+            return message
+
+        await self.app(scope, watched, send)
+
+
 @pytest.fixture
-def url(api: InvokeApi) -> Iterator[str]:
-    with background(create_app(invoke_url(api.endpoint))) as url:
+def app(api: InvokeApi) -> Watched:
+    return Watched(create_app(invoke_url(api.endpoint)))
+
+
+@pytest.fixture
+def url(app: Watched) -> Iterator[str]:
+    with background(app) as url:
         yield url
+
+
+def get(url: str) -> httpx2.Response:
+    return httpx2.get(url, trust_env=False, timeout=PATIENCE_S)
+
+
+def wait_for(semaphore: threading.Semaphore, count: int = 1) -> None:
+    assert all(semaphore.acquire(timeout=PATIENCE_S) for _ in range(count))
 
 
 @pytest.fixture
 def client(url: str) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=url, trust_env=False, timeout=10) as client:
+    with httpx2.Client(base_url=url, trust_env=False, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -123,7 +161,7 @@ def test_binary_request_body(api: InvokeApi, client: httpx2.Client) -> None:
 def test_function_is_invoked_by_name(api: InvokeApi) -> None:
     """The name, or ARN, goes into the path of Lambda's Invoke API."""
     with background(create_app(invoke_url(f"{api.endpoint}/", "arn:aws:lambda:x"))) as url:
-        httpx2.get(url, trust_env=False)
+        get(url)
     assert api.paths == ["/2015-03-31/functions/arn%3Aaws%3Alambda%3Ax/invocations"]
 
 
@@ -235,28 +273,33 @@ def test_refused_invocation(api: InvokeApi, client: httpx2.Client) -> None:
 
 
 def test_nobody_listens() -> None:
-    """An endpoint that is not there is 502."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with background(create_app(invoke_url(f"http://127.0.0.1:{port}"))) as url:
-        assert_error(httpx2.get(url, trust_env=False), 502, "function_unreachable")
+    """An endpoint that is not there is 502. A port that is bound, and not listened on, refuses connections."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        with background(create_app(invoke_url(f"http://127.0.0.1:{bound.getsockname()[1]}"))) as url:
+            assert_error(get(url), 502, "function_unreachable")
 
 
 def test_endpoint_hangs(api: InvokeApi) -> None:
     """An endpoint that does not answer in time is 502."""
-    api.seconds = 0.5
+    api.released.clear()
     with background(create_app(invoke_url(api.endpoint), timeout_s=0.1)) as url:
-        assert_error(httpx2.get(url, trust_env=False), 502, "function_unreachable")
+        assert_error(get(url), 502, "function_unreachable")
 
 
 @pytest.mark.parametrize(("concurrent", "expected"), [(False, 1), (True, 3)])
 def test_invocations_side_by_side(api: InvokeApi, *, concurrent: bool, expected: int) -> None:
     """Invocations wait for one another, unless the endpoint is said to scale."""
-    api.seconds = 0.2
-    app = create_app(invoke_url(api.endpoint), concurrent=concurrent)
+    api.released.clear()
+    app = Watched(create_app(invoke_url(api.endpoint), concurrent=concurrent))
     with background(app) as url, ThreadPoolExecutor(3) as pool:
-        statuses = list(pool.map(lambda _: httpx2.get(url, trust_env=False).status_code, range(3)))
-    assert ([200, 200, 200], expected) == (statuses, api.most_running)
+        answers = [pool.submit(get, url) for _ in range(3)]
+        wait_for(app.arrived, 3)
+        wait_for(api.started, expected)
+        another_started = api.started.acquire(timeout=A_MOMENT_S)
+        api.released.set()
+        statuses = [answer.result().status_code for answer in answers]
+    assert ([200, 200, 200], False, expected) == (statuses, another_started, api.most_running)
 
 
 def send_raw(url: str, text: str) -> socket.socket:
@@ -273,14 +316,20 @@ def test_client_leaves_during_its_request(api: InvokeApi, url: str, client: http
     assert [event["rawPath"] for event in api.events] == ["/next"]
 
 
-def test_client_leaves_during_the_invocation(api: InvokeApi, url: str, client: httpx2.Client) -> None:
+def test_client_leaves_during_the_invocation(api: InvokeApi, app: Watched, url: str) -> None:
     """An invocation whose client has left runs to its end before the next: the emulator cannot be interrupted."""
-    api.seconds = 0.2
+    api.released.clear()
     connection = send_raw(url, "GET /left HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert api.started.wait(5)
+    wait_for(api.started)
     connection.close()
-    assert client.get("/next").status_code == 200
-    assert (["/left", "/next"], 1) == ([event["rawPath"] for event in api.events], api.most_running)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(get, f"{url}/next")
+        wait_for(app.arrived, 2)
+        another_started = api.started.acquire(timeout=A_MOMENT_S)
+        api.released.set()
+        assert following.result().status_code == 200
+    assert (False, 1) == (another_started, api.most_running)
+    assert ["/left", "/next"] == [event["rawPath"] for event in api.events]
 
 
 @pytest.fixture
@@ -299,7 +348,7 @@ def test_signed_requests(monkeypatch: pytest.MonkeyPatch, api: InvokeApi) -> Non
     monkeypatch.setenv("http_proxy", api.endpoint)  # the way to have AWS's host name answered here
     url = invoke_url("http://lambda.eu-west-1.amazonaws.com", "pets")
     with background(create_app(url, sign=True)) as local:
-        assert httpx2.get(local, trust_env=False).status_code == 200
+        assert get(local).status_code == 200
     authorization = api.sent_headers[0]["authorization"]
     assert authorization.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert "/eu-west-1/lambda/aws4_request, SignedHeaders=content-type;host;x-amz-date, Signature=" in authorization

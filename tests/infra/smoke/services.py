@@ -29,7 +29,7 @@ class Result:
 def smoke(url: str, folder: Path, *options: str) -> Result:
     """The command line, and what it wrote."""
     report = folder / "smoke.json"
-    code = smoke_test.main([url, "--json", str(report), *options])
+    code = smoke_test.main([url, "--json", str(report), "--timeout", "600", *options])
     return Result(code, {row["check"]: row for row in json.loads(report.read_text())["checks"]})
 
 
@@ -71,7 +71,7 @@ def hanging(app: ASGIApp, path: str, *, says: bytes = b"") -> ASGIApp:
             return
         if says:
             await send({"type": "http.response.start", "status": 200, "headers": []})
-        while (await asyncio.wait_for(receive(), 10))["type"] != "http.disconnect":
+        while (await receive())["type"] != "http.disconnect":
             while says:
                 await send({"type": "http.response.body", "body": says, "more_body": True})
                 await asyncio.sleep(0.01)

@@ -1,23 +1,29 @@
 """The real service with one fault: the smoke test fails, in the rows that the fault concerns and in no other."""
 
+import itertools
 import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from infra import smoke_test
+from infra.local.event import HttpRequest
 from infra.local.response import HttpResponse
 from infra.local.serve import background, listen
+from infra.smoke import url
+from infra.smoke.answers import NoAnswer, get
 from infra.smoke.checks import FAMILIES
 from infra.smoke.errors import ERRORS
 from infra.smoke.expected import Golden
+from infra.smoke.url import Url
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
@@ -27,6 +33,7 @@ GOLDEN = Golden.read()
 PREDICTIONS = {f"POST /predict {photo}{way}" for photo in GOLDEN.photos for way in ("", " in a form")}
 ALL_ERRORS = {f"{status} {code}: {name}" for name, (status, code, _) in ERRORS.items()}
 HEALTH = {"GET /health"}
+PATIENCE_S = 600
 
 
 def older_model(path: str, response: HttpResponse) -> HttpResponse:
@@ -203,17 +210,34 @@ def test_unsigned_requests_pass(released: ASGIApp, tmp_path: Path, keys: dict[st
     assert {"http": 200} == result.rows["unsigned request"]["actual"]
 
 
-def test_hanging_route(released: ASGIApp, tmp_path: Path) -> None:
+class Hurried(Url):
+    """For one path --timeout is what it is; for the others it is longer than any machine is busy."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with pytest.MonkeyPatch.context() as patch:
+            if request.path != "/model/info":
+                patch.setattr(self, "_timeout_s", PATIENCE_S)
+                patch.setattr(self._client, "timeout", PATIENCE_S)
+            return super().__call__(request)
+
+
+def test_hanging_route(released: ASGIApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests that are never answered fail after --timeout, and the others are asked all the same."""
+    monkeypatch.setattr(smoke_test, "Url", Hurried)
     result = smoke_of(hanging(released, "/model/info"), tmp_path, "--timeout", "0.3")
     assert {"GET routes", "GET /model/info"} == result.failed
     assert "ReadTimeout" in result.rows["GET /model/info"]["actual"]["no answer"]
 
 
-def test_endless_answer(released: ASGIApp, tmp_path: Path) -> None:
+def test_endless_answer(released: ASGIApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that goes on for ever, byte by byte, is cut off after --timeout."""
-    result = smoke_of(hanging(released, "/model/info", says=b"x"), tmp_path, "--timeout", "0.3")
-    assert "the answer has no end" in result.rows["GET /model/info"]["actual"]["no answer"]
+    monkeypatch.setattr(url, "time", SimpleNamespace(monotonic=itertools.count(step=PATIENCE_S // 5).__next__))
+    with (
+        background(hanging(released, "/model/info", says=b"x")) as address,
+        Url(address, auth=None, timeout_s=PATIENCE_S) as ask,
+        pytest.raises(NoAnswer, match=rf"^the answer has no end: \d+ bytes within {PATIENCE_S} s$"),
+    ):
+        ask(get("/model/info"))
 
 
 @contextmanager
@@ -227,14 +251,16 @@ def talking(greeting: bytes) -> Iterator[str]:
                     connection, _ = listener.accept()
                 except OSError:
                     return
-                with connection:
+                with connection, suppress(OSError):  # the other side may have hung up first
                     connection.sendall(greeting)
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 @pytest.mark.parametrize(
@@ -242,25 +268,25 @@ def talking(greeting: bytes) -> Iterator[str]:
 )
 def test_no_http(tmp_path: Path, greeting: bytes) -> None:
     """Whatever else listens there, or hangs up in the middle, is a failed row that says how."""
-    with talking(greeting) as url:
-        result = smoke(url, tmp_path, "--wait", "0.3")
+    with talking(greeting) as address:
+        result = smoke(address, tmp_path, "--wait", "0.3")
     assert (1, HEALTH) == (result.code, result.failed)
     assert result.rows["GET /health"]["actual"]["no answer"]
 
 
 def test_no_tls(released: ASGIApp, tmp_path: Path) -> None:
     """A port that does not speak TLS behind an https:// URL."""
-    with background(released) as url:
-        result = smoke(url.replace("http", "https"), tmp_path, "--wait", "0.3")
+    with background(released) as address:
+        result = smoke(address.replace("http", "https"), tmp_path, "--wait", "0.3")
     assert (1, HEALTH) == (result.code, result.failed)
     assert "SSL" in result.rows["GET /health"]["actual"]["no answer"]
 
 
 def test_nobody_listens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A refused connection is a failed row, not a traceback."""
-    with listen(0) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    assert 1 == smoke_test.main([url, "--wait", "0.3"])
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert 1 == smoke_test.main([f"http://127.0.0.1:{bound.getsockname()[1]}", "--wait", "0.3"])
     row, summary = capsys.readouterr().out.splitlines()
     assert row.startswith("FAIL  GET /health ")
     assert row.endswith('no answer: "ConnectError: [Errno 111] Connection refused"')

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import httpx2
 import pytest
 
 from infra.local import serve
+from infra.local.process import session
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.smoke.services import smoke
 from tests.infra.test_runtime import needs_rie
@@ -27,17 +27,13 @@ PRIVATE = ("--auth", "AWS_IAM", "--origin", SITE)
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """What `make run` starts, with the settings of a deployment."""
-    with serve.listen(0) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "infra.local.serve", "--port", str(port)]
-    command += ["--auth", "AWS_IAM", "--cors-origin", SITE]
+    command = [sys.executable, "-m", "infra.local.serve", "--port", "0", "--auth", "AWS_IAM", "--cors-origin", SITE]
     environment = os.environ | KEYS | {"IMAGE": IMAGE, "COMMIT": COMMIT}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
+    with session(command, cwd=ROOT, env=environment) as server, server.stdout:  # type: ignore[union-attr]  # a pipe
+        line = server.stdout.readline()
         reader = threading.Thread(target=server.stdout.read)  # a full pipe would stop the function
-        assert "Serving" in server.stdout.readline()
         reader.start()
-        yield f"http://127.0.0.1:{port}"
+        yield re.search(r"^Serving (\S+) ", line)[1]
         server.send_signal(signal.SIGINT)
         reader.join()
 
@@ -64,7 +60,7 @@ def test_unsigned(url: str, tmp_path: Path) -> None:
     result = smoke(url, tmp_path, "--wait", "0.3")
     assert (1, {"GET /health"}) == (result.code, result.failed)
     assert '{"Message":"Forbidden"}' == result.rows["GET /health"]["actual"]["body"]
-    answer = httpx2.get(f"{url}/health", trust_env=False)
+    answer = httpx2.get(f"{url}/health", trust_env=False, timeout=600)
     assert (403, {"Message": "Forbidden"}) == (answer.status_code, answer.json())
 
 
@@ -72,7 +68,7 @@ def test_cors_is_that_of_the_template(url: str) -> None:
     """The emulator allows the site no less than the deployed URL will."""
     template = (ROOT / "template.yaml").read_text()
     asked = {"origin": SITE, "access-control-request-method": "POST"}
-    answer = httpx2.options(f"{url}/predict", headers=asked, trust_env=False)
+    answer = httpx2.options(f"{url}/predict", headers=asked, trust_env=False, timeout=600)
     for name in ("Methods", "Headers"):
         allowed = re.search(rf"Allow{name}: \[(.*)\]", template)[1].split(", ")
         assert set(allowed) <= set(answer.headers[f"access-control-allow-{name.lower()}"].split(", "))

@@ -18,7 +18,7 @@ from tests.infra.smoke.services import changed, page
 
 def test_golden_answers_are_of_the_model_that_serves(released: ASGIApp) -> None:
     """Otherwise the smoke test of every deployment would fail."""
-    with background(released) as url, Url(url, auth=None, timeout_s=20) as ask:
+    with background(released) as url, Url(url, auth=None, timeout_s=600) as ask:
         now = golden(ask)
     kept = Golden.read()
     assert (now.model_version, now.class_names) == (kept.model_version, kept.class_names), "run `make golden`"
@@ -33,7 +33,7 @@ def test_every_bundled_photo_has_one() -> None:
 def test_any_classes_have_golden_answers(tiny_classifier: Classifier) -> None:
     """The bundled photos are asked of whatever model there is."""
     app = create_app(tiny_classifier, Settings(log_level="ERROR"))
-    with background(app) as url, Url(url, auth=None, timeout_s=20) as ask:
+    with background(app) as url, Url(url, auth=None, timeout_s=600) as ask:
         answers = golden(ask)
     assert tiny_classifier.metadata.model_version == answers.model_version
     assert set(tiny_classifier.metadata.class_names) == answers.photos["cat.jpg"]["probabilities"].keys()
@@ -44,7 +44,7 @@ def test_no_golden_answers_of_a_broken_service(released: ASGIApp) -> None:
     broken = changed(released, lambda _, response: page(response, "Oh, no", 500))
     with (
         background(broken) as url,
-        Url(url, auth=None, timeout_s=20) as ask,
+        Url(url, auth=None, timeout_s=600) as ask,
         pytest.raises(NoAnswer, match="GET /model/info answered 500, expected 200: Oh, no"),
     ):
         golden(ask)
