@@ -3,6 +3,7 @@
 import ast
 import base64
 import json
+import os
 import re
 import subprocess
 import sys
@@ -50,7 +51,7 @@ NEVER = {
 
 # The modules that serving has loaded after its first prediction; all that is not pinned is hidden, as in the image.
 LOADED_BY_SERVING = """
-import json, sys
+import json, os, sys
 before = set(sys.modules)
 class NotInTheImage:
     def find_spec(name, path=None, target=None):
@@ -59,6 +60,7 @@ class NotInTheImage:
 sys.meta_path.insert(0, NotInTheImage)
 import awslambdaric.bootstrap
 import lambda_app.handler
+assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"  # or the Linux wheels would report usage to their maker
 assert lambda_app.handler.handler(json.load(sys.stdin), None)["statusCode"] == 200
 print("modules", *sys.modules.keys() - before)
 """
@@ -93,12 +95,14 @@ def loaded(owners, cat_jpg) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", LOADED_BY_SERVING, *hidden],
         cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"},
         input=json.dumps(event),
         capture_output=True,
         text=True,
-        check=True,
-        timeout=60,
+        check=False,
+        timeout=600,
     )
+    assert (0, "") == (done.returncode, done.stderr)
     [line] = [line for line in done.stdout.splitlines() if line.startswith("modules ")]
     return set(line.split()[1:])
 
@@ -147,12 +151,3 @@ def test_every_serving_requirement_has_a_hash():
     text = (ROOT / "requirements-serve.txt").read_text()
     entries = re.split(r"\n(?=[a-z])", text[text.index("\nannotated") + 1 :])
     assert all("--hash=sha256:" in entry for entry in entries)
-
-
-def test_onnx_runtimes_own_telemetry_is_off():
-    """The Linux wheels report usage to their maker unless told otherwise before the import."""
-    code = "import lambda_app.handler, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
-    )
-    assert ("1\n", "") == (done.stdout, done.stderr)
