@@ -6,7 +6,6 @@ import platform
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -37,14 +36,14 @@ MAX_MB = 220  # unpacked; 177 measured
 CAT = ROOT / "data/samples/cat.jpg"
 
 
-def execute(*command: str | Path, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+def execute(*command: str | Path, seconds: float = BUILD_SECONDS) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"SAM_CLI_TELEMETRY": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
     return subprocess.run(
         command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds
     )
 
 
-def run(*command: str | Path, seconds: float = 60) -> str:
+def run(*command: str | Path, seconds: float = BUILD_SECONDS) -> str:
     """The command's standard output; what it said on standard error is the failure's message."""
     done = execute(*command, seconds=seconds)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
@@ -130,7 +129,7 @@ def python_in(image: str, code: str) -> Any:
     return json.loads(run("docker", "run", *options, image, "-c", code))
 
 
-def post(url: str, body: bytes, seconds: float = 30) -> Any:
+def post(url: str, body: bytes, seconds: float = 120) -> Any:
     """The JSON answer; the port accepts connections some moments before the emulator does."""
     deadline = time.monotonic() + seconds
     while True:
@@ -173,7 +172,7 @@ def test_the_commit_is_the_one_it_was_built_from(image: str, url: str) -> None:
     inspect = ("docker", "image", "inspect", "--format", '{{index .Config.Labels "org.opencontainers.image.revision"}}')
     commit = run(*inspect, image).strip()
     assert commit
-    assert commit == httpx2.get(f"{url}/model/info", timeout=30).json()["commit"]
+    assert commit == httpx2.get(f"{url}/model/info", timeout=120).json()["commit"]
 
 
 def test_no_build_tools(image: str) -> None:
@@ -237,10 +236,14 @@ print(json.dumps([str(p) for p in rooms if p.suffix in {".env", ".key", ".pem"} 
     assert [] == python_in(image, code)
 
 
-@pytest.mark.parametrize("module", ["torch", "torchvision", "onnx", "mlflow", "dvc", "sklearn", "pandas", "matplotlib"])
-def test_no_training_library(image: str, module: str) -> None:
+def test_no_training_library(image: str) -> None:
     """No library that only training needs can be imported."""
-    assert python_in(image, f"import importlib.util; print(json.dumps(importlib.util.find_spec('{module}') is None))")
+    code = """
+import importlib.util
+names = ("torch", "torchvision", "onnx", "mlflow", "dvc", "sklearn", "pandas", "matplotlib")
+print(json.dumps([name for name in names if importlib.util.find_spec(name)]))
+"""
+    assert [] == python_in(image, code)
 
 
 def test_only_what_serves_is_ours(image: str) -> None:
@@ -302,16 +305,16 @@ def test_every_accepted_format_decodes(url: str, image_format: str) -> None:
     """Pillow lost its AVIF, font and colour libraries, and none of the others."""
     photo = BytesIO()
     Image.open(CAT).save(photo, image_format)
-    answer = httpx2.post(f"{url}/predict", files={"file": ("cat", photo.getvalue())}, timeout=30)
+    answer = httpx2.post(f"{url}/predict", files={"file": ("cat", photo.getvalue())}, timeout=120)
     assert (200, "cat") == (answer.status_code, answer.json().get("predicted_class"))
 
 
 def test_every_get_route_answers(url: str) -> None:
     """What the API says it has, and its own description."""
-    routes = [route.split() for route in httpx2.get(url, timeout=30).json()["routes"]]
+    routes = [route.split() for route in httpx2.get(url, timeout=120).json()["routes"]]
     paths = ["/openapi.json", *(path for method, path in routes if method == "GET" and "{" not in path)]
     assert len(paths) > 4
-    assert dict.fromkeys(paths, 200) == {path: httpx2.get(f"{url}{path}", timeout=30).status_code for path in paths}
+    assert dict.fromkeys(paths, 200) == {path: httpx2.get(f"{url}{path}", timeout=120).status_code for path in paths}
 
 
 def many_pixels() -> bytes:
@@ -341,7 +344,7 @@ JPEG = {"content-type": "image/jpeg"}
 def test_every_error_is_answered(url: str, status: int, code: str, request_: tuple[str, str, dict, bytes]) -> None:
     """None of them needs what the image lacks."""
     method, path, headers, body = request_
-    answer = httpx2.request(method, f"{url}{path}", headers=headers, content=body, timeout=30)
+    answer = httpx2.request(method, f"{url}{path}", headers=headers, content=body, timeout=120)
     assert (status, code) == (answer.status_code, answer.json()["error"]["code"])
 
 
@@ -363,33 +366,24 @@ def test_sam_invokes(sam: Path, built_template: Path, event: Path) -> None:
 @pytest.fixture
 def sam_endpoint(sam: Path, built_template: Path, tmp_path: Path) -> Iterator[str]:
     """`sam local start-lambda`, which offers Lambda's Invoke API for the stack's functions."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    command = [sam, "local", "start-lambda", "--template", built_template, "--port", port, "--skip-pull-image"]
+    command = [sam, "local", "start-lambda", "--template", built_template, "--port", "0", "--skip-pull-image"]
     environment = os.environ | {"SAM_CLI_TELEMETRY": "0"}
-    with (tmp_path / "log").open("w") as log:
+    output = tmp_path / "log"
+    with output.open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
-        wait_until_listening(int(port))
-        yield f"http://127.0.0.1:{port}"
+        while not (address := re.search(r"Running on (\S+)", output.read_text())):
+            assert process.poll() is None, output.read_text()
+            time.sleep(0.1)
+        yield address[1]
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
-
-
-def wait_until_listening(port: int, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, f"nothing listens on port {port} after {seconds} s"
-            time.sleep(0.1)
+        process.wait()
 
 
 def test_function_url_in_front_of_sam(sam_endpoint: str) -> None:
     """The function-URL emulator works against `sam local start-lambda` as it does against the RIE."""
     with background(create_app(invoke_url(sam_endpoint, "Classifier"))) as url:
         photo = (ROOT / "data/samples/cat.jpg").read_bytes()
-        answer = httpx2.post(f"{url}/predict", content=photo, headers={"content-type": "image/jpeg"}, timeout=60)
+        answer = httpx2.post(f"{url}/predict", content=photo, headers={"content-type": "image/jpeg"}, timeout=120)
     assert (200, "cat") == (answer.status_code, answer.json()["predicted_class"])
