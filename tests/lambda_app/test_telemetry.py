@@ -1,6 +1,7 @@
 """What a request leaves behind: one log line and its metrics."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -199,8 +200,10 @@ def test_the_schema_refuses_what_cloudwatch_would_not_read(logged, broken):
     assert list(EMF.iter_errors(record))
 
 
-def test_the_service_is_the_settings(logged):
+def test_the_service_is_the_settings(logged, monkeypatch):
     """Of log lines and metrics alike, so that two deployments in one account are apart."""
+    monkeypatch.setitem(logging.root.manager.loggerDict, "pets-dev", None)  # afterwards it is as unknown as before
+    del logging.root.manager.loggerDict["pets-dev"]
     logged.settings = Settings(service_name="pets-dev")
     predict(logged, b"text")
     assert {"pets-dev"} == {line["service"] for line in logged.lines()}
