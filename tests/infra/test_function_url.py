@@ -302,6 +302,14 @@ def test_invocations_side_by_side(api: InvokeApi, *, concurrent: bool, expected:
     assert ([200, 200, 200], False, expected) == (statuses, another_started, api.most_running)
 
 
+def test_server_leaves_logging_alone(api: InvokeApi) -> None:
+    """A handler of uvicorn's would keep the standard error of the test that came first, and log there ever after."""
+    names = ("uvicorn", "uvicorn.error", "uvicorn.access")
+    before = [list(logging.getLogger(name).handlers) for name in names]
+    with background(create_app(invoke_url(api.endpoint))):
+        assert before == [logging.getLogger(name).handlers for name in names]
+
+
 def send_raw(url: str, text: str) -> socket.socket:
     host, port = url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)))
