@@ -40,15 +40,16 @@ class Replay:
         self._turns = asyncio.Semaphore(pace.at_a_time)
 
     async def send(self, photos: Iterable[Photo]) -> None:
+        clock = asyncio.get_running_loop().time  # the one by which `asyncio.sleep` waits
         with ThreadPoolExecutor(self._pace.at_a_time) as self._threads:
             async with asyncio.TaskGroup() as group:
-                began = time.perf_counter()
+                began = clock()
                 for number, photo in enumerate(photos):
-                    due = began + number / self._pace.rate if self._pace.rate else None
-                    if due:
-                        await asyncio.sleep(due - time.perf_counter())
+                    due = None if self._pace.rate is None else began + number / self._pace.rate
+                    if due is not None:
+                        await asyncio.sleep(due - clock())
                     await self._turns.acquire()
-                    late_s = time.perf_counter() - due if due else 0
+                    late_s = 0 if due is None else max(0, clock() - due)
                     group.create_task(self._one(photo, late_s))
 
     async def _one(self, photo: Photo, late_s: float) -> None:

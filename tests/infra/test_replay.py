@@ -3,18 +3,19 @@
 import asyncio
 import json
 import re
-import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,9 +28,11 @@ from infra.local.serve import background
 from infra.replay.journal import Answer, read
 from infra.replay.photos import Photo, find
 from infra.replay.run import Pace, Replay, chosen
+from infra.smoke.url import Url
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
 from tests.infra.smoke.services import changed, edited, hanging, page
+from tests.infra.virtual_time import VirtualTimeLoop
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 20_000  # bytes of a photo
@@ -212,49 +215,75 @@ def test_feedback_that_is_not_taken_is_a_failure(app: ASGIApp, photos: Path, tmp
 
 def test_nobody_there(photos: Path, tmp_path: Path, capsys) -> None:
     """One line, exit code 1."""
-    assert 1 == collect("http://127.0.0.1:9", photos, tmp_path / "replay.jsonl")
+    with socket.socket() as taken:  # nobody else can listen on its port, and it does not
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        assert 1 == collect(url, photos, tmp_path / "replay.jsonl")
     [line] = capsys.readouterr().err.splitlines()
-    assert re.match(r"collect_feedback: http://127\.0\.0\.1:9: ConnectError: ", line)
+    assert line.startswith(f"collect_feedback: {url}: ConnectError: ")
 
 
-def test_a_service_that_goes_away(app: ASGIApp, photos: Path, tmp_path: Path, capsys) -> None:
+class ImpatientForPhotos(Url):
+    """Applies its timeout to photos alone; every other request may take a minute."""
+
+    def __init__(self, url: str, *, auth: httpx2.Auth | None, timeout_s: float) -> None:
+        super().__init__(url, auth=auth, timeout_s=60)
+        self._photos = Url(url, auth=auth, timeout_s=timeout_s)
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._photos.__exit__(*error)
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self._photos(request) if request.path == "/predict" else super().__call__(request)
+
+
+def test_a_service_that_goes_away(app: ASGIApp, photos: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     """Photos that nobody answers have no status; the run ends all the same, with exit code 1."""
+    monkeypatch.setattr(collect_feedback, "Url", ImpatientForPhotos)
     journal = tmp_path / "replay.jsonl"
     with background(hanging(app, "/predict")) as url:
         assert 1 == collect(url, photos, journal, "--timeout", "0.3")
     assert {(0, "no_answer")} == {(answer.status, answer.error_code) for answer in read(journal).values()}
+    assert 6 == len(read(journal))
     assert 1 == evaluate_post_deploy.main([str(journal)])
     assert f"evaluate_post_deploy: {journal}: no photo was classified" in capsys.readouterr().err
 
 
 @pytest.fixture
-def slow(app: ASGIApp) -> Iterator[str]:
-    """A service that takes a twentieth of a second for a photo."""
+def held(app: ASGIApp) -> Iterator[tuple[str, threading.Semaphore]]:
+    """The URL of a service, and how many more photos it may answer; the others wait until it is released."""
+    allowed = threading.Semaphore(0)
 
-    async def slow(scope, receive, send) -> None:
+    async def answer(scope, receive, send) -> None:
         if scope["type"] == "http" and scope["path"] == "/predict":
-            await asyncio.sleep(0.05)
+            await asyncio.to_thread(allowed.acquire)
         await app(scope, receive, send)
 
-    with background(slow) as url:
-        yield url
+    with background(answer) as url:
+        yield url, allowed
+        allowed.release(1000)  # nothing waits on
 
 
-def test_ctrl_c_loses_nothing(slow: str, tmp_path: Path, encode) -> None:
+def test_ctrl_c_loses_nothing(held: tuple[str, threading.Semaphore], tmp_path: Path, encode) -> None:
     """What was answered is in the file; the same command sends the rest, and no photo has two lines."""
+    url, allowed = held
     for number in range(40):
         put(tmp_path / f"photos/cat/{number}.jpg", encode((255 - number, 0, 0)))
     journal = tmp_path / "replay.jsonl"
-    command = [sys.executable, "-m", "infra.collect_feedback", slow, str(tmp_path / "photos"), "--output", str(journal)]
+    command = [sys.executable, "-m", "infra.collect_feedback", url, str(tmp_path / "photos")]
+    command += ["--output", str(journal), "--timeout", "600"]
+    allowed.release(5)
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as first:
-        while first.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") >= 5):
+        while first.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") == 5):
             time.sleep(0.01)
         first.send_signal(signal.SIGINT)
-        assert first.stderr
-        told = first.stderr.read()
+        allowed.release(4)  # those that are under way, for which its threads wait
+        _, stderr = first.communicate()
     begun = journal.read_bytes()
-    assert (130, "Traceback" in told, "the same command goes on" in told) == (first.returncode, False, True)
-    assert 5 <= begun.count(b"\n") < 40
+    assert (130, "Traceback" in stderr, "the same command goes on" in stderr) == (first.returncode, False, True)
+    assert 5 <= begun.count(b"\n") <= 9
+    allowed.release(40)
     assert 0 == subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode
     assert journal.read_bytes().startswith(begun)
     assert {f"cat/{number}.jpg": 1 for number in range(40)} == Counter(
@@ -277,83 +306,80 @@ def test_a_torn_last_line_is_repaired(url: str, photos: Path, tmp_path: Path, ca
 def test_a_full_disk_is_one_line(url: str, photos: Path, tmp_path: Path) -> None:
     """What was written before stays; there is no stack trace."""
     journal = tmp_path / "replay.jsonl"
-    done = subprocess.run(
-        [sys.executable, "-m", "infra.collect_feedback", url, str(photos), "--output", str(journal)],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_FSIZE, (500, 500)),
-    )
+    command = [sys.executable, "-m", "infra.collect_feedback", url, str(photos), "--output", str(journal)]
+    limited = ["prlimit", "--fsize=500", *command]
+    done = subprocess.run(limited, cwd=ROOT, check=False, capture_output=True, text=True)
     assert 2 == done.returncode
     assert done.stderr.splitlines()[-1].endswith(f"{journal}: File too large; expected a file that can be written")
     assert "Traceback" not in done.stderr
     assert 1 == len(read(journal))
 
 
-class Service:
-    """Answers every photo after a while, and remembers when each came and how many were there at a time."""
-
-    def __init__(self, takes_s: float) -> None:
-        self.takes_s, self.came, self.most, self._here = takes_s, [], 0, 0
-        self._lock = threading.Lock()
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        with self._lock:
-            self.came.append((request.path, time.perf_counter()))
-            self._here += 1
-            self.most = max(self.most, self._here)
-        time.sleep(self.takes_s)
-        with self._lock:
-            self._here -= 1
-        answer = {"request_id": "r", "model_version": "v", "predicted_class": "cat", "confidence": 1, "unknown": False}
-        return HttpResponse(200, (), json.dumps(answer).encode())
-
-    def times(self, path: str) -> list[float]:
-        return [moment for came, moment in self.came if came == path]
+ANSWER = {"request_id": "r", "model_version": "v", "predicted_class": "cat", "confidence": 1, "unknown": False}
+ANSWERED = HttpResponse(200, (), json.dumps(ANSWER).encode())
 
 
-def replayed(service: Service, count: int, pace: Pace) -> tuple[list[Answer], float]:
-    """The answers, and how long it took."""
+def replayed(
+    ask: Callable[[HttpRequest], HttpResponse], count: int, pace: Pace, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> list[Answer]:
     answers: list[Answer] = []
     photos = [Photo(f"cat/{n}.jpg", "cat", "image/jpeg", partial(bytes, n + 1)) for n in range(count)]
-    began = time.perf_counter()
-    asyncio.run(Replay(service, pace, answers.append).send(photos))
-    return answers, time.perf_counter() - began
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(Replay(ask, pace, answers.append).send(photos))
+    return answers
+
+
+def replayed_by_the_clock(count: int, pace: Pace, *, takes_s: float) -> tuple[list[Answer], dict[str, list[float]]]:
+    """The answers, and by path when each request came, to a service that takes `takes_s`, on a clock from 0."""
+    loop = VirtualTimeLoop(takes_s)
+    came: dict[str, list[float]] = {"/predict": [], "/feedback": []}
+
+    def ask(request: HttpRequest) -> HttpResponse:
+        came[request.path].append(loop.time())
+        return ANSWERED
+
+    return replayed(ask, count, pace, lambda: loop), came
 
 
 def test_photos_come_at_the_rate_asked_for() -> None:
     """However long an answer takes, as long as there are connections enough."""
-    service = Service(takes_s=0.1)
-    answers, _ = replayed(service, 20, Pace(rate=50, at_a_time=20, share=0))
-    came = service.times("/predict")
-    assert came[-1] - came[0] == pytest.approx(19 / 50, abs=0.2)
-    assert max(answer.late_ms for answer in answers) < 200
+    answers, came = replayed_by_the_clock(20, Pace(rate=50, at_a_time=20, share=0), takes_s=0.1)
+    assert pytest.approx([n / 50 for n in range(20)]) == came["/predict"]
+    assert [0.0] * 20 == [answer.late_ms for answer in answers]
 
 
 def test_a_service_too_slow_for_the_rate_is_not_spared() -> None:
     """What waits for a connection is sent as soon as there is one, and says how late that was."""
-    service = Service(takes_s=0.05)
-    answers, _ = replayed(service, 20, Pace(rate=100, at_a_time=1, share=0))
-    late = [answer.late_ms for answer in answers]
-    assert (1, late) == (service.most, sorted(late))
-    assert late[-1] >= 19 * (50 - 10)
+    answers, came = replayed_by_the_clock(20, Pace(rate=100, at_a_time=1, share=0), takes_s=0.05)
+    assert pytest.approx([n * 0.05 for n in range(20)]) == came["/predict"]
+    assert pytest.approx([n * (50 - 10) for n in range(20)]) == [answer.late_ms for answer in answers]
 
 
 def test_without_a_rate_as_many_as_allowed_are_under_way() -> None:
     """Never more, feedback included, and none is late."""
-    service = Service(takes_s=0.02)
-    answers, seconds = replayed(service, 20, Pace(at_a_time=5))
-    assert (5, 40, {0.0}) == (service.most, len(service.came), {answer.late_ms for answer in answers})
-    assert 40 * 0.02 / 5 <= seconds < 40 * 0.02
+    together, lock = threading.Barrier(5), threading.Lock()
+    came, here, most = 0, 0, 0
+
+    def ask(_request: HttpRequest) -> HttpResponse:
+        nonlocal came, here, most
+        with lock:
+            came, here = came + 1, here + 1
+            most, is_early = max(most, here), came <= 5
+        if is_early:
+            together.wait(60)  # the first five only come past it together
+        with lock:
+            here -= 1
+        return ANSWERED
+
+    answers = replayed(ask, 20, Pace(at_a_time=5), asyncio.new_event_loop)
+    assert (5, 40, {0.0}) == (most, came, {answer.late_ms for answer in answers})
 
 
 def test_feedback_comes_after_its_delay() -> None:
     """Which holds up no other photo."""
-    service = Service(takes_s=0)
-    replayed(service, 10, Pace(at_a_time=1, delay_s=0.3))
-    assert 0.3 <= min(service.times("/feedback")) - min(service.times("/predict"))
-    assert max(service.times("/predict")) < min(service.times("/feedback"))
+    _, came = replayed_by_the_clock(10, Pace(at_a_time=1, delay_s=0.3), takes_s=0.01)
+    assert pytest.approx([n * 0.01 for n in range(10)]) == came["/predict"]
+    assert pytest.approx([0.01 + 0.3 + n * 0.01 for n in range(10)]) == came["/feedback"]
 
 
 @given(st.binary(), st.floats(0, 1), st.floats(0, 1))
