@@ -7,11 +7,9 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
-import httpx2
 import mlflow
 import pytest
 from botocore.session import Session
-from moto.server import ThreadedMotoServer
 
 from infra.report import baseline, benchmark, publish
 from infra.report.__main__ import ALARM, main
@@ -284,17 +282,8 @@ def test_the_store_is_that_of_the_trainings(run, monkeypatch):
 
 
 @pytest.fixture
-def cloudwatch(monkeypatch):
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    httpx2.post(f"http://{host}:{port}/moto-api/reset")  # moto's servers of one process share what was created
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    yield Session().create_client("cloudwatch")
-    server.stop()
+def cloudwatch(aws):
+    return Session().create_client("cloudwatch")
 
 
 def test_publish(run, good, cloudwatch):

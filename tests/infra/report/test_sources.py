@@ -4,12 +4,10 @@ import io
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 
-import httpx2
 import pytest
 from botocore.session import Session
 from moto.core.exceptions import JsonRESTError
 from moto.logs.models import LogsBackend
-from moto.server import ThreadedMotoServer
 
 from infra.report.records import REQUIRED
 from infra.report.sources import THREADS, SourceError, earlier, lines, moment
@@ -17,20 +15,6 @@ from tests.infra.report.lines import BEGIN, request
 
 GROUP = "/aws/lambda/pet-classifier-dev"
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def aws(monkeypatch):
-    server = ThreadedMotoServer(port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    httpx2.post(f"http://{host}:{port}/moto-api/reset")  # moto's servers of one process share what was created
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    yield
-    server.stop()
 
 
 @pytest.fixture
@@ -93,7 +77,7 @@ def test_a_log_group_is_read_several_days_at_a_time(aws, monkeypatch):
         for n, time in enumerate([begin - instant, *times, since])
     ]
     logs.put_log_events(logGroupName=GROUP, logStreamName="one", logEvents=events)
-    all_asked, real = Barrier(THREADS, timeout=20), LogsBackend.filter_log_events
+    all_asked, real = Barrier(THREADS, timeout=300), LogsBackend.filter_log_events
 
     def noted(self, *arguments):
         all_asked.wait()

@@ -1,9 +1,11 @@
-"""`make score` on 2,000 drawn photos against moto's S3 and SQS over HTTP, while everything that can go wrong does.
+"""`make score` on 1,100 drawn photos against moto's S3 and SQS over HTTP, while everything that can go wrong does.
 
-moto calls no function: `mapping.py` plays Lambda's event source mapping, in a process of its own that can be killed.
+moto calls no function: `mapping.py` plays Lambda's event source mapping, in a process of its own where it is killed and
+in a thread elsewhere.
 """
 
 import csv
+import functools
 import gzip
 import io
 import json
@@ -12,12 +14,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
+from botocore.session import Session
 from pyarrow import orc, parquet
 
 from infra import score_s3
@@ -27,19 +31,24 @@ from infra.score.letters import GAVE_UP, Handled, handle
 from infra.score.photos import Place
 from infra.score.queue import PER_MESSAGE
 from infra.score.results import BODIES, gather
+from lambda_app import batch
 from lambda_app.objects import ATTEMPTS, read_message
 from tests import tiny_model
-from tests.infra.score.cloud import PHOTOS, RESULTS, cloud
-from tests.infra.test_runtime import ROOT
+from tests.conftest import ROOT
+from tests.infra.score.cloud import PHOTOS, REGION, RESULTS, cloud
+from tests.infra.score.mapping import poll
 
-COUNT = 2_000
+COUNT = 1_100  # more than one page of S3's list, and more messages than one request to SQS
 SOURCE = f"s3://{PHOTOS}/2026/"
-NOT_THERE = "never"
+EARLIER, LATER = (datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC) for second in (0, 1))  # S3 dates to the second
+
+
+one_session = functools.cache(Session)  # each new one reads S3's and SQS' descriptions, which takes half a second
 
 
 @pytest.fixture(scope="module")
-def moto_cloud():
-    with cloud(visibility_s=6) as made:
+def moto_cloud(moto):
+    with cloud(moto) as made:
         yield made
 
 
@@ -48,15 +57,11 @@ def aws(moto_cloud, monkeypatch):
     moto_cloud.empty()
     for name, value in moto_cloud.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(waiting, "POLL_S", 0.2)
-    monkeypatch.setattr(waiting, "QUIET_S", 1.5)
+    monkeypatch.setattr(waiting, "POLL_S", 0.05)
+    monkeypatch.setattr(waiting, "QUIET_S", 0.3)  # moto counts exactly: where it knows of no message, none comes
     monkeypatch.setattr("infra.score.letters.WAIT_S", 0)
+    monkeypatch.setattr(score_s3, "Session", one_session)
     return moto_cloud
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return tiny_model.write(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 @pytest.fixture
@@ -64,22 +69,51 @@ def out(tmp_path):
     return tmp_path / "predictions.parquet"
 
 
+@pytest.fixture(scope="module")
+def function(tmp_path_factory):
+    """The settings of the function."""
+    model = tiny_model.write(tmp_path_factory.mktemp("model") / "tiny.onnx")
+    return {"RESULTS_BUCKET": RESULTS, "RESULTS_PREFIX": "pets/", "MODEL_PATH": str(model)}
+
+
 @contextmanager
-def worker(aws, model):
+def process(aws, function):
     """A process of the function; its output ends with it."""
-    settings = {"RESULTS_BUCKET": RESULTS, "RESULTS_PREFIX": "pets/", "MODEL_PATH": str(model)}
-    process = subprocess.Popen(
+    worker = subprocess.Popen(
         [sys.executable, "-m", "tests.infra.score.mapping", aws.queue],
         cwd=ROOT,
-        env=os.environ | settings,
+        env=os.environ | function,
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
-        yield process
+        yield worker
     finally:
-        process.kill()
-        process.communicate()
+        worker.kill()
+        worker.communicate()
+
+
+@pytest.fixture
+def working(aws, function, tiny_classifier, monkeypatch):
+    """A context in which the function works in a thread of this process."""
+    settings = batch.BatchSettings.from_env(function | {"SERVICE_NAME": "score-test"})
+    s3 = one_session().create_client("s3", REGION, config=batch.S3_CONFIG)
+    scorer = batch.Scorer(tiny_classifier, settings, s3, Credentials("test", "test"))
+    scorer.logger.registered_handler.setStream(io.StringIO())
+    monkeypatch.setattr(batch, "scorer", lambda: scorer)
+
+    @contextmanager
+    def working():
+        stop = threading.Event()
+        thread = threading.Thread(target=poll, args=(aws.sqs, aws.queue, stop, lambda _: None))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    return working
 
 
 def command(aws, out, *more, source=SOURCE):
@@ -110,22 +144,25 @@ def found(out):
     return sorted((row["key"], row["predicted_class"] or row["error_code"]) for row in rows)
 
 
-def test_each_photo_has_one_result_or_one_reason(aws, model, out, encode, capsys):
+def test_each_photo_has_one_result_or_one_reason(aws, function, out, encode, capsys):
     """Though a process is killed amid its work, messages come twice, S3 fails, and photos are damaged."""
     put_photos(aws, encode, COUNT)
     aws.faults |= {("GET", "pet 7.jpg"): 2, ("GET", "pet 1002.jpg"): 2 * (ATTEMPTS.total + 1) + 1, ("PUT", "jsonl"): 2}
+    aws.photos_flow.clear()
     done = []
     scoring = threading.Thread(target=lambda: done.append(score_s3.main(command(aws, out))))
-    with worker(aws, model) as first:
+    with process(aws, function) as first:
         scoring.start()
-        assert first.stdout.readline() == "a message\n"
-        assert aws.photo_read.wait(10)
+        receipt = first.stdout.readline().strip()
+        assert aws.photo_read.wait(300)
         first.send_signal(signal.SIGKILL)
         first.wait()
         assert first.stdout.read() == ""  # it had not come to an end
         assert {} == aws.results()
-    with worker(aws, model) as second:
-        scoring.join(timeout=60)
+    aws.photos_flow.set()
+    aws.make_visible(receipt)
+    with process(aws, function) as second:
+        scoring.join()
         second.kill()
         told = second.stdout.read()
     assert [0] == done, capsys.readouterr().err
@@ -141,7 +178,7 @@ def test_each_photo_has_one_result_or_one_reason(aws, model, out, encode, capsys
     assert [out] == list(out.parent.iterdir())
 
 
-def test_what_was_stopped_goes_on(aws, model, out, encode, monkeypatch):
+def test_what_was_stopped_goes_on(aws, working, out, encode, monkeypatch):
     """Ctrl-C amid the naming: the second call names the rest, and none twice."""
     put_photos(aws, encode, 250)
     monkeypatch.setattr(queueing, "MESSAGES", 1)
@@ -159,23 +196,23 @@ def test_what_was_stopped_goes_on(aws, model, out, encode, monkeypatch):
     progress = json.loads(out.with_name(f"{out.name}.progress").read_text())
     assert (PER_MESSAGE, False) == (progress["photos"], progress["complete"])
     monkeypatch.setattr(queueing, "send", send)
-    with worker(aws, model):
+    with working():
         assert 0 == score_s3.main(command(aws, out))
     assert sorted((key(number), expected(number)) for number in range(250)) == found(out)
     assert [50, 100, 100] == sorted(len(lines) for lines in aws.results().values())
 
 
-def test_each_photo_of_a_dead_letter_is_tried_alone_and_then_given_up(aws, model, out, encode, capsys, monkeypatch):
+def test_each_photo_of_a_dead_letter_is_tried_alone_and_then_given_up(aws, working, out, encode, capsys, monkeypatch):
     """The one that fails alone too becomes a reason; those beside it get results."""
     for number in range(3):
         aws.put(f"2026/{number}.jpg", encode("red"))
-    threading.Thread(target=drop, args=(aws,)).start()
-    assert 1 == score_s3.main(command(aws, out))
+    with dropping(aws):
+        assert 1 == score_s3.main(command(aws, out))
     assert "score: 3 of 3 photos have neither a result nor a reason in s3://" in capsys.readouterr().err
 
     def wait(*arguments, **names):
         drop(aws, "1.jpg")
-        with worker(aws, model):
+        with working():
             waiting.wait(*arguments, **names)
 
     monkeypatch.setattr(score_s3, "wait", wait)
@@ -203,7 +240,17 @@ def drop(aws, name=""):
     aws.sqs.send_message(QueueUrl=aws.dead, MessageBody=found["Body"])
     aws.sqs.delete_message(QueueUrl=aws.queue, ReceiptHandle=found["ReceiptHandle"])
     for receipt in others:
-        aws.sqs.change_message_visibility(QueueUrl=aws.queue, ReceiptHandle=receipt, VisibilityTimeout=0)
+        aws.make_visible(receipt)
+
+
+@contextmanager
+def dropping(aws):
+    """A context in which a message becomes a dead letter as soon as there is one."""
+    thread = threading.Thread(target=drop, args=(aws,), daemon=True)
+    thread.start()
+    yield
+    thread.join(60)
+    assert not thread.is_alive(), "no message came"
 
 
 RECORDS = [
@@ -243,33 +290,58 @@ def test_dead_letters_of_nobodys_are_deleted(aws, out, capsys):
 def test_what_was_given_up_yields_to_a_result(aws, out):
     """Which its message had written before it died, or wrote after all."""
     line = {"bucket": PHOTOS, "key": "a.jpg", "version": None, "etag": "e"}
-    aws.put("pets/job/2026.01.01/x.jsonl", json.dumps(line).encode(), bucket=RESULTS)
-    time.sleep(1.1)  # S3 dates objects to the second
+    aws.put("pets/job/2026.01.01/x.jsonl", json.dumps(line).encode(), bucket=RESULTS, written=EARLIER)
     given_up = json.dumps(line | {"etag": None, "error_code": GAVE_UP}).encode()
-    aws.put(f"pets/job/{GAVE_UP}/x.jsonl", given_up, bucket=RESULTS)
+    aws.put(f"pets/job/{GAVE_UP}/x.jsonl", given_up, bucket=RESULTS, written=LATER)
     assert {"": 1} == gather(aws.s3, Place(RESULTS, "pets/job/"), out)
 
 
-def test_a_job_ends_though_the_queue_does_not(aws, model, out, encode, monkeypatch):
-    """Where S3's notifications feed it as well: what counts are the job's own results, and its dead letters."""
+class Clock:
+    """In place of the module `time`: sleeping takes no time, and moves it on."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    found = Clock()
+    monkeypatch.setattr(waiting, "time", found)
+    monkeypatch.setattr(waiting, "POLL_S", 5)
+    monkeypatch.setattr(waiting, "QUIET_S", 60)
+    return found
+
+
+def test_a_job_ends_though_the_queue_does_not(aws, working, out, encode, monkeypatch):
+    """Where S3's notifications feed it as well: what counts are the job's own results."""
     monkeypatch.setattr(waiting, "left", lambda _sqs, queue: 5 if queue == aws.queue else 1)
+    monkeypatch.setattr(waiting, "QUIET_S", 3600)
     put_photos(aws, encode, 10)
-    with worker(aws, model):
+    with working():
         assert 0 == score_s3.main(command(aws, out))
-    folder = Place(RESULTS, "pets/nobodys/")
-    waiting.wait(aws.s3, aws.sqs, folder, 1, queue=aws.queue, dead=aws.dead)
     assert 10 == len(found(out))
 
 
-def test_a_pause_of_the_queue_is_not_its_end(aws, monkeypatch):
+def test_a_job_ends_where_all_that_is_missing_may_be_dead_letters(aws, clock, monkeypatch):
+    """Though the queue is never empty."""
+    monkeypatch.setattr(waiting, "left", lambda _sqs, queue: 5 if queue == aws.queue else 1)
+    waiting.wait(aws.s3, aws.sqs, Place(RESULTS, "pets/nobodys/"), 1, queue=aws.queue, dead=aws.dead)
+    assert 60 == clock.now
+
+
+def test_a_pause_of_the_queue_is_not_its_end(aws, clock, monkeypatch):
     """SQS counts roughly: it is asked until it has said nothing for long enough."""
     counts = iter([3, 0, 0, 3, 0, 0] + [0] * 100)
     asked = []
     monkeypatch.setattr(waiting, "left", lambda _sqs, queue: queue == aws.queue and (asked.append(1), next(counts))[1])
-    began = time.monotonic()
     waiting.wait(aws.s3, aws.sqs, Place(RESULTS, "pets/nobodys/"), 1, queue=aws.queue, dead=aws.dead)
-    assert time.monotonic() - began >= waiting.QUIET_S + 3 * waiting.POLL_S
-    assert len(asked) > 6
+    assert (3 * 5 + 60, 3 + 60 / 5 + 1) == (clock.now, len(asked))  # the last message was seen at the fourth question
 
 
 def test_results_of_notifications_are_gathered(aws, out, capsys):
@@ -336,8 +408,8 @@ def test_an_inventory_names_photos(aws, out, file_format, written):
         "files": [{"key": "data/0"}],
     }
     aws.put("inventory/manifest.json", json.dumps(manifest).encode(), bucket=RESULTS)
-    threading.Thread(target=drop, args=(aws,)).start()
-    assert 1 == score_s3.main(command(aws, out, source=f"s3://{RESULTS}/inventory/manifest.json"))
+    with dropping(aws):
+        assert 1 == score_s3.main(command(aws, out, source=f"s3://{RESULTS}/inventory/manifest.json"))
     [message] = aws.messages(aws.dead)
     assert (RESULTS, ["a b.jpg", "c.jpg"]) == (json.loads(message)["bucket"], json.loads(message)["keys"])
 
@@ -382,9 +454,9 @@ def test_of_several_lines_about_a_photo_the_last_counts(aws, out):
     def line(etag, bucket=PHOTOS, version=None):
         return json.dumps({"bucket": bucket, "key": 'a, "etag": .jpg', "version": version, "etag": etag}) + "\n"
 
-    aws.put("job/1", (line("old") + line("other", bucket="b")).encode(), bucket=RESULTS)
-    time.sleep(1.1)  # S3 dates objects to the second
-    aws.put("job/0", (line("new") + line("another", version="v")).encode(), bucket=RESULTS)
+    old, new = line("old") + line("other", bucket="b"), line("new") + line("another", version="v")
+    aws.put("job/1", old.encode(), bucket=RESULTS, written=EARLIER)
+    aws.put("job/0", new.encode(), bucket=RESULTS, written=LATER)
     assert 3 == gather(aws.s3, Place(RESULTS, "job/"), out).total()
     assert {"new", "other", "another"} == {row["etag"] for row in parquet.read_table(out).to_pylist()}
 
