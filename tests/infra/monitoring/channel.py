@@ -47,7 +47,7 @@ def channel(host: str = "127.0.0.1") -> Iterator[Channel]:
             server.shutdown()
 
 
-def wait_until(there: Callable[[], Any], seconds: float = 30) -> Any:
+def wait_until(there: Callable[[], Any], seconds: float = 300) -> Any:
     """What `there` returns, as soon as it is true."""
     deadline = time.monotonic() + seconds
     while not (found := there()):

@@ -25,7 +25,7 @@ def resolved(expression: str, job: str) -> str:
     return expression.replace("$job", job).replace("$__rate_interval", RATE_INTERVAL)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def job(monitored) -> str:
     """The variable's only value; `label_values(metric, label)` asks Prometheus just this."""
     metric, label = JOB["query"]["query"].removeprefix("label_values(").removesuffix(")").split(", ")
