@@ -69,7 +69,7 @@ def execute(step: Step, names: Mapping[str, str], output: Path, **env: str) -> s
     """With the shell that GitHub takes; `output` is its GITHUB_OUTPUT."""
     environment = os.environ | resolved(step, names) | {"GITHUB_OUTPUT": str(output)} | env
     command = ["bash", "-e", "-c", step.run]
-    return subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def run_job(name: str, job: str, given: Mapping[str, str], folder: Path, **env: str) -> bool:

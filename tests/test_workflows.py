@@ -48,7 +48,9 @@ READ = r"\$\({0}\)|\$\(call option,{0},"  # how the Makefile reads a variable th
 def tool(name: str, *arguments: str) -> None:
     if not (TOOLS / name).exists():
         pytest.skip(f"{name} is not installed in .venv-audit")
-    done = subprocess.run([TOOLS / name, *arguments], check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [TOOLS / name, *arguments], check=False, cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -191,7 +193,7 @@ def test_an_alarm_is_no_failure(tmp_path, code, expected):
     (tmp_path / "python").write_text(f"#!/bin/sh\necho alarm=true retrain=false\nexit {code}\n")
     (tmp_path / "python").chmod(0o755)
     command = ["make", "-s", "-o", ".venv/.train", "monitor", f"BIN={tmp_path}", "SOURCE=/aws/lambda/pets"]
-    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert (expected, "alarm=true retrain=false\n") == (done.returncode, done.stdout)
 
 

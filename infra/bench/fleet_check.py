@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import httpx2
@@ -20,13 +20,15 @@ from infra.bench.cost import Floats
 from infra.bench.fleet_model import EMULATOR, Load, simulate
 from infra.local.demo import SAMPLE
 from infra.local.event import predict_request
-from infra.local.runtime import lambda_runtime
+from infra.local.runtime import Runtime, lambda_runtime
 from infra.local.serve import background, local_app
 
 ROUNDS = 5  # their median forgives rounds in which the machine was busy elsewhere
 WARM_REQUESTS = 20
 REQUESTS = 30
 RATE = 2.0  # times what the environment can take
+
+Start = Callable[[], contextlib.AbstractContextManager[Runtime]]
 
 PHOTO = predict_request(SAMPLE)
 HEADERS = {"content-type": dict(PHOTO.headers)["content-type"]}
@@ -38,9 +40,9 @@ class Round:
     measured_s: float
 
 
-def rounds(count: int = ROUNDS) -> list[Round]:
-    """Raises RuntimeNotFound without the emulator."""
-    return [_round() for _ in range(count)]
+def rounds(count: int = ROUNDS, start: Start = lambda_runtime) -> list[Round]:
+    """Raises RuntimeNotFound without the emulator. `start` starts the function that is measured."""
+    return [_round(start) for _ in range(count)]
 
 
 def agreement(measured: Sequence[Round]) -> float:
@@ -48,19 +50,19 @@ def agreement(measured: Sequence[Round]) -> float:
     return statistics.median(one.predicted_s / one.measured_s for one in measured)
 
 
-def _round() -> Round:
-    with _function() as url, httpx2.Client(base_url=url, trust_env=False, timeout=60) as client:
+def _round(start: Start) -> Round:
+    with _function(start) as url, httpx2.Client(base_url=url, trust_env=False, timeout=60) as client:
         cold, *warm = [_ask(client) for _ in range(1 + WARM_REQUESTS)]
     arrivals = np.arange(REQUESTS, dtype=np.float64) * (statistics.median(warm) / RATE)
     load = Load(arrivals, np.resize(warm, REQUESTS), np.full(REQUESTS, cold))
-    with _function() as url:
+    with _function(start) as url:
         measured = asyncio.run(_send(url, arrivals))
     return Round(float(np.median(simulate(load, EMULATOR).latency)), statistics.median(measured))
 
 
 @contextlib.contextmanager
-def _function() -> Iterator[str]:
-    with lambda_runtime() as runtime, background(local_app(runtime.endpoint)) as url:
+def _function(start: Start) -> Iterator[str]:
+    with start() as runtime, background(local_app(runtime.endpoint)) as url:
         yield url
 
 

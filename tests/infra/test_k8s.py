@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not KUBECTL.exists(), reason="kubectl is not ins
 
 @functools.cache
 def rendered() -> str:
-    return subprocess.run([KUBECTL, "kustomize", K8S], check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run([KUBECTL, "kustomize", K8S], check=True, capture_output=True, text=True, timeout=600).stdout
 
 
 def resource(kind: str) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_valid(tmp_path):
     file = tmp_path / "rendered.yaml"
     file.write_text(rendered())
     check = [KUBECTL.with_name("kubernetes-validate"), "--strict", file]
-    done = subprocess.run(check, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(check, check=False, capture_output=True, text=True, timeout=600)
     assert 0 == done.returncode, done.stdout
     assert {
         "namespace/pet-classifier",

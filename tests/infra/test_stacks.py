@@ -42,7 +42,7 @@ def _cloud(aws, monkeypatch):
 def make(*arguments):
     command = ["make", "-o", ".venv-sam/.installed", *arguments]
     environment = ENVIRONMENT | os.environ
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
 
 def bootstrap(*arguments):

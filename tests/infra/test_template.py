@@ -15,12 +15,11 @@ from infra.report.publish import rung
 from lambda_app.batch import BatchSettings
 from lambda_app.objects import AHEAD
 from lambda_app.preprocess import MAX_PIXELS
-from tests.sam import ALIAS, IMAGE, REPOSITORY, ROOT, SAM, Template, as_list, run, statements, translated
+from tests.sam import ALIAS, IMAGE, OTHER_IMAGE, REPOSITORY, ROOT, SAM, Template, as_list, run, statements, translated
 
 pytestmark = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam")
 
 CHECKOV = ROOT / ".venv-audit/bin/checkov"
-OTHER_IMAGE = f"{REPOSITORY}@sha256:{'b' * 64}"
 ALARMS = ["ErrorsAlarm", "DurationAlarm", "ThrottlesAlarm", "Url5xxAlarm"]
 OTHER_ALARMS = ["AccuracyAlarm", "DriftAlarm", "ReportAlarm", "DeadLettersAlarm", "UnknownAlarm"]
 # What `make report` publishes, with the stack's name as its only dimension.
@@ -299,8 +298,8 @@ def records(**environment: str) -> list[list[str]]:
     """The names of the fields of each record that one photo leaves on the output."""
     event = to_event(predict_request(ROOT / "data/samples/cat.jpg"), request_id="r", now=datetime.now(UTC))
     with lambda_runtime(env=environment) as runtime:
-        httpx2.post(invoke_url(runtime.endpoint), content=to_payload(event), timeout=30, trust_env=False)
-        assert runtime.log_line(lambda record: "ColdStart" in record)  # the last
+        httpx2.post(invoke_url(runtime.endpoint), content=to_payload(event), timeout=300, trust_env=False)
+        assert runtime.log_line(lambda record: "ColdStart" in record, wait_s=300)  # the last
         return [list(json.loads(line)) for line in runtime.lines if line.startswith("{")]
 
 

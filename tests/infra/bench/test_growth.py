@@ -55,10 +55,9 @@ class TestTinyRun:
         assert [5, 10, 15, 20, 25, 30] == [n for n, _ in tiny_run["requests"]["rss_mb"]]
 
     def test_more_is_more(self, tiny_run):
-        """More pixels are more bytes, more photos take longer in all, and no quantile is below the median."""
+        """More pixels are more bytes, and no quantile is below the median."""
         sizes, batches = tiny_run["photo_size"], tiny_run["batch"]
         assert sorted(found["bytes"] for found in sizes) == [found["bytes"] for found in sizes]
-        assert batches[0]["ms"]["p50"] < batches[-1]["ms"]["p50"]
         assert all(0 < found["ms"]["p50"] <= found["ms"]["p95"] for found in (*sizes, *batches))
 
     def test_a_batch_takes_memory(self, tiny_run):
@@ -77,6 +76,13 @@ def test_function_that_fails(staged):
     images.stage(growth.BATCH)
     with process(growth.BATCH) as sandbox, pytest.raises(SandboxError, match="expected run_ms"):
         growth.run_ms(sandbox, b"{}")
+
+
+def test_more_photos_took_longer():
+    """In all, as last measured by `make bench`; a busy machine may stop a small batch for longer than a large takes."""
+    times = [found["ms"]["p50"] for found in json.loads(growth.GROWTH.read_text())["batch"]]
+    assert sorted(times) == times
+    assert len(FULL.batches) == len(times)
 
 
 def test_plans():

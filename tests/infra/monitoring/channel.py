@@ -40,11 +40,13 @@ class Hook(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def channel(host: str = "127.0.0.1") -> Iterator[Channel]:
     with Channel(host) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+        thread.start()
         try:
             yield server
         finally:
             server.shutdown()
+            thread.join()
 
 
 def wait_until(there: Callable[[], Any], seconds: float = 300) -> Any:

@@ -11,7 +11,7 @@ import mlflow
 import pytest
 from botocore.session import Session
 
-from infra.report import baseline, benchmark, publish
+from infra.report import baseline, benchmark, page, publish
 from infra.report.__main__ import ALARM, main
 from tests.infra.report.lines import feedback, prediction, request
 from tests.training.workspace import MLFLOW_WARNINGS
@@ -31,14 +31,20 @@ def store(tmp_path_factory):
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
 
 
+draw = page.render
+
+
 @pytest.fixture
 def run(tmp_path, store, monkeypatch):
-    """The report of some lines: exit code and report.json, where there is one."""
+    """The report of some lines: exit code and report.json, where there is one. `page=False` leaves report.html empty,
+    for lines whose kind another test draws: its twenty pictures take longer than everything else.
+    """
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     monkeypatch.chdir(tmp_path)
 
-    def run(lines, *options):
+    def run(lines, *options, page=True):
         (tmp_path / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        monkeypatch.setattr("infra.report.page.render", draw if page else lambda *_: "")
         code = main([str(tmp_path / "log.jsonl"), "--out", str(tmp_path / "out"), *options])
         written = tmp_path / "out/report.json"
         return code, json.loads(written.read_text()) if written.exists() else None
@@ -71,7 +77,7 @@ def test_a_good_week(run, good, capsys):
 
 def test_drift_is_an_alarm(run, good, capsys):
     """Exit code 3, and the signal is named."""
-    code, report = run(dark(good))
+    code, report = run(dark(good), page=False)
     assert (ALARM, ["brightness"]) == (code, report["drift"]["drifted"])
     assert "photos are unlike the test photos in brightness\n" in (said := capsys.readouterr().out)
     assert "ALARM, drift: " in said
@@ -87,11 +93,11 @@ def test_a_good_week_is_what_drift_is_judged_by(run, good, tmp_path, capsys):
     code, report = run(dark(good), *options)
     assert (0, [], "photos of a good week") == (code, report["alarms"], report["drift"]["reference"])
     assert report["accuracy"]["judged"]
-    code, report = run(good, *options)
+    code, report = run(good, *options, page=False)
     assert (ALARM, ["brightness"]) == (code, report["drift"]["drifted"])
     values = json.loads((tmp_path / "baseline.json").read_text()) | {"model_version": "old"}
     (tmp_path / "baseline.json").write_text(json.dumps(values))
-    code, report = run(good, *options)
+    code, report = run(good, *options, page=False)
     assert (0, "test photos") == (code, report["drift"]["reference"])
 
 
@@ -99,7 +105,7 @@ def test_larger_photos_alarm_and_start_nothing(run, good):
     """As a phone's are, though nobody has labelled one."""
     lines = [json.loads(line) for line in good if '"feedback"' not in line]
     large = ({**line, **{name: 10 * line[name] for name in line if name in SIZE}} for line in lines)
-    code, report = run(map(json.dumps, large))
+    code, report = run(map(json.dumps, large), page=False)
     assert (ALARM, set(SIZE)) == (code, set(report["drift"]["drifted"]))
     assert (False, "nothing drifted but size or class mix") == (report["retrain"], report["retrain_reason"])
 
@@ -107,7 +113,7 @@ def test_larger_photos_alarm_and_start_nothing(run, good):
 def test_a_workflow_gets_two_lines(run, good, capsys):
     """Of standard output; what is for people goes to the other."""
     lines = [line for line in dark(good) if '"feedback"' not in line]
-    code, _ = run(lines, "--outputs")
+    code, _ = run(lines, "--outputs", page=False)
     said = capsys.readouterr()
     assert (ALARM, "alarm=true\nretrain=true\n") == (code, said.out)
     assert "retrain: brightness drifted, and no labels say that accuracy holds" in said.err
@@ -118,7 +124,7 @@ def test_bad_accuracy_is_an_alarm(run, good):
     wrong = {"cat": "dog", "dog": "cat"}
     lines = [json.loads(line) for line in good]
     lines = [line | ({"label": wrong[line["label"]]} if "label" in line else {}) for line in lines]
-    code, report = run(map(json.dumps, lines))
+    code, report = run(map(json.dumps, lines), page=False)
     assert (ALARM, ["accuracy"]) == (code, [alarm["alarm"] for alarm in report["alarms"]])
     assert {"AccuracyAlarm": 1, "DriftAlarm": 0} == publish.rung(report)
 
@@ -126,7 +132,7 @@ def test_bad_accuracy_is_an_alarm(run, good):
 def test_an_alarm_ends_with_what_it_was_about(run, good):
     """The next report publishes that, though it cannot judge yet: a new version serves, and nobody labelled it."""
     new = [prediction(number, model_version="new", timestamp="2026-02-01T00:00:00Z") for number in range(120)]
-    _, before = run([*dark(good)])
+    _, before = run([*dark(good)], page=False)
     _, report = run([*dark(good), *new])
     assert ({"AccuracyAlarm": 0, "DriftAlarm": 1}, "new") == (publish.rung(before), report["serving"])
     assert (False, False) == (report["drift"]["judged"], report["accuracy"]["judged"])
@@ -158,7 +164,7 @@ def test_a_version_without_a_reference_is_said_to_be_so(run, good, capsys):
 
 def test_the_version_that_serves_is_judged(run, good, reference):
     """By its own photos and labels: another one, which is always wrong, changes no figure that an alarm watches."""
-    before = publish.metrics(run(good)[1])
+    before = publish.metrics(run(good, page=False)[1])
     wrong = [prediction(number, model_version="old", timestamp="2026-01-01T00:00:00Z") for number in range(300)]
     _, report = run([*wrong, *(feedback(number, "dog") for number in range(300)), *good])
     assert (reference.model_version, before) == (report["serving"], publish.metrics(report))
@@ -288,7 +294,7 @@ def cloudwatch(aws):
 
 def test_publish(run, good, cloudwatch):
     """Each figure is a metric of the service alone, so that an alarm can name it."""
-    _, report = run(good, "--publish")
+    _, report = run(good, "--publish", page=False)
     listed = cloudwatch.list_metrics(Namespace="PetClassifier")["Metrics"]
     assert METRICS | ALARMS == {metric["MetricName"] for metric in listed}
     assert [[{"Name": "service", "Value": "pet-classifier"}]] * len(METRICS | ALARMS) == [
