@@ -78,9 +78,10 @@ class Logged:
 
 @pytest.fixture
 def logged(tiny_classifier, capsys, monkeypatch):
-    # Powertools keeps one logger a service, bound to the standard output of the test that came first.
+    # Powertools keeps one logger per service, bound to the standard output of the test that came first.
     monkeypatch.delitem(logging.root.manager.loggerDict, Settings().service_name, raising=False)
-    return Logged(tiny_classifier, capsys)
+    yield Logged(tiny_classifier, capsys)
+    logging.root.manager.loggerDict.pop(Settings().service_name, None)  # its standard output is closed now
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_faults_of_the_official_archive_are_set_aside(shared):
 
 
 def test_whole_official_archive_has_no_other_fault():
-    """The release opened all 16,000 photos: it set aside the four faults, duplicates and reviewed photos, nothing else."""
+    """The release opened all 16,000 photos and set aside the four faults, duplicates and reviewed photos alone."""
     aside = json.loads(prepare.SUMMARY.read_text())["set_aside"]
     faults = {reason: count for reason, count in aside.items() if not reason.startswith(("reviewed", "duplicate"))}
     assert Counter(FAULTS.values()) == faults
@@ -83,8 +83,8 @@ def test_pictures_of_neither_are_unknown(shared, released):
 def test_edits_leave_the_class_alone(shared):
     """Mirrored, turned, brighter, darker, re-compressed, gray or shrunk, 97 % of the second source keep their class.
 
-    Every fifth photo is edited: 312, as many as the gate of the release takes from the test split. An edit fails if that
-    few would keep their class in less than one in a hundred such samples of a set of which 97 % do.
+    Every fifth photo is edited: 312, as many as the gate of the release takes from the test split. An edit fails if so
+    few would keep their class in less than one in a hundred samples of a set of which 97 % do.
     """
     released = Classifier.load(Settings().model_path, arena=True)  # for eight at a time: 6.5 ms a photo instead of 9
     source = Source(shared / "data/oxford-pets-trainval.zip")

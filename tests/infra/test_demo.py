@@ -52,12 +52,14 @@ def test_demo_fails_on_what_is_no_photo() -> None:
     assert "POST /predict answered 415" in done.stderr
 
 
+@pytest.mark.process
 def test_demo_names_a_missing_photo() -> None:
     """One line, exit code 2, and nothing was started."""
     done = demo("nowhere.jpg")
     assert (2, "demo: nowhere.jpg: No such file or directory; expected a photo\n") == (done.returncode, done.stderr)
 
 
+@pytest.mark.process
 def test_uvicorn_serves_the_same_app() -> None:
     """`uvicorn lambda_app.handler:app` is the container's other command."""
     command = [sys.executable, "-m", "uvicorn", "lambda_app.handler:app", "--port", "0"]

@@ -184,6 +184,7 @@ def test_token_without_registry(engine, monkeypatch, capsys):
     assert re.fullmatch("localstack: .*127.0.0.1:1/.*; building the edition without a token\n", capsys.readouterr().err)
 
 
+@pytest.mark.process
 def test_no_engine():
     """One line and exit code 1."""
     done = execute(sys.executable, "-m", "infra.localstack", DOCKER_HOST="tcp://127.0.0.1:1", LOCALSTACK_AUTH_TOKEN="")

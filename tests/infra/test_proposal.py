@@ -43,6 +43,7 @@ def trained(checkout: Path, reason: str) -> None:
         path.write_text(path.read_text().replace(*change))
 
 
+@pytest.mark.process
 def test_a_challenger_that_serves_is_proposed_with_the_figures_of_both(checkout):
     """What was measured before stands beside what is measured now, under the verdict."""
     trained(checkout, "better: ")
@@ -57,6 +58,7 @@ def test_a_challenger_that_serves_is_proposed_with_the_figures_of_both(checkout)
     assert [" of 1,636 photos ", " of 818 photos "] == [cell[cell.index(" of") :] for cell in row.split("|")[2:4]]
 
 
+@pytest.mark.process
 def test_a_challenger_that_lost_is_not_proposed(checkout):
     """Nor does the proposal of an earlier winner stay; the verdict is on the output."""
     trained(checkout, "worse: ")

@@ -265,6 +265,7 @@ def held(app: ASGIApp) -> Iterator[tuple[str, threading.Semaphore]]:
         allowed.release(1000)  # nothing waits on
 
 
+@pytest.mark.process
 def test_ctrl_c_loses_nothing(held: tuple[str, threading.Semaphore], tmp_path: Path, encode) -> None:
     """What was answered is in the file; the same command sends the rest, and no photo has two lines."""
     url, allowed = held
@@ -303,6 +304,7 @@ def test_a_torn_last_line_is_repaired(url: str, photos: Path, tmp_path: Path, ca
     assert (whole, json.loads(last)["photo"]) == (kept, json.loads(again)["photo"])
 
 
+@pytest.mark.process
 def test_a_full_disk_is_one_line(url: str, photos: Path, tmp_path: Path) -> None:
     """What was written before stays; there is no stack trace."""
     journal = tmp_path / "replay.jsonl"

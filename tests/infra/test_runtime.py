@@ -292,6 +292,7 @@ def test_missing_emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert str(tmp_path / "rie") in str(refused.value)
 
 
+@pytest.mark.process
 def test_emulator_that_dies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An emulator that ends before it listens is an error with everything it printed."""
     (tmp_path / "rie").write_text("#!/bin/sh\necho out of luck >&2\nexit 7\n")

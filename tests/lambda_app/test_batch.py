@@ -31,8 +31,8 @@ PREFIX = "pets/"
 
 
 @pytest.fixture(scope="module")
-def aws():
-    with cloud() as made:
+def aws(moto):
+    with cloud(moto) as made:
         yield made
 
 

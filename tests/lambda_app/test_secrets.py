@@ -140,6 +140,7 @@ def test_an_answer_that_breaks_off_keeps_secrets(logged, everything):
     assert SECRET not in everything() + "".join(traceback.format_exception(broken.value)).lower()
 
 
+@pytest.mark.process
 def test_the_server_of_containers_keeps_secrets(tmp_path):
     """uvicorn would log each request's address and query."""
     command = [sys.executable, "-m", "uvicorn", "lambda_app.handler:app", "--port", "0", "--log-level", "debug"]

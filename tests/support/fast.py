@@ -1,4 +1,4 @@
-"""`pytest --fast`: the tests of `lambda_app` and `infra` that need neither PyTorch nor a program of their own.
+"""`pytest --fast`: leaves out tests that are slow, start a program, or need one that may be missing.
 
 A test that starts a program has the marker `process`; without it, starting one fails the test in a fast run, so that the
 marker cannot be forgotten.
@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-SLOW_MARKERS = {"browser", "docker", "photos", "process", "rie"}
+SLOW_MARKERS = {"browser", "docker", "photos", "process", "rie", "slow"}
 STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fast", action="store_true", help="only tests that need neither PyTorch nor a program")
+    parser.addoption("--fast", action="store_true", help="only tests that take under a second and start no program")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

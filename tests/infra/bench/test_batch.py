@@ -14,6 +14,7 @@ def figures(ratio):
     return about | {"ms": dict.fromkeys(MEASURED, ms), "network_ms": network}
 
 
+@pytest.mark.process
 def test_a_short_run_measures_all(monkeypatch):
     """The handler, what it cannot do without, and the network by batch; which is longer, ten photos do not show."""
     monkeypatch.setattr("infra.bench.batch.MEASURED", MEASURED[:1])

@@ -23,6 +23,7 @@ def staged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.process
 def test_staging_puts_the_peer_s_own_file_over_ours(staged_in: Path):
     """The same handler with another classifier."""
     own = PEERS / "torch_same_model/classifier.py"
@@ -50,6 +51,7 @@ def test_the_peer_s_classifier_can_stand_in_for_ours():
     assert interface(ours) == interface(theirs)
 
 
+@pytest.mark.process
 def test_staging_again_leaves_nothing_of_before(staged_in: Path):
     """A file that was renamed does not linger in the image."""
     candidate = Candidate("peer", "handler", "image", {"imports.py": PEERS / "floor/imports.py"})
@@ -72,6 +74,7 @@ def test_every_source_of_a_candidate_is_there(candidate: Candidate):
     assert [] == [path for path in candidate.files.values() if not path.exists() and path.parent != WEIGHTS]
 
 
+@pytest.mark.process
 def test_the_weights_need_nothing_but_the_packages(tmp_path: Path):
     """In a checkout that never trained, and without a network (20 s)."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
@@ -80,6 +83,7 @@ def test_the_weights_need_nothing_but_the_packages(tmp_path: Path):
     assert {"ort_plain.onnx", "torch_same_model.pt", "torch_simple_cnn.pth"} <= {p.name for p in tmp_path.iterdir()}
 
 
+@pytest.mark.process
 def test_a_command_that_fails_says_what_it_said():
     """The end of its output, not only its code."""
     with pytest.raises(images.BuildFailed, match="no such thing"):

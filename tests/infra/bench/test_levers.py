@@ -25,6 +25,7 @@ def test_every_lever_fits_the_code_as_it_is(lever):
     assert lever.edits or lever.env or lever.flags
 
 
+@pytest.mark.process
 def test_an_edit_that_does_not_fit_is_an_error(monkeypatch, tmp_path):
     """The table cannot outlive the code."""
     lost = Lever("lost", edits=(("handler.py", "no such line", ""),))

@@ -11,6 +11,7 @@ def figures(cost):
     return {"hardware": "one abacus", "commit": "0123456789ab", "photo": "500x375", "requests": 1000, "us": us}
 
 
+@pytest.mark.process
 def test_a_short_run_clocks_both_ways():
     """Every part takes some time, and all of them less than the request that they are in."""
     found = measure(turns=1)
@@ -19,6 +20,7 @@ def test_a_short_run_clocks_both_ways():
     assert 0 < min(us["signals"], us["record"]) < us["telemetry"] < us["with"]
 
 
+@pytest.mark.process
 def test_a_function_that_does_not_answer_is_not_measured(monkeypatch, capfd):
     """What fails fast must not look fast."""
     monkeypatch.setenv("MAX_IMAGE_BYTES", "1")

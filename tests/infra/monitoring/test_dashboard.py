@@ -14,6 +14,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.infra.monitoring.conftest import MONITORING
 
+pytestmark = pytest.mark.process
+
 GRAFANA = MONITORING / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards/pet-classifier.json").read_text())
 PANELS = DASHBOARD["panels"]

@@ -9,6 +9,8 @@ import yaml
 from tests.infra.monitoring.channel import wait_until
 from tests.infra.monitoring.conftest import MONITORING, NOBODY, ROOT
 
+pytestmark = pytest.mark.process
+
 ALERTS_TEST = ROOT / "tests/infra/monitoring/alerts.yml"
 
 

@@ -8,6 +8,8 @@ import pytest
 from infra.report.drift import Reference
 from infra.report.history import REFERENCE, find
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def repository(tmp_path, reference):

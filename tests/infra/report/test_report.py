@@ -14,10 +14,9 @@ from botocore.session import Session
 from infra.report import baseline, benchmark, page, publish
 from infra.report.__main__ import ALARM, main
 from tests.infra.report.lines import feedback, prediction, request
-from tests.training.workspace import MLFLOW_WARNINGS
 from training import tracking
 
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 SIZE = ("photo_bytes", "photo_width", "photo_height")
 OF_LABELS = {"Accuracy", "AccuracyLowerBound", "AccuracyUpperBound"}

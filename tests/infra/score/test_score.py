@@ -144,6 +144,7 @@ def found(out):
     return sorted((row["key"], row["predicted_class"] or row["error_code"]) for row in rows)
 
 
+@pytest.mark.process
 def test_each_photo_has_one_result_or_one_reason(aws, function, out, encode, capsys):
     """Though a process is killed amid its work, messages come twice, S3 fails, and photos are damaged."""
     put_photos(aws, encode, COUNT)
@@ -178,6 +179,7 @@ def test_each_photo_has_one_result_or_one_reason(aws, function, out, encode, cap
     assert [out] == list(out.parent.iterdir())
 
 
+@pytest.mark.process
 def test_what_was_stopped_goes_on(aws, working, out, encode, monkeypatch):
     """Ctrl-C amid the naming: the second call names the rest, and none twice."""
     put_photos(aws, encode, 250)
@@ -202,6 +204,7 @@ def test_what_was_stopped_goes_on(aws, working, out, encode, monkeypatch):
     assert [50, 100, 100] == sorted(len(lines) for lines in aws.results().values())
 
 
+@pytest.mark.process
 def test_each_photo_of_a_dead_letter_is_tried_alone_and_then_given_up(aws, working, out, encode, capsys, monkeypatch):
     """The one that fails alone too becomes a reason; those beside it get results."""
     for number in range(3):
@@ -318,6 +321,7 @@ def clock(monkeypatch):
     return found
 
 
+@pytest.mark.process
 def test_a_job_ends_though_the_queue_does_not(aws, working, out, encode, monkeypatch):
     """Where S3's notifications feed it as well: what counts are the job's own results."""
     monkeypatch.setattr(waiting, "left", lambda _sqs, queue: 5 if queue == aws.queue else 1)

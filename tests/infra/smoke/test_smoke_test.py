@@ -151,6 +151,7 @@ def test_every_error_is_asked_for() -> None:
     assert codes | {"not_found", "method_not_allowed"} == {code for _, code, _ in ERRORS.values()}
 
 
+@pytest.mark.process
 def test_make_hands_everything_over() -> None:
     """`make smoke` calls the module with what was given, and only that."""
     given = ["URL=http://h", "PROFILE=me", "COMMIT=0123abc", "IMAGE_URI=r@sha256:0", "JSON=out.json"]
