@@ -12,7 +12,10 @@ import yaml
 from infra.report.publish import NAMESPACE
 from tests.sam import ROOT, SAM, Template, as_list, read, run, statements, translated
 
-pytestmark = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+]
 
 PATH = "infra/aws/bootstrap.yaml"
 ENVIRONMENTS = ["dev", "prod"]

@@ -40,7 +40,10 @@ RUN install --directory --owner 65534 --group 65534 /prometheus /alertmanager
 """
 PROGRAMS = {"prometheus": "/usr/bin/prometheus", "alertmanager": "/usr/bin/prometheus-alertmanager"}
 
-pytestmark = pytest.mark.skipif(not COMPOSE.exists(), reason="Docker Compose is not installed in .venv-audit")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not COMPOSE.exists(), reason="Docker Compose is not installed in .venv-audit"),
+]
 
 
 def execute(*command: str | Path, seconds: float = 600) -> subprocess.CompletedProcess[str]:

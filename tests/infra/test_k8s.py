@@ -23,7 +23,10 @@ DOCKERFILE = (ROOT / "Dockerfile.lambda").read_text()
 SERVER = re.search(r"^FROM function AS server$(.*?)^FROM", DOCKERFILE, re.MULTILINE | re.DOTALL)[1]
 COMPOSE = yaml.safe_load((ROOT / "infra/compose.yaml").read_text())["services"]["classifier"]
 
-pytestmark = pytest.mark.skipif(not KUBECTL.exists(), reason="kubectl is not installed in .venv-audit")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not KUBECTL.exists(), reason="kubectl is not installed in .venv-audit"),
+]
 
 
 @functools.cache

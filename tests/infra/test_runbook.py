@@ -72,6 +72,7 @@ def help_of(*subcommand: str) -> str:
     return done.stdout
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "command", [*of(".venv/bin/dvc"), *of(".venv/bin/mlflow"), *of(".venv-sam/bin/sam")], ids=" ".join
 )

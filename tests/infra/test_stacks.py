@@ -13,6 +13,7 @@ import pytest
 from tests.sam import ENVIRONMENT, REGION, REPOSITORY, ROOT, SAM, read, translated
 
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
     pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning"),  # one for each of UNKNOWN
 ]

@@ -11,9 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PINNED = re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE)
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / ".venv-audit/.installed").exists(), reason="the audit tools are not installed in .venv-audit"
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        not (ROOT / ".venv-audit/.installed").exists(), reason="the audit tools are not installed in .venv-audit"
+    ),
+]
 
 
 def make(target: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,10 @@ from lambda_app.objects import AHEAD
 from lambda_app.preprocess import MAX_PIXELS
 from tests.sam import ALIAS, IMAGE, OTHER_IMAGE, REPOSITORY, ROOT, SAM, Template, as_list, run, statements, translated
 
-pytestmark = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+]
 
 CHECKOV = ROOT / ".venv-audit/bin/checkov"
 ALARMS = ["ErrorsAlarm", "DurationAlarm", "ThrottlesAlarm", "Url5xxAlarm"]

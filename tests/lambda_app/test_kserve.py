@@ -421,6 +421,7 @@ REQUEST = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(REQUEST | JSON, st.binary(max_size=20), st.none() | st.integers(-3, 3), st.sampled_from([PHOTOS, NETWORK]))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_arbitrary_requests_never_give_a_server_error(long_lived_client, body, behind, off, model):

@@ -193,6 +193,7 @@ def test_busy_environments_are_poisson_distributed():
     assert pytest.approx(expected, abs=0.01) == [(outcome.busy == k).mean() for k in range(5)]
 
 
+@pytest.mark.slow
 def test_seldom_requests_are_cold_as_often_as_gaps_are_long():
     """Of Poisson arrivals, exp(-rate * idle) come later than that after the one before."""
     shares = quiet(TIMES, rates=(0.001, 0.005), idle_s=600, seed=3)

@@ -13,6 +13,7 @@ def figures(share):
     return {"hardware": "one abacus", "commit": "0123456789ab", "photo": "500x375", "turns": 50, "ms_per_photo": ms}
 
 
+@pytest.mark.process
 def test_a_short_run_clocks_every_size():
     """Through the function URL. Which size is faster, only the benchmark's idle minute can tell."""
     ms = {size: times["p50"] for size, times in measure(turns=1)["ms_per_photo"].items()}
@@ -26,6 +27,7 @@ def test_a_photo_of_the_largest_batch_took_less_time_than_one_alone():
     assert 0 < ms[str(SIZES[-1])]["p50"] < ms["1"]["p50"]
 
 
+@pytest.mark.process
 def test_a_function_that_refuses_is_not_measured(monkeypatch):
     """What fails fast must not look fast."""
     monkeypatch.setenv("MAX_BATCH", "8")

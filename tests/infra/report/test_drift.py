@@ -21,6 +21,7 @@ def drawn(reference, count, rng):
     return {name: column[rows] for name, column in reference.columns.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("photos", "references", "weeks"), [(500, 10, 150), (20_000, 12, 10)])
 def test_a_week_of_daily_reports_alarms_at_most_once_in_a_hundred(reference, photos, references, weeks):
     """Weeks, and references, drawn from the released one, which plays the world: each of a week's seven reports looks
@@ -55,6 +56,7 @@ def test_a_single_signal_that_moves_is_found(reference, name):
     assert judge(week, reference)[name]["drifted"]
 
 
+@pytest.mark.slow
 def test_a_constant_signal_may_show_a_rare_photo(reference):
     """Of a reference without any unknown photo: two of 500 are no drift, fifty are."""
     ours = Reference("1", {**reference.columns, "unknown": np.zeros(len(reference))})
@@ -81,6 +83,7 @@ def test_the_distance_of_classes_is_that_of_a_share():
     assert pytest.approx(0.3) == Signal.of("predicted_class", before).distance(before, after)
 
 
+@pytest.mark.slow
 def test_more_photos_are_judged_more_strictly(reference):
     """Yet never as if the reference were more than the sample that it is."""
     signals = [Signal.of(name, reference.columns[name]) for name in JUDGED]

@@ -48,6 +48,7 @@ def answers(monkeypatch):
     return found
 
 
+@pytest.mark.slow
 def test_a_log_group_is_read_to_its_end(log_group, answers):
     """Page by page, and again where it is throttled: every line comes once."""
     found = list(lines(GROUP, None))
