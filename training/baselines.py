@@ -1,14 +1,14 @@
 """`make baselines`: every network of training/baselines.yaml, trained alike on the same photos, side by side.
 
-Each has a project of its own under artifacts/baselines/, in which the pipeline's own stages run. One that is finished
-is not run again, one that was cut off goes on from its last epoch.
+Each has a project of its own under artifacts/baselines/, in which the pipeline's own stages run, in one process. A
+finished network is not run again; an interrupted one resumes from its last epoch.
 """
 
 import csv
+import importlib
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -65,8 +65,7 @@ def run(name: str, params: Sections) -> dict[str, Any]:
     stages = ["training.evaluate", "export.convert", "export.quantize", "export.latency"]
     if not trained(folder, identity):
         stages.insert(0, "training.train")
-    for stage in stages:
-        subprocess.run([sys.executable, "-m", stage], cwd=folder, env=environment(name), check=True)
+    start_stages(folder, name, stages)
     figures = {"network": name, "identity": identity, "hardware": hardware(), **measure(folder)}
     result.write_text(json.dumps(figures, indent=2) + "\n")
     return figures
@@ -108,15 +107,30 @@ def as_json(values: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(values)))
 
 
+def start_stages(folder: Path, name: str, stages: list[str]) -> None:
+    """Run the stages in a process of their own, whose memory ends with it. Raise SystemExit if one of them fails."""
+    process = multiprocessing.get_context("spawn").Process(target=run_stages, args=(folder, environment(name), stages))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{name}: the stages {', '.join(stages)} ended with exit code {process.exitcode}; expected 0")
+
+
+def run_stages(folder: Path, variables: dict[str, str], stages: list[str]) -> None:
+    """Run the stages, named as modules, one after the other in their project; leaves its environment behind."""
+    os.environ.update(variables)
+    os.chdir(folder)
+    for stage in stages:
+        importlib.import_module(stage).main()
+
+
 def environment(name: str) -> dict[str, str]:
-    """The stages run elsewhere, but with this code and this store; MLflow tags and names every run they start."""
-    here = {
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+    """The stages use the store of this project; MLflow tags and names every run that they start."""
+    return {
         "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db"),
         "MLFLOW_RUN_CONTEXT": json.dumps({"baseline": name}),
         "MLFLOW_RUN_NAME": f"baseline {name}",
     }
-    return os.environ | here
 
 
 def measure(folder: Path) -> dict[str, Any]:

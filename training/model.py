@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -81,6 +80,8 @@ def pretrained(architecture: str, weights: str) -> dict[str, torch.Tensor]:
 
 
 def _download(architecture: str, local: Path) -> dict[str, torch.Tensor]:
+    import timm  # noqa: PLC0415  # as in training.networks
+
     try:
         return dict(timm.create_model(TIMM[architecture], pretrained=True).state_dict())
     except (OSError, RuntimeError) as error:  # no way out; no huggingface_hub

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
@@ -69,6 +68,8 @@ class Network(nn.Module):
 
 def pretrainable(architecture: str, classes: int, dropout: float, remembered: int) -> Network:
     """A timm body, a new head, and a memory of `remembered` classes."""
+    import timm  # noqa: PLC0415  # brings torchvision and torch._dynamo: a third of the start of stages without a body
+
     body: Any = timm.create_model(TIMM[architecture], pretrained=False)  # timm's modules are typed too loosely
     about = body.pretrained_cfg
     features = body.get_classifier().in_features

@@ -1,7 +1,6 @@
-"""The comparison of networks, for real and small: two of them, one epoch on drawn photos, every stage as a process."""
+"""The comparison of networks, for real and small: two of them, one epoch on drawn photos."""
 
 import json
-import subprocess
 from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,7 @@ import yaml
 
 from tests.training.workspace import MLFLOW_WARNINGS, ROOT, link_photos, write_params
 from training import baselines, config, prepare
-from training.baselines import BASELINES, PLAN, identify, override, set_up
+from training.baselines import BASELINES, PLAN, identify, override, set_up, start_stages
 from training.evaluate import METRICS as EVALUATED
 from training.model import BASELINES as BUILT_HERE
 from training.model import CHECKPOINT
@@ -27,20 +26,21 @@ SMALL_PLAN = {
 }
 
 
-class PowerCut(Exception):
-    pass
+def fail_before(stage):
+    """Stages run as ever, in a process of their own, until one fails in place of this one."""
+
+    def start(folder, name, stages):
+        start_stages(folder, name, [*stages[: stages.index(stage)], "training.missing"])
+
+    return start
 
 
-def cut_off_before(stage):
-    """Stages run as ever, until the power fails before this one."""
-    start = subprocess.run
-
-    def run(command, **options):
-        if command[-1] == stage:
-            raise PowerCut
-        return start(command, **options)
-
-    return run
+def start_here(folder, name, stages):
+    """Run the stages in this process, which has imported PyTorch and MLflow already."""
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        for variable, value in baselines.environment(name).items():
+            patch.setenv(variable, value)
+        baselines.run_stages(Path(), {}, stages)
 
 
 def written(pattern):
@@ -50,7 +50,7 @@ def written(pattern):
 
 @pytest.fixture(scope="module")
 def cut_off(tmp_path_factory, photos):
-    """A project whose first network was trained and evaluated when the power failed."""
+    """A project whose first network was trained and evaluated when a stage failed."""
     folder = tmp_path_factory.mktemp("compared")
     write_params(folder, prepare__train_share=0.6)
     link_photos(folder, photos)
@@ -61,12 +61,12 @@ def cut_off(tmp_path_factory, photos):
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setenv("OMP_NUM_THREADS", "1")
         prepare.main()
-        patch.setattr(subprocess, "run", cut_off_before("export.convert"))
-        with pytest.raises(PowerCut):
+        patch.setattr(baselines, "start_stages", fail_before("export.convert"))
+        with pytest.raises(SystemExit) as failed:
             baselines.main()
         checkpoints = written("*/artifacts/checkpoint.pt")
         evaluated = json.loads((BASELINES / "logistic" / EVALUATED).read_text())
-    return SimpleNamespace(folder=folder, checkpoints=checkpoints, evaluated=evaluated)
+    return SimpleNamespace(folder=folder, checkpoints=checkpoints, evaluated=evaluated, said=str(failed.value))
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,7 @@ def compared(cut_off):
     with chdir(cut_off.folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{cut_off.folder}/mlflow.db")
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setattr(baselines, "start_stages", start_here)
         baselines.main()
     return cut_off.folder
 
@@ -133,6 +134,12 @@ def test_what_was_cut_off_after_training_is_not_trained_again(cut_off, in_compar
     assert cut_off.checkpoints == written("logistic/artifacts/checkpoint.pt")
     scored = json.loads((BASELINES / "logistic/result.json").read_text())["accuracy"]
     assert {name: figures["accuracy"] for name, figures in cut_off.evaluated["sets"].items()} == scored
+
+
+def test_failed_stage(cut_off):
+    """A stage that fails ends the comparison with the network, its stages and the exit code."""
+    stages = "training.train, training.evaluate, training.missing"
+    assert f"logistic: the stages {stages} ended with exit code 1; expected 0" == cut_off.said
 
 
 @pytest.mark.parametrize(("key", "value"), [("lr", 0.5), ("epochs", 2)])
