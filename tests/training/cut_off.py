@@ -1,15 +1,24 @@
-"""A training that ends itself with SIGKILL: `python -m tests.training.cut_off EVENT…`, once these came in this order.
+"""Trainings that end themselves with SIGKILL after certain events, in order.
+
+`python -m tests.training.cut_off EVENT…` trains in the working directory. Without arguments, standard input is a JSON
+object of folders with their events: each trains in a fork of this process, which imports PyTorch and MLflow once, and
+prints to FOLDER/output.txt. Prints a JSON object of folders with their exit codes.
 
 The events are the interpreter's own (PEP 578), so that the training is the real one and the moment always the same.
 """
 
+import json
 import os
 import re
-import runpy
 import signal
 import sys
 from pathlib import Path
 from typing import Any
+
+import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # this and the next before the forks, else in each of them
+import torch._dynamo  # noqa: F401
+
+from training import train
 
 EVENTS = {
     "photo": r"open \('.*\.jpg', 'rb?'",  # is read
@@ -36,7 +45,26 @@ class CutOff:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def fork(folder: str, events: list[str]) -> int:
+    """Train there in a fork; return its exit code, negative for a signal."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.chdir(folder)
+    output = os.open("output.txt", os.O_CREAT | os.O_WRONLY)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    cut_off(events)
+    sys.exit()
+
+
+def cut_off(events: list[str]) -> None:
+    sys.addaudithook(CutOff(events))
+    train.main()
+
+
 if __name__ == "__main__":
-    sys.addaudithook(CutOff(sys.argv[1:]))
-    sys.argv = ["training.train"]
-    runpy.run_module("training.train", run_name="__main__")
+    if sys.argv[1:]:
+        cut_off(sys.argv[1:])
+    else:
+        print(json.dumps({folder: fork(folder, events) for folder, events in json.load(sys.stdin).items()}))

@@ -1,9 +1,11 @@
 """Trainings in projects and processes of their own."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import chdir, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -59,7 +61,7 @@ def write_weights(folder: Path, seed: int = 0) -> Path:
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python ARGUMENTS…` there, to its end; what it said is in stdout."""
+    """Run `python ARGUMENTS…` there to its end; what it printed is in stdout."""
     return subprocess.run(
         (sys.executable, *arguments),
         cwd=folder,
@@ -67,9 +69,21 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
         check=False,
     )
+
+
+def run_cut_off(events: Mapping[Path, list[str]]) -> dict[Path, int]:
+    """Train in each folder until its events have come; return exit codes. What each printed is in output.txt."""
+    done = subprocess.run(
+        (sys.executable, "-m", "tests.training.cut_off"),
+        env=ENVIRONMENT,
+        input=json.dumps({str(folder): names for folder, names in events.items()}),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return {Path(folder): code for folder, code in json.loads(done.stdout).items()}
 
 
 def train_here(folder: Path) -> str:

@@ -5,7 +5,6 @@ import ctypes
 import pickle
 import resource
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +15,7 @@ from tests.training.processes import (
     REMEMBERING,
     copy_prepared,
     mlflow_runs,
-    run,
+    run_cut_off,
     train_here,
     write_weights,
 )
@@ -54,23 +53,21 @@ def uncut(trained, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cut_off(trained, tmp_path_factory):
-    """For each moment a project, and what became of the process that trained there; two at a time."""
-
-    def start(moment):
-        folder = copy_prepared(trained, tmp_path_factory.mktemp("cut") / "project", **PARAMS)
-        return folder, run(folder, "-m", "tests.training.cut_off", *MOMENTS[moment][0])
-
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(MOMENTS, pool.map(start, MOMENTS), strict=True))
+    """For each moment a project, and the exit code of the process that trained there."""
+    folders = {
+        moment: copy_prepared(trained, tmp_path_factory.mktemp("cut") / "project", **PARAMS) for moment in MOMENTS
+    }
+    codes = run_cut_off({folder: MOMENTS[moment][0] for moment, folder in folders.items()})
+    return {moment: (folder, codes[folder]) for moment, folder in folders.items()}
 
 
 @pytest.fixture(scope="module", params=MOMENTS)
 def resumed(request, cut_off):
     """A training that was cut off at that moment and then ran to its end."""
-    folder, process = cut_off[request.param]
+    folder, code = cut_off[request.param]
     left = torch.load(folder / STATE, weights_only=True)
     return SimpleNamespace(
-        folder=folder, process=process, left=left, epochs=MOMENTS[request.param][1], said=train_here(folder)
+        folder=folder, code=code, left=left, epochs=MOMENTS[request.param][1], said=train_here(folder)
     )
 
 
@@ -90,7 +87,7 @@ def history(folder):
 
 def test_cut_off(resumed):
     """The process died by SIGKILL, and the state it left is whole and of its last finished epoch."""
-    assert -signal.SIGKILL == resumed.process.returncode, resumed.process.stdout[-2000:]
+    assert -signal.SIGKILL == resumed.code, (resumed.folder / "output.txt").read_text()[-2000:]
     assert resumed.epochs == len(resumed.left["progress"]["history"])
 
 
