@@ -18,6 +18,7 @@ from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from tests.drawing import LABELS, draw, encode, write_dataset
 from tests.export.models import LENIENT
+from tests.mlflow_stores import write_store
 from tests.training.workspace import MLFLOW_WARNINGS, ROOT, write_params
 from training.source import sha256
 
@@ -65,6 +66,7 @@ def project(tmp_path_factory):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
     write_params(folder, **LENIENT)
+    write_store(folder)
     photos = write_dataset(tmp_path_factory.mktemp("photos"), dict.fromkeys(LABELS, 100))
     for seed in range(8):  # cats that were taken for dogs: a network that is always right cannot be calibrated
         (photos / f"cat/{seed}.jpg").rename(photos / f"dog/cat {seed}.jpg")

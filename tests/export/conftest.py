@@ -10,6 +10,7 @@ from export import convert, quantize
 from export.release import CANDIDATES, CARD, RELEASED
 from tests.drawing import LABELS, write_dataset
 from tests.export.models import LENIENT, untrained, write_noise
+from tests.mlflow_stores import one_schema_lookup, write_store
 from tests.training.workspace import link_photos, one_thread, write_params
 from training import evaluate, prepare, train
 from training.calibration import Calibration
@@ -34,8 +35,8 @@ REPORT = {
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    with one_thread():
+def _quick():
+    with one_thread(), one_schema_lookup():
         yield
 
 
@@ -69,7 +70,7 @@ def trained(tmp_path_factory):
     write_params(folder, prepare__train_share=0.6, release__margin=0.05)  # 34 photos cannot show less
     link_photos(folder, write_dataset(folder / "mine", dict.fromkeys(LABELS, 60)))
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", write_store(folder))
         for stage in (prepare, train, evaluate, convert):
             stage.main()
         for place in (CANDIDATES, CARD.parent, RELEASED.parent):

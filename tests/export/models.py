@@ -24,7 +24,7 @@ LENIENT = {
     "verify__max_unknown_rate": {"test": 1.0},
     "verify__min_recognised": {"noise": 0.0},
     "verify__max_calibration_error": 0.5,
-    "verify__max_latency_ratio": 9.0,
+    "verify__max_latency_ratio": 1e9,  # how fast this machine is at the moment decides nothing
     "verify__min_agreement": 0.0,
     "verify__behaviour_photos": 4,
     "verify__latency_repeats": 5,

@@ -6,13 +6,14 @@ from contextlib import chdir
 import pytest
 
 from tests.drawing import write_dataset
+from tests.mlflow_stores import one_schema_lookup, write_store
 from tests.training.workspace import link_photos, one_thread, write_params
 from training import evaluate, prepare, train
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    with one_thread():
+def _quick():
+    with one_thread(), one_schema_lookup():
         yield
 
 
@@ -50,7 +51,7 @@ def trained(tmp_path_factory, photos):
     link_photos(folder, photos)
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         # Absolute, because MLflow keeps the store of an address open, whatever the working directory becomes.
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", write_store(folder))
         prepare.main()
         train.main()
         evaluate.main()

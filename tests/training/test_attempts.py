@@ -5,6 +5,7 @@ import json
 import mlflow
 import pytest
 
+from tests.mlflow_stores import write_store
 from tests.training.workspace import MLFLOW_WARNINGS
 from training import attempts
 from training.attempts import ATTEMPTS, differences, minutes
@@ -25,7 +26,7 @@ METRICS = {
 @pytest.fixture
 def store(project, monkeypatch):
     """An empty MLflow store, and the page with an empty table; returns what logs a run with these tags."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", write_store(project))
     RESULTS.parent.mkdir()
     RESULTS.write_text("before\n<!-- attempts -->\n<!-- /attempts -->\nafter\n")
 
@@ -64,7 +65,8 @@ def test_rows_outlive_the_store(store, project, monkeypatch):
     attempts.main()
     page = RESULTS.read_text()
     assert "| higher lr |" in page
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/another.db")
+    (project / "another").mkdir()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", write_store(project / "another"))
     attempts.main()
     assert page == RESULTS.read_text()
 

@@ -9,6 +9,7 @@ import mlflow
 import pytest
 import yaml
 
+from tests.mlflow_stores import write_store
 from tests.training.workspace import MLFLOW_WARNINGS, ROOT, link_photos, write_params
 from training import baselines, config, prepare
 from training.baselines import BASELINES, PLAN, identify, override, set_up, start_stages
@@ -58,7 +59,7 @@ def cut_off(tmp_path_factory, photos):
     (folder / RESULTS).write_text("before\n<!-- baselines -->\n<!-- /baselines -->\nafter\n")
     (folder / PLAN).write_text(yaml.safe_dump(SMALL_PLAN))
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", write_store(folder))
         patch.setenv("OMP_NUM_THREADS", "1")
         prepare.main()
         patch.setattr(baselines, "start_stages", fail_before("export.convert"))
