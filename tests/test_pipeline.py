@@ -19,10 +19,8 @@ from lambda_app.preprocess import preprocess
 from tests.drawing import LABELS, draw, encode, write_dataset
 from tests.export.models import LENIENT
 from tests.mlflow_stores import write_store
-from tests.training.workspace import MLFLOW_WARNINGS, ROOT, write_params
+from tests.training.workspace import ROOT, write_params
 from training.source import sha256
-
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 ROOMS = ("training", "export", "lambda_app")
 FILES = (

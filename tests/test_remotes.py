@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from mlflow import experiments
 
-from tests.training.workspace import MLFLOW_WARNINGS, ROOT, write_params
+from tests.training.workspace import ROOT, write_params
 from training import config
 from training.tracking import start_run
 
@@ -80,7 +80,6 @@ def test_dvc_pushes_and_pulls(project, cat_jpg):
     assert cat_jpg == Path("cat.jpg").read_bytes()
 
 
-@pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 def test_mlflow_keeps_artifacts(project, cat_jpg):
     """Where the experiment was made with a place in S3, what a run of the project logs goes there and comes back."""
     name = config.load(config.Tracking).experiment

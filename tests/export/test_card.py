@@ -16,11 +16,10 @@ from export.release import CARD, RELEASED
 from lambda_app.classifier import Classifier
 from tests.drawing import LABELS
 from tests.export.challengers import REGISTRY, released, run, wrong
-from tests.training.workspace import MLFLOW_WARNINGS, ROOT
+from tests.training.workspace import ROOT
 from training.metrics import wilson
 from training.source import sha256
 
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
 
 

@@ -10,10 +10,7 @@ from export.quantize import CANDIDATES, PRECISIONS, magnitudes, optimise, quanti
 from lambda_app.classifier import Classifier
 from tests.export.models import pixels, restamp, untrained
 from tests.export.test_convert import METADATA, SIZE
-from tests.training.workspace import MLFLOW_WARNINGS
 from training.calibration import Calibration
-
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 
 class Drawings:

@@ -26,12 +26,8 @@ from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from tests.export.challengers import REGISTRY, again, int8, number, released, run, wrong
 from tests.export.models import pixels, restamp
-from tests.training.workspace import MLFLOW_WARNINGS
 from training.prepare import MANIFEST
 from training.source import sha256
-
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
-
 
 # --- the first
 

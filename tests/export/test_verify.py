@@ -23,11 +23,9 @@ from export.verify import METRICS
 from lambda_app.classifier import Outputs
 from tests.drawing import LABELS
 from tests.export.models import LENIENT, pixels, restamp
-from tests.training.workspace import MLFLOW_WARNINGS, ROOT, write_params
+from tests.training.workspace import ROOT, write_params
 from training import config
 from training.evaluate import METRICS as EVALUATED
-
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 
 @pytest.fixture

@@ -24,11 +24,10 @@ from infra.report.records import read as log_of
 from tests.conftest import SHARED
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.test_runtime import needs_rie
-from tests.training.workspace import MLFLOW_WARNINGS
 from training import config
 from training.split import natural_split
 
-pytestmark = [*needs_rie, pytest.mark.filterwarnings(*MLFLOW_WARNINGS)]
+pytestmark = needs_rie
 ROOT = Path(__file__).parents[2]
 PHOTOS = 300  # enough for the report to judge drift, and accuracy by the share that gets feedback
 MISLABELLED = 2  # so that not everything is right

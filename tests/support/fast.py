@@ -1,7 +1,6 @@
 """`pytest --fast`: leaves out tests that are slow, start a program, or need one that may be missing.
 
-A test that starts a program has the marker `process`. Without it, starting one fails the test in a fast run, so that nobody
-forgets the marker.
+A test that starts a program has the marker `process`. Without it, starting one fails the test in a fast run.
 """
 
 import sys

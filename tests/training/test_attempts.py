@@ -6,12 +6,10 @@ import mlflow
 import pytest
 
 from tests.mlflow_stores import write_store
-from tests.training.workspace import MLFLOW_WARNINGS
 from training import attempts
 from training.attempts import ATTEMPTS, differences, minutes
 from training.results import RESULTS
 
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 METRICS = {
     "train_accuracy": 0.9,
     "val_accuracy": 0.8,

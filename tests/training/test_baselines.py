@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.mlflow_stores import write_store
-from tests.training.workspace import MLFLOW_WARNINGS, ROOT, link_photos, write_params
+from tests.training.workspace import ROOT, link_photos, write_params
 from training import baselines, config, prepare
 from training.baselines import BASELINES, PLAN, identify, override, set_up, start_stages
 from training.evaluate import METRICS as EVALUATED
@@ -19,7 +19,6 @@ from training.model import CHECKPOINT
 from training.networks import TIMM
 from training.results import RESULTS
 
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 SCRATCH = {"weights": None, "recall": 0, "freeze_batch_norm": False, "body_lr": 1}
 SMALL_PLAN = {
     "common": {"train": {"epochs": 1}, "evaluate": {"image_size": 32}},

@@ -3,15 +3,11 @@
 import json
 import shutil
 
-import pytest
-
-from tests.training.workspace import MLFLOW_WARNINGS, write_params
+from tests.training.workspace import write_params
 from training import benchmark
 from training.benchmark import METRICS, share
 from training.prepare import MANIFEST
 from training.results import RESULTS
-
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 
 def test_benchmark(trained, project, monkeypatch):

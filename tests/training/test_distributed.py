@@ -7,14 +7,11 @@ import pytest
 import torch
 
 from tests.training.processes import TORCHRUN, copy_prepared, mlflow_runs, run, train_here
-from tests.training.workspace import MLFLOW_WARNINGS
 from training import train
 from training.distributed import World, join
 from training.model import CHECKPOINT
 from training.state import STATE
 from training.train import HISTORY
-
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 # Each process draws its own augmentation and dropout, and takes batch norm's statistics of its own photos; without
 # them, only the order in which gradients are added differs.

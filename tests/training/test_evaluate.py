@@ -11,7 +11,6 @@ import torch
 from scipy.special import logsumexp, softmax
 
 from tests.drawing import draw, encode, write_dataset
-from tests.training.workspace import MLFLOW_WARNINGS
 from training import evaluate
 from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature, fit_threshold
 from training.data import Upright, read_manifest, read_split, read_unlabelled
@@ -20,8 +19,6 @@ from training.metrics import score
 from training.model import CHECKPOINT, Scored, load_checkpoint
 from training.networks import pretrainable
 from training.source import EXTRA, OUTLIERS
-
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 
 @pytest.fixture

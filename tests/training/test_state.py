@@ -19,14 +19,12 @@ from tests.training.processes import (
     train_here,
     write_weights,
 )
-from tests.training.workspace import MLFLOW_WARNINGS, write_params
+from tests.training.workspace import write_params
 from training import train
 from training.model import CHECKPOINT, build
 from training.prepare import MANIFEST
 from training.state import OTHERS, STATE, fingerprint, keep_memory, save_atomically
 from training.train import HISTORY
-
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 OTHER = f"{STATE} is of other photos, params, weights, code or processes; starting anew, it becomes {OTHERS}"
 EPOCHS = 3

@@ -18,7 +18,7 @@ from scipy.special import log_softmax
 from torch.utils.data import DistributedSampler
 
 from tests.training.processes import REMEMBERING, write_weights
-from tests.training.workspace import MLFLOW_WARNINGS, ROOT, write_params
+from tests.training.workspace import ROOT, write_params
 from training import config, train
 from training.data import Upright, loader, read_manifest, read_split
 from training.distributed import World
@@ -29,8 +29,6 @@ from training.prepare import MANIFEST
 from training.source import sha256
 from training.state import save_atomically
 from training.train import CODE, CURVES, HISTORY, METRICS, code, enough, validate
-
-pytestmark = pytest.mark.filterwarnings(*MLFLOW_WARNINGS)
 
 
 @pytest.fixture

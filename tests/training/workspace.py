@@ -29,9 +29,6 @@ SMALL = {
     "evaluate.image_size": 32,
 }
 
-# MLflow 3.17 warns of itself: of its use of SQLAlchemy 2.1, and of type hints in its own scikit-learn flavour.
-MLFLOW_WARNINGS = ("ignore:The ``noload`` loader strategy:DeprecationWarning", "ignore:.*Any type hint is inferred")
-
 
 def write_params(folder: Path, **overrides: Any) -> Path:
     """This repository's params.yaml with SMALL, and with `SECTION__KEY=value`, in place of what it says."""
