@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 from collections.abc import Generator, Iterator
 from functools import cached_property
 from io import BytesIO
@@ -28,6 +29,11 @@ ALLOWED_SKIPS = ("no GPU",) if SHARED.is_dir() else ("no GPU", "../shared is not
 
 
 pytest_plugins = ("tests.support.fast", "tests.support.summary")
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C, which a shell ignores for its background jobs: the programs that tests start would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -58,7 +58,7 @@ def compile_task(candidate: Candidate) -> None:
 def build_peer(candidate: Candidate) -> None:
     context = candidate.task.parent
     (context / "requirements.txt").write_text(requirements(candidate))
-    options = () if candidate.bytecode else ("--build-arg", "PIP_OPTIONS=--no-compile")
+    options = () if candidate.bytecode else ("--build-arg", "INSTALL_OPTIONS=")
     _docker_build(candidate.image, PEERS / "Dockerfile", context, *options)
 
 

@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 IMAGE=$(sed -n 's/^ARG BASE=//p' Dockerfile.lambda) # debian:SUITE-slim
+HOST_CA=/usr/local/share/host-ca.pem
 SUITE=$(sed 's/^debian:\(.*\)-slim$/\1/' <<<"$IMAGE")
 
 say() { echo "base image: $*" >&2; }
@@ -17,9 +18,9 @@ slim() {
     printf 'path-exclude /usr/share/%s/*\n' doc info locale man >"$1/etc/dpkg/dpkg.cfg.d/docker"
 }
 
-# A machine that reaches no registry often trusts an authority of its own, so pip inside must trust the same ones.
+# A machine that reaches no registry often trusts an authority of its own, so pip and uv inside must trust the same ones.
 trust_host() {
-    install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$1/usr/local/share/host-ca.pem"
+    install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$1$HOST_CA"
 }
 
 stand_in() {
@@ -29,7 +30,7 @@ stand_in() {
     debootstrap --variant=minbase "$SUITE" "$work/root" >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; die "debootstrap failed"; }
     slim "$work/root"
     trust_host "$work/root"
-    tar -C "$work/root" -c . | docker import --change 'ENV PIP_CERT=/usr/local/share/host-ca.pem' - "$IMAGE" >/dev/null
+    tar -C "$work/root" -c . | docker import --change "ENV PIP_CERT=$HOST_CA SSL_CERT_FILE=$HOST_CA" - "$IMAGE" >/dev/null
 }
 
 docker info >/dev/null 2>&1 || die "no Docker engine answers"
