@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import yaml
+from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).parents[2]
 # A network that learns drawings in two epochs of two seconds.
@@ -61,5 +62,6 @@ def one_thread() -> Iterator[None]:
     """For tensors as small as these: waiting for a second thread takes twenty times as long on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with threadpool_limits(1):  # NumPy's and SciPy's
+        yield
     torch.set_num_threads(threads)
