@@ -4,6 +4,7 @@ import hashlib
 import re
 import socket
 import sys
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -36,6 +37,8 @@ def archive(mebibytes: int = 1) -> bytes:
 class Server(ThreadingHTTPServer):
     """Serves one file to whoever asks, with byte ranges (RFC 9110, 14.2) or without, and not always to the end."""
 
+    daemon_threads = False  # so that closing the server waits for its answers
+
     def __init__(self, content: bytes) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.resumes, self.status, self.hangs_up_after = content, True, 200, len(content)
@@ -58,7 +61,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status if rest else 416)
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
-        self.wfile.write(rest[: self.server.hangs_up_after])
+        with suppress(ConnectionError):  # the client does not read the page of an error
+            self.wfile.write(rest[: self.server.hangs_up_after])
 
     def log_message(self, *_args: object) -> None:
         """Nothing: the test's output is pytest's."""
