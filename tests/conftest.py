@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from functools import cached_property
 from io import BytesIO
@@ -45,6 +46,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         if not reason.removeprefix("Skipped: ").startswith(ALLOWED_SKIPS):
             report.outcome, report.longrepr = "failed", f"skipped in CI: {reason}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _forget_mlflow_store() -> Iterator[None]:
+    """MLflow keeps the address of its last store in the process and in the environment; the next test has its own."""
+    yield
+    if mlflow := sys.modules.get("mlflow"):
+        mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from training import config
 from training.tracking import start_run
 
 BUCKET = "pets-of-the-test"
-TRACKING = "sqlite:///mlflow.db"
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def project(aws, tmp_path, monkeypatch):
         "DVC_NO_ANALYTICS": "1",
         "DO_NOT_TRACK": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
-        "MLFLOW_TRACKING_URI": TRACKING,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     for name, value in settings.items():

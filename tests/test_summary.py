@@ -92,7 +92,7 @@ def test_coverage_counts_lines_and_branches_by_package(tmp_path, monkeypatch):
     (tmp_path / "infra/tool.py").write_text("import sys\nif len(sys.argv) > 5:\n    print()\n")
     (tmp_path / "pyproject.toml").write_text("[tool.coverage.run]\nbranch = true\nrelative_files = true\n")
     command = [sys.executable, "-m", "coverage", "run", "-m", "infra.tool"]
-    subprocess.run(command, cwd=tmp_path, check=True)
+    subprocess.run(command, cwd=tmp_path, env={}, check=True)  # no setting of the coverage that measures this test
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(coverage, "ROOT", tmp_path)
     monkeypatch.setattr(coverage, "OUTPUT", tmp_path / "coverage.json")
