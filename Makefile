@@ -21,6 +21,8 @@ RELEASE ?= $(shell date -u +%y%m%d%H%M)
 UNUSED := flatbuffers idna packaging protobuf
 UV_LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --no-annotate --upgrade
+# uv leaves bytecode to the first import. Where none may be written, every process compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 # MLflow and DVC would report usage to their makers.
 export DO_NOT_TRACK := 1
 # MLflow puts these tags on every run that it starts.
@@ -55,10 +57,10 @@ check-tests:
 
 # More than two processes need more than the 6 GB of memory that these take.
 test: lint  ## lint, type-check and run every test that this machine can run; print the coverage
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --cov
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --cov
 
-coverage: .venv/.dev  ## write the coverage that the last `make test` measured to artifacts/coverage.json, by package
-	$(BIN)/python -m tests.support.coverage
+coverage: .venv/.dev  ## write the coverage that the last `make test` measured to artifacts/coverage.json and README
+	$(BIN)/python -m tests.support.coverage && $(BIN)/python -m infra.bench.pages
 
 # GitHub's runners need SUDO=sudo, and bring Chrome.
 PROGRAMS ?= chromium curl prometheus prometheus-alertmanager
@@ -259,9 +261,10 @@ $(UV):
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -qq --disable-pip-version-check uv==0.13.9
 
-# --no-deps: the file is complete, and what ONNX Runtime declares but serving never imports is left out.
+# --no-deps: the file is complete, and what ONNX Runtime declares but serving never imports is left out. Bytecode, as in the
+# image: `make demo` times the first start.
 .venv/.serve: requirements-serve.txt infra/local/requirements.txt | $(UV)
-	$(UV_INSTALL) .venv --no-deps --require-hashes -r requirements-serve.txt
+	$(UV_INSTALL) .venv --no-deps --require-hashes --compile-bytecode -r requirements-serve.txt
 	$(UV_INSTALL) .venv -r infra/local/requirements.txt
 	touch $@
 

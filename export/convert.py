@@ -12,8 +12,7 @@ from torch import nn
 from lambda_app.classifier import OUTPUTS
 from lambda_app.metadata import Metadata
 from training import config
-from training.calibration import Calibration
-from training.evaluate import METRICS
+from training.calibration import REPORT, Calibration
 from training.model import count_parameters, load_checkpoint
 from training.networks import Network
 
@@ -38,7 +37,7 @@ class Exported(nn.Module):
 
 def main() -> None:
     network, checkpoint = load_checkpoint()
-    report = json.loads(METRICS.read_text())
+    report = json.loads(REPORT.read_text())
     exported = Exported(network, Calibration.read()).eval()
     program = export(exported, report["image_size"], config.load(config.Export).opset)
     stamp(program, describe(checkpoint, report, count_parameters(network)))

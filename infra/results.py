@@ -12,6 +12,7 @@ from infra.local.runtime import ROOT
 from infra.markdown import filled, table
 
 METRICS = ROOT / "artifacts/metrics"
+COVERAGE = ROOT / "artifacts/coverage.json"
 README = ROOT / "README.md"
 MODEL = "lambda_app/model.onnx"
 
@@ -40,7 +41,7 @@ def rendered(readme: str) -> str:
 
 
 def accuracy() -> str:
-    """From the JSON under artifacts/metrics/ alone."""
+    """Return the table of README's first page, from the JSON under artifacts/ alone."""
     verified = _read("verify")
     released = verified["candidates"][verified["released"]]
     rows = [(f"accuracy, {name}", _accuracy(scores)) for name, scores in released["sets"].items()]
@@ -50,6 +51,8 @@ def accuracy() -> str:
     parity = max(gate["measured"] for name, gate in verified["gates"].items() if name.startswith("probability"))
     rows.append(("largest difference of a probability, PyTorch to fp32", f"{parity:.0e}"))
     rows.append((f"model file, {verified['released']}", f"{released['size_mb']:.1f} MB"))
+    covered = json.loads(COVERAGE.read_text())["total"]
+    rows.append(("code that the tests cover, lines and branches", f"{covered:.1f} %"))
     return table(("what", "measured"), rows)
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -21,6 +22,9 @@ from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from tests import tiny_model
 
+# A busy machine takes long for an example, and that is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 ROOT = Path(__file__).parent.parent
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # to the last bit, only a CPU does the same twice; what wants a GPU asks for it
 SHARED = ROOT.parent / "shared"
@@ -29,7 +33,7 @@ SHARED = ROOT.parent / "shared"
 ALLOWED_SKIPS = ("no GPU",) if SHARED.is_dir() else ("no GPU", "../shared is not here")
 
 
-pytest_plugins = ("tests.support.fast", "tests.support.summary")
+pytest_plugins = ("tests.support.distribution", "tests.support.fast", "tests.support.summary")
 
 
 def pytest_configure() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 SAM = ROOT / ".venv-sam/bin/sam"
 REGION = "eu-central-1"  # as in samconfig.toml
-ENVIRONMENT = os.environ | {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": REGION}
+ENVIRONMENT = os.environ | {"SAM_CLI_POLL_DELAY": "0.2", "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": REGION}
 
 REPOSITORY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/pet-classifier"
 IMAGE, OTHER_IMAGE = (f"{REPOSITORY}@sha256:{digit * 64}" for digit in "ab")

@@ -17,6 +17,7 @@ from scipy.stats import binom
 from training.model import Scored
 
 CALIBRATION = Path("artifacts/calibration.json")
+REPORT = Path("artifacts/metrics/evaluate.json")  # here, so that export reads it without the imports of evaluation
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
 CONFIDENCE = 0.95  # that no more of the photos to come are called unknown than may be

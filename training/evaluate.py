@@ -23,7 +23,7 @@ from training.source import EXTRA, OUTLIERS
 from training.state import keep_memory
 from training.tracking import start_run
 
-METRICS = Path("artifacts/metrics/evaluate.json")
+METRICS = calibration.REPORT
 PLOTS = Path("artifacts/plots")
 DRAWN = ("confusion", "predictions", "reliability", "roc")
 MISTAKES = Path("artifacts/mistakes")  # holds photos, so it stays out of Git

@@ -5,7 +5,7 @@ import zlib
 from io import BytesIO
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
@@ -199,7 +199,7 @@ CODECS = st.sampled_from(
 
 
 @given(st.binary(max_size=60), st.binary(max_size=200), CODECS, PARAMETERS)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 def test_arbitrary_forms_never_give_a_server_error(long_lived_client, name, data, codec, parameters):
     """Whatever the part's name, its bytes, the codec and the parameters of the content type, the answer is 4xx."""
     body = (
@@ -212,7 +212,7 @@ def test_arbitrary_forms_never_give_a_server_error(long_lived_client, name, data
 
 
 @given(st.sampled_from(SIGNATURES), st.binary(max_size=400), st.sampled_from(["image/jpeg", FORM, "text/plain"]))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 def test_arbitrary_bytes_never_give_a_server_error(long_lived_client, signature, data, content_type):
     """Whatever arrives, behind whatever signature, the answer is 200 or 4xx."""
     headers = {"content-type": content_type}
@@ -223,7 +223,7 @@ def test_arbitrary_bytes_never_give_a_server_error(long_lived_client, signature,
     st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 def test_a_photo_with_flipped_bytes_never_gives_a_server_error(long_lived_client, encode, image_format, flips):
     """Damage inside a real file reaches deeper into the decoders than random bytes do."""
     data = bytearray(encode("red", (40, 30), image_format))

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import httpx2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -423,7 +423,7 @@ REQUEST = st.fixed_dictionaries(
 
 @pytest.mark.slow
 @given(REQUEST | JSON, st.binary(max_size=20), st.none() | st.integers(-3, 3), st.sampled_from([PHOTOS, NETWORK]))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 def test_arbitrary_requests_never_give_a_server_error(long_lived_client, body, behind, off, model):
     """Whatever object, whatever follows it, wherever the header says that it ends, the answer is 200 or 4xx."""
     head = json.dumps(body).encode()

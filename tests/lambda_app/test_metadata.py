@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_app.metadata import Metadata, MetadataError
@@ -13,7 +13,6 @@ names = st.lists(st.text(min_size=1), min_size=2, max_size=5).map(tuple)
 
 
 @given(names, st.integers(1, 1000), st.floats(allow_nan=False, allow_infinity=False), st.text())
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_written_is_read_back(class_names, image_size, temperature, version):
     """Any metadata survives the strings of ONNX."""
     metadata = replace(

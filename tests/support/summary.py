@@ -1,8 +1,10 @@
 """The end of a test run, for someone who sees it for the first time: what was skipped and why, and the coverage."""
 
 from collections import Counter
+from contextlib import suppress
 
 import pytest
+from coverage.exceptions import NoDataError
 
 from tests.support import coverage
 
@@ -15,8 +17,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(f"{count:6}  {reason}")
     if config.pluginmanager.hasplugin("_cov") and not config.option.no_cov:
         terminalreporter.section("coverage of lines and branches", sep="-")
-        for package, share in coverage.measure().items():
-            terminalreporter.line(f"{share:6.1f} %  {package}")
+        with suppress(NoDataError):  # the run was interrupted
+            for package, share in coverage.measure().items():
+                terminalreporter.line(f"{share:6.1f} %  {package}")
 
 
 def skip_reason(report: pytest.TestReport) -> str:

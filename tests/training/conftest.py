@@ -4,16 +4,11 @@ import socket
 from contextlib import chdir
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.drawing import write_dataset
 from tests.mlflow_stores import one_schema_lookup, write_store
 from tests.training.workspace import link_photos, one_thread, write_params
 from training import evaluate, prepare, train
-
-# How long an example takes on a busy machine decides nothing.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -194,7 +194,7 @@ def test_smallest_crop_is_not_enlarged(share):
     assert 160**2 == pytest.approx(share * smallest**2, rel=0.01)
 
 
-@settings(deadline=None, max_examples=30)  # encodes photos of up to a megapixel
+@settings(max_examples=30)  # encodes photos of up to a megapixel
 @given(st.integers(1, 1000), st.integers(1, 1000), st.integers(8, 64))
 def test_big_photos_are_drafted(width, height, image_size):
     """Of a JPEG no more is decoded than an eighth, or than twice what is needed, and never less than is needed."""

@@ -5,7 +5,7 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
@@ -166,7 +166,6 @@ def test_the_strange_is_unknown():
 # --- the file
 
 
-@settings(deadline=None)  # a disk may be slow
 @given(FINITE, st.lists(FINITE, max_size=5), FINITE)
 def test_round_trip(tmp_path_factory, temperature, familiar, threshold):
     """What is written is read back, to the bit."""

@@ -1,12 +1,11 @@
 """Lambda's bill: examples by hand, and that more never costs less."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.bench import cost
 
-NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 MS = st.floats(0.01, 10_000)
 MEMORY = st.sampled_from(cost.MEMORY_SIZES)
 ARCHITECTURE = st.sampled_from(sorted(cost.PRICES))
@@ -31,7 +30,6 @@ def test_half_a_cpu_takes_twice_as_long():
     assert 10 == cost.at_memory(10, 2 * cost.WHOLE_VCPU_MB)
 
 
-@NO_DEADLINE
 @given(MS, MS, MEMORY, ARCHITECTURE)
 def test_longer_requests_never_cost_less(one, other, memory_mb, architecture):
     """Cost is monotone in time, for any memory size and architecture."""
@@ -39,7 +37,6 @@ def test_longer_requests_never_cost_less(one, other, memory_mb, architecture):
     assert shorter <= longer
 
 
-@NO_DEADLINE
 @given(MS, MEMORY, MEMORY)
 def test_more_memory_is_never_slower(ms, one, other):
     """Nor does a request that takes as long cost less with it."""
@@ -48,7 +45,6 @@ def test_more_memory_is_never_slower(ms, one, other):
     assert cost.usd_per_million(ms, small) <= cost.usd_per_million(ms, large)
 
 
-@NO_DEADLINE
 @given(MS, MEMORY)
 def test_arm64_costs_less_for_the_same_time(ms, memory_mb):
     """By a fifth, of what is not the price of the request."""

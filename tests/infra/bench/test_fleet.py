@@ -19,7 +19,6 @@ from infra.bench.fleet_times import BenchError, Times, read
 from infra.bench.fleet_traffic import Piece, burst, draw, load, steady
 from infra.local.runtime import RuntimeNotFound, find_rie, lambda_runtime
 
-NO_DEADLINE = settings(deadline=None)  # a busy machine is no failure
 TIMES = Times(init=350, first=40, warm_p50=12, warm_p95=15, warm_p99=18, cold_spread=1.2)
 UNLIMITED = Rules(environments=1e9, environments_per_s=1e9)
 SMALL = Rules(environments=3, environments_per_s=2, idle_s=1)  # binds for as little traffic as Hypothesis draws
@@ -116,7 +115,6 @@ def test_the_emulator_makes_requests_wait():
 # What holds for any traffic
 
 
-@NO_DEADLINE
 @given(LOADS, RULES)
 def test_every_request_is_served_or_throttled(load, rules):
     """None is lost, none is counted twice; only the served have a latency."""
@@ -126,7 +124,6 @@ def test_every_request_is_served_or_throttled(load, rules):
     assert (outcome.latency[~throttled] >= outcome.duration[~throttled] - 1e-9).all()
 
 
-@NO_DEADLINE
 @given(LOADS, RULES)
 def test_environments_never_start_faster_than_the_rule(load, rules):
     """Between any two starts lie at most as many as may start at once, and the refill of the time between."""
@@ -137,7 +134,6 @@ def test_environments_never_start_faster_than_the_rule(load, rules):
             assert last - first + 1 <= allowed + 1e-6
 
 
-@NO_DEADLINE
 @given(LOADS, RULES)
 def test_no_more_environments_are_busy_than_exist(load, rules):
     """And none of them takes two requests at a time."""
@@ -148,7 +144,6 @@ def test_no_more_environments_are_busy_than_exist(load, rules):
         assert outcome.busy[request] <= (ends[:request] >= arrival - 1e-9).sum()
 
 
-@NO_DEADLINE
 @given(LOADS)
 def test_where_requests_wait_none_is_throttled(load):
     """The emulator answers all, one after the other, in their order."""
@@ -158,7 +153,6 @@ def test_where_requests_wait_none_is_throttled(load):
     assert (np.diff(ends) >= outcome.duration[1:] - 1e-9).all()
 
 
-@NO_DEADLINE
 @given(st.integers(1, 20), st.lists(st.floats(0, 5), max_size=40))
 def test_a_bucket_gives_no_more_than_it_holds_and_refills(size, gaps):
     """However the requests come."""
@@ -173,7 +167,7 @@ def test_a_bucket_gives_no_more_than_it_holds_and_refills(size, gaps):
 # What theory says
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.floats(20, 400), st.floats(0.01, 0.3))
 def test_littles_law_holds(rate, seconds):
     """Busy environments are, in the mean, requests a second times the seconds of each."""
