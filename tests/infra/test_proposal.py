@@ -20,7 +20,7 @@ def checkout(tmp_path):
     for folder in ("infra", "artifacts/metrics"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "lambda_app").mkdir()
-    for file in ("README.md", "artifacts/bench.json", "lambda_app/model.onnx"):
+    for file in ("README.md", "artifacts/bench.json", "artifacts/coverage.json", "lambda_app/model.onnx"):
         shutil.copy(ROOT / file, tmp_path / file)
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "All"]):
         subprocess.run([*GIT, *command], cwd=tmp_path, check=True)

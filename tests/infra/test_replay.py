@@ -312,9 +312,7 @@ def test_a_full_disk_is_one_line(url: str, photos: Path, tmp_path: Path) -> None
     command = [sys.executable, "-m", "infra.collect_feedback", url, str(photos), "--output", str(journal)]
     limited = ["prlimit", "--fsize=500", *command]
     # Coverage's own file would be larger.
-    unmeasured = {
-        name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")
-    }
+    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(limited, cwd=ROOT, env=unmeasured, check=False, capture_output=True, text=True)
     assert 2 == done.returncode
     assert done.stderr.splitlines()[-1].endswith(f"{journal}: File too large; expected a file that can be written")

@@ -4,6 +4,7 @@ With `--dist loadgroup --no-loadscope-reorder`, pytest-xdist gives each worker o
 collection. A group that takes minutes would otherwise start last and leave the other worker idle.
 """
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,15 @@ LONGEST = (
 )
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Group and order the tests, after pytest-randomly has shuffled them and before pytest-xdist reads the groups."""
-    if config.getoption("dist", "no") == "loadgroup":
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Group the tests before pytest-xdist reads the groups, and order them after pytest-randomly has shuffled them."""
+    distributed = getattr(config.option, "loadgroup", False)  # as pytest-xdist tells its workers
+    if distributed:
         for item in items:
             item.add_marker(pytest.mark.xdist_group(group(item)))
+    yield
+    if distributed:
         items.sort(key=lambda item: LONGEST.index(group(item)) if group(item) in LONGEST else len(LONGEST))
 
 
