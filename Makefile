@@ -21,7 +21,7 @@ RELEASE ?= $(shell date -u +%y%m%d%H%M)
 UNUSED := flatbuffers idna packaging protobuf
 UV_LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --no-annotate --upgrade
-# uv leaves bytecode to the first import. Where none may be written, every process compiles all that it imports.
+# uv does not compile bytecode. Without this, a shell that forbids to write it lets every process recompile its imports.
 export PYTHONDONTWRITEBYTECODE :=
 # MLflow and DVC would report usage to their makers.
 export DO_NOT_TRACK := 1
@@ -44,7 +44,7 @@ run: .venv/.serve .venv-sam/.installed  ## the same, and keep serving on http://
 	$(BIN)/python -m infra.local.serve --port $(PORT)
 
 # The two halves run side by side; each prints only what is wrong.
-check: .venv/.check  ## lint, type-check and run the fast tests, without PyTorch: for someone who changes one line
+check: .venv/.check  ## lint all code, type-check and test lambda_app and infra, without PyTorch, in seconds
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-code check-tests
 
 check-code:
@@ -57,7 +57,7 @@ check-tests:
 
 # More than two processes need more than the 6 GB of memory that these take.
 test: lint  ## lint, type-check and run every test that this machine can run; print the coverage
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --cov
+	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder --cov
 
 coverage: .venv/.dev  ## write the coverage that the last `make test` measured to artifacts/coverage.json and README
 	$(BIN)/python -m tests.support.coverage && $(BIN)/python -m infra.bench.pages
@@ -255,7 +255,7 @@ lock: | $(UV)  ## pin every requirements file anew from pyproject.toml
 	$(UV_LOCK) --generate-hashes --group audit -o infra/aws/requirements-audit.txt pyproject.toml
 
 clean:  ## remove the environments and the caches of the tools; photos, models and the store stay
-	rm -rf .venv .venv-sam .venv-audit .aws-sam .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .coverage* .venv .venv-sam .venv-audit .aws-sam .mypy_cache .pytest_cache .ruff_cache
 
 $(UV):
 	$(PYTHON) -m venv .venv

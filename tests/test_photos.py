@@ -48,9 +48,14 @@ def test_faults_of_the_official_archive_are_set_aside(shared):
     assert {1} == set(map(len, sides.values()))
 
 
-def test_whole_official_archive_has_no_other_fault():
-    """The release opened all 16,000 photos and set aside the four faults, duplicates and reviewed photos alone."""
-    aside = json.loads(prepare.SUMMARY.read_text())["set_aside"]
+def test_whole_official_archive_has_no_other_fault(shared):
+    """A release from it opened all photos, and set aside the four faults, duplicates and reviewed photos alone."""
+    with ZipFile(shared / "data/dogs-vs-cats.zip") as archive:
+        files = sum(not name.endswith("/") for name in archive.namelist())
+    summary = json.loads(prepare.SUMMARY.read_text())
+    aside = summary["set_aside"]
+    if files != summary["photos"] + sum(aside.values()):
+        pytest.skip("the released model was trained on other photos")
     faults = {reason: count for reason, count in aside.items() if not reason.startswith(("reviewed", "duplicate"))}
     assert Counter(FAULTS.values()) == faults
 
@@ -81,10 +86,10 @@ def test_pictures_of_neither_are_unknown(shared, released):
 
 
 def test_edits_leave_the_class_alone(shared):
-    """Mirrored, turned, brighter, darker, re-compressed, gray or shrunk, 97 % of the second source keep their class.
+    """Mirrored, turned, brighter, darker, compressed, gray or shrunk, 97 % of photos keep their class, within chance.
 
-    Every fifth photo is edited: 312, as many as the gate of the release takes from the test split. An edit fails if so
-    few would keep their class in less than one in a hundred samples of a set of which 97 % do.
+    Every fifth photo of the second source is edited, 312 in all; the gate of the release takes as many from the test
+    split. An edit fails if fewer keep their class than in 99 of 100 samples of a set of which 97 % do: 94 % here.
     """
     released = Classifier.load(Settings().model_path, arena=True)  # for eight at a time: 6.5 ms a photo instead of 9
     source = Source(shared / "data/oxford-pets-trainval.zip")

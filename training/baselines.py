@@ -62,10 +62,11 @@ def run(name: str, params: Sections) -> dict[str, Any]:
     if result.exists() and (figures := json.loads(result.read_text()))["identity"] == identity:
         return dict(figures)
     print(f"--- {name}", flush=True)
-    stages = ["training.evaluate", "export.convert", "export.quantize", "export.latency"]
+    stages = ["training.evaluate", "export.convert", "export.quantize"]
     if not trained(folder, identity):
         stages.insert(0, "training.train")
     start_stages(folder, name, stages)
+    start_stages(folder, name, ["export.latency"])  # of a fresh process, as of a function
     figures = {"network": name, "identity": identity, "hardware": hardware(), **measure(folder)}
     result.write_text(json.dumps(figures, indent=2) + "\n")
     return figures

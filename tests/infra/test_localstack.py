@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -130,7 +132,11 @@ def test_answers_are_in_the_bucket(rehearsed, answers):
     sqs = rehearsed.client("sqs")
     attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     queue = sqs.get_queue_url(QueueName=work.NAME)["QueueUrl"]
-    assert {"0"} == set(sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=attributes)["Attributes"].values())
+    deadline = time.monotonic() + 60  # SQS counts with a delay
+    asked = partial(sqs.get_queue_attributes, QueueUrl=queue, AttributeNames=attributes)
+    while {"0"} != (left := set(asked()["Attributes"].values())):
+        assert time.monotonic() < deadline, f"messages left: {left}"
+        time.sleep(0.1)
 
 
 @pytest.mark.docker

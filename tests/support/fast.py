@@ -10,6 +10,7 @@ import pytest
 
 SLOW_MARKERS = {"browser", "docker", "photos", "process", "rie", "slow"}
 STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"}
+WATCHED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,15 +25,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Watch for programs from the first test on: pytest-xdist has started its own by then."""
+    """Install the audit hook before the first test: pytest-xdist has started its workers by then."""
     if item.config.option.fast and not item.config.stash.get(WATCHED, False):
         item.config.stash[WATCHED] = True
         sys.addaudithook(refuse_programs)
 
 
-WATCHED = pytest.StashKey[bool]()
-
-
 def refuse_programs(event: str, arguments: tuple[Any, ...]) -> None:
+    """Fail the current test if it starts a program."""
     if event in STARTS:
-        pytest.fail(f"{event} {arguments[:2]}: expected the marker `process` on a test that starts a program")
+        pytest.fail(f"{event} {arguments[:2]}: expected the marker `process` on a test that starts a program; add it")

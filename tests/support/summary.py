@@ -1,10 +1,9 @@
-"""The end of a test run, for someone who sees it for the first time: what was skipped and why, and the coverage."""
+"""Print skipped tests by reason, and coverage by package, at the end of a test run."""
 
 from collections import Counter
-from contextlib import suppress
 
 import pytest
-from coverage.exceptions import NoDataError
+from coverage.exceptions import CoverageException
 
 from tests.support import coverage
 
@@ -17,9 +16,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.line(f"{count:6}  {reason}")
     if config.pluginmanager.hasplugin("_cov") and not config.option.no_cov:
         terminalreporter.section("coverage of lines and branches", sep="-")
-        with suppress(NoDataError):  # the run was interrupted
+        try:
             for package, share in coverage.measure().items():
                 terminalreporter.line(f"{share:6.1f} %  {package}")
+        except CoverageException as error:  # an interrupted run leaves no data
+            terminalreporter.line(f"not measured: {error}")
 
 
 def skip_reason(report: pytest.TestReport) -> str:
