@@ -44,7 +44,7 @@ run: .venv/.serve .venv-sam/.installed  ## the same, and keep serving on http://
 	$(BIN)/python -m infra.local.serve --port $(PORT)
 
 # The two halves run side by side; each prints only what is wrong.
-check: .venv/.check  ## lint all code, type-check and test lambda_app and infra, without PyTorch, in seconds
+check: .venv/.check  ## lint all code, type-check and test lambda_app and infra, without PyTorch, in half a minute
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-code check-tests
 
 check-code:

@@ -21,7 +21,6 @@ from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from tests import tiny_model
-from tests.support.summary import skip_reason
 
 # A busy machine takes long for an example, and that is no failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -49,6 +48,8 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     """Fail skipped tests in CI unless `ALLOWED_SKIPS` lists the reason."""
     report = yield
     if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        from tests.support.summary import skip_reason  # noqa: PLC0415  # pytest imports its plugins after this file
+
         reason = skip_reason(report)
         if not reason.startswith(ALLOWED_SKIPS):
             report.outcome, report.longrepr = "failed", f"skipped in CI: {reason}"

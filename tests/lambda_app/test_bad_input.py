@@ -198,6 +198,7 @@ CODECS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=60), st.binary(max_size=200), CODECS, PARAMETERS)
 @settings(max_examples=300)
 def test_arbitrary_forms_never_give_a_server_error(long_lived_client, name, data, codec, parameters):
@@ -211,6 +212,7 @@ def test_arbitrary_forms_never_give_a_server_error(long_lived_client, name, data
     assert {"code", "message", "request_id"} == set(answer.json()["error"])
 
 
+@pytest.mark.slow
 @given(st.sampled_from(SIGNATURES), st.binary(max_size=400), st.sampled_from(["image/jpeg", FORM, "text/plain"]))
 @settings(max_examples=300)
 def test_arbitrary_bytes_never_give_a_server_error(long_lived_client, signature, data, content_type):
@@ -219,6 +221,7 @@ def test_arbitrary_bytes_never_give_a_server_error(long_lived_client, signature,
     assert long_lived_client.post("/predict", content=signature + data, headers=headers).status_code < 500
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]),
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),

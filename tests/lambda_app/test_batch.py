@@ -27,6 +27,8 @@ from lambda_app.settings import SettingsError
 from tests.infra.score.cloud import PHOTOS, REGION, RESULTS, cloud
 from tests.infra.score.mapping import event
 
+pytestmark = pytest.mark.slow
+
 PREFIX = "pets/"
 
 

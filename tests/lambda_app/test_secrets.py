@@ -100,6 +100,7 @@ def everything(entry_point, logged, caplog):
     return lambda: "".join([*logged.capsys.readouterr(), caplog.text]).lower()
 
 
+@pytest.mark.slow
 def test_every_route_keeps_secrets(logged, everything):
     """Whatever the answer: each request left its line, and none of what was sent."""
     statuses = ask(logged.client)
@@ -109,6 +110,7 @@ def test_every_route_keeps_secrets(logged, everything):
     assert SECRET not in text
 
 
+@pytest.mark.slow
 def test_a_crash_keeps_secrets(logged, everything, monkeypatch):
     """An unexpected error's message may quote what was sent, and so may its cause's: only the stack is logged."""
 

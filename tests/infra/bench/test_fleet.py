@@ -381,6 +381,8 @@ def test_a_file_that_is_not_json_is_one_line(tmp_path, capsys):
 WAITING = """
 import time
 
+pytestmark = pytest.mark.slow
+
 time.sleep(0.5)
 
 

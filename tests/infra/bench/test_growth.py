@@ -9,6 +9,8 @@ from infra.bench.growth import FULL, QUICK, Plan, leak, photo_of, table, write
 from infra.bench.sandbox import SandboxError, process
 from infra.local.runtime import RuntimeNotFound, find_rie
 
+pytestmark = pytest.mark.slow
+
 TINY = Plan(lives=1, warm=2, requests=30, megapixels=(0.1, 1), batches=(1, 2, 8))
 FIGURES = {
     "hardware": "one abacus",

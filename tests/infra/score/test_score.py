@@ -38,6 +38,8 @@ from tests.conftest import ROOT
 from tests.infra.score.cloud import PHOTOS, REGION, RESULTS, cloud
 from tests.infra.score.mapping import poll
 
+pytestmark = pytest.mark.slow
+
 COUNT = 1_100  # more than one page of S3's list, and more messages than one request to SQS
 SOURCE = f"s3://{PHOTOS}/2026/"
 EARLIER, LATER = (datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC) for second in (0, 1))  # S3 dates to the second

@@ -29,6 +29,8 @@ from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from tests.infra.smoke.services import changed, edited, hanging, page, smoke, smoke_of
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Golden.read()
 PREDICTIONS = {f"POST /predict {photo}{way}" for photo in GOLDEN.photos for way in ("", " in a form")}
 ALL_ERRORS = {f"{status} {code}: {name}" for name, (status, code, _) in ERRORS.items()}

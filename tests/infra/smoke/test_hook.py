@@ -22,6 +22,8 @@ from infra.smoke.expected import GoldenError
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.test_runtime import needs_rie
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["tests.emulator"]
 EVENT = {"DeploymentId": "d-123", "LifecycleEventHookExecutionId": "execution"}
 MINUTES = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
