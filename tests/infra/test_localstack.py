@@ -154,8 +154,9 @@ def test_log_and_metrics_are_of_the_answers(rehearsed, answers):
 
 @pytest.mark.docker
 @pytest.mark.rie
-def test_refused_photo_fails(rehearsed, tiny_classifier):
+def test_refused_photo_fails(rehearsed, tiny_classifier, monkeypatch):
     """What the function does not take is named, with its answer."""
+    monkeypatch.setattr(work, "NAME", "refused-photo")  # its message stays in a queue of its own
     s3, sqs = rehearsed.client("s3"), rehearsed.client("sqs")
     queue = work.send(s3, sqs, [ROOT / "README.md"])
     refused = pytest.raises(work.WorkFailed, match=r"^README.md: POST /predict answered 415: .*unsupported_image")

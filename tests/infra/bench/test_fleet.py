@@ -19,6 +19,8 @@ from infra.bench.fleet_times import BenchError, Times, read
 from infra.bench.fleet_traffic import Piece, burst, draw, load, steady
 from infra.local.runtime import RuntimeNotFound, find_rie, lambda_runtime
 
+pytestmark = pytest.mark.slow
+
 TIMES = Times(init=350, first=40, warm_p50=12, warm_p95=15, warm_p99=18, cold_spread=1.2)
 UNLIMITED = Rules(environments=1e9, environments_per_s=1e9)
 SMALL = Rules(environments=3, environments_per_s=2, idle_s=1)  # binds for as little traffic as Hypothesis draws
@@ -380,8 +382,6 @@ def test_a_file_that_is_not_json_is_one_line(tmp_path, capsys):
 
 WAITING = """
 import time
-
-pytestmark = pytest.mark.slow
 
 time.sleep(0.5)
 
