@@ -1,6 +1,6 @@
 """A pytest plugin: the released function in Lambda's own runtime, behind a function URL, started once per session.
 
-A test module that uses it says `pytest_plugins = ["tests.emulator"]`.
+To use it, set `pytest_plugins = ["tests.emulator"]` in the test module.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ DEPLOYED = {"IMAGE": "registry.example/pets@sha256:0", "COMMIT": "0123abc"}
 class Function:
     url: str
     runtime: Runtime
-    environment: dict[str, str]  # what the deployment told it about itself
+    environment: dict[str, str]  # variables that a deployment sets
 
 
 @pytest.fixture(scope="session")
 def function() -> Iterator[Function]:
-    """Warm: clients that wait five seconds for an answer would not wait for a cold start on a busy machine."""
+    """Start the released function and return it after one request: some clients do not wait for a cold start."""
     try:
         find_rie()
     except RuntimeNotFound as error:

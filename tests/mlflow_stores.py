@@ -27,7 +27,7 @@ def _empty() -> bytes:
 
 @contextmanager
 def one_schema_lookup() -> Iterator[None]:
-    """Let MLflow find out its newest schema once: it would load all migrations for each store, 0.3 s."""
+    """Cache MLflow's latest schema revision. Without the cache, each store loads all migrations (0.3 s)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utils, "_get_latest_schema_revision", cache(utils._get_latest_schema_revision))
         yield

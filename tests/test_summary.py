@@ -1,4 +1,4 @@
-"""What a test run says at its end, and what a fast run leaves out."""
+"""Check the plugins of tests/support: the summary of a run, what a fast run leaves out, which tests stay together."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import coverage
+from tests.support import coverage, distribution
 
 pytest_plugins = ("pytester",)
 
@@ -107,3 +107,40 @@ def test_coverage_needs_a_test_run(tmp_path, monkeypatch):
     monkeypatch.setattr(coverage, "ROOT", tmp_path)
     with pytest.raises(SystemExit, match=r"coverage: No data to report\.; run `make test` first"):
         coverage.main()
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "expected"),
+    [
+        ("tests/training/test_state.py::test_cut_off[a::b/c]", "training"),
+        ("tests/infra/test_loop.py::test_photos", "infra/test_loop.py"),
+        ("tests/test_docs.py::TestClass::test_links", "test_docs.py"),
+    ],
+)
+def test_a_group_is_a_file_or_a_folder_that_trains(nodeid, expected):
+    """One worker runs all tests of training/, and all tests of any other file."""
+    assert expected == distribution.group(nodeid)
+
+
+def test_the_longest_groups_exist():
+    """A file that moves keeps its early start."""
+    assert [] == [name for name in distribution.LONGEST if not (distribution.TESTS / name).exists()]
+
+
+def test_the_longest_groups_come_first():
+    """pytest-xdist's workers collect tests/training before any other file, whatever the shuffle."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--numprocesses",
+        "1",
+        "--no-loadscope-reorder",
+        "-v",
+        "-p",
+        "no:cacheprovider",
+    ]
+    files = ["tests/test_docs.py", "tests/training/test_split.py"]
+    done = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True, check=True)
+    run = re.findall(r"PASSED (tests/\S+?)::", done.stdout)
+    assert list(reversed(files)) == list(dict.fromkeys(run))
