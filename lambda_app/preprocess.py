@@ -1,41 +1,37 @@
-"""Photo bytes to network input: the only copy, called by validation, calibration, parity checks and serving alike."""
+"""Photo bytes to network input: the only decoder, which validation, calibration, parity checks and serving call."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from importlib import import_module
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-# Importing the plugins registers them. Image.init() would import all forty.
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
-from PIL.ExifTags import Base as ExifTag
-
+import lambda_app.decoding.jpeg  # noqa: F401  # nearly every photo is one: loaded at the start, not at the first
+from lambda_app.decoding.header import Header, Picture
 from lambda_app.errors import DamagedPhoto, NoPhoto, PhotoTooLarge, RequestError, UnsupportedPhoto
 
-FORMATS = tuple(
-    plugin.format
-    for plugin in (
-        JpegImagePlugin.JpegImageFile,
-        PngImagePlugin.PngImageFile,
-        WebPImagePlugin.WebPImageFile,
-        GifImagePlugin.GifImageFile,
-        BmpImagePlugin.BmpImageFile,
-        TiffImagePlugin.TiffImageFile,
-    )
+# Where a file of each format has which bytes, and the module that reads it.
+SIGNATURES = (
+    (0, b"\xff\xd8\xff", "jpeg"),
+    (0, b"\x89PNG\r\n\x1a\n", "png"),
+    (8, b"WEBP", "webp"),
+    (4, b"ftyp", "heif"),
+    (0, b"GIF8", "gif"),
+    (0, b"II*\0", "tiff"),
+    (0, b"MM\0*", "tiff"),
+    (0, b"II+\0", "tiff"),  # BigTIFF
+    (0, b"MM\0+", "tiff"),
+    (0, b"BM", "bmp"),
 )
-MAX_PIXELS = 25_000_000  # a phone's 24 MP; decoding takes up to 24 bytes a pixel (an animated WebP), 600 MB
-MAX_SCANS = 64  # a progressive JPEG has about ten; thousands of empty ones would take minutes
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIC", "AVIF")
+MAX_PIXELS = 25_000_000  # a phone's 24 MP
+MAX_SIDE = 32_767  # pixels; a panorama of a phone has 16,384
+MAX_MEMORY = 500_000_000  # bytes that decoding one photo may hold
+MAX_SECONDS = 2.0  # of CPU time for decoding one photo
 
 # EXIF 2.32, tag 0x0112: how to turn the stored pixels upright.
 UPRIGHT = {
@@ -51,7 +47,7 @@ UPRIGHT = {
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo as the network wants it, and what it was before."""
+    """A photo as the network takes it, and what it was before."""
 
     pixels: NDArray[np.uint8]  # (3, S, S) RGB, 0..255
     width: int  # of the file, before orientation, in pixels
@@ -59,104 +55,106 @@ class Photo:
     format: str
 
 
-def preprocess(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Decode, resize the short side to `image_size` pixels and crop the centre.
+def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
+    """Return the size of the picture and the cost of decoding it, without decoding a pixel.
 
-    Raises NoPhoto, UnsupportedPhoto, PhotoTooLarge (before any pixel is decoded) or DamagedPhoto.
+    Raise `NoPhoto`, `UnsupportedPhoto`, `PhotoTooLarge` or `DamagedPhoto`.
     """
+    if not data:
+        raise NoPhoto("the photo is empty (0 bytes); expected an image file")
+    reader = _reader(data)
     with _errors_of_hostile_bytes():
-        image = _open(data, max_pixels)
-        width, height = image.size
-        image.draft(
-            None, (image_size, image_size)
-        )  # JPEG only: decodes at 1/2, 1/4 or 1/8, 3.5 times as fast at 1.6 MP
-        image.load()  # TIFF turns itself upright here
+        header: Header = reader.read_header(data)
+    _check_limits(header, max_pixels)
+    return header
+
+
+def preprocess(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Decode, resize the short side to `image_size` pixels and crop the center. Errors as `read_header`."""
+    return preprocess_header(read_header(data, max_pixels), image_size)
+
+
+def preprocess_header(header: Header, image_size: int) -> Photo:
+    """Continue `preprocess` after `read_header`. Raise `DamagedPhoto` or `UnsupportedPhoto`."""
+    with _errors_of_hostile_bytes():
+        picture = header.load(image_size)
+        image = _working_mode(picture)
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
-        centre = (left, top, left + side, top + side)
-        orientation = _orientation(image)
-        square = _eight_bit(image).resize((image_size, image_size), Image.Resampling.BICUBIC, centre, reducing_gap=2.0)
-        pixels = np.asarray(_upright(_over_white(square), orientation))  # (S, S, 3)
-        return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), width, height, str(image.format))
+        center = (left, top, left + side, top + side)
+        square = image.resize((image_size, image_size), Image.Resampling.BICUBIC, center, reducing_gap=2.0)
+        pixels = np.asarray(_finished(square, picture))  # (S, S, 3)
+        return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), header.width, header.height, header.format)
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> Image.Image:
-    """The whole photo, upright and RGB; of a big JPEG no more than `min_side` needs. Errors as `preprocess`."""
+    """Return the whole photo, upright and RGB; a big JPEG no larger than `min_side` needs. Errors as `read_header`."""
+    header = read_header(data, max_pixels)
     with _errors_of_hostile_bytes():
-        image = _open(data, max_pixels)
-        if min_side:
-            image.draft(None, (min_side, min_side))
-        image.load()
-        return _upright(_over_white(_eight_bit(image)), _orientation(image))
+        picture = header.load(min_side)
+        return _finished(_working_mode(picture), picture)
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Any mode to RGB, RGBA where it has transparency, or L; deep grey scaled to 8 bits."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in {"I", "F"}:  # no agreed white point: stretch what is there
-        values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
-        values -= values.min()
-        return Image.fromarray((values * (255 / max(float(values.max()), 1e-12))).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        return image.convert("RGBA")
-    # convert() copies even what it need not change: 15 ms and 46 MB of a PNG of 12 MP. Grey can wait until it is small.
-    return image if image.mode in {"RGB", "L"} else image.convert("RGB")
+def _reader(data: bytes) -> ModuleType:
+    """Return the module of `lambda_app.decoding` that reads the file. All but JPEG's are imported on first need."""
+    for offset, signature, module in SIGNATURES:
+        if data.startswith(signature, offset):
+            return import_module(f"lambda_app.decoding.{module}")
+    raise UnsupportedPhoto(f"not an image that can be read; expected one of {', '.join(FORMATS)}")
 
 
-def _over_white(image: Image.Image) -> Image.Image:
-    if image.mode != "RGBA":
-        return image.convert("RGB")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-
-
-def _open(data: bytes, max_pixels: int) -> Image.Image:
-    if not data:
-        raise NoPhoto("the photo is empty (0 bytes); expected an image file")
-    try:
-        image = Image.open(BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise UnsupportedPhoto(f"not an image that can be read; expected one of {', '.join(FORMATS)}") from None
-    _check_pixels(image.width, image.height, max_pixels)
-    if isinstance(image, TiffImagePlugin.TiffImageFile):  # a tile is decoded whole, however little of it is the photo
-        width, height = (int(image.tag_v2.get(tag, 0)) for tag in (ExifTag.TileWidth, ExifTag.TileLength))
-        _check_pixels(width, height, max_pixels)
-    if isinstance(image, JpegImagePlugin.JpegImageFile) and (scans := data.count(b"\xff\xda")) > MAX_SCANS:
-        raise DamagedPhoto(f"the JPEG has {scans} scans; at most {MAX_SCANS} are decoded")
-    return image
-
-
-def _check_pixels(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
+def _check_limits(header: Header, max_pixels: int) -> None:
+    pixels = header.width * header.height
+    size = f"the photo has {header.width}x{header.height} = {pixels} pixels"
+    if not pixels:
+        raise DamagedPhoto(f"{size}; expected at least 1x1")
+    if pixels > max_pixels:
+        raise PhotoTooLarge(f"{size}; at most {max_pixels} are accepted")
+    if max(header.width, header.height) > MAX_SIDE:
+        raise PhotoTooLarge(f"{size}; at most {MAX_SIDE} a side are accepted")
+    if header.memory > MAX_MEMORY or header.seconds > MAX_SECONDS:
         raise PhotoTooLarge(
-            f"the photo has {width}x{height} = {width * height} pixels; at most {max_pixels} are accepted"
+            f"{size}, and decoding this {header.format} takes up to {header.memory / 1e6:.0f} MB and "
+            f"{header.seconds:.1f} s; at most {MAX_MEMORY / 1e6:.0f} MB and {MAX_SECONDS:.0f} s are accepted"
         )
 
 
-def _orientation(image: Image.Image) -> int:
-    """1..8, or 1 where the EXIF block is absent or damaged: a photo is worth more than its metadata."""
-    try:
-        return int(image.getexif().get(ExifTag.Orientation, 1))
-    except Exception:  # Pillow's EXIF parser raises whatever struct, int and its own tables raise
-        return 1
+def _working_mode(picture: Picture) -> Image.Image:
+    """Return L, RGB, RGBA, or CMYK with a profile: what can be resized. Deep gray is scaled to 8 bits."""
+    image = picture.image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "RGBA" or (image.mode == "CMYK" and picture.profile):
+        return image
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    # convert() copies even what it need not change: 15 ms and 46 MB of a PNG of 12 MP. Gray can wait until it is small.
+    return image if image.mode in {"RGB", "L"} else image.convert("RGB")
 
 
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+def _finished(image: Image.Image, picture: Picture) -> Image.Image:
+    """Return RGB in sRGB, over white, upright."""
+    if picture.profile or image.mode == "CMYK":
+        from lambda_app.decoding.color import to_srgb  # noqa: PLC0415  # LittleCMS, where a photo has a profile
+
+        image = to_srgb(image, picture.profile)
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    upright = UPRIGHT.get(picture.orientation)
+    image = image.convert("RGB")
+    return image if upright is None else image.transpose(upright)
 
 
 @contextmanager
 def _errors_of_hostile_bytes() -> Iterator[None]:
-    """Turn what Pillow raises on damaged files into DamagedPhoto.
+    """Turn what decoders raise on damaged files into DamagedPhoto.
 
-    Its decoders raise OSError, SyntaxError, ValueError, struct.error, IndexError, MemoryError and more, by format and
-    by damage, and document none of it: the one place where catching everything is the narrow choice.
+    They raise OSError, SyntaxError, ValueError, struct.error, IndexError, MemoryError and more, by format and by
+    damage, and document none of it: the one place where catching everything is the narrow choice.
     """
     try:
         yield
     except RequestError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PhotoTooLarge(str(error)) from error
     except Exception as error:
         raise DamagedPhoto(f"the image is damaged: {error or type(error).__name__}") from error

@@ -24,8 +24,8 @@ MAY_IMPORT = {
     "infra/bench/peers": {"infra", "lambda_app", "training.fetch", "training.model"},
 }
 PINNED = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE))
-# Pinned, yet loaded only for what it is there for: SnapStart's snapshots, `GET /metrics`, and the hook of a deployment.
-LOADED_ON_DEMAND = {"snapshot-restore-py", "prometheus-client"}
+# Pinned, yet loaded only when needed: for HEIC photos, SnapStart's snapshots, `GET /metrics`, and a deployment's hook.
+LOADED_ON_DEMAND = {"pi-heif", "snapshot-restore-py", "prometheus-client"}
 LOADED_BY_THE_HOOK = {"python-dateutil", "six", "urllib3"}
 
 # The import budget: a cold start is mostly imports, so whoever adds one to these says here what for.
@@ -45,7 +45,15 @@ NEVER = {
     *("torch", "mlflow", "onnx", "dvc", "sklearn", "pandas", "scipy", "sympy", "matplotlib"),
     *("boto3", "botocore.session"),
     *("prometheus_client", "http.server", "socketserver", "wsgiref", "urllib.request"),
-    *("anyio._backends._asyncio", "numpy.random", "numpy.testing", "PIL.ImageFont", "fastapi.telemetry._runtime"),
+    *(
+        "anyio._backends._asyncio",
+        "numpy.random",
+        "numpy.testing",
+        "PIL.ImageFont",
+        "PIL.ImageCms",
+        "PIL.TiffImagePlugin",
+        "fastapi.telemetry._runtime",
+    ),
     *("argparse", "doctest", "multiprocessing", "pdb", "pydoc", "sqlite3", "unittest", "xml"),
 }
 

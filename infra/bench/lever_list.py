@@ -21,10 +21,7 @@ OPTIONS = "options = ort.SessionOptions()\n"
 LOADED = "classifier = Classifier.load(settings.model_path)\n"
 POOL = "self.threads = ThreadPoolExecutor(os.cpu_count() or 1)"
 IN_POOL = "await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)"
-DRAFT = """        image.draft(
-            None, (image_size, image_size)
-        )  # JPEG only: decodes at 1/2, 1/4 or 1/8, 3.5 times as fast at 1.6 MP
-"""
+DRAFT = "        image.draft(None, (min_side, min_side))\n"
 
 
 def _option(line: str) -> tuple[Edit, ...]:
@@ -75,7 +72,7 @@ LEVERS: tuple[Lever, ...] = (
             ("classifier.py", '    options.add_session_config_entry("session.intra_op.allow_spinning", "0")\n', ""),
         ),
     ),
-    Lever("JPEGs are decoded whole", kept=True, edits=(("preprocess.py", DRAFT, ""),)),
+    Lever("JPEGs are decoded whole", kept=True, edits=(("decoding/jpeg.py", DRAFT, "        pass\n"),)),
     Lever("bicubic at once, no box before", kept=True, edits=(("preprocess.py", ", reducing_gap=2.0", ""),)),
     # Rejected.
     Lever("-X frozen_modules=on", flags=("-X", "frozen_modules=on")),
@@ -117,7 +114,7 @@ LEVERS: tuple[Lever, ...] = (
     ),
     Lever(
         "JPEGs are decoded at twice the size",
-        edits=(("preprocess.py", "(image_size, image_size)\n", "(2 * image_size, 2 * image_size)\n"),),
+        edits=(("decoding/jpeg.py", DRAFT, DRAFT.replace("min_side", "2 * min_side")),),
     ),
     Lever("malloc in huge pages", env={"GLIBC_TUNABLES": f"{ONE_HEAP}:glibc.malloc.hugetlb=1"}),
     Lever("malloc gives memory back above 1 MB", env={"GLIBC_TUNABLES": f"{ONE_HEAP}:{GIVE_BACK}"}),

@@ -1,0 +1,145 @@
+"""PNG (W3C, third edition): critical chunks and transparency go on to Pillow, no other metadata does."""
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from lambda_app.decoding.color import Colorimetry, profile_of
+from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged, exif_orientation
+from lambda_app.errors import UnsupportedPhoto
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
+DEPTHS = {GRAY: {1, 2, 4, 8, 16}, RGB: {8, 16}, PALETTE: {1, 2, 4, 8}, GRAY_ALPHA: {8, 16}, RGB_ALPHA: {8, 16}}
+COLOR_CHUNKS = {b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM"}
+KEPT = COLOR_CHUNKS | {b"tRNS", b"eXIf"}
+MAX_CHUNKS = 500_000  # 4.5 MB of the smallest chunks; reading them takes 0.2 s
+
+
+@dataclass
+class _Chunks:
+    header: bytes = b""
+    palette: bytes = b""
+    pixels: list[bytes] = field(default_factory=list)
+    chunks: dict[bytes, bytes] = field(default_factory=dict)  # the first of each that is `KEPT`
+
+
+def read_header(data: bytes) -> Header:
+    """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    picture = _read(data)
+    width, height, depth, color_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", picture.header)
+    if depth not in DEPTHS.get(color_type, ()) or compression or filtering or interlace > 1:
+        raise UnsupportedPhoto(f"the PNG has color type {color_type} with {depth} bits, which PNG does not define")
+
+    def load(_: int | None) -> Picture:
+        image = _load(picture, depth, color_type, picture.chunks.get(b"tRNS", b""))
+        return Picture(image, exif_orientation(picture.chunks.get(b"eXIf", b"")), _profile(picture.chunks))
+
+    return Header(
+        format="PNG",
+        width=width,
+        height=height,
+        memory=width * height * 12 + len(data),
+        seconds=width * height * 60e-9,
+        load=load,
+    )
+
+
+def _read(data: bytes) -> _Chunks:
+    picture, position = _Chunks(), len(SIGNATURE)
+    view = memoryview(data)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        is_critical = not kind[0] & 0x20
+        if end + 4 > len(data):
+            raise damaged(f"the PNG breaks off in chunk {kind!r}")
+        if is_critical and zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise damaged(f"the PNG's chunk {kind!r} has a wrong checksum")
+        if kind == b"IEND":
+            break
+        if is_critical or kind in KEPT:
+            _read_chunk(picture, kind, data[position + 8 : end])
+        position = end + 4
+    if not picture.pixels:
+        raise damaged("the PNG has no pixels")
+    return picture
+
+
+def _read_chunk(picture: _Chunks, kind: bytes, content: bytes) -> None:
+    if not picture.header and (kind != b"IHDR" or len(content) != 13):
+        raise damaged("the PNG does not begin with its header")
+    if kind == b"IHDR":
+        picture.header = picture.header or content
+    elif kind == b"PLTE":
+        picture.palette = picture.palette or content
+    elif kind == b"IDAT":
+        picture.pixels.append(content)
+    elif kind in KEPT:
+        picture.chunks.setdefault(kind, content)
+    else:
+        raise UnsupportedPhoto(f"the PNG has the critical chunk {kind!r}; expected IHDR, PLTE, IDAT and IEND")
+
+
+def _load(picture: _Chunks, depth: int, color_type: int, transparency: bytes) -> Image.Image:
+    if color_type != PALETTE:
+        transparency = _scaled(transparency, depth)
+    is_deep_gray = color_type == GRAY and depth == 16
+    chunks = [(b"IHDR", picture.header), (b"PLTE", picture.palette), (b"tRNS", b"" if is_deep_gray else transparency)]
+    chunks += [(b"IDAT", b"".join(picture.pixels))]
+    file = SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks if content) + _chunk(b"IEND", b"")
+    image = PngImagePlugin.PngImageFile(BytesIO(file))
+    image.load()
+    if is_deep_gray and transparency:
+        return _deep_gray_alpha(image, int.from_bytes(transparency, "big"))
+    return image.convert("L") if image.mode == "1" else image
+
+
+def _scaled(transparency: bytes, depth: int) -> bytes:
+    """Return the transparent gray or color as Pillow compares it: with decoded samples, which have 8 bits.
+
+    Of 16-bit RGB, Pillow keeps the high bytes, so that colors that differ in the low bytes alone are transparent too.
+    """
+    samples = struct.unpack(f">{len(transparency) // 2}H", transparency[: len(transparency) // 2 * 2])
+    if not samples or len(samples) not in {1, 3} or max(samples) >= 1 << depth:
+        return b""  # no pixel has such a value
+    if depth == 16 and len(samples) == 3:
+        samples = tuple(sample >> 8 for sample in samples)
+    elif depth < 8:
+        samples = tuple(sample * 255 // ((1 << depth) - 1) for sample in samples)
+    return struct.pack(f">{len(samples)}H", *samples)
+
+
+def _deep_gray_alpha(image: Image.Image, transparent: int) -> Image.Image:
+    samples = np.asarray(image)
+    gray, alpha = (samples >> 8).astype(np.uint8), np.where(samples == transparent, 0, 255).astype(np.uint8)
+    return Image.fromarray(np.stack([gray, alpha], axis=-1), "LA")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+
+
+def _profile(chunks: dict[bytes, bytes]) -> bytes | None:
+    """Return the color profile by the chunks' precedence: cICP, iCCP, sRGB, gAMA with cHRM (PNG, section 4.3)."""
+    if len(code_points := chunks.get(b"cICP", b"")) == 4:
+        return profile_of(Colorimetry.of_code_points(code_points[0], code_points[1]))
+    if b"iCCP" in chunks:
+        return _unpacked(chunks[b"iCCP"].partition(b"\0")[2][1:])
+    gamma, primaries = chunks.get(b"gAMA", b""), chunks.get(b"cHRM", b"")
+    if b"sRGB" in chunks or len(gamma) != 4 or not any(gamma):
+        return None
+    numbers = struct.unpack(">8I", primaries) if len(primaries) == 32 else ()
+    return profile_of(Colorimetry.of_png(int.from_bytes(gamma, "big"), numbers))
+
+
+def _unpacked(profile: bytes) -> bytes | None:
+    try:
+        unpacked = zlib.decompressobj().decompress(profile, MAX_PROFILE)
+    except zlib.error:
+        return None  # metadata never refuses a picture
+    return unpacked or None

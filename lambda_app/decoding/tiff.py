@@ -1,0 +1,205 @@
+"""TIFF 6.0: the tags that decide pixels are read here, and Pillow gets no others.
+
+Pillow reads some variants wrongly without an error: test_tiff.py compares every combination with libtiff's own
+conversion, and what it does not find equal is refused below.
+"""
+
+import struct
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged
+from lambda_app.errors import PhotoTooLarge, UnsupportedPhoto
+
+(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP,
+ STRIP_SIZES, PLANAR, PREDICTOR, COLOR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, EXTRA, FORMAT,
+ JPEG_TABLES, YCBCR_COEFFICIENTS, YCBCR_SUBSAMPLING, YCBCR_POSITION, BLACK_WHITE, PROFILE) = (
+    256, 257, 258, 259, 262, 266, 273, 274, 277, 278,
+    279, 284, 317, 320, 322, 323, 324, 325, 338, 339,
+    347, 529, 530, 531, 532, 34675,
+)  # fmt: skip
+KEPT = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES,
+        PLANAR, PREDICTOR, COLOR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, EXTRA, FORMAT, JPEG_TABLES,
+        YCBCR_COEFFICIENTS, YCBCR_SUBSAMPLING, YCBCR_POSITION, BLACK_WHITE}  # fmt: skip
+TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+MAX_ENTRIES = 1000
+MAX_TILE = 1024 * 1024  # pixels; a small picture may have one tile of a usual size
+MAX_PIECES = 70_000  # strips or tiles: 32,767 rows in two planes; each costs Pillow 10 us
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
+COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}
+NAMES = {0: "white-is-zero", 1: "black-is-zero", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "CIELAB"}
+UNCOMPRESSED, JPEG = 1, 7
+COMPRESSIONS = {UNCOMPRESSED: "none", 5: "LZW", JPEG: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate",
+                34925: "LZMA", 50000: "Zstandard"}  # fmt: skip
+FORMATS = {1: "unsigned", 2: "signed", 3: "floating point"}
+# Bits a sample. Floating point, signed and 32-bit samples have no agreed white, and no agreed way to show CIELAB.
+DEPTHS = {WHITE_IS_ZERO: {1, 2, 4, 8, 16}, BLACK_IS_ZERO: {1, 2, 4, 8, 12, 16}, RGB: {8, 16}, PALETTE: {1, 2, 4, 8},
+          CMYK: {8}, YCBCR: {8}}  # fmt: skip
+ALPHA_DEPTHS = {BLACK_IS_ZERO: {8}, RGB: {8, 16}}
+ALPHAS = {(1,), (2,)}  # associated (premultiplied) and unassociated; unspecified data are shown by some viewers alone
+
+
+@dataclass(frozen=True)
+class _Directory:
+    """The first image file directory: the raw value of each tag."""
+
+    order: str  # of bytes, as `struct` writes it
+    entries: dict[int, tuple[int, int, bytes]]  # tag: type, count, value
+
+    def numbers(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+        if tag not in self.entries:
+            return default
+        kind, count, value = self.entries[tag]
+        numbers: tuple[int, ...] = struct.unpack(f"{self.order}{count * len(TYPES[kind])}{TYPES[kind][0]}", value)
+        return numbers
+
+    def number(self, tag: int, default: int) -> int:
+        numbers = self.numbers(tag)
+        return numbers[0] if numbers else default
+
+
+def read_header(data: bytes) -> Header:
+    """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    directory = _read_directory(data)
+    width, height = directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
+    pieces, largest = _pieces(directory, width, height)
+    _check_variant(directory, data, pieces)
+    pixels = max(width * height, largest)
+    return Header(
+        format="TIFF",
+        width=width,
+        height=height,
+        memory=pixels * 16 + len(data),
+        seconds=max(pixels, pieces * min(largest, pixels)) * 80e-9 + pieces * 12e-6,
+        load=lambda _: _load(directory, data),
+    )
+
+
+def _read_directory(data: bytes) -> _Directory:
+    """Raise `DamagedPhoto` if the directory or the value of a kept tag lies outside the file."""
+    order = "<" if data[:2] == b"II" else ">"
+    is_big = data[2:4] in {b"+\0", b"\0+"}
+    entry, counter, pointer = ("HHQ8s", "Q", 8) if is_big else ("HHI4s", "H", 4)
+    try:
+        (offset,) = struct.unpack_from(order + counter.replace("H", "I"), data, pointer)
+        (count,) = struct.unpack_from(order + counter, data, offset)
+        start = offset + struct.calcsize(order + counter)
+        if count > MAX_ENTRIES:
+            raise damaged(f"the TIFF has a directory of {count} entries; at most {MAX_ENTRIES} are read")
+        size = struct.calcsize(order + entry)
+        found = [struct.unpack_from(order + entry, data, start + size * number) for number in range(count)]
+        entries: dict[int, tuple[int, int, bytes]] = {}
+        for tag, kind, number, inline in found:
+            if tag in KEPT | {ORIENTATION, PROFILE} and kind in TYPES and tag not in entries:
+                length = number * struct.calcsize(order + TYPES[kind])
+                at = struct.unpack(order + ("Q" if is_big else "I"), inline)[0]
+                value = inline[:length] if length <= len(inline) else data[at : at + length]
+                if len(value) < length:
+                    raise damaged(f"the value of tag {tag} lies outside the TIFF")
+                entries[tag] = (kind, number, value)
+    except struct.error as error:
+        raise damaged("the TIFF breaks off before its directory ends") from error
+    return _Directory(order, entries)
+
+
+def _pieces(directory: _Directory, width: int, height: int) -> tuple[int, int]:
+    """Return how many strips or tiles there are, and the pixels of one."""
+    offsets = directory.entries.get(TILE_OFFSETS) or directory.entries.get(STRIP_OFFSETS)
+    if not offsets or not width or not height:
+        raise damaged("the TIFF has no pixels")
+    if offsets[1] > MAX_PIECES:
+        raise damaged(f"the TIFF has {offsets[1]} strips or tiles; at most {MAX_PIECES} are decoded")
+    if TILE_OFFSETS not in directory.entries:
+        return offsets[1], width * min(height, directory.number(ROWS_PER_STRIP, height))
+    tile_width, tile_height = directory.number(TILE_WIDTH, width), directory.number(TILE_HEIGHT, height)
+    if tile_width * tile_height > max(width * height, MAX_TILE):  # a tile is decoded whole, however little shows of it
+        raise PhotoTooLarge(f"the TIFF has tiles of {tile_width}x{tile_height} pixels for {width}x{height}")
+    return offsets[1], tile_width * tile_height
+
+
+def _check_variant(directory: _Directory, data: bytes, pieces: int) -> None:
+    """Raise `UnsupportedPhoto` for what Pillow refuses, or does not read as libtiff does."""
+    photometric, compression = directory.number(PHOTOMETRIC, -1), directory.number(COMPRESSION, UNCOMPRESSED)
+    bits, samples = directory.numbers(BITS, (1,)), directory.number(SAMPLES, 1)
+    extra, sample_format = directory.numbers(EXTRA), directory.numbers(FORMAT, (1,))
+    planes = directory.number(PLANAR, 1) if samples > 1 else 1
+    depth = bits[0] if len(set(bits)) == 1 else 0
+    if (
+        compression in COMPRESSIONS
+        and depth in DEPTHS.get(photometric, ())
+        and set(sample_format) == {1}
+        and samples == COLORS[photometric] + len(extra)
+        and (not extra or (extra in ALPHAS and depth in ALPHA_DEPTHS.get(photometric, ()) and planes == 1))
+        and not (depth == 12 and (compression != UNCOMPRESSED or directory.order == ">"))
+        and not (depth == 16 and photometric == WHITE_IS_ZERO and directory.order == ">")
+        and not (photometric == YCBCR and (planes == 2 or _is_subsampled(directory, compression)))
+        and directory.number(FILL_ORDER, 1) == 1
+    ):
+        _check_jpeg(compression, data, pieces)
+        return
+    raise UnsupportedPhoto(
+        f"the TIFF is {NAMES.get(photometric, f'of photometric interpretation {photometric}')} with "
+        f"{samples} samples of {'/'.join(map(str, bits[:8]))} bits ({FORMATS.get(sample_format[0], 'unknown format')}, "
+        f"{len(extra)} extra), {'in separate planes, ' if planes == 2 else ''}"
+        f"compression {COMPRESSIONS.get(compression, compression)}, fill order {directory.number(FILL_ORDER, 1)}, "
+        f"{'little' if directory.order == '<' else 'big'}-endian, which is not supported; "
+        "expected gray, RGB, palette, CMYK or YCbCr with unsigned samples of up to 16 bits"
+    )
+
+
+def _check_jpeg(compression: int, data: bytes, pieces: int) -> None:
+    """Refuse progressive strips and tiles, which TIFF does not have: libjpeg would decode each scan of all pixels."""
+    if compression == JPEG and (b"\xff\xc2" in data or data.count(b"\xff\xda") > 4 * pieces + 1):
+        raise UnsupportedPhoto("the TIFF has progressive JPEG data; expected baseline")
+
+
+def _is_subsampled(directory: _Directory, compression: int) -> bool:
+    """Return whether several pixels share color samples that Pillow unpacks itself, as if they did not."""
+    return compression == UNCOMPRESSED and directory.numbers(YCBCR_SUBSAMPLING, (2, 2)) != (1, 1)
+
+
+def _load(directory: _Directory, data: bytes) -> Picture:
+    image = TiffImagePlugin.TiffImageFile(BytesIO(_rebuilt(directory, data)))
+    image.load()
+    photometric, bits = directory.number(PHOTOMETRIC, WHITE_IS_ZERO), directory.number(BITS, 1)
+    pixels: Image.Image = image.convert("LA") if image.mode == "La" else image
+    if image.mode.startswith("I;16"):
+        gray = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
+        pixels = Image.fromarray(255 - gray if photometric == WHITE_IS_ZERO else gray)
+    orientation = directory.number(ORIENTATION, 1)
+    profile = directory.entries.get(PROFILE, (0, 0, b""))[2]
+    return Picture(
+        pixels, orientation if orientation in range(1, 9) else 1, profile if 0 < len(profile) <= MAX_PROFILE else None
+    )
+
+
+def _rebuilt(directory: _Directory, data: bytes) -> bytes:
+    """Return the file as classic TIFF with another directory at its end, which has the kept tags alone."""
+    order = directory.order
+    table, values, start = b"", b"", len(data) + len(data) % 2
+    kept = KEPT & directory.entries.keys()
+    if directory.number(SAMPLES, 1) == 1:
+        kept.discard(PLANAR)  # one plane, whatever it is called; Pillow would not invert it
+    for tag in sorted(kept):
+        kind, count, value = directory.entries[tag]
+        if kind in {16, 18}:  # BigTIFF's 8 bytes
+            kind, value = 4, struct.pack(f"{order}{count}I", *directory.numbers(tag))
+        if tag == COLOR_MAP:
+            value = _deep_color_map(directory)
+        inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(order + "I", start + len(values))
+        table += struct.pack(order + "HHI4s", tag, kind, count, inline)
+        values += value + b"\0" * (len(value) % 2) if len(value) > 4 else b""
+    head = data[:2] + struct.pack(order + "HI", 42, start + len(values))
+    body = data[8:].ljust(start - 8, b"\0") + values
+    return head + body + struct.pack(order + "H", len(kept)) + table + bytes(4)
+
+
+def _deep_color_map(directory: _Directory) -> bytes:
+    """Return 16-bit colors. Some programs store 8 bits, which libtiff recognizes by the same rule (`checkcmap`)."""
+    colors = directory.numbers(COLOR_MAP)
+    factor = 1 if any(color > 255 for color in colors) else 257
+    return struct.pack(f"{directory.order}{len(colors)}H", *(color * factor for color in colors))

@@ -1,0 +1,86 @@
+"""WebP (RFC 9649): the picture, or an animation's first frame over white."""
+
+import struct
+from io import BytesIO
+
+from PIL import WebPImagePlugin
+
+from lambda_app.decoding.gif import on_canvas
+from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged, exif_orientation
+
+ALPHA = 0x10  # flag of VP8X
+MAX_CHUNKS = 10_000  # the first frame comes early; an animation has a chunk for each frame
+
+
+def read_header(data: bytes) -> Header:
+    """Raise `DamagedPhoto`."""
+    chunks = frame = _read_chunks(data, 12)
+    canvas, corner = None, (0, 0)
+    if (animation := chunks.get(b"ANMF", b"")) and len(chunks.get(b"VP8X", b"")) >= 10:
+        frame = _read_chunks(animation, 16)
+        corner = (2 * _number(animation, 0), 2 * _number(animation, 3))
+        canvas = (_number(chunks[b"VP8X"], 4) + 1, _number(chunks[b"VP8X"], 7) + 1)
+    width, height = _frame_size(frame)
+    file = _still(frame, width, height)
+
+    size = canvas or (width, height)
+    pixels = size[0] * size[1]
+    profile = chunks.get(b"ICCP", b"")
+
+    def load(_: int | None) -> Picture:
+        image = WebPImagePlugin.WebPImageFile(BytesIO(file))
+        image.load()
+        return Picture(
+            on_canvas(image, size, corner),
+            exif_orientation(chunks.get(b"EXIF", b"")),
+            profile if 0 < len(profile) <= MAX_PROFILE else None,
+        )
+
+    return Header(
+        format="WEBP",
+        width=size[0],
+        height=size[1],
+        memory=pixels * 24 + len(file),
+        seconds=pixels * 60e-9,
+        load=load,
+    )
+
+
+def _read_chunks(data: bytes, position: int) -> dict[bytes, bytes]:
+    """Return the first chunk of each kind."""
+    chunks: dict[bytes, bytes] = {}
+    for _ in range(MAX_CHUNKS):
+        if position + 8 > len(data):
+            return chunks
+        kind, size = struct.unpack_from("<4sI", data, position)
+        chunks.setdefault(kind, data[position + 8 : position + 8 + size])
+        position += 8 + size + (size & 1)
+    return chunks
+
+
+def _number(data: bytes, position: int) -> int:
+    return int.from_bytes(data[position : position + 3], "little")
+
+
+def _frame_size(frame: dict[bytes, bytes]) -> tuple[int, int]:
+    """Read the size from the bitstream (RFC 6386, section 9.1; RFC 9649, section 3.4)."""
+    lossy, lossless = frame.get(b"VP8 ", b""), frame.get(b"VP8L", b"")
+    if lossy[3:6] == b"\x9d\x01\x2a" and len(lossy) >= 10:
+        width, height = struct.unpack_from("<HH", lossy, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    if lossless[:1] == b"\x2f" and len(lossless) >= 5:
+        bits = int.from_bytes(lossless[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    raise damaged("the WebP has no picture")
+
+
+def _still(frame: dict[bytes, bytes], width: int, height: int) -> bytes:
+    """Return a WebP file of the frame alone, without metadata."""
+    chunks: list[tuple[bytes, bytes]] = [(kind, frame[kind]) for kind in (b"ALPH", b"VP8 ", b"VP8L") if kind in frame]
+    if b"ALPH" in frame:
+        size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+        chunks.insert(0, (b"VP8X", bytes([ALPHA, 0, 0, 0]) + size))
+    body = b"".join(
+        struct.pack("<4sI", kind, len(content)) + content + b"\0" * (len(content) & 1) for kind, content in chunks
+    )
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(body), b"WEBP") + body

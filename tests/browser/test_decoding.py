@@ -1,0 +1,93 @@
+"""What Chromium shows of a file is what the network gets of it."""
+
+import base64
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lambda_app.errors import RequestError, UnsupportedPhoto
+from lambda_app.preprocess import preprocess
+from tests.browser.conftest import started_chromium
+from tests.support.photo_files import exif, files, photo, saved
+
+SIZE = 32
+LIMIT = 3  # of 255, on average
+DRAW = """async ([data, type]) => {
+  const image = new Image();
+  image.src = `data:image/${type};base64,${data}`;
+  try { await image.decode(); } catch { return null; }
+  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0);
+  const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+  return [canvas.width, canvas.height, btoa(String.fromCharCode(...pixels))];
+}"""
+FILES = {f"{image_format} {name}": (image_format, data) for image_format, name, data in files()}
+
+
+@pytest.fixture(scope="module")
+def blank_page():
+    with started_chromium() as browser:
+        yield browser.new_page()
+
+
+def shown(page, image_format: str, data: bytes) -> np.ndarray | None:
+    """Return the network's input of what Chromium shows, or None where it shows nothing."""
+    answer = page.evaluate(DRAW, [base64.b64encode(data).decode(), image_format.lower()])
+    if answer is None:
+        return None
+    width, height, pixels = answer
+    raster = np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(height, width, 4)[..., :3]
+    return preprocess(saved(Image.fromarray(raster), "PNG"), SIZE).pixels
+
+
+# Where Chromium does not show the picture that the file holds, the expected input is that of the picture itself.
+DIFFERS_IN_CHROMIUM = {
+    "JPEG no end marker": "its last rows are missing",
+    **{f"WEBP orientation {number}": "EXIF of a WebP is ignored" for number in range(2, 9)},
+    "AVIF RGBA 4:4:4": "alpha is stretched from limited to full range",
+    "AVIF RGBA 4:2:0": "alpha is stretched from limited to full range",
+    "AVIF sequence": "colors are stretched from limited to full range",
+}
+# What Pillow does not decode: the answer is 415.
+REFUSED = {f"BMP 32 bits by ff and 0 under {size} bytes" for size in (40, 56, 108, 124)}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", [name for name in FILES if name not in DIFFERS_IN_CHROMIUM.keys() | REFUSED])
+def test_decoding_equals_what_chromium_shows(blank_page, name):
+    """The network's inputs differ by at most 3 of 255 on average; what Chromium does not show is refused."""
+    image_format, data = FILES[name]
+    expected = shown(blank_page, image_format, data)
+    if expected is None:
+        with pytest.raises(RequestError):
+            preprocess(data, SIZE)
+        return
+    assert difference(expected, preprocess(data, SIZE).pixels) <= LIMIT
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", DIFFERS_IN_CHROMIUM)
+def test_decoding_gives_the_picture_where_chromium_does_not(blank_page, name):
+    """Chromium's deviation is real, and ours is none."""
+    image_format, data = FILES[name]
+    original = photo("RGBA" if "RGBA" in name else "RGB")
+    number = int(name[-1]) if "orientation" in name else 1
+    expected = preprocess(saved(original, "PNG", exif=exif(number)), SIZE).pixels
+    in_chromium = shown(blank_page, image_format, data)
+    assert in_chromium is None or difference(expected, in_chromium) > LIMIT
+    assert difference(expected, preprocess(data, SIZE).pixels) <= LIMIT
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_decoding_refuses_bitmaps_that_pillow_lacks(name):
+    """The error names the variant."""
+    with pytest.raises(UnsupportedPhoto, match=r"the BMP has a header of \d+ bytes, 32 bits"):
+        preprocess(FILES[name][1], SIZE)
+
+
+def difference(expected: np.ndarray, got: np.ndarray) -> float:
+    return float(np.abs(expected.astype(int) - got).mean())

@@ -1,0 +1,319 @@
+"""What each format's reader makes of files that are unusual, damaged or hostile."""
+
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lambda_app.decoding import gif, heif, jpeg
+from lambda_app.decoding.color import Colorimetry, profile_of, to_srgb
+from lambda_app.decoding.header import exif_orientation
+from lambda_app.errors import DamagedPhoto, PhotoTooLarge, UnsupportedPhoto
+from lambda_app.preprocess import MAX_MEMORY, MAX_SECONDS, decode, preprocess, read_header
+from tests.support.photo_files import (
+    HEIGHT,
+    PROFILES,
+    WIDTH,
+    avifs,
+    exif,
+    gifs,
+    photo,
+    picture,
+    png_chunk,
+    saved,
+)
+from tests.support.photo_files import png as written_png
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]  # HEIC and AVIF are decoded in a child process
+LIMIT = 3  # of 255, on average
+TAIL = np.random.default_rng(1).bytes(300_000)
+
+
+def difference(expected: Image.Image, got: Image.Image) -> float:
+    return float(np.abs(np.asarray(expected.convert("RGB"), int) - np.asarray(got, int)).mean())
+
+
+def noise(side: int = 128) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize(
+    "tail", [b"", b"\0" * 1000, b"vendor trailer" * 100, TAIL], ids=["no", "zero", "text", "video"]
+)
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["without", "with"])
+def test_jpeg_is_whole_whatever_follows_its_last_scan(progressive, tail, end):
+    """Neither a missing end marker nor an appended file is damage."""
+    plain = saved(photo(), "JPEG", progressive=progressive)
+    np.testing.assert_array_equal(np.asarray(decode(plain)), np.asarray(decode(plain[:-2] + end + tail)))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_that_lost_pixels_is_damaged(progressive):
+    """Wherever in its scans it is cut."""
+    plain = saved(noise(), "JPEG", progressive=progressive)
+    start = plain.index(b"\xff\xda") + 20
+    for length in [*range(start, len(plain) - 3, (len(plain) - start) // 40), len(plain) - 4]:
+        with pytest.raises(DamagedPhoto):
+            preprocess(plain[:length], 32)
+
+
+def test_jpeg_in_an_uncommon_coding_is_refused_by_name():
+    """Lossless, hierarchical and 12-bit JPEGs are not what a browser shows either."""
+    plain = saved(photo(), "JPEG")
+    frame = plain.index(b"\xff\xc0")
+    for changed in (
+        plain[: frame + 1] + b"\xc3" + plain[frame + 2 :],
+        plain[: frame + 4] + b"\x0c" + plain[frame + 5 :],
+    ):
+        with pytest.raises(UnsupportedPhoto, match=r"coding process FFC\d, \d+ bits and 3 components"):
+            preprocess(changed, 32)
+
+
+@pytest.mark.parametrize("segment", [b"\xff\xe1\0\x0aExif\0\0II", b"\xff\xe2\0\2", b"\xff\xed\0\4ab"])
+def test_jpeg_of_very_many_segments_is_refused_before_pillow_reads_it(segment, monkeypatch):
+    """Pillow joins their contents in quadratic time."""
+    monkeypatch.delattr("PIL.ImageFile.ImageFile.__init__")
+    plain = saved(photo(), "JPEG")
+    with pytest.raises(DamagedPhoto, match=f"more than {jpeg.MAX_SEGMENTS} segments"):
+        preprocess(plain[:2] + segment * 200_000 + plain[2:], 32)
+
+
+def test_jpeg_of_very_many_scans_is_refused_before_pillow_reads_it(monkeypatch):
+    """libjpeg passes over all coefficients for each scan, even an empty one."""
+    monkeypatch.delattr("PIL.ImageFile.ImageFile.__init__")
+    plain = saved(photo(), "JPEG", progressive=True)
+    last = plain.rindex(b"\xff\xda")
+    with pytest.raises(DamagedPhoto, match=f"more than {jpeg.MAX_SCANS} scans"):
+        preprocess(plain[:last] + plain[last:-2] * 100 + plain[-2:], 32)
+
+
+def test_jpeg_of_large_pictures_and_many_scans_is_too_large():
+    """The limit of CPU time counts both."""
+    plain = saved(photo(), "JPEG", progressive=True)
+    frame, last = plain.index(b"\xff\xc2"), plain.rindex(b"\xff\xda")
+    large = plain[: frame + 5] + struct.pack(">HH", 5000, 5000) + plain[frame + 9 :]
+    last += len(large) - len(plain)
+    with pytest.raises(PhotoTooLarge, match=r"takes up to \d+ MB and \d+\.\d s"):
+        read_header(large[:last] + large[last:-2] * 50 + large[-2:])
+
+
+@pytest.mark.parametrize(
+    "kind", [b"zTXt", b"iTXt", b"tEXt", b"iCCP", b"pHYs", b"eXIf", b"gAMA", b"cHRM", b"tIME", b"prVt"]
+)
+@pytest.mark.parametrize("content", [b"", b"\xff" * 7, b"n\0\0" + zlib.compress(bytes(20_000_000))], ids=len)
+@pytest.mark.parametrize("is_intact", [True, False], ids=["right", "wrong"])
+def test_png_metadata_never_refuses_a_picture(kind, content, is_intact):
+    """Neither broken, nor oversized, nor with a wrong checksum, nor a thousand times."""
+    chunk = png_chunk(kind, content)[: None if is_intact else -4] + (b"" if is_intact else b"\1\2\3\4")
+    plain = written_png(2, 8)
+    got = decode(plain[:33] + chunk * (1000 if len(content) < 100 else 1) + plain[33:])
+    assert 0 == difference(photo(), got) or kind in {b"gAMA", b"cHRM"}
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"IDAT"])
+def test_png_with_a_broken_critical_chunk_is_damaged(kind):
+    """Its checksum tells."""
+    data = bytearray(written_png(3, 8, palette=bytes(range(256)) * 3))
+    place = data.index(kind)
+    data[place + 6] ^= 1
+    with pytest.raises(DamagedPhoto, match=f"chunk b'{kind.decode()}' has a wrong checksum"):
+        preprocess(bytes(data), 32)
+
+
+def test_png_with_an_unknown_critical_chunk_is_unsupported():
+    """By the specification, its picture cannot be known."""
+    plain = written_png(2, 8)
+    with pytest.raises(UnsupportedPhoto, match="critical chunk b'ABCD'"):
+        preprocess(plain[:33] + png_chunk(b"ABCD", b"") + plain[33:], 32)
+
+
+def test_png_in_very_many_chunks_is_read():
+    """A chunk of one byte for each byte of the picture."""
+    plain = written_png(2, 8)
+    start = plain.index(b"IDAT") - 4
+    length = int.from_bytes(plain[start : start + 4], "big")
+    pixels = plain[start + 8 : start + 8 + length]
+    chunks = b"".join(png_chunk(b"IDAT", bytes([byte])) + png_chunk(b"IDAT", b"") for byte in pixels)
+    assert 0 == difference(photo(), decode(plain[:start] + chunks + png_chunk(b"IEND", b"")))
+
+
+@pytest.mark.parametrize("color_type", [0, 2])
+def test_png_of_16_bits_with_a_transparent_color_is_laid_over_white(color_type):
+    """Pillow compares it with samples of 8 bits."""
+    channels = {0: 1, 2: 3}[color_type]
+    corner = (picture()[-1, -1, :channels] * 65535).round().astype(int)
+    got = decode(written_png(color_type, 16, (b"tRNS", struct.pack(f">{channels}H", *corner))))
+    assert (255, 255, 255) == got.getpixel((WIDTH - 1, HEIGHT - 1))
+    assert (255, 255, 255) != got.getpixel((0, 0))
+
+
+def test_png_that_ends_before_its_end_chunk_is_whole():
+    """Every pixel is there."""
+    assert 0 == difference(photo(), decode(written_png(2, 8)[:-12]))
+
+
+def test_gif_of_very_many_blocks_is_refused_before_pillow_reads_it(monkeypatch):
+    """Pillow joins comments in quadratic time."""
+    monkeypatch.delattr("PIL.ImageFile.ImageFile.__init__")
+    plain = dict(gifs())["plain"]
+    start = plain.index(b"," + bytes(4), 13)
+    for comment in (b"!\xfe" + b"\1c" * 2_000_000 + b"\0", b"!\xfe\0" * 1_000_000):
+        with pytest.raises(DamagedPhoto, match=f"more than {gif.MAX_BLOCKS}"):
+            preprocess(plain[:start] + comment + plain[start:], 32)
+
+
+@pytest.mark.parametrize("name", [name for name in PROFILES if name not in {"broken", "srgb"}])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_color_profile_is_converted_to_srgb(name, image_format):
+    """The colors change visibly, and by as much in every format."""
+    lossless = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(image_format, {})
+    expected = to_srgb(photo(), PROFILES[name])
+    assert difference(expected, photo()) > LIMIT
+    got = decode(saved(photo(), image_format, icc_profile=PROFILES[name], **lossless))
+    assert difference(expected, got) <= LIMIT
+
+
+@pytest.mark.parametrize("name", ["broken", "srgb"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_color_profile_without_an_effect_is_ignored(name, mode):
+    """A broken one, sRGB itself, and one for other colors than the photo has."""
+    image = photo(mode)
+    expected = decode(saved(image, "TIFF"))
+    assert 0 == difference(expected, decode(saved(image, "TIFF", icc_profile=PROFILES[name])))
+
+
+def test_gray_profile_is_converted():
+    """A gray photo with a linear curve becomes much brighter."""
+    linear = b"".join([PROFILES["linear"][:16], b"GRAY", PROFILES["linear"][20:]]).replace(b"rTRC", b"kTRC")
+    half = Image.new("L", (16, 16), 128)
+    assert (188, 188, 188) == decode(saved(half, "PNG", icc_profile=linear)).getpixel((8, 8))
+
+
+@pytest.mark.parametrize(
+    "numbers", [((2.2,), (0.3, 0.3) * 3), ((2.2,), (0.64, 0.33, 0.3, 0.6, 0.15, 0.0)), ((2.2,), (9.0,) * 6)]
+)
+def test_colors_that_no_screen_has_are_ignored(numbers):
+    """Primaries on a line, without light, or far outside what is visible."""
+    profile = profile_of(Colorimetry(*numbers))
+    assert profile is None or to_srgb(photo(), profile).size == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_hdr_is_refused_by_name(transfer):
+    """Viewers disagree on how to show more light than white."""
+    with pytest.raises(UnsupportedPhoto, match=r"HDR \((PQ|HLG)\); expected standard dynamic range"):
+        decode(written_png(2, 8, (b"cICP", bytes([9, transfer, 0, 1]))))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_orientation_is_read_in_both_byte_orders(order, orientation):
+    """As SHORT and as LONG, with and without the prefix of JPEG."""
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    for kind, value in ((3, struct.pack(order + "HH", orientation, 0)), (4, struct.pack(order + "I", orientation))):
+        block = mark + struct.pack(order + "IHHHI", 8, 1, 0x0112, kind, 1) + value
+        assert orientation == exif_orientation(block) == exif_orientation(b"Exif\0\0" + block)
+
+
+@pytest.mark.parametrize(
+    "block", [b"", b"II", b"II*\0\xff\xff\xff\xff" + bytes(9), b"MM\0*\0\0\0\x08\xff\xff", b"garbage" * 9]
+)
+def test_exif_that_is_broken_means_upright(block):
+    """Metadata never refuses a picture."""
+    assert 1 == exif_orientation(block)
+
+
+def heics(tmp_path):
+    """Yield what is special and the file, as libheif's `heif-enc` writes it."""
+    if not shutil.which("heif-enc"):
+        pytest.skip("heif-enc is not on PATH")
+    for name, mode, options in (
+        ("plain", "RGB", []),
+        ("gray", "L", []),
+        ("alpha", "RGBA", []),
+        ("10 bits", "RGB", ["-b", "10"]),
+        ("lossless", "RGB", ["-L", "-p", "chroma=444"]),
+    ):
+        source, target = tmp_path / "source.png", tmp_path / "target.heic"
+        photo(mode).save(source)
+        subprocess.run(["heif-enc", "-q", "95", *options, "-o", target, source], check=True, capture_output=True)
+        yield name, target.read_bytes()
+
+
+def test_heic_is_decoded_as_the_picture(tmp_path):
+    """In each of the encoder's variants, alpha over white."""
+    for name, data in heics(tmp_path):
+        mode = {"gray": "L", "alpha": "RGBA"}.get(name, "RGB")
+        expected = decode(saved(photo(mode), "PNG"))
+        assert "HEIC" == read_header(data).format
+        assert difference(expected, decode(data)) <= LIMIT, name
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_heic_is_turned_as_irot_states(turns, tmp_path):
+    """By quarters counterclockwise (ISO/IEC 23008-12, section 6.5.10)."""
+    data = dict(heics(tmp_path))["plain"]
+    expected = np.rot90(np.asarray(decode(data), int), turns)
+    assert np.abs(expected - np.asarray(decode(with_rotation(data, turns)), int)).mean() <= LIMIT
+
+
+def with_rotation(data: bytes, turns: int) -> bytes:
+    """Return the file with an `irot` property of its picture, in the place of the `pixi` that the encoder wrote."""
+    place = data.index(b"pixi") - 4
+    size = int.from_bytes(data[place : place + 4], "big")
+    return data[:place] + struct.pack(">I4sB", size, b"irot", turns).ljust(size, b"\0") + data[place + size :]
+
+
+def test_heif_of_another_codec_is_refused_by_name():
+    """A container with neither HEVC nor AV1 names its brand."""
+    with pytest.raises(UnsupportedPhoto, match="of brand 'mp42' has no HEVC or AV1 picture"):
+        preprocess(struct.pack(">I4s4s4x", 16, b"ftyp", b"mp42") + bytes(100), 32)
+
+
+@pytest.mark.parametrize("name", ["RGB 4:2:0", "sequence", "orientation 6"])
+def test_avif_cut_or_damaged_is_the_clients_error(name):
+    """Wherever it is cut."""
+    data = dict(avifs())[name]
+    for length in range(20, len(data) - 1, len(data) // 5):
+        with pytest.raises((DamagedPhoto, UnsupportedPhoto)):
+            preprocess(data[:length], 32)
+
+
+def test_avif_that_states_a_smaller_size_than_its_frames_is_stopped_by_the_kernel(monkeypatch):
+    """The child process may not allocate more than the stated size needs: here not the 54 MB of the frame."""
+    monkeypatch.setattr(heif, "CHILD_MEMORY", 70_000_000)
+    data = bytearray(saved(Image.new("RGB", (6000, 6000)), "AVIF", quality=1, speed=10))
+    place = data.index(b"ispe") + 8
+    data[place : place + 8] = struct.pack(">II", 16, 16)
+    with pytest.raises(DamagedPhoto, match="the AVIF cannot be decoded"):
+        preprocess(bytes(data), 32)
+
+
+@pytest.mark.parametrize(
+    "module", ["pi_heif", "PIL.AvifImagePlugin", "PIL.TiffImagePlugin", "PIL.ImageCms", "PIL.GifImagePlugin"]
+)
+def test_rare_decoders_are_not_loaded_at_the_start(module):
+    """A cold start waits for JPEG's alone."""
+    program = f"import sys, lambda_app.preprocess; sys.exit({module!r} in sys.modules)"
+    assert 0 == subprocess.run([sys.executable, "-c", program], check=False).returncode
+
+
+def test_every_accepted_header_is_within_the_limits():
+    """Of all the files of tests.support.photo_files."""
+    for name, data in avifs():
+        header = read_header(data)
+        assert header.memory <= MAX_MEMORY, name
+        assert header.seconds <= MAX_SECONDS, name
+
+
+def test_exif_orientation_survives_without_a_color_profile():
+    """Both are read of one file."""
+    data = saved(photo(), "JPEG", exif=exif(3), icc_profile=PROFILES["display-p3"], quality=100, subsampling=0)
+    expected = to_srgb(photo().transpose(Image.Transpose.ROTATE_180), PROFILES["display-p3"])
+    assert difference(expected, decode(data)) <= LIMIT

@@ -1,0 +1,217 @@
+"""Every TIFF that libtiff's `tiffcp` writes is decoded as libtiff's `tiff2rgba` does, or refused by name."""
+
+import shutil
+import subprocess
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lambda_app.errors import DamagedPhoto, PhotoTooLarge, UnsupportedPhoto
+from lambda_app.preprocess import decode, preprocess
+from tests.support.photo_files import HEIGHT, WIDTH, photo, picture, saved
+from tests.support.tiff_files import BLACK_IS_ZERO, CMYK, LAB, PALETTE, RGB, WHITE_IS_ZERO, YCBCR, Tiff
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+LIMIT = 3  # of 255, on average
+
+READ = {
+    **{f"white-is-zero {bits}": Tiff(WHITE_IS_ZERO, bits) for bits in (1, 2, 4, 8, 16)},
+    **{f"black-is-zero {bits}": Tiff(BLACK_IS_ZERO, bits) for bits in (1, 2, 4, 8, 16)},
+    **{f"palette {bits}": Tiff(PALETTE, bits) for bits in (1, 2, 4, 8)},
+    **{f"palette {bits}, 8-bit color map": Tiff(PALETTE, bits, color_map_factor=1) for bits in (1, 2, 4, 8)},
+    "RGB 8": Tiff(RGB, 8),
+    "RGB 16": Tiff(RGB, 16),
+    **{f"RGB {bits}, alpha {kind}": Tiff(RGB, bits, (kind,)) for bits in (8, 16) for kind in (1, 2)},
+    "black-is-zero 8, alpha 1": Tiff(BLACK_IS_ZERO, 8, (1,)),
+    "CMYK 8": Tiff(CMYK, 8),
+    "YCbCr 8": Tiff(YCBCR, 8),
+}
+# libtiff itself shows these wrongly or not at all; the expected picture is the one that was stored.
+READ_WITHOUT_LIBTIFF = {
+    "black-is-zero 8, alpha 2": Tiff(BLACK_IS_ZERO, 8, (2,)),  # it does not multiply gray by its alpha
+    "black-is-zero 12": Tiff(BLACK_IS_ZERO, 12),
+}
+REFUSED = {
+    **{f"RGB {bits}": Tiff(RGB, bits) for bits in (1, 2, 4, 12, 32)},
+    **{f"white-is-zero {bits}": Tiff(WHITE_IS_ZERO, bits) for bits in (12, 32)},
+    "black-is-zero 32": Tiff(BLACK_IS_ZERO, 32),
+    "floating point": Tiff(BLACK_IS_ZERO, 32, sample_format=3),
+    **{f"signed {bits}": Tiff(BLACK_IS_ZERO, bits, sample_format=2) for bits in (8, 16)},
+    "signed RGB": Tiff(RGB, 8, sample_format=2),
+    **{f"black-is-zero 16, alpha {kind}": Tiff(BLACK_IS_ZERO, 16, (kind,)) for kind in (1, 2)},
+    **{f"white-is-zero {bits}, alpha": Tiff(WHITE_IS_ZERO, bits, (2,)) for bits in (8, 16)},
+    **{f"{name} {bits}, unspecified extra sample": Tiff(kind, bits, (0,))
+       for name, kind in {"gray": BLACK_IS_ZERO, "RGB": RGB, "palette": PALETTE, "CMYK": CMYK}.items()
+       for bits in ((8,) if kind == PALETTE else (8, 16))},
+    "RGB 8, two extra samples": Tiff(RGB, 8, (2, 0)),
+    "CMYK 16": Tiff(CMYK, 16),
+    "YCbCr 16": Tiff(YCBCR, 16),
+    **{f"CIELAB {bits}": Tiff(LAB, bits) for bits in (8, 16)},
+}  # fmt: skip
+
+STRIPS, TILES = ["-s", "-r", "7"], ["-t", "-w", "16", "-l", "16"]
+COMPRESSIONS = ["none", "lzw", "lzw:2", "zip", "zip:2", "packbits", "lzma", "zstd", "zstd:2", "jpeg", "jpeg:r"]
+LAYOUTS = [
+    [],
+    *(["-c", compression, "-p", "contig", *pieces] for compression, pieces in product(COMPRESSIONS, (STRIPS, TILES))),
+    ["-c", "none", "-8"],
+    ["-c", "none", "-B"],
+    ["-c", "lzw", "-B"],
+    ["-c", "zip:2", "-8", "-B"],
+]
+PLANES = [
+    ["-c", compression, "-p", "separate", *pieces]
+    for compression, pieces in product(("none", "lzw:2", "jpeg"), (STRIPS, TILES))
+]
+UNUSUAL = [["-c", "none", "-f", "lsb2msb"], ["-c", "g4"], ["-c", "g3"], ["-c", "g3:2d"]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _libtiff_tools():
+    if not shutil.which("tiffcp"):
+        pytest.skip("tiffcp is not on PATH")
+
+
+def converted(source: Path, options: list[str]) -> bytes | None:
+    """Return the file as `tiffcp` writes it with these options, or None where it refuses the combination."""
+    if not options:
+        return source.read_bytes()
+    target = source.with_name("converted.tif")
+    target.unlink(missing_ok=True)
+    program = subprocess.run(["tiffcp", *options, source, target], capture_output=True, check=False)
+    return None if program.returncode else target.read_bytes()
+
+
+def as_libtiff_shows(data: bytes, folder: Path) -> np.ndarray | None:
+    """Return (HEIGHT, WIDTH, 3) over white, or None where `tiff2rgba` refuses the file."""
+    source, target = folder / "source.tif", folder / "rgba.tif"
+    source.write_bytes(data)
+    target.unlink(missing_ok=True)
+    program = subprocess.run(["tiff2rgba", "-c", "none", source, target], capture_output=True, check=False)
+    if program.returncode or not target.exists():
+        return None
+    # Its pixels are premultiplied and begin behind the header. Pillow does not read all that it writes.
+    rgba = np.frombuffer(target.read_bytes(), np.uint8, HEIGHT * WIDTH * 4, 8).reshape(HEIGHT, WIDTH, 4).astype(int)
+    return rgba[..., :3] + 255 - rgba[..., 3:]
+
+
+def as_stored(tiff: Tiff) -> np.ndarray:
+    """Return the gray or RGB samples of `picture` over white, (HEIGHT, WIDTH, 3)."""
+    colors = picture()[..., :3] if tiff.photometric == RGB else picture()[..., :1]
+    colors = 1 - colors if tiff.photometric == WHITE_IS_ZERO else colors
+    alpha = picture()[..., 3:] if tiff.extra else 1
+    return np.broadcast_to((colors * alpha + 1 - alpha) * 255, (HEIGHT, WIDTH, 3))
+
+
+@pytest.mark.parametrize("name", READ | READ_WITHOUT_LIBTIFF)
+def test_tiff_is_decoded_as_libtiff_does(name, tmp_path):
+    """In strips and tiles, each compression, either byte order and BigTIFF: at most 3 of 255 on average."""
+    tiff = (READ | READ_WITHOUT_LIBTIFF)[name]
+    source = tmp_path / "original.tif"
+    source.write_bytes(tiff.file())
+    compared = 0
+    for options in LAYOUTS:
+        data = converted(source, options)
+        if data is None:
+            continue
+        try:
+            got = np.asarray(decode(data)).astype(int)
+        except UnsupportedPhoto:
+            assert "-B" in options or tiff.bits == 12  # Pillow lacks some big-endian variants and compressed 12 bits
+            continue
+        # libtiff 4.5 garbles the last column of tiles of 16-bit gray.
+        is_garbled = "-t" in options and tiff.bits == 16 and tiff.photometric != RGB
+        expected = None if is_garbled or name in READ_WITHOUT_LIBTIFF else as_libtiff_shows(data, tmp_path)
+        expected = as_stored(tiff) if expected is None else expected
+        assert np.abs(expected - got).mean() <= LIMIT, options
+        compared += 1
+    assert compared >= (3 if tiff.bits == 12 else 10)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_tiff_in_separate_planes_is_decoded_or_refused(name, tmp_path):
+    """Never wrong pixels."""
+    source = tmp_path / "original.tif"
+    source.write_bytes(READ[name].file())
+    for options in PLANES:
+        if (data := converted(source, options)) is None:
+            continue
+        try:
+            got = np.asarray(decode(data)).astype(int)
+        except (UnsupportedPhoto, DamagedPhoto):
+            assert "," in name or "YCbCr" in name or READ[name].bits == 16 or "jpeg" in options[1]
+            continue
+        expected = None if READ[name].bits == 16 else as_libtiff_shows(data, tmp_path)
+        expected = as_stored(READ[name]) if expected is None else expected
+        assert np.abs(expected - got).mean() <= LIMIT, options
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_tiff_variant_is_refused_by_name(name, tmp_path):
+    """The answer is 415, however the pixels are laid out, and it names the bits and what the samples mean."""
+    source = tmp_path / "original.tif"
+    source.write_bytes(REFUSED[name].file())
+    for options in ([], ["-c", "lzw", *TILES], ["-c", "zip", "-p", "separate"], ["-c", "none", "-B"]):
+        if data := converted(source, options):
+            with pytest.raises(UnsupportedPhoto, match=r"the TIFF is .* samples? of [\d/]+ bits \("):
+                decode(data)
+
+
+@pytest.mark.parametrize("options", UNUSUAL, ids=" ".join)
+def test_tiff_of_a_fax_is_refused(options, tmp_path):
+    """CCITT compression and reversed bits are those of fax machines; libtiff writes a warning for each damaged row."""
+    source = tmp_path / "original.tif"
+    source.write_bytes(Tiff(BLACK_IS_ZERO, 1).file())
+    with pytest.raises(UnsupportedPhoto, match=r"compression .*fill order"):
+        decode(converted(source, options))
+
+
+def with_tag(tag: int, value: bytes) -> bytes:
+    """Return a TIFF with the 4 bytes of one tag's inline value replaced."""
+    data = Tiff(BLACK_IS_ZERO, 8).file()
+    directory = int.from_bytes(data[4:8], "little")
+    place = data.index(tag.to_bytes(2, "little"), directory + 2)
+    return data[: place + 8] + value + data[place + 12 :]
+
+
+def test_tiff_of_millions_of_strips_is_refused_from_its_directory(monkeypatch):
+    """Pillow would make an object of each."""
+    monkeypatch.delattr("PIL.TiffImagePlugin.TiffImageFile.__init__")
+    data = Tiff(BLACK_IS_ZERO, 8).file()
+    directory = int.from_bytes(data[4:8], "little")
+    place = data.index((273).to_bytes(2, "little"), directory + 2)
+    many = data[: place + 4] + (1_000_000).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data[place + 12 :]
+    with pytest.raises(DamagedPhoto, match="1000000 strips or tiles; at most"):
+        preprocess(many + bytes(4_000_000), 32)
+
+
+def test_tiff_with_values_outside_the_file_is_damaged():
+    """The message names the tag."""
+    data = Tiff(PALETTE, 8).file()
+    directory = int.from_bytes(data[4:8], "little")
+    place = data.index((320).to_bytes(2, "little"), directory + 2)
+    with pytest.raises(DamagedPhoto, match="the value of tag 320 lies outside the TIFF"):
+        preprocess(data[: place + 8] + b"\xff\xff\xff\x7f" + data[place + 12 :], 32)
+
+
+def test_tiff_with_a_tile_far_larger_than_the_picture_is_too_large(tmp_path):
+    """A tile is decoded whole, however little of it shows."""
+    source = tmp_path / "original.tif"
+    source.write_bytes(Tiff(BLACK_IS_ZERO, 8).file())
+    data = bytearray(converted(source, ["-c", "lzw", "-t", "-w", "16", "-l", "16"]))
+    directory = int.from_bytes(data[4:8], "little")
+    for tag in (322, 323):
+        place = data.index(tag.to_bytes(2, "little") + b"\3\0\1\0\0\0", directory + 2)
+        data[place + 8 : place + 10] = (8000).to_bytes(2, "little")
+    with pytest.raises(PhotoTooLarge, match="tiles of 8000x8000 pixels"):
+        preprocess(bytes(data), 32)
+
+
+def test_tiff_metadata_never_refuses_a_picture():
+    """A thousand broken tags beside the picture's own change nothing."""
+    data = saved(photo(), "TIFF", tiffinfo={274: 6, 270: "x" * 100_000, 33432: "y" * 1000})
+    assert (WIDTH, HEIGHT) == (preprocess(data, 32).width, preprocess(data, 32).height)
+    np.testing.assert_array_equal(np.asarray(decode(data)), np.asarray(photo().transpose(Image.Transpose.ROTATE_270)))
