@@ -19,7 +19,7 @@ class NoPhoto(RequestError):
 
 
 class MalformedRequest(RequestError):
-    """a form that cannot be read or breaks off, or one with two files where one is expected"""
+    """a body that cannot be read or breaks off: a form, base64, gzip; or two files where one is expected"""
 
     status = 400
     code = "bad_request"
@@ -40,10 +40,17 @@ class PhotoTooLarge(RequestError):
 
 
 class UnsupportedPhoto(RequestError):
-    """not an image that can be read, or a content type that promises none"""
+    """not an image that can be read, or for `/predict/batch` no form"""
 
     status = 415
     code = "unsupported_image"
+
+
+class UnsupportedType(RequestError):
+    """a content type or an encoding that the route does not take"""
+
+    status = 415
+    code = "unsupported_media_type"
 
 
 class DamagedPhoto(RequestError):
@@ -54,7 +61,7 @@ class DamagedPhoto(RequestError):
 
 
 class BadField(RequestError):
-    """a field with a value that does not fit: a label that is no class, more photos than the settings allow"""
+    """a field with a value that does not fit: a label that is no class, JSON without a photo, too many photos"""
 
     status = 422
     code = "bad_field"

@@ -49,7 +49,7 @@ ERRORS = {
     404: "no such model, or no such version of it",
     408: "a body of which nothing comes for 10 s, or that takes longer than a minute",
     413: "more bytes, pixels or photos than the settings allow",
-    415: "not an image that can be read",
+    415: "not an image that can be read, or an unknown content encoding",
     422: "a damaged image, or a tensor that the model does not take",
     500: "our fault",
     503: "as many photos wait as memory holds",

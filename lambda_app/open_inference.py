@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lambda_app.body import read_body
 from lambda_app.errors import BadField, RequestError
 from lambda_app.inference import Classified, Inference
 from lambda_app.kserve import MODEL
@@ -22,7 +23,6 @@ from lambda_app.tensors import (
     Tensors,
     data_of,
     octets,
-    read_body,
     read_inference,
     strings,
     write_tensors,
@@ -133,7 +133,7 @@ class OpenInference:
         self, model: Model, body: bytes, headers: Headers
     ) -> tuple[InferenceRequest, list[bytes] | NDArray[np.uint8]]:
         """What is asked for, and of which photos or images."""
-        asked, behind = read_inference(body, headers, self.max_bytes, self.max_brackets)
+        asked, behind = read_inference(body, headers, self.max_brackets)
         model.check(asked, self.settings.max_batch)
         [tensor] = asked["inputs"]
         data, shape = data_of(tensor, behind), tensor["shape"]

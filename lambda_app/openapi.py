@@ -14,9 +14,11 @@ from lambda_app.errors import (
     RequestError,
     SlowUpload,
     UnsupportedPhoto,
+    UnsupportedType,
 )
 
 FORM = "multipart/form-data"
+PIXEL = "R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="  # a GIF of one, for it is the shortest
 FILE = {"type": "string", "format": "binary"}  # the words of OpenAPI 3.0, which those of 3.1 understand too
 PART = FILE | {"description": "the photo; its name and content type do not matter"}
 PARTS = {"type": "array", "minItems": 1, "items": FILE, "description": "the photos, in order"}
@@ -26,7 +28,21 @@ def form(file: Mapping[str, Any]) -> dict[str, Any]:
     return {"schema": {"type": "object", "required": ["file"], "properties": {"file": file}}}
 
 
-PHOTO_BODY: dict[str, Any] = {"required": True, "content": {"image/*": {"schema": FILE}, FORM: form(PART)}}
+IMAGE = {
+    "type": "string",
+    "format": "byte",
+    "description": "the photo in base64 or base64url, or as a data URL; line breaks and padding do not matter",
+}
+JSON_BODY = {"type": "object", "required": ["image"], "properties": {"image": IMAGE}, "examples": [{"image": PIXEL}]}
+PHOTO_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "image/*": {"schema": FILE},
+        FORM: form(PART),
+        "application/json": {"schema": JSON_BODY},
+        "application/octet-stream": {"schema": FILE},
+    },
+}
 PHOTOS_BODY: dict[str, Any] = {"required": True, "content": {FORM: form(PARTS)}}
 FORM_BODY: dict[str, Any] = {"required": True, "content": {FORM: form(PART)}}
 FEEDBACK_BODY: dict[str, Any] = {
@@ -34,7 +50,8 @@ FEEDBACK_BODY: dict[str, Any] = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Feedback"}}},
 }
 Errors = tuple[type[RequestError], ...]
-OF_A_FORM: Errors = (NoPhoto, MalformedRequest, SlowUpload, PhotoTooLarge, UnsupportedPhoto, Overloaded)
+OF_A_BODY: Errors = (MalformedRequest, SlowUpload, PhotoTooLarge, UnsupportedType, BadField, Overloaded)
+OF_A_FORM: Errors = (NoPhoto, UnsupportedPhoto, *OF_A_BODY)
 OF_A_PHOTO: Errors = (*OF_A_FORM, DamagedPhoto)
 
 
@@ -62,7 +79,9 @@ READ = (
 OPERATIONS = {
     "POST /predict": Operation(
         "Photos",
-        f"{READ} `unknown` says that no class was recognised; the prediction is given all the same.",
+        f"{READ} The bytes decide, not the content type: a raw body may have any. A body of text may be a data URL, or "
+        'JSON with base64: `{"image": "…"}`. Here and wherever else a body is sent, `Content-Encoding` may be gzip or '
+        "deflate. `unknown` says that no class was recognised; the prediction is given all the same.",
         OF_A_PHOTO,
         PHOTO_BODY,
     ),
@@ -71,13 +90,15 @@ OPERATIONS = {
         "In the order of the files, each answered as `POST /predict` would, under a `request_id` of its own. A photo "
         "that cannot be answered has an error in its place. The network takes four at a time: with "
         "more at once each would take longer.",
-        (*OF_A_FORM, BadField),
+        OF_A_FORM,
         PHOTOS_BODY,
     ),
     "POST /feedback": Operation(
         "Feedback",
-        "Saying it again is harmless: the last label counts. Whether there was such a prediction, the report looks up.",
-        (BadField, SlowUpload, Overloaded),
+        "Only `application/json` is accepted: pages of other sites can send anything else without a preflight "
+        "request. Sending it again is harmless: the last label counts. Whether there was such a prediction, the report "
+        "looks up.",
+        OF_A_BODY,
         FEEDBACK_BODY,
     ),
     "GET /health": Operation("Instance", "An instance that answers has loaded its model."),
@@ -87,7 +108,8 @@ OPERATIONS = {
     "GET /metrics": Operation(
         "Instance",
         "`prediction_requests_total{predicted_class}`, `prediction_unknown_total`, `prediction_errors_total{code}`, "
-        "`prediction_latency_seconds`, `feedback_total{label}`, `health_check_requests_total`, "
+        "`prediction_latency_seconds`, `feedback_total{label}` of this instance's last 10,000 predictions, "
+        "`feedback_unmatched_total{label}` of all others, `health_check_requests_total`, "
         "`model_info{model_version}`.",
     ),
     "GET /prediction-log": Operation(

@@ -3,12 +3,12 @@
 from fastapi import FastAPI, Request
 
 from lambda_app.classifier import Prediction
-from lambda_app.errors import RequestError
+from lambda_app.errors import RequestError, UnsupportedPhoto
 from lambda_app.inference import Inference
 from lambda_app.schemas import ErrorDetail, ErrorResponse, PredictionResponse
 from lambda_app.settings import Settings
 from lambda_app.telemetry import Record
-from lambda_app.upload import read_photo, read_photos
+from lambda_app.upload import read_photo, read_photos, with_advice
 
 
 def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> None:
@@ -18,7 +18,10 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
     async def predict(request: Request) -> PredictionResponse:
         record: Record = request.state.record
         data = await read_photo(request, settings.max_image_bytes)
-        prediction = await inference.one(data, record)
+        try:
+            prediction = await inference.one(data, record)
+        except UnsupportedPhoto as error:
+            raise with_advice(error, request) from error
         return answer(prediction, record.request_id, record.elapsed_ms())
 
     @app.post("/predict/batch")

@@ -7,7 +7,6 @@ is made when the first one comes: the start would take a millisecond longer.
 import base64
 import json
 import math
-import zlib
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from pydantic_core import from_json
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic reads no other before Python 3.12
 
@@ -61,7 +59,7 @@ class RequestParameters(TypedDict):
 class InferenceRequest(TypedDict):
     """What else the protocol knows, and what it does not, is ignored."""
 
-    id: NotRequired[str]
+    id: NotRequired[str | None]  # some clients send null where they have none
     inputs: Annotated[list[Input], Field(min_length=1, max_length=1)]
     outputs: NotRequired[Annotated[list[Output], Field(max_length=10, description="none for all")]]
     parameters: NotRequired[RequestParameters | None]
@@ -72,54 +70,22 @@ def schema() -> TypeAdapter[InferenceRequest]:
     return TypeAdapter(InferenceRequest)
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """As it comes. Raises PhotoTooLarge before the rest is read."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and float(announced) > max_bytes:  # int() refuses 4,300 digits
-        raise _too_large(announced[:20], max_bytes)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise _too_large(str(len(body)), max_bytes)
-    return bytes(body)
-
-
-def read_inference(body: bytes, headers: Headers, max_bytes: int, max_brackets: int) -> tuple[InferenceRequest, bytes]:
+def read_inference(body: bytes, headers: Headers, max_brackets: int) -> tuple[InferenceRequest, bytes]:
     """The JSON object and what follows it; for a thread, since megabytes take a tenth of a second.
 
-    Raises MalformedRequest, PhotoTooLarge, BadField or RequestValidationError.
+    Raises MalformedRequest, BadField or RequestValidationError.
     """
-    plain = _inflated(body, headers.get("content-encoding", "identity").lower(), max_bytes)
-    length = _header_length(headers.get(HEADER_LENGTH), len(plain))
+    length = _header_length(headers.get(HEADER_LENGTH), len(body))
     # Two million empty lists are 6 kB of gzip, but took 220 MB and held every other thread for a second.
-    if (brackets := plain.count(b"[", 0, length) + plain.count(b"{", 0, length)) > max_brackets:
+    if (brackets := body.count(b"[", 0, length) + body.count(b"{", 0, length)) > max_brackets:
         raise BadField(f"the request has {brackets} opening brackets; expected at most {max_brackets}")
     try:
         # In two steps, for validate_json takes twice the time and three times the memory for a million numbers.
-        return schema().validate_python(from_json(plain[:length]), strict=True), plain[length:]
+        return schema().validate_python(from_json(body[:length]), strict=True), body[length:]
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_input=False, include_url=False)) from error
     except ValueError as error:
         raise BadField(f"the JSON: {error}; expected an object") from error
-
-
-def _inflated(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Never more than is accepted, however little it was."""
-    if encoding == "identity":
-        return body
-    if encoding not in {"gzip", "deflate"}:
-        raise MalformedRequest(f"the content encoding is {encoding!r:.80}; expected gzip, deflate or identity")
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either, by its first bytes
-    try:
-        inflated = inflater.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise MalformedRequest(f"{error}; expected a body in {encoding}") from error
-    if len(inflated) > max_bytes:
-        raise _too_large(str(len(inflated)), max_bytes)
-    if not inflater.eof or inflater.unused_data:
-        raise MalformedRequest(f"the {encoding} breaks off, or something follows it; expected all of it and no more")
-    return inflated
 
 
 def _header_length(given: str | None, size: int) -> int:
@@ -128,10 +94,6 @@ def _header_length(given: str | None, size: int) -> int:
     if given.isdecimal() and len(given) < 20 and int(given) <= size:  # int() refuses 4,300 digits
         return int(given)
     raise MalformedRequest(f"{HEADER_LENGTH} is {given!r:.80}; expected a number up to the body's {size} bytes")
-
-
-def _too_large(size: str, max_bytes: int) -> PhotoTooLarge:
-    return PhotoTooLarge(f"the request has {size} bytes or more; at most {max_bytes} are accepted")
 
 
 def data_of(tensor: Input, behind: bytes) -> list[Any] | bytes:
@@ -215,7 +177,7 @@ def write_tensors(
             behind += data
         else:
             described.append(tensor | {"data": values.ravel().tolist()})
-    echo = {"id": asked["id"]} if "id" in asked else {}
+    echo = {} if asked.get("id") is None else {"id": asked["id"]}
     header = json.dumps(about | echo | {"outputs": described}, separators=(",", ":")).encode()
     if not behind:
         return Response(header, media_type="application/json")

@@ -1,95 +1,108 @@
-"""Where the photos are in a request: the raw body, or the multipart files named `file`. Never touches the disk."""
+"""Where the photos are in a request: in the body itself, in JSON, or in the form's files named `file`.
 
-from collections.abc import AsyncGenerator
+The bytes decide what is a photo, never the content type: clients set wrong ones, or none.
+"""
 
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from lambda_app.errors import BadField, MalformedRequest, NoPhoto, PhotoTooLarge, UnsupportedPhoto
+from lambda_app.body import read_body, stream_body, too_large
+from lambda_app.encoded import decode_photo
+from lambda_app.errors import BadField, MalformedRequest, NoPhoto, UnsupportedPhoto
+from lambda_app.form import FormParser, Part
 
 FORM = "multipart/form-data"
 FORM_OVERHEAD = 65_536  # bytes of boundaries, part headers and small fields around the photos
-
-
-class _Parser(MultiPartParser):
-    spool_max_size = 0  # SpooledTemporaryFile never rolls over to disk; Lambda's root file system is read-only
-    # Starlette decodes names with the codec that the client asks for, of which some raise (punycode, undefined).
-    _charset = property(lambda _: "utf-8", lambda _, __: None)
-    ended = False
-
-    def on_end(self) -> None:
-        self.ended = True
-
-    def too_many_files(self) -> bool:
-        return self._current_files > self.max_files
+MAX_FIELDS = 10  # of a form, beside its photos
+FORM_COMMAND = "curl -F file=@cat.jpg"
+RAW_COMMAND = "curl -H 'content-type: image/jpeg' --data-binary @cat.jpg"
 
 
 async def read_photo(request: Request, max_bytes: int) -> bytes:
-    """Raises NoPhoto, MalformedRequest, PhotoTooLarge (before the rest is read) or UnsupportedPhoto."""
+    """Return the request's photo.
+
+    Raise `NoPhoto`, `MalformedRequest`, `BadField`, `PhotoTooLarge` (before the rest is read) or `UnsupportedType`.
+    """
     kind = _kind(request)
     if kind == FORM:
         [data] = await _read_form(request, max_bytes, max_photos=1)
     elif kind.startswith("image/"):
-        data = b"".join([chunk async for chunk in _limited(request, max_bytes, max_bytes)])
+        data = await read_body(request, max_bytes)
     else:
-        raise _unsupported(request, f"image/* or {FORM}")
+        # Base64 is a third longer than the photo; line breaks and escaped slashes add up to a tenth.
+        data = decode_photo(await read_body(request, max_bytes * 3 // 2 + FORM_OVERHEAD, max_bytes))
+        if len(data) > max_bytes:
+            raise too_large(str(len(data)), max_bytes)
     if not data:
-        raise NoPhoto("the photo is empty (0 bytes); expected an image file")
+        raise NoPhoto(f"the photo is empty (0 bytes); expected an image file, e.g. {FORM_COMMAND}")
     return data
 
 
 async def read_photos(request: Request, max_bytes: int, max_photos: int) -> list[bytes]:
-    """In order; `max_bytes` of them together. Errors as `read_photo`, and BadField for one photo too many."""
+    """Return the form's photos in order; `max_bytes` of them together.
+
+    Raise as `read_photo`, and `BadField` for one photo too many.
+    """
     if _kind(request) != FORM:
-        raise _unsupported(request, FORM)
+        given = request.headers.get("content-type", "")
+        raise UnsupportedPhoto(f"content type is {given!r:.80}; expected {FORM}, e.g. {FORM_COMMAND}")
     return await _read_form(request, max_bytes, max_photos)
 
 
+def with_advice(error: UnsupportedPhoto, request: Request) -> UnsupportedPhoto:
+    """Return the error with the two ways to send a photo, if the content type is of neither."""
+    kind = _kind(request)
+    if kind == FORM or kind.startswith("image/"):
+        return error
+    given = request.headers.get("content-type", "")
+    return UnsupportedPhoto(
+        f"{error}; content type is {given!r:.80}: send a photo with {FORM_COMMAND} or {RAW_COMMAND}"
+    )
+
+
 async def _read_form(request: Request, max_bytes: int, max_photos: int) -> list[bytes]:
-    stream = _limited(request, max_bytes + FORM_OVERHEAD, max_bytes)
-    parser = _Parser(request.headers, stream, max_files=max_photos, max_fields=10)
-    try:
-        form = await parser.parse()
-        if not parser.ended:
-            raise MalformedRequest("the form breaks off; expected its closing boundary")
-        photos = [photo for photo in form.getlist("file") if isinstance(photo, UploadFile)]
-        if not photos or len(photos) < len(form.getlist("file")):  # a text named so would shift the order
-            raise NoPhoto(f"the form has no file named 'file' (its fields: {', '.join(form) or 'none'})")
-        if (size := sum(photo.size or 0 for photo in photos)) > max_bytes:
-            raise _too_large(str(size), max_bytes)
-        return [await photo.read() for photo in photos]
-    except MultiPartException as error:
-        if parser.too_many_files() and max_photos > 1:
-            raise BadField(f"the form has more than {max_photos} files; expected at most {max_photos}") from error
-        expected = "one file" if max_photos == 1 else "files"
-        raise MalformedRequest(f"{error.message} Expected a form with {expected} named 'file'.") from error
-    finally:
-        for file in parser._files_to_close_on_error:  # noqa: SLF001  # form.close() would miss an unfinished part
-            file.close()
+    parts = await _parts(request, max_bytes, max_photos)
+    photos = [_photo(part) for part in parts if part.name == "file"]
+    if not photos:
+        names = ", ".join(part.name for part in parts)[:200]
+        raise NoPhoto(f"the form has no file named 'file' (its fields: {names or 'none'}); send {FORM_COMMAND}")
+    if len(photos) > max_photos:
+        raise _too_many(max_photos)
+    if (size := sum(map(len, photos))) > max_bytes:
+        raise too_large(str(size), max_bytes)
+    return photos
 
 
-async def _limited(request: Request, limit: int, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """The body as it arrives, stopping at the first byte over the limit or at a length announced over it."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and float(announced) > limit:  # int() refuses 4,300 digits
-        raise _too_large(announced[:20], max_bytes)
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > limit:
-            raise _too_large(str(received), max_bytes)
-        yield chunk
+async def _parts(request: Request, max_bytes: int, max_photos: int) -> list[Part]:
+    """Return the form's parts. Raise an error for one too many without waiting for the rest of the form."""
+    parser = FormParser(request.headers["content-type"], "file")
+    parts: list[Part] = []
+    files = 0
+    async for chunk in stream_body(request, max_bytes + FORM_OVERHEAD, max_bytes):
+        for part in parser.feed(chunk):
+            parts.append(part)
+            files += part.has_file_name
+            if files > max_photos:
+                raise _too_many(max_photos)
+            if len(parts) - files > MAX_FIELDS:
+                raise MalformedRequest(f"the form has over {MAX_FIELDS} fields; send fewer beside the photo")
+    if not parser.started:
+        raise MalformedRequest("the boundary that the content type names is not in the form; expected both to agree")
+    if not parser.ended:
+        raise MalformedRequest("the form breaks off; expected its closing boundary")
+    return parts
+
+
+def _photo(part: Part) -> bytes:
+    if part.is_text():
+        raise NoPhoto(f"the part 'file' is text without a file name; send the photo as a file, e.g. {FORM_COMMAND}")
+    return part.data()
+
+
+def _too_many(max_photos: int) -> MalformedRequest | BadField:
+    if max_photos == 1:
+        return MalformedRequest("the form has more than one file; expected one, or several at POST /predict/batch")
+    return BadField(f"the form has more than {max_photos} files; expected at most {max_photos}")
 
 
 def _kind(request: Request) -> str:
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
-
-
-def _unsupported(request: Request, expected: str) -> UnsupportedPhoto:
-    given = request.headers.get("content-type", "")
-    return UnsupportedPhoto(f"content type is {given!r}; expected {expected}")
-
-
-def _too_large(size: str, max_bytes: int) -> PhotoTooLarge:
-    return PhotoTooLarge(f"the request has {size} bytes of photos or more; at most {max_bytes} are accepted")

@@ -84,7 +84,7 @@ BAD = [
     case("text", 415, "unsupported_image", b"just text"),
     case("SVG", 415, "unsupported_image", SVG, "image/svg+xml"),
     case("PDF", 415, "unsupported_image", b"%PDF-1.7\n"),
-    case("JSON content type", 415, "unsupported_image", b"{}", "application/json"),
+    case("JSON without a photo", 422, "bad_field", b"{}", "application/json"),
     case("no content type", 415, "unsupported_image", b"x", ""),
     case("curl's default content type", 415, "unsupported_image", b"x", "application/x-www-form-urlencoded"),
 ]
@@ -154,7 +154,7 @@ def test_wrong_paths_and_methods_have_the_same_shape(client, method, path, statu
 def test_a_wrong_method_is_told_the_right_one(client):
     """RFC 9110 wants `Allow` with every 405: all that the path knows, though each is a route of its own."""
     assert "POST" == client.get("/predict").headers["allow"]
-    assert "GET, POST" == client.delete("/").headers["allow"]
+    assert "GET, HEAD, POST" == client.delete("/").headers["allow"]
 
 
 def test_a_field_that_does_not_fit_has_the_same_shape(tiny_classifier):

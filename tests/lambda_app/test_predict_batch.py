@@ -73,7 +73,13 @@ def test_too_many_photos_are_refused_before_the_rest_is_read():
     [
         (415, "unsupported_image", "expected multipart/form-data", b"x", "image/jpeg"),
         (400, "no_file", "no file named 'file'", b"--b--\r\n", FORM),
-        (400, "no_file", "no file named 'file'", HEAD.replace(b'; filename="x.jpg"', b"") + b"x\r\n--b--\r\n", FORM),
+        (
+            400,
+            "no_file",
+            "is text without a file name",
+            HEAD.replace(b'; filename="x.jpg"', b"") + b"x\r\n--b--\r\n",
+            FORM,
+        ),
         (400, "bad_request", "breaks off", HEAD + b"x\r\n" + HEAD + b"x\r\n--b", FORM),
         (413, "too_large", "at most 100000", HEAD + bytes(100_001) + b"\r\n--b--\r\n", FORM),
         (413, "too_large", "at most 100000", (HEAD + bytes(50_001) + b"\r\n") * 2 + b"--b--\r\n", FORM),

@@ -1,0 +1,68 @@
+"""Photos that come as text: a data URL, or JSON with base64."""
+
+import binascii
+from urllib.parse import unquote_to_bytes
+
+from pydantic_core import from_json
+
+from lambda_app.errors import BadField, MalformedRequest
+
+STANDARD = bytes.maketrans(b"-_", b"+/")  # base64url to base64: RFC 4648
+BLANKS = b" \t\r\n"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+SCHEME = b"data:"
+MAX_VALUES = 1_000  # of the JSON: a few MB of empty lists would take hundreds of MB
+EXPECTED = (
+    'expected {"image": "<base64>"}; or send the bytes themselves: curl -F file=@cat.jpg, or '
+    "curl -H 'content-type: image/jpeg' --data-binary @cat.jpg"
+)
+
+
+def decode_photo(body: bytes) -> bytes:
+    """Return the photo of a data URL or of JSON; any other body is returned as it is.
+
+    Raise `MalformedRequest` for base64 that cannot be decoded, and `BadField` for JSON without a photo.
+    """
+    start = body[:64].lstrip(BYTE_ORDER_MARK + BLANKS)
+    if start.startswith(b"{"):
+        return _of_text(_image(body.lstrip(BYTE_ORDER_MARK + BLANKS)))
+    if start[: len(SCHEME)].lower() == SCHEME:
+        return _of_text(body.lstrip(BYTE_ORDER_MARK + BLANKS))
+    return body
+
+
+def decode_base64(text: bytes) -> bytes:
+    """Decode base64 or base64url, with or without line breaks and padding. Raise `ValueError`."""
+    digits = text.translate(STANDARD, BLANKS).rstrip(b"=")
+    return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4), strict_mode=True)
+
+
+def _image(body: bytes) -> bytes:
+    """Return the text of the JSON's field `image`."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise BadField(f"the JSON has over {MAX_VALUES} values; {EXPECTED}")
+    try:
+        given = from_json(
+            body.translate(None, b"\t\r\n")
+        )  # shells put base64's line breaks into the string as they are
+    except ValueError as error:
+        raise BadField(f"the JSON cannot be read: {error}; {EXPECTED}") from error
+    if "image" not in given:
+        raise BadField(f"the JSON has no field 'image' (its fields: {', '.join(given)[:200] or 'none'}); {EXPECTED}")
+    if not isinstance(given["image"], str):
+        raise BadField(f"the JSON's field 'image' is {type(given['image']).__name__}; {EXPECTED}")
+    return given["image"].encode()
+
+
+def _of_text(text: bytes) -> bytes:
+    """Return the photo of base64, before which a data URL's head may stand: RFC 2397."""
+    if text[: len(SCHEME)].lower() == SCHEME:
+        head, _, text = text.partition(b",")
+        if not head.rstrip().lower().endswith(b";base64"):
+            begins = head[:40].decode(errors="replace")
+            raise MalformedRequest(f"the data URL begins with {begins!r}; expected data:image/jpeg;base64,…")
+        text = unquote_to_bytes(text)
+    try:
+        return decode_base64(text)
+    except ValueError as error:
+        raise MalformedRequest(f"the photo's base64 cannot be decoded: {error}; {EXPECTED}") from error

@@ -1,0 +1,109 @@
+"""Compressed bodies, on every route that takes a body."""
+
+import base64
+import gzip
+import json
+import tracemalloc
+import zlib
+
+import pytest
+
+from tests.support.uploads import FORM, NAMED, form, post
+
+
+def raw_deflate(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(data) + compressor.flush()
+
+
+ENCODINGS = [
+    ("gzip", gzip.compress),
+    ("GZIP", gzip.compress),
+    ("x-gzip", gzip.compress),
+    ("deflate", zlib.compress),
+    ("deflate", raw_deflate),
+    ("identity", bytes),
+    ("", bytes),
+    ("identity, gzip", gzip.compress),
+]
+
+
+@pytest.mark.parametrize(("encoding", "compress"), ENCODINGS)
+def test_a_compressed_body_is_read(client, encode, encoding, compress):
+    """A photo, a form, JSON and feedback."""
+    headers = {"content-encoding": encoding}
+    photo = encode("red")
+    assert 200 == post(client, compress(photo), "image/jpeg", **headers).status_code
+    assert 200 == post(client, compress(form(photo, NAMED)), **headers).status_code
+    assert 200 == post(client, compress(form(photo, NAMED)), path="/predict/batch", **headers).status_code
+    answer = post(
+        client,
+        compress(json.dumps({"image": base64.b64encode(photo).decode()}).encode()),
+        "application/json",
+        **headers,
+    )
+    feedback = {"request_id": answer.json()["request_id"], "label": "cat"}
+    body = compress(json.dumps(feedback).encode())
+    assert 200 == post(client, body, "application/json", "/feedback", **headers).status_code
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, raw_deflate])
+def test_a_compressed_body_may_come_byte_by_byte(client, encode, compress):
+    """Also when the first chunk does not tell which kind of deflate it is."""
+    encoding = "gzip" if compress is gzip.compress else "deflate"
+    chunks = (bytes([byte]) for byte in compress(encode("red")))
+    assert "cat" == post(client, chunks, "image/jpeg", **{"content-encoding": encoding}).json()["predicted_class"]
+
+
+PATHS = ["/predict", "/predict/batch", "/feedback", "/v2/models/pet-classifier/infer"]
+
+
+def message_of(answer) -> str:
+    error = answer.json()["error"]
+    return error if isinstance(error, str) else error["message"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "gzip, br"])
+def test_another_content_encoding_is_named(client, path, encoding):
+    """With the list of those that are read."""
+    content_type = "application/json" if path == "/feedback" else FORM
+    answer = post(client, b"x", content_type, path, **{"content-encoding": encoding})
+    assert 415 == answer.status_code
+    assert f"the content encoding is {encoding!r}; expected one of gzip, deflate, identity" in message_of(answer)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "breaks off"),
+        (b"\x1f", "breaks off"),
+        (gzip.compress(bytes(100))[:-9], "breaks off"),
+        (gzip.compress(bytes(100)) + b"x", "something follows"),
+        (b"no gzip", "expected a body in gzip"),
+    ],
+)
+def test_a_body_that_is_not_in_its_encoding_is_refused(client, path, body, message):
+    """Half of it is no answer."""
+    content_type = "application/json" if path == "/feedback" else FORM
+    answer = post(client, body, content_type, path, **{"content-encoding": "gzip"})
+    assert 400 == answer.status_code
+    assert message in message_of(answer)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_gzip_bomb_is_refused_without_the_memory(client, path):
+    """60 MB of zeros in 60 kB: 413 as soon as the limit is passed."""
+    compressor = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(compressor.compress(bytes(1_000_000)) for _ in range(60)) + compressor.flush()
+    assert len(bomb) < 100_000
+    content_type = "application/json" if path == "/feedback" else FORM
+    tracemalloc.start()
+    try:
+        answer = post(client, iter([bomb]), content_type, path, **{"content-encoding": "gzip"})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 413 == answer.status_code
+    assert peak < 10_000_000

@@ -1,0 +1,118 @@
+"""Photos as the body itself, as a data URL and in JSON, on the tiny model: red photos are cats, blue ones dogs."""
+
+import base64
+import json
+
+import pytest
+
+from tests.support.uploads import COMMANDS, assert_error, post
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        "application/octet-stream",
+        "binary/octet-stream",
+        "application/x-www-form-urlencoded",
+        "text/plain; charset=utf-8",
+        "application/json",
+        "nonsense",
+    ],
+)
+def test_the_bytes_decide_not_the_content_type(client, encode, content_type):
+    """The route takes nothing but photos: curl's, fetch's and S3's defaults are as good as image/*."""
+    assert "dog" == post(client, encode("blue"), content_type).json()["predicted_class"]
+
+
+@pytest.mark.parametrize("content_type", [None, "application/octet-stream", "text/plain", "application/json"])
+def test_a_body_that_is_no_image_is_told_how_to_send_one(client, content_type):
+    """In one line, with both ways."""
+    assert_error(post(client, b"no photo", content_type), 415, "unsupported_image", *COMMANDS)
+
+
+def test_a_body_over_the_limit_is_too_large_under_every_content_type(client):
+    """Text may be longer than the photo in it; bytes may not."""
+    assert_error(post(client, bytes(100_001), "application/octet-stream"), 413, "too_large", "at most 100000")
+
+
+def data_url(data: bytes, kind: str = "data:image/png;base64,") -> str:
+    return kind + base64.b64encode(data).decode()
+
+
+def lines(data: bytes) -> str:
+    return base64.encodebytes(data).decode()
+
+
+SPELLINGS = {
+    "base64": lambda data: base64.b64encode(data).decode(),
+    "base64url": lambda data: base64.urlsafe_b64encode(data).decode(),
+    "without padding": lambda data: base64.b64encode(data).decode().rstrip("="),
+    "in lines": lines,
+    "data URL": data_url,
+    "data URL in lines": lambda data: f"data:image/jpeg;base64,{lines(data)}",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("size", [(64, 48), (65, 48), (66, 48), (67, 50)])
+def test_json_with_base64_is_a_photo(client, encode, spelling, size):
+    """Whatever its last characters are, and beside other fields."""
+    body = {"id": 7, "image": SPELLINGS[spelling](encode("red", size)), "tags": ["a", "b"]}
+    assert "cat" == client.post("/predict", json=body).json()["predicted_class"]
+
+
+def test_json_may_hold_bare_line_breaks(client, encode):
+    """As `"$(base64 cat.jpg)"` in a shell makes it."""
+    body = '{\n\t"image": "%s"\r\n}' % lines(encode("red"))
+    assert "cat" == post(client, body, "application/json").json()["predicted_class"]
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain;charset=UTF-8", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize("kind", ["data:image/jpeg;base64,", "DATA:;BASE64,", "data:image/png;name=a.png;base64,"])
+def test_a_data_url_is_a_photo(client, encode, content_type, kind):
+    """As canvas.toDataURL() and FileReader give it."""
+    assert "cat" == post(client, data_url(encode("red"), kind), content_type).json()["predicted_class"]
+
+
+def test_a_data_url_may_be_escaped(client, encode):
+    """RFC 2397 data may hold %2B for a plus."""
+    body = data_url(encode("red")).replace("+", "%2B").replace("=", "%3D")
+    assert "cat" == post(client, body, "text/plain").json()["predicted_class"]
+
+
+def test_json_of_any_content_type_is_read(client, encode):
+    """Also behind a byte order mark, as .NET writes it."""
+    body = b"\xef\xbb\xbf" + json.dumps({"image": data_url(encode("red"))}).encode()
+    assert "cat" == post(client, body, "text/plain").json()["predicted_class"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "message"),
+    [
+        (b"{}", 422, "bad_field", "no field 'image' (its fields: none)"),
+        (b'{"photo": "x", "a": 1}', 422, "bad_field", "no field 'image' (its fields: photo, a)"),
+        (b'{"image": 7}', 422, "bad_field", "the JSON's field 'image' is int"),
+        (b'{"image": ', 422, "bad_field", "the JSON cannot be read"),
+        (b'{"image": "%s"}' % b"ab!d", 400, "bad_request", "base64 cannot be decoded"),
+        (b'{"image": "abcde"}', 400, "bad_request", "base64 cannot be decoded"),
+        (b'{"image": "ab=c"}', 400, "bad_request", "base64 cannot be decoded"),
+        ('{"image": "é"}'.encode(), 400, "bad_request", "base64 cannot be decoded"),
+        (b'{"image": ""}', 400, "no_file", "empty"),
+        (b'{"image": "data:image/png,abcd"}', 400, "bad_request", "expected data:image/jpeg;base64,"),
+        (b'{"image": [' + b"[]," * 5_000 + b"[]]}", 422, "bad_field", "over 1000 values"),
+    ],
+)
+def test_json_without_a_photo_is_told_what_is_expected(client, body, status, code, message):
+    """In one line; most show both ways."""
+    expected = [*COMMANDS, '{"image": "<base64>"}'] if "bad_field" == code or "decoded" in message else []
+    assert_error(post(client, body, "application/json"), status, code, message, *expected)
+
+
+def test_base64_is_measured_when_it_is_decoded(client, encode):
+    """A photo of 90 kB in 120 kB of base64 is within the limit of 100 kB; one of 101 kB is not."""
+    photo = encode("red") + bytes(90_000)
+    assert len(photo) < 100_000
+    assert "cat" == client.post("/predict", json={"image": lines(photo)}).json()["predicted_class"]
+    assert_error(client.post("/predict", json={"image": lines(bytes(101_000))}), 413, "too_large", "at most 100000")

@@ -1,0 +1,29 @@
+"""Requests that bring a photo, and what is expected of their errors."""
+
+FORM = "multipart/form-data; boundary=XbX"
+NAMED = 'Content-Disposition: form-data; name="file"; filename="a.jpg"'
+NAMELESS = 'Content-Disposition: form-data; name="file"'
+IMAGE = "Content-Type: image/jpeg"
+COMMANDS = ("curl -F file=@cat.jpg", "--data-binary @cat.jpg")  # the two ways that an error shows
+
+
+def part(data: bytes, *headers: str, boundary: str = "XbX") -> bytes:
+    lines = "".join(f"{header}\r\n" for header in headers)
+    return f"--{boundary}\r\n{lines}\r\n".encode() + data + b"\r\n"
+
+
+def form(data: bytes, *headers: str, boundary: str = "XbX") -> bytes:
+    return part(data, *headers, boundary=boundary) + f"--{boundary}--\r\n".encode()
+
+
+def post(client, body, content_type=FORM, path="/predict", **headers):
+    kind = {} if content_type is None else {"content-type": content_type}
+    return client.post(path, content=body, headers=kind | headers)
+
+
+def assert_error(answer, status, code, *messages):
+    error = answer.json()["error"]
+    assert (status, code) == (answer.status_code, error["code"])
+    for message in messages:
+        assert message in error["message"]
+    assert "\n" not in error["message"]
