@@ -6,22 +6,24 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from lambda_app.errors import BadField
+from lambda_app.body import read_body
+from lambda_app.errors import BadField, UnsupportedType
 from lambda_app.schemas import Feedback
 
+JSON = "application/json"
 MAX_BYTES = 10_000  # a UUID and a class name; FastAPI itself would read a body of any size
 
 
 async def read_feedback(request: Request, class_names: Sequence[str]) -> Feedback:
-    """Raises RequestValidationError or BadField."""
-    body = b""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and float(announced) > MAX_BYTES:  # int() refuses 4,300 digits
-        raise BadField(f"the body has {announced:.20} bytes; expected at most {MAX_BYTES}, of JSON")
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise BadField(f"the body has {len(body)} bytes or more; expected at most {MAX_BYTES}, of JSON")
+    """Return what the request says. Raise `UnsupportedType`, `PhotoTooLarge`, `RequestValidationError` or `BadField`.
+
+    A page of another site can send text and forms without asking first (https://fetch.spec.whatwg.org/#simple-header),
+    and so forge feedback: only JSON is taken.
+    """
+    given = request.headers.get("content-type", "")
+    if given.split(";")[0].strip().lower() != JSON:
+        raise UnsupportedType(f"content type is {given!r:.80}; expected {JSON}, with request_id and label")
+    body = await read_body(request, MAX_BYTES)
     try:
         feedback = Feedback.model_validate_json(body)
     except ValidationError as error:

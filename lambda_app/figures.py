@@ -26,7 +26,8 @@ class Figures:
         self.predictions: Counter[str] = Counter()  # by class
         self.unknown = 0
         self.errors: Counter[str] = Counter()  # by code
-        self.feedback: Counter[str] = Counter()  # by true class
+        self.feedback: Counter[str] = Counter()  # by true class, about this instance's own predictions
+        self.unmatched_feedback: Counter[str] = Counter()  # by the class it names, about predictions not known here
         self.health_checks = 0
         self.latencies = [0] * (len(BUCKETS) + 1)  # by bucket, the last without a bound
         self.seconds = 0.0
@@ -55,7 +56,10 @@ class Figures:
         text = "Photos in which no class was recognised."
         yield CounterMetricFamily("prediction_unknown", text, self.unknown, created=self.began)
         yield counter("prediction_errors", "Requests answered with an error.", self.errors, "code")
-        yield counter("feedback", "True classes that clients sent.", self.feedback, "label")
+        text = "True classes that clients sent of this instance's last predictions."
+        yield counter("feedback", text, self.feedback, "label")
+        text = "Classes that clients sent of other predictions: another instance's, older or invented ones."
+        yield counter("feedback_unmatched", text, self.unmatched_feedback, "label")
         text = "Requests of GET /health."
         yield CounterMetricFamily("health_check_requests", text, self.health_checks, created=self.began)
         bounds = [*map(str, BUCKETS), "+Inf"]

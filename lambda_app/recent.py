@@ -1,6 +1,6 @@
 """This instance's last predictions, for whoever looks at a running one; the log keeps them all."""
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from statistics import fmean
@@ -11,6 +11,7 @@ import numpy as np
 from lambda_app.schemas import LoggedPrediction, PredictionLog
 
 KEPT = 100
+KEPT_IDS = 10_000  # two megabytes
 
 
 class Entry(NamedTuple):
@@ -28,6 +29,22 @@ class Entry(NamedTuple):
             unknown=self.prediction["unknown"],
             latency_ms=round(self.latency_ms, 3),
         )
+
+
+class PredictionIds:
+    """The ids of this instance's last predictions, which tell whether feedback is about one of them; none is shown."""
+
+    def __init__(self, kept: int = KEPT_IDS) -> None:
+        self.kept = kept
+        self.ids: OrderedDict[str, None] = OrderedDict()
+
+    def add(self, request_id: str) -> None:
+        self.ids[request_id] = None
+        if len(self.ids) > self.kept:
+            self.ids.popitem(last=False)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self.ids
 
 
 def recent() -> deque[Entry]:

@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from lambda_app.emf import Metric, Metrics, count, milliseconds
 from lambda_app.figures import Figures
-from lambda_app.recent import Entry, recent
+from lambda_app.recent import Entry, PredictionIds, recent
 from lambda_app.settings import Settings
 
 # Nobody asks a line for these. The asyncio task's name, of Python 3.12 and later, would even be written.
@@ -61,6 +61,7 @@ class Telemetry:
         self.metrics = Metrics({"model_version": model_version, "service": settings.service_name})
         self.figures = Figures(model_version)
         self.recent = recent()
+        self.prediction_ids = PredictionIds()
 
     def begin(self, scope: Scope) -> Record:
         """Lambda's request id where there is one, so that a client's id finds the platform's own log lines."""
@@ -81,8 +82,12 @@ class Telemetry:
         for prediction in record.predictions:
             self.figures.predicted(prediction["predicted_class"], share_ms / 1000, unknown=prediction["unknown"])
             self.recent.append(Entry(time.time(), share_ms, prediction))
+            self.prediction_ids.add(prediction["request_id"])
         if record.feedback:
-            self.figures.feedback[record.feedback["label"]] += 1
+            # Another instance may have made the prediction, or nobody: only the report, which reads all logs, can tell.
+            is_own = record.feedback["feedback_for"] in self.prediction_ids
+            counts = self.figures.feedback if is_own else self.figures.unmatched_feedback
+            counts[record.feedback["label"]] += 1
         if record.error_code and record.error_code not in record.failed:  # under /v2 a bad photo fails the request
             self.figures.errors[record.error_code] += 1
         self.figures.errors.update(record.failed)

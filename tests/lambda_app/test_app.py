@@ -121,8 +121,8 @@ def test_a_refused_photo_is_not_a_prediction(client):
 
 def test_metrics_count_what_else_happened(client, encode):
     """Unknown photos, feedback by its label and health checks; and they name the model."""
-    post(client, encode("grey"))
-    client.post("/feedback", json=FEEDBACK)
+    request_id = post(client, encode("grey")).json()["request_id"]
+    client.post("/feedback", json=FEEDBACK | {"request_id": request_id})
     client.get("/health")
     lines = client.get("/metrics").text.splitlines()
     assert {
@@ -151,12 +151,11 @@ def test_feedback_is_answered_with_what_was_understood(client):
         (b"", "Invalid JSON"),
         (b"[]", "Input should be an object"),
         (b"\xff", "Invalid JSON"),
-        (b" " * 10_001, "expected at most 10000, of JSON"),
     ],
 )
 def test_feedback_that_does_not_fit_is_422(client, body, said):
     """The one error shape, naming the field or the value and what was expected."""
-    answer = client.post("/feedback", content=body)
+    answer = client.post("/feedback", content=body, headers={"content-type": "application/json"})
     error = answer.json()["error"]
     assert (422, "bad_field") == (answer.status_code, error["code"])
     assert said in error["message"]

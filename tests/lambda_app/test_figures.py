@@ -31,7 +31,10 @@ def test_the_text_is_what_prometheus_own_instruments_write(predictions):
     requests = Counter("prediction_requests", "Photos classified.", ["predicted_class"], registry=registry)
     unknown = Counter("prediction_unknown", "Photos in which no class was recognised.", registry=registry)
     errors = Counter("prediction_errors", "Requests answered with an error.", ["code"], registry=registry)
-    feedback = Counter("feedback", "True classes that clients sent.", ["label"], registry=registry)
+    text = "True classes that clients sent of this instance's last predictions."
+    feedback = Counter("feedback", text, ["label"], registry=registry)
+    text = "Classes that clients sent of other predictions: another instance's, older or invented ones."
+    unmatched = Counter("feedback_unmatched", text, ["label"], registry=registry)
     health = Counter("health_check_requests", "Requests of GET /health.", registry=registry)
     latency = Histogram("prediction_latency_seconds", "Request to answer.", buckets=BUCKETS, registry=registry)
     for predicted_class, seconds in predictions:
@@ -43,6 +46,8 @@ def test_the_text_is_what_prometheus_own_instruments_write(predictions):
         errors.labels("bad_field").inc()
         figures.feedback[predicted_class] += 1
         feedback.labels(predicted_class).inc()
+        figures.unmatched_feedback[predicted_class] += 2
+        unmatched.labels(predicted_class).inc(2)
         figures.health_checks += 1
         health.inc()
     assert re.sub(r"(_created\S* ).*", r"\1", generate_latest(registry).decode()) == exposition(figures)
