@@ -1,9 +1,11 @@
 """The HTTP interface. `create_app` takes its collaborators, so a test gives it a tiny model."""
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.routing import Match
@@ -14,7 +16,8 @@ from lambda_app.errors import BadField, RequestError
 from lambda_app.feedback import read_feedback
 from lambda_app.inference import Inference
 from lambda_app.kserve import add_kserve_routes
-from lambda_app.middleware import TelemetryMiddleware, error_response
+from lambda_app.metadata import Metadata
+from lambda_app.middleware import HeadMiddleware, TelemetryMiddleware, error_response
 from lambda_app.page import add_page
 from lambda_app.photos import add_photo_routes
 from lambda_app.recent import prediction_log
@@ -25,7 +28,7 @@ from lambda_app.schemas import (
     ModelInformation,
     PredictionLog,
 )
-from lambda_app.settings import Settings
+from lambda_app.settings import OPTIONAL_ROUTES, Settings
 from lambda_app.telemetry import Record, Telemetry
 from lambda_app.waiting import WaitingRoom
 
@@ -34,7 +37,7 @@ ROUTES = {
     "GET /": "the page, for browsers; else this list",
     "POST /": "the page with the class of a photo, for browsers without JavaScript",
     "GET /health": "whether the model is loaded, and which",
-    "POST /predict": "the class of one photo: the raw body (image/*) or the multipart file 'file'",
+    "POST /predict": "the class of one photo: the raw body, the multipart file 'file', or base64 in JSON",
     "POST /predict/batch": "the classes of several photos: multipart files named 'file'",
     "POST /feedback": "takes what a photo really showed: request_id of its prediction, and label",
     "GET /model/info": "what the model file says about itself, and which image answers",
@@ -61,20 +64,19 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.telemetry = telemetry
     app.add_middleware(WaitingRoom, max_bytes=settings.max_image_bytes)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
-    _answer_errors_as_json(app)
     inference = Inference(classifier, settings.max_image_pixels)
-    information = ApiInformation(name=NAME, model_version=metadata.model_version, routes=ROUTES)
+    routes = {name: summary for name, summary in ROUTES.items() if is_served(name.split()[1], settings)}
+    _answer_errors_as_json(app, routes)
+    information = ApiInformation(name=NAME, model_version=metadata.model_version, routes=routes)
     add_photo_routes(app, inference, settings)
     add_page(app, inference, settings, information)
     add_kserve_routes(app, inference, settings)
-    add_docs(app, ROUTES, metadata.class_names, settings.max_batch)
+    add_docs(app, routes, metadata.class_names, settings.max_batch)
 
-    @app.get("/health")
-    async def health() -> Health:
-        telemetry.figures.health_checks += 1
-        return Health(status="healthy", model_loaded=True, model_version=metadata.model_version, device="cpu")
+    add_instance_routes(app, telemetry, settings, metadata)
 
     @app.post("/feedback")
     async def feedback(request: Request) -> FeedbackResponse:
@@ -85,23 +87,50 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
             request_id=str(given.request_id), label=given.label, model_version=metadata.model_version
         )
 
-    @app.get("/model/info")
+    _answer_head(app)
+    return app
+
+
+def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, metadata: Metadata) -> None:
+    """Add the routes that describe the instance; those that `PUBLIC_ROUTES` leaves out do not exist."""
+
+    @app.get("/health")
+    async def health(request: Request) -> Health:
+        telemetry.figures.health_checks += request.method == "GET"
+        return Health(status="healthy", model_loaded=True, model_version=metadata.model_version, device="cpu")
+
     async def model_info() -> ModelInformation:
         return ModelInformation(**vars(metadata), image=settings.image, commit=settings.commit)
 
-    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
         text, media_type = telemetry.figures.exposition()
         return PlainTextResponse(text, media_type=media_type)
 
-    @app.get("/prediction-log")
     async def last_predictions() -> PredictionLog:
         return prediction_log(telemetry.recent)
 
-    return app
+    if is_served("/model/info", settings):
+        app.get("/model/info")(model_info)
+    if is_served("/metrics", settings):
+        app.get("/metrics", response_class=PlainTextResponse)(metrics)
+    if is_served("/prediction-log", settings):
+        app.get("/prediction-log")(last_predictions)
 
 
-def _answer_errors_as_json(app: FastAPI) -> None:
+def is_served(path: str, settings: Settings) -> bool:
+    """Tell whether the settings leave this route on."""
+    return path not in OPTIONAL_ROUTES or path in settings.public_routes.split(",")
+
+
+def _answer_head(app: FastAPI) -> None:
+    """Let every route that takes GET take HEAD, as Starlette's own routes do and FastAPI's do not."""
+    app.add_middleware(HeadMiddleware)
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")
+
+
+def _answer_errors_as_json(app: FastAPI, routes: Iterable[str]) -> None:
     @app.exception_handler(RequestError)
     async def bad_request(request: Request, error: RequestError) -> Response:
         return error_response(request.state.record, error.status, error.code, str(error))
@@ -109,7 +138,7 @@ def _answer_errors_as_json(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        message = f"{request.method} {request.url.path} is not here; expected one of {', '.join(ROUTES)}"
+        message = f"{request.method} {request.url.path} is not here; expected one of {', '.join(routes)}"
         response = error_response(request.state.record, error.status_code, code, message)
         if methods := _methods(request):  # the framework's 405 names those of the first route of the path alone
             response.headers["allow"] = ", ".join(sorted(methods))

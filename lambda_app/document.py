@@ -1,11 +1,13 @@
 """The OpenAPI document: what FastAPI knows of the routes, and the words for it. Made when somebody asks for it."""
 
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy, deepcopy
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from lambda_app.examples import error, examples
 from lambda_app.openapi import FORM, OPERATIONS, TAGS, Operation
@@ -16,7 +18,7 @@ DESCRIPTION = """\
 Every error is JSON of one shape, with a code for programs and a message for people; under `/v2` that of its protocol, \
 where `error` is the message. Beside those of each route there \
 are 404 `not_found` where no route has the path, and 405 `method_not_allowed` where one has, with another method. \
-The header `x-request-id` of every answer finds the request in the log."""
+Every route that takes GET takes HEAD. The header `x-request-id` of every answer finds the request in the log."""
 REFERENCE = "#/components/schemas/{model}"
 INTERNAL = (500, "internal_error", "our fault; the log has the stack under the same `request_id`")
 ELSEWHERE = {
@@ -27,10 +29,13 @@ ELSEWHERE = {
 
 def document(app: FastAPI, summaries: Mapping[str, str], class_names: Sequence[str], max_batch: int) -> Json:
     tags = [{"name": name, "description": text} for name, text in TAGS.items()]
-    made = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, tags=tags)
+    made = get_openapi(
+        title=app.title, version=app.version, description=DESCRIPTION, routes=_without_head(app.routes), tags=tags
+    )
     made["components"]["schemas"] = _schemas(made["components"]["schemas"], class_names)
     for name, example in examples(summaries, class_names, app.version).items():
-        made["components"]["schemas"][name]["examples"] = [example]
+        if schema := made["components"]["schemas"].get(name):  # PUBLIC_ROUTES may leave its route out
+            schema["examples"] = [example]
     for path, operations in made["paths"].items():
         for method, operation in operations.items():
             name = f"{method.upper()} {path}"
@@ -43,6 +48,15 @@ def document(app: FastAPI, summaries: Mapping[str, str], class_names: Sequence[s
     batch["properties"]["file"]["maxItems"] = max_batch
     made["components"]["responses"] = {code: _response({(int(code), *words)}) for code, words in ELSEWHERE.items()}
     return made
+
+
+def _without_head(routes: Iterable[BaseRoute]) -> list[BaseRoute]:
+    """Return the routes without HEAD, which is documented once for all of them."""
+    described = [copy(route) for route in routes]
+    for route in described:
+        if isinstance(route, APIRoute):
+            route.methods = {method for method in route.methods or () if method != "HEAD"}
+    return described
 
 
 def _describe(operation: Json, words: Operation) -> None:

@@ -1,4 +1,4 @@
-"""Around every request: its record, its id in the answer, and JSON even for a crash."""
+"""Around every request: its record, its id in the answer, JSON even for a crash, and no body for HEAD."""
 
 import traceback
 
@@ -7,6 +7,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_app.telemetry import Record, Telemetry
+
+NOSNIFF = (b"x-content-type-options", b"nosniff")  # browsers must not guess another content type than the given one
 
 
 class BrokenAnswer(Exception):
@@ -38,7 +40,7 @@ class TelemetryMiddleware:
             nonlocal started
             if message["type"] == "http.response.start":
                 started, record.status = True, message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", record.request_id.encode())]
+                message["headers"] = [*message["headers"], NOSNIFF, (b"x-request-id", record.request_id.encode())]
             await send(message)
 
         try:
@@ -56,6 +58,22 @@ class TelemetryMiddleware:
             await answer(scope, receive, send_with_id)
         finally:
             self.telemetry.finish(record, scope)
+
+
+class HeadMiddleware:
+    """Pure ASGI, around everything: answer HEAD with the status and headers of GET alone (RFC 9110, section 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message["body"] = b""
+            await send(message)
+
+        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
+        await self.app(scope, receive, send_without_body if is_head else send)
 
 
 def error_response(record: Record, status: int, code: str, message: str) -> JSONResponse:

@@ -29,7 +29,6 @@ HEADERS = {
     "permissions-policy": "camera=(self), geolocation=(), microphone=()",
     "referrer-policy": "no-referrer",
     "vary": "accept",
-    "x-content-type-options": "nosniff",
 }
 
 

@@ -3,11 +3,21 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lambda_app.preprocess import MAX_PIXELS
+
+OPTIONAL_ROUTES = ("/metrics", "/model/info", "/prediction-log")
+
+
+def _public_routes(value: str) -> str:
+    """Return the routes without blanks around them. Raise `ValueError` if one cannot be switched off."""
+    routes = [route.strip() for route in value.split(",")] if value.strip() else []
+    if not set(routes) <= set(OPTIONAL_ROUTES):
+        raise ValueError(f"expected some of {','.join(OPTIONAL_ROUTES)}, separated by commas, or nothing")
+    return ",".join(routes)
 
 
 class SettingsError(ValueError):
@@ -43,6 +53,10 @@ class Settings(BaseModel):
         default="pet-classifier",
         min_length=1,
         description="whose logs and metrics these are: a deployment sets its stack's name",
+    )
+    public_routes: Annotated[str, AfterValidator(_public_routes)] = Field(
+        default=",".join(OPTIONAL_ROUTES),
+        description="which of these routes exist; a public function URL may not want to show all of them",
     )
     image: str = Field(default="", description="the container image with its digest, set by the deployment")
     commit: str = Field(default="", description="the Git commit that the image was built from, likewise")

@@ -1,0 +1,145 @@
+"""HTTP itself: HEAD, the methods that a path knows, and headers of every answer."""
+
+import http.client
+import json
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from mangum import Mangum
+
+from infra.local.serve import background
+from lambda_app.app import ROUTES, create_app
+from lambda_app.settings import Settings
+from tests.conftest import ROOT
+
+pytest_plugins = ["tests.emulator"]
+GET = [name.removeprefix("GET ").format(name="pet-classifier") for name in ROUTES if name.startswith("GET")]
+POST_ONLY = ["/predict", "/predict/batch", "/feedback", "/v2/models/pet-classifier/infer"]
+CHANGING = {"date", "x-request-id"}
+
+
+@pytest.fixture(scope="module")
+def app(tiny_classifier):
+    return create_app(tiny_classifier, Settings(log_level="ERROR"))
+
+
+@pytest.fixture(scope="module")
+def url(app):
+    with background(app) as url:
+        yield url
+
+
+def headers_of(answer):
+    return {name.lower(): value for name, value in answer.headers.items() if name.lower() not in CHANGING}
+
+
+def event(method: str, path: str) -> dict:
+    """A function URL's."""
+    base = json.loads((ROOT / "tests/events/health.json").read_text())
+    base["requestContext"]["http"] |= {"method": method, "path": path}
+    return base | {"rawPath": path}
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html"])
+@pytest.mark.parametrize("path", [*GET, "/v2/models/pet-classifier/versions/2026.01.01-tiny"])
+def test_head_answers_as_get_without_the_body(client, path, accept):
+    """RFC 9110, section 9.3.2: the same status and headers, with the length that GET's body has."""
+    get, head = (client.request(method, path, headers={"accept": accept}) for method in ("GET", "HEAD"))
+    assert (200, headers_of(get), b"") == (head.status_code, headers_of(head), head.content)
+    assert head.headers["content-length"] == str(len(get.content))
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/v2/models/nobody", "/v2/nowhere", *POST_ONLY])
+def test_head_has_errors_without_a_body(client, path):
+    """404 where there is no such path, 405 where there is no GET."""
+    get, head = (client.request(method, path) for method in ("GET", "HEAD"))
+    assert (get.status_code, b"") == (head.status_code, head.content)
+    assert set(headers_of(get)) == set(headers_of(head))
+
+
+@pytest.mark.parametrize("path", POST_ONLY)
+def test_head_of_a_post_route_is_told_the_method(client, path):
+    """RFC 9110 wants `Allow` with every 405."""
+    head = client.head(path)
+    assert (405, "POST") == (head.status_code, head.headers["allow"])
+
+
+@pytest.mark.parametrize("path", GET)
+def test_allow_names_head_beside_get(client, path):
+    """As OPTIONS and a wrong method show."""
+    answer = client.delete(path)
+    assert (405, {"GET", "HEAD"}) == (answer.status_code, set(answer.headers["allow"].split(", ")) - {"POST"})
+
+
+def test_head_is_not_counted(client):
+    """Monitors that send it leave the figures alone."""
+    before = client.get("/metrics").text
+    for path in GET:
+        client.head(path)
+    assert before == client.get("/metrics").text
+
+
+def test_the_log_has_the_method_of_head(logged):
+    """Not that of the route that answered."""
+    logged.client.head("/health")
+    [line] = [line for line in logged.lines() if line.get("message") == "request"]
+    assert ("HEAD", "/health", 200) == (line["method"], line["route"], line["status"])
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/v2/nowhere", "/predict"])
+def test_head_over_a_connection_leaves_it_usable(url, path):
+    """Behind uvicorn: a body would be taken for the next answer."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=600)
+    connection.request("HEAD", path)
+    assert b"" == connection.getresponse().read()
+    connection.request("GET", "/health")
+    assert 200 == connection.getresponse().status
+    connection.close()
+
+
+@pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/v2/health/ready", 200), ("/predict", 405)])
+def test_head_behind_mangum_has_no_body(app, path, status):
+    """A function URL sends what Mangum gives it."""
+    answer = Mangum(app, lifespan="off")(event("HEAD", path), SimpleNamespace(aws_request_id="1"))
+    assert (status, "") == (answer["statusCode"], answer["body"])
+    assert int(answer["headers"]["content-length"]) > 0
+
+
+@pytest.mark.rie
+@pytest.mark.parametrize("path", [path for path in GET if "{" not in path])
+def test_head_behind_a_function_url_has_gets_headers(function, path):
+    """In Lambda's own runtime."""
+    get, head = (
+        httpx2.request(method, function.url + path, trust_env=False, timeout=600) for method in ("GET", "HEAD")
+    )
+    changing = {"content-length"} if path == "/metrics" else set()  # the instance is shared with other tests
+    without = [{k: v for k, v in headers_of(one).items() if k not in changing} for one in (get, head)]
+    assert (200, without[0], b"") == (head.status_code, without[1], head.content)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/nowhere", 404),
+        ("DELETE", "/", 405),
+        ("POST", "/predict", 400),
+        ("GET", "/v2", 200),
+        ("GET", "/v2/nowhere", 404),
+    ],
+)
+def test_no_answer_may_be_sniffed(client, method, path, status):
+    """`nosniff` once in every answer: a browser shows nothing as another type than the one that is given."""
+    answer = client.request(method, path)
+    assert (status, ["nosniff"]) == (answer.status_code, answer.headers.get_list("x-content-type-options"))
+
+
+def test_a_crash_may_not_be_sniffed(logged, encode, monkeypatch):
+    """500 is made elsewhere."""
+    monkeypatch.setattr("lambda_app.inference.preprocess", None)
+    answer = logged.client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
+    assert (500, "nosniff") == (answer.status_code, answer.headers["x-content-type-options"])
