@@ -3,6 +3,7 @@
 
 import gc
 import logging
+from typing import Any
 
 # What the start makes is there to stay: looking for garbage in it takes 28 of the 400 ms of a cold start.
 gc.disable()
@@ -26,7 +27,21 @@ for name in ("mangum", "uvicorn.access", "python_multipart", "PIL"):
     logging.getLogger(name).setLevel(logging.ERROR)
 
 # Mangum would run lifespan events on every invocation, and there are none.
-handler = Mangum(app, lifespan="off")
+http = Mangum(app, lifespan="off")
+
+
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Answer one invocation: an HTTP request, or a ping that keeps the instance warm."""
+    problem: Exception | None = None
+    if isinstance(event, dict) and "requestContext" in event:
+        try:
+            return http(event, context)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:  # the app answers its own
+            problem = error
+    from lambda_app.events import answer  # noqa: PLC0415  # a cold start that brings a photo does not pay for it
+
+    return answer(event, context, app, problem)
+
 
 gc.freeze()  # nor do later collections look at it
 gc.enable()

@@ -65,7 +65,7 @@ def test_json_with_base64_is_a_photo(client, encode, spelling, size):
 
 def test_json_may_hold_bare_line_breaks(client, encode):
     """As `"$(base64 cat.jpg)"` in a shell makes it."""
-    body = '{\n\t"image": "%s"\r\n}' % lines(encode("red"))
+    body = '{\n\t"image": "' + lines(encode("red")) + '"\r\n}'
     assert "cat" == post(client, body, "application/json").json()["predicted_class"]
 
 

@@ -1,0 +1,61 @@
+"""What the function answers to events other than HTTP requests: pings that keep it warm, test events, and the rest."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+
+from lambda_app.telemetry import Telemetry
+
+WARM_UP_SOURCES = {"serverless-plugin-warmup", "aws.events", "aws.scheduler"}
+WARM_UP_KEYS = ("warmer", "warmup", "ping")  # lambda-warmer's, and what others call it
+HELLO_WORLD = {"key1", "key2", "key3"}  # the test event that Lambda's console offers
+EXPECTED = "expected an HTTP request from a function URL, API Gateway or Application Load Balancer, or a warm-up ping"
+
+
+def answer(event: Any, context: Any, app: FastAPI, problem: Exception | None = None) -> dict[str, Any]:
+    """Return a small answer to a ping, and an error to anything else; to an HTTP request as an HTTP response.
+
+    `problem` is why an HTTP request could not be read.
+    """
+    telemetry: Telemetry = app.state.telemetry
+    if problem is None and is_ping(event):
+        telemetry.logger.debug("warm-up")
+        telemetry.cold_start = False  # the start was for this ping
+        return {"status": "warm", "model_version": app.version}
+    request_id = getattr(context, "aws_request_id", None) or str(uuid.uuid4())
+    telemetry.logger.warning("event not understood", extra={"request_id": request_id})
+    if problem is None:
+        return _error(f"the event has {_fields(event)}; {EXPECTED}", request_id)
+    message = f"the event cannot be read as an HTTP request ({type(problem).__name__}: {problem}); {EXPECTED}"
+    return {
+        "statusCode": HTTPStatus.BAD_REQUEST.value,
+        "headers": {"content-type": "application/json", "x-content-type-options": "nosniff"},
+        "body": json.dumps(_error(message, request_id)),
+        "isBase64Encoded": False,
+    }
+
+
+def is_ping(event: Any) -> bool:
+    """Tell whether the event only asks for an instance to be there."""
+    if not isinstance(event, Mapping):
+        return event is None
+    return (
+        not event
+        or event.get("source") in WARM_UP_SOURCES
+        or any(event.get(key) for key in WARM_UP_KEYS)
+        or set(event) == HELLO_WORLD
+    )
+
+
+def _fields(event: Any) -> str:
+    if not isinstance(event, Mapping):
+        return f"the type {type(event).__name__}"
+    return f"the fields {', '.join(sorted(map(str, event)))[:200]}"
+
+
+def _error(message: str, request_id: str) -> dict[str, Any]:
+    return {"error": {"code": "bad_event", "message": message, "request_id": request_id}}

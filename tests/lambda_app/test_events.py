@@ -1,0 +1,245 @@
+"""Events of other services than a function URL: HTTP requests are answered, pings too, and the rest is refused."""
+
+import asyncio
+import base64
+import importlib
+import json
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+CONTEXT = SimpleNamespace(aws_request_id="11111111-2222-3333-4444-555555555555")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def event_loop():
+    """Mangum's: it takes the thread's own, which another test's asyncio.run may have taken away."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.fixture(scope="module")
+def module():
+    return importlib.import_module("lambda_app.handler")
+
+
+@pytest.fixture
+def handler(module):
+    return module.handler
+
+
+# HTTP requests, with the fields that AWS documents for each service.
+
+
+def rest_api(method, path, headers, body):
+    """API Gateway, REST API or HTTP API with payload 1.0."""
+    return {
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": method,
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": {"proxy": path.removeprefix("/")},
+        "stageVariables": None,
+        "requestContext": {
+            "resourcePath": "/{proxy+}",
+            "httpMethod": method,
+            "path": f"/prod{path}",
+            "stage": "prod",
+            "identity": {"sourceIp": "192.0.2.1", "userAgent": "curl"},
+            "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+            "apiId": "1234567890",
+        },
+        "body": body,
+        "isBase64Encoded": body is not None,
+    }
+
+
+def http_api(method, path, headers, body):
+    """API Gateway, HTTP API with payload 2.0; a function URL's is the same."""
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": headers,
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "api-id",
+            "domainName": "id.execute-api.us-east-1.amazonaws.com",
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "x"},
+            "requestId": "id",
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "12/Mar/2026:19:03:58 +0000",
+            "timeEpoch": 1773342238000,
+        },
+        **({} if body is None else {"body": body}),
+        "isBase64Encoded": body is not None,
+    }
+
+
+def load_balancer(method, path, headers, body):
+    """Application Load Balancer."""
+    group = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/pets/0123456789abcdef"
+    return {
+        "requestContext": {"elb": {"targetGroupArn": group}},
+        "httpMethod": method,
+        "path": path,
+        "queryStringParameters": {},
+        "headers": headers,
+        "body": body or "",
+        "isBase64Encoded": body is not None,
+    }
+
+
+def load_balancer_multi(method, path, headers, body):
+    """Application Load Balancer, with multi-value headers turned on."""
+    event = load_balancer(method, path, {}, body)
+    del event["headers"], event["queryStringParameters"]
+    return event | {
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "multiValueQueryStringParameters": {},
+    }
+
+
+SERVICES = [rest_api, http_api, load_balancer, load_balancer_multi]
+HOST = {"host": "pets.example", "x-forwarded-proto": "https", "x-forwarded-port": "443"}
+
+
+def predict(service, body: bytes, content_type: str):
+    headers = HOST | {"content-type": content_type, "content-length": str(len(body))}
+    return service("POST", "/predict", headers, base64.b64encode(body).decode())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_photo_is_classified(handler, cat_jpg, service):
+    """Its bytes come as base64."""
+    answer = handler(predict(service, cat_jpg, "image/jpeg"), CONTEXT)
+    assert (200, False) == (answer["statusCode"], answer["isBase64Encoded"])
+    assert "cat" == json.loads(answer["body"])["predicted_class"]
+    headers = answer.get("multiValueHeaders") or answer["headers"]
+    assert "x-request-id" in headers or "x-request-id" in answer["headers"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_form_is_read(handler, cat_jpg, service):
+    """As browsers send it."""
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="c.jpg"\r\n\r\n'
+    answer = handler(predict(service, head + cat_jpg + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"), CONTEXT)
+    assert "cat" == json.loads(answer["body"])["predicted_class"]
+
+
+@pytest.mark.parametrize("as_base64", [True, False])
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
+@pytest.mark.parametrize("service", SERVICES)
+def test_text_may_come_as_text_or_base64(handler, cat_jpg, service, content_type, as_base64):
+    """AWS encodes bodies by their content type."""
+    photo = base64.b64encode(cat_jpg).decode()
+    body = json.dumps({"image": photo}) if content_type == "application/json" else f"data:image/jpeg;base64,{photo}"
+    event = predict(service, body.encode(), content_type)
+    if not as_base64:
+        event |= {"body": body, "isBase64Encoded": False}
+    assert "cat" == json.loads(handler(event, CONTEXT)["body"])["predicted_class"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_health_is_answered(handler, service, method):
+    """A load balancer asks for it, too."""
+    answer = handler(service(method, "/health", HOST, None), CONTEXT)
+    assert (200, method == "GET") == (answer["statusCode"], bool(answer["body"]))
+
+
+# Pings and test events
+
+
+SCHEDULED = {
+    "version": "0",
+    "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+    "detail-type": "Scheduled Event",
+    "source": "aws.events",
+    "account": "123456789012",
+    "time": "2026-10-08T16:53:06Z",
+    "region": "us-east-1",
+    "resources": ["arn:aws:events:us-east-1:123456789012:rule/warm"],
+    "detail": {},
+}
+PINGS = [
+    pytest.param({"source": "serverless-plugin-warmup"}, id="serverless-plugin-warmup"),
+    pytest.param({"warmer": True, "concurrency": 1}, id="lambda-warmer"),
+    pytest.param({"warmup": True}, id="warmup"),
+    pytest.param({"ping": 1}, id="ping"),
+    pytest.param(SCHEDULED, id="EventBridge"),
+    pytest.param({}, id="an empty test event"),
+    pytest.param(None, id="no event"),
+    pytest.param({"key1": "value1", "key2": "value2", "key3": "value3"}, id="the console's hello-world"),
+]
+
+
+@pytest.mark.parametrize("event", PINGS)
+def test_a_ping_is_answered_quietly(handler, module, capsys, caplog, event):
+    """With a small dictionary, and no line in the log at its usual level."""
+    with caplog.at_level(logging.INFO):
+        answer = handler(event, CONTEXT)
+    assert {"status": "warm", "model_version": module.app.version} == json.loads(json.dumps(answer))
+    assert ([], "") == (caplog.messages, capsys.readouterr().out)
+
+
+def test_a_ping_takes_the_cold_start(handler, module):
+    """The request after it found an instance."""
+    module.app.state.telemetry.cold_start = True
+    handler({"warmer": True}, CONTEXT)
+    assert not module.app.state.telemetry.cold_start
+
+
+# What is neither
+
+
+@pytest.mark.parametrize(
+    ("event", "named"),
+    [
+        ({"Records": [{"eventSource": "aws:s3", "s3": {}}]}, "the fields Records"),
+        ({"source": "aws.s3", "detail": {}}, "the fields detail, source"),
+        ({"warmer": False}, "the fields warmer"),
+        ({"image": "x"}, "the fields image"),
+        ([1], "the type list"),
+        ("text", "the type str"),
+    ],
+)
+def test_an_unknown_event_is_an_error_without_a_stack(handler, event, named):
+    """It names what came, what is expected, and the request."""
+    error = json.loads(json.dumps(handler(event, CONTEXT)))["error"]
+    assert ("bad_event", CONTEXT.aws_request_id) == (error["code"], error["request_id"])
+    assert f"the event has {named}; expected an HTTP request" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"requestContext": {}},
+        {"requestContext": {"connectionId": "x", "eventType": "CONNECT"}},  # a WebSocket API's
+        {"version": "2.0", "requestContext": {"http": {}}},
+        http_api("POST", "/predict", HOST, "abcde"),
+        load_balancer("GET", "/health", HOST, None) | {"headers": None},
+    ],
+)
+def test_a_request_that_cannot_be_read_is_400(handler, event):
+    """An HTTP response in the one error shape."""
+    answer = handler(event, CONTEXT)
+    assert (400, "application/json") == (answer["statusCode"], answer["headers"]["content-type"])
+    error = json.loads(answer["body"])["error"]
+    assert {"code", "message", "request_id"} == set(error)
+    assert "cannot be read as an HTTP request" in error["message"]
+
+
+def test_a_request_after_an_unknown_event_is_answered(handler, cat_jpg):
+    """The instance is unharmed."""
+    handler({"requestContext": {}}, CONTEXT)
+    assert 200 == handler(predict(http_api, cat_jpg, "image/jpeg"), CONTEXT)["statusCode"]
