@@ -63,7 +63,7 @@ coverage: .venv/.dev  ## write the coverage that the last `make test` measured t
 	$(BIN)/python -m tests.support.coverage && $(BIN)/python -m infra.bench.pages
 
 # GitHub's runners need SUDO=sudo, and bring Chrome.
-PROGRAMS ?= chromium curl libheif-examples libtiff-tools prometheus prometheus-alertmanager
+PROGRAMS ?= chromium curl libheif-examples libtiff-tools nodejs prometheus prometheus-alertmanager
 system:  ## from Debian, the programs that tests run for real (as root, or SUDO=sudo)
 	$(SUDO) apt-get update --quiet --quiet
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends $(PROGRAMS)
