@@ -21,12 +21,14 @@ ROUTES = [
     "GET /prediction-log",
     "GET /docs",
 ]
+OPTIONAL = ["/metrics", "/model/info", "/prediction-log"]  # a deployment may switch them off: PUBLIC_ROUTES
 FAMILIES = {
     "model_info": "gauge",
     "prediction_requests": "counter",
     "prediction_unknown": "counter",
     "prediction_errors": "counter",
     "feedback": "counter",
+    "feedback_unmatched": "counter",
     "health_check_requests": "counter",
     "prediction_latency_seconds": "histogram",
 }
@@ -45,6 +47,12 @@ def function_checks(ask: Ask, expected: Expected) -> Iterator[Check]:
     yield Check("GET /openapi.json", lambda: openapi(ask, expected))
 
 
+def switched_off(ask: Ask) -> set[str]:
+    """Return the optional paths that the API information leaves out; each of them has to be 404."""
+    listed = at(json_of(ask(get("/"))), "routes")
+    return {path for path in OPTIONAL if f"GET {path}" not in listed} if listed else set()
+
+
 def health(ask: Ask) -> Pair:
     return _same(ask, "/health", {"status": "healthy", "model_loaded": True})
 
@@ -53,16 +61,17 @@ def information(ask: Ask, expected: Expected) -> Pair:
     """Also that it lists every route that is asked below."""
     response = ask(get("/"))
     seen = fields(response, ["model_version", "routes"])
-    listed = seen.get("routes") or {}
-    wanted = {"http": 200, "type": "application/json", "model_version": expected.model_version, "routes": ROUTES}
+    listed, off = seen.get("routes") or {}, switched_off(ask)
+    required = [route for route in ROUTES if route.removeprefix("GET ") not in off]
+    wanted = {"http": 200, "type": "application/json", "model_version": expected.model_version, "routes": required}
     return wanted, seen | {"routes": [route for route in ROUTES if route in listed]}
 
 
 def routes(ask: Ask) -> Pair:
-    """Every GET that the API information lists answers."""
-    listed = at(json_of(ask(get("/"))), "routes") or {}
+    """Every GET that the API information lists answers, and none that is switched off."""
+    listed, off = at(json_of(ask(get("/"))), "routes") or {}, switched_off(ask)
     paths = [route.removeprefix("GET ") for route in sorted({*ROUTES, *listed}) if re.fullmatch(r"GET /[^{]*", route)]
-    return dict.fromkeys(paths, 200), {path: int(ask(get(path)).status) for path in paths}
+    return {path: 404 if path in off else 200 for path in paths}, {path: int(ask(get(path)).status) for path in paths}
 
 
 def model_info(ask: Ask, expected: Expected) -> Pair:
@@ -70,6 +79,8 @@ def model_info(ask: Ask, expected: Expected) -> Pair:
     wanted = {"model_version": expected.model_version, "class_names": expected.golden.class_names}
     wanted |= {"commit": expected.commit} if expected.commit else {}
     wanted |= {"image": expected.image} if expected.image else {}
+    if "/model/info" in switched_off(ask):
+        return {"http": 404}, {"http": int(ask(get("/model/info")).status)}
     return _same(ask, "/model/info", wanted)
 
 
@@ -81,6 +92,8 @@ def predict(ask: Ask, expected: Expected, photo: Path, request: Callable[[Path],
 def metrics(ask: Ask) -> Pair:
     """The text is Prometheus' own."""
     response = ask(get("/metrics"))
+    if "/metrics" in switched_off(ask):
+        return {"http": 404}, {"http": int(response.status)}
     wanted = {"http": 200, "type": "text/plain"} | FAMILIES
     seen = {"http": int(response.status), "type": media_type(response)}
     try:
@@ -92,7 +105,8 @@ def metrics(ask: Ask) -> Pair:
 
 def openapi(ask: Ask, expected: Expected) -> Pair:
     response = ask(get("/openapi.json"))
-    body, paths = json_of(response), ["/health", "/predict", "/feedback", "/model/info", "/metrics", "/prediction-log"]
+    body, off = json_of(response), switched_off(ask)
+    paths = ["/health", "/predict", "/feedback", *(path for path in OPTIONAL if path not in off)]
     wanted = {"http": 200, "type": "application/json", "version": expected.model_version, "paths": paths}
     described = [path for path in paths if at(body, "paths", path)]
     return wanted, fields(response, []) | {"version": at(body, "info", "version"), "paths": described}

@@ -19,6 +19,12 @@ STACK = re.compile(r"Traceback \(most recent call last\)|File \\*\"[^\"]+\", lin
 # More than the function's limit of 4.5 MB, and in base64 still less than the 6 MB that Lambda takes.
 TOO_MANY_BYTES = 4_600_000
 
+
+def text_feedback() -> HttpRequest:
+    """Feedback as a page of another site could send it."""
+    return HttpRequest("POST", "/feedback", headers=(("content-type", "text/plain"),), body=b"{}")
+
+
 # Not here, because no client can cause them: `bad_field`, `internal_error`.
 ERRORS: dict[str, tuple[int, str, Callable[[], HttpRequest]]] = {
     "an empty photo": (400, "no_file", lambda: post(JPEG, b"")),
@@ -30,6 +36,7 @@ ERRORS: dict[str, tuple[int, str, Callable[[], HttpRequest]]] = {
     "too many bytes": (413, "too_large", lambda: post(JPEG, bytes(TOO_MANY_BYTES))),
     "no image": (415, "unsupported_image", lambda: post(JPEG, b"no photo")),
     "no image's type": (415, "unsupported_image", lambda: post("text/plain", b"no photo")),
+    "feedback that is no JSON": (415, "unsupported_media_type", text_feedback),
     "half a photo": (422, "damaged_image", lambda: post(JPEG, CAT.read_bytes()[:2000])),
 }
 

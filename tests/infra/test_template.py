@@ -126,6 +126,10 @@ def test_cors_is_for_one_site_if_any() -> None:
     [
         ("CorsOrigin", "https://example.org", True),
         ("CorsOrigin", "*", False),
+        ("PublicRoutes", "", True),
+        ("PublicRoutes", "/metrics,/model/info,/prediction-log", True),
+        ("PublicRoutes", "/metrics,", False),
+        ("PublicRoutes", "/health", False),
         ("ImageUri", IMAGE, True),
         ("ImageUri", f"{REPOSITORY}:latest", False),
         ("Release", "2611211830", True),

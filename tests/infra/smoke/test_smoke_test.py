@@ -16,7 +16,10 @@ from infra.smoke.errors import ERRORS
 from infra.smoke.expected import Golden, GoldenError
 from infra.smoke.report import line
 from infra.smoke.run import Row
+from lambda_app.app import create_app
+from lambda_app.classifier import Classifier
 from lambda_app.errors import BadField, Overloaded, RequestError, SlowUpload
+from lambda_app.settings import Settings
 from tests.infra.smoke.services import changed, page, smoke_of
 
 ROOT = Path(__file__).parents[3]
@@ -29,6 +32,19 @@ def test_good_service(released: ASGIApp, tmp_path: Path) -> None:
     answer = result.rows["POST /predict cat.jpg"]
     assert 0 < answer["seconds"]
     assert "cat" == answer["expected"]["predicted_class"] == answer["actual"]["predicted_class"]
+
+
+@pytest.mark.parametrize("public", ["", "/metrics"])
+def test_routes_that_are_switched_off(tmp_path: Path, public: str) -> None:
+    """A service with fewer `PUBLIC_ROUTES` passes, and the others have to be 404."""
+    settings = Settings.from_env({"PUBLIC_ROUTES": public})
+    app = create_app(Classifier.load(settings.model_path), settings)
+    assert (0, set()) == ((result := smoke_of(app, tmp_path)).code, result.failed)
+
+    def shown(path: str, response: HttpResponse) -> HttpResponse:
+        return replace(response, status=200) if path == "/model/info" else response
+
+    assert {"GET /model/info", "GET routes"} == smoke_of(changed(app, shown), tmp_path).failed
 
 
 def test_table(released: ASGIApp, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
