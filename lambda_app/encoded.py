@@ -12,10 +12,9 @@ BLANKS = b" \t\r\n"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SCHEME = b"data:"
 MAX_VALUES = 1_000  # of the JSON: a few MB of empty lists would take hundreds of MB
-EXPECTED = (
-    'expected {"image": "<base64>"}; or send the bytes themselves: curl -F file=@cat.jpg, or '
-    "curl -H 'content-type: image/jpeg' --data-binary @cat.jpg"
-)
+FORM_COMMAND = "curl -F file=@cat.jpg"
+RAW_COMMAND = "curl -H 'content-type: image/jpeg' --data-binary @cat.jpg"
+EXPECTED = f'expected {{"image": "<base64>"}}; or send the bytes themselves: {FORM_COMMAND}, or {RAW_COMMAND}'
 
 
 def decode_photo(body: bytes) -> bytes:

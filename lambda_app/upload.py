@@ -6,15 +6,13 @@ The bytes decide what is a photo, never the content type: clients set wrong ones
 from starlette.requests import Request
 
 from lambda_app.body import read_body, stream_body, too_large
-from lambda_app.encoded import decode_photo
+from lambda_app.encoded import FORM_COMMAND, RAW_COMMAND, decode_photo
 from lambda_app.errors import BadField, MalformedRequest, NoPhoto, UnsupportedPhoto
 from lambda_app.form import FormParser, Part
 
 FORM = "multipart/form-data"
 FORM_OVERHEAD = 65_536  # bytes of boundaries, part headers and small fields around the photos
 MAX_FIELDS = 10  # of a form, beside its photos
-FORM_COMMAND = "curl -F file=@cat.jpg"
-RAW_COMMAND = "curl -H 'content-type: image/jpeg' --data-binary @cat.jpg"
 
 
 async def read_photo(request: Request, max_bytes: int) -> bytes:
@@ -25,11 +23,10 @@ async def read_photo(request: Request, max_bytes: int) -> bytes:
     kind = _kind(request)
     if kind == FORM:
         [data] = await _read_form(request, max_bytes, max_photos=1)
-    elif kind.startswith("image/"):
-        data = await read_body(request, max_bytes)
     else:
         # Base64 is a third longer than the photo; line breaks and escaped slashes add up to a tenth.
-        data = decode_photo(await read_body(request, max_bytes * 3 // 2 + FORM_OVERHEAD, max_bytes))
+        limit = max_bytes if kind.startswith("image/") else max_bytes * 3 // 2 + FORM_OVERHEAD
+        data = decode_photo(await read_body(request, limit, max_bytes))
         if len(data) > max_bytes:
             raise too_large(str(len(data)), max_bytes)
     if not data:
