@@ -60,9 +60,11 @@ class _Inflater:
             bare = self.encoding == "deflate" and not _has_header(self.head)
             self.decompressor, chunk = zlib.decompressobj(BARE if bare else WRAPPED), self.head
         try:
-            while chunk:
-                yield self.decompressor.decompress(chunk, PIECE)
-                chunk = self.decompressor.unconsumed_tail
+            size = PIECE
+            while chunk or size == PIECE:  # zlib may hold output back though it has used all input
+                piece = self.decompressor.decompress(chunk, PIECE)
+                chunk, size = self.decompressor.unconsumed_tail, len(piece)
+                yield piece
         except zlib.error as error:
             raise MalformedRequest(f"{error}; expected a body in {self.encoding}, as content-encoding says") from error
         if self.decompressor.unused_data:

@@ -1,5 +1,6 @@
 """Compressed bodies, on every route that takes a body."""
 
+import asyncio
 import base64
 import gzip
 import json
@@ -7,7 +8,9 @@ import tracemalloc
 import zlib
 
 import pytest
+from starlette.requests import Request
 
+from lambda_app.body import PIECE, read_body
 from tests.support.uploads import FORM, NAMED, form, post
 
 
@@ -53,6 +56,18 @@ def test_a_compressed_body_may_come_byte_by_byte(client, encode, compress):
     encoding = "gzip" if compress is gzip.compress else "deflate"
     chunks = (bytes([byte]) for byte in compress(encode("red")))
     assert "cat" == post(client, chunks, "image/jpeg", **{"content-encoding": encoding}).json()["predicted_class"]
+
+
+@pytest.mark.parametrize("compress", [zlib.compress, raw_deflate])
+@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, PIECE + 100, PIECE + 257, 3 * PIECE + 1])
+def test_output_that_zlib_holds_back_is_read(compress, size):
+    """When all input is used, the last bytes may still be inside."""
+
+    async def receive():
+        return {"type": "http.request", "body": compress(bytes(size)), "more_body": False}
+
+    request = Request({"type": "http", "headers": [(b"content-encoding", b"deflate")]}, receive)
+    assert bytes(size) == asyncio.run(read_body(request, 1_000_000))
 
 
 PATHS = ["/predict", "/predict/batch", "/feedback", "/v2/models/pet-classifier/infer"]
