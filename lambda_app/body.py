@@ -1,4 +1,4 @@
-"""Bounded reading of request bodies, compressed or not. Every route that takes a body reads it here."""
+"""Bounded reading of request bodies, compressed or not, for every route that takes a body."""
 
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -8,8 +8,8 @@ from starlette.requests import Request
 from lambda_app.errors import MalformedRequest, PhotoTooLarge, UnsupportedType
 
 ENCODINGS = ("gzip", "deflate", "identity")
-PIECE = 65_536  # bytes that are inflated at a time: memory stays as it is, however much a body would inflate to
-WRAPPED = zlib.MAX_WBITS | 32  # gzip's or zlib's header, whichever the first bytes are
+PIECE = 65_536  # bytes that are inflated at a time, so that a small body cannot fill the memory
+WRAPPED = zlib.MAX_WBITS | 32  # with the header of gzip or of zlib, which zlib detects
 BARE = -zlib.MAX_WBITS  # deflate without a header, as some clients send it: RFC 9110, section 8.4.1.2
 
 
@@ -49,7 +49,7 @@ class _Inflater:
 
     def __init__(self, encoding: str) -> None:
         self.encoding = encoding
-        self.head = b""  # until there is enough of it to tell which kind of deflate it is
+        self.head = b""  # the first byte, until the second arrives: both tell the kind of deflate
         self.decompressor: zlib._Decompress | None = None
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
@@ -61,7 +61,7 @@ class _Inflater:
             self.decompressor, chunk = zlib.decompressobj(BARE if bare else WRAPPED), self.head
         try:
             size = PIECE
-            while chunk or size == PIECE:  # zlib may hold output back though it has used all input
+            while chunk or size == PIECE:  # zlib may hold output back after it has used all input
                 piece = self.decompressor.decompress(chunk, PIECE)
                 chunk, size = self.decompressor.unconsumed_tail, len(piece)
                 yield piece

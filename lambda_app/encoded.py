@@ -1,4 +1,4 @@
-"""Photos that come as text: a data URL, or JSON with base64."""
+"""Photos as text: a data URL, or JSON with base64."""
 
 import binascii
 from urllib.parse import unquote_to_bytes
@@ -41,9 +41,7 @@ def _image(body: bytes) -> bytes:
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_VALUES:
         raise BadField(f"the JSON has over {MAX_VALUES} values; {EXPECTED}")
     try:
-        given = from_json(
-            body.translate(None, b"\t\r\n")
-        )  # shells put base64's line breaks into the string as they are
+        given = from_json(body.translate(None, b"\t\r\n"))  # JSON from a shell may have bare line breaks in the string
     except ValueError as error:
         raise BadField(f"the JSON cannot be read: {error}; {EXPECTED}") from error
     if "image" not in given:
@@ -54,7 +52,7 @@ def _image(body: bytes) -> bytes:
 
 
 def _of_text(text: bytes) -> bytes:
-    """Return the photo of base64, before which a data URL's head may stand: RFC 2397."""
+    """Decode base64 or a data URL (RFC 2397). Raise `MalformedRequest`."""
     if text[: len(SCHEME)].lower() == SCHEME:
         head, _, text = text.partition(b",")
         if not head.rstrip().lower().endswith(b";base64"):

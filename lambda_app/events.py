@@ -1,4 +1,4 @@
-"""What the function answers to events other than HTTP requests: pings that keep it warm, test events, and the rest."""
+"""Answers to events other than HTTP requests: warm-up pings, test events, and unknown events."""
 
 import json
 import uuid
@@ -11,20 +11,20 @@ from fastapi import FastAPI
 from lambda_app.telemetry import Telemetry
 
 WARM_UP_SOURCES = {"serverless-plugin-warmup", "aws.events", "aws.scheduler"}
-WARM_UP_KEYS = ("warmer", "warmup", "ping")  # lambda-warmer's, and what others call it
+WARM_UP_KEYS = ("warmer", "warmup", "ping")  # of lambda-warmer and similar plugins
 HELLO_WORLD = {"key1", "key2", "key3"}  # the test event that Lambda's console offers
 EXPECTED = "expected an HTTP request from a function URL, API Gateway or Application Load Balancer, or a warm-up ping"
 
 
 def answer(event: Any, context: Any, app: FastAPI, problem: Exception | None = None) -> dict[str, Any]:
-    """Return a small answer to a ping, and an error to anything else; to an HTTP request as an HTTP response.
+    """Return a small answer to a ping, and an error for any other event.
 
-    `problem` is why an HTTP request could not be read.
+    `problem` is set if the event is an HTTP request that cannot be read; the error is then an HTTP response.
     """
     telemetry: Telemetry = app.state.telemetry
     if problem is None and is_ping(event):
         telemetry.logger.debug("warm-up")
-        telemetry.cold_start = False  # the start was for this ping
+        telemetry.cold_start = False  # the ping caused the start
         return {"status": "warm", "model_version": app.version}
     request_id = getattr(context, "aws_request_id", None) or str(uuid.uuid4())
     telemetry.logger.warning("event not understood", extra={"request_id": request_id})
@@ -40,7 +40,7 @@ def answer(event: Any, context: Any, app: FastAPI, problem: Exception | None = N
 
 
 def is_ping(event: Any) -> bool:
-    """Tell whether the event only asks for an instance to be there."""
+    """Tell whether the event only keeps an instance warm, or is an empty or default test event."""
     if not isinstance(event, Mapping):
         return event is None
     return (

@@ -1,6 +1,6 @@
 """Multipart forms, split into parts as they arrive: RFC 7578, RFC 2046 section 5.1. Nothing touches the disk.
 
-python-multipart's parser refuses a preamble and folded header lines, and drops `filename*`; this one is as fast.
+The parser of python-multipart refuses a preamble and folded header lines, and ignores `filename*`.
 """
 
 import re
@@ -13,12 +13,12 @@ from lambda_app.encoded import decode_base64
 from lambda_app.errors import MalformedRequest, UnsupportedType
 
 MAX_HEADERS = 16_384  # bytes of one part's header lines
-MAX_PADDING = 1_024  # blanks behind a boundary
+MAX_PADDING = 1_024  # blanks after a boundary
 FOLD = re.compile(rb"\r\n[ \t]+")
 QUOTED = re.compile(rb'"(?:\\.|[^"\\])*"')
 EXTENDED_NAME = re.compile(rb";\s*filename\*", re.IGNORECASE)  # RFC 5987 and 2231
 END_OF_BOUNDARY = re.compile(rb"--|[ \t]*(?=\r\n)")
-UNDECIDED = re.compile(rb"(?:-|[ \t]*\r?)\Z")  # the beginning of it, at the end of what has come
+UNDECIDED = re.compile(rb"(?:-|[ \t]*\r?)\Z")  # its beginning, at the end of the bytes so far
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Part:
     pieces: list[bytes] = field(default_factory=list)
 
     def is_text(self) -> bool:
-        """Tell whether it is a text field: some clients send files without a name, or without a content type."""
+        """Tell whether the part is a text field. Some clients send files without a file name or a content type."""
         if self.has_file_name or self.content_type.startswith("image/"):
             return False
         content = self.data()
@@ -56,7 +56,7 @@ class Part:
 
 
 class FormParser:
-    """Take a body chunk by chunk, and give its parts. The content of those not named `field` is dropped."""
+    """Split a body into parts, chunk by chunk. Only parts named `field` keep their content."""
 
     def __init__(self, content_type: str, field: str) -> None:
         """Raise `MalformedRequest` if the content type has no boundary."""
@@ -67,8 +67,8 @@ class FormParser:
                 f"the content type {content_type!r:.80} has no boundary; let the client set it, as curl -F does"
             )
         self.field = field
-        self.first, self.next = b"\n--" + boundary, b"\r\n--" + boundary  # some preambles' lines end with LF alone
-        self.held, self.place = b"\n", 0  # so that a boundary at the very beginning is one, too
+        self.first, self.next = b"\n--" + boundary, b"\r\n--" + boundary  # lines of a preamble may end with LF
+        self.held, self.place = b"\n", 0  # the first boundary may have no line before it
         self.part: Part | None = None
         self.in_headers = self.started = self.ended = False
 
@@ -89,7 +89,7 @@ class FormParser:
         self.place = len(self.held)  # RFC 2046: an epilogue is ignored
 
     def _read_headers(self) -> Part | None:
-        """Return the next part, or None if not all of its headers have come."""
+        """Return the next part, or None if its headers are incomplete."""
         end = self.held.find(b"\r\n\r\n", self.place, self.place + MAX_HEADERS)
         if end >= 0:
             head, self.place = self.held[self.place : end], end + 4
@@ -99,7 +99,7 @@ class FormParser:
         return None
 
     def _read_to_boundary(self) -> bytes | None:
-        """Return what follows the next boundary: `--` if it is the last; None if it has not come.
+        """Return what follows the next boundary: `--` if it is the last; None if it has not arrived.
 
         What stands before it is the part's content, or the preamble, which is ignored.
         """
@@ -114,7 +114,7 @@ class FormParser:
             if UNDECIDED.match(self.held, behind) and len(self.held) - behind < MAX_PADDING:
                 break
             found = self.held.find(boundary, behind)
-        end_of_content = found if found >= 0 else len(self.held) - len(boundary) + 1  # its beginning may have come
+        end_of_content = found if found >= 0 else len(self.held) - len(boundary) + 1  # the rest may be its beginning
         self._keep(max(end_of_content, self.place))
         self.place = max(end_of_content, self.place)
         return None
@@ -125,7 +125,7 @@ class FormParser:
 
 
 def read_part(head: bytes) -> Part:
-    """Return the part that these header lines begin. Raise `MalformedRequest` if it has no name."""
+    """Return the part with these header lines. Raise `MalformedRequest` if it has no name."""
     lines = (line.partition(b":") for line in FOLD.sub(b" ", head).split(b"\r\n"))
     headers = {name.strip().lower(): value.strip() for name, _, value in lines}
     disposition = headers.get(b"content-disposition", b"")

@@ -67,14 +67,14 @@ CURL = {
 @pytest.mark.process
 @pytest.mark.parametrize("way", CURL)
 def test_curl_is_answered(url, photo_file, tmp_path, way):
-    """In each way in which it sends a file."""
+    """Each way in which curl sends a file works."""
     answer = run(["curl", "--silent", "--show-error", *CURL[way], f"{url}/predict"], tmp_path)
     assert "cat" == answer["predicted_class"]
 
 
 @pytest.mark.process
 def test_curl_head_is_answered(url, tmp_path):
-    """`curl --head` waits for no body."""
+    """`curl --head` gets 200 and no body."""
     done = subprocess.run(
         ["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--head", f"{url}/health"],
         capture_output=True,
@@ -87,7 +87,7 @@ def test_curl_head_is_answered(url, tmp_path):
 @pytest.mark.process
 @pytest.mark.parametrize("arguments", [["--form", "file@cat.jpg"], ["--multipart", "file@cat.jpg"], ["@cat.jpg"]])
 def test_httpie_is_answered(url, photo_file, tmp_path, arguments):
-    """A form, and the file as the body."""
+    """HTTPie sends the file as a form or as the body."""
     options = [one for one in arguments if one.startswith("--")]
     items = [one for one in arguments if not one.startswith("--")]
     command = [sys.executable, "-m", "httpie", "--ignore-stdin", "--body", *options, "POST", f"{url}/predict", *items]
@@ -108,7 +108,7 @@ NODE = {
 @pytest.mark.process
 @pytest.mark.parametrize("way", NODE)
 def test_nodes_fetch_is_answered(url, photo_file, tmp_path, way):
-    """Node 18 and later have fetch, FormData and Blob of their own, as browsers do."""
+    """Node 18 and later implement fetch, FormData and Blob as browsers do."""
     node = shutil.which("node") or shutil.which("nodejs")
     if not node:
         pytest.skip("node is not on PATH; expected `make system` to install it")
@@ -127,7 +127,7 @@ def test_nodes_fetch_is_answered(url, photo_file, tmp_path, way):
 
 @pytest.mark.parametrize("client", [httpx, httpx2], ids=["httpx", "httpx2"])
 def test_httpx_is_answered(url, photo, client):
-    """A form, bytes without a content type, a stream without a length, and JSON."""
+    """Forms, bytes without a content type, a stream without a length, and JSON work."""
     ways = [
         {"files": {"file": photo}},
         {"files": {"file": ("Käse\u2028.jpg", photo)}, "data": {"name": "Tom"}},
@@ -141,7 +141,7 @@ def test_httpx_is_answered(url, photo, client):
 
 
 def test_requests_is_answered(url, photo):
-    """Likewise; its file names that are not ASCII are RFC 2231's alone in older versions."""
+    """Forms with and without a file name, bytes, a stream without a length, and JSON work."""
     ways = [
         {"files": {"file": photo}},
         {"files": {"file": ("Käse.jpg", photo)}},
@@ -157,7 +157,7 @@ def test_requests_is_answered(url, photo):
 
 
 def test_aiohttp_is_answered(url, photo):
-    """Its forms name a content type for each part, and a length; it may compress."""
+    """Forms with and without a file name, bytes, compressed bytes, and JSON work."""
 
     def form(**options):
         data = aiohttp.FormData()

@@ -33,7 +33,7 @@ ENCODINGS = [
 
 @pytest.mark.parametrize(("encoding", "compress"), ENCODINGS)
 def test_a_compressed_body_is_read(client, encode, encoding, compress):
-    """A photo, a form, JSON and feedback."""
+    """A photo, a form, JSON and feedback may be compressed."""
     headers = {"content-encoding": encoding}
     photo = encode("red")
     assert 200 == post(client, compress(photo), "image/jpeg", **headers).status_code
@@ -52,7 +52,7 @@ def test_a_compressed_body_is_read(client, encode, encoding, compress):
 
 @pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, raw_deflate])
 def test_a_compressed_body_may_come_byte_by_byte(client, encode, compress):
-    """Also when the first chunk does not tell which kind of deflate it is."""
+    """The kind of deflate is recognized even if the first chunk has one byte."""
     encoding = "gzip" if compress is gzip.compress else "deflate"
     chunks = (bytes([byte]) for byte in compress(encode("red")))
     assert "cat" == post(client, chunks, "image/jpeg", **{"content-encoding": encoding}).json()["predicted_class"]
@@ -61,7 +61,7 @@ def test_a_compressed_body_may_come_byte_by_byte(client, encode, compress):
 @pytest.mark.parametrize("compress", [zlib.compress, raw_deflate])
 @pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, PIECE + 100, PIECE + 257, 3 * PIECE + 1])
 def test_output_that_zlib_holds_back_is_read(compress, size):
-    """When all input is used, the last bytes may still be inside."""
+    """zlib may hold the last bytes back after it has used all input."""
 
     async def receive():
         return {"type": "http.request", "body": compress(bytes(size)), "more_body": False}
@@ -81,7 +81,7 @@ def message_of(answer) -> str:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "gzip, br"])
 def test_another_content_encoding_is_named(client, path, encoding):
-    """With the list of those that are read."""
+    """The error is 415, and lists the accepted encodings."""
     content_type = "application/json" if path == "/feedback" else FORM
     answer = post(client, b"x", content_type, path, **{"content-encoding": encoding})
     assert 415 == answer.status_code
@@ -100,7 +100,7 @@ def test_another_content_encoding_is_named(client, path, encoding):
     ],
 )
 def test_a_body_that_is_not_in_its_encoding_is_refused(client, path, body, message):
-    """Half of it is no answer."""
+    """The error is 400, and names the problem."""
     content_type = "application/json" if path == "/feedback" else FORM
     answer = post(client, body, content_type, path, **{"content-encoding": "gzip"})
     assert 400 == answer.status_code
@@ -109,7 +109,7 @@ def test_a_body_that_is_not_in_its_encoding_is_refused(client, path, body, messa
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_gzip_bomb_is_refused_without_the_memory(client, path):
-    """60 MB of zeros in 60 kB: 413 as soon as the limit is passed."""
+    """The answer to 60 MB of zeros in 60 kB is 413, and memory does not grow."""
     compressor = zlib.compressobj(9, wbits=31)
     bomb = b"".join(compressor.compress(bytes(1_000_000)) for _ in range(60)) + compressor.flush()
     assert len(bomb) < 100_000

@@ -1,4 +1,4 @@
-"""Events of other services than a function URL: HTTP requests are answered, pings too, and the rest is refused."""
+"""Events of API Gateway, load balancers, warm-up plugins and schedules, and events of unknown kinds."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ CONTEXT = SimpleNamespace(aws_request_id="11111111-2222-3333-4444-555555555555")
 
 @pytest.fixture(scope="module", autouse=True)
 def event_loop():
-    """Mangum's: it takes the thread's own, which another test's asyncio.run may have taken away."""
+    """Give the thread an event loop for Mangum: asyncio.run in another test may have removed it."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield
@@ -36,7 +36,7 @@ def handler(module):
 
 
 def rest_api(method, path, headers, body):
-    """API Gateway, REST API or HTTP API with payload 1.0."""
+    """Return an event of an API Gateway REST API."""
     return {
         "resource": "/{proxy+}",
         "path": path,
@@ -62,7 +62,7 @@ def rest_api(method, path, headers, body):
 
 
 def http_api(method, path, headers, body):
-    """API Gateway, HTTP API with payload 2.0; a function URL's is the same."""
+    """Return an event of an API Gateway HTTP API, payload 2.0, which function URLs use, too."""
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -86,7 +86,7 @@ def http_api(method, path, headers, body):
 
 
 def load_balancer(method, path, headers, body):
-    """Application Load Balancer."""
+    """Return an event of an Application Load Balancer."""
     group = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/pets/0123456789abcdef"
     return {
         "requestContext": {"elb": {"targetGroupArn": group}},
@@ -100,7 +100,7 @@ def load_balancer(method, path, headers, body):
 
 
 def load_balancer_multi(method, path, headers, body):
-    """Application Load Balancer, with multi-value headers turned on."""
+    """Return an event of an Application Load Balancer with multi-value headers."""
     event = load_balancer(method, path, {}, body)
     del event["headers"], event["queryStringParameters"]
     return event | {
@@ -120,7 +120,7 @@ def predict(service, body: bytes, content_type: str):
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_photo_is_classified(handler, cat_jpg, service):
-    """Its bytes come as base64."""
+    """Each service sends the photo in base64."""
     answer = handler(predict(service, cat_jpg, "image/jpeg"), CONTEXT)
     assert (200, False) == (answer["statusCode"], answer["isBase64Encoded"])
     assert "cat" == json.loads(answer["body"])["predicted_class"]
@@ -130,7 +130,7 @@ def test_a_photo_is_classified(handler, cat_jpg, service):
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_form_is_read(handler, cat_jpg, service):
-    """As browsers send it."""
+    """A form in base64 is decoded and read."""
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="c.jpg"\r\n\r\n'
     answer = handler(predict(service, head + cat_jpg + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"), CONTEXT)
     assert "cat" == json.loads(answer["body"])["predicted_class"]
@@ -140,7 +140,7 @@ def test_a_form_is_read(handler, cat_jpg, service):
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
 @pytest.mark.parametrize("service", SERVICES)
 def test_text_may_come_as_text_or_base64(handler, cat_jpg, service, content_type, as_base64):
-    """AWS encodes bodies by their content type."""
+    """JSON and data URLs are read, whether the service encodes the body or not."""
     photo = base64.b64encode(cat_jpg).decode()
     body = json.dumps({"image": photo}) if content_type == "application/json" else f"data:image/jpeg;base64,{photo}"
     event = predict(service, body.encode(), content_type)
@@ -152,7 +152,7 @@ def test_text_may_come_as_text_or_base64(handler, cat_jpg, service, content_type
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_health_is_answered(handler, service, method):
-    """A load balancer asks for it, too."""
+    """GET and HEAD of /health work for each service."""
     answer = handler(service(method, "/health", HOST, None), CONTEXT)
     assert (200, method == "GET") == (answer["statusCode"], bool(answer["body"]))
 
@@ -185,7 +185,7 @@ PINGS = [
 
 @pytest.mark.parametrize("event", PINGS)
 def test_a_ping_is_answered_quietly(handler, module, capsys, caplog, event):
-    """With a small dictionary, and no line in the log at its usual level."""
+    """The answer is a small dictionary, and the log has no line at level INFO."""
     with caplog.at_level(logging.INFO):
         answer = handler(event, CONTEXT)
     assert {"status": "warm", "model_version": module.app.version} == json.loads(json.dumps(answer))
@@ -193,7 +193,7 @@ def test_a_ping_is_answered_quietly(handler, module, capsys, caplog, event):
 
 
 def test_a_ping_takes_the_cold_start(handler, module):
-    """The request after it found an instance."""
+    """The next request is not counted as a cold start."""
     module.app.state.telemetry.cold_start = True
     handler({"warmer": True}, CONTEXT)
     assert not module.app.state.telemetry.cold_start
@@ -214,7 +214,7 @@ def test_a_ping_takes_the_cold_start(handler, module):
     ],
 )
 def test_an_unknown_event_is_an_error_without_a_stack(handler, event, named):
-    """It names what came, what is expected, and the request."""
+    """The error names the fields of the event, what is expected, and the request id."""
     error = json.loads(json.dumps(handler(event, CONTEXT)))["error"]
     assert ("bad_event", CONTEXT.aws_request_id) == (error["code"], error["request_id"])
     assert f"the event has {named}; expected an HTTP request" in error["message"]
@@ -231,7 +231,7 @@ def test_an_unknown_event_is_an_error_without_a_stack(handler, event, named):
     ],
 )
 def test_a_request_that_cannot_be_read_is_400(handler, event):
-    """An HTTP response in the one error shape."""
+    """The answer is an HTTP response in the usual error shape."""
     answer = handler(event, CONTEXT)
     assert (400, "application/json") == (answer["statusCode"], answer["headers"]["content-type"])
     error = json.loads(answer["body"])["error"]
@@ -240,6 +240,6 @@ def test_a_request_that_cannot_be_read_is_400(handler, event):
 
 
 def test_a_request_after_an_unknown_event_is_answered(handler, cat_jpg):
-    """The instance is unharmed."""
+    """An unknown event does not affect the next request."""
     handler({"requestContext": {}}, CONTEXT)
     assert 200 == handler(predict(http_api, cat_jpg, "image/jpeg"), CONTEXT)["statusCode"]

@@ -7,7 +7,7 @@ BODY = b'{"request_id": "abcdef11-2222-3333-4444-555555555555", "label": "dog"}'
 
 
 def test_feedback_about_own_predictions_counts(client, encode):
-    """`feedback_total` is what accuracy is computed from: an id that this instance gave, also of a batch."""
+    """`feedback_total` counts feedback whose id this instance gave, alone or in a batch."""
     photos = [("file", ("x.jpg", encode("red")))] * 2
     for answer in client.post("/predict/batch", files=photos).json():
         client.post("/feedback", json={"request_id": answer["request_id"], "label": "dog"})
@@ -17,7 +17,7 @@ def test_feedback_about_own_predictions_counts(client, encode):
 
 
 def test_feedback_about_other_predictions_is_counted_apart(client):
-    """Another instance may have made them, or nobody: it is taken, and kept out of the accuracy."""
+    """Feedback with an unknown id is accepted, and counted in `feedback_unmatched_total`."""
     for _ in range(3):
         assert 200 == client.post("/feedback", content=BODY, headers=JSON).status_code
     lines = client.get("/metrics").text.splitlines()
@@ -30,7 +30,7 @@ def test_feedback_about_other_predictions_is_counted_apart(client):
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "application/ld+json", ""],
 )
 def test_feedback_is_json_alone(client, content_type):
-    """A page of another site sends text and forms without asking, and so could forge feedback."""
+    """Other types are refused: pages of other sites can send them without a preflight request."""
     answer = client.post("/feedback", content=BODY, headers={"content-type": content_type})
     error = answer.json()["error"]
     assert (415, "unsupported_media_type") == (answer.status_code, error["code"])
@@ -38,18 +38,18 @@ def test_feedback_is_json_alone(client, content_type):
 
 
 def test_feedback_without_a_content_type_is_refused(client):
-    """A Blob without a type is sent without one, and without asking."""
+    """A browser sends a Blob without a type in this way, without a preflight request."""
     assert 415 == client.post("/feedback", content=b"{}").status_code
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
 def test_feedback_may_name_its_charset(client, content_type):
-    """As HTTPie and .NET do."""
+    """Parameters and case of the content type do not matter."""
     assert 200 == client.post("/feedback", content=BODY, headers={"content-type": content_type}).status_code
 
 
 def test_long_feedback_is_too_large(client):
-    """An id and a class name are short."""
+    """A body over 10,000 bytes is refused with 413."""
     answer = client.post("/feedback", content=b" " * 10_001, headers=JSON)
     assert (413, "too_large") == (answer.status_code, answer.json()["error"]["code"])
     assert "at most 10000" in answer.json()["error"]["message"]

@@ -30,7 +30,7 @@ def test_a_preamble_is_ignored(client, encode, preamble):
 
 @pytest.mark.parametrize("epilogue", [b"", b"\r\n", b"the end", bytes(range(256)), b"\r\n--XbX\r\n", b"\r\n--XbX--"])
 def test_an_epilogue_is_ignored(client, encode, epilogue):
-    """RFC 2046: neither is what follows the last boundary, whatever its bytes."""
+    """RFC 2046: what follows the last boundary is not part of the form."""
     body = form(encode("red"), NAMED, IMAGE).removesuffix(b"\r\n") + epilogue
     assert "cat" == post(client, body).json()["predicted_class"]
 
@@ -60,20 +60,20 @@ def test_a_files_headers_are_read_in_every_spelling(client, encode, headers):
 @pytest.mark.parametrize("boundary", ["a", "x" * 70, "'()+_,-./:=?", "two words", "----WebKitFormBoundaryAbC0123"])
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 def test_a_boundary_may_have_every_legal_character(client, encode, boundary, path):
-    """RFC 2046, section 5.1.1; most of them only in quotes."""
+    """RFC 2046, section 5.1.1, lists the characters; most of them need quotes."""
     body = form(encode("blue"), NAMED, boundary=boundary)
     answer = post(client, body, f'Multipart/Form-Data; charset=utf-8; Boundary="{boundary}"', path).json()
     assert "dog" == (answer if path == "/predict" else answer[0])["predicted_class"]
 
 
 def test_blanks_behind_a_boundary_are_ignored(client, encode):
-    """RFC 2046 calls them transport padding."""
+    """RFC 2046 allows them as transport padding."""
     body = form(encode("red"), NAMED).replace(b"--XbX\r\n", b"--XbX \t\r\n")
     assert "cat" == post(client, body).json()["predicted_class"]
 
 
 def test_a_part_in_base64_is_decoded(client, encode):
-    """As mail clients send it, in lines."""
+    """Mail clients send base64 in lines."""
     body = form(base64.encodebytes(encode("red")), NAMED, "Content-Transfer-Encoding: BASE64")
     assert "cat" == post(client, body).json()["predicted_class"]
 
@@ -86,37 +86,37 @@ def test_a_part_in_base64_is_decoded(client, encode):
     ],
 )
 def test_another_transfer_encoding_is_named(client, encode, encoding, status, code, message):
-    """Never decoded as something that it is not."""
+    """The error names the encoding and the expected ones."""
     body = form(encode("red"), NAMED, f"Content-Transfer-Encoding: {encoding}")
     assert_error(post(client, body), status, code, message)
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 def test_a_text_field_is_told_to_be_a_file(client, path):
-    """As `curl -F file=cat.jpg` without the @ sends it."""
+    """`curl -F file=cat.jpg`, without the @, sends the name as text."""
     message = "the part 'file' is text without a file name; send the photo as a file, e.g. curl -F file=@cat.jpg"
     assert_error(post(client, form(b"cat.jpg", NAMELESS), path=path), 400, "no_file", message)
 
 
 def test_a_form_without_the_file_names_its_fields(client):
-    """So that the other name stands out."""
+    """The error lists the fields that the form has."""
     message = "no file named 'file' (its fields: photo); send curl -F file=@cat.jpg"
     assert_error(post(client, form(b"x", NAMED.replace('"file"', '"photo"'))), 400, "no_file", message)
 
 
 def test_a_form_without_a_boundary_is_told_why(client, encode):
-    """Whoever sets the content type by hand forgets it."""
+    """A content type that is set by hand often lacks the boundary."""
     answer = post(client, form(encode("red"), NAMED), "multipart/form-data")
     assert_error(answer, 400, "bad_request", "has no boundary; let the client set it")
 
 
 def test_a_form_with_endless_headers_is_refused(client):
-    """Before more of it is kept."""
+    """The error comes as soon as the headers exceed the limit."""
     assert_error(post(client, b"--XbX\r\nX: " + bytes(17_000)), 400, "bad_request", "over 16384 bytes")
 
 
 def test_a_form_with_many_fields_is_refused(client, encode):
-    """Each takes memory, and none is used."""
+    """The number of fields is limited, because each takes memory."""
     fields = part(b"x", 'Content-Disposition: form-data; name="x"') * 11
     assert_error(post(client, fields + form(encode("red"), NAMED)), 400, "bad_request", "over 10 fields")
 
@@ -128,7 +128,7 @@ CONTENT = st.binary(max_size=40).map(lambda data: data.replace(b"XbX", b"")) | s
 
 @given(st.lists(CONTENT, max_size=4), st.integers(1, 30), CONTENT, CONTENT)
 def test_chunks_do_not_change_a_form(contents, size, preamble, epilogue):
-    """Wherever the body is cut, each part keeps its bytes."""
+    """Each part has the same bytes, however the body is split into chunks."""
     body = preamble + b"\r\n" + b"".join(part(data, NAMED) for data in contents) + b"--XbX--" + epilogue
     parser = FormParser(FORM, "file")
     parts = [each for place in range(0, len(body), size) for each in parser.feed(body[place : place + size])]
@@ -137,7 +137,7 @@ def test_chunks_do_not_change_a_form(contents, size, preamble, epilogue):
 
 @given(st.binary(max_size=200), st.integers(1, 30))
 def test_arbitrary_bytes_are_a_form_or_an_error(data, size):
-    """However they are cut, the parser raises nothing else and invents no bytes."""
+    """The parser raises `MalformedRequest` alone, and returns no bytes that the body does not have."""
     body = b"--XbX" + data
     parser = FormParser(FORM, "file")
     parts = []

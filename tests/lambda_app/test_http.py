@@ -1,4 +1,4 @@
-"""HTTP itself: HEAD, the methods that a path knows, and headers of every answer."""
+"""HTTP semantics: HEAD, `Allow`, and the headers of every answer."""
 
 import http.client
 import json
@@ -36,7 +36,7 @@ def headers_of(answer):
 
 
 def event(method: str, path: str) -> dict:
-    """A function URL's."""
+    """Return the event of a function URL."""
     base = json.loads((ROOT / "tests/events/health.json").read_text())
     base["requestContext"]["http"] |= {"method": method, "path": path}
     return base | {"rawPath": path}
@@ -53,7 +53,7 @@ def test_head_answers_as_get_without_the_body(client, path, accept):
 
 @pytest.mark.parametrize("path", ["/nowhere", "/v2/models/nobody", "/v2/nowhere", *POST_ONLY])
 def test_head_has_errors_without_a_body(client, path):
-    """404 where there is no such path, 405 where there is no GET."""
+    """The status is 404 for an unknown path and 405 for a path without GET."""
     get, head = (client.request(method, path) for method in ("GET", "HEAD"))
     assert (get.status_code, b"") == (head.status_code, head.content)
     assert set(headers_of(get)) == set(headers_of(head))
@@ -61,20 +61,20 @@ def test_head_has_errors_without_a_body(client, path):
 
 @pytest.mark.parametrize("path", POST_ONLY)
 def test_head_of_a_post_route_is_told_the_method(client, path):
-    """RFC 9110 wants `Allow` with every 405."""
+    """RFC 9110 requires `Allow` in every 405."""
     head = client.head(path)
     assert (405, "POST") == (head.status_code, head.headers["allow"])
 
 
 @pytest.mark.parametrize("path", GET)
 def test_allow_names_head_beside_get(client, path):
-    """As OPTIONS and a wrong method show."""
+    """A 405 lists HEAD wherever the path takes GET."""
     answer = client.delete(path)
     assert (405, {"GET", "HEAD"}) == (answer.status_code, set(answer.headers["allow"].split(", ")) - {"POST"})
 
 
 def test_head_is_not_counted(client):
-    """Monitors that send it leave the figures alone."""
+    """HEAD changes no metric."""
     before = client.get("/metrics").text
     for path in GET:
         client.head(path)
@@ -82,7 +82,7 @@ def test_head_is_not_counted(client):
 
 
 def test_the_log_has_the_method_of_head(logged):
-    """Not that of the route that answered."""
+    """The log line says HEAD, not GET."""
     logged.client.head("/health")
     [line] = [line for line in logged.lines() if line.get("message") == "request"]
     assert ("HEAD", "/health", 200) == (line["method"], line["route"], line["status"])
@@ -90,7 +90,7 @@ def test_the_log_has_the_method_of_head(logged):
 
 @pytest.mark.parametrize("path", ["/", "/health", "/v2/nowhere", "/predict"])
 def test_head_over_a_connection_leaves_it_usable(url, path):
-    """Behind uvicorn: a body would be taken for the next answer."""
+    """A body after HEAD would be read as the next answer on the connection."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=600)
     connection.request("HEAD", path)
@@ -102,7 +102,7 @@ def test_head_over_a_connection_leaves_it_usable(url, path):
 
 @pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/v2/health/ready", 200), ("/predict", 405)])
 def test_head_behind_mangum_has_no_body(app, path, status):
-    """A function URL sends what Mangum gives it."""
+    """Mangum returns an empty body, and the headers of GET."""
     answer = Mangum(app, lifespan="off")(event("HEAD", path), SimpleNamespace(aws_request_id="1"))
     assert (status, "") == (answer["statusCode"], answer["body"])
     assert int(answer["headers"]["content-length"]) > 0
@@ -111,7 +111,7 @@ def test_head_behind_mangum_has_no_body(app, path, status):
 @pytest.mark.rie
 @pytest.mark.parametrize("path", [path for path in GET if "{" not in path])
 def test_head_behind_a_function_url_has_gets_headers(function, path):
-    """In Lambda's own runtime."""
+    """HEAD and GET have the same headers in Lambda's own runtime."""
     get, head = (
         httpx2.request(method, function.url + path, trust_env=False, timeout=600) for method in ("GET", "HEAD")
     )
@@ -133,13 +133,13 @@ def test_head_behind_a_function_url_has_gets_headers(function, path):
     ],
 )
 def test_no_answer_may_be_sniffed(client, method, path, status):
-    """`nosniff` once in every answer: a browser shows nothing as another type than the one that is given."""
+    """Every answer has `nosniff` once, so that browsers keep to the content type."""
     answer = client.request(method, path)
     assert (status, ["nosniff"]) == (answer.status_code, answer.headers.get_list("x-content-type-options"))
 
 
 def test_a_crash_may_not_be_sniffed(logged, encode, monkeypatch):
-    """500 is made elsewhere."""
+    """An answer of 500 has `nosniff`, too."""
     monkeypatch.setattr("lambda_app.inference.preprocess", None)
     answer = logged.client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
     assert (500, "nosniff") == (answer.status_code, answer.headers["x-content-type-options"])

@@ -9,7 +9,7 @@ from lambda_app.settings import OPTIONAL_ROUTES, Settings, SettingsError
 
 @pytest.mark.parametrize("public", [(), ("/metrics",), ("/model/info", "/prediction-log"), OPTIONAL_ROUTES])
 def test_routes_can_be_switched_off(tiny_classifier, public):
-    """404 in the one error shape, for GET and HEAD; neither `GET /` nor the documentation lists them."""
+    """A route that is switched off is 404, and neither `GET /` nor the documentation lists it."""
     settings = Settings.from_env({"PUBLIC_ROUTES": ", ".join(public)})
     client = TestClient(create_app(tiny_classifier, settings))
     for path in OPTIONAL_ROUTES:
@@ -25,11 +25,11 @@ def test_routes_can_be_switched_off(tiny_classifier, public):
 
 
 def test_every_route_is_on_by_default(client):
-    """A private deployment needs them all."""
+    """Without the setting, all routes exist."""
     assert [200] * len(OPTIONAL_ROUTES) == [client.get(path).status_code for path in OPTIONAL_ROUTES]
 
 
 def test_a_route_that_cannot_be_switched_off_is_refused():
-    """The start fails, naming the variable and what it takes."""
+    """The start fails with an error that names the variable and the accepted values."""
     with pytest.raises(SettingsError, match=r"PUBLIC_ROUTES is '/health': .*expected some of /metrics,"):
         Settings.from_env({"PUBLIC_ROUTES": "/health"})

@@ -1,6 +1,6 @@
-"""Clients that this machine does not have: axios, React Native, OkHttp, Spring, Apache's, .NET's and KServe's.
+"""Requests as axios, React Native, Spring, Apache HttpClient, Jakarta Mail, .NET and KServe write them.
 
-Each sends the bytes that it writes, recorded here; RFC 7578 leaves forms much freedom. The photo is red, and so a cat.
+The tests send the bytes, without the clients. The photo is red, which the tiny model classifies as a cat.
 """
 
 import base64
@@ -138,7 +138,7 @@ def send(url: str, head: bytes, body: bytes) -> dict:
 
 @pytest.mark.parametrize("client", RECORDED)
 def test_a_recorded_request_is_answered(url, photo, client):
-    """Byte for byte as the client writes it, its content type on one line."""
+    """The photo is found in the request that the client writes."""
     content_type, before, after = RECORDED[client]
     body = before + photo + after
     head = lines(
@@ -158,9 +158,11 @@ MODEL = "/v2/models/pet-classifier"
 @pytest.mark.parametrize("request_id", [None, "2ab9f3c4-0a52-4a8e-8a2c-0d6c7d1b5a55"])
 @pytest.mark.parametrize("binary", [False, True])
 def test_kserves_client_is_answered(url, photo, request_id, binary):
-    """The requests of kserve.InferenceRESTClient, written here: kserve needs older packages than MLflow and Triton do.
+    """The requests of kserve.InferenceRESTClient work, in JSON and in binary; the id may be null.
 
-    Its `InferRequest.to_rest` of version 0.15 names the model in the body; older ones send null for a missing id.
+    They are written here, because kserve requires older packages than the other tests do.
+
+    Its `InferRequest.to_rest` also puts `model_name` into the body.
     """
     tensor = {"name": "photos", "shape": [1], "datatype": "BYTES"}
     content = len(photo).to_bytes(4, "little") + photo

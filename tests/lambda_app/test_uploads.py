@@ -22,18 +22,18 @@ from tests.support.uploads import COMMANDS, assert_error, post
     ],
 )
 def test_the_bytes_decide_not_the_content_type(client, encode, content_type):
-    """The route takes nothing but photos: curl's, fetch's and S3's defaults are as good as image/*."""
+    """A photo is classified under the default content types of curl, fetch and S3, and under wrong ones."""
     assert "dog" == post(client, encode("blue"), content_type).json()["predicted_class"]
 
 
 @pytest.mark.parametrize("content_type", [None, "application/octet-stream", "text/plain", "application/json"])
 def test_a_body_that_is_no_image_is_told_how_to_send_one(client, content_type):
-    """In one line, with both ways."""
+    """The error is one line that shows a form and a raw body."""
     assert_error(post(client, b"no photo", content_type), 415, "unsupported_image", *COMMANDS)
 
 
 def test_a_body_over_the_limit_is_too_large_under_every_content_type(client):
-    """Text may be longer than the photo in it; bytes may not."""
+    """The limit for bytes that are no text is that of the photo."""
     assert_error(post(client, bytes(100_001), "application/octet-stream"), 413, "too_large", "at most 100000")
 
 
@@ -58,13 +58,13 @@ SPELLINGS = {
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("size", [(64, 48), (65, 48), (66, 48), (67, 50)])
 def test_json_with_base64_is_a_photo(client, encode, spelling, size):
-    """Whatever its last characters are, and beside other fields."""
+    """The field `image` is decoded in each spelling of base64, and other fields are ignored."""
     body = {"id": 7, "image": SPELLINGS[spelling](encode("red", size)), "tags": ["a", "b"]}
     assert "cat" == client.post("/predict", json=body).json()["predicted_class"]
 
 
 def test_json_may_hold_bare_line_breaks(client, encode):
-    """As `"$(base64 cat.jpg)"` in a shell makes it."""
+    """A shell puts the line breaks of `"$(base64 cat.jpg)"` into the string."""
     body = '{\n\t"image": "' + lines(encode("red")) + '"\r\n}'
     assert "cat" == post(client, body, "application/json").json()["predicted_class"]
 
@@ -72,18 +72,18 @@ def test_json_may_hold_bare_line_breaks(client, encode):
 @pytest.mark.parametrize("content_type", [None, "text/plain;charset=UTF-8", "image/jpeg"])
 @pytest.mark.parametrize("kind", ["data:image/jpeg;base64,", "DATA:;BASE64,", "data:image/png;name=a.png;base64,"])
 def test_a_data_url_is_a_photo(client, encode, content_type, kind):
-    """As canvas.toDataURL() and FileReader give it."""
+    """Browsers make such URLs with canvas.toDataURL() and FileReader."""
     assert "cat" == post(client, data_url(encode("red"), kind), content_type).json()["predicted_class"]
 
 
 def test_a_data_url_may_be_escaped(client, encode):
-    """RFC 2397 data may hold %2B for a plus."""
+    """RFC 2397 allows %2B for a plus sign."""
     body = data_url(encode("red")).replace("+", "%2B").replace("=", "%3D")
     assert "cat" == post(client, body, "text/plain").json()["predicted_class"]
 
 
 def test_json_of_any_content_type_is_read(client, encode):
-    """Also behind a byte order mark, as .NET writes it."""
+    """JSON is recognized by its first byte, also after a byte order mark."""
     body = b"\xef\xbb\xbf" + json.dumps({"image": data_url(encode("red"))}).encode()
     assert "cat" == post(client, body, "text/plain").json()["predicted_class"]
 
@@ -105,7 +105,7 @@ def test_json_of_any_content_type_is_read(client, encode):
     ],
 )
 def test_json_without_a_photo_is_told_what_is_expected(client, body, status, code, message):
-    """In one line; most show both ways."""
+    """The error is one line that names the problem, and shows how to send a photo."""
     expected = [*COMMANDS, '{"image": "<base64>"}'] if "bad_field" == code or "decoded" in message else []
     assert_error(post(client, body, "application/json"), status, code, message, *expected)
 
