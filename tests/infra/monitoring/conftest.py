@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -161,6 +162,8 @@ def send(client: httpx2.Client, photo: bytes) -> None:
     answer = client.post("/predict", content=photo, headers=headers).json()
     feedback = {"request_id": answer["request_id"], "label": answer["predicted_class"]}
     assert client.post("/feedback", json=feedback).is_success
+    unmatched = feedback | {"request_id": str(uuid.uuid4())}
+    assert client.post("/feedback", json=unmatched).is_success
     for _ in range(12):
         assert client.post("/predict", content=b"no photo", headers=headers).is_client_error
 
