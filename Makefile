@@ -31,8 +31,22 @@ export MLFLOW_RUN_CONTEXT := {"attempt": "$(ATTEMPT)"}
 endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# Values of these come from a form on GitHub, in jobs that hold a deployment role. A shell would run what is in them, and so
+# would make: they are checked as text, by make's own functions, before anything uses them.
+SAFE := A B C D E F G H I J K L M N O P Q R S T U V W X Y Z a b c d e f g h i j k l m n o p q r s t u v w x y z \
+	0 1 2 3 4 5 6 7 8 9 . / : @ _ -
+# $(call without,CHARACTERS,TEXT): what is left of TEXT.
+without = $(if $1,$(call without,$(wordlist 2,$(words $1),$1),$(subst $(firstword $1),,$2)),$2)
+$(foreach name,CANARY COMMIT ENV IMAGE_URI VERSION,$(if $(call without,$(SAFE),$(value $(name))),\
+	$(error $(name)=$(value $(name)): expected letters, digits and ./:@_- only)))
+# $(call require,NAME,EXTENDED REGULAR EXPRESSION,EXPECTATION), of a name in the list above.
+require = $(if $(shell printf '%s' '$($1)' | grep -Ex '$2'),,$(error $1=$($1): expected $3))
+REQUIRE_COMMIT = $(call require,COMMIT,[0-9a-f]{40},all 40 digits of a commit)
+REQUIRE_IMAGE_URI = $(call require,IMAGE_URI,[a-z0-9._/:-]+@sha256:[0-9a-f]{64},REPOSITORY@sha256:DIGEST)
+REQUIRE_ENV = $(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
+
 .DELETE_ON_ERROR:
-.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy back off on bootstrap localstack lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -138,7 +152,9 @@ image:  ## build the Lambda container image
 test-image: .venv/.dev .venv-sam/.installed  ## the container's tests, on IMAGE as it was built
 	TEST_IMAGE="$(IMAGE)" $(BIN)/python -m pytest tests/infra/test_image.py tests/infra/smoke/test_container.py
 
-on-main:  ## whether COMMIT=… is one of main's
+on-main:  ## check that COMMIT=… is a commit of main, and that IMAGE_URI=… names an image by its digest
+	$(REQUIRE_COMMIT)
+	$(REQUIRE_IMAGE_URI)
 	@git merge-base --is-ancestor "$(COMMIT)" origin/main || { echo "COMMIT=$(COMMIT): expected a commit of main"; exit 1; }
 
 compose-up:  ## classifier, MLflow, Prometheus, Alertmanager, Grafana on ports 8000, 5000, 9090, 9093, 3000 (ALERT_URL_FILE=…)
@@ -181,9 +197,9 @@ github-release:  ## VERSION=v1.2.3 on GitHub, with its notes, IMAGE_URI=… and 
 # $(call option,NAME,name): --name "value" where NAME= is given.
 option = $(if $($1),--$2 "$($1)")
 
-smoke: .venv/.serve  ## check a live URL=… (AUTH=, PROFILE=, VERSION=, COMMIT=, IMAGE_URI=, ORIGIN=, WAIT=, JSON=)
-	@$(BIN)/python -m infra.smoke_test "$(URL)" $(call option,AUTH,auth) $(call option,PROFILE,profile) \
-		$(call option,VERSION,version) $(call option,COMMIT,commit) $(call option,IMAGE_URI,image) \
+smoke: .venv/.serve  ## check a live URL=… (ENV= compares settings; AUTH=, PROFILE=, VERSION=, COMMIT=, IMAGE_URI=, ORIGIN=, WAIT=, JSON=)
+	@$(BIN)/python -m infra.smoke_test "$(URL)" $(call option,ENV,environment) $(call option,AUTH,auth) \
+		$(call option,PROFILE,profile) $(call option,VERSION,version) $(call option,COMMIT,commit) $(call option,IMAGE_URI,image) \
 		$(call option,ORIGIN,origin) $(call option,WAIT,wait) $(call option,JSON,json)
 
 # Of `make collect-feedback` and `make evaluate`.
@@ -230,12 +246,31 @@ push:  ## IMAGE to REPOSITORY=…; prints REPOSITORY@sha256:DIGEST, as the regis
 		&& docker tag "$(IMAGE)" "$$tag" && { docker push "$$tag" || docker pull "$$tag"; } >&2 \
 		&& docker image inspect --format '{{join .RepoDigests "\n"}}' "$$tag" | grep -F "$(LOWER)@"
 
-# --image-repository is asked for and not used: the image is there already.
-deploy: .venv-sam/.installed  ## IMAGE_URI=REPOSITORY@sha256:DIGEST to ENV=dev or prod (COMMIT=…; CANARY=AllAtOnce asks no alarm)
-	$(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
+# --image-repository is asked for and not used: the image is there already. The defaults are passed, too: CloudFormation keeps
+# the previous value of a parameter that is left out.
+deploy: COMMIT ?= $(shell test -z "$$(git status --porcelain)" && git rev-parse HEAD)
+deploy: .venv/.serve .venv-sam/.installed  ## IMAGE_URI=REPOSITORY@sha256:DIGEST to ENV=dev or prod (COMMIT=… if not that of a clean checkout; CANARY=AllAtOnce asks no alarm)
+	$(REQUIRE_ENV)
+	$(REQUIRE_IMAGE_URI)
+	$(if $(COMMIT),,$(error COMMIT is empty: expected COMMIT=… or a checkout without changes))
+	$(REQUIRE_COMMIT)
+	previous=$$($(BIN)/python -m infra.aws.serving "$(ENV)") && \
 	$(SAM) deploy --config-env "$(ENV)" --template-file template.yaml --image-repository "$(firstword $(subst @, ,$(IMAGE_URI)))" \
-		--parameter-overrides "file://infra/aws/$(ENV).yaml" ImageUri="$(IMAGE_URI)" Commit="$(COMMIT)" Release="$(RELEASE)" \
+		--parameter-overrides file://infra/aws/defaults.yaml "file://infra/aws/$(ENV).yaml" \
+		ImageUri="$(IMAGE_URI)" Commit="$(COMMIT)" Release="$(RELEASE)" PreviousVersion="$$previous" \
 		$(if $(CANARY),Canary="$(CANARY)")
+
+back: .venv/.serve  ## emergency: ENV= serves the version before the last deployment (VERSION=… another one), alias, image and stack
+	$(REQUIRE_ENV)
+	@$(BIN)/python -m infra.aws.emergency back "$(ENV)" $(call option,VERSION,version)
+
+off: .venv/.serve  ## emergency: ENV= refuses all requests with 429, and its batch takes no messages
+	$(REQUIRE_ENV)
+	@$(BIN)/python -m infra.aws.emergency off "$(ENV)"
+
+on: .venv/.serve  ## after `make off`: ENV= serves again
+	$(REQUIRE_ENV)
+	@$(BIN)/python -m infra.aws.emergency on "$(ENV)"
 
 bootstrap: .venv-sam/.installed  ## once an account: identity, roles, repository, bucket, budget (GITHUB=OWNER/REPOSITORY EMAIL=…)
 	$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env bootstrap --template-file infra/aws/bootstrap.yaml \

@@ -12,18 +12,22 @@ import httpx2
 from botocore.exceptions import BotoCoreError
 
 from infra import target
+from infra.aws.parameters import load_parameters
 from infra.smoke.answers import Check
 from infra.smoke.checks import function_checks
 from infra.smoke.edge import counts, edge_checks
 from infra.smoke.expected import Expected, Golden, GoldenError
 from infra.smoke.report import as_json, line, summary
 from infra.smoke.run import Row, smoke
+from infra.smoke.settings import settings_check
 from infra.smoke.url import Url
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.environment:
+        _take_settings(options)
     try:
         auth = target.signer(options)
         golden = Golden.read()
@@ -46,6 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if all(row.passed for row in rows) else 1
 
 
+def _take_settings(options: argparse.Namespace) -> None:
+    """Set what the environment's parameter file says and no option overrides."""
+    parameters = load_parameters(options.environment)
+    options.auth = options.auth or parameters["UrlAuthType"]
+    options.origin = options.origin or parameters["CorsOrigin"] or None
+
+
 def _rows(options: argparse.Namespace, auth: httpx2.Auth | None, expected: Expected) -> Iterator[Row]:
     with (
         Url(options.url, auth=auth, timeout_s=options.timeout) as ask,
@@ -58,12 +69,15 @@ def _checks(options: argparse.Namespace, ask: Url, unsigned: Url, expected: Expe
     yield from function_checks(ask, expected)
     if not target.is_on_aws(options.url):  # where one instance answers
         yield Check("GET /metrics counts", lambda: counts(ask, expected))
+    if options.environment:
+        yield settings_check(options.environment)
     yield from edge_checks(ask, unsigned, private=target.is_private(options), origin=options.origin)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.smoke_test", description=__doc__)
     target.add_arguments(parser)
+    parser.add_argument("--environment", choices=["dev", "prod"], help="compare with infra/aws/ENVIRONMENT.yaml")
     parser.add_argument("--version", metavar="MODEL_VERSION", help="expected, if not that of golden.json")
     parser.add_argument("--commit", metavar="SHA", default="", help="expected in /model/info")
     parser.add_argument("--image", metavar="URI", default="", help="expected in /model/info")

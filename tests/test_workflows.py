@@ -24,12 +24,8 @@ NAMES = DEPLOYMENT | {
     "github.sha": SHA,
     "github.token": "token",
     "steps.before.outputs.commit": OLDER_SHA,
-    "steps.before.outputs.auth": "AWS_IAM",
     "steps.before.outputs.image_uri": OLD,
-    "steps.before.outputs.origin": "",
     "steps.before.outputs.url": URL,
-    "steps.now.outputs.auth": "AWS_IAM",
-    "steps.now.outputs.origin": "",
     "steps.now.outputs.url": URL,
     "steps.push.outputs.image_uri": NEW,
     "vars.DATA": "data/photos.zip",
@@ -136,6 +132,36 @@ def test_a_release_without_a_changelog_stops():
     assert "'v1.2.3': expected v" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["COMMIT", "IMAGE_URI", "CANARY", "ENV", "VERSION"])
+@pytest.mark.parametrize("value", ['x"; touch {0}; "', "$(shell touch {0})", "`touch {0}`", "a b", "$$(touch {0})"])
+def test_make_runs_no_value_of_a_form(name, value, tmp_path):
+    """Neither make nor a shell evaluates it: make stops before the first recipe, and the message shows the value."""
+    value, target = value.format(tmp_path / "run"), {"COMMIT": "on-main", "VERSION": "back"}.get(name, "deploy")
+    done = subprocess.run(
+        ["make", target, f"{name}={value}"], check=False, cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert (2, False) == (done.returncode, (tmp_path / "run").exists())
+    assert f"{name}={value}: expected letters, digits and" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("commit", "image", "message"),
+    [
+        (SHA[:39], NEW, "expected all 40 digits of a commit"),
+        ("main", NEW, "expected all 40 digits of a commit"),
+        (SHA, f"{REGISTRY}:latest", "expected REPOSITORY@sha256:DIGEST"),
+        (SHA, "", "expected REPOSITORY@sha256:DIGEST"),
+    ],
+)
+def test_a_deployment_checks_its_inputs_first(commit, image, message, tmp_path):
+    """A branch, part of a commit or a tag stops the first command of the job, before AWS's credentials are there."""
+    given = DEPLOYMENT | {"inputs.commit": commit, "inputs.image_uri": image}
+    first = steps("deploy", "deploy")[0]
+    done = execute(first, given, tmp_path / "output")
+    assert 2 == done.returncode
+    assert message in done.stderr
+
+
 FAKE_MAKE = """#!/bin/sh
 echo "$*" >> "$CALLS"
 case "$*" in
@@ -173,13 +199,13 @@ def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was
     passed = run_job("deploy", "deploy", DEPLOYMENT, tmp_path, **environment)
     assert passed == (fails == "nothing")
     expected = [
-        f"on-main COMMIT={SHA}",
+        f"on-main COMMIT={SHA} IMAGE_URI={NEW}",
         "-s deployed ENV=dev",
         f"deploy ENV=dev CANARY= IMAGE_URI={NEW} COMMIT={SHA}",
         "-s deployed ENV=dev",
-        f"smoke URL={URL} AUTH=AWS_IAM ORIGIN= IMAGE_URI={NEW} COMMIT={SHA}",
+        f"smoke ENV=dev URL={URL} IMAGE_URI={NEW} COMMIT={SHA}",
         f"deploy ENV=dev CANARY=AllAtOnce IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
-        f"smoke URL={URL} AUTH=AWS_IAM ORIGIN= IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
+        f"smoke ENV=dev URL={URL} IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
     ]
     assert expected[:calls] == (tmp_path / "calls").read_text().splitlines()
 

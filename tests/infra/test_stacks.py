@@ -5,12 +5,13 @@ It leaves out, and says so, resources of the types in `UNKNOWN`; cfn-lint and th
 
 import json
 import os
+import shutil
 import subprocess
 
 import boto3
 import pytest
 
-from tests.sam import ENVIRONMENT, REGION, REPOSITORY, ROOT, SAM, read, translated
+from tests.sam import ENVIRONMENT, IMAGE, REGION, REPOSITORY, ROOT, SAM, read, translated
 
 pytestmark = [
     pytest.mark.process,
@@ -32,6 +33,7 @@ UNKNOWN = {
 }
 STACK = "pet-classifier-dev"
 BOOTSTRAP = "pet-classifier-bootstrap"
+COMMIT = "c" * 40
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +43,7 @@ def _cloud(aws, monkeypatch):
 
 
 def make(*arguments):
-    command = ["make", "-o", ".venv-sam/.installed", *arguments]
+    command = ["make", "-o", ".venv-sam/.installed", "-o", ".venv/.serve", *arguments]
     environment = ENVIRONMENT | os.environ
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
@@ -104,13 +106,13 @@ def test_deploy_gives_the_stack_its_parameters():
     Only as far as the change set: SAM's own resources, which AWS translates, moto does not describe.
     """
     image = f"{REPOSITORY}@sha256:{'a' * 64}"
-    make("deploy", "ENV=prod", f"IMAGE_URI={image}", "COMMIT=abc", "RELEASE=one", "CANARY=AllAtOnce")
+    make("deploy", "ENV=prod", f"IMAGE_URI={image}", f"COMMIT={COMMIT}", "RELEASE=one", "CANARY=AllAtOnce")
     [stack] = boto3.client("cloudformation").describe_stacks()["Stacks"]
     assert "pet-classifier-prod" == stack["StackName"]
     given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack["Parameters"]}
     expected = {
         "ImageUri": image,
-        "Commit": "abc",
+        "Commit": COMMIT,
         "Release": "one",
         "Canary": "AllAtOnce",
         "LogRetentionDays": "90",
@@ -119,10 +121,30 @@ def test_deploy_gives_the_stack_its_parameters():
     assert [{"Key": "Project", "Value": "pet-classifier"}, {"Key": "Environment", "Value": "prod"}] == stack["Tags"]
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_deploy_takes_the_commit_of_a_clean_checkout(changed, tmp_path):
+    """Without COMMIT it is HEAD; a checkout with changes is no commit, and the error says so."""
+    git = ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for command in (["init", "--quiet"], ["add", "Makefile"], ["commit", "--quiet", "--message", "Add it"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    if changed:
+        (tmp_path / "new").touch()
+    options = ["-n", "-o", ".venv-sam/.installed", "-o", ".venv/.serve"]
+    command = ["make", *options, "-C", tmp_path, "deploy", "ENV=dev", f"IMAGE_URI={IMAGE}"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    shown = "COMMIT is empty: expected COMMIT=… or a checkout without changes" if changed else f'Commit="{head}"'
+    assert shown in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["deploy", "IMAGE_URI=r@sha256:0", "ENV=production"], "ENV=production: expected dev or prod"),
+        (["deploy", "ENV=dev", "IMAGE_URI=r:latest"], "IMAGE_URI=r:latest: expected REPOSITORY@sha256:DIGEST"),
+        (["deploy", "ENV=dev", f"IMAGE_URI={IMAGE}", "COMMIT=abc"], "COMMIT=abc: expected all 40 digits of a commit"),
+        (["deploy", "ENV=dev", f"IMAGE_URI={IMAGE}", "COMMIT="], "COMMIT is empty: expected COMMIT=… or a checkout"),
         (["push"], "REPOSITORY is empty: expected "),
     ],
 )

@@ -156,7 +156,9 @@ def test_another_release_publishes_another_version() -> None:
 def test_every_deployment_is_a_release_of_its_own() -> None:
     """A release stands in place of the digest, so `make deploy` never gives the one before."""
     assert version(ImageUri=OTHER_IMAGE, Release="one") == version(Release="one")
-    command = run("make", "-n", "-o", ".venv-sam/.installed", "deploy", "ENV=dev", f"IMAGE_URI={IMAGE}")
+    command = run(
+        "make", "-n", "-o", ".venv-sam/.installed", "deploy", "ENV=dev", f"IMAGE_URI={IMAGE}", f"COMMIT={'c' * 40}"
+    )
     assert re.search(r'Release="\d{10}"', command)
 
 
@@ -367,9 +369,28 @@ def test_the_batch_is_made_where_there_are_photos() -> None:
     parts = {"BatchPhotos", "PhotosQueue", "PhotosQueuePolicy", "DeadLetters", "DeadLettersAlarm"}
     parts |= {"Batch", "BatchLogs", "BatchRole"}
     assert parts == {n for n, found in template["Resources"].items() if found.get("Condition") == "HasPhotos"}
-    assert {"PhotosQueue", "Results"} == {n for n, o in template["Outputs"].items() if o.get("Condition")}
+    assert {"BatchEventSource", "PhotosQueue", "Results"} == {
+        n for n, o in template["Outputs"].items() if o.get("Condition")
+    }
     [rule] = template["Rules"]["ResultsHaveAPlace"]["Assertions"]
     assert {"Fn::Not": [{"Fn::Equals": [{"Ref": "ResultsBucket"}, ""]}]} == rule["Assert"]
+
+
+def test_batch_gets_an_image_after_hook_and_canary() -> None:
+    """Its update waits for the alias, whose update is the hook and the canary."""
+    batch = translated()["Resources"]["Batch"]
+    assert ALIAS in as_list(batch["DependsOn"])
+    assert "CodeDeployLambdaAliasUpdate" in translated()["Resources"][ALIAS]["UpdatePolicy"]
+
+
+def test_versions_are_described_by_their_commit() -> None:
+    """`make back` finds it there."""
+    assert {"Ref": "Commit"} == properties(version())["Description"]
+
+
+def test_functions_run_where_the_image_was_built_for() -> None:
+    """x86-64, which `make image` asks for on every machine."""
+    assert [["x86_64"]] * 3 == [properties(name)["Architectures"] for name in ("Classifier", "Hook", "Batch")]
 
 
 def test_a_queue_calls_the_batch() -> None:
@@ -521,6 +542,7 @@ def test_outputs() -> None:
     """What the workflows and a person ask the stack for."""
     assert {
         "Alias",
+        "BatchEventSource",
         "Commit",
         "Dashboard",
         "DeploymentApplication",

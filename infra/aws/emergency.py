@@ -1,0 +1,153 @@
+"""Return to the previous version, or turn the URL and the batch off and on again, in seconds.
+
+python -m infra.aws.emergency back prod [--version 41]
+python -m infra.aws.emergency off prod
+python -m infra.aws.emergency on prod
+"""
+
+import argparse
+import json
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+
+from infra.aws.stack import ALIAS, NO_VERSION, Stack, previous_version
+from infra.deployed import NotKnown
+
+UNRESERVED = "-1"
+WAIT = {"Delay": 2, "MaxAttempts": 450}  # a quarter of an hour
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    try:
+        stack = Stack.read(options.environment)
+        if options.command == "back":
+            go_back(stack, options.version)
+        else:
+            {"off": turn_off, "on": turn_on}[options.command](stack)
+    except (BotoCoreError, ClientError) as error:
+        raise SystemExit(f"{options.command} {options.environment}: {error}") from None
+
+
+def go_back(stack: Stack, version: str = "") -> None:
+    """Move all traffic to the previous version, then record it in the stack together with its image.
+
+    The alias moves first and at once. The stack follows, because CodeDeploy refuses the next deployment while the alias
+    is not at the version that CloudFormation recorded.
+    """
+    _require_idle(stack)
+    version, client = previous_version(stack, version), stack.client("lambda")
+    target = client.get_function_configuration(FunctionName=stack.function, Qualifier=version)
+    client.update_alias(
+        FunctionName=stack.function,
+        Name=ALIAS,
+        FunctionVersion=version,
+        RoutingConfig={"AdditionalVersionWeights": {}},
+    )
+    print(f"{stack.name}: {ALIAS} is at version {version}; now recording it in the stack", flush=True)
+    description = target.get("Description", "")
+    changed = {
+        "ImageUri": target["Environment"]["Variables"]["IMAGE"],
+        "Commit": description if COMMIT.fullmatch(description) else "",
+        "PreviousVersion": NO_VERSION,
+    }
+    _update(stack, _template_at(stack, version), changed)
+    print(f"{stack.name}: version {version}, {changed['ImageUri']}, commit {changed['Commit'] or 'not recorded'}")
+
+
+def _require_idle(stack: Stack) -> None:
+    if stack.status.endswith("_IN_PROGRESS"):
+        raise NotKnown(
+            f"{stack.name}: {stack.status}; expected no deployment in progress. This one goes back by itself after "
+            f"`aws cloudformation cancel-update-stack --stack-name {stack.name}`"
+        )
+
+
+def _template_at(stack: Stack, version: str) -> dict[str, Any]:
+    """Return the deployed template, with the alias fixed to `version` and moved by CloudFormation, not by CodeDeploy.
+
+    The published version keeps its description: another one would publish another version.
+    """
+    template: dict[str, Any] = stack.client("cloudformation").get_template(
+        StackName=stack.name, TemplateStage="Processed"
+    )["TemplateBody"]
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Lambda::Alias":
+            resource.pop("UpdatePolicy", None)
+            resource["Properties"]["FunctionVersion"] = version
+        if resource["Type"] == "AWS::Lambda::Version" and resource["Properties"].get("Description"):
+            resource["Properties"]["Description"] = stack.parameters["Commit"]
+    return template
+
+
+def _update(stack: Stack, template: dict[str, Any], changed: dict[str, str]) -> None:
+    """Update the stack without its automatic rollback, which would move the alias forward again."""
+    client, name = stack.client("cloudformation"), f"back-{datetime.now(UTC):%Y%m%d%H%M%S}"
+    client.create_change_set(
+        StackName=stack.name,
+        ChangeSetName=name,
+        ChangeSetType="UPDATE",
+        TemplateBody=json.dumps(template, separators=(",", ":")),
+        Parameters=[
+            {"ParameterKey": key, "ParameterValue": changed[key]}
+            if key in changed
+            else {"ParameterKey": key, "UsePreviousValue": True}
+            for key in template["Parameters"]
+        ],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    try:
+        client.get_waiter("change_set_create_complete").wait(
+            StackName=stack.name, ChangeSetName=name, WaiterConfig=WAIT
+        )
+        client.execute_change_set(StackName=stack.name, ChangeSetName=name, DisableRollback=True)
+        client.get_waiter("stack_update_complete").wait(StackName=stack.name, WaiterConfig=WAIT)
+    except WaiterError as error:
+        raise NotKnown(
+            f"{stack.name}: the traffic moved, the stack did not follow: {error}. Find the reason in "
+            f"`aws cloudformation describe-stack-events --stack-name {stack.name}`, then run the command again"
+        ) from None
+
+
+def turn_off(stack: Stack) -> None:
+    """Refuse all requests with 429 and stop the batch from taking messages; they stay in the queue."""
+    _reserve(stack, "0")
+    _enable_batch(stack, enabled=False)
+    print(f"{stack.name}: off; `make on` turns it on again, and a deployment before that fails")
+
+
+def turn_on(stack: Stack) -> None:
+    """Restore the stack's own concurrency and let the batch take messages again."""
+    _reserve(stack, stack.parameters["ReservedConcurrency"])
+    _enable_batch(stack, enabled=True)
+    print(f"{stack.name}: on")
+
+
+def _reserve(stack: Stack, reserved: str) -> None:
+    client = stack.client("lambda")
+    if reserved == UNRESERVED:
+        client.delete_function_concurrency(FunctionName=stack.function)
+    else:
+        client.put_function_concurrency(FunctionName=stack.function, ReservedConcurrentExecutions=int(reserved))
+
+
+def _enable_batch(stack: Stack, *, enabled: bool) -> None:
+    if source := stack.outputs.get("BatchEventSource"):
+        stack.client("lambda").update_event_source_mapping(UUID=source, Enabled=enabled)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.aws.emergency", description=__doc__)
+    parser.add_argument("command", choices=["back", "off", "on"])
+    parser.add_argument("environment")
+    parser.add_argument("--version", default="", help="of `back`, if not the one before the last deployment")
+    return parser
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
