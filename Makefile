@@ -143,10 +143,12 @@ bench-levers: .venv/.train .venv-sam/.installed  ## what each lever is worth (15
 results: .venv/.serve .venv-sam/.installed  ## rewrite README's tables and example answer
 	$(BIN)/python -m infra.results
 
-# BUILDX_…: Lambda rejects the image index that attestations make.
+# BUILDX_…: Lambda rejects the image index that attestations make. The platform: Apple silicon would build for itself, and the
+# function would end in "exec format error".
+PLATFORM := linux/amd64
 image:  ## build the Lambda container image
 	infra/local/base_image.sh
-	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build -q -f Dockerfile.lambda -t $(IMAGE) \
+	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform $(PLATFORM) -q -f Dockerfile.lambda -t $(IMAGE) \
 		--build-arg COMMIT=$(shell git describe --always --abbrev=40 --exclude='*' --dirty) .
 
 test-image: .venv/.dev .venv-sam/.installed  ## the container's tests, on IMAGE as it was built

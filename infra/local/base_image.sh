@@ -36,7 +36,7 @@ stand_in() {
 docker info >/dev/null 2>&1 || die "no Docker engine answers"
 if docker image inspect "$IMAGE" >/dev/null 2>&1; then
     say "$IMAGE is here"
-elif timeout 120 docker pull --quiet "$IMAGE" >/dev/null 2>&1; then
+elif timeout 120 docker pull --platform linux/amd64 --quiet "$IMAGE" >/dev/null 2>&1; then
     say "pulled $IMAGE"
 else
     [ "$(id -u)" = 0 ] || die "cannot pull $IMAGE, and making a stand-in needs root"

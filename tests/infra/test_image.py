@@ -64,6 +64,8 @@ def image() -> str:
     run(
         "docker",
         "build",
+        "--platform",
+        "linux/amd64",
         "--build-arg",
         f"COMMIT={COMMIT}",
         "--file",
