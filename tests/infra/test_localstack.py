@@ -106,7 +106,7 @@ def test_alarms_watch_the_function(rehearsed, template):
     watched = {
         value["Value"] for alarm in alarms for value in alarm.get("Dimensions", ()) if value["Name"] == "FunctionName"
     }
-    assert {f"{NAME}-Classifier"} == watched
+    assert {f"{NAME}-Classifier", f"{NAME}-Batch"} == watched
 
 
 @pytest.mark.docker
