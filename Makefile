@@ -46,7 +46,7 @@ REQUIRE_IMAGE_URI = $(call require,IMAGE_URI,[a-z0-9._/:-]+@sha256:[0-9a-f]{64},
 REQUIRE_ENV = $(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy back off on bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy preview back off on log-group notify bootstrap localstack lock clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -224,6 +224,12 @@ evaluate: .venv/.train  ## accuracy and latency by what collect-feedback wrote, 
 monitor: .venv/.train  ## the report of SOURCE=…, published (SINCE=); prints alarm= and retrain=, fails where there is no report
 	@$(BIN)/python -m infra.report "$(SOURCE)" $(call option,SINCE,since) --publish --outputs || [ $$? = 3 ]
 
+log-group: .venv/.serve  ## whether the log group SOURCE=… exists, as exists=true or exists=false
+	@$(BIN)/python -m infra.aws.log_group "$(SOURCE)"
+
+notify: .venv/.serve  ## tell the subscribers of TOPIC=… (SUBJECT=…) about the failed RUN=…
+	@$(BIN)/python -m infra.aws.notify "$(TOPIC)" "$(SUBJECT)" "$(RUN)"
+
 # What drifted in a week has drifted for a week: one retraining answers it.
 retraining:  ## start the workflow Retrain, unless it was started in the last seven days
 	@runs=$$(gh run list --workflow retrain.yml --created ">=$$(date -u -d '7 days ago' +%F)" --json databaseId --jq '.[]') \
@@ -261,6 +267,12 @@ deploy: .venv/.serve .venv-sam/.installed  ## IMAGE_URI=REPOSITORY@sha256:DIGEST
 		--parameter-overrides file://infra/aws/defaults.yaml "file://infra/aws/$(ENV).yaml" \
 		ImageUri="$(IMAGE_URI)" Commit="$(COMMIT)" Release="$(RELEASE)" PreviousVersion="$$previous" \
 		$(if $(CANARY),Canary="$(CANARY)")
+
+preview: .venv/.serve  ## what deploying IMAGE_URI=… of COMMIT=… to ENV= would change, as Markdown; changes nothing
+	$(REQUIRE_ENV)
+	$(REQUIRE_IMAGE_URI)
+	$(REQUIRE_COMMIT)
+	@$(BIN)/python -m infra.aws.preview "$(ENV)" --image "$(IMAGE_URI)" --commit "$(COMMIT)"
 
 back: .venv/.serve  ## emergency: ENV= serves the version before the last deployment (VERSION=… another one), alias, image and stack
 	$(REQUIRE_ENV)

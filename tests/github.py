@@ -67,7 +67,9 @@ def resolved(step: Step, names: Mapping[str, str]) -> dict[str, str]:
 
 def execute(step: Step, names: Mapping[str, str], output: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """With the shell that GitHub takes; `output` is its GITHUB_OUTPUT."""
-    environment = os.environ | resolved(step, names) | {"GITHUB_OUTPUT": str(output)} | env
+    environment = (
+        os.environ | resolved(step, names) | {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(output)} | env
+    )
     command = ["bash", "-e", "-c", step.run]
     return subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 

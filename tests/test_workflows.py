@@ -28,6 +28,11 @@ NAMES = DEPLOYMENT | {
     "steps.before.outputs.url": URL,
     "steps.now.outputs.url": URL,
     "steps.push.outputs.image_uri": NEW,
+    "github.run_id": "42",
+    "github.server_url": "https://github.com",
+    "github.workflow": "CD",
+    "needs.build.outputs.image_uri": NEW,
+    "vars.ALARM_TOPIC": "arn:aws:sns:eu-central-1:123456789012:pet-classifier-alarms",
     "vars.DATA": "data/photos.zip",
     "vars.ECR_REPOSITORY": REGISTRY,
     "vars.EXTRA": "",
@@ -172,16 +177,17 @@ esac
 
 
 @pytest.mark.parametrize(
-    ("was", "fails", "calls"),
+    ("was", "fails", "source", "calls"),
     [
-        (OLD, "nothing", 5),
-        (OLD, "smoke", 7),
-        ("", "smoke", 5),  # the first deployment: there is nothing to go back to
-        (OLD, "deploy", 3),  # CloudFormation goes back by itself
-        (OLD, "on-main", 1),  # a commit that nobody reviewed gets no credentials
+        (OLD, "nothing", "", 5),
+        (OLD, "smoke", "success", 7),
+        (OLD, "smoke", "failure", -1),  # deployed by hand, from a commit that was never pushed
+        ("", "smoke", "", 5),  # the first deployment: there is nothing to go back to
+        (OLD, "deploy", "", 3),  # CloudFormation goes back by itself
+        (OLD, "on-main", "", 1),  # a commit that nobody reviewed gets no credentials
     ],
 )
-def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was, fails, calls):
+def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was, fails, source, calls):
     """The image that served before is deployed again where the smoke test fails, with its own template, and is asked.
 
     AWS is out of reach, so `make` is a stand-in that notes what it is asked for.
@@ -196,7 +202,8 @@ def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was
         "WAS_COMMIT": OLDER_SHA if was else "",
         "NOW": URL,
     }
-    passed = run_job("deploy", "deploy", DEPLOYMENT, tmp_path, **environment)
+    given = DEPLOYMENT | {"steps.source.outcome": source}  # actions are not run
+    passed = run_job("deploy", "deploy", given, tmp_path, **environment)
     assert passed == (fails == "nothing")
     expected = [
         f"on-main COMMIT={SHA} IMAGE_URI={NEW}",
@@ -207,7 +214,8 @@ def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was
         f"deploy ENV=dev CANARY=AllAtOnce IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
         f"smoke ENV=dev URL={URL} IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
     ]
-    assert expected[:calls] == (tmp_path / "calls").read_text().splitlines()
+    expected = expected[:calls] if calls > 0 else [*expected[:5], "back ENV=dev"]
+    assert expected == (tmp_path / "calls").read_text().splitlines()
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, 0), (3, 0), (1, 2)])
@@ -262,7 +270,48 @@ def test_both_environments_get_the_image_that_was_built_once():
     built = "${{ needs.build.outputs.image_uri }}"
     cd = jobs("cd")
     assert {"dev": built, "prod": built} == {name: cd[name]["with"]["image_uri"] for name in ("dev", "prod")}
-    assert ["ci", "build", ["build", "dev"]] == [cd[name]["needs"] for name in ("build", "dev", "prod")]
+    assert ["ci", "build", ["build", "dev", "preview"]] == [cd[name]["needs"] for name in ("build", "dev", "prod")]
+
+
+@pytest.mark.parametrize("name", ["cd", "monitor", "retrain"])
+def test_a_failure_reaches_the_topic_of_the_alarms(name):
+    """Of any job of the workflow, where the repository names the topic."""
+    [(notifier, job)] = [item for item in jobs(name).items() if item[1].get("uses", "").endswith("/notify.yml")]
+    assert "failure() && vars.ALARM_TOPIC != ''" == job["if"]
+    assert set(jobs(name)) - {notifier} == set(job["needs"])
+
+
+@pytest.mark.parametrize(("data", "expected"), [("", False), ("photos.zip", True)])
+def test_retraining_waits_until_its_photos_are_named(data, expected):
+    """The schedule starts nothing before."""
+    names = {"vars.ECR_REPOSITORY": REGISTRY, "vars.DATA": data}
+    assert expected == evaluate(jobs("retrain")["train"]["if"], names)
+
+
+def test_monitoring_waits_for_prod():
+    """Each step that needs prod's log is skipped where there is none."""
+    names = [step.run for step in steps("monitor", "report") if not step.condition]
+    assert ['make -s log-group SOURCE="$SOURCE" >> "$GITHUB_OUTPUT"'] == names
+    [report] = [step for step in steps("monitor", "report") if step.id == "report"]
+    assert [False, True] == [
+        evaluate(report.condition, {"steps.log.outputs.exists": exists}) for exists in ("false", "true")
+    ]
+
+
+def test_the_report_is_no_public_artifact():
+    """It is kept with the run only where the repository's owner asks for it."""
+    [upload] = [step for step in jobs("monitor")["report"]["steps"] if "upload-artifact" in step.get("uses", "")]
+    assert "vars.KEEP_REPORT == 'true'" in upload["if"]
+
+
+def test_the_preview_comes_before_the_approval():
+    """In the run's summary, of the image and commit that prod gets; its environment asks no reviewer."""
+    cd = jobs("cd")
+    assert "preview" in cd["prod"]["needs"]
+    assert "preview" == cd["preview"]["environment"]["name"]
+    assert cd["prod"]["with"]["image_uri"] == cd["preview"]["env"]["IMAGE_URI"]
+    [step] = steps("cd", "preview")
+    assert step.run.endswith('>> "$GITHUB_STEP_SUMMARY"')
 
 
 def test_one_job_speaks_for_all_of_ci():

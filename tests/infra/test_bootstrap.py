@@ -54,7 +54,13 @@ def test_lint() -> None:
 
 @pytest.mark.parametrize(
     ("role", "environment"),
-    [("DevRole", "dev"), ("ProdRole", "prod"), ("TrainRole", "train"), ("MonitorRole", "monitor")],
+    [
+        ("DevRole", "dev"),
+        ("ProdRole", "prod"),
+        ("TrainRole", "train"),
+        ("MonitorRole", "monitor"),
+        ("PreviewRole", "preview"),
+    ],
 )
 def test_a_role_is_for_one_environment_of_one_repository(role, environment) -> None:
     """By GitHub's own word, exactly."""
@@ -103,7 +109,7 @@ def test_only_dev_builds_and_only_trainings_reach_the_data() -> None:
 def test_whoever_monitors_reads_prods_log_and_publishes_figures() -> None:
     """And no more: not another log, nor a figure under another project's name."""
     assert [{"Ref": "MonitorPolicy"}] == properties("MonitorRole")["ManagedPolicyArns"]
-    read_log, publish = statements(resource("MonitorPolicy"))
+    read_log, publish, _ = statements(resource("MonitorPolicy"))
     stack = config()["prod"]["global"]["parameters"]["stack_name"]
     log = f"arn:${{AWS::Partition}}:logs:${{AWS::Region}}:${{AWS::AccountId}}:log-group:/aws/lambda/{stack}:*"
     assert ("logs:FilterLogEvents", {"Fn::Sub": log}) == (read_log["Action"], read_log["Resource"])
@@ -111,6 +117,41 @@ def test_whoever_monitors_reads_prods_log_and_publishes_figures() -> None:
         publish["Action"],
         publish["Condition"],
     )
+
+
+def test_failures_reach_the_topic_of_the_alarms() -> None:
+    """Which the stack makes, with its owner as the first subscriber; the monitor's role may publish to it alone."""
+    notify = statements(resource("MonitorPolicy"))[-1]
+    assert ("sns:Publish", {"Ref": "AlarmTopic"}) == (notify["Action"], notify["Resource"])
+    assert [{"Protocol": "email", "Endpoint": {"Ref": "Email"}}] == properties("AlarmTopic")["Subscription"]
+
+
+def test_the_preview_cannot_deploy() -> None:
+    """It makes change sets of prod's stack, and has no right to execute one or to touch a resource."""
+    [statement] = statements(resource("PreviewPolicy"))
+    verbs = ["CreateChangeSet", "DeleteChangeSet", "DescribeChangeSet", "DescribeStacks"]
+    assert [f"cloudformation:{verb}" for verb in verbs] == statement["Action"]
+    stack = config()["prod"]["global"]["parameters"]["stack_name"]
+    assert f":stack/{stack}/*" in statement["Resource"][0]["Fn::Sub"]
+
+
+def test_the_identity_provider_outlives_the_stack() -> None:
+    """An account has a single one of GitHub, which other projects may use."""
+    assert {"Retain"} == {resource("Provider")[name] for name in ("DeletionPolicy", "UpdateReplacePolicy")}
+
+
+def test_a_spent_budget_turns_the_functions_off() -> None:
+    """Of Lambda's cost alone, through a topic that only Budgets publishes to."""
+    budget = properties("LambdaBudget")
+    assert {"Service": ["AWS Lambda"]} == budget["Budget"]["CostFilters"]
+    [notification] = budget["NotificationsWithSubscribers"]
+    assert ("ACTUAL", 100) == tuple(notification["Notification"][key] for key in ("NotificationType", "Threshold"))
+    assert {"SubscriptionType": "SNS", "Address": {"Ref": "BudgetTopic"}} in notification["Subscribers"]
+    assert [{"Protocol": "lambda", "Endpoint": {"Fn::GetAtt": ["SwitchOff", "Arn"]}}] == properties("BudgetTopic")[
+        "Subscription"
+    ]
+    [publish] = statements(resource("BudgetTopicPolicy"))
+    assert {"Service": "budgets.amazonaws.com"} == publish["Principal"]
 
 
 def test_a_role_reaches_its_own_stack_alone() -> None:
@@ -229,7 +270,7 @@ def test_the_repository_keeps_what_was_pushed() -> None:
         repository["ImageScanningConfiguration"]["ScanOnPush"],
     )
     [rule] = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
-    assert ("imageCountMoreThan", 500) == (rule["selection"]["countType"], rule["selection"]["countNumber"])
+    assert ("imageCountMoreThan", 50) == (rule["selection"]["countType"], rule["selection"]["countNumber"])
     [pull] = repository["RepositoryPolicyText"]["Statement"]
     assert {"Service": "lambda.amazonaws.com"} == pull["Principal"]
     [source] = pull["Condition"]["StringLike"].values()

@@ -12,7 +12,7 @@ from infra.aws import emergency
 from infra.aws.stack import Stack
 from infra.deployed import NotKnown
 from tests.infra.test_stacks import STACK, arguments, push
-from tests.sam import ALIAS, REGION, SAM
+from tests.sam import ALIAS, REGION, SAM, read
 
 pytestmark = [
     pytest.mark.process,
@@ -135,6 +135,15 @@ def test_on_without_a_reserve_sets_no_limit(stack):
         Stack(stack.name, stack.region, stack.status, stack.parameters | {"ReservedConcurrency": "-1"}, stack.outputs)
     )
     assert reserved(stack) is None
+
+
+def test_a_spent_budget_does_what_off_does(stack):
+    """The bootstrap's function, run here: one environment is there and off, the other one does not matter."""
+    code = read("infra/aws/bootstrap.yaml")["Resources"]["SwitchOff"]["Properties"]["Code"]["ZipFile"]
+    names = {}
+    exec(code, names)
+    names["handler"]({}, None)
+    assert (0, "Disabled") == (reserved(stack), source_state(stack))
 
 
 @pytest.mark.parametrize("command", ["back", "off", "on"])

@@ -1,5 +1,6 @@
 """The runbook, infra/README.md: every command that it tells an operator to type exists, with every option."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -106,3 +107,15 @@ def test_environments_and_outputs_are_those_of_the_files():
     assert set(re.findall(r"the bootstrap's `(\w+)`", RUNBOOK)) <= set(bootstrap["Outputs"])
     environments = tomllib.loads((ROOT / "samconfig.toml").read_text())
     assert set(re.findall(r"(?:ENV=|--config-env )(\w+)", RUNBOOK)) <= set(environments)
+
+
+def test_callers_of_a_private_url_get_both_rights():
+    """AWS refuses a caller who has one of them alone."""
+    [policy] = re.findall(r"```json\n(.*?)```", RUNBOOK, re.DOTALL)
+    assert ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"] == json.loads(policy)["Action"]
+
+
+def test_what_only_aws_can_tell_has_its_place():
+    """Under the heading that the commands of an emergency refer to."""
+    [section] = re.findall(r"^## Verify on your first deployment\n(.*?)^## ", RUNBOOK, re.DOTALL | re.MULTILINE)
+    assert [] == [command for command in ("make back", "make off", "make on") if command not in section]

@@ -29,6 +29,7 @@ UNKNOWN = {
     "AWS::Lambda::Url",
     "AWS::Logs::QueryDefinition",
     "AWS::S3::BucketPolicy",
+    "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
 }
 STACK = "pet-classifier-dev"

@@ -1,0 +1,97 @@
+"""Write what a deployment would change as Markdown, without changing it.
+
+    python -m infra.aws.preview prod --image REPOSITORY@sha256:DIGEST --commit SHA
+
+It shows the image, the commit, the effective parameters, and the resources of CloudFormation's change set.
+"""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+
+from infra.aws.parameters import load_parameters
+from infra.aws.stack import Stack
+from infra.deployed import NotKnown, described, stack_and_region
+from infra.markdown import table
+
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+WAIT = {"Delay": 2, "MaxAttempts": 150}  # five minutes
+PER_DEPLOYMENT = ("ImageUri", "Commit")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m infra.aws.preview", description=__doc__)
+    parser.add_argument("environment")
+    parser.add_argument("--image", required=True)
+    parser.add_argument("--commit", required=True)
+    options = parser.parse_args(arguments)
+    new = load_parameters(options.environment) | {"ImageUri": options.image, "Commit": options.commit}
+    print(f"## {options.environment}: what this deployment changes\n")
+    try:
+        print(preview(options.environment, new, TEMPLATE.read_text()))
+    except (BotoCoreError, ClientError, WaiterError) as error:
+        raise SystemExit(f"preview of {options.environment}: {error}") from None
+
+
+def preview(environment: str, new: dict[str, str], template: str) -> str:
+    """Return the Markdown. A stack that was never deployed has no change set: everything is new."""
+    if not described(*stack_and_region(environment)):
+        return f"The stack is new.\n\n{_parameters({}, new)}"
+    stack = Stack.read(environment)
+    return f"{_parameters(stack.parameters, new)}\n\n{_resources(_changes(stack, new, template))}"
+
+
+def _parameters(old: dict[str, str], new: dict[str, str]) -> str:
+    """Return the parameters that change, and always image and commit."""
+    names = [name for name in new if name in PER_DEPLOYMENT or old.get(name) != new[name]]
+    rows = [(name, _cell(old.get(name, "")), _cell(new[name])) for name in names]
+    return table(("parameter", "old", "new"), rows)
+
+
+def _cell(value: str) -> str:
+    return f"`{value}`" if value else "(empty)"
+
+
+def _resources(changes: list[dict[str, Any]]) -> str:
+    rows = [
+        (change["LogicalResourceId"], change["ResourceType"], change["Action"], change.get("Replacement", ""))
+        for change in (each["ResourceChange"] for each in changes)
+    ]
+    return table(("resource", "type", "action", "replacement"), rows) if rows else "No resource changes."
+
+
+def _changes(stack: Stack, new: dict[str, str], template: str) -> list[dict[str, Any]]:
+    """Return the changes that CloudFormation finds. The change set is deleted again, and never executed."""
+    client, name = stack.client("cloudformation"), f"preview-{datetime.now(UTC):%Y%m%d%H%M%S}"
+    client.create_change_set(
+        StackName=stack.name,
+        ChangeSetName=name,
+        TemplateBody=template,
+        Parameters=[
+            *({"ParameterKey": key, "ParameterValue": value} for key, value in (new | {"Release": "preview"}).items()),
+            {"ParameterKey": "PreviousVersion", "UsePreviousValue": True},
+        ],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        ChangeSetType="UPDATE",
+    )
+    try:
+        client.get_waiter("change_set_create_complete").wait(
+            StackName=stack.name, ChangeSetName=name, WaiterConfig=WAIT
+        )
+        pages = client.get_paginator("describe_change_set").paginate(StackName=stack.name, ChangeSetName=name)
+        return [change for page in pages for change in page["Changes"]]
+    except WaiterError as error:
+        reason = error.last_response.get("StatusReason", str(error))
+        if "didn't contain changes" in reason or "No updates" in reason:
+            return []
+        raise NotKnown(f"{stack.name}: no change set: {reason}") from None
+    finally:
+        client.delete_change_set(StackName=stack.name, ChangeSetName=name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
