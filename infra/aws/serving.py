@@ -7,13 +7,21 @@
 
 import sys
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from infra.aws.stack import NO_VERSION, Stack
 from infra.deployed import described, stack_and_region
 
 
 def main(environment: str) -> None:
-    exists = bool(described(*stack_and_region(environment)))
-    print(Stack.read(environment).serving_version() if exists else NO_VERSION)
+    if not described(*stack_and_region(environment)):
+        print(NO_VERSION)
+        return
+    stack = Stack.read(environment)
+    try:
+        print(stack.serving_version())
+    except (BotoCoreError, ClientError) as error:
+        raise SystemExit(f"{stack.name}: the version that {stack.function} serves: {error}") from None
 
 
 if __name__ == "__main__":

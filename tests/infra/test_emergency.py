@@ -8,7 +8,7 @@ import json
 import boto3
 import pytest
 
-from infra.aws import emergency
+from infra.aws import emergency, serving
 from infra.aws.stack import Stack
 from infra.deployed import NotKnown
 from tests.infra.test_stacks import STACK, arguments, push
@@ -113,6 +113,13 @@ def test_back_waits_for_no_deployment(stack):
     busy = Stack(stack.name, stack.region, "UPDATE_IN_PROGRESS", stack.parameters, stack.outputs)
     with pytest.raises(NotKnown, match=f"cancel-update-stack --stack-name {STACK}"):
         emergency.go_back(busy)
+
+
+def test_deployment_records_the_version_that_serves(stack, capsys):
+    """`make deploy` passes it on, for `make back`; before the first deployment it is 0."""
+    serving.main("dev")
+    serving.main("prod")
+    assert f"{int(PREVIOUS) + 1}\n0\n" == capsys.readouterr().out
 
 
 def test_off_stops_url_and_batch(stack):
