@@ -12,7 +12,7 @@ from starlette.routing import Match
 
 from lambda_app.classifier import Classifier
 from lambda_app.docs import add_docs
-from lambda_app.errors import BadField, RequestError
+from lambda_app.errors import BadField, Overloaded, RequestError
 from lambda_app.feedback import read_feedback
 from lambda_app.inference import Inference
 from lambda_app.kserve import add_kserve_routes
@@ -30,7 +30,7 @@ from lambda_app.schemas import (
 )
 from lambda_app.settings import OPTIONAL_ROUTES, Settings
 from lambda_app.telemetry import Record, Telemetry
-from lambda_app.waiting import WaitingRoom
+from lambda_app.waiting import RETRY_AFTER_S, WaitingRoom
 
 NAME = "Pet Classifier"
 ROUTES = {
@@ -133,7 +133,10 @@ def _answer_head(app: FastAPI) -> None:
 def _answer_errors_as_json(app: FastAPI, routes: Iterable[str]) -> None:
     @app.exception_handler(RequestError)
     async def bad_request(request: Request, error: RequestError) -> Response:
-        return error_response(request.state.record, error.status, error.code, str(error))
+        response = error_response(request.state.record, error.status, error.code, str(error))
+        if isinstance(error, Overloaded):
+            response.headers["retry-after"] = str(RETRY_AFTER_S)
+        return response
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:

@@ -26,7 +26,7 @@ class MalformedRequest(RequestError):
 
 
 class SlowUpload(RequestError):
-    """a body of which nothing comes for 10 s, or that takes longer than a minute; never on Lambda"""
+    """a body that comes at less than 16 kB a second, or takes longer than a minute; never on Lambda"""
 
     status = 408
     code = "slow_upload"
@@ -68,7 +68,7 @@ class BadField(RequestError):
 
 
 class Overloaded(RequestError):
-    """as many photos wait as memory holds: try again after the seconds of `Retry-After`; never on Lambda"""
+    """more photos wait than memory holds, or this one waited 5 s: retry after `Retry-After` seconds; never on Lambda"""
 
     status = 503
     code = "overloaded"

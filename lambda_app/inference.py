@@ -12,15 +12,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lambda_app.admission import Admission, Turn
 from lambda_app.classifier import Classifier, Outputs, Prediction
 from lambda_app.errors import PhotoTooLarge, RequestError
-from lambda_app.preprocess import Photo, preprocess
+from lambda_app.preprocess import Photo, preprocess_header, read_header
 from lambda_app.signals import signals
 from lambda_app.telemetry import Record
 
 T = TypeVar("T")
 
-# Of one request: Lambda's time-out is 15 s, and the photo that takes longest to decode 3 s.
+# Of one request: Lambda's timeout is 15 s, and no photo takes more than 2 s to decode.
 DECODING_S = 5
 # Photos in one run of the network. From 8 on a photo takes twice as long without an arena (infra/bench/RESULTS.md), and
 # with one never less than here: a batch is what comes in one request, not what runs at once.
@@ -62,10 +63,11 @@ class Inference:
         # Threads, so that a container behind uvicorn uses all its cores (Pillow and ONNX Runtime release the GIL), and
         # no more: each may hold a decoded photo. Not AnyIO's: the first request would import its back end, 11 ms.
         self.threads = ThreadPoolExecutor(os.cpu_count() or 1)
+        self.admission = Admission(os.cpu_count() or 1)
 
     async def one(self, data: bytes, record: Record) -> Prediction:
         """The request's only photo. Raises RequestError."""
-        [answer] = await self._on_a_thread(self._classify, [data], record)
+        [answer] = await self._in_turn(record, self._classify, [data])
         if isinstance(answer, RequestError):
             raise answer
         return answer.prediction
@@ -73,14 +75,22 @@ class Inference:
     async def many(self, photos: Sequence[bytes], record: Record) -> list[Classified | RequestError]:
         """Photos that came together, in order; an error in the place of a bad one."""
         record.photos = len(photos)
-        answers = await self._on_a_thread(self._classify, photos, record)
+        answers = await self._in_turn(record, self._classify, photos)
         record.failed = [answer.code for answer in answers if isinstance(answer, RequestError)]
         return answers
 
     async def images(self, images: NDArray[np.uint8], record: Record) -> list[Classified]:
         """(N, 3, S, S) RGB, which a client made of its photos itself: nothing is known of their files."""
         record.photos = len(images)
-        return await self._on_a_thread(self._run, images, [{}] * len(images), record)
+        return await self._in_turn(record, self._run, images, [{}] * len(images))
+
+    async def _in_turn(self, record: Record, function: Callable[..., list[T]], *arguments: Any) -> list[T]:
+        with self.admission.queue(record.has_hung_up) as turn:
+            return await self._on_a_thread(self._take_turn, turn, function, *arguments, record)
+
+    def _take_turn(self, turn: Turn, function: Callable[..., list[T]], *arguments: Any) -> list[T]:
+        turn.check()
+        return function(*arguments)
 
     async def _on_a_thread(self, function: Callable[..., list[T]], *arguments: Any) -> list[T]:
         return await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)
@@ -96,8 +106,10 @@ class Inference:
         decoded: list[Decoded | RequestError] = []
         for data in photos:
             if decoded and time.perf_counter() - began > DECODING_S:
-                said = f"the photos before it took {DECODING_S} s or more; expected in a request of its own"
-                decoded.append(PhotoTooLarge(said))
+                reason = (
+                    f"earlier photos used up the {DECODING_S} s decoding budget; send this photo in its own request"
+                )
+                decoded.append(PhotoTooLarge(reason))
             else:
                 decoded.append(self._decode(data))
         return decoded
@@ -105,7 +117,9 @@ class Inference:
     def _decode(self, data: bytes) -> Decoded | RequestError:
         began = time.perf_counter()
         try:
-            photo = preprocess(data, self.classifier.metadata.image_size, self.max_pixels)
+            header = read_header(data, self.max_pixels)
+            with self.admission.reserve(header.memory):
+                photo = preprocess_header(header, self.classifier.metadata.image_size)
         except RequestError as error:
             return error
         return Decoded(photo, len(data), (time.perf_counter() - began) * 1000)

@@ -13,6 +13,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lambda_app.errors import Overloaded
 from lambda_app.inference import Inference
 from lambda_app.settings import Settings
 
@@ -118,12 +119,14 @@ def add_kserve_routes(app: FastAPI, inference: Inference, settings: Settings) ->
 
     @app.get("/v2/health/live", tags=TAGS, responses=_answers(_content({"live": True}), 500))
     async def server_live() -> Response:
-        """It is as soon as it answers."""
+        """Return 200 whenever the server runs."""
         return JSONResponse({"live": True})
 
-    @app.get("/v2/health/ready", tags=TAGS, responses=_answers(_content({"ready": True}), 500))
+    @app.get("/v2/health/ready", tags=TAGS, responses=_answers(_content({"ready": True}), 500, 503))
     async def server_ready() -> Response:
-        """It is as soon as it answers."""
+        """Return 503 while a request has waited more than 15 s for its predictions."""
+        if inference.admission.is_stuck():
+            raise Overloaded("a request has waited over 15 s for its predictions; send others elsewhere")
         return JSONResponse({"ready": True})
 
     ready = _content({"name": MODEL, "ready": True})

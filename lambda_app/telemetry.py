@@ -5,6 +5,7 @@ import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPMethod
 from typing import Any
@@ -39,6 +40,7 @@ class Record:
     failed: list[str] = field(default_factory=list)  # error codes of those that could not be answered
     predictions: list[dict[str, Any]] = field(default_factory=list)  # of those together, each with an id of its own
     feedback: dict[str, str] = field(default_factory=dict)
+    has_hung_up: Callable[[], Awaitable[bool]] | None = None  # whether the client has left, once its body is read
 
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self.began) * 1000

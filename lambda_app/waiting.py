@@ -1,10 +1,12 @@
 """No more photos at a time than memory holds: a server that takes every upload ends by answering none."""
 
 import asyncio
+from functools import partial
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lambda_app.admission import HUNG_UP_S
 from lambda_app.errors import Overloaded, SlowUpload
 from lambda_app.middleware import error_response
 
@@ -12,9 +14,9 @@ from lambda_app.middleware import error_response
 # read: 120 uploads of 4 MB at once took 274 MB at the peak, of the 768 that a container has.
 PLACES = 16
 RETRY_AFTER_S = 1  # by then two cores have classified a hundred
-# For a whole body, 4.5 MB at 0.6 Mbit/s, and for the next part of it: or a few idle connections would keep all places.
-# Who sends slowly on purpose still can; a proxy that buffers requests, as ingresses do, keeps them out.
-UPLOAD_S, IDLE_S = 60, 10
+# After its first seconds a body must come at this rate, a tenth of a phone's on a slow network, and whole within a minute.
+# Clients that trickle bytes would keep all places. A proxy that buffers requests, as ingresses do, keeps them out.
+GRACE_S, BYTES_PER_S, UPLOAD_S = 10, 16_000, 60
 
 
 class WaitingRoom:
@@ -34,6 +36,7 @@ class WaitingRoom:
             return
         self.free -= size
         try:
+            scope["state"]["record"].has_hung_up = partial(_has_hung_up, receive)
             await self.app(scope, _in_time(receive), send)
         finally:
             self.free += size
@@ -42,26 +45,41 @@ class WaitingRoom:
         """Bytes of the body, before any of it is read. A larger one its route refuses unread."""
         if "transfer-encoding" in headers or "content-encoding" in headers:
             return self.largest
+        # Base64 in JSON is half as large again.
         length = headers.get("content-length", "")
-        return int(min(float(length), self.largest)) if length.isdecimal() else 0  # int() refuses 4,300 digits
+        return int(min(float(length), self.largest * 3 // 2)) if length.isdecimal() else 0  # int() refuses 4,300 digits
 
     async def _turn_away(self, scope: Scope, receive: Receive, send: Send) -> None:
-        said = f"{self.room - self.free} bytes of photos wait already; try again in {RETRY_AFTER_S} s"
-        answer = error_response(scope["state"]["record"], Overloaded.status, Overloaded.code, said)
+        reason = f"{self.room - self.free} bytes of photos wait already; try again in {RETRY_AFTER_S} s"
+        answer = error_response(scope["state"]["record"], Overloaded.status, Overloaded.code, reason)
         answer.headers["retry-after"] = str(RETRY_AFTER_S)
         await answer(scope, receive, send)
 
 
 def _in_time(receive: Receive) -> Receive:
     clock = asyncio.get_running_loop().time
-    deadline = clock() + UPLOAD_S
+    began, received = clock(), 0
 
     async def receive_in_time() -> Message:
+        nonlocal received
         try:
-            async with asyncio.timeout_at(min(deadline, clock() + IDLE_S)):
-                return await receive()
+            async with asyncio.timeout_at(began + min(UPLOAD_S, GRACE_S + received / BYTES_PER_S)):
+                message = await receive()
         except TimeoutError:
-            said = f"nothing of the body came for {IDLE_S} s, or it took longer than {UPLOAD_S} s; expected all of it"
-            raise SlowUpload(said) from None
+            raise SlowUpload(
+                f"{received} bytes of the body came in {clock() - began:.0f} s; expected {BYTES_PER_S} a second after "
+                f"the first {GRACE_S} s, and all of it within {UPLOAD_S} s"
+            ) from None
+        received += len(message.get("body", b""))
+        return message
 
     return receive_in_time
+
+
+async def _has_hung_up(receive: Receive) -> bool:
+    """Return whether the client has closed the connection. Call it after the whole body is read."""
+    try:
+        async with asyncio.timeout(HUNG_UP_S):
+            return bool((await receive())["type"] == "http.disconnect")
+    except TimeoutError:
+        return False

@@ -1,5 +1,6 @@
 """What several rooms share: the tiny model, an app around it, the bundled photos."""
 
+import asyncio
 import json
 import logging
 import os
@@ -105,6 +106,16 @@ def logged(tiny_classifier, capsys, monkeypatch):
     monkeypatch.delitem(logging.root.manager.loggerDict, Settings().service_name, raising=False)
     yield Logged(tiny_classifier, capsys)
     logging.root.manager.loggerDict.pop(Settings().service_name, None)  # its standard output is closed now
+
+
+@pytest.fixture(scope="module")
+def event_loop() -> Iterator[None]:
+    """Give the thread an event loop for Mangum: asyncio.run in another test may have removed it."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.fixture(scope="session")

@@ -172,7 +172,7 @@ def test_an_unexpected_error_is_json_without_internals(logged, encode, monkeypat
     def explode(*_):
         raise RuntimeError(" ".join(["secret", "detail"]))  # noqa: FLY002  # the stack quotes this line, and may
 
-    monkeypatch.setattr("lambda_app.inference.preprocess", explode)
+    monkeypatch.setattr("lambda_app.inference.read_header", explode)
     answer = logged.client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
     assert_error(answer, 500, "internal_error")
     assert "secret detail" not in answer.text

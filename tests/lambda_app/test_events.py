@@ -1,6 +1,5 @@
 """Events of API Gateway, load balancers, warm-up plugins and schedules, and events of unknown kinds."""
 
-import asyncio
 import base64
 import importlib
 import json
@@ -9,17 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("event_loop")
 CONTEXT = SimpleNamespace(aws_request_id="11111111-2222-3333-4444-555555555555")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def event_loop():
-    """Give the thread an event loop for Mangum: asyncio.run in another test may have removed it."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Lambda's entry point: function URL events (payload 2.0) in, proxy responses out, on the released model."""
 
-import asyncio
 import base64
 import gc
 import importlib
@@ -11,17 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 EVENTS = Path(__file__).parent.parent / "events"
+pytestmark = pytest.mark.usefixtures("event_loop")
 CONTEXT = SimpleNamespace(aws_request_id="11111111-2222-3333-4444-555555555555")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def event_loop():
-    """Mangum's: it takes the thread's own, which another test's asyncio.run may have taken away."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
 
 
 @pytest.fixture(scope="module")

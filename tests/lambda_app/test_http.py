@@ -100,6 +100,7 @@ def test_head_over_a_connection_leaves_it_usable(url, path):
     connection.close()
 
 
+@pytest.mark.usefixtures("event_loop")
 @pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/v2/health/ready", 200), ("/predict", 405)])
 def test_head_behind_mangum_has_no_body(app, path, status):
     """Mangum returns an empty body, and the headers of GET."""
@@ -140,6 +141,6 @@ def test_no_answer_may_be_sniffed(client, method, path, status):
 
 def test_a_crash_may_not_be_sniffed(logged, encode, monkeypatch):
     """An answer of 500 has `nosniff`, too."""
-    monkeypatch.setattr("lambda_app.inference.preprocess", None)
+    monkeypatch.setattr("lambda_app.inference.read_header", None)
     answer = logged.client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
     assert (500, "nosniff") == (answer.status_code, answer.headers["x-content-type-options"])

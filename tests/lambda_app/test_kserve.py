@@ -378,7 +378,7 @@ def test_an_unexpected_error_has_the_protocols_shape(logged, encode, monkeypatch
     def explode(*_):
         raise RuntimeError
 
-    monkeypatch.setattr("lambda_app.inference.preprocess", explode)
+    monkeypatch.setattr("lambda_app.inference.read_header", explode)
     answer = logged.client.post(f"{PHOTOS}/infer", json=request(encode()))
     assert_error(answer, 500, "internal_error", "could not be answered")
     assert ["unexpected error", "request"] == [line["message"] for line in logged.lines() if "message" in line]

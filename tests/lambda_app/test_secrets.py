@@ -120,7 +120,7 @@ def test_a_crash_keeps_secrets(logged, everything, monkeypatch):
         except ValueError as error:
             raise RuntimeError(f"{SECRET}-detail") from error
 
-    monkeypatch.setattr("lambda_app.inference.preprocess", explode)
+    monkeypatch.setattr("lambda_app.inference.read_header", explode)
     answers = ask(logged.client)
     text = everything()
     assert 500 in answers

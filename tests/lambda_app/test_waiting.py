@@ -52,7 +52,7 @@ def wait_for(semaphore, count):
 @pytest.fixture
 def app(tiny_classifier, monkeypatch):
     """An upload never times out, unless a test says so."""
-    for limit in ("UPLOAD_S", "IDLE_S"):
+    for limit in ("UPLOAD_S", "GRACE_S"):
         monkeypatch.setattr(f"lambda_app.waiting.{limit}", MINUTES)
     return Watched(create_app(tiny_classifier, Settings(max_image_bytes=LARGEST)))
 
@@ -115,7 +115,7 @@ def test_room_is_made_by_those_who_leave(app, url, encode):
             assert 200 == status()
 
 
-@pytest.mark.parametrize("limit", ["UPLOAD_S", "IDLE_S"])
+@pytest.mark.parametrize("limit", ["UPLOAD_S", "GRACE_S"])
 def test_who_sends_too_slowly_makes_room(url, monkeypatch, limit):
     """A body that does not arrive within the time is answered 408, in the one error shape."""
     monkeypatch.setattr(f"lambda_app.waiting.{limit}", 0.2)
