@@ -73,8 +73,9 @@ TAGS = {
     "Open Inference Protocol": "For clients of KServe and Triton: the same predictions, in the shape that they know.",
 }
 READ = (
-    "JPEG, PNG, WebP, GIF (its first frame), BMP and TIFF are read, in any mode (grey, palette, transparency over "
-    "white, CMYK, 16 bits), turned upright by their EXIF orientation."
+    "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF are read, in any mode (gray, palette, transparency over white, "
+    "CMYK, 16 bits), upright by their EXIF orientation and in sRGB by their color profile; of an animation, the first "
+    "frame. Decoding may take at most 500 MB and 2 s by the size and format that the file states, else 413."
 )
 OPERATIONS = {
     "POST /predict": Operation(

@@ -14,7 +14,7 @@ from lambda_app.middleware import error_response
 # read: 120 uploads of 4 MB at once took 274 MB at the peak, of the 768 that a container has.
 PLACES = 16
 RETRY_AFTER_S = 1  # by then two cores have classified a hundred
-# After its first seconds a body must come at this rate, a tenth of a phone's on a slow network, and whole within a minute.
+# After its first seconds a body must come at this rate, a tenth of a slow phone's, and whole within a minute.
 # Clients that trickle bytes would keep all places. A proxy that buffers requests, as ingresses do, keeps them out.
 GRACE_S, BYTES_PER_S, UPLOAD_S = 10, 16_000, 60
 

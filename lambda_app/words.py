@@ -10,7 +10,7 @@ _PROBLEMS = {
     "bad_request": "The upload arrived incomplete.",
     "slow_upload": "The upload took too long.",
     "too_large": "This photo is too large: {megabytes} can travel, and {megapixels} megapixels are read.",
-    "unsupported_image": "This is not an image that can be read. JPEG, PNG, WebP, GIF, BMP and TIFF can.",
+    "unsupported_image": "This is not an image that can be read. JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF can.",
     "unsupported_media_type": "The upload is encoded in a way that the server does not read.",
     "damaged_image": "This image is damaged: it breaks off or contradicts itself.",
     "overloaded": "Too many people are asking just now. Try again in a moment.",
