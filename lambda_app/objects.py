@@ -35,6 +35,11 @@ REASONS = {
 }
 
 
+# urllib3 removes such segments from a URL (RFC 3986, section 5.2.4), which then names another object.
+DOTS = {".", ".."}
+DOT_SEGMENT = ("bad_key", "the key has a segment '.' or '..'; expected a key without: copy the object to another one")
+
+
 class MalformedMessage(ValueError):
     """Neither S3 nor infra/score_s3.py writes such a message."""
 
@@ -115,6 +120,8 @@ class Reader:
 
     def fetch(self, source: Source) -> Fetched:
         """Raises StorageRefused or urllib3's HTTPError where another time may be better."""
+        if DOTS & set(source.key.split("/")):
+            return Fetched(source, error=DOT_SEGMENT)
         for _ in range(BODIES - 1):
             with suppress(ProtocolError, ReadTimeoutError):
                 return self._fetch(source)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 PHOTOS = Path("data/raw/photos")  # a link that `training.fetch` makes, as are those in the other two folders
 EXTRA = Path("data/raw/extra")  # further sets of the classes, to score on, never to train on
 OUTLIERS = Path("data/raw/outliers")  # sets that show none of the classes
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
 SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "test"}
 KAGGLE = re.compile(r"(?P<label>[^./]+)\.\d+\.\w+")  # cat.0.jpg
 

@@ -3,7 +3,7 @@
 import json
 
 from infra import results
-from infra.bench import batch, fleet, growth, levers, predict_batch, tables, telemetry
+from infra.bench import batch, decoding, fleet, fuzz, growth, levers, predict_batch, tables, telemetry
 from infra.local.runtime import ROOT
 from infra.markdown import filled
 
@@ -24,6 +24,9 @@ def rendered(page: str) -> str:
             "predict_batch": predict_batch.render(json.loads(predict_batch.FIGURES.read_text())),
             "batch": batch.render(json.loads(batch.FIGURES.read_text())),
             "telemetry": telemetry.render(json.loads(telemetry.FIGURES.read_text())),
+            "decoding": decoding.render(json.loads(decoding.FIGURES.read_text())),
+            "colors": decoding.render_colors(json.loads(decoding.COLORS.read_text())),
+            "fuzz": fuzz.render(json.loads(fuzz.FIGURES.read_text())),
             "fleet": fleet.render(json.loads(fleet.RESULT.read_text())),
         },
     )

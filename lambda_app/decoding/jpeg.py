@@ -54,8 +54,8 @@ def read_header(data: bytes) -> Header:
         )
     decodings = 1 if picture.is_terminated else 2
     # A JPEG of several scans holds two bytes of coefficients a sample and passes over all of them for each scan.
-    memory = 4 * decodings + (2 * components if picture.is_multiscan else 0)
-    seconds = 20e-9 + (components * picture.scans * 8e-9 if picture.is_multiscan else 0)
+    memory = (4 if decodings == 1 else 13) + (2 * components if picture.is_multiscan else 0)
+    seconds = 20e-9 + (components * picture.scans * 0.8e-9 if picture.is_multiscan else 0)
     parts = b"".join(picture.parts)
 
     def load(min_side: int | None) -> Picture:

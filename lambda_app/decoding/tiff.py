@@ -4,11 +4,14 @@ Pillow reads some variants wrongly without an error: test_tiff.py compares every
 conversion, and what it does not find equal is refused below.
 """
 
+import ctypes
 import struct
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import Image, TiffImagePlugin
 
 from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged
@@ -62,6 +65,20 @@ class _Directory:
         return numbers[0] if numbers else default
 
 
+def _silence_libtiff() -> None:
+    """Stop libtiff from writing a line for each damaged row to standard error, past the log level.
+
+    Pillow leaves libtiff's own handlers in place, and has no setting for them.
+    """
+    for path in (Path(PIL.__file__).parent.parent / "pillow.libs").glob("libtiff-*"):
+        library = ctypes.CDLL(str(path))  # the one that Pillow has loaded
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+_silence_libtiff()
+
+
 def read_header(data: bytes) -> Header:
     """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
     directory = _read_directory(data)
@@ -74,7 +91,7 @@ def read_header(data: bytes) -> Header:
         width=width,
         height=height,
         memory=pixels * 16 + len(data),
-        seconds=max(pixels, pieces * min(largest, pixels)) * 80e-9 + pieces * 12e-6,
+        seconds=max(pixels, pieces * min(largest, pixels)) * 60e-9 + pieces * 12e-6,
         load=lambda _: _load(directory, data),
     )
 

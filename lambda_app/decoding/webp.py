@@ -40,7 +40,7 @@ def read_header(data: bytes) -> Header:
         format="WEBP",
         width=size[0],
         height=size[1],
-        memory=pixels * 24 + len(file),
+        memory=pixels * 17 + len(file),
         seconds=pixels * 60e-9,
         load=load,
     )

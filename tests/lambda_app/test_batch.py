@@ -167,6 +167,15 @@ def test_a_missing_photo_is_a_line_with_its_reason(aws, scorer):
     )
 
 
+@pytest.mark.parametrize("key", ["a/../b.jpg", "./b.jpg", "a/."])
+def test_a_key_with_a_dot_segment_is_an_error_line(aws, scorer, encode, key):
+    """An HTTP client would remove the segment, and another object's photo would be classified."""
+    aws.put("b.jpg", encode("red"))
+    scorer.score(manifest(key))
+    [line] = lines(aws)
+    assert ("bad_key", False) == (line["error_code"], "predicted_class" in line)
+
+
 def test_a_version_is_read_where_one_is_named(aws, scorer, encode):
     """A notification of a bucket with versions names one; the newest may be another photo by now."""
     aws.s3.create_bucket(Bucket="versions", CreateBucketConfiguration={"LocationConstraint": REGION})

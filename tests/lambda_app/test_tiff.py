@@ -1,5 +1,6 @@
 """Every TIFF that libtiff's `tiffcp` writes is decoded as libtiff's `tiff2rgba` does, or refused by name."""
 
+import contextlib
 import shutil
 import subprocess
 from itertools import product
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lambda_app.errors import DamagedPhoto, PhotoTooLarge, UnsupportedPhoto
+from lambda_app.errors import DamagedPhoto, PhotoTooLarge, RequestError, UnsupportedPhoto
 from lambda_app.preprocess import decode, preprocess
 from tests.support.photo_files import HEIGHT, WIDTH, photo, picture, saved
 from tests.support.tiff_files import BLACK_IS_ZERO, CMYK, LAB, PALETTE, RGB, WHITE_IS_ZERO, YCBCR, Tiff
@@ -208,6 +209,18 @@ def test_tiff_with_a_tile_far_larger_than_the_picture_is_too_large(tmp_path):
         data[place + 8 : place + 10] = (8000).to_bytes(2, "little")
     with pytest.raises(PhotoTooLarge, match="tiles of 8000x8000 pixels"):
         preprocess(bytes(data), 32)
+
+
+@pytest.mark.parametrize("options", [["-c", "zip"], ["-c", "lzw"], ["-c", "jpeg"]], ids=" ".join)
+def test_tiff_that_is_damaged_writes_nothing(options, tmp_path, capfd):
+    """libtiff's own lines would pass the log level."""
+    source = tmp_path / "original.tif"
+    source.write_bytes(Tiff(RGB, 8).file())
+    data = converted(source, [*options, "-r", "16"])
+    for place in range(8, len(data) - 400, 97):
+        with contextlib.suppress(RequestError):
+            decode(data[:place] + bytes(60) + data[place + 60 :])
+    assert ("", "") == tuple(capfd.readouterr())
 
 
 def test_tiff_metadata_never_refuses_a_picture():

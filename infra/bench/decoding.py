@@ -1,0 +1,205 @@
+"""What decoding costs at most: CPU time and memory of the largest files of every format, and of hostile ones.
+
+Writes artifacts/decoding.json and prints the table. Exits with 1 if an accepted file takes more than a request may, or
+more than its header let expect. Takes three minutes; other work on the machine hardly changes CPU time.
+"""
+
+import json
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from infra.bench.hardware import commit, hardware
+from infra.local.runtime import ROOT
+from infra.markdown import table as markdown_table
+
+FIGURES, COLORS = ROOT / "artifacts/decoding.json", ROOT / "artifacts/color.json"
+PROGRAM = ROOT / "infra/bench/peers/decoding/decode.py"
+MAX_SECONDS, MAX_MB, MAX_REFUSED_SECONDS = 2.0, 500, 0.1
+SIDE = 5000  # 25 megapixels, the most that is accepted
+
+
+def picture(mode: str, size: tuple[int, int] = (SIDE, SIDE)) -> Image.Image:
+    """Return a gradient with a little noise: a photo of so many pixels that is small enough to be sent."""
+    small = Image.merge(
+        "RGB", [Image.effect_noise((size[0] // 50 + 1, size[1] // 50 + 1), spread) for spread in (40, 60, 80)]
+    )
+    return small.resize(size, Image.Resampling.BICUBIC).convert(mode)
+
+
+def saved(image: Image.Image, image_format: str, **options: object) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def large_files() -> Iterator[tuple[str, bytes]]:
+    color = picture("RGB")
+    for name, options in {
+        "baseline 4:2:0": {"subsampling": 2},
+        "baseline 4:4:4": {"subsampling": 0},
+        "progressive 4:2:0": {"subsampling": 2, "progressive": True},
+        "progressive 4:4:4": {"subsampling": 0, "progressive": True},
+    }.items():
+        yield f"JPEG {name}", saved(color, "JPEG", quality=80, **options)
+    yield "JPEG progressive CMYK", saved(color.convert("CMYK"), "JPEG", quality=60, progressive=True)
+    yield "JPEG 32767 x 760", saved(picture("RGB", (32_767, 760)), "JPEG", quality=80, progressive=True)
+    yield "JPEG without its end", saved(color, "JPEG", quality=60)[:-2]
+    for mode in ("1", "L", "P", "RGB", "RGBA"):
+        yield f"PNG {mode}", saved(picture(mode).quantize(16).convert(mode) if mode != "1" else picture(mode), "PNG")
+    yield "PNG 16-bit RGB", flat_png(2, 16)
+    yield "PNG 16-bit RGBA", flat_png(6, 16)
+    yield "PNG 16-bit gray with a transparent color", flat_png(0, 16, (b"tRNS", b"\0\1"))
+    yield "PNG 760 x 32767", saved(picture("L", (760, 32_767)), "PNG")
+    yield "GIF", saved(picture("P"), "GIF")
+    yield "BMP of 1 bit", saved(picture("1"), "BMP")
+    yield "BMP with run lengths", run_length_bmp(3100)
+    yield "WebP lossy", saved(color, "WEBP", quality=50, method=0)
+    yield "WebP lossless", saved(color.quantize(16).convert("RGB"), "WEBP", lossless=True, quality=0, method=0)
+    yield "WebP with alpha", saved(color.convert("RGBA"), "WEBP", quality=50, method=0)
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "lzma", "zstd", "jpeg"):
+        yield f"TIFF {compression}", saved(color.quantize(16).convert("RGB"), "TIFF", compression=compression)
+    yield "TIFF CMYK", saved(color.quantize(16).convert("CMYK"), "TIFF", compression="tiff_lzw")
+    yield "AVIF", saved(color, "AVIF", quality=50, speed=10)
+    yield "AVIF with alpha", saved(color.convert("RGBA"), "AVIF", quality=50, speed=10)
+
+
+def flat_png(color_type: int, depth: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    channels = {0: 1, 2: 3, 6: 4}[color_type]
+    rows = zlib.compress((b"\4" + b"\x20\x40" * (SIDE * channels * depth // 16)) * SIDE, 1)
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, depth, color_type, 0, 0, 0)
+    body = [(b"IHDR", header), *chunks, (b"IDAT", rows), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in body)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def run_length_bmp(side: int) -> bytes:
+    row = b"\xff\7" * (side // 255) + bytes([side % 255, 7]) + b"\0\0"
+    pixels = row * side + b"\0\1"
+    colors = bytes(range(256)) * 4
+    head = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(pixels), 0, 0, 0, 0)
+    return struct.pack("<2sIII", b"BM", 54 + 1024 + len(pixels), 0, 54 + 1024) + head + colors + pixels
+
+
+def hostile_files() -> Iterator[tuple[str, bytes]]:
+    plain = saved(picture("RGB", (64, 64)), "JPEG")
+    progressive = saved(picture("RGB", (64, 64)), "JPEG", progressive=True)
+    last = progressive.rindex(b"\xff\xda")
+    yield "JPEG of 220,000 EXIF segments", plain[:2] + b"\xff\xe1\0\x0aExif\0\0II" * 220_000 + plain[2:]
+    yield "JPEG of 1,000 scans", progressive[:last] + progressive[last:-2] * 1000 + progressive[-2:]
+    png = flat_png(0, 8)
+    yield (
+        "PNG of 1 x 25,000,000",
+        png[:16]
+        + struct.pack(">II", 1, 25_000_000)
+        + png[24:29]
+        + struct.pack(">I", zlib.crc32(png[12:16] + struct.pack(">II", 1, 25_000_000) + png[24:29]))
+        + png[33:],
+    )
+    profile = chunk(b"iCCP", b"n\0\0" + zlib.compress(bytes(500_000), 9))
+    small = saved(picture("RGB", (64, 64)), "PNG")
+    yield "PNG of 4,000 profiles", small[:33] + profile * 4000 + small[33:]
+    yield "PNG of 350,000 empty chunks", small[:33] + chunk(b"IDAT", b"") * 350_000 + small[33:]
+    yield "BMP with run lengths of 5000 x 5000", run_length_bmp(SIDE)
+    yield "WebP of 5000 x 5000", b"RIFF\x14\0\0\0WEBPVP8L\x08\0\0\0/\x87\xd3\xe1\x04\0\0\0"
+    gif = saved(picture("P", (64, 64)), "GIF")
+    start = gif.index(b"," + bytes(4), 13)
+    yield "GIF with a comment of 2,000,000 blocks", gif[:start] + b"!\xfe" + b"\1c" * 2_000_000 + b"\0" + gif[start:]
+    tiff = saved(picture("L", (64, 64)), "TIFF")
+    directory = int.from_bytes(tiff[4:8], "little")
+    place = tiff.index(b"\x11\1\4\0", directory)
+    many = tiff[: place + 4] + struct.pack("<II", 1_000_000, len(tiff)) + tiff[place + 12 :]
+    yield "TIFF of 1,000,000 strips", many + bytes(4_000_000)
+
+
+def measure() -> dict[str, Any]:
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for hostile, files in ((False, large_files()), (True, hostile_files())):
+            for name, data in files:
+                path = Path(folder) / "photo"
+                path.write_bytes(data)
+                program = subprocess.run(
+                    [sys.executable, PROGRAM, path],
+                    cwd=ROOT,
+                    env={"PYTHONPATH": str(ROOT)},
+                    capture_output=True,
+                    check=True,
+                )
+                rows.append({"name": name, "hostile": hostile, "kb": len(data) / 1000, **json.loads(program.stdout)})
+                print(f"{name}: {rows[-1]['seconds']:.2f} s, {rows[-1]['mb']:.0f} MB", file=sys.stderr)
+    return {"hardware": hardware(docker=False), "commit": commit(), "rows": rows}
+
+
+def faults(row: dict[str, Any]) -> list[str]:
+    """Return which limits the file breaks."""
+    if "refused" in row:
+        return [f"refused after {row['seconds']:.2f} s"] if row["seconds"] > MAX_REFUSED_SECONDS else []
+    limits = [("seconds", MAX_SECONDS, "s"), ("mb", MAX_MB, "MB")]
+    over = [f"{row[name]:.2f} {unit} of {limit}" for name, limit, unit in limits if row[name] > limit]
+    over += [
+        f"{row[name]:.2f} {unit}, expected {row[expected]:.2f}"
+        for name, expected, unit in (("seconds", "expected_s", "s"), ("mb", "expected_mb", "MB"))
+        if row[name] > row[expected] + (0.05 if unit == "s" else 10)
+    ]
+    return over
+
+
+def render(figures: dict[str, Any]) -> str:
+    head = ("file", "kB", "CPU s", "by its header", "MB", "by its header", "answer")
+    rows = [
+        (
+            row["name"],
+            f"{row['kb']:,.0f}",
+            f"{row['seconds']:.2f}",
+            f"{row['expected_s']:.2f}" if "expected_s" in row else "",
+            f"{row['mb']:.0f}",
+            f"{row['expected_mb']:.0f}" if "expected_mb" in row else "",
+            row.get("refused", "200")[:3],
+        )
+        for row in figures["rows"]
+    ]
+    return markdown_table(head, rows)
+
+
+def render_colors(scores: list[dict[str, Any]]) -> str:
+    """Return the table of what `python -m export.color` measured."""
+    head = ("color space", "photos", "accuracy, converted", "as stored", "probability, converted", "as stored")
+    kinds = ("converted", "as stored")
+    return markdown_table(
+        head,
+        [
+            (
+                score["space"],
+                str(score["photos"]),
+                *(f"{score['accuracy'][kind]:.2%}" for kind in kinds),
+                *(f"{score['probability'][kind]:.4f}" for kind in kinds),
+            )
+            for score in scores
+        ],
+    )
+
+
+def main() -> None:
+    figures = measure()
+    FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
+    print(render(figures))
+    broken = {row["name"]: found for row in figures["rows"] if (found := faults(row))}
+    for name, found in broken.items():
+        print(f"{name}: {'; '.join(found)}", file=sys.stderr)
+    sys.exit(bool(broken))
+
+
+if __name__ == "__main__":
+    main()

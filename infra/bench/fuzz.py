@@ -1,0 +1,169 @@
+"""Send damaged and hostile photos and forms to the function behind uvicorn, and count how it answers.
+
+Writes artifacts/fuzz.json and prints the table. The same seed sends the same requests. Exits with 1 if an answer is a
+5xx, takes over 5 s, or the server's memory passes the limit. 10,000 requests take about five minutes.
+"""
+
+import argparse
+import json
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from PIL import Image
+from tqdm import trange
+
+from infra.bench.hardware import commit, hardware
+from infra.local.runtime import ROOT
+from infra.markdown import table as markdown_table
+
+FIGURES = ROOT / "artifacts/fuzz.json"
+SAMPLE, HEIC = ROOT / "data/samples/cat.jpg", ROOT / "tests/data/cat.heic"
+REQUESTS, SEED = 10_000, 15
+MAX_SECONDS, MAX_MB = 5.0, 500
+FORMATS: dict[str, dict[str, Any]] = {
+    "JPEG": {}, "progressive JPEG": {"progressive": True}, "PNG": {}, "WEBP": {}, "lossless WEBP": {"lossless": True},
+    "GIF": {}, "BMP": {}, "TIFF": {}, "deflated TIFF": {"compression": "tiff_adobe_deflate"}, "AVIF": {"speed": 10},
+}  # fmt: skip
+EXTREMES = [bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\1", b"\1\0\0\0", b"\x80\0\0\0"]
+TYPES = ["image/jpeg", "image/png", "application/octet-stream", "text/plain", "application/json", ""]
+
+
+def originals() -> dict[str, bytes]:
+    """Return a small photo in each format."""
+    small = Image.open(SAMPLE).resize((160, 120))
+    files = {"HEIC": HEIC.read_bytes()}
+    for name, options in FORMATS.items():
+        buffer = BytesIO()
+        small.save(buffer, name.split()[-1], **options)
+        files[name] = buffer.getvalue()
+    return files
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """Return the file with one to four of: other bytes, another number, a cut, a doubled or a removed piece."""
+    for _ in range(chance.randint(1, 4)):
+        # Half of the damage is in the first 200 bytes, where the headers are.
+        place = chance.randrange(max(1, min(len(data), 200) if chance.random() < 0.5 else len(data)))
+        length = chance.choice([1, 4, 30, 500])
+        kind = chance.randrange(6)
+        if kind == 0:
+            data = data[:place] + chance.randbytes(1) + data[place + 1 :]
+        elif kind == 1:
+            data = data[:place] + chance.choice(EXTREMES) + data[place + 4 :]
+        elif kind == 2:
+            data = data[:place]
+        elif kind == 3:
+            data = data[:place] + data[place : place + length] * chance.choice([2, 100]) + data[place + length :]
+        elif kind == 4:
+            data = data[:place] + data[place + length :]
+        else:
+            data = data[:place] + chance.randbytes(length) + data[place:]
+    return data[:4_500_000]
+
+
+def request(files: dict[str, bytes], chance: random.Random) -> tuple[str, bytes, str]:
+    """Return the name of what is damaged, the body, and its content type."""
+    name = chance.choice([*files, "form"])
+    if name != "form":
+        return name, damaged(files[name], chance), chance.choice(TYPES)
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+    return name, damaged(head + files["JPEG"] + b"\r\n--b--\r\n", chance), "multipart/form-data; boundary=b"
+
+
+@contextmanager
+def function() -> Iterator[tuple[httpx2.Client, int]]:
+    """Yield a client of the function, and the process id of its server."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        command = [sys.executable, "-m", "uvicorn", "lambda_app.handler:app", "--fd", str(listening.fileno())]
+        command += ["--lifespan", "off", "--no-access-log", "--log-level", "warning"]
+        server = subprocess.Popen(command, cwd=ROOT, pass_fds=[listening.fileno()], stdout=subprocess.DEVNULL)
+        host, port = listening.getsockname()
+        try:
+            with httpx2.Client(base_url=f"http://{host}:{port}", trust_env=False, timeout=120) as client:
+                client.get("/health").raise_for_status()
+                yield client, server.pid
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def peak_mb(process: int) -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1000
+
+
+def measure(requests: int, seed: int) -> dict[str, Any]:
+    chance, files = random.Random(seed), originals()  # noqa: S311  # repeatable, not secret
+    statuses: dict[str, Counter[int]] = defaultdict(Counter)
+    slowest: dict[str, float] = defaultdict(float)
+    with function() as (client, process):
+        client.post("/predict", content=files["JPEG"]).raise_for_status()
+        before = peak_mb(process)
+        for _ in trange(requests, disable=None):
+            name, body, kind = request(files, chance)
+            began = time.perf_counter()
+            answer = client.post("/predict", content=body, headers={"content-type": kind} if kind else {})
+            statuses[name][answer.status_code] += 1
+            slowest[name] = max(slowest[name], time.perf_counter() - began)
+        memory = peak_mb(process) - before
+        client.post("/predict", content=files["JPEG"]).raise_for_status()
+    rows = [
+        {
+            "name": name,
+            "statuses": {str(key): statuses[name][key] for key in sorted(statuses[name])},
+            "slowest": slowest[name],
+        }
+        for name in sorted(statuses)
+    ]
+    return {"hardware": hardware(docker=False), "commit": commit(), "seed": seed, "more_mb": memory, "rows": rows}
+
+
+def faults(figures: dict[str, Any]) -> list[str]:
+    """Return what breaks a limit."""
+    found = [f"memory grew by {figures['more_mb']:.0f} MB"] if figures["more_mb"] > MAX_MB else []
+    for row in figures["rows"]:
+        found += [f"{row['name']}: {count} x {status}" for status, count in row["statuses"].items() if status >= "500"]
+        if row["slowest"] > MAX_SECONDS:
+            found.append(f"{row['name']}: {row['slowest']:.1f} s")
+    return found
+
+
+def render(figures: dict[str, Any]) -> str:
+    codes = sorted({status for row in figures["rows"] for status in row["statuses"]})
+    head = ("what is damaged", *codes, "slowest, s")
+    return markdown_table(
+        head,
+        [
+            (row["name"], *(str(row["statuses"].get(code, 0)) for code in codes), f"{row['slowest']:.2f}")
+            for row in figures["rows"]
+        ],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=REQUESTS)
+    parser.add_argument("--seed", type=int, default=SEED)
+    options = parser.parse_args()
+    figures = measure(options.requests, options.seed)
+    FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
+    print(render(figures))
+    print(f"memory grew by {figures['more_mb']:.0f} MB")
+    found = faults(figures)
+    for fault in found:
+        print(fault, file=sys.stderr)
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()

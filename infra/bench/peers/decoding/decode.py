@@ -1,0 +1,45 @@
+"""Decode one file, and print its cost beside what its header let expect: a program, so that its memory is its own."""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+from lambda_app.errors import RequestError
+from lambda_app.preprocess import preprocess_header, read_header
+
+IMAGE_SIZE = 224
+
+
+def cpu_seconds() -> float:
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
+
+
+def peak_bytes() -> int:
+    """Of this process since the last reset (proc(5)), and of the largest child."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
+
+def largest_child_bytes() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+
+
+def main(path: str) -> None:
+    warm, data = (Path(name).read_bytes() for name in ("data/samples/cat.jpg", path))
+    preprocess_header(read_header(warm), IMAGE_SIZE)
+    Path("/proc/self/clear_refs").write_text("5")
+    before, memory = cpu_seconds(), peak_bytes()
+    answer: dict[str, object] = {}
+    try:
+        header = read_header(data)
+        answer |= {"expected_s": header.seconds, "expected_mb": header.memory / 1e6}
+        preprocess_header(header, IMAGE_SIZE)
+    except RequestError as error:
+        answer["refused"] = f"{error.status}: {error}"
+    answer |= {"seconds": cpu_seconds() - before, "mb": (peak_bytes() - memory + largest_child_bytes()) / 1e6}
+    print(json.dumps(answer))
+
+
+main(sys.argv[1])

@@ -1,0 +1,83 @@
+"""The cost sweep and the fuzzing command: what they send, and what they make of the figures."""
+
+import random
+from itertools import islice
+
+import pytest
+
+from infra.bench import decoding, fuzz
+from infra.bench.decoding import hostile_files
+
+
+def row(**figures):
+    usual = {"name": "PNG", "hostile": False, "kb": 1, "seconds": 1.0, "expected_s": 1.5, "mb": 100, "expected_mb": 120}
+    return usual | figures
+
+
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [
+        ({}, []),
+        ({"seconds": 2.5, "expected_s": 3}, ["2.50 s of 2.0"]),
+        ({"mb": 600, "expected_mb": 700}, ["600.00 MB of 500"]),
+        ({"seconds": 1.6}, ["1.60 s, expected 1.50"]),
+        ({"mb": 131}, ["131.00 MB, expected 120.00"]),
+        ({"refused": "413: too large", "seconds": 0.05}, []),
+        ({"refused": "413: too large", "seconds": 0.2}, ["refused after 0.20 s"]),
+    ],
+)
+def test_cost_over_a_limit_or_over_what_the_header_states_is_a_fault(figures, expected):
+    """Each limit is checked, and the bound that admission relies on."""
+    assert expected == decoding.faults(row(**figures))
+
+
+def test_cost_table_shows_the_status_of_refused_files():
+    """An accepted file has both costs, a refused one has none that was expected."""
+    refused = row(refused="422: damaged", name="JPEG")
+    del refused["expected_s"], refused["expected_mb"]
+    table = decoding.render({"rows": [row(), refused]}).splitlines()
+    assert "| PNG | 1 | 1.00 | 1.50 | 100 | 120 | 200 |" == table[2]
+    assert "| JPEG | 1 | 1.00 |  | 100 |  | 422 |" == table[3]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_cost_of_a_hostile_file_is_measured(monkeypatch):
+    """By the program that decodes one file."""
+    monkeypatch.setattr(decoding, "large_files", lambda: iter(()))
+    monkeypatch.setattr(decoding, "hostile_files", lambda: islice(hostile_files(), 2))
+    rows = decoding.measure()["rows"]
+    assert ["422", "422"] == [each["refused"][:3] for each in rows]
+    assert all(each["seconds"] >= 0 for each in rows)
+
+
+def test_fuzzing_sends_the_same_requests_for_the_same_seed():
+    """A failure can be repeated."""
+    files = fuzz.originals()
+    first, second = ([fuzz.request(files, random.Random(7)) for _ in range(3)] for _ in range(2))
+    assert first == second
+    assert first != [fuzz.request(files, random.Random(8)) for _ in range(3)]
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_fuzzing_counts_every_answer():
+    """Of the real function behind uvicorn."""
+    figures = fuzz.measure(requests=40, seed=1)
+    assert 40 == sum(count for each in figures["rows"] for count in each["statuses"].values())
+    assert [] == [fault for fault in fuzz.faults(figures) if " x " in fault]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "slowest", "more_mb", "expected"),
+    [
+        ({"200": 3, "422": 1}, 1.0, 20, []),
+        ({"500": 2}, 1.0, 20, ["PNG: 2 x 500"]),
+        ({"200": 1}, 5.1, 20, ["PNG: 5.1 s"]),
+        ({"200": 1}, 1.0, 501, ["memory grew by 501 MB"]),
+    ],
+)
+def test_fuzzing_fails_on_server_errors_hangs_and_memory(statuses, slowest, more_mb, expected):
+    """Each of the three limits is checked."""
+    rows = [{"name": "PNG", "statuses": statuses, "slowest": slowest}]
+    assert expected == fuzz.faults({"more_mb": more_mb, "rows": rows})
