@@ -100,6 +100,15 @@ def test_a_photo_of_neither_says_so(visit):
     expect(page.get_by_role("group", name="What is it really?").get_by_role("button")).to_have_text(["Cat", "Dog"])
 
 
+def test_photo_that_the_browser_cannot_read_is_sent_as_it_is(visit, function):
+    """An iPhone's HEIC reaches the function, which decodes it."""
+    page, data = visit(), (ROOT / "tests/data/cat.heic").read_bytes()
+    choose(page, upload("cat.heic", data, "image/heic"))
+    verdict(page, "Cat")
+    line = prediction_line(function, page)
+    assert ("HEIC", len(data)) == (line["photo_format"], line["photo_bytes"])
+
+
 def test_where_a_photo_was_taken_does_not_travel(visit):
     """A small photo goes without its EXIF too."""
     exif = Image.Exif()
