@@ -31,7 +31,7 @@ needs_sam = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installe
 
 def sent(environment):
     """Return the parameters of a deployment, by SAM CLI's own code and the options in the Makefile."""
-    options = ("-n", "-o", ".venv-sam/.installed", "-o", ".venv/.serve")
+    options = ("-n", "--no-print-directory", "-o", ".venv-sam/.installed", "-o", ".venv/.serve")
     recipe = run("make", *options, "deploy", f"ENV={environment}", f"IMAGE_URI={IMAGE}", f"COMMIT={'c' * 40}")
     command = recipe.replace("\\\n", " ").partition("--parameter-overrides ")[2]
     return json.loads(run(SAM.with_name("python"), "-c", SENT, *shlex.split(command)))
