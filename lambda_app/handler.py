@@ -3,6 +3,7 @@
 
 import gc
 import logging
+import warnings
 from typing import Any
 
 # What the start makes is there to stay: looking for garbage in it takes 28 of the 400 ms of a cold start.
@@ -25,6 +26,9 @@ app = create_app(classifier, settings)
 # Lambda's JSON format turns INFO or DEBUG on for all of them. What may be kept is in the request's own line.
 for name in ("mangum", "uvicorn.access", "python_multipart", "PIL"):
     logging.getLogger(name).setLevel(logging.ERROR)
+
+# Pillow's warnings quote numbers of a damaged file, and Python keeps each text forever so as not to repeat it.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Mangum would run lifespan events on every invocation, and there are none.
 http = Mangum(app, lifespan="off")

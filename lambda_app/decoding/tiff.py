@@ -27,6 +27,8 @@ from lambda_app.errors import PhotoTooLarge, UnsupportedPhoto
 KEPT = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES,
         PLANAR, PREDICTOR, COLOR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, EXTRA, FORMAT, JPEG_TABLES,
         YCBCR_COEFFICIENTS, YCBCR_SUBSAMPLING, YCBCR_POSITION, BLACK_WHITE}  # fmt: skip
+SINGLE = {WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR, PREDICTOR, TILE_WIDTH,
+          TILE_HEIGHT, YCBCR_POSITION}  # fmt: skip
 TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 MAX_ENTRIES = 1000
 MAX_TILE = 1024 * 1024  # pixels; a small picture may have one tile of a usual size
@@ -205,6 +207,8 @@ def _rebuilt(directory: _Directory, data: bytes) -> bytes:
         kind, count, value = directory.entries[tag]
         if kind in {16, 18}:  # BigTIFF's 8 bytes
             kind, value = 4, struct.pack(f"{order}{count}I", *directory.numbers(tag))
+        if tag in SINGLE and count > 1:  # Pillow would write a warning of any text that the file brings about
+            count, value = 1, value[: struct.calcsize(order + TYPES[kind])]
         if tag == COLOR_MAP:
             value = _deep_color_map(directory)
         inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(order + "I", start + len(values))

@@ -223,6 +223,16 @@ def test_tiff_that_is_damaged_writes_nothing(options, tmp_path, capfd):
     assert ("", "") == tuple(capfd.readouterr())
 
 
+def test_tiff_with_many_values_where_one_is_expected_is_read_without_a_warning():
+    """The first one counts; a warning of Pillow would be an error here."""
+    data = Tiff(RGB, 8).file()
+    directory = int.from_bytes(data[4:8], "little")
+    place = data.index((278).to_bytes(2, "little"), directory + 2)
+    many = data[: place + 4] + (9).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data[place + 12 :]
+    got = np.asarray(decode(many + HEIGHT.to_bytes(2, "little") * 9), int)
+    assert np.abs(as_stored(Tiff(RGB, 8)) - got).mean() <= LIMIT
+
+
 def test_tiff_metadata_never_refuses_a_picture():
     """A thousand broken tags beside the picture's own change nothing."""
     data = saved(photo(), "TIFF", tiffinfo={274: 6, 270: "x" * 100_000, 33432: "y" * 1000})
