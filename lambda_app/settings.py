@@ -41,7 +41,7 @@ class Settings(BaseModel):
     max_image_pixels: int = Field(
         default=MAX_PIXELS,
         gt=0,
-        description="width x height of a photo; decoding takes up to 20 bytes of memory a pixel",
+        description="width x height of a photo; decoding takes up to 21 bytes of memory a pixel",
     )
     max_batch: int = Field(
         default=16,
