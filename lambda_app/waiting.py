@@ -11,7 +11,7 @@ from lambda_app.errors import Overloaded, SlowUpload
 from lambda_app.middleware import error_response
 
 # Photos of the largest size that wait or are at work; of small ones more may. A form is in memory twice while it is
-# read: 120 uploads of 4 MB at once took 274 MB at the peak, of the 768 that a container has.
+# read: 120 uploads of 4 MB at once took 274 MB at the peak. A container has 1 GB: decoding takes up to 500 MB of it.
 PLACES = 16
 RETRY_AFTER_S = 1  # by then two cores have classified a hundred
 # After its first seconds a body must come at this rate, a tenth of a slow phone's, and whole within a minute.
