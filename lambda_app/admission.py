@@ -1,21 +1,23 @@
-"""When a photo may be decoded: memory is reserved before, and nothing waits for long. On Lambda, nothing waits."""
+"""Reserve memory before a photo is decoded, and limit how long a request waits. On Lambda, no request waits."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from threading import Condition
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 
 from lambda_app.errors import Overloaded
 
-MEMORY = 500_000_000  # bytes that all decoding together may hold: one photo of the largest, or hundreds of a camera's
-PATIENCE_S = 5.0  # in the queue; a client that gets a 503 by then retries, and one that waits longer has often left
-STUCK_S = 15.0  # from arrival to answer; two seconds of decoding behind five of waiting are no reason for alarm
-HUNG_UP_S = 0.01  # for the server to say whether the client has left
+MEMORY = 500_000_000  # bytes that all decoding together may hold: the largest photo, or ten JPEGs of 12 megapixels
+PATIENCE_S = 5.0  # for a thread, and for memory; after it, the client gets a 503 and can retry
+STUCK_S = 15.0  # from arrival to answer: both waits, and the 2 s that decoding may take
+HasHungUp = Callable[[], Coroutine[Any, Any, bool]]  # asks the server whether the client has left
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Turn:
 
     arrived: float
     is_behind: bool  # as many requests as there are threads came before it
-    has_hung_up: Callable[[], Awaitable[bool]] | None  # None where the server cannot tell
+    has_hung_up: HasHungUp | None  # None where the server cannot tell
     loop: asyncio.AbstractEventLoop
 
     def check(self) -> None:
@@ -34,7 +36,7 @@ class Turn:
         waited = time.monotonic() - self.arrived
         if waited > PATIENCE_S:
             raise Overloaded(f"the photo waited {waited:.1f} s for others; at most {PATIENCE_S:.0f} s: try again later")
-        if self.has_hung_up and asyncio.run_coroutine_threadsafe(_as_coroutine(self.has_hung_up), self.loop).result():
+        if self.has_hung_up and asyncio.run_coroutine_threadsafe(self.has_hung_up(), self.loop).result():
             raise ClientDisconnect
 
 
@@ -44,12 +46,13 @@ class Admission:
     def __init__(self, threads: int, memory: int = MEMORY) -> None:
         self.threads, self.memory = threads, memory
         self._free = memory
+        self._tickets: deque[object] = deque()  # of those that wait for memory, in order
         self._changed = Condition()
         self._numbers = count()
         self._arrivals: dict[int, float] = {}  # in order
 
     @contextmanager
-    def queue(self, has_hung_up: Callable[[], Awaitable[bool]] | None) -> Iterator[Turn]:
+    def queue(self, has_hung_up: HasHungUp | None) -> Iterator[Turn]:
         """Count a request as under way. Called on the event loop."""
         number, arrived = next(self._numbers), time.monotonic()
         is_behind = len(self._arrivals) >= self.threads
@@ -61,11 +64,19 @@ class Admission:
 
     @contextmanager
     def reserve(self, size: int) -> Iterator[None]:
-        """Wait until `size` bytes are free, at most all. Called on a thread, which another one's photo holds up."""
-        size = min(size, self.memory)
+        """Block the calling thread until `size` bytes, capped at the total, are free. Requests are served in order.
+
+        Raise `Overloaded` after `PATIENCE_S`.
+        """
+        size, ticket = min(size, self.memory), object()
         with self._changed:
-            self._changed.wait_for(lambda: self._free >= size)
-            self._free -= size
+            self._tickets.append(ticket)
+            is_free = self._changed.wait_for(lambda: self._tickets[0] is ticket and self._free >= size, PATIENCE_S)
+            self._tickets.remove(ticket)
+            self._free -= size if is_free else 0
+            self._changed.notify_all()  # the next one may fit, too
+        if not is_free:
+            raise Overloaded(f"the photo waited {PATIENCE_S:.0f} s for {size} bytes of memory; try again later")
         try:
             yield
         finally:
@@ -77,7 +88,3 @@ class Admission:
         """Return whether the oldest request under way has waited for its answer longer than any should."""
         oldest = next(iter(self._arrivals.values()), None)
         return oldest is not None and time.monotonic() - oldest > STUCK_S
-
-
-async def _as_coroutine(function: Callable[[], Awaitable[bool]]) -> bool:
-    return await function()

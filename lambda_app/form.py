@@ -15,7 +15,7 @@ from lambda_app.errors import MalformedRequest, UnsupportedType
 MAX_HEADERS = 16_384  # bytes of one part's header lines
 MAX_PADDING = 1_024  # blanks after a boundary
 FOLD = re.compile(rb"\r\n[ \t]+")
-QUOTED = re.compile(rb'"(?:\\.|[^"\\])*"')
+QUOTED = re.compile(rb'"(?:\\.|[^"\\])*(?:"|\Z)')  # without the end, each unclosed quote would be a search to the end
 EXTENDED_NAME = re.compile(rb";\s*filename\*", re.IGNORECASE)  # RFC 5987 and 2231
 END_OF_BOUNDARY = re.compile(rb"--|[ \t]*(?=\r\n)")
 UNDECIDED = re.compile(rb"(?:-|[ \t]*\r?)\Z")  # its beginning, at the end of the bytes so far

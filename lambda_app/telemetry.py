@@ -5,7 +5,6 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPMethod
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from aws_lambda_powertools.logging import Logger
 from starlette.types import Scope
 
+from lambda_app.admission import HasHungUp
 from lambda_app.emf import Metric, Metrics, count, milliseconds
 from lambda_app.figures import Figures
 from lambda_app.recent import Entry, PredictionIds, recent
@@ -40,7 +40,7 @@ class Record:
     failed: list[str] = field(default_factory=list)  # error codes of those that could not be answered
     predictions: list[dict[str, Any]] = field(default_factory=list)  # of those together, each with an id of its own
     feedback: dict[str, str] = field(default_factory=dict)
-    has_hung_up: Callable[[], Awaitable[bool]] | None = None  # whether the client has left, once its body is read
+    has_hung_up: HasHungUp | None = None  # set by the server's own queue, once a body is expected
 
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self.began) * 1000

@@ -1,4 +1,4 @@
-"""No more photos at a time than memory holds: a server that takes every upload ends by answering none."""
+"""Limit the bytes of photos in memory, and the time of an upload; refuse more with 503 and 408."""
 
 import asyncio
 from functools import partial
@@ -6,7 +6,6 @@ from functools import partial
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lambda_app.admission import HUNG_UP_S
 from lambda_app.errors import Overloaded, SlowUpload
 from lambda_app.middleware import error_response
 
@@ -17,6 +16,7 @@ RETRY_AFTER_S = 1  # by then two cores have classified a hundred
 # After its first seconds a body must come at this rate, a tenth of a slow phone's, and whole within a minute.
 # Clients that trickle bytes would keep all places. A proxy that buffers requests, as ingresses do, keeps them out.
 GRACE_S, BYTES_PER_S, UPLOAD_S = 10, 16_000, 60
+HUNG_UP_S = 0.01  # for the server to report that the client has left
 
 
 class WaitingRoom:
@@ -42,7 +42,7 @@ class WaitingRoom:
             self.free += size
 
     def _announced(self, headers: Headers) -> int:
-        """Bytes of the body, before any of it is read. A larger one its route refuses unread."""
+        """Return the bytes that the body will take, before any is read. Routes refuse larger bodies unread."""
         if "transfer-encoding" in headers or "content-encoding" in headers:
             return self.largest
         # Base64 in JSON is half as large again.

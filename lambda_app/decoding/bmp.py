@@ -36,7 +36,7 @@ def read_header(data: bytes) -> Header:
         raise UnsupportedPhoto(f"the BMP has {variant}: {error}") from error
     # Pillow decodes run lengths in Python, holding the GIL.
     pixels = width * abs(height)
-    seconds = pixels * (200e-9 if compression in RLE else 8e-9)
+    seconds = pixels * 200e-9 + len(data) * 0.45e-6 if compression in RLE else pixels * 8e-9
     return Header("BMP", width, abs(height), pixels * 12 + len(data), seconds, load=lambda _: _load(image))
 
 

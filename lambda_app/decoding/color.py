@@ -99,8 +99,11 @@ def _is_visible(transform: "ImageCmsTransform", mode: str) -> bool:
 
 @lru_cache(maxsize=8)
 def profile_of(colorimetry: Colorimetry) -> bytes | None:
-    """Return an ICC profile (ICC.1:2022, three-component matrix-based) of a color space, or None for sRGB itself."""
-    if colorimetry == SRGB:
+    """Return an ICC profile (ICC.1:2022, three-component matrix-based) of a color space, or None for sRGB.
+
+    None also stands for numbers that no color space has.
+    """
+    if colorimetry == SRGB or not 0.1 <= colorimetry.curve[0] <= 10:
         return None
     try:
         matrix = _to_xyz_d50(colorimetry)

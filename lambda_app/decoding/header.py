@@ -1,4 +1,4 @@
-"""What a file states about its picture, read before any decoder runs."""
+"""Describe a picture by what its file states, before any decoder runs."""
 
 import struct
 from collections.abc import Callable

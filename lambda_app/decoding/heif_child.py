@@ -43,6 +43,7 @@ def _decode_avif(data: bytes, pixels: int) -> tuple[Image.Image, int, bytes]:
     """Pillow states `irot` and `imir` as EXIF's orientation, in place of what the EXIF block has."""
     from PIL import AvifImagePlugin  # noqa: PLC0415  # not for HEIC
 
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 4  # the stacks of a thread for each of 200 cores would fill the address space
     image = AvifImagePlugin.AvifImageFile(BytesIO(data))
     _check_size(image.size, pixels)
     image.load()

@@ -28,7 +28,7 @@ MAX_SCANS = 64  # a progressive JPEG has about ten
 
 @dataclass
 class _Segments:
-    """What the segments state. `parts` is the file without its metadata and its end marker."""
+    """Hold what the segments state. `parts` is the file without its metadata and its end marker."""
 
     parts: list[bytes] = field(default_factory=lambda: [START])
     frame_marker: int = 0
@@ -54,7 +54,9 @@ def read_header(data: bytes) -> Header:
         )
     decodings = 1 if picture.is_terminated else 2
     # A JPEG of several scans holds two bytes of coefficients a sample and passes over all of them for each scan.
-    memory = (4 if decodings == 1 else 13) + (2 * components if picture.is_multiscan else 0)
+    memory = (
+        (4 if decodings == 1 else 13) + (4 if components == 4 else 0) + (2 * components if picture.is_multiscan else 0)
+    )
     seconds = 20e-9 + (components * picture.scans * 0.8e-9 if picture.is_multiscan else 0)
     parts = b"".join(picture.parts)
 

@@ -27,12 +27,17 @@ from lambda_app.errors import PhotoTooLarge, UnsupportedPhoto
 KEPT = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES,
         PLANAR, PREDICTOR, COLOR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, EXTRA, FORMAT, JPEG_TABLES,
         YCBCR_COEFFICIENTS, YCBCR_SUBSAMPLING, YCBCR_POSITION, BLACK_WHITE}  # fmt: skip
+METADATA = {ORIENTATION, PROFILE}
 SINGLE = {WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR, PREDICTOR, TILE_WIDTH,
           TILE_HEIGHT, YCBCR_POSITION}  # fmt: skip
 TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 MAX_ENTRIES = 1000
+MAX_VALUES = 1000  # of one tag; a color map of 8 bits has 768
 MAX_TILE = 1024 * 1024  # pixels; a small picture may have one tile of a usual size
 MAX_PIECES = 70_000  # strips or tiles: 32,767 rows in two planes; each costs Pillow 10 us
+
+LIMITS = {STRIP_OFFSETS: MAX_PIECES, STRIP_SIZES: MAX_PIECES, TILE_OFFSETS: MAX_PIECES, TILE_SIZES: MAX_PIECES,
+          JPEG_TABLES: 65_536, PROFILE: MAX_PROFILE}  # fmt: skip
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 COLORS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}
@@ -86,7 +91,7 @@ def read_header(data: bytes) -> Header:
     directory = _read_directory(data)
     width, height = directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     pieces, largest = _pieces(directory, width, height)
-    _check_variant(directory, data, pieces)
+    _check_variant(directory, data)
     pixels = max(width * height, largest)
     return Header(
         format="TIFF",
@@ -113,11 +118,17 @@ def _read_directory(data: bytes) -> _Directory:
         found = [struct.unpack_from(order + entry, data, start + size * number) for number in range(count)]
         entries: dict[int, tuple[int, int, bytes]] = {}
         for tag, kind, number, inline in found:
-            if tag in KEPT | {ORIENTATION, PROFILE} and kind in TYPES and tag not in entries:
+            if tag in KEPT | METADATA and kind in TYPES and tag not in entries:
+                if number > (limit := LIMITS.get(tag, MAX_VALUES)):
+                    if tag in METADATA:
+                        continue
+                    raise damaged(f"tag {tag} of the TIFF has {number} values; at most {limit} are read")
                 length = number * struct.calcsize(order + TYPES[kind])
                 at = struct.unpack(order + ("Q" if is_big else "I"), inline)[0]
                 value = inline[:length] if length <= len(inline) else data[at : at + length]
                 if len(value) < length:
+                    if tag in METADATA:
+                        continue
                     raise damaged(f"the value of tag {tag} lies outside the TIFF")
                 entries[tag] = (kind, number, value)
     except struct.error as error:
@@ -130,8 +141,6 @@ def _pieces(directory: _Directory, width: int, height: int) -> tuple[int, int]:
     offsets = directory.entries.get(TILE_OFFSETS) or directory.entries.get(STRIP_OFFSETS)
     if not offsets or not width or not height:
         raise damaged("the TIFF has no pixels")
-    if offsets[1] > MAX_PIECES:
-        raise damaged(f"the TIFF has {offsets[1]} strips or tiles; at most {MAX_PIECES} are decoded")
     if TILE_OFFSETS not in directory.entries:
         return offsets[1], width * min(height, directory.number(ROWS_PER_STRIP, height))
     tile_width, tile_height = directory.number(TILE_WIDTH, width), directory.number(TILE_HEIGHT, height)
@@ -140,7 +149,7 @@ def _pieces(directory: _Directory, width: int, height: int) -> tuple[int, int]:
     return offsets[1], tile_width * tile_height
 
 
-def _check_variant(directory: _Directory, data: bytes, pieces: int) -> None:
+def _check_variant(directory: _Directory, data: bytes) -> None:
     """Raise `UnsupportedPhoto` for what Pillow refuses, or does not read as libtiff does."""
     photometric, compression = directory.number(PHOTOMETRIC, -1), directory.number(COMPRESSION, UNCOMPRESSED)
     bits, samples = directory.numbers(BITS, (1,)), directory.number(SAMPLES, 1)
@@ -158,7 +167,7 @@ def _check_variant(directory: _Directory, data: bytes, pieces: int) -> None:
         and not (photometric == YCBCR and (planes == 2 or _is_subsampled(directory, compression)))
         and directory.number(FILL_ORDER, 1) == 1
     ):
-        _check_jpeg(compression, data, pieces)
+        _check_jpeg(directory, data)
         return
     raise UnsupportedPhoto(
         f"the TIFF is {NAMES.get(photometric, f'of photometric interpretation {photometric}')} with "
@@ -170,10 +179,18 @@ def _check_variant(directory: _Directory, data: bytes, pieces: int) -> None:
     )
 
 
-def _check_jpeg(compression: int, data: bytes, pieces: int) -> None:
+def _check_jpeg(directory: _Directory, data: bytes) -> None:
     """Refuse progressive strips and tiles, which TIFF does not have: libjpeg would decode each scan of all pixels."""
-    if compression == JPEG and (b"\xff\xc2" in data or data.count(b"\xff\xda") > 4 * pieces + 1):
-        raise UnsupportedPhoto("the TIFF has progressive JPEG data; expected baseline")
+    if directory.number(COMPRESSION, UNCOMPRESSED) != JPEG:
+        return
+    tiled = TILE_OFFSETS in directory.entries
+    offsets = directory.numbers(TILE_OFFSETS if tiled else STRIP_OFFSETS)
+    sizes = directory.numbers(TILE_SIZES if tiled else STRIP_SIZES)
+    if len(sizes) != len(offsets) or sum(sizes) > len(data):
+        raise damaged("the strips or tiles of the TIFF overlap, or their sizes are missing")
+    for offset, size in zip(offsets, sizes, strict=True):
+        if data.find(b"\xff\xc2", offset, offset + size) >= 0 or data.count(b"\xff\xda", offset, offset + size) > 4:
+            raise UnsupportedPhoto("the TIFF has progressive JPEG data; expected baseline")
 
 
 def _is_subsampled(directory: _Directory, compression: int) -> bool:
@@ -207,7 +224,7 @@ def _rebuilt(directory: _Directory, data: bytes) -> bytes:
         kind, count, value = directory.entries[tag]
         if kind in {16, 18}:  # BigTIFF's 8 bytes
             kind, value = 4, struct.pack(f"{order}{count}I", *directory.numbers(tag))
-        if tag in SINGLE and count > 1:  # Pillow would write a warning of any text that the file brings about
+        if tag in SINGLE and count > 1:  # Pillow would write a warning that quotes the file
             count, value = 1, value[: struct.calcsize(order + TYPES[kind])]
         if tag == COLOR_MAP:
             value = _deep_color_map(directory)

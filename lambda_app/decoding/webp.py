@@ -21,9 +21,10 @@ def read_header(data: bytes) -> Header:
         corner = (2 * _number(animation, 0), 2 * _number(animation, 3))
         canvas = (_number(chunks[b"VP8X"], 4) + 1, _number(chunks[b"VP8X"], 7) + 1)
     width, height = _frame_size(frame)
-    file = _still(frame, width, height)
-
     size = canvas or (width, height)
+    if corner[0] + width > size[0] or corner[1] + height > size[1]:
+        raise damaged(f"a frame of {width}x{height} pixels at {corner} does not fit its canvas of {size[0]}x{size[1]}")
+    file = _still(frame, width, height)
     pixels = size[0] * size[1]
     profile = chunks.get(b"ICCP", b"")
 

@@ -1,9 +1,7 @@
 """HTTP to Lambda event and back, as pure functions, and through Mangum."""
 
-import asyncio
 import base64
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,17 +15,7 @@ from mangum import Mangum
 from infra.local.event import HttpRequest, main, to_event, to_payload
 from infra.local.response import HttpResponse, MalformedResponse, to_response
 
-
-@pytest.fixture(autouse=True, scope="module")
-def loop() -> Iterator[None]:
-    """Mangum's: it leaves the one that it makes open, and a later test's asyncio.run drops that."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
-
-
+pytestmark = pytest.mark.usefixtures("event_loop")
 NOW = datetime(2021, 9, 7, 22, 50, 22, 677000, tzinfo=UTC)
 JPEG = b"\xff\xd8\xff\xe0 not UTF-8"
 

@@ -27,8 +27,9 @@ async def left() -> bool:
     return True
 
 
-def test_memory_of_a_photo_waits_for_that_of_others():
-    """A second photo of more than half the memory is decoded after the first."""
+def test_memory_of_a_photo_waits_for_that_of_others(monkeypatch):
+    """A second photo of more than half the memory is decoded after the first; what is left is still given."""
+    monkeypatch.setattr(admission, "PATIENCE_S", MINUTES_S)
     memory, second_reserved = Admission(threads=2, memory=100), threading.Event()
 
     def second():
@@ -37,18 +38,57 @@ def test_memory_of_a_photo_waits_for_that_of_others():
 
     thread = threading.Thread(target=second)
     with memory.reserve(60):
-        thread.start()
-        with memory.reserve(40):  # what is left is still given
+        with memory.reserve(40):
             pass
+        thread.start()
+        wait_for_tickets(memory, 1)
         assert not second_reserved.is_set()
     assert second_reserved.wait(MINUTES_S)
     thread.join()
+
+
+def wait_for_tickets(memory, count):
+    """Return when so many photos wait for memory, which nothing else tells."""
+    while len(memory._tickets) < count:
+        time.sleep(0.001)
 
 
 def test_memory_of_a_photo_larger_than_all_is_all():
     """A setting that allows larger photos never leaves one waiting for memory that does not exist."""
     with Admission(threads=1, memory=100).reserve(1000):
         pass
+
+
+def test_memory_is_given_in_the_order_of_requests(monkeypatch):
+    """A large photo is not passed over by small ones that would fit."""
+    monkeypatch.setattr(admission, "PATIENCE_S", MINUTES_S)
+    memory, order = Admission(threads=3, memory=100), []
+
+    def photo(size):
+        with memory.reserve(size):
+            order.append(size)
+
+    threads = []
+    with memory.reserve(60):
+        for size in (100, 10):
+            threads.append(threading.Thread(target=photo, args=[size]))
+            threads[-1].start()
+            wait_for_tickets(memory, len(threads))
+        assert [] == order  # though 10 would fit
+    for thread in threads:
+        thread.join()
+    assert [100, 10] == order
+
+
+def test_memory_that_is_not_free_in_time_is_overloaded(monkeypatch):
+    """The photo's client can retry, and the next photo gets the memory."""
+    monkeypatch.setattr(admission, "PATIENCE_S", 0)
+    memory = Admission(threads=2, memory=100)
+    with memory.reserve(60):
+        with pytest.raises(Overloaded, match="waited 0 s for 60 bytes of memory"), memory.reserve(60):
+            pass
+        with memory.reserve(40):
+            pass
 
 
 def check(**options):

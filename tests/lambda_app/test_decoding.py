@@ -13,7 +13,7 @@ from PIL import Image
 from lambda_app.decoding import gif, heif, jpeg
 from lambda_app.decoding.color import Colorimetry, profile_of, to_srgb
 from lambda_app.decoding.header import exif_orientation
-from lambda_app.errors import DamagedPhoto, PhotoTooLarge, UnsupportedPhoto
+from lambda_app.errors import DamagedPhoto, Overloaded, PhotoTooLarge, UnsupportedPhoto
 from lambda_app.preprocess import MAX_MEMORY, MAX_SECONDS, decode, preprocess, read_header
 from tests.support.photo_files import (
     HEIGHT,
@@ -158,6 +158,41 @@ def test_png_that_ends_before_its_end_chunk_is_whole():
     assert 0 == difference(photo(), decode(written_png(2, 8)[:-12]))
 
 
+@pytest.mark.parametrize("gamma", [1, 2, 3, 4, 2**31])
+def test_png_with_a_nonsensical_gamma_is_shown_without_it(gamma):
+    """Neither refused nor black."""
+    assert 0 == difference(photo(), decode(written_png(2, 8, (b"gAMA", struct.pack(">I", gamma)))))
+
+
+def animated_webp(canvas: tuple[int, int], corner: tuple[int, int], side: int) -> bytes:
+    """Return an animation of one lossless frame of `side` squared pixels of one color, in under 200 bytes."""
+    frame = saved(Image.new("RGB", (side, side), "red"), "WEBP", lossless=True)[12:]
+
+    def sized(*numbers: int) -> bytes:
+        return b"".join(number.to_bytes(3, "little") for number in numbers)
+
+    frame = sized(corner[0] // 2, corner[1] // 2, side - 1, side - 1, 100) + b"\0" + frame
+    chunks = [(b"VP8X", b"\2\0\0\0" + sized(canvas[0] - 1, canvas[1] - 1)), (b"ANIM", bytes(6)), (b"ANMF", frame)]
+    body = b"".join(kind + struct.pack("<I", len(content)) + content for kind, content in chunks)
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
+
+
+def test_webp_frame_on_its_canvas_is_decoded():
+    """The rest of the canvas is white."""
+    got = decode(animated_webp((40, 30), (20, 10), 16))
+    assert ((40, 30), (255, 255, 255)) == (got.size, got.getpixel((5, 5)))
+    assert (255, 0, 0) == got.getpixel((25, 15))
+
+
+@pytest.mark.parametrize(("canvas", "corner"), [((1, 1), (0, 0)), ((64, 64), (2, 0)), ((64, 64), (0, 2))])
+def test_webp_frame_beyond_its_canvas_is_damaged_before_pillow_reads_it(canvas, corner, monkeypatch):
+    """Its size decides what decoding costs; the canvas would let expect 1 x 1 pixel."""
+    data = animated_webp(canvas, corner, 64)
+    monkeypatch.delattr("PIL.ImageFile.ImageFile.__init__")
+    with pytest.raises(DamagedPhoto, match=r"a frame of 64x64 pixels .* does not fit its canvas"):
+        preprocess(data, 32)
+
+
 def test_gif_of_very_many_blocks_is_refused_before_pillow_reads_it(monkeypatch):
     """Pillow joins comments in quadratic time."""
     monkeypatch.delattr("PIL.ImageFile.ImageFile.__init__")
@@ -276,6 +311,24 @@ def test_heif_of_another_codec_is_refused_by_name():
         preprocess(struct.pack(">I4s4s4x", 16, b"ftyp", b"mp42") + bytes(100), 32)
 
 
+def test_heif_of_very_many_boxes_is_damaged():
+    """The boxes of all levels count together, and only those that lead to the pictures' properties are opened."""
+    empty = struct.pack(">I4s", 8, b"free")
+
+    def box(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(content), kind) + content
+
+    head = struct.pack(">I4s4s4x", 16, b"ftyp", b"heic")
+    wide = box(b"meta", bytes(4) + box(b"iprp", b"".join(box(b"ipco", empty * 2000) for _ in range(4))))
+    with pytest.raises(DamagedPhoto, match=f"more than {heif.MAX_BOXES} boxes"):
+        preprocess(head + wide, 32)
+    deep = empty * 100
+    for _ in range(3000):
+        deep = box(b"iprp", deep)
+    with pytest.raises(UnsupportedPhoto, match="has no HEVC or AV1 picture"):
+        preprocess(head + deep, 32)
+
+
 @pytest.mark.parametrize("name", ["RGB 4:2:0", "sequence", "orientation 6"])
 def test_avif_cut_or_damaged_is_the_clients_error(name):
     """Wherever it is cut."""
@@ -285,10 +338,9 @@ def test_avif_cut_or_damaged_is_the_clients_error(name):
             preprocess(data[:length], 32)
 
 
-def test_avif_that_states_a_smaller_size_than_its_frames_is_stopped_by_the_kernel(monkeypatch):
-    """The child process may not allocate more than the stated size needs: here not the 54 MB of the frame."""
-    monkeypatch.setattr(heif, "CHILD_MEMORY", 70_000_000)
-    data = bytearray(saved(Image.new("RGB", (6000, 6000)), "AVIF", quality=1, speed=10))
+def test_avif_that_states_a_smaller_size_than_its_frames_is_stopped_by_the_kernel():
+    """The child process may not allocate more than the stated size needs: here not the 96 MB of the frame."""
+    data = bytearray(saved(Image.new("RGB", (8000, 8000)), "AVIF", quality=1, speed=10))
     place = data.index(b"ispe") + 8
     data[place : place + 8] = struct.pack(">II", 16, 16)
     with pytest.raises(DamagedPhoto, match="the AVIF cannot be decoded"):
@@ -302,6 +354,13 @@ def test_rare_decoders_are_not_loaded_at_the_start(module):
     """A cold start waits for JPEG's alone."""
     program = f"import sys, lambda_app.preprocess; sys.exit({module!r} in sys.modules)"
     assert 0 == subprocess.run([sys.executable, "-c", program], check=False).returncode
+
+
+def test_heif_that_does_not_end_is_given_up(monkeypatch):
+    """A child that waits for something uses no CPU time, and the kernel never stops it."""
+    monkeypatch.setattr(heif, "CHILD_WAIT_S", 0)
+    with pytest.raises(Overloaded, match="decoding the AVIF did not end within 0 s"):
+        preprocess(dict(avifs())["RGB 4:2:0"], 32)
 
 
 def test_every_accepted_header_is_within_the_limits():

@@ -11,22 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from infra.local.serve import background
-from lambda_app.app import create_app
-from lambda_app.settings import Settings
-
 PATIENCE_S = 600
-
-
-@pytest.fixture(scope="module")
-def url(tiny_classifier):
-    with background(create_app(tiny_classifier, Settings(log_level="ERROR"))) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def photo(encode):
-    return encode("red")
 
 
 def lines(*texts: str) -> bytes:

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import struct
 import subprocess
 from itertools import product
 from pathlib import Path
@@ -185,8 +186,30 @@ def test_tiff_of_millions_of_strips_is_refused_from_its_directory(monkeypatch):
     directory = int.from_bytes(data[4:8], "little")
     place = data.index((273).to_bytes(2, "little"), directory + 2)
     many = data[: place + 4] + (1_000_000).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data[place + 12 :]
-    with pytest.raises(DamagedPhoto, match="1000000 strips or tiles; at most"):
+    with pytest.raises(DamagedPhoto, match="tag 273 of the TIFF has 1000000 values; at most"):
         preprocess(many + bytes(4_000_000), 32)
+
+
+@pytest.mark.parametrize("tag", [257, 258, 277, 278])
+def test_tiff_of_very_many_values_of_a_tag_is_damaged(tag):
+    """Each tag could name the whole file as its value, and all of them would be copied."""
+    data = Tiff(BLACK_IS_ZERO, 8).file()
+    directory = int.from_bytes(data[4:8], "little")
+    place = data.index(tag.to_bytes(2, "little"), directory + 2)
+    many = data[: place + 2] + struct.pack("<HII", 1, 4_000_000, 8) + data[place + 12 :]
+    with pytest.raises(DamagedPhoto, match=f"tag {tag} of the TIFF has 4000000 values; at most 1000 are read"):
+        preprocess(many + bytes(4_000_000), 32)
+
+
+def test_tiff_of_jpeg_data_is_refused_for_what_its_strips_hold(tmp_path):
+    """A progressive marker in a strip counts; the same bytes behind the picture do not."""
+    source = tmp_path / "original.tif"
+    source.write_bytes(Tiff(RGB, 8).file())
+    data = converted(source, ["-c", "jpeg"])
+    np.testing.assert_array_equal(np.asarray(decode(data)), np.asarray(decode(data + b"8BIM\xff\xc2")))
+    place = data.index(b"\xff\xc0")
+    with pytest.raises(UnsupportedPhoto, match="progressive JPEG data"):
+        decode(data[:place] + b"\xff\xc2" + data[place + 2 :])
 
 
 def test_tiff_with_values_outside_the_file_is_damaged():

@@ -209,6 +209,9 @@ def bmps() -> Iterator[tuple[str, bytes]]:
         for mask in masks:
             for size in (40, 56, 108, 124):
                 yield f"{depth} bits by {mask[0]:x} and {mask[3]:x} under {size} bytes", bmp(depth, mask, size)
+    empty = bytearray(bmp(32, (0xFF0000, 0xFF00, 0xFF, 0xFF000000), 124))
+    empty[138 + 3 :: 4] = bytes(len(empty[138 + 3 :: 4]))
+    yield "32 bits with an empty alpha channel", bytes(empty)
     yield "16 bits without masks", bmp(16, None, 40)
     yield "32 bits without masks", bmp(32, None, 40)
     yield "from the top", bmp(24, None, 40, from_top=True)

@@ -1,0 +1,18 @@
+"""A real server for clients, shared by the files that send real and recorded requests."""
+
+import pytest
+
+from infra.local.serve import background
+from lambda_app.app import create_app
+from lambda_app.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def url(tiny_classifier):
+    with background(create_app(tiny_classifier, Settings(log_level="ERROR"))) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def photo(encode):
+    return encode("red")
