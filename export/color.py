@@ -34,7 +34,7 @@ SPACES = {
 
 @dataclass(frozen=True)
 class Score:
-    """Of the same photos: the share classified right, and the mean probability of the right class."""
+    """Compare photos with their profile and without: how many are right, and how probable their class is."""
 
     space: str
     photos: int

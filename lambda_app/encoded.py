@@ -59,6 +59,8 @@ def _of_text(text: bytes) -> bytes:
         if not head.rstrip().lower().endswith(b";base64"):
             begins = head[:40].decode(errors="replace")
             raise MalformedRequest(f"the data URL begins with {begins!r}; expected data:image/jpeg;base64,…")
+        if text.count(b"%") > len(text) // 10:  # a twentieth of base64's characters may be escaped
+            raise MalformedRequest(f"the data URL is escaped almost everywhere; expected base64; {EXPECTED}")
         for escape, character in ESCAPES.items() if b"%" in text else ():
             text = text.replace(escape, character).replace(escape.lower(), character)
     try:

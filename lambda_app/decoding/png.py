@@ -43,7 +43,7 @@ def read_header(data: bytes) -> Header:
         width=width,
         height=height,
         memory=width * height * 15 + 2 * len(data) + len(picture.pixels) * 100,
-        seconds=width * height * 60e-9 + len(picture.pixels) * 2e-6,
+        seconds=width * height * 75e-9 + len(picture.pixels) * 2e-6,
         load=load,
     )
 

@@ -113,7 +113,7 @@ def test_png_metadata_never_refuses_a_picture(kind, content, is_intact):
     chunk = png_chunk(kind, content)[: None if is_intact else -4] + (b"" if is_intact else b"\1\2\3\4")
     plain = written_png(2, 8)
     got = decode(plain[:33] + chunk * (1000 if len(content) < 100 else 1) + plain[33:])
-    assert 0 == difference(photo(), got) or kind in {b"gAMA", b"cHRM"}
+    assert 0 == difference(photo(), got)
 
 
 @pytest.mark.parametrize("kind", [b"IHDR", b"PLTE", b"IDAT"])
@@ -235,8 +235,7 @@ def test_gray_profile_is_converted():
 )
 def test_colors_that_no_screen_has_are_ignored(numbers):
     """Primaries on a line, without light, or far outside what is visible."""
-    profile = profile_of(Colorimetry(*numbers))
-    assert profile is None or to_srgb(photo(), profile).size == (WIDTH, HEIGHT)
+    assert profile_of(Colorimetry(*numbers)) is None
 
 
 @pytest.mark.parametrize("transfer", [16, 18])

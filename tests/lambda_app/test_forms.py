@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_app.errors import MalformedRequest
-from lambda_app.form import FormParser
+from lambda_app.form import FormParser, read_part
 from tests.support.uploads import FORM, IMAGE, NAMED, NAMELESS, assert_error, form, part, post
 
 
@@ -147,3 +147,10 @@ def test_arbitrary_bytes_are_a_form_or_an_error(data, size):
     except MalformedRequest:
         return
     assert sum(len(each.data()) for each in parts) <= len(body)
+
+
+@pytest.mark.parametrize("quotes", [b'"', b'"' + b'\\"' * 5000])
+def test_form_quote_that_is_never_closed_reaches_to_the_end(quotes):
+    """What looks like a file name in it is none. A search from each quote to the end would take quadratic time."""
+    part = read_part(b"Content-Disposition: form-data; name=file; a=" + quotes + b"; filename*=x")
+    assert ("file", False) == (part.name, part.has_file_name)

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import re
+from urllib.parse import quote
 
 import pytest
 
@@ -116,3 +118,18 @@ def test_base64_is_measured_when_it_is_decoded(client, encode):
     assert len(photo) < 100_000
     assert "cat" == client.post("/predict", json={"image": lines(photo)}).json()["predicted_class"]
     assert_error(client.post("/predict", json={"image": lines(bytes(101_000))}), 413, "too_large", "at most 100000")
+
+
+def test_data_url_of_nothing_but_escapes_is_refused_before_any_is_replaced(client):
+    """Undoing six million of them would take a gigabyte."""
+    assert_error(
+        post(client, b"data:;base64," + b"%" * 50_000, "text/plain"), 400, "bad_request", "escaped almost everywhere"
+    )
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_data_url_with_escaped_base64_is_read(client, encode, lower):
+    """As a form or a URL escapes it, in either case."""
+    text = quote(data_url(encode("red", image_format="PNG")), safe=":;,")
+    escaped = re.sub("%..", lambda match: match[0].lower(), text) if lower else text
+    assert "cat" == post(client, escaped.encode(), "text/plain").json()["predicted_class"]

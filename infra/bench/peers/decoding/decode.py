@@ -17,7 +17,7 @@ def cpu_seconds() -> float:
 
 
 def peak_bytes() -> int:
-    """Of this process since the last reset (proc(5)), and of the largest child."""
+    """Return the peak memory of this process since the last reset (proc(5))."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
