@@ -55,6 +55,7 @@ def server(app: ASGIApp, log_config: dict[str, Any] | None = LOGGING_CONFIG) -> 
         log_config=log_config,
         log_level="warning",
         proxy_headers=False,  # a client would choose its own sourceIp
+        timeout_keep_alive=75,  # s; after the default of 5, a request of a busy client can meet a closing connection
         timeout_graceful_shutdown=1,  # an invocation may take minutes, and Ctrl-C should not
         ws="none",
     )
