@@ -12,7 +12,7 @@ SAM := SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 # uv installs the 6.4 GB of requirements-dev.txt in 25 s, where pip takes four minutes.
 UV := .venv/bin/uv
 UV_INSTALL := $(UV) pip install --quiet --python
-COMPOSE := docker compose --file infra/compose.yaml
+COMPOSE := docker compose --file infra/containers/compose.yaml
 PORT ?= 8000
 GOLDEN := $(BIN)/python -m infra.smoke.golden
 # Ten digits, another each minute: it names the version that a deployment publishes.
@@ -52,10 +52,10 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
 
 demo: .venv/.serve .venv-sam/.installed  ## classify PHOTO=… in Lambda's own runtime, print the answer, the log line and the times
-	$(BIN)/python -m infra.local.demo "$(PHOTO)"
+	$(BIN)/python -m infra.emulator.demo "$(PHOTO)"
 
 run: .venv/.serve .venv-sam/.installed  ## the same, and keep serving on http://127.0.0.1:8000 (PORT=…)
-	$(BIN)/python -m infra.local.serve --port $(PORT)
+	$(BIN)/python -m infra.emulator.serve --port $(PORT)
 
 # The two halves run side by side; each prints only what is wrong.
 check: .venv/.check  ## lint all code, type-check and test lambda_app and infra, without PyTorch, in half a minute
@@ -93,7 +93,7 @@ train: .venv/.train .venv-sam/.installed  ## from photos (DATA=name, archive or 
 	$(GOLDEN)
 
 suspects: .venv/.train  ## photos whose label a network that never saw them doubts, as a list and a picture
-	$(BIN)/python -m training.suspects
+	$(BIN)/python -m training.tools.suspects
 
 promote: .venv/.train .venv-sam/.installed  ## the challenger serves, though it did not win
 	$(BIN)/python -m export.release --promote
@@ -122,13 +122,13 @@ apply-proposal:  ## change it here
 	git apply artifacts/proposal.patch
 
 baselines: .venv/.train  ## train eight networks alike (an hour at most) and rewrite their table in training/RESULTS.md
-	$(BIN)/python -m training.baselines
+	$(BIN)/python -m training.tools.baselines
 
 attempts: .venv/.train  ## rewrite the table of trainings that were tagged with ATTEMPT='what was tried'
-	$(BIN)/python -m training.attempts
+	$(BIN)/python -m training.tools.attempts
 
 bench-input: .venv/.train  ## is reading photos what training waits for? (ten idle minutes)
-	$(BIN)/python -m training.benchmark
+	$(BIN)/python -m training.tools.input_benchmark
 
 bench: .venv/.train .venv-sam/.installed  ## the function against its peers, to artifacts/bench.json (half an idle hour; QUICK=1: ten minutes)
 	$(BIN)/python -m infra.bench $(if $(QUICK),--quick)
@@ -147,7 +147,7 @@ results: .venv/.serve .venv-sam/.installed  ## rewrite README's tables and examp
 # function would end in "exec format error".
 PLATFORM := linux/amd64
 image:  ## build the Lambda container image
-	infra/local/base_image.sh
+	infra/emulator/base_image.sh
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform $(PLATFORM) -q -f Dockerfile.lambda -t $(IMAGE) \
 		--build-arg COMMIT=$(shell git describe --always --abbrev=40 --exclude='*' --dirty) .
 
@@ -160,7 +160,7 @@ on-main:  ## check that COMMIT=… is a commit of main, and that IMAGE_URI=… n
 	@git merge-base --is-ancestor "$(COMMIT)" origin/main || { echo "COMMIT=$(COMMIT): expected a commit of main"; exit 1; }
 
 compose-up:  ## classifier, MLflow, Prometheus, Alertmanager, Grafana on ports 8000, 5000, 9090, 9093, 3000 (ALERT_URL_FILE=…)
-	infra/local/base_image.sh
+	infra/emulator/base_image.sh
 	$(COMPOSE) up --build --wait
 
 compose-alert:  ## a trial alert, which has to reach you within a minute
@@ -171,8 +171,8 @@ compose-down:  ## stop them; their volumes stay
 	$(COMPOSE) down
 
 invoke: .venv/.serve .venv-sam/.installed  ## ask the container for the class of PHOTO=…, through sam local
-	infra/local/base_image.sh
-	mkdir -p .aws-sam && $(BIN)/python -m infra.local.event "$(PHOTO)" > .aws-sam/event.json
+	infra/emulator/base_image.sh
+	mkdir -p .aws-sam && $(BIN)/python -m infra.emulator.event "$(PHOTO)" > .aws-sam/event.json
 	$(SAM) build
 	$(SAM) local invoke Classifier --event .aws-sam/event.json
 
@@ -183,7 +183,7 @@ sbom: .venv-audit/.installed  ## what Python packages the image holds, as Cyclon
 # --strict: a package that the database does not know, or a database that does not answer, is no clean bill.
 vulnerabilities: .venv-audit/.installed  ## known ones of the serving packages, from PyPI's database
 	.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
-		-r requirements-serve.txt -r infra/server/requirements.txt
+		-r requirements-serve.txt -r infra/containers/server/requirements.txt
 
 deployed: .venv/.serve  ## what ENV=dev or prod runs: image, commit, URL and who may call it, as NAME=VALUE lines
 	@$(BIN)/python -m infra.deployed "$(ENV)"
@@ -298,9 +298,9 @@ lock: | $(UV)  ## pin every requirements file anew from pyproject.toml
 	$(UV_LOCK) --group train -c requirements-serve.txt -o requirements-train.txt pyproject.toml
 	$(UV_LOCK) --group dev -c requirements-train.txt -o requirements-dev.txt pyproject.toml
 	$(UV_LOCK) --group check -c requirements-dev.txt -o requirements-check.txt pyproject.toml
-	$(UV_LOCK) --group local -c requirements-dev.txt -o infra/local/requirements.txt pyproject.toml
-	$(UV_LOCK) --generate-hashes --group server -c infra/local/requirements.txt -o infra/server/requirements.txt pyproject.toml
-	$(UV_LOCK) --group sam -o infra/local/requirements-sam.txt pyproject.toml
+	$(UV_LOCK) --group local -c requirements-dev.txt -o infra/emulator/requirements.txt pyproject.toml
+	$(UV_LOCK) --generate-hashes --group server -c infra/emulator/requirements.txt -o infra/containers/server/requirements.txt pyproject.toml
+	$(UV_LOCK) --group sam -o infra/emulator/requirements-sam.txt pyproject.toml
 	$(UV_LOCK) --generate-hashes --group audit -o infra/aws/requirements-audit.txt pyproject.toml
 
 clean:  ## remove the environments and the caches of the tools; photos, models and the store stay
@@ -312,9 +312,9 @@ $(UV):
 
 # --no-deps: the file is complete, and what ONNX Runtime declares but serving never imports is left out. Bytecode, as in the
 # image: `make demo` times the first start.
-.venv/.serve: requirements-serve.txt infra/local/requirements.txt | $(UV)
+.venv/.serve: requirements-serve.txt infra/emulator/requirements.txt | $(UV)
 	$(UV_INSTALL) .venv --no-deps --require-hashes --compile-bytecode -r requirements-serve.txt
-	$(UV_INSTALL) .venv -r infra/local/requirements.txt
+	$(UV_INSTALL) .venv -r infra/emulator/requirements.txt
 	touch $@
 
 .venv/.check: .venv/.serve requirements-check.txt
@@ -330,9 +330,9 @@ $(UV):
 	touch $@
 
 # SAM CLI pins many packages tightly; with the audit tools it resolves only to versions of these from a year ago.
-.venv-sam/.installed: infra/local/requirements-sam.txt | $(UV)
+.venv-sam/.installed: infra/emulator/requirements-sam.txt | $(UV)
 	$(UV) venv --quiet --clear --python .venv/bin/python .venv-sam
-	$(UV_INSTALL) .venv-sam -r infra/local/requirements-sam.txt
+	$(UV_INSTALL) .venv-sam -r infra/emulator/requirements-sam.txt
 	touch $@
 
 .venv-audit/.installed: infra/aws/requirements-audit.txt | $(UV)

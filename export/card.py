@@ -17,8 +17,8 @@ from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training import config
 from training.metrics import wilson
-from training.results import percent, table
 from training.source import sha256
+from training.tools.results import percent, table
 
 METRICS = Path("artifacts/metrics")
 TEMPLATE = Path("export/card_template.md")

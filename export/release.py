@@ -18,7 +18,7 @@ from typing import Any
 
 from mlflow.entities.model_registry import ModelVersion
 
-from export.comparison import Paired, judge, loaded, right
+from export.checks.comparison import Paired, judge, loaded, right
 from export.quantize import CANDIDATES
 from export.registry import CHALLENGER, CHAMPION, ROLLED_BACK, Registry
 from export.verify import METRICS as VERIFIED
@@ -50,7 +50,7 @@ class Outcome:
     reason: str
     accuracy: float | None = None  # on the test split, measured on this file; None if nobody was there to compare with
     champion: dict[str, Any] | None = None  # the same of the file that it was held against
-    paired: dict[str, Any] | None = None  # see export.comparison.Paired
+    paired: dict[str, Any] | None = None  # see export.checks.comparison.Paired
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import re
 import subprocess
 
 from infra import results
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.markdown import table
 from infra.results import METRICS, MODEL
 

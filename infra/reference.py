@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx2
 
-from infra.local.runtime import lambda_runtime
-from infra.local.serve import background, local_app
+from infra.emulator.runtime import lambda_runtime
+from infra.emulator.serve import background, local_app
 
 Json = Mapping[str, Any]
 

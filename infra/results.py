@@ -6,9 +6,9 @@ from typing import Any
 
 from infra import reference
 from infra.bench.tables import read_bench, short
-from infra.local.demo import SAMPLE, run
-from infra.local.event import predict_request
-from infra.local.runtime import ROOT
+from infra.emulator.demo import SAMPLE, run
+from infra.emulator.event import predict_request
+from infra.emulator.runtime import ROOT
 from infra.markdown import filled, table
 
 METRICS = ROOT / "artifacts/metrics"

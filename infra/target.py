@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from infra.local.sigv4 import SigV4
+from infra.emulator.sigv4 import SigV4
 
 AWS = ".on.aws"  # where function URLs are
 

@@ -11,16 +11,12 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Match
 
 from lambda_app.classifier import Classifier
-from lambda_app.docs import add_docs
 from lambda_app.errors import BadField, Overloaded, RequestError
-from lambda_app.feedback import read_feedback
 from lambda_app.inference import Inference
-from lambda_app.kserve import add_kserve_routes
 from lambda_app.metadata import Metadata
-from lambda_app.middleware import HeadMiddleware, TelemetryMiddleware, error_response
-from lambda_app.page import add_page
-from lambda_app.photos import add_photo_routes
-from lambda_app.recent import prediction_log
+from lambda_app.routes.feedback import read_feedback
+from lambda_app.routes.open_inference.endpoints import add_kserve_routes
+from lambda_app.routes.predict import add_photo_routes
 from lambda_app.schemas import (
     ApiInformation,
     FeedbackResponse,
@@ -29,8 +25,12 @@ from lambda_app.schemas import (
     PredictionLog,
 )
 from lambda_app.settings import OPTIONAL_ROUTES, Settings
-from lambda_app.telemetry import Record, Telemetry
-from lambda_app.waiting import RETRY_AFTER_S, WaitingRoom
+from lambda_app.telemetry.middleware import HeadMiddleware, TelemetryMiddleware, error_response
+from lambda_app.telemetry.prediction_log import prediction_log
+from lambda_app.telemetry.request_log import Record, Telemetry
+from lambda_app.uploads.backpressure import RETRY_AFTER_S, WaitingRoom
+from lambda_app.web.docs import add_docs
+from lambda_app.web.page import add_page
 
 NAME = "Pet Classifier"
 ROUTES = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from lambda_app.telemetry import Telemetry
+from lambda_app.telemetry.request_log import Telemetry
 
 WARM_UP_SOURCES = {"serverless-plugin-warmup", "aws.events", "aws.scheduler"}
 WARM_UP_KEYS = ("warmer", "warmup", "ping")  # of lambda-warmer and similar plugins

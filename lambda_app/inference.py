@@ -17,7 +17,7 @@ from lambda_app.classifier import Classifier, Outputs, Prediction
 from lambda_app.errors import PhotoTooLarge, RequestError
 from lambda_app.preprocess import Photo, preprocess_header, read_header
 from lambda_app.signals import signals
-from lambda_app.telemetry import Record
+from lambda_app.telemetry.request_log import Record
 
 T = TypeVar("T")
 

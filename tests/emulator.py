@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import httpx2
 import pytest
 
-from infra.local.runtime import Runtime, RuntimeNotFound, find_rie, lambda_runtime
-from infra.local.serve import background, local_app
+from infra.emulator.runtime import Runtime, RuntimeNotFound, find_rie, lambda_runtime
+from infra.emulator.serve import background, local_app
 
 DEPLOYED = {"IMAGE": "registry.example/pets@sha256:0", "COMMIT": "0123abc"}
 

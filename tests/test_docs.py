@@ -96,5 +96,5 @@ def test_every_relative_link_leads_somewhere():
 
 def test_the_page_weighs_what_readme_says():
     """In thousands of bytes."""
-    size = (ROOT / "lambda_app/page.html").stat().st_size
+    size = (ROOT / "lambda_app/web/page.html").stat().st_size
     assert [f"{size / 1000:.0f}"] == re.findall(r"One file of (\d+) kB", README)

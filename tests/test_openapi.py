@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
 from infra import reference, results
-from infra.local.serve import background
+from infra.emulator.serve import background
 from lambda_app.app import ROUTES, create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from export.behaviour import EDITS, agreement
+from export.checks.behavior import EDITS, agreement
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings

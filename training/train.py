@@ -28,7 +28,7 @@ from training.data import Batches, Photos, Pixels, Upright, class_names, loader,
 from training.distributed import World, join
 from training.metrics import classification, prefixed
 from training.model import CHECKPOINT, count_parameters, predict
-from training.optimise import make_networks, make_parts, train_epoch
+from training.optimize import make_networks, make_parts, train_epoch
 from training.prepare import MANIFEST
 from training.source import sha256
 from training.state import OTHERS, STATE, Progress, fingerprint, keep_memory, save_atomically

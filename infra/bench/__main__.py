@@ -19,7 +19,7 @@ from infra.bench.hardware import commit, hardware
 from infra.bench.measure import Launch, Life, Repeats, cost, from_disk, live, median, summary
 from infra.bench.photos import BenchPhoto, bench_photos
 from infra.bench.sandbox import SandboxError, container, has_docker, process
-from infra.local.runtime import RuntimeDied, RuntimeNotFound
+from infra.emulator.runtime import RuntimeDied, RuntimeNotFound
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from infra.bench.cost import USD_PER_REQUEST, WHOLE_VCPU_MB, usd_per_million
 from infra.bench.hardware import commit, hardware
 from infra.bench.measure import quantiles
 from infra.bench.photos import bench_photos
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.markdown import table
 from infra.score.queue import MESSAGES, PER_MESSAGE
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 
 PEERS = ROOT / "infra/bench/peers"
 STAGED = ROOT / "artifacts/bench"  # the build contexts of the peers

@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from infra.bench.hardware import commit, hardware
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.markdown import table as markdown_table
 
 FIGURES, COLORS = ROOT / "artifacts/decoding.json", ROOT / "artifacts/color.json"
@@ -202,7 +202,7 @@ def render(figures: dict[str, Any]) -> str:
 
 
 def render_colors(scores: list[dict[str, Any]]) -> str:
-    """Return the table of what `python -m export.color` measured."""
+    """Return the table of what `python -m export.checks.color_profiles` measured."""
     head = ("color space", "photos", "accuracy, converted", "as stored", "probability, converted", "as stored")
     kinds = ("converted", "as stored")
     return markdown_table(

@@ -21,7 +21,7 @@ from infra.bench.fleet_report import BreakEven, assumptions, break_even, markdow
 from infra.bench.fleet_scenarios import Answer, answers, quiet
 from infra.bench.fleet_times import BenchError, read
 from infra.bench.tables import BENCH
-from infra.local.runtime import ROOT, RuntimeDied, RuntimeNotFound
+from infra.emulator.runtime import ROOT, RuntimeDied, RuntimeNotFound
 
 RESULT = ROOT / "artifacts/fleet.json"
 PLOT = ROOT / "artifacts/plots/fleet.png"

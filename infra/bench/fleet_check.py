@@ -18,10 +18,10 @@ import numpy as np
 
 from infra.bench.cost import Floats
 from infra.bench.fleet_model import EMULATOR, Load, simulate
-from infra.local.demo import SAMPLE
-from infra.local.event import predict_request
-from infra.local.runtime import Runtime, lambda_runtime
-from infra.local.serve import background, local_app
+from infra.emulator.demo import SAMPLE
+from infra.emulator.event import predict_request
+from infra.emulator.runtime import Runtime, lambda_runtime
+from infra.emulator.serve import background, local_app
 
 ROUNDS = 5  # their median forgives rounds in which the machine was busy elsewhere
 WARM_REQUESTS = 20

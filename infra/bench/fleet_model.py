@@ -47,7 +47,7 @@ class Rules:
     waits: bool = False  # a request without environment waits, however many there are, in place of a 429
 
 
-# One environment, behind the lock of infra.local.invoke.Function.
+# One environment, behind the lock of infra.emulator.invoke.Function.
 EMULATOR = Rules(environments=1, environments_per_s=0, idle_s=np.inf, waits=True)
 
 

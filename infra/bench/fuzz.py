@@ -23,7 +23,7 @@ from PIL import Image
 from tqdm import trange
 
 from infra.bench.hardware import commit, hardware
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.markdown import table as markdown_table
 
 FIGURES = ROOT / "artifacts/fuzz.json"

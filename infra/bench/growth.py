@@ -21,8 +21,8 @@ from infra.bench.measure import Launch, payload, quantiles, timed
 from infra.bench.photos import BenchPhoto, bench_photos
 from infra.bench.photos import photo as bench_photo
 from infra.bench.sandbox import Sandbox, SandboxError, container, has_docker, process
-from infra.local.response import to_response
-from infra.local.runtime import ROOT, RuntimeDied, RuntimeNotFound
+from infra.emulator.response import to_response
+from infra.emulator.runtime import ROOT, RuntimeDied, RuntimeNotFound
 from infra.markdown import table as markdown_table
 
 GROWTH = ROOT / "artifacts/growth.json"

@@ -5,7 +5,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 
 
 def hardware(*, docker: bool) -> str:

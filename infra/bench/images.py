@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from infra.bench.candidates import OURS, PEERS, WEIGHTS, Candidate
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 
 PINS = ROOT / "requirements-train.txt"
 LOAD = "pet-classifier-bench:load"

@@ -21,7 +21,7 @@ from infra.bench.lever_list import LEVERS, Lever
 from infra.bench.measure import FIRST, Life, Repeats, live
 from infra.bench.photos import bench_photos
 from infra.bench.sandbox import container
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.markdown import table
 
 Round = dict[str, list[Life]]  # of each lever, by name

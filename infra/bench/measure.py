@@ -16,7 +16,7 @@ from infra.bench.candidates import Candidate
 from infra.bench.cost import WHOLE_VCPU_MB, billed_ms, by_memory, cheapest, usd_per_million
 from infra.bench.photos import BenchPhoto
 from infra.bench.sandbox import Sandbox, SandboxError
-from infra.local.event import DOMAIN, HttpRequest, to_event, to_payload
+from infra.emulator.event import DOMAIN, HttpRequest, to_event, to_payload
 
 FIRST = "500x375"  # the photo of the cold start, and the one that is repeated most
 HEALTH = HttpRequest("GET", "/health", headers=(("host", DOMAIN),))

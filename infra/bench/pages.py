@@ -4,7 +4,7 @@ import json
 
 from infra import results
 from infra.bench import batch, decoding, fleet, fuzz, growth, levers, predict_batch, tables, telemetry
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.markdown import filled
 
 RESULTS = ROOT / "infra/bench/RESULTS.md"

@@ -17,8 +17,8 @@ from tqdm import trange
 from infra.bench.hardware import commit, hardware
 from infra.bench.measure import FIRST, quantiles
 from infra.bench.photos import bench_photos
-from infra.local.runtime import ROOT, RuntimeDied, RuntimeNotFound, lambda_runtime
-from infra.local.serve import background, local_app
+from infra.emulator.runtime import ROOT, RuntimeDied, RuntimeNotFound, lambda_runtime
+from infra.emulator.serve import background, local_app
 from infra.markdown import table
 
 FIGURES = ROOT / "artifacts/predict_batch.json"

@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx2
 
 from infra.bench.candidates import OURS, Candidate
-from infra.local.invoke import invoke_url
-from infra.local.process import terminable
-from infra.local.runtime import ROOT, find_rie, lambda_runtime
+from infra.emulator.invoke import invoke_url
+from infra.emulator.process import terminable
+from infra.emulator.runtime import ROOT, find_rie, lambda_runtime
 
 LIMITS = ("--cpus", "1", "--memory", "1g", "--memory-swap", "1g", "--read-only", "--tmpfs", "/tmp")  # noqa: S108  # inside
 RIGHTS = ("--user", "10001", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")

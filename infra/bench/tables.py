@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.markdown import table
 
 BENCH = ROOT / "artifacts/bench.json"

@@ -16,7 +16,7 @@ from infra.bench.candidates import PEERS
 from infra.bench.hardware import commit, hardware
 from infra.bench.measure import FIRST, payload, quantiles
 from infra.bench.photos import bench_photos
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.markdown import table
 
 FIGURES = ROOT / "artifacts/telemetry.json"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx2
 
-from infra.local.process import terminable
-from infra.local.runtime import ROOT
+from infra.emulator.process import terminable
+from infra.emulator.runtime import ROOT
 
 TOKEN = "LOCALSTACK_AUTH_TOKEN"  # noqa: S105 (the name of the variable that holds it)
 PUBLISHED = "localstack/localstack:2026.03.0"
@@ -68,7 +68,7 @@ def _image() -> str:
             print(f"localstack: {str(error).splitlines()[-1]}; building the edition without a token", file=sys.stderr)
         else:
             return PUBLISHED
-    run(ROOT / "infra/local/base_image.sh")
+    run(ROOT / "infra/emulator/base_image.sh")
     run("docker", "build", "--file", HERE / "Dockerfile", "--tag", BUILT, HERE)  # 80 s the first time, then 1 s
     return BUILT
 

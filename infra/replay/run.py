@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from infra.local.event import HttpRequest
-from infra.local.response import HttpResponse
+from infra.emulator.event import HttpRequest
+from infra.emulator.response import HttpResponse
 from infra.replay.journal import NONE, Answer, Prediction
 from infra.replay.photos import Photo
 from infra.smoke.answers import Ask, NoAnswer, at, json_of, post

@@ -16,7 +16,7 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.report import history, page, publish, sources, traffic
 from infra.report.baseline import BASELINE
 from infra.report.drift import Reference

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.report import sources, traffic, verdict
 from infra.report.drift import JUDGED
 from infra.report.records import Log, read

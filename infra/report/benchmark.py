@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from infra.bench.hardware import commit, hardware
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.report.__main__ import ALARM, REFERENCE
 
 RESULT = ROOT / "artifacts/report_benchmark.json"

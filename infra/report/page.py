@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from infra.report import plots, verdict
 from infra.report.drift import NUMBERS, Reference
 from infra.report.records import Log

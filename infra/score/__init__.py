@@ -1,1 +1,1 @@
-"""Photos by the million: named to the queue of lambda_app/batch.py, and its results gathered."""
+"""Photos by the million: named to the queue of lambda_app/batch/handler.py, and its results gathered."""

@@ -32,7 +32,7 @@ def handle(s3: Any, sqs: Any, queue: str, dead: str, results: Place) -> Iterator
         for message in found:
             try:
                 photos = _read(message["Body"])
-            except (ValueError, TypeError, AttributeError, KeyError):  # nobody's, as lambda_app/objects.py found
+            except (ValueError, TypeError, AttributeError, KeyError):  # nobody's, as lambda_app/batch/objects.py found
                 photos = []
             handled = _handle(s3, sqs, queue, results, photos)
             sqs.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
@@ -66,7 +66,7 @@ def _notified(s3: dict[str, Any]) -> Photo:
 
 
 def _give_up(s3: Any, results: Place, job: str, photo: Photo) -> None:
-    """Its line, named and begun as lambda_app/batch.py would."""
+    """Its line, named and begun as lambda_app/batch/handler.py would."""
     line = dict(zip(("bucket", "key", "version"), photo, strict=True)) | {
         "etag": None,
         "model_version": None,

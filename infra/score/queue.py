@@ -45,7 +45,7 @@ def enqueue(sqs: Any, queue: str, job: str, bucket: str, photos: Iterable[str]) 
 
 
 def body(job: str, bucket: str, keys: list[str]) -> str:
-    """What lambda_app/objects.py reads."""
+    """What lambda_app/batch/objects.py reads."""
     return json.dumps({"job": job, "bucket": bucket, "keys": keys}, ensure_ascii=False)
 
 

@@ -105,7 +105,7 @@ def _newest(part: Path) -> Iterable[bytes]:
 
 
 def _photo(line: bytes) -> bytes:
-    """Bucket, key and version, as lambda_app/batch.py begins each line; within a name the quotes would be escaped."""
+    """Bucket, key and version, as lambda_app/batch/handler.py begins each line; quotes in a name would be escaped."""
     return line.partition(b', "etag": ')[0]
 
 

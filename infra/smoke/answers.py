@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.local.event import HttpRequest
-from infra.local.response import HttpResponse
+from infra.emulator.event import HttpRequest
+from infra.emulator.response import HttpResponse
 
 Ask = Callable[[HttpRequest], HttpResponse]  # raises NoAnswer
 Pair = tuple[dict[str, Any], dict[str, Any]]  # what is expected and what came

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from infra.local.event import HttpRequest
-from infra.local.response import HttpResponse
+from infra.emulator.event import HttpRequest
+from infra.emulator.response import HttpResponse
 from infra.smoke.answers import Ask, Check, Pair, get, header, raw, text
 from infra.smoke.checks import switched_off
 from infra.smoke.expected import SAMPLES, Expected

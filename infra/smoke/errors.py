@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from infra.local.event import HttpRequest
-from infra.local.response import HttpResponse
+from infra.emulator.event import HttpRequest
+from infra.emulator.response import HttpResponse
 from infra.smoke.answers import FORM, Ask, Check, Pair, at, fields, get, json_of, multipart, post, text
 from infra.smoke.expected import SAMPLES
 

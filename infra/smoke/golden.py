@@ -6,9 +6,9 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
-from infra.local.event import HttpRequest
-from infra.local.runtime import RuntimeDied, RuntimeNotFound, lambda_runtime
-from infra.local.serve import background, local_app
+from infra.emulator.event import HttpRequest
+from infra.emulator.runtime import RuntimeDied, RuntimeNotFound, lambda_runtime
+from infra.emulator.serve import background, local_app
 from infra.smoke.answers import Ask, NoAnswer, get, raw, text
 from infra.smoke.expected import ANSWER, GOLDEN, SAMPLES, Golden
 from infra.smoke.url import Url

@@ -10,8 +10,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-from infra.local.event import DOMAIN, HttpRequest, to_event, to_payload
-from infra.local.response import HttpResponse, MalformedResponse, to_response
+from infra.emulator.event import DOMAIN, HttpRequest, to_event, to_payload
+from infra.emulator.response import HttpResponse, MalformedResponse, to_response
 from infra.smoke.answers import SYNTHETIC, Ask, NoAnswer
 
 TIMEOUT_S = 20  # more than the function's own, as in template.yaml

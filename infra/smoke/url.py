@@ -5,9 +5,9 @@ from typing import Self
 
 import httpx2
 
-from infra.local.event import MAX_PAYLOAD_BYTES, HttpRequest
-from infra.local.invoke import DIRECT
-from infra.local.response import HttpResponse
+from infra.emulator.event import MAX_PAYLOAD_BYTES, HttpRequest
+from infra.emulator.invoke import DIRECT
+from infra.emulator.response import HttpResponse
 from infra.smoke.answers import SYNTHETIC, NoAnswer
 
 

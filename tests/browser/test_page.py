@@ -22,7 +22,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Mount
 
-from infra.local.serve import background
+from infra.emulator.serve import background
 from lambda_app.app import ROUTES, create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.behaviour import EDITS, TOLERANCE, agreement, consistency
+from export.checks.behavior import EDITS, TOLERANCE, agreement, consistency
 from lambda_app.classifier import Outputs
 from tests.drawing import draw, encode
 from tests.export.models import pixels

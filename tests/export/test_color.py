@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from export import color
+from export.checks import color_profiles as color
 from lambda_app.preprocess import decode
 from tests.drawing import draw, encode
 

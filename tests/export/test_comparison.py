@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from export.comparison import Paired, judge
+from export.checks.comparison import Paired, judge
 from training.config import Release
 
 RULE = Release(registered_model="any", confidence=0.95, margin=0.005, saving=0.1)

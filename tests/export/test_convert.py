@@ -11,8 +11,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
+from export.checks.measure import pytorch
 from export.convert import MODEL, Exported, describe, export, stamp
-from export.measure import pytorch
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata, MetadataError
 from tests.export.models import pixels, restamp, untrained

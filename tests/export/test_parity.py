@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from export.parity import set_parity
+from export.checks.parity import set_parity
 from lambda_app.classifier import Outputs
 
 

@@ -1,4 +1,4 @@
-"""infra/compose.yaml: read by Docker Compose itself, and started.
+"""infra/containers/compose.yaml: read by Docker Compose itself, and started.
 
 Everything in it runs here but Grafana, which no package carries; what its dashboard asks is tests/infra/monitoring's.
 Where the images of Prometheus and Alertmanager cannot be pulled, Debian's stand in for them, as the same user and with
@@ -25,7 +25,7 @@ from lambda_app.settings import Settings
 from tests.infra.monitoring.channel import Channel, channel, wait_until
 
 ROOT = Path(__file__).parents[2]
-COMPOSE_FILE = ROOT / "infra/compose.yaml"
+COMPOSE_FILE = ROOT / "infra/containers/compose.yaml"
 COMPOSE = ROOT / ".venv-audit/bin/docker-compose"
 PROJECT = f"pet-classifier-test-{os.getpid()}"  # another run may be at work on this machine
 RUNS_HERE = ("classifier", "mlflow", "prometheus", "alertmanager")
@@ -151,7 +151,7 @@ def compose(stand_ins, operator, tmp_path_factory) -> tuple[str | Path, ...]:
     folder = tmp_path_factory.mktemp("compose")
     ports = "\n".join(f"  {name}: {{ports: !override ['127.0.0.1::{target_port(name)}']}}" for name in RUNS_HERE)
     (folder / "ports.yaml").write_text(f"services:\n{ports}\n")
-    config = (ROOT / "infra/monitoring/alertmanager.yml").read_text()
+    config = (ROOT / "infra/containers/monitoring/alertmanager.yml").read_text()
     (folder / "alertmanager.yml").write_text(config.replace("group_wait: 20s", "group_wait: 0s"))
     alertmanager = stand_ins.get("alertmanager", {}) | {
         "extra_hosts": ["operator:host-gateway"],
@@ -167,7 +167,7 @@ def compose(stand_ins, operator, tmp_path_factory) -> tuple[str | Path, ...]:
 @pytest.fixture(scope="module")
 def urls(compose) -> Iterator[dict[str, str]]:
     """Of the services, started and healthy."""
-    run("infra/local/base_image.sh", seconds=BUILD_SECONDS)
+    run("infra/emulator/base_image.sh", seconds=BUILD_SECONDS)
     try:
         run(*compose, "up", "--detach", "--build", "--wait", *RUNS_HERE, seconds=BUILD_SECONDS)
         yield {name: "http://" + run(*compose, "port", name, str(target_port(name))).strip() for name in RUNS_HERE}

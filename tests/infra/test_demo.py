@@ -9,15 +9,15 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from infra.local.event import predict_request
-from infra.local.process import session
-from infra.local.runtime import RuntimeNotFound, find_rie
+from infra.emulator.event import predict_request
+from infra.emulator.process import session
+from infra.emulator.runtime import RuntimeNotFound, find_rie
 
 ROOT = Path(__file__).parents[2]
 
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "infra.local.demo", *arguments]
+    command = [sys.executable, "-m", "infra.emulator.demo", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
 
 

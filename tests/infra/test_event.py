@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mangum import Mangum
 
-from infra.local.event import HttpRequest, main, to_event, to_payload
-from infra.local.response import HttpResponse, MalformedResponse, to_response
+from infra.emulator.event import HttpRequest, main, to_event, to_payload
+from infra.emulator.response import HttpResponse, MalformedResponse, to_response
 
 pytestmark = pytest.mark.usefixtures("event_loop")
 NOW = datetime(2021, 9, 7, 22, 50, 22, 677000, tzinfo=UTC)

@@ -22,10 +22,10 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from infra.local.event import MAX_PAYLOAD_BYTES
-from infra.local.function_url import create_app
-from infra.local.invoke import invoke_url
-from infra.local.serve import background
+from infra.emulator.event import MAX_PAYLOAD_BYTES
+from infra.emulator.function_url import create_app
+from infra.emulator.invoke import invoke_url
+from infra.emulator.serve import background
 
 JPEG = bytes(range(256)) * 4
 ROOT = Path(__file__).parents[2]

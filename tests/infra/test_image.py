@@ -18,9 +18,9 @@ import httpx2
 import pytest
 from PIL import Image
 
-from infra.local.function_url import create_app
-from infra.local.invoke import invoke_url
-from infra.local.serve import background
+from infra.emulator.function_url import create_app
+from infra.emulator.invoke import invoke_url
+from infra.emulator.serve import background
 from lambda_app.preprocess import FORMATS
 
 pytestmark = pytest.mark.docker
@@ -60,7 +60,7 @@ def image() -> str:
         pytest.skip("no Docker engine answers")
     if given := os.environ.get("TEST_IMAGE"):
         return given
-    run("infra/local/base_image.sh", seconds=BUILD_SECONDS)
+    run("infra/emulator/base_image.sh", seconds=BUILD_SECONDS)
     run(
         "docker",
         "build",
@@ -89,7 +89,7 @@ def sam() -> Path:
 def event(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled cat as the event a function URL makes of POST /predict."""
     path = tmp_path_factory.mktemp("event") / "event.json"
-    path.write_text(run(sys.executable, "-m", "infra.local.event", "data/samples/cat.jpg"))
+    path.write_text(run(sys.executable, "-m", "infra.emulator.event", "data/samples/cat.jpg"))
     return path
 
 
@@ -255,7 +255,7 @@ def test_only_what_serves_is_ours(image: str) -> None:
         "data/samples",
         "infra/__init__.py",
         "infra/__pycache__",
-        "infra/local",
+        "infra/emulator",
         "infra/smoke",
     } == {path for path in python_in(image, ours) if not path.startswith("lambda_app/")}
     assert [] == python_in(
@@ -289,7 +289,7 @@ def test_the_batch_starts(image: str) -> None:
 import os, ssl
 os.environ |= {"RESULTS_BUCKET": "results", "RESULTS_PREFIX": "pets/", "AWS_DEFAULT_REGION": "eu-central-1"}
 os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-from lambda_app.batch import scorer
+from lambda_app.batch.handler import scorer
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 context.load_verify_locations(scorer().reader.http.connection_from_url("https://s3.amazonaws.com").ca_certs)
 print(json.dumps([scorer().score('{"Event": "s3:TestEvent"}'), len(context.get_ca_certs()) > 100]))

@@ -1,4 +1,4 @@
-"""infra/k8s as kubectl renders it: valid for Kubernetes, and in agreement with the application and with Compose.
+"""infra/containers/k8s as kubectl renders it: valid for Kubernetes, and consistent with the application and Compose.
 
 ServiceMonitor, PrometheusRule and Application are other projects' types, whose schemas no package here carries: of
 these the fields that matter are looked at one by one.
@@ -17,11 +17,11 @@ from lambda_app.app import ROUTES
 from lambda_app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-K8S = ROOT / "infra/k8s"
+K8S = ROOT / "infra/containers/k8s"
 KUBECTL = ROOT / ".venv-audit/bin/kubectl"
 DOCKERFILE = (ROOT / "Dockerfile.lambda").read_text()
 SERVER = re.search(r"^FROM function AS server$(.*?)^FROM", DOCKERFILE, re.MULTILINE | re.DOTALL)[1]
-COMPOSE = yaml.safe_load((ROOT / "infra/compose.yaml").read_text())["services"]["classifier"]
+COMPOSE = yaml.safe_load((ROOT / "infra/containers/compose.yaml").read_text())["services"]["classifier"]
 
 pytestmark = [
     pytest.mark.process,
@@ -184,7 +184,7 @@ def test_there_is_time_to_stop():
 
 def test_prometheus_knows_the_pods_as_it_knows_the_container():
     """By the same route and under the name of the same job, which rules and alerts ask for."""
-    [scrape] = yaml.safe_load((ROOT / "infra/monitoring/prometheus.yml").read_text())["scrape_configs"]
+    [scrape] = yaml.safe_load((ROOT / "infra/containers/monitoring/prometheus.yml").read_text())["scrape_configs"]
     monitor = resource("ServiceMonitor")["spec"]
     assert scrape["job_name"] == resource("Service")["metadata"]["labels"][monitor["jobLabel"]]
     [endpoint] = monitor["endpoints"]
@@ -193,11 +193,11 @@ def test_prometheus_knows_the_pods_as_it_knows_the_container():
 
 
 def test_what_rings_is_what_rings_beside_the_container():
-    """The groups of infra/monitoring, all of them and word by word, each under a name of its own."""
+    """The groups of infra/containers/monitoring, all of them and word by word, each under a name of its own."""
     groups = [
         group
         for name in ("rules.yml", "alerts.yml")
-        for group in yaml.safe_load((ROOT / "infra/monitoring" / name).read_text())["groups"]
+        for group in yaml.safe_load((ROOT / "infra/containers/monitoring" / name).read_text())["groups"]
     ]
     rule = resource("PrometheusRule")
     assert "monitoring.coreos.com/v1" == rule["apiVersion"]

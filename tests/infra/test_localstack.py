@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from infra.local.runtime import RuntimeNotFound, find_rie
-from infra.local.serve import background
+from infra.emulator.runtime import RuntimeNotFound, find_rie
+from infra.emulator.serve import background
 from infra.localstack import __main__ as rehearsal
 from infra.localstack import container, work
 from infra.localstack.stack import NAME, references, translated, without_functions

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
 from infra import collect_feedback, evaluate_post_deploy
-from infra.local.runtime import lambda_runtime
-from infra.local.serve import background, local_app
-from infra.local.sigv4 import signed_here
+from infra.emulator.runtime import lambda_runtime
+from infra.emulator.serve import background, local_app
+from infra.emulator.sigv4 import signed_here
 from infra.replay.journal import read
 from infra.report import __main__ as reporting
 from infra.report.records import read as log_of

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp
 
 from infra import collect_feedback, evaluate_post_deploy
-from infra.local.event import HttpRequest
-from infra.local.response import HttpResponse
-from infra.local.serve import background
+from infra.emulator.event import HttpRequest
+from infra.emulator.response import HttpResponse
+from infra.emulator.serve import background
 from infra.replay.journal import Answer, read
 from infra.replay.photos import Photo, find
 from infra.replay.run import Pace, Replay, chosen

@@ -19,12 +19,12 @@ from types import SimpleNamespace
 import httpx2
 import pytest
 
-from infra.local import demo, runtime, serve
-from infra.local.event import HttpRequest
-from infra.local.invoke import invoke_url
-from infra.local.process import session
-from infra.local.runtime import Runtime, RuntimeDied, RuntimeNotFound, find_rie, lambda_runtime
-from infra.local.serve import background, local_app
+from infra.emulator import demo, runtime, serve
+from infra.emulator.event import HttpRequest
+from infra.emulator.invoke import invoke_url
+from infra.emulator.process import session
+from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, find_rie, lambda_runtime
+from infra.emulator.serve import background, local_app
 
 ROOT = Path(__file__).parents[2]
 JPEG = bytes(range(256)) * 4
@@ -213,7 +213,7 @@ class TestProcesses:
         """A launcher that is told to stop takes emulator and handler with it, also in the middle of an invocation."""
         script = (
             "import sys, urllib.request\n"
-            "from infra.local.runtime import lambda_runtime\n"
+            "from infra.emulator.runtime import lambda_runtime\n"
             f"with lambda_runtime('plain.handler', echo=True, timeout_s={MINUTES}) as runtime:\n"
             "    print(runtime.pid, flush=True)\n"
             "    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n"
@@ -274,7 +274,7 @@ class TestProcesses:
 
     def test_serving_an_invoke_api(self, local: Local) -> None:
         """`serve --invoke` stands in front of an Invoke API that is already there."""
-        command = [sys.executable, "-m", "infra.local.serve", "--port", "0", "--invoke", local.runtime.endpoint]
+        command = [sys.executable, "-m", "infra.emulator.serve", "--port", "0", "--invoke", local.runtime.endpoint]
         with session(command, cwd=ROOT, env=dict(os.environ)) as server, output(server) as lines:
             line = next(lines)
             served = re.fullmatch(r"Serving (http://127\.0\.0\.1:\d+) \(Ctrl-C stops\)\n", line)

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 from botocore.credentials import Credentials
 
-from infra.local.event import HttpRequest
-from infra.local.sigv4 import SigV4, signed_by
+from infra.emulator.event import HttpRequest
+from infra.emulator.sigv4 import SigV4, signed_by
 
 URL = "https://abc123.lambda-url.eu-west-1.on.aws"
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")

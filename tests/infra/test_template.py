@@ -8,12 +8,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from infra.local.event import predict_request, to_event, to_payload
-from infra.local.invoke import invoke_url
-from infra.local.runtime import lambda_runtime
+from infra.emulator.event import predict_request, to_event, to_payload
+from infra.emulator.invoke import invoke_url
+from infra.emulator.runtime import lambda_runtime
 from infra.report.publish import rung
-from lambda_app.batch import BatchSettings
-from lambda_app.objects import AHEAD
+from lambda_app.batch.handler import BatchSettings
+from lambda_app.batch.objects import AHEAD
 from lambda_app.preprocess import MAX_PIXELS
 from tests.sam import ALIAS, IMAGE, OTHER_IMAGE, REPOSITORY, ROOT, SAM, Template, as_list, run, statements, translated
 
@@ -505,7 +505,7 @@ def test_images_are_built_for_lambda_on_every_machine() -> None:
 def test_a_queue_calls_the_batch() -> None:
     """The same image with another command; messages that it reports as failed come again, so many at a time at most."""
     batch, source = properties("Batch"), properties("BatchPhotos")
-    assert ({"ImageUri": {"Ref": "ImageUri"}}, ["lambda_app.batch.handler"]) == (
+    assert ({"ImageUri": {"Ref": "ImageUri"}}, ["lambda_app.batch.handler.handler"]) == (
         batch["Code"],
         batch["ImageConfig"]["Command"],
     )

@@ -10,7 +10,7 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from infra.local.serve import background
+from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess

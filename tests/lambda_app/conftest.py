@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.local.serve import background
+from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
 

@@ -11,9 +11,9 @@ import pytest
 from botocore.credentials import Credentials
 from botocore.session import Session
 
-from lambda_app import batch
-from lambda_app.batch import S3_CONFIG, BatchSettings, Scorer, Signer, processor
-from lambda_app.objects import (
+from lambda_app.batch import handler as batch
+from lambda_app.batch.handler import S3_CONFIG, BatchSettings, Scorer, Signer, processor
+from lambda_app.batch.objects import (
     ATTEMPTS,
     BODIES,
     URL_SECONDS,

@@ -5,7 +5,7 @@ import re
 import pytest
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, Info, generate_latest
 
-from lambda_app.figures import BUCKETS, Figures
+from lambda_app.telemetry.prometheus import BUCKETS, Figures
 
 
 def exposition(figures: Figures) -> str:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_app.errors import MalformedRequest
-from lambda_app.form import FormParser, read_part
+from lambda_app.uploads.form import FormParser, read_part
 from tests.support.uploads import FORM, IMAGE, NAMED, NAMELESS, assert_error, form, part, post
 
 

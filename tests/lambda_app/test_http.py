@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from mangum import Mangum
 
-from infra.local.serve import background
+from infra.emulator.serve import background
 from lambda_app.app import ROUTES, create_app
 from lambda_app.settings import Settings
 from tests.conftest import ROOT

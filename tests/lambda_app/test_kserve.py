@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from infra.local.serve import background
+from infra.emulator.serve import background
 from infra.report.records import read
 from lambda_app.app import create_app
 from lambda_app.errors import BadField
@@ -339,7 +339,7 @@ def test_little_that_is_much_is_refused_before_the_work(long_lived_client, monke
         raise AssertionError(f"{work} was called")
 
     modules = {"from_json": done, "chain.from_iterable": SimpleNamespace(from_iterable=done)}
-    monkeypatch.setattr(f"lambda_app.tensors.{work.split('.')[0]}", modules[work])
+    monkeypatch.setattr(f"lambda_app.routes.open_inference.tensors.{work.split('.')[0]}", modules[work])
     answer = long_lived_client.post(f"{NETWORK}/infer", content=content, headers={"content-encoding": "gzip"})
     assert_error(answer, 422, "bad_field", said)
 
@@ -354,7 +354,7 @@ def test_reading_a_request_keeps_nobody_waiting(tiny_classifier, monkeypatch, mo
         assert answered.wait(MINUTES)
         raise BadField("read")
 
-    monkeypatch.setattr("lambda_app.open_inference.read_inference", read)
+    monkeypatch.setattr("lambda_app.routes.open_inference.models.read_inference", read)
     with (
         background(create_app(tiny_classifier, Settings(log_level="ERROR"))) as url,
         httpx2.Client(base_url=url, trust_env=False, timeout=MINUTES) as client,

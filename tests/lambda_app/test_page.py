@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lambda_app import words
 from lambda_app.classifier import Prediction
 from lambda_app.errors import RequestError
-from lambda_app.page import FILE, Page
+from lambda_app.web import wording as words
+from lambda_app.web.page import FILE, Page
 from tests import tiny_model
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}

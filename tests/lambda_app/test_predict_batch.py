@@ -4,7 +4,7 @@ import pytest
 from starlette.requests import Request
 
 from lambda_app.errors import BadField
-from lambda_app.upload import read_photos
+from lambda_app.uploads.photo import read_photos
 
 FORM = "multipart/form-data; boundary=b"
 HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.jpg"\r\n\r\n'

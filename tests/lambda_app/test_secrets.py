@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from starlette.responses import StreamingResponse
 
 from lambda_app.app import ROUTES
-from lambda_app.middleware import BrokenAnswer
+from lambda_app.telemetry.middleware import BrokenAnswer
 
 ROOT = Path(__file__).parents[2]
 SECRET = "s3cret"

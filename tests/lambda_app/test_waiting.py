@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from infra.local.serve import background
+from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
-from lambda_app.waiting import PLACES
+from lambda_app.uploads.backpressure import PLACES
 
 LARGEST = 100_000
 BEGINNING = "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\n{}\r\n\r\n"
@@ -53,7 +53,7 @@ def wait_for(semaphore, count):
 def app(tiny_classifier, monkeypatch):
     """An upload never times out, unless a test says so."""
     for limit in ("UPLOAD_S", "GRACE_S"):
-        monkeypatch.setattr(f"lambda_app.waiting.{limit}", MINUTES)
+        monkeypatch.setattr(f"lambda_app.uploads.backpressure.{limit}", MINUTES)
     return Watched(create_app(tiny_classifier, Settings(max_image_bytes=LARGEST)))
 
 
@@ -118,7 +118,7 @@ def test_room_is_made_by_those_who_leave(app, url, encode):
 @pytest.mark.parametrize("limit", ["UPLOAD_S", "GRACE_S"])
 def test_who_sends_too_slowly_makes_room(url, monkeypatch, limit):
     """A body that does not arrive within the time is answered 408, in the one error shape."""
-    monkeypatch.setattr(f"lambda_app.waiting.{limit}", 0.2)
+    monkeypatch.setattr(f"lambda_app.uploads.backpressure.{limit}", 0.2)
     address = (urlsplit(url).hostname, urlsplit(url).port)
     with socket.create_connection(address, timeout=MINUTES) as connection:
         connection.sendall(BEGINNING.format("content-length: 9").encode() + b"1")

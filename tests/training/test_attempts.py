@@ -6,9 +6,9 @@ import mlflow
 import pytest
 
 from tests.mlflow_stores import write_store
-from training import attempts
-from training.attempts import ATTEMPTS, differences, minutes
-from training.results import RESULTS
+from training.tools import attempts
+from training.tools.attempts import ATTEMPTS, differences, minutes
+from training.tools.results import RESULTS
 
 METRICS = {
     "train_accuracy": 0.9,

@@ -11,13 +11,14 @@ import yaml
 
 from tests.mlflow_stores import write_store
 from tests.training.workspace import ROOT, link_photos, write_params
-from training import baselines, config, prepare
-from training.baselines import BASELINES, PLAN, identify, override, set_up, start_stages
+from training import config, prepare
 from training.evaluate import METRICS as EVALUATED
 from training.model import BASELINES as BUILT_HERE
 from training.model import CHECKPOINT
 from training.networks import TIMM
-from training.results import RESULTS
+from training.tools import baselines
+from training.tools.baselines import BASELINES, PLAN, identify, override, set_up, start_stages
+from training.tools.results import RESULTS
 
 SCRATCH = {"weights": None, "recall": 0, "freeze_batch_norm": False, "body_lr": 1}
 SMALL_PLAN = {

@@ -4,10 +4,10 @@ import json
 import shutil
 
 from tests.training.workspace import write_params
-from training import benchmark
-from training.benchmark import METRICS, share
 from training.prepare import MANIFEST
-from training.results import RESULTS
+from training.tools import input_benchmark as benchmark
+from training.tools.input_benchmark import METRICS, share
+from training.tools.results import RESULTS
 
 
 def test_benchmark(trained, project, monkeypatch):

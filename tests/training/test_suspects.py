@@ -7,7 +7,8 @@ import pytest
 
 from tests.drawing import write_dataset
 from tests.training.workspace import link_photos, write_params
-from training import prepare, suspects
+from training import prepare
+from training.tools import suspects
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from training.data import Upright, loader, read_manifest, read_split
 from training.distributed import World
 from training.model import CHECKPOINT, WeightsError, build, load_checkpoint
 from training.networks import baseline, pretrainable
-from training.optimise import ema, forgetting, parameter_groups
+from training.optimize import ema, forgetting, parameter_groups
 from training.prepare import MANIFEST
 from training.source import sha256
 from training.state import save_atomically

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from infra.bench.peers.torch_simple_cnn.network import SimpleCNN
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 from lambda_app.metadata import Metadata
 from training.fetch import link_packaged_weights
 from training.model import build

@@ -17,7 +17,7 @@ from infra.bench.fleet_report import assumptions, break_even, markdown, plot
 from infra.bench.fleet_scenarios import ON_DEMAND, PROVISIONED, SNAPSTART, answer, answers, quiet, settled
 from infra.bench.fleet_times import BenchError, Times, read
 from infra.bench.fleet_traffic import Piece, burst, draw, load, steady
-from infra.local.runtime import RuntimeNotFound, find_rie, lambda_runtime
+from infra.emulator.runtime import RuntimeNotFound, find_rie, lambda_runtime
 
 pytestmark = pytest.mark.slow
 

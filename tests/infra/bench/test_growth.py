@@ -7,7 +7,7 @@ import pytest
 from infra.bench import candidates, growth, images
 from infra.bench.growth import FULL, QUICK, Plan, leak, photo_of, table, write
 from infra.bench.sandbox import SandboxError, process
-from infra.local.runtime import RuntimeNotFound, find_rie
+from infra.emulator.runtime import RuntimeNotFound, find_rie
 
 pytestmark = pytest.mark.slow
 

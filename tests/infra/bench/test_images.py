@@ -12,7 +12,7 @@ import pytest
 from infra.bench import images
 from infra.bench.candidates import CANDIDATES, PEERS, WEIGHTS, Candidate
 from infra.bench.throughput import SERVERS
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 
 PEERS_OF_ALL = [each for each in (*CANDIDATES, *(s.candidate for s in SERVERS.values())) if each.requirements]
 

@@ -7,7 +7,7 @@ import pytest
 from infra.bench import levers
 from infra.bench.lever_list import LEVERS, Lever
 from infra.bench.measure import Life
-from infra.local.runtime import ROOT
+from infra.emulator.runtime import ROOT
 
 
 def a_life(cold_ms: float, warm_ms: float) -> Life:

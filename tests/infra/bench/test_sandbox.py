@@ -11,7 +11,7 @@ from infra.bench.candidates import CANDIDATES, OURS, Candidate
 from infra.bench.measure import FIRST, Repeats, live
 from infra.bench.photos import photo
 from infra.bench.sandbox import SandboxError, container, process
-from infra.local.runtime import RuntimeNotFound, find_rie
+from infra.emulator.runtime import RuntimeNotFound, find_rie
 
 PHOTO = photo(FIRST, 500, 375)
 OURSELVES, DECODE_INFER = CANDIDATES[0], CANDIDATES[-1]

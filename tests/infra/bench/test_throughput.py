@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from infra.bench.photos import photo
 from infra.bench.throughput import BOUNDARY, multipart
-from lambda_app.upload import read_photo
+from lambda_app.uploads.photo import read_photo
 
 PHOTO = photo("tiny", 64, 48)
 

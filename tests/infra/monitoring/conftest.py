@@ -22,7 +22,7 @@ import yaml
 from tests.infra.monitoring.channel import channel, wait_until
 
 ROOT = Path(__file__).parents[3]
-MONITORING = ROOT / "infra/monitoring"
+MONITORING = ROOT / "infra/containers/monitoring"
 NOBODY = "127.0.0.1:1"  # an instance that does not answer
 # An address of the loopback network that no other process uses: nobody takes a port of it while a server starts.
 HOST = str(ipaddress.ip_address("127.0.0.0") + os.getpid())

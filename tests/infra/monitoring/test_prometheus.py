@@ -37,8 +37,8 @@ def test_amtool(amtool):
 
 
 def test_names_are_those_of_compose():
-    """Prometheus finds classifier and Alertmanager, and Grafana Prometheus, by infra/compose.yaml's names and ports."""
-    services = yaml.safe_load((ROOT / "infra/compose.yaml").read_text())["services"]
+    """Prometheus and Grafana address the services by the names and ports of infra/containers/compose.yaml."""
+    services = yaml.safe_load((ROOT / "infra/containers/compose.yaml").read_text())["services"]
     addresses = {f"{name}:{port.split(':')[-1]}" for name, service in services.items() for port in service["ports"]}
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     asked = [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]

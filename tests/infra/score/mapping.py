@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.session import Session
 
-from lambda_app.batch import handler
+from lambda_app.batch.handler import handler
 
 PAUSE_S = 0.05  # between two questions to an empty queue
 

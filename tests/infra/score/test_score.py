@@ -31,8 +31,8 @@ from infra.score.letters import GAVE_UP, Handled, handle
 from infra.score.photos import Place
 from infra.score.queue import PER_MESSAGE
 from infra.score.results import BODIES, gather
-from lambda_app import batch
-from lambda_app.objects import ATTEMPTS, read_message
+from lambda_app.batch import handler as batch
+from lambda_app.batch.objects import ATTEMPTS, read_message
 from tests import tiny_model
 from tests.conftest import ROOT
 from tests.infra.score.cloud import PHOTOS, REGION, RESULTS, cloud

@@ -10,8 +10,8 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra import smoke_test
-from infra.local.response import HttpResponse
-from infra.local.serve import background
+from infra.emulator.response import HttpResponse
+from infra.emulator.serve import background
 
 Change = Callable[[str, HttpResponse], HttpResponse]  # of a path and the answer that the app gave
 

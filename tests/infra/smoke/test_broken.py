@@ -15,9 +15,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from infra import smoke_test
-from infra.local.event import HttpRequest
-from infra.local.response import HttpResponse
-from infra.local.serve import background, listen
+from infra.emulator.event import HttpRequest
+from infra.emulator.response import HttpResponse
+from infra.emulator.serve import background, listen
 from infra.smoke import url
 from infra.smoke.answers import NoAnswer, get
 from infra.smoke.checks import FAMILIES

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from infra.local import serve
-from infra.local.process import session
+from infra.emulator import serve
+from infra.emulator.process import session
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.smoke.services import smoke
 from tests.infra.test_runtime import needs_rie
@@ -27,7 +27,7 @@ PRIVATE = ("--auth", "AWS_IAM", "--origin", SITE)
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """What `make run` starts, with the settings of a deployment."""
-    command = [sys.executable, "-m", "infra.local.serve", "--port", "0", "--auth", "AWS_IAM", "--cors-origin", SITE]
+    command = [sys.executable, "-m", "infra.emulator.serve", "--port", "0", "--auth", "AWS_IAM", "--cors-origin", SITE]
     environment = os.environ | KEYS | {"IMAGE": IMAGE, "COMMIT": COMMIT}
     with session(command, cwd=ROOT, env=environment) as server, server.stdout:  # type: ignore[union-attr]  # a pipe
         line = server.stdout.readline()

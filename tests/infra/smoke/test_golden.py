@@ -5,7 +5,7 @@ import json
 import pytest
 from starlette.types import ASGIApp
 
-from infra.local.serve import background
+from infra.emulator.serve import background
 from infra.smoke.answers import NoAnswer
 from infra.smoke.expected import GOLDEN, SAMPLES, TOLERANCE, Golden, Near
 from infra.smoke.golden import golden

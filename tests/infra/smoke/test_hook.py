@@ -15,8 +15,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from infra.local.invoke import invoke_url
-from infra.local.runtime import lambda_runtime
+from infra.emulator.invoke import invoke_url
+from infra.emulator.runtime import lambda_runtime
 from infra.smoke import hook
 from infra.smoke.expected import GoldenError
 from tests.infra.smoke.conftest import KEYS

@@ -9,7 +9,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from infra import smoke_test
-from infra.local.response import HttpResponse
+from infra.emulator.response import HttpResponse
 from infra.smoke import run
 from infra.smoke.answers import Check, NoAnswer
 from infra.smoke.errors import ERRORS

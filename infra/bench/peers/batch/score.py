@@ -15,7 +15,7 @@ import numpy as np
 from botocore.session import Session
 from numpy.typing import NDArray
 
-from lambda_app.batch import S3_CONFIG, BatchSettings, Scorer
+from lambda_app.batch.handler import S3_CONFIG, BatchSettings, Scorer
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from lambda_app import inference
 from lambda_app.handler import handler
-from lambda_app.telemetry import Telemetry
+from lambda_app.telemetry.request_log import Telemetry
 
 REQUESTS = 25  # in a turn
 UNCOUNTED = 2  # turns before it is warm

@@ -1,0 +1,1 @@
+"""The checks that a model file passes before its release."""

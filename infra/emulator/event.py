@@ -1,0 +1,145 @@
+"""An HTTP request as a function sees it behind its URL: a Lambda event.
+
+Payload format 2.0 after https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads.
+Where that page is silent:
+
+- The path stays percent-encoded, in `rawPath` and in `requestContext.http.path`: function URLs preserve the encoding
+  (https://github.com/middleapi/standard-server/pull/93), and Mangum decodes `http.path` once.
+- Only `text/*`, JSON, XML and JavaScript bodies arrive as text; all else is base64, HTML forms too
+  (https://github.com/ministackorg/ministack/pull/766, measured on AWS).
+- Cookies are in `cookies` alone (https://github.com/localstack/localstack/issues/7403).
+"""
+
+import argparse
+import base64
+import json
+import mimetypes
+import re
+import sys
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+# "6 MB each for request and response (synchronous)": https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
+
+URL_ID = "local"
+DOMAIN = f"{URL_ID}.lambda-url.us-east-1.on.aws"
+TEXT_TYPE = re.compile(r"text/|application/(json|xml|javascript)\s*(;|$)", re.IGNORECASE)
+# RFC 9110, 7.6.1: these describe one connection, not the message.
+HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    method: str
+    path: str  # percent-encoded
+    query: str = ""  # percent-encoded, without "?"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    scheme: str = "https"
+    protocol: str = "HTTP/1.1"
+    source_ip: str = "127.0.0.1"
+
+
+def to_event(request: HttpRequest, *, request_id: str, now: datetime) -> dict[str, Any]:
+    """The event of one request; `now` is timezone-aware. Empty parts are left out, as function URLs do."""
+    headers = _combined((name.lower(), value) for name, value in request.headers)
+    text = bool(TEXT_TYPE.match(headers.get("content-type", "")))
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": request.path,
+        "rawQueryString": request.query,
+        "cookies": _cookies(request.headers),
+        "headers": _forwarded(headers, request),
+        "queryStringParameters": _combined(parse_qsl(request.query, keep_blank_values=True)),
+        "requestContext": _context(request, headers.get("user-agent", ""), request_id, now),
+        **_encoded(request.body, text=text),
+    }
+    optional = {"cookies", "queryStringParameters", "body"}
+    return {key: value for key, value in event.items() if value or key not in optional}
+
+
+def to_payload(event: dict[str, Any]) -> bytes:
+    """The event as Lambda's Invoke API takes it; its length is what `MAX_PAYLOAD_BYTES` limits."""
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _combined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Repeated names joined with commas."""
+    combined: dict[str, str] = {}
+    for name, value in pairs:
+        combined[name] = f"{combined[name]},{value}" if name in combined else value
+    return combined
+
+
+def _cookies(headers: Iterable[tuple[str, str]]) -> list[str]:
+    parts = (part.strip() for name, value in headers if name.lower() == "cookie" for part in value.split(";"))
+    return [part for part in parts if part]
+
+
+def _forwarded(headers: dict[str, str], request: HttpRequest) -> dict[str, str]:
+    kept = {name: value for name, value in headers.items() if name not in HOP_BY_HOP | {"cookie"}}
+    return kept | {"x-forwarded-for": request.source_ip, "x-forwarded-proto": request.scheme}
+
+
+def _context(request: HttpRequest, user_agent: str, request_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "accountId": "anonymous",  # what URLs with AuthType NONE send
+        "apiId": URL_ID,
+        "authentication": None,
+        "authorizer": None,
+        "domainName": DOMAIN,
+        "domainPrefix": URL_ID,
+        "http": {
+            "method": request.method,
+            "path": request.path,
+            "protocol": request.protocol,
+            "sourceIp": request.source_ip,
+            "userAgent": user_agent,
+        },
+        "requestId": request_id,
+        "routeKey": "$default",
+        "stage": "$default",
+        "time": now.astimezone(UTC).strftime("%d/%b/%Y:%H:%M:%S +0000"),
+        "timeEpoch": int(now.timestamp() * 1000),
+    }
+
+
+def _encoded(body: bytes, *, text: bool) -> dict[str, Any]:
+    """`body` and `isBase64Encoded`; text that is not UTF-8 would not survive JSON, so it goes as base64."""
+    try:
+        if text:
+            return {"body": body.decode(), "isBase64Encoded": False}
+    except UnicodeDecodeError:
+        pass
+    return {"body": base64.b64encode(body).decode(), "isBase64Encoded": bool(body)}
+
+
+def predict_request(photo: Path) -> HttpRequest:
+    """`POST /predict` with the photo as raw body, its content type by the file's suffix."""
+    content_type = mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
+    headers = (("host", DOMAIN), ("content-type", content_type))
+    return HttpRequest("POST", "/predict", headers=headers, body=photo.read_bytes())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m infra.emulator.event", description=predict_request.__doc__)
+    parser.add_argument("photo", type=Path)
+    photo = parser.parse_args(arguments).photo
+    try:
+        event = to_event(predict_request(photo), request_id=str(uuid.uuid4()), now=datetime.now(UTC))
+    except OSError as error:
+        print(f"{photo}: {error.strerror}; expected a photo", file=sys.stderr)
+        return 2
+    print(to_payload(event).decode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""A function URL on this machine: a raw ASGI app that hands every HTTP request to a function as an event.
+
+Where AWS answers for a failed function with 502 and `Internal Server Error`, so does this, in the project's error
+shape, and logs why.
+"""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from urllib.parse import quote
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from infra.emulator.event import MAX_PAYLOAD_BYTES, HttpRequest, to_event, to_payload
+from infra.emulator.invoke import LONGEST_INVOCATION_S, Function, InvokeError, RequestTooLarge
+from infra.emulator.response import HttpResponse
+
+logger = logging.getLogger(__name__)
+# In AWS's own words and shape, as for a request without a signature.
+FORBIDDEN = HttpResponse(HTTPStatus.FORBIDDEN, (("content-type", "application/json"),), b'{"Message":"Forbidden"}')
+Authorized = Callable[[HttpRequest], bool]
+
+
+class ClientGone(Exception):
+    """The client left before its request was complete: there is nobody to answer, and nothing to invoke."""
+
+
+def anyone(_: HttpRequest) -> bool:
+    """AuthType NONE."""
+    return True
+
+
+def create_app(
+    url: str,
+    *,
+    concurrent: bool = False,
+    sign: bool = False,
+    timeout_s: float = LONGEST_INVOCATION_S,
+    authorized: Authorized = anyone,
+) -> ASGIApp:
+    """The function URL of the function that `infra.emulator.invoke.invoke_url` names; `sign` and `concurrent` suit AWS.
+
+    `authorized` says which requests may pass, with AuthType AWS_IAM; the function is not told who asked.
+    """
+    auth = None
+    if sign:
+        from infra.emulator.sigv4 import SigV4  # noqa: PLC0415 (needs botocore, which only AWS wants)
+
+        auth = SigV4(url)
+    function = Function(url, concurrent=concurrent, auth=auth, timeout_s=timeout_s)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(function, receive, send)
+        elif scope["type"] == "http":
+            await _http(function, authorized, scope, receive, send)
+        else:
+            raise NotImplementedError(f"{scope['type']}: function URLs speak HTTP only")
+
+    return app
+
+
+async def _lifespan(function: Function, receive: Receive, send: Send) -> None:
+    await receive()
+    async with function:
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _http(function: Function, authorized: Authorized, scope: Scope, receive: Receive, send: Send) -> None:
+    request_id = str(uuid.uuid4())
+    try:
+        request = _request(scope, await _body(receive))
+        event = to_event(request, request_id=request_id, now=datetime.now(UTC))
+        response = await function.invoke(to_payload(event)) if authorized(request) else FORBIDDEN
+    except ClientGone:
+        return
+    except InvokeError as error:
+        response = _error(error, request_id)
+    await _send(send, scope["method"], response)
+
+
+async def _body(receive: Receive) -> bytes:
+    """The whole body. One over the limit is read to its end, for clients that look for an answer only then."""
+    chunks, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        size += len(message.get("body", b""))
+        chunks.append(message.get("body", b"") if size <= MAX_PAYLOAD_BYTES else b"")
+        more = message.get("more_body", False)
+    if size > MAX_PAYLOAD_BYTES:
+        raise RequestTooLarge(f"the request is {size} bytes, expected at most {MAX_PAYLOAD_BYTES} in base64")
+    return b"".join(chunks)
+
+
+def _request(scope: Scope, body: bytes) -> HttpRequest:
+    client = scope.get("client") or ("", 0)
+    return HttpRequest(
+        method=scope["method"],
+        path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
+        body=body,
+        scheme=scope["scheme"],
+        protocol=f"HTTP/{scope['http_version']}",
+        source_ip=client[0],
+    )
+
+
+def _error(error: InvokeError, request_id: str) -> HttpResponse:
+    message = str(error)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.warning("%s %s: %s", request_id, error.code, error)
+        message = "Internal Server Error"  # a function's stack trace is not for its clients
+    body = {"error": {"code": error.code, "message": message, "request_id": request_id}}
+    return HttpResponse(error.status, (("content-type", "application/json"),), json.dumps(body).encode())
+
+
+async def _send(send: Send, method: str, response: HttpResponse) -> None:
+    """`content-length` is the body's own, except for HEAD, where the function may know it without sending a body."""
+    never_a_body = response.status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
+    body = b"" if never_a_body else response.body
+    headers = [(name.encode(), value.encode("utf-8", "replace")) for name, value in response.headers]
+    if body or not (never_a_body or method == "HEAD"):
+        headers = [(name, value) for name, value in headers if name != b"content-length"]
+        headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": int(response.status), "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})

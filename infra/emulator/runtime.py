@@ -1,0 +1,189 @@
+"""Lambda's own runtime on this machine, without Docker: AWS's Runtime Interface Emulator (RIE) runs the handler.
+
+The RIE comes inside aws-sam-cli. It starts `python -m awslambdaric HANDLER`, as the container image does, and serves
+Lambda's Invoke API: https://github.com/aws/aws-lambda-runtime-interface-emulator.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.emulator.process import session, terminable
+
+ROOT = Path(__file__).parents[2]
+FUNCTION_TIMEOUT_S = 15  # as in template.yaml
+START_TIMEOUT_S = 60  # a busy machine takes seconds for what an idle one does in 20 ms
+START_ATTEMPTS = 10
+# Not worth showing: the durations and the memory in the emulator's reports are not measured.
+EMULATOR_LINE = re.compile(r"(START|END|REPORT) RequestId: ")
+
+
+class RuntimeNotFound(Exception):
+    """The emulator is not installed; the message says where it was looked for and what installs it."""
+
+
+class RuntimeDied(Exception):
+    """The emulator ended or never listened; the message carries its output."""
+
+
+class PortTaken(RuntimeDied):
+    """Another process bound one of the ports before the emulator did."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    endpoint: str
+    pid: int
+    lines: list[str]  # the output of emulator and handler so far; grows from a thread
+
+    def log_line(self, wanted: Callable[[dict[str, Any]], bool], *, wait_s: float = 60) -> str | None:
+        """The last JSON object on the output that is `wanted`; it may come a moment after the answer."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            found = [line for line in self.lines if (record := _json_object(line)) and wanted(record)]
+            if found or time.monotonic() > deadline:
+                return found[-1] if found else None
+            time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def lambda_runtime(
+    handler: str = "lambda_app.handler.handler",
+    *,
+    env: dict[str, str] | None = None,
+    timeout_s: int = FUNCTION_TIMEOUT_S,
+    echo: bool = False,
+    task: Path = ROOT,
+    log_level: str = "warning",
+    core: str | None = None,
+) -> Iterator[Runtime]:
+    """The handler behind Lambda's Invoke API on a free port, until the context ends; then no process of it is left.
+
+    `timeout_s` is the function's timeout, `echo` prints the handler's output as it comes, `task` is the folder that the
+    handler is imported from, `log_level` the emulator's, and `core` the only one that may be used.
+    """
+    program = [sys.executable, "-m", "awslambdaric", handler]
+    pinned = ["taskset", "--cpu-list", core] if core else []
+    command = [*pinned, str(find_rie()), "--log-level", log_level]
+    environment = _environment(handler, timeout_s) | {"LAMBDA_TASK_ROOT": str(task)} | (env or {})
+
+    def start(ports: tuple[int, int]) -> contextlib.AbstractContextManager[Runtime]:
+        return _emulator([*command, *_addresses(*ports), *program], ports, task, environment, echo=echo)
+
+    with terminable(), contextlib.ExitStack() as stack:
+        yield _retry(lambda: stack.enter_context(start(_free_ports())))
+
+
+def _retry(start: Callable[[], Runtime]) -> Runtime:
+    """Start again while a port turns out to be taken: the emulator cannot choose its own ports."""
+    for _ in range(START_ATTEMPTS - 1):
+        with contextlib.suppress(PortTaken):
+            return start()
+    return start()
+
+
+@contextlib.contextmanager
+def _emulator(
+    command: list[str], ports: tuple[int, int], task: Path, environment: dict[str, str], *, echo: bool
+) -> Iterator[Runtime]:
+    """Yield the runtime once it listens. When the context ends, all of its output has been read."""
+    lines: list[str] = []
+    with ThreadPoolExecutor(1) as reader, session(command, cwd=task, env=environment) as process:
+        reading = reader.submit(_read, process, lines, echo=echo)
+        _wait_until_listening(process, set(ports), reading, lines)
+        yield Runtime(f"http://127.0.0.1:{ports[0]}", process.pid, lines)
+
+
+def _addresses(port: int, api_port: int) -> list[str]:
+    emulator, api = f"127.0.0.1:{port}", f"127.0.0.1:{api_port}"
+    return ["--runtime-interface-emulator-address", emulator, "--runtime-api-address", api]
+
+
+def find_rie() -> Path:
+    if platform.system() != "Linux":
+        raise RuntimeNotFound(f"{platform.system()}: expected Linux, which AWS's Runtime Interface Emulator needs")
+    machine = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
+    pattern = f".venv-sam/lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}"
+    override = os.environ.get("AWS_LAMBDA_RIE")
+    found = [Path(override)] if override else sorted(ROOT.glob(pattern))
+    if not found or not found[0].is_file():
+        raise RuntimeNotFound(
+            f"{override or pattern}: no Runtime Interface Emulator there; "
+            "`make demo` installs it, AWS_LAMBDA_RIE=FILE names another"
+        )
+    return found[0]
+
+
+def _environment(handler: str, timeout_s: int) -> dict[str, str]:
+    """As https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; what is missing here the RIE sets."""
+    return os.environ | {
+        "_HANDLER": handler,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",  # as in template.yaml
+        "AWS_LAMBDA_FUNCTION_NAME": "pet-classifier",
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_s),  # the RIE's alone
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_REGION": "us-east-1",
+        "TZ": ":UTC",
+    }
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        return first.getsockname()[1], second.getsockname()[1]
+
+
+def _read(process: subprocess.Popen[str], lines: list[str], *, echo: bool) -> None:
+    assert process.stdout
+    with process.stdout:
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            if echo and not EMULATOR_LINE.match(line):
+                print(lines[-1], flush=True)
+
+
+def _wait_until_listening(
+    process: subprocess.Popen[str], ports: set[int], reading: Future[None], lines: list[str]
+) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        if ports <= _listening(process.pid):
+            return
+        time.sleep(0.01)
+    code = process.poll()
+    if code is not None:
+        wait([reading], START_TIMEOUT_S)  # until its last words are read
+    why = f"did not listen within {START_TIMEOUT_S} s" if code is None else f"ended with exit code {code}"
+    died = PortTaken if any("address already in use" in line for line in lines) else RuntimeDied
+    raise died("\n".join([f"Lambda's runtime emulator {why}; its output:", *lines]))
+
+
+def _listening(pid: int) -> set[int]:
+    """Return the ports on which this process listens; a connection would not show whose port it reached."""
+    sockets = set()
+    with contextlib.suppress(OSError):  # the process ended
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # it closed the descriptor
+                sockets.add(str(descriptor.readlink()))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    owned = [row for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]  # 0A: LISTEN
+    return {int(row[1].rpartition(":")[2], 16) for row in owned}
+
+
+def _json_object(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

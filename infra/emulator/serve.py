@@ -1,0 +1,138 @@
+"""Serves the function on http://127.0.0.1:8000 until Ctrl-C: Lambda's own runtime with a function URL in front.
+
+With `--invoke` the URL stands in front of an Invoke API that is already there: a container with the Runtime Interface
+Emulator, `sam local start-lambda`, or AWS (with `--sign`).
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
+
+from infra.emulator.function_url import Authorized, anyone, create_app
+from infra.emulator.invoke import invoke_url
+from infra.emulator.runtime import FUNCTION_TIMEOUT_S, RuntimeDied, RuntimeNotFound, lambda_runtime
+
+
+def local_app(endpoint: str, *, authorized: Authorized = anyone) -> ASGIApp:
+    """The function URL of our own runtime, which always answers within the function's timeout."""
+    return create_app(invoke_url(endpoint), timeout_s=FUNCTION_TIMEOUT_S + 15, authorized=authorized)
+
+
+def with_cors(app: ASGIApp, origin: str) -> ASGIApp:
+    """As in template.yaml. Another site's preflight is answered with 400; what AWS says to it is not documented."""
+    return CORSMiddleware(
+        app,
+        allow_origins=[origin],
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"],
+        expose_headers=["x-request-id"],
+        max_age=3600,
+    )
+
+
+def listen(port: int) -> socket.socket:
+    listener = socket.create_server(("127.0.0.1", port))
+    # asyncio leaves Nagle on for such a socket's connections: every answer would wait 40 ms for a delayed ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def server(app: ASGIApp, log_config: dict[str, Any] | None = LOGGING_CONFIG) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        log_config=log_config,
+        log_level="warning",
+        proxy_headers=False,  # a client would choose its own sourceIp
+        timeout_keep_alive=75,  # s; after the default of 5, a request of a busy client can meet a closing connection
+        timeout_graceful_shutdown=1,  # an invocation may take minutes, and Ctrl-C should not
+        ws="none",
+    )
+    return uvicorn.Server(config)
+
+
+@contextlib.contextmanager
+def background(app: ASGIApp) -> Iterator[str]:
+    """Serves `app` from a thread on a free port; yields its URL.
+
+    uvicorn's own logging configuration would bind the loggers of the whole process to today's standard error, which a
+    caller may have closed when the next server logs to it.
+    """
+    with listen(0) as listener:
+        running = server(app, log_config=None)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        while not running.started and thread.is_alive():
+            time.sleep(0.005)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            running.should_exit = True
+            thread.join()
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m infra.emulator.serve", description=__doc__)
+    parser.add_argument("--port", type=int, default=8000, help="8000; 0 for a free one")
+    parser.add_argument("--invoke", metavar="ENDPOINT", help="an Invoke API, e.g. http://127.0.0.1:3001")
+    parser.add_argument("--function", metavar="NAME", default="function", help="the function's name there")
+    parser.add_argument("--sign", action="store_true", help="sign for AWS, which runs invocations side by side")
+    parser.add_argument("--auth", choices=["NONE", "AWS_IAM"], default="NONE", help="who may call the URL")
+    parser.add_argument("--cors-origin", metavar="ORIGIN", help="the site whose pages may, e.g. https://example.org")
+    options = parser.parse_args(arguments)
+    if not options.invoke and (options.sign or options.function != "function"):
+        parser.error("--function and --sign: expected --invoke ENDPOINT with them")
+    return options
+
+
+@contextlib.contextmanager
+def _app(options: argparse.Namespace) -> Iterator[ASGIApp]:
+    authorized: Authorized = anyone
+    if options.auth == "AWS_IAM":
+        from infra.emulator.sigv4 import signed_here  # noqa: PLC0415  # see there
+
+        authorized = signed_here()
+    if options.invoke:
+        url = invoke_url(options.invoke, options.function)
+        yield create_app(url, sign=options.sign, concurrent=options.sign, authorized=authorized)
+    else:
+        with lambda_runtime(echo=True) as runtime:
+            yield local_app(runtime.endpoint, authorized=authorized)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _arguments(arguments)
+    try:
+        listener = listen(options.port)
+    except OSError as error:
+        print(
+            f"serve: port {options.port}: {os.strerror(error.errno or 0)}; choose another with --port or PORT=",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        with listener, _app(options) as app:
+            app = with_cors(app, options.cors_origin) if options.cors_origin else app
+            print(f"Serving http://127.0.0.1:{listener.getsockname()[1]} (Ctrl-C stops)", flush=True)
+            server(app).run(sockets=[listener])
+    except (RuntimeNotFound, RuntimeDied, ValueError, ModuleNotFoundError) as error:
+        print(f"serve: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The SQS handler that classifies photos in S3."""

@@ -1,0 +1,33 @@
+"""What a photo really showed, as a client says later: read and checked here, joined with predictions by the report."""
+
+from collections.abc import Sequence
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.requests import Request
+
+from lambda_app.errors import BadField, UnsupportedType
+from lambda_app.schemas import Feedback
+from lambda_app.uploads.body import read_body
+
+JSON = "application/json"
+MAX_BYTES = 10_000  # a UUID and a class name; FastAPI itself would read a body of any size
+
+
+async def read_feedback(request: Request, class_names: Sequence[str]) -> Feedback:
+    """Return what the request says. Raise `UnsupportedType`, `PhotoTooLarge`, `RequestValidationError` or `BadField`.
+
+    A page of another site can send text and forms without asking first (https://fetch.spec.whatwg.org/#simple-header),
+    and so forge feedback: only JSON is taken.
+    """
+    given = request.headers.get("content-type", "")
+    if given.split(";")[0].strip().lower() != JSON:
+        raise UnsupportedType(f"content type is {given!r:.80}; expected {JSON}, with request_id and label")
+    body = await read_body(request, MAX_BYTES)
+    try:
+        feedback = Feedback.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+    if feedback.label not in class_names:
+        raise BadField(f"label is {feedback.label!r}; expected one of {', '.join(class_names)}")
+    return feedback

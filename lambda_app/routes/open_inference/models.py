@@ -1,0 +1,165 @@
+"""The models of the Open Inference Protocol: one takes photos as files, the other what the network itself takes."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lambda_app.errors import BadField, RequestError
+from lambda_app.inference import Classified, Inference
+from lambda_app.metadata import Metadata
+from lambda_app.routes.open_inference.endpoints import MODEL
+from lambda_app.routes.open_inference.tensors import (
+    InferenceRequest,
+    Tensors,
+    data_of,
+    octets,
+    read_inference,
+    strings,
+    write_tensors,
+)
+from lambda_app.settings import Settings
+from lambda_app.telemetry.request_log import Record
+from lambda_app.uploads.body import read_body
+from lambda_app.uploads.photo import FORM_OVERHEAD
+
+NETWORK = f"{MODEL}-network"
+
+
+class NoModel(BadField):
+    """a name or version of a model that is not here"""
+
+    status = 404
+    code = "not_found"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """As a model's metadata has it; -1 stands for the number of photos."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    platform: str
+    inputs: tuple[Tensor]
+    outputs: tuple[Tensor, ...]
+
+    def metadata(self, version: str) -> dict[str, Any]:
+        return {"versions": [version]} | asdict(self)
+
+    def check(self, asked: InferenceRequest, max_photos: int) -> None:
+        """Raises BadField."""
+        [known], [given] = self.inputs, asked["inputs"]
+        if (known.name, known.datatype) != (given["name"], given["datatype"]):
+            names = f"{given['name']!r:.80} of {given['datatype']!r:.80}"
+            raise BadField(f"the input is {names}; expected {known.name!r} of {known.datatype!r}")
+        (photos, *rest), one = given["shape"], list(known.shape[1:])
+        if photos > max_photos or rest not in (one, one or [1]):  # some clients make a column of every list
+            shape = f"{['N', *one]} with N from 1 to {max_photos}"
+            raise BadField(f"the shape of {known.name} is {given['shape']!r:.80}; expected {shape}")
+        outputs = {output.name: output for output in self.outputs}
+        for output in asked.get("outputs", []):
+            tensor = outputs.pop(output["name"], None)  # asked for twice, it is gone
+            if tensor is None:
+                raise BadField(
+                    f"the output {output['name']!r:.80} is asked for; expected each once of {', '.join(outputs)}"
+                )
+            if (output.get("parameters") or {}).get("classification") and len(tensor.shape) == 1:
+                raise BadField(f"classification of {tensor.name} is asked for; it has no value for each class")
+
+
+def _models(metadata: Metadata) -> list[Model]:
+    size, classes = metadata.image_size, len(metadata.class_names)
+    outputs = (
+        Tensor("predicted_class", "BYTES", (-1,)),
+        Tensor("confidence", "FP32", (-1,)),
+        Tensor("probabilities", "FP32", (-1, classes)),
+        Tensor("unknown", "BOOL", (-1,)),
+        Tensor("request_id", "BYTES", (-1,)),  # of each photo, for feedback
+        Tensor("logits", "FP32", (-1, classes)),
+        Tensor("familiarity", "FP32", (-1,)),
+    )
+    photos, images = Tensor("photos", "BYTES", (-1,)), Tensor("images", "UINT8", (-1, 3, size, size))
+    return [
+        Model(MODEL, "pillow_onnxruntime", (photos,), outputs),
+        Model(NETWORK, "onnxruntime_onnx", (images,), outputs),
+    ]
+
+
+class OpenInference:
+    """What answers."""
+
+    def __init__(self, inference: Inference, settings: Settings) -> None:
+        self.inference, self.settings = inference, settings
+        metadata = inference.classifier.metadata
+        self.version, self.class_names = metadata.model_version, metadata.class_names
+        self.models = {model.name: model for model in _models(metadata)}
+        self.max_bytes = settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD  # of photos in base64
+        # A list for each row of the largest tensor of images, and as many again for what is around them.
+        self.max_brackets = 2 * settings.max_batch * 3 * metadata.image_size
+
+    def model(self, path: str) -> Model:
+        """By its name, behind which the version may stand. Raises NoModel."""
+        name, _, version = path.partition("/versions/")
+        if name in self.models and version in {"", self.version}:
+            return self.models[name]
+        raise NoModel(f"there is no model {path!r:.80}; expected {' or '.join(self.models)}, version {self.version}")
+
+    async def infer(self, request: Request) -> Response:
+        """Raises RequestError or RequestValidationError."""
+        model = self.model(request.path_params["name"])
+        body = await read_body(request, self.max_bytes)
+        threads, loop = self.inference.threads, asyncio.get_running_loop()
+        asked, given = await loop.run_in_executor(threads, self._read, model, body, request.headers)
+        if isinstance(given, list):
+            answers = await _of_photos(self.inference, given, request.state.record)
+        else:
+            answers = await self.inference.images(given, request.state.record)
+        about = {"model_name": model.name, "model_version": self.version}
+        return write_tensors(about, asked, _tensors(answers), self.class_names)
+
+    def _read(
+        self, model: Model, body: bytes, headers: Headers
+    ) -> tuple[InferenceRequest, list[bytes] | NDArray[np.uint8]]:
+        """What is asked for, and of which photos or images."""
+        asked, behind = read_inference(body, headers, self.max_brackets)
+        model.check(asked, self.settings.max_batch)
+        [tensor] = asked["inputs"]
+        data, shape = data_of(tensor, behind), tensor["shape"]
+        if model.name == MODEL:
+            return asked, strings(data, shape[0], self.settings.max_image_bytes)
+        return asked, octets(data, shape)
+
+
+async def _of_photos(inference: Inference, photos: Sequence[bytes], record: Record) -> list[Classified]:
+    answers: list[Classified] = []
+    for place, answer in enumerate(await inference.many(photos, record), 1):
+        if isinstance(answer, RequestError):
+            record.predictions = []  # nobody gets to see them
+            raise type(answer)(f"photo {place} of {len(photos)}: {answer}") from answer
+        answers.append(answer)
+    return answers
+
+
+def _tensors(answers: Sequence[Classified]) -> Tensors:
+    predictions = [answer.prediction for answer in answers]
+    return {
+        "predicted_class": np.array([each.predicted_class for each in predictions], object),
+        "confidence": np.array([each.confidence for each in predictions], np.float32),
+        "probabilities": np.concatenate([answer.outputs.probabilities for answer in answers]),
+        "unknown": np.array([each.unknown for each in predictions]),
+        "request_id": np.array([answer.request_id for answer in answers], object),
+        "logits": np.concatenate([answer.outputs.logits for answer in answers]),
+        "familiarity": np.concatenate([answer.outputs.familiarity for answer in answers]),
+    }

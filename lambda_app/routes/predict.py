@@ -1,0 +1,55 @@
+"""The routes that take photos."""
+
+from fastapi import FastAPI, Request
+
+from lambda_app.classifier import Prediction
+from lambda_app.errors import RequestError, UnsupportedPhoto
+from lambda_app.inference import Inference
+from lambda_app.schemas import ErrorDetail, ErrorResponse, PredictionResponse
+from lambda_app.settings import Settings
+from lambda_app.telemetry.request_log import Record
+from lambda_app.uploads.photo import read_photo, read_photos, with_advice
+
+
+def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> None:
+    model_version = inference.classifier.metadata.model_version
+
+    @app.post("/predict")
+    async def predict(request: Request) -> PredictionResponse:
+        record: Record = request.state.record
+        data = await read_photo(request, settings.max_image_bytes)
+        try:
+            prediction = await inference.one(data, record)
+        except UnsupportedPhoto as error:
+            raise with_advice(error, request) from error
+        return answer(prediction, record.request_id, record.elapsed_ms())
+
+    @app.post("/predict/batch")
+    async def predict_batch(request: Request) -> list[PredictionResponse | ErrorResponse]:
+        record: Record = request.state.record
+        photos = await read_photos(request, settings.max_image_bytes, settings.max_batch)
+        classified = await inference.many(photos, record)
+        share_ms = record.elapsed_ms() / len(photos)
+        return [
+            refusal(each, record.request_id)
+            if isinstance(each, RequestError)
+            else answer(each.prediction, each.request_id, share_ms)
+            for each in classified
+        ]
+
+    def answer(prediction: Prediction, request_id: str, milliseconds: float) -> PredictionResponse:
+        return PredictionResponse(
+            predicted_class=prediction.predicted_class,
+            predicted_label=prediction.label,
+            confidence=prediction.confidence,
+            probabilities=prediction.probabilities,
+            unknown=prediction.unknown,
+            model_version=model_version,
+            request_id=request_id,
+            processing_time_ms=round(milliseconds, 3),
+        )
+
+
+def refusal(error: RequestError, request_id: str) -> ErrorResponse:
+    """Under the id of the whole request, whose log line counts it."""
+    return ErrorResponse(error=ErrorDetail(code=error.code, message=str(error), request_id=request_id))

@@ -1,0 +1,1 @@
+"""Request records, log lines and metrics."""

@@ -1,0 +1,1 @@
+"""Bounded reading of request bodies, forms and encoded photos."""

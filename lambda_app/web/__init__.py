@@ -1,0 +1,1 @@
+"""The page, and the documentation of the API."""

@@ -1,0 +1,126 @@
+"""The web page: one static file. Without JavaScript its form is answered with the same page and the result in it."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from html import escape
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from starlette.responses import HTMLResponse
+
+from lambda_app.classifier import Prediction
+from lambda_app.errors import RequestError
+from lambda_app.inference import Inference
+from lambda_app.metadata import Metadata
+from lambda_app.schemas import ApiInformation
+from lambda_app.settings import Settings
+from lambda_app.telemetry.request_log import Record
+from lambda_app.uploads.photo import read_photo
+from lambda_app.web.wording import megabytes, none_of, percent, problems, question, spoken, title
+
+FILE = Path(__file__).with_name("page.html")
+SHOWN = 5  # classes of a result
+HEADERS = {
+    "cache-control": "no-cache",
+    "permissions-policy": "camera=(self), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "vary": "accept",
+}
+
+
+def add_page(app: FastAPI, inference: Inference, settings: Settings, information: ApiInformation) -> None:
+    page = Page(inference.classifier.metadata, settings.max_image_bytes, settings.max_image_pixels)
+
+    @app.get("/", response_model=ApiInformation, responses={200: {"content": {"text/html": {}}}})
+    async def start(request: Request, response: Response) -> ApiInformation | HTMLResponse:
+        """The page for browsers, which ask for `text/html`; API information for all others."""
+        if "text/html" in request.headers.get("accept", ""):
+            return page.answer()
+        response.headers["vary"] = HEADERS["vary"]
+        return information
+
+    @app.post("/", response_class=HTMLResponse)
+    async def form(request: Request) -> HTMLResponse:
+        """The page's own form, for browsers without JavaScript; errors are pages too."""
+        record: Record = request.state.record
+        try:
+            prediction = await inference.one(await read_photo(request, settings.max_image_bytes), record)
+        except RequestError as error:
+            record.error_code = error.code
+            return page.answer(page.apology(error), error.status)
+        return page.answer(page.result(prediction, record.elapsed_ms()))
+
+
+class Page:
+    """Read when somebody first asks for it: a cold start that is asked for something else does not pay."""
+
+    def __init__(self, metadata: Metadata, max_bytes: int, max_pixels: int) -> None:
+        names = metadata.class_names
+        self.none = none_of(names)
+        self.problems = problems(max_bytes, max_pixels)
+        self.model_version = metadata.model_version
+        given = {"class_names": names, "max_bytes": max_bytes, "none": self.none, "problems": self.problems}
+        self.words = {
+            "given": json.dumps(given).replace("<", r"\u003c"),  # or a class name could end the element
+            "megabytes": megabytes(max_bytes),
+            "question": escape(question(names)),
+            "version": escape(self.model_version),
+        }
+
+    @cached_property
+    def template(self) -> str:
+        return FILE.read_text(encoding="utf-8")
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        script, style = (" ".join(_hashes(self.template, element)) for element in ("script", "style"))
+        policy = (
+            f"default-src 'none'; script-src {script}; style-src {style}; img-src blob: data:; connect-src 'self'; "
+            "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+        return HEADERS | {"content-security-policy": policy}
+
+    def answer(self, result: str = "", status: int = 200) -> HTMLResponse:
+        words = self.words | {"result": result, "result_hidden": "" if result else "hidden"}
+        text = re.sub(r"{{(\w+)}}", lambda found: words[found[1]], self.template)
+        return HTMLResponse(text, status, self.headers)
+
+    def result(self, prediction: Prediction, elapsed_ms: float) -> str:
+        """As the page's script makes it."""
+        unknown = prediction.unknown
+        what = self.none if unknown else title(prediction.predicted_class)
+        closest = escape(spoken(prediction.predicted_class))
+        sure = f"If it had to be one of them: <strong>{closest}</strong>."
+        if not unknown:
+            sure = f"<strong>{percent(prediction.confidence)}</strong> sure"
+        best = sorted(prediction.probabilities.items(), key=lambda pair: -pair[1])[:SHOWN]
+        bars = "".join(_bar(name, share) for name, share in best)
+        return (
+            f'{_verdict(what)}<p class="sure">{sure}</p><ol class="bars{"" if unknown else " known"}">{bars}</ol>'
+            f'<dl class="facts"><div><dt>Server</dt><dd>{elapsed_ms:.0f} ms</dd></div>'
+            f"<div><dt>Model</dt><dd>{escape(self.model_version)}</dd></div></dl>"
+        )
+
+    def apology(self, error: RequestError) -> str:
+        return f'{_verdict("No answer")}<p class="sure">{escape(self.problems[error.code])}</p>'
+
+
+def _verdict(text: str) -> str:
+    return f'<h2 id="verdict" class="verdict{" long" if len(text) > 12 else ""}" tabindex="-1">{escape(text)}</h2>'
+
+
+def _bar(name: str, share: float) -> str:
+    return (
+        f"<li><span>{escape(title(name))}</span><span>{percent(share)}</span>"
+        f'<svg aria-hidden="true"><rect width="{share:.2%}"/></svg></li>'
+    )
+
+
+def _hashes(text: str, element: str) -> Iterator[str]:
+    """Of each element without attributes, as a policy names them: https://www.w3.org/TR/CSP3/#grammardef-hash-source."""
+    for content in re.findall(f"<{element}>(.*?)</{element}>", text, re.DOTALL):
+        yield f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

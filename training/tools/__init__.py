@@ -1,0 +1,1 @@
+"""Commands around training: label audit, baselines, attempts, and the input benchmark."""
