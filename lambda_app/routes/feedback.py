@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from lambda_app.errors import BadField, UnsupportedType
 from lambda_app.schemas import Feedback
-from lambda_app.uploads.body import read_body
+from lambda_app.uploads.reader import read_body
 
 JSON = "application/json"
 MAX_BYTES = 10_000  # a UUID and a class name; FastAPI itself would read a body of any size

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from python_multipart.multipart import parse_options_header
 
 from lambda_app.errors import MalformedRequest, UnsupportedType
-from lambda_app.uploads.encoded import decode_base64
+from lambda_app.uploads.encodings import decode_base64
 
 MAX_HEADERS = 16_384  # bytes of one part's header lines
 MAX_PADDING = 1_024  # blanks after a boundary

@@ -6,8 +6,8 @@ The bytes decide what is a photo, never the content type: clients set wrong ones
 from starlette.requests import Request
 
 from lambda_app.errors import BadField, MalformedRequest, NoPhoto, UnsupportedPhoto
-from lambda_app.uploads.body import read_body, stream_body, too_large
-from lambda_app.uploads.encoded import FORM_COMMAND, RAW_COMMAND, decode_photo
+from lambda_app.uploads.reader import read_body, stream_body, too_large
+from lambda_app.uploads.encodings import FORM_COMMAND, RAW_COMMAND, decode_photo
 from lambda_app.uploads.form import FormParser, Part
 
 FORM = "multipart/form-data"

@@ -10,7 +10,7 @@ import zlib
 import pytest
 from starlette.requests import Request
 
-from lambda_app.uploads.body import PIECE, read_body
+from lambda_app.uploads.reader import PIECE, read_body
 from tests.support.uploads import FORM, NAMED, form, post
 
 

@@ -26,7 +26,7 @@ from lambda_app.routes.open_inference.tensors import (
 )
 from lambda_app.settings import Settings
 from lambda_app.telemetry.request_log import Record
-from lambda_app.uploads.body import read_body
+from lambda_app.uploads.reader import read_body
 from lambda_app.uploads.photo import FORM_OVERHEAD
 
 NETWORK = f"{MODEL}-network"
