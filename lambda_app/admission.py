@@ -17,7 +17,7 @@ from lambda_app.errors import Overloaded
 MEMORY = 500_000_000  # bytes that all decoding together may hold: the largest photo, or ten JPEGs of 12 megapixels
 PATIENCE_S = 5.0  # for a thread, and for memory; after it, the client gets a 503 and can retry
 STUCK_S = 15.0  # from arrival to answer: both waits, and the 2 s that decoding may take
-HasHungUp = Callable[[], Coroutine[Any, Any, bool]]  # asks the server whether the client has left
+IsDisconnected = Callable[[], Coroutine[Any, Any, bool]]  # asks the server whether the client has left
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Turn:
 
     arrived: float
     is_behind: bool  # as many requests as there are threads came before it
-    has_hung_up: HasHungUp | None  # None where the server cannot tell
+    is_disconnected: IsDisconnected | None  # None where the server cannot tell
     loop: asyncio.AbstractEventLoop
 
     def check(self) -> None:
@@ -36,7 +36,7 @@ class Turn:
         waited = time.monotonic() - self.arrived
         if waited > PATIENCE_S:
             raise Overloaded(f"the photo waited {waited:.1f} s for others; at most {PATIENCE_S:.0f} s: try again later")
-        if self.has_hung_up and asyncio.run_coroutine_threadsafe(self.has_hung_up(), self.loop).result():
+        if self.is_disconnected and asyncio.run_coroutine_threadsafe(self.is_disconnected(), self.loop).result():
             raise ClientDisconnect
 
 
@@ -52,13 +52,13 @@ class Admission:
         self._arrivals: dict[int, float] = {}  # in order
 
     @contextmanager
-    def queue(self, has_hung_up: HasHungUp | None) -> Iterator[Turn]:
+    def queue(self, is_disconnected: IsDisconnected | None) -> Iterator[Turn]:
         """Count a request as under way. Called on the event loop."""
         number, arrived = next(self._numbers), time.monotonic()
         is_behind = len(self._arrivals) >= self.threads
         self._arrivals[number] = arrived
         try:
-            yield Turn(arrived, is_behind, has_hung_up, asyncio.get_running_loop())
+            yield Turn(arrived, is_behind, is_disconnected, asyncio.get_running_loop())
         finally:
             del self._arrivals[number]
 

@@ -28,7 +28,7 @@ from lambda_app.settings import OPTIONAL_ROUTES, Settings
 from lambda_app.telemetry.middleware import HeadMiddleware, TelemetryMiddleware, error_response
 from lambda_app.telemetry.prediction_log import prediction_log
 from lambda_app.telemetry.request_log import Record, Telemetry
-from lambda_app.uploads.backpressure import RETRY_AFTER_S, WaitingRoom
+from lambda_app.uploads.backpressure import RETRY_AFTER_S, UploadLimiter
 from lambda_app.web.docs import add_docs
 from lambda_app.web.page import add_page
 
@@ -65,7 +65,7 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.telemetry = telemetry
-    app.add_middleware(WaitingRoom, max_bytes=settings.max_image_bytes)
+    app.add_middleware(UploadLimiter, max_bytes=settings.max_image_bytes)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
     inference = Inference(classifier, settings.max_image_pixels)
     routes = {name: summary for name, summary in ROUTES.items() if is_served(name.split()[1], settings)}

@@ -12,7 +12,7 @@ from typing import Any
 from aws_lambda_powertools.logging import Logger
 from starlette.types import Scope
 
-from lambda_app.admission import HasHungUp
+from lambda_app.admission import IsDisconnected
 from lambda_app.settings import Settings
 from lambda_app.telemetry.emf import Metric, Metrics, count, milliseconds
 from lambda_app.telemetry.prediction_log import Entry, PredictionIds, recent
@@ -40,7 +40,7 @@ class Record:
     failed: list[str] = field(default_factory=list)  # error codes of those that could not be answered
     predictions: list[dict[str, Any]] = field(default_factory=list)  # of those together, each with an id of its own
     feedback: dict[str, str] = field(default_factory=dict)
-    has_hung_up: HasHungUp | None = None  # set by the server's own queue, once a body is expected
+    is_disconnected: IsDisconnected | None = None  # set by the server's own queue, once a body is expected
 
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self.began) * 1000

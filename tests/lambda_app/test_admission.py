@@ -93,7 +93,7 @@ def test_memory_that_is_not_free_in_time_is_overloaded(monkeypatch):
 
 def check(**options):
     async def on_a_thread():
-        defaults = {"arrived": time.monotonic(), "is_behind": True, "has_hung_up": stays}
+        defaults = {"arrived": time.monotonic(), "is_behind": True, "is_disconnected": stays}
         turn = Turn(**(defaults | options), loop=asyncio.get_running_loop())
         await asyncio.get_running_loop().run_in_executor(None, turn.check)
 
@@ -108,15 +108,15 @@ def test_photo_that_waited_too_long_is_overloaded():
 
 def test_photo_that_nobody_waited_before_is_never_overloaded():
     """A slow start of its thread is not a queue; on Lambda there is none."""
-    check(arrived=LONG_AGO, is_behind=False, has_hung_up=left)
+    check(arrived=LONG_AGO, is_behind=False, is_disconnected=left)
 
 
 def test_photo_of_a_client_that_left_is_not_decoded():
     """The server is asked before the decoder starts."""
     with pytest.raises(ClientDisconnect):
-        check(has_hung_up=left)
-    check(has_hung_up=stays)
-    check(has_hung_up=None)
+        check(is_disconnected=left)
+    check(is_disconnected=stays)
+    check(is_disconnected=None)
 
 
 def test_queue_knows_who_is_behind_and_since_when_it_is_stuck(monkeypatch):

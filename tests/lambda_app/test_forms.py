@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_app.errors import MalformedRequest
-from lambda_app.uploads.form import FormParser, read_part
+from lambda_app.uploads.form import FormParser, parse_headers
 from tests.support.uploads import FORM, IMAGE, NAMED, NAMELESS, assert_error, form, part, post
 
 
@@ -132,7 +132,7 @@ def test_chunks_do_not_change_a_form(contents, size, preamble, epilogue):
     body = preamble + b"\r\n" + b"".join(part(data, NAMED) for data in contents) + b"--XbX--" + epilogue
     parser = FormParser(FORM, "file")
     parts = [each for place in range(0, len(body), size) for each in parser.feed(body[place : place + size])]
-    assert (True, contents) == (parser.ended, [each.data() for each in parts])
+    assert (True, contents) == (parser.has_ended, [each.data() for each in parts])
 
 
 @given(st.binary(max_size=200), st.integers(1, 30))
@@ -152,5 +152,5 @@ def test_arbitrary_bytes_are_a_form_or_an_error(data, size):
 @pytest.mark.parametrize("quotes", [b'"', b'"' + b'\\"' * 5000])
 def test_form_quote_that_is_never_closed_reaches_to_the_end(quotes):
     """What looks like a file name in it is none. A search from each quote to the end would take quadratic time."""
-    part = read_part(b"Content-Disposition: form-data; name=file; a=" + quotes + b"; filename*=x")
+    part = parse_headers(b"Content-Disposition: form-data; name=file; a=" + quotes + b"; filename*=x")
     assert ("file", False) == (part.name, part.has_file_name)

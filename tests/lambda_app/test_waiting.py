@@ -13,7 +13,7 @@ import pytest
 from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
-from lambda_app.uploads.backpressure import PLACES
+from lambda_app.uploads.backpressure import MAX_UPLOADS
 
 LARGEST = 100_000
 BEGINNING = "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\n{}\r\n\r\n"
@@ -85,7 +85,7 @@ def slow_uploads(app, url, count, announced):
 def test_one_photo_too_many_is_turned_away_at_once(app, url, encode, announced):
     """503 in the one error shape, and when to come again; it counts as an error, and health is still told."""
     with (
-        slow_uploads(app, url, PLACES, announced),
+        slow_uploads(app, url, MAX_UPLOADS, announced),
         httpx2.Client(base_url=url, trust_env=False, timeout=MINUTES) as client,
     ):
         answer = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
@@ -108,7 +108,7 @@ def test_room_is_made_by_those_who_leave(app, url, encode):
             wait_for(app.ended, 1)
             return answer.status_code
 
-        with slow_uploads(app, url, PLACES - 1, f"content-length: {LARGEST}"):
+        with slow_uploads(app, url, MAX_UPLOADS - 1, f"content-length: {LARGEST}"):
             assert [200] * 3 == [status() for _ in range(3)]
             with slow_uploads(app, url, 1, f"content-length: {LARGEST}"):
                 assert 503 == status()
