@@ -36,7 +36,7 @@ if not SHARED.is_dir():
     ALLOWED_SKIPS += ("../shared is not here",)
 
 
-pytest_plugins = ("tests.support.distribution", "tests.support.fast", "tests.support.summary")
+pytest_plugins = ("tests.support.distribution", "tests.support.fast", "tests.support.terminal_summary")
 
 
 def pytest_configure() -> None:
@@ -49,7 +49,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     """Fail skipped tests in CI unless `ALLOWED_SKIPS` lists the reason."""
     report = yield
     if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
-        from tests.support.summary import skip_reason  # noqa: PLC0415  # pytest imports its plugins after this file
+        from tests.support.terminal_summary import skip_reason  # noqa: PLC0415  # pytest imports its plugins after this file
 
         reason = skip_reason(report)
         if not reason.startswith(ALLOWED_SKIPS):

@@ -47,7 +47,7 @@ def run(pytester: pytest.Pytester):
     def run(source: str, *arguments: str) -> str:
         pytester.makepyfile(source)
         pytester.makeini("[pytest]\nmarkers = process: starts a program")
-        plugins = ("-p", "tests.support.fast", "-p", "tests.support.summary", "-p", "no:randomly")
+        plugins = ("-p", "tests.support.fast", "-p", "tests.support.terminal_summary", "-p", "no:randomly")
         command = [sys.executable, "-m", "pytest", *plugins, *arguments]
         done = subprocess.run(
             command, cwd=pytester.path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
