@@ -86,7 +86,7 @@ def client(tiny_classifier):
 
 
 class Logged:
-    """An app whose standard output is read back as JSON lines."""
+    """An app whose standard output the test reads as JSON lines."""
 
     def __init__(self, classifier: Classifier, capsys: pytest.CaptureFixture) -> None:
         self.classifier, self.capsys, self.settings = classifier, capsys, Settings()

@@ -76,9 +76,9 @@ def execute(step: Step, names: Mapping[str, str], output: Path, **env: str) -> s
     return subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
-def run_job(name: str, job: str, given: Mapping[str, str], folder: Path, **env: str) -> bool:
+def run_job(name: str, job: str, context: Mapping[str, str], folder: Path, **env: str) -> bool:
     """Run a job, and return whether it passes. After a failure, only steps whose `if` calls `failure()` run."""
-    names, failed = dict(given), False
+    names, failed = dict(context), False
     for number, step in enumerate(steps(name, job)):
         is_enabled = not step.condition or evaluate(step.condition, names, failed=failed)
         if not is_enabled or (failed and "failure()" not in step.condition):

@@ -145,7 +145,7 @@ def test_package_imports_only_what_it_may(package):
 
 
 def test_module_names_are_unique():
-    """No two modules have the same file name, so that a name means one thing. Tests have the names of their modules."""
+    """No two modules share a file name. Tests are exempt, because they are named after their modules."""
     paths = [path for package in (*PACKAGES, "tests") for path in (ROOT / package).rglob("*.py")]
     names = Counter(
         path.name

@@ -89,7 +89,7 @@ def test_edits_do_not_change_the_class(shared):
     """Mirroring, rotating, brightening, darkening, compressing, graying and shrinking keep 97 % of the classes.
 
     The test edits every fifth photo of the second source, 312 in total; the gate of the release edits as many of the
-    test split. An edit fails if the true share is below 97 % with a confidence of 99 %, which is below 94 % here.
+    test split. An edit fails if a binomial test rejects a share of 97 % at the level of 1 %: below about 94 % here.
     """
     released = Classifier.load(Settings().model_path, arena=True)  # in batches of eight, 6.5 ms per photo instead of 9
     source = Source(shared / "data/oxford-pets-trainval.zip")

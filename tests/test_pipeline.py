@@ -118,7 +118,7 @@ def metrics(project, stage):
 
 
 def test_model_has_the_classes_of_the_folder(classifier):
-    """The classes of the released model are the folders of the photos."""
+    """The classes of the released model are the names of the folders."""
     assert LABELS == classifier.metadata.class_names
 
 
@@ -201,10 +201,10 @@ def test_mlflow_run_has_parameters(project, mlflow_run):
     params = mlflow_run.run.data.params
     assert {"train.architecture": "simple_cnn", "train.epochs": "2", "augment.flip": "0.5"}.items() <= params.items()
     assert str(list(LABELS)) == params["classes"]
-    assert str(parameters(project.folder)) == params["parameters"]
+    assert str(count_parameters(project.folder)) == params["parameters"]
 
 
-def parameters(folder):
+def count_parameters(folder):
     """Return the number of weights in the metadata of the released network."""
     props = onnx.load(folder / "lambda_app/model.onnx").metadata_props
     return next(json.loads(prop.value) for prop in props if prop.key == "parameters")

@@ -63,7 +63,7 @@ def tool(name: str, *arguments: str) -> None:
     ],
 )
 def test_files_follow_githubs_schemas(schema, files):
-    """A misspelled key fails the test before GitHub rejects it."""
+    """Workflows and Dependabot's configuration validate against the schemas of GitHub."""
     tool("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
 
 
@@ -83,7 +83,7 @@ def test_workflow_permissions_are_given_to_jobs_with_a_reason(name):
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_workflows_use_no_secrets(name):
-    """AWS trusts the repository's environments and each job gets GitHub's token, so that no secret can leak."""
+    """AWS trusts the repository's environments, and GitHub gives each job a token, so no secret can leak."""
     assert "secrets" not in WORKFLOWS[name]
 
 
@@ -157,7 +157,7 @@ def test_make_rejects_values_with_commands(name, value, tmp_path):
     ],
 )
 def test_deployment_checks_its_inputs_first(commit, image, message, tmp_path):
-    """A branch, a partial commit hash or a tag fails the first command of the job, before it gets AWS credentials."""
+    """A branch, a partial commit hash or an image tag fails the job before it gets AWS credentials."""
     inputs = DEPLOYMENT | {"inputs.commit": commit, "inputs.image_uri": image}
     first = steps("deploy", "deploy")[0]
     done = execute(first, inputs, tmp_path / "output")
@@ -218,7 +218,7 @@ def test_deployment_that_fails_its_smoke_test_is_rolled_back(tmp_path, was, fail
 
 @pytest.mark.parametrize(("code", "expected"), [(0, 0), (3, 0), (1, 2)])
 def test_alarm_does_not_fail_the_monitor_job(tmp_path, code, expected):
-    """The job passes if the report sets off an alarm, and fails without a report. Its output is that of the report.
+    """The job passes if the report sets off an alarm, and fails without a report. It outputs what the report prints.
 
     A fake Python exits with the report's codes, because CloudWatch is not available.
     """

@@ -77,7 +77,7 @@ class Telemetry:
         return record
 
     def finish(self, record: Record, scope: Scope) -> None:
-        """Count, log and emit the record."""
+        """Count the request, write its log lines and print its metrics."""
         total_ms = record.elapsed_ms()
         self._count(record, total_ms)
         self._log(record, scope, total_ms)

@@ -40,13 +40,13 @@ def test_compressed_body_is_read(client, encode, encoding, compress):
     assert 200 == post(client, compress(photo), "image/jpeg", **headers).status_code
     assert 200 == post(client, compress(form(photo, NAMED)), **headers).status_code
     assert 200 == post(client, compress(form(photo, NAMED)), path="/predict/batch", **headers).status_code
-    answer = post(
+    response = post(
         client,
         compress(json.dumps({"image": base64.b64encode(photo).decode()}).encode()),
         "application/json",
         **headers,
     )
-    feedback = {"request_id": answer.json()["request_id"], "label": "cat"}
+    feedback = {"request_id": response.json()["request_id"], "label": "cat"}
     body = compress(json.dumps(feedback).encode())
     assert 200 == post(client, body, "application/json", "/feedback", **headers).status_code
 
@@ -74,8 +74,8 @@ def test_output_that_zlib_buffers_is_read(compress, size):
 PATHS = ["/predict", "/predict/batch", "/feedback", "/v2/models/pet-classifier/infer"]
 
 
-def message_of(answer) -> str:
-    error = answer.json()["error"]
+def message_of(response) -> str:
+    error = response.json()["error"]
     return error if isinstance(error, str) else error["message"]
 
 
@@ -84,9 +84,9 @@ def message_of(answer) -> str:
 def test_other_content_encoding_is_rejected(client, path, encoding):
     """The error is 415 and lists the accepted encodings."""
     content_type = "application/json" if path == "/feedback" else FORM
-    answer = post(client, b"x", content_type, path, **{"content-encoding": encoding})
-    assert 415 == answer.status_code
-    assert f"the content encoding is {encoding!r}; expected one of gzip, deflate, identity" in message_of(answer)
+    response = post(client, b"x", content_type, path, **{"content-encoding": encoding})
+    assert 415 == response.status_code
+    assert f"the content encoding is {encoding!r}; expected one of gzip, deflate, identity" in message_of(response)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -105,9 +105,9 @@ def test_other_content_encoding_is_rejected(client, path, encoding):
 def test_body_that_contradicts_its_encoding_is_rejected(client, path, body, message):
     """The error is 400 and states the problem."""
     content_type = "application/json" if path == "/feedback" else FORM
-    answer = post(client, body, content_type, path, **{"content-encoding": "gzip"})
-    assert 400 == answer.status_code
-    assert message in message_of(answer)
+    response = post(client, body, content_type, path, **{"content-encoding": "gzip"})
+    assert 400 == response.status_code
+    assert message in message_of(response)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -119,9 +119,9 @@ def test_gzip_bomb_is_rejected_in_little_memory(client, path):
     content_type = "application/json" if path == "/feedback" else FORM
     tracemalloc.start()
     try:
-        answer = post(client, iter([bomb]), content_type, path, **{"content-encoding": "gzip"})
+        response = post(client, iter([bomb]), content_type, path, **{"content-encoding": "gzip"})
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert 413 == answer.status_code
+    assert 413 == response.status_code
     assert peak < 10_000_000

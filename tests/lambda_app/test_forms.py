@@ -62,8 +62,8 @@ def test_part_headers_are_read_in_every_variant(client, encode, headers):
 def test_boundary_may_have_any_legal_character(client, encode, boundary, path):
     """RFC 2046, section 5.1.1, lists the characters; most of them need quotes."""
     body = form(encode("blue"), NAMED, boundary=boundary)
-    answer = post(client, body, f'Multipart/Form-Data; charset=utf-8; Boundary="{boundary}"', path).json()
-    assert "dog" == (answer if path == "/predict" else answer[0])["predicted_class"]
+    response = post(client, body, f'Multipart/Form-Data; charset=utf-8; Boundary="{boundary}"', path).json()
+    assert "dog" == (response if path == "/predict" else response[0])["predicted_class"]
 
 
 def test_whitespace_after_a_boundary_is_ignored(client, encode):
@@ -106,8 +106,8 @@ def test_form_without_a_file_is_rejected(client):
 
 def test_form_without_a_boundary_is_rejected(client, encode):
     """A content type that is set by hand often lacks the boundary."""
-    answer = post(client, form(encode("red"), NAMED), "multipart/form-data")
-    assert_error(answer, 400, "bad_request", "has no boundary; let the client set it")
+    response = post(client, form(encode("red"), NAMED), "multipart/form-data")
+    assert_error(response, 400, "bad_request", "has no boundary; let the client set it")
 
 
 def test_form_with_long_headers_is_rejected(client):

@@ -30,7 +30,7 @@ def predict(body: bytes, content_type: str) -> dict:
 
 
 def test_photo_is_classified(handler, cat_jpg):
-    """The answer to an event with a photo as its body is a proxy response with JSON text."""
+    """The response to an event with a photo as its body is a proxy response with JSON text."""
     response = handler(predict(cat_jpg, "image/jpeg"), CONTEXT)
     assert (200, False) == (response["statusCode"], response["isBase64Encoded"])
     assert "application/json" == response["headers"]["content-type"]
@@ -58,8 +58,8 @@ def test_get_route_answers_its_event(handler, name):
 
 def test_feedback_is_accepted(handler):
     """A body of JSON text arrives unchanged."""
-    answer = handler(event("feedback"), CONTEXT)
-    assert (200, "cat") == (answer["statusCode"], json.loads(answer["body"])["label"])
+    response = handler(event("feedback"), CONTEXT)
+    assert (200, "cat") == (response["statusCode"], json.loads(response["body"])["label"])
 
 
 def test_unknown_path_is_not_found(handler):

@@ -53,11 +53,14 @@ def photo(image_format: str) -> bytes:
 def bodies() -> list[dict]:
     """Return the arguments of requests: complete and truncated photos, valid and invalid forms and JSON."""
     prediction = "11111111-2222-3333-4444-555555555555"
-    whole = [photo(image_format) for image_format in ("JPEG", "PNG", "TIFF", "WEBP")]
-    raw = [{"content": data, "headers": {"content-type": f"image/{SECRET}"}} for data in whole]
-    truncated = [{"content": data[: len(data) * 2 // 3], "headers": {"content-type": "image/jpeg"}} for data in whole]
-    named = {"files": {"file": (f"{SECRET}.jpg", whole[0])}, "data": {f"{SECRET}-field": f"{SECRET}-value"}}
-    misnamed = {"files": {f"{SECRET}-part": (f"{SECRET}.jpg", whole[0])}}
+    photos = [photo(image_format) for image_format in ("JPEG", "PNG", "TIFF", "WEBP")]
+    raw = [{"content": data, "headers": {"content-type": f"image/{SECRET}"}} for data in photos]
+    truncated = [{"content": data[: len(data) * 2 // 3], "headers": {"content-type": "image/jpeg"}} for data in photos]
+    form_with_secrets = {
+        "files": {"file": (f"{SECRET}.jpg", photos[0])},
+        "data": {f"{SECRET}-field": f"{SECRET}-value"},
+    }
+    misnamed = {"files": {f"{SECRET}-part": (f"{SECRET}.jpg", photos[0])}}
     form = {"content-type": f"multipart/form-data; boundary=b; x={SECRET}"}
     partial = {"content": f"--b\r\n{SECRET}: {SECRET}\r\n\r\n{SECRET}", "headers": form}
     wrong = {"content": f"--b{SECRET}", "headers": form}
@@ -69,7 +72,7 @@ def bodies() -> list[dict]:
     ]
     documents = [{"content": text, "headers": {"content-type": "application/json"}} for text in texts]
     other = {"content": SECRET, "headers": {"content-type": f"text/{SECRET}"}}
-    return [{}, *raw, *truncated, named, misnamed, partial, wrong, *documents, other]
+    return [{}, *raw, *truncated, form_with_secrets, misnamed, partial, wrong, *documents, other]
 
 
 def send_all(client, base: str = "") -> set[int]:
@@ -121,9 +124,9 @@ def test_unexpected_error_does_not_log_secrets(logged, output, monkeypatch):
             raise RuntimeError(f"{SECRET}-detail") from error
 
     monkeypatch.setattr("lambda_app.inference.read_header", explode)
-    answers = send_all(logged.client)
+    statuses = send_all(logged.client)
     text = output()
-    assert 500 in answers
+    assert 500 in statuses
     assert "runtimeerror" in text
     assert "valueerror" in text
     assert SECRET not in text
@@ -132,13 +135,13 @@ def test_unexpected_error_does_not_log_secrets(logged, output, monkeypatch):
 def test_response_that_fails_midway_does_not_log_secrets(logged, output):
     """The server that closes the connection logs `BrokenAnswer` instead of the original error."""
 
-    def half():
-        yield b"half"
+    def broken_stream():
+        yield b"start"
         raise RuntimeError(f"{SECRET}-detail")
 
-    logged.client.app.get("/half")(lambda: StreamingResponse(half()))
+    logged.client.app.get("/broken")(lambda: StreamingResponse(broken_stream()))
     with pytest.raises(BrokenAnswer) as broken:
-        logged.client.get("/half")
+        logged.client.get("/broken")
     assert SECRET not in output() + "".join(traceback.format_exception(broken.value)).lower()
 
 
