@@ -200,7 +200,7 @@ github-release:  ## VERSION=v1.2.3 on GitHub, with its notes, IMAGE_URI=… and 
 option = $(if $($1),--$2 "$($1)")
 
 smoke: .venv/.serve  ## check a live URL=… (ENV= compares settings; AUTH=, PROFILE=, VERSION=, COMMIT=, IMAGE_URI=, ORIGIN=, WAIT=, JSON=)
-	@$(BIN)/python -m infra.smoke_test "$(URL)" $(call option,ENV,environment) $(call option,AUTH,auth) \
+	@$(BIN)/python -m infra.smoke "$(URL)" $(call option,ENV,environment) $(call option,AUTH,auth) \
 		$(call option,PROFILE,profile) $(call option,VERSION,version) $(call option,COMMIT,commit) $(call option,IMAGE_URI,image) \
 		$(call option,ORIGIN,origin) $(call option,WAIT,wait) $(call option,JSON,json)
 
