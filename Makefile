@@ -113,7 +113,7 @@ dvc-push: .venv/.train  ## to DVC's storage: photos, and what trainings left
 	$(BIN)/dvc push --run-cache
 
 proposal: .venv/.serve  ## a new model's figures beside the last commit's, to artifacts/proposal.md, for a pull request
-	$(BIN)/python -m infra.proposal
+	PYTHONPATH=. $(BIN)/python .github/scripts/proposal.py
 
 proposal-patch:  ## all that was changed, to artifacts/proposal.patch
 	git add --all && git diff --cached --binary --output=artifacts/proposal.patch && git reset --quiet
@@ -189,10 +189,10 @@ deployed: .venv/.serve  ## what ENV=dev or prod runs: image, commit, URL and who
 	@$(BIN)/python -m infra.deployed "$(ENV)"
 
 release-notes:  ## what CHANGELOG.md says of VERSION=v1.2.3
-	@$(PYTHON) -m infra.release_notes "$(VERSION)"
+	@$(PYTHON) .github/scripts/release_notes.py "$(VERSION)"
 
 github-release:  ## VERSION=v1.2.3 on GitHub, with its notes, IMAGE_URI=… and the SBOM
-	$(PYTHON) -m infra.release_notes "$(VERSION)" "$(IMAGE_URI)" > artifacts/release-notes.md
+	$(PYTHON) .github/scripts/release_notes.py "$(VERSION)" "$(IMAGE_URI)" > artifacts/release-notes.md
 	gh release create "$(VERSION)" --verify-tag --title "$(VERSION)" --notes-file artifacts/release-notes.md \
 		artifacts/sbom.cdx.json
 
