@@ -146,10 +146,12 @@ results: .venv/.serve .venv-sam/.installed  ## rewrite README's tables and examp
 # BUILDX_…: Lambda rejects the image index that attestations make. The platform: Apple silicon would build for itself, and the
 # function would end in "exec format error".
 PLATFORM := linux/amd64
+SOFTWARE_VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' lambda_app/__init__.py)
 image:  ## build the Lambda container image
 	infra/emulator/base_image.sh
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform $(PLATFORM) -q -f Dockerfile.lambda -t $(IMAGE) \
-		--build-arg COMMIT=$(shell git describe --always --abbrev=40 --exclude='*' --dirty) .
+		--build-arg COMMIT=$(shell git describe --always --abbrev=40 --exclude='*' --dirty) \
+		--build-arg VERSION=$(SOFTWARE_VERSION) .
 
 test-image: .venv/.dev .venv-sam/.installed  ## the container's tests, on IMAGE as it was built
 	TEST_IMAGE="$(IMAGE)" $(BIN)/python -m pytest tests/infra/test_image.py tests/infra/smoke/test_container.py
@@ -161,7 +163,7 @@ on-main:  ## check that COMMIT=… is a commit of main, and that IMAGE_URI=… n
 
 compose-up:  ## classifier, MLflow, Prometheus, Alertmanager, Grafana on ports 8000, 5000, 9090, 9093, 3000 (ALERT_URL_FILE=…)
 	infra/emulator/base_image.sh
-	$(COMPOSE) up --build --wait
+	SOFTWARE_VERSION=$(SOFTWARE_VERSION) $(COMPOSE) up --build --wait
 
 compose-alert:  ## a trial alert, which has to reach you within a minute
 	$(COMPOSE) exec -T alertmanager amtool --alertmanager.url=http://127.0.0.1:9093 alert add Trial severity=warning \
