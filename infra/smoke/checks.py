@@ -193,17 +193,17 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-# Every error that one request of a client can cause. `bad_field` and `internal_error` are missing.
+# The errors that one request can cause, except `bad_field`.
 ERRORS: dict[str, tuple[int, str, Callable[[], HttpRequest]]] = {
     "an empty photo": (400, "no_file", lambda: post(JPEG, b"")),
     "a form without a file": (400, "no_file", lambda: post_multipart(CAT, field="other")),
-    "no form": (400, "bad_request", lambda: post(FORM, b"no form")),
-    "no such route": (404, "not_found", lambda: get("/nowhere")),
-    "no such method": (405, "method_not_allowed", lambda: HttpRequest("DELETE", "/predict")),
+    "an invalid form": (400, "bad_request", lambda: post(FORM, b"not a form")),
+    "an unknown route": (404, "not_found", lambda: get("/nowhere")),
+    "an unsupported method": (405, "method_not_allowed", lambda: HttpRequest("DELETE", "/predict")),
     "too many pixels": (413, "too_large", lambda: post("image/png", _png_with_too_many_pixels())),
     "too many bytes": (413, "too_large", lambda: post(JPEG, bytes(TOO_MANY_BYTES))),
-    "no image": (415, "unsupported_image", lambda: post(JPEG, b"no photo")),
-    "no image's type": (415, "unsupported_image", lambda: post("text/plain", b"no photo")),
-    "feedback that is no JSON": (415, "unsupported_media_type", _feedback_as_text),
-    "half a photo": (422, "damaged_image", lambda: post(JPEG, CAT.read_bytes()[:2000])),
+    "not an image": (415, "unsupported_image", lambda: post(JPEG, b"not a photo")),
+    "not an image, sent as text": (415, "unsupported_image", lambda: post("text/plain", b"not a photo")),
+    "feedback sent as text": (415, "unsupported_media_type", _feedback_as_text),
+    "a truncated photo": (422, "damaged_image", lambda: post(JPEG, CAT.read_bytes()[:2000])),
 }

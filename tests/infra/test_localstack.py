@@ -186,7 +186,7 @@ def test_container_ends_with_context(engine, monkeypatch):
 def test_token_without_registry_builds_free_version(engine, monkeypatch, capsys):
     """If the published image cannot be pulled, the version without a token is built, and one line says so."""
     monkeypatch.setenv(container.TOKEN, "token")
-    monkeypatch.setattr(container, "PUBLISHED", "127.0.0.1:1/localstack:none")  # nobody listens there
+    monkeypatch.setattr(container, "PUBLISHED", "127.0.0.1:1/localstack:none")  # no server listens on this port
     assert container.BUILT == container._image()
     assert re.fullmatch("localstack: .*127.0.0.1:1/.*; building the version without a token\n", capsys.readouterr().err)
 

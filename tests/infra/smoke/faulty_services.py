@@ -1,4 +1,4 @@
-"""Run the smoke test against the real app, as it is or with one fault."""
+"""Run the smoke test against the real app, unchanged or with one fault."""
 
 import asyncio
 import json

@@ -138,7 +138,7 @@ def unhealthy(path: str, response: HttpResponse) -> HttpResponse:
         (other_error_shape, ALL_ERRORS),
         (error_without_request_id, ALL_ERRORS),
         (stack_trace, ALL_ERRORS),
-        (crash, {"422 damaged_image: half a photo"}),
+        (crash, {"422 damaged_image: a truncated photo"}),
         (no_metrics, {"GET routes", "GET /metrics", "GET /metrics counts"}),
         (unlisted, {"GET /"}),
         (metrics_page, {"GET /metrics", "GET /metrics counts"}),

@@ -59,7 +59,7 @@ def test_table_shows_differences_of_failed_checks(
     assert len(result.rows) + 1 == len(printed)
     assert f"{len(result.rows) - 1} of {len(result.rows)} checks passed, " in printed[-1]
     [failed] = [line for line in printed if line.startswith("FAIL")]
-    assert failed.startswith("FAIL  422 damaged_image: half a photo ")
+    assert failed.startswith("FAIL  422 damaged_image: a truncated photo ")
     assert 'http: expected 422, got 500; type: expected "application/json", got "text/plain"; ' in failed
     assert 'body: "Internal\\nServer Error"' in failed
     assert all(line.startswith("PASS  ") and line.endswith(" ms") for line in printed[:-1] if line != failed)
@@ -163,7 +163,7 @@ def test_unwritable_json_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_errors_cover_every_client_error() -> None:
-    """`ERRORS` holds every error code except those that one request of a client cannot cause."""
+    """`ERRORS` holds every error code except `bad_field` and those that one request cannot cause."""
     codes = {error.code for error in RequestError.__subclasses__()} - {BadField.code, Overloaded.code, SlowUpload.code}
     assert codes | {"not_found", "method_not_allowed"} == {code for _, code, _ in ERRORS.values()}
 
