@@ -147,6 +147,7 @@ results: .venv/.serve .venv-sam/.installed  ## rewrite README's tables and examp
 # BUILDX_NO_DEFAULT_ATTESTATIONS: Lambda rejects the image index that attestations need. PLATFORM: Apple silicon would build an
 # arm64 image, which fails with "exec format error".
 PLATFORM := linux/amd64
+# The label org.opencontainers.image.version of both images.
 SOFTWARE_VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' lambda_app/__init__.py)
 image:  ## build the Lambda container image
 	infra/emulator/base_image.sh

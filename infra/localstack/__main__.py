@@ -102,9 +102,8 @@ def classify_photos(client: Client, deployment: Deployment, endpoint: str) -> li
     with lambda_runtime(env=environment) as runtime, background(local_app(runtime.endpoint)) as url:
         answers = classify(s3, sqs, queue, url)
         last = answers[-1]["request_id"]
-        runtime.log_line(
-            lambda record: record.get("request_id") == last and "Errors" in record
-        )  # the last line of a request
+        # Wait for the metrics, which are the last line of a request.
+        runtime.log_line(lambda record: record.get("request_id") == last and "Errors" in record)
         write_log(client("logs"), deployment.outputs["LogGroup"], runtime.lines)
     return answers
 
