@@ -1,4 +1,4 @@
-"""Return to the previous version, or turn the URL and the batch off and on again, in seconds.
+"""Roll back to the previous version, or turn the URL and the batch off and on, in seconds.
 
 python -m infra.aws.emergency back prod [--version 41]
 python -m infra.aws.emergency off prod
@@ -18,7 +18,7 @@ from infra.aws.stack import ALIAS, NO_VERSION, Stack, previous_version
 from infra.deployed import NotKnown
 
 UNRESERVED = "-1"
-WAIT = {"Delay": 2, "MaxAttempts": 450}  # a quarter of an hour
+WAIT = {"Delay": 2, "MaxAttempts": 450}  # 15 minutes
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -63,15 +63,15 @@ def go_back(stack: Stack, version: str = "") -> None:
 def _require_idle(stack: Stack) -> None:
     if stack.status.endswith("_IN_PROGRESS"):
         raise NotKnown(
-            f"{stack.name}: {stack.status}; expected no deployment in progress. This one goes back by itself after "
+            f"{stack.name}: {stack.status}; expected no deployment in progress. To roll it back, run "
             f"`aws cloudformation cancel-update-stack --stack-name {stack.name}`"
         )
 
 
 def _template_at(stack: Stack, version: str) -> dict[str, Any]:
-    """Return the deployed template, with the alias fixed to `version` and moved by CloudFormation, not by CodeDeploy.
+    """Return the deployed template with the alias at `version`, which CloudFormation moves instead of CodeDeploy.
 
-    The published version keeps its description: another one would publish another version.
+    The published version keeps its description, because a new description would publish a new version.
     """
     template: dict[str, Any] = stack.client("cloudformation").get_template(
         StackName=stack.name, TemplateStage="Processed"
@@ -109,7 +109,7 @@ def _update(stack: Stack, template: dict[str, Any], changed: dict[str, str]) -> 
         client.get_waiter("stack_update_complete").wait(StackName=stack.name, WaiterConfig=WAIT)
     except WaiterError as error:
         raise NotKnown(
-            f"{stack.name}: the traffic moved, the stack did not follow: {error}. Find the reason in "
+            f"{stack.name}: the alias moved, but the stack update failed: {error}. Find the reason in "
             f"`aws cloudformation describe-stack-events --stack-name {stack.name}`, then run the command again"
         ) from None
 
@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.aws.emergency", description=__doc__)
     parser.add_argument("command", choices=["back", "off", "on"])
     parser.add_argument("environment")
-    parser.add_argument("--version", default="", help="of `back`, if not the one before the last deployment")
+    parser.add_argument("--version", default="", help="for `back`; default: the version before the last deployment")
     return parser
 
 

@@ -1,6 +1,6 @@
 """Print exists=true or exists=false for a CloudWatch log group: `python -m infra.aws.log_group GROUP`.
 
-The workflow Monitor has nothing to report before prod's first deployment. This needs only the right to read the log.
+Before prod's first deployment, the workflow Monitor has no log to report on. Needs only the permission to read the log.
 """
 
 import sys

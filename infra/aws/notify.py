@@ -1,11 +1,11 @@
-"""Publish a message to the topic of the alarms: `python -m infra.aws.notify TOPIC SUBJECT MESSAGE`."""
+"""Publish a message to the alarm topic: `python -m infra.aws.notify TOPIC SUBJECT MESSAGE`."""
 
 import sys
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-MAX_SUBJECT = 99  # characters that SNS takes
+MAX_SUBJECT = 99  # characters; SNS's limit
 
 
 def main(topic: str, subject: str, message: str) -> None:

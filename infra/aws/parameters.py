@@ -1,11 +1,11 @@
-"""The parameters that `make deploy` passes to template.yaml for an environment."""
+"""Load the parameters of template.yaml that `make deploy` passes for an environment."""
 
 from pathlib import Path
 
 import yaml
 
 FOLDER = Path(__file__).parent
-# Set by each deployment, and so in no file.
+# Each deployment sets these, so no file has them.
 DEPLOYMENT = frozenset({"ImageUri", "Commit", "Release", "PreviousVersion"})
 
 

@@ -1,8 +1,8 @@
-"""Write what a deployment would change as Markdown, without changing it.
+"""Print the changes of a deployment as Markdown, without deploying.
 
     python -m infra.aws.preview prod --image REPOSITORY@sha256:DIGEST --commit SHA
 
-It shows the image, the commit, the effective parameters, and the resources of CloudFormation's change set.
+The output has the image, the commit, the effective parameters, and the resources of CloudFormation's change set.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from infra.deployed import NotKnown, described, stack_and_region
 from infra.markdown import table
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
-WAIT = {"Delay": 2, "MaxAttempts": 150}  # five minutes
+WAIT = {"Delay": 2, "MaxAttempts": 150}  # 5 minutes
 PER_DEPLOYMENT = ("ImageUri", "Commit")
 
 
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def preview(environment: str, new: dict[str, str], template: str) -> str:
-    """Return the Markdown. A stack that was never deployed has no change set: everything is new."""
+    """Return the changes as Markdown. For a new stack, list only the parameters, because it has no change set."""
     if not described(*stack_and_region(environment)):
         return f"The stack is new.\n\n{_parameters({}, new)}"
     stack = Stack.read(environment)
@@ -46,7 +46,7 @@ def preview(environment: str, new: dict[str, str], template: str) -> str:
 
 
 def _parameters(old: dict[str, str], new: dict[str, str]) -> str:
-    """Return the parameters that change, and always image and commit."""
+    """Return a table of the changed parameters, and always of image and commit."""
     names = [name for name in new if name in PER_DEPLOYMENT or old.get(name) != new[name]]
     rows = [(name, _cell(old.get(name, "")), _cell(new[name])) for name in names]
     return table(("parameter", "old", "new"), rows)
@@ -65,7 +65,7 @@ def _resources(changes: list[dict[str, Any]]) -> str:
 
 
 def _changes(stack: Stack, new: dict[str, str], template: str) -> list[dict[str, Any]]:
-    """Return the changes that CloudFormation finds. The change set is deleted again, and never executed."""
+    """Return the resource changes that CloudFormation finds. Delete the change set without executing it."""
     client, name = stack.client("cloudformation"), f"preview-{datetime.now(UTC):%Y%m%d%H%M%S}"
     client.create_change_set(
         StackName=stack.name,

@@ -2,7 +2,7 @@
 
     python -m infra.aws.serving dev
 
-`make deploy` records it in the stack, for `make back` to return to.
+`make deploy` records this version in the stack, and `make back` returns to it.
 """
 
 import sys

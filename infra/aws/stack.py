@@ -1,4 +1,4 @@
-"""A deployed stack: its status, parameters and outputs, and the version that its URL calls."""
+"""Read a deployed stack: its status, parameters and outputs, and the version that its URL calls."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from botocore.session import Session
 from infra.deployed import NotKnown, described, stack_and_region
 
 ALIAS = "live"
-NO_VERSION = "0"  # SAM CLI cannot pass an empty value on its command line
+NO_VERSION = "0"  # SAM CLI accepts no empty value on its command line
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Stack:
         return self.outputs["FunctionName"]
 
     def serving_version(self) -> str:
-        """Return the version that takes all traffic, or the larger share of it."""
+        """Return the version that receives all traffic, or the larger share during a deployment."""
         return str(self.client("lambda").get_alias(FunctionName=self.function, Name=ALIAS)["FunctionVersion"])
 
 
 def previous_version(stack: Stack, version: str = "") -> str:
-    """Return `version`, or else the one that served before the last deployment. Raise `NotKnown` without either."""
+    """Return `version`, by default the one before the last deployment. Raise `NotKnown` if there is none."""
     version = version or stack.parameters.get("PreviousVersion", NO_VERSION)
     if version == NO_VERSION or not re.fullmatch(r"[1-9]\d*", version):
         raise NotKnown(

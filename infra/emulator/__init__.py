@@ -1,1 +1,1 @@
-"""The function on this machine: AWS's own runtime emulator, with a function URL in front of it."""
+"""Run the function on this machine: AWS's Runtime Interface Emulator behind an emulated function URL."""

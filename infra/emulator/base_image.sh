@@ -1,6 +1,6 @@
 #!/bin/bash
-# Provides the image that Dockerfile.lambda starts from: the one here, the official one where a registry answers,
-# else the same Debian made with debootstrap (35 s).
+# Provides the base image of Dockerfile.lambda: the local one if it exists, else the official one if a registry answers,
+# else the same Debian release built with debootstrap (35 s).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -11,37 +11,38 @@ SUITE=$(sed 's/^debian:\(.*\)-slim$/\1/' <<<"$IMAGE")
 say() { echo "base image: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-# What the official slim image leaves out as well (132 MB): downloaded packages, manuals, translations.
+# Removes what the official slim image omits (132 MB): downloaded packages, manuals, translations.
 slim() {
     chroot "$1" apt-get clean
     rm -rf "$1"/var/lib/apt/lists/* "$1"/usr/share/{doc,info,locale,man}/*
     printf 'path-exclude /usr/share/%s/*\n' doc info locale man >"$1/etc/dpkg/dpkg.cfg.d/docker"
 }
 
-# A machine that reaches no registry often trusts an authority of its own, so pip and uv inside must trust the same ones.
-trust_host() {
+# Copies this machine's certificate authorities: without access to a registry it is often behind a proxy with its own
+# authority, which pip and uv in the image must trust.
+copy_authorities() {
     install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$1$HOST_CA"
 }
 
-stand_in() {
+build_with_debootstrap() {
     local work
     work=$(mktemp -d)
     trap "rm -rf '$work'" EXIT
     debootstrap --variant=minbase "$SUITE" "$work/root" >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; die "debootstrap failed"; }
     slim "$work/root"
-    trust_host "$work/root"
+    copy_authorities "$work/root"
     tar -C "$work/root" -c . | docker import --change "ENV PIP_CERT=$HOST_CA SSL_CERT_FILE=$HOST_CA" - "$IMAGE" >/dev/null
 }
 
 docker info >/dev/null 2>&1 || die "no Docker engine answers"
 if docker image inspect "$IMAGE" >/dev/null 2>&1; then
-    say "$IMAGE is here"
+    say "$IMAGE exists"
 elif timeout 120 docker pull --platform linux/amd64 --quiet "$IMAGE" >/dev/null 2>&1; then
     say "pulled $IMAGE"
 else
-    [ "$(id -u)" = 0 ] || die "cannot pull $IMAGE, and making a stand-in needs root"
-    command -v debootstrap >/dev/null || die "cannot pull $IMAGE, and making a stand-in needs debootstrap (apt-get install debootstrap)"
-    say "cannot pull $IMAGE: making a stand-in with debootstrap"
-    stand_in
-    say "made $IMAGE"
+    [ "$(id -u)" = 0 ] || die "cannot pull $IMAGE, and building it with debootstrap requires root"
+    command -v debootstrap >/dev/null || die "cannot pull $IMAGE, and building it requires debootstrap (apt-get install debootstrap)"
+    say "cannot pull $IMAGE: building it with debootstrap"
+    build_with_debootstrap
+    say "built $IMAGE"
 fi

@@ -1,6 +1,6 @@
-"""Classifies one photo the way AWS would: over HTTP, through a function URL, in Lambda's own runtime.
+"""Classify one photo as on AWS: over HTTP, through a function URL, in Lambda's runtime.
 
-Prints the answer, the handler's log line and the times. Exit code 0 only if all of it worked, 2 for a missing photo.
+Prints the answer, the handler's log line and the times. Exits with 1 if a step fails, and 2 for an unreadable photo.
 """
 
 import argparse
@@ -24,7 +24,7 @@ WARM_REQUESTS = 9
 
 
 class DemoFailed(Exception):
-    """What did not work, in one line."""
+    """A step of the demo failed; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Demo:
 
 
 def run(request: HttpRequest) -> Demo:
+    """Return the first answer and its log line, and the times of the first and of further requests."""
     started = time.perf_counter()
     with lambda_runtime() as runtime:
         listening_s = time.perf_counter() - started
@@ -59,7 +60,7 @@ def _predict(client: httpx2.Client, request: HttpRequest) -> tuple[dict[str, Any
 
 def _log_line(runtime: Runtime, answer: dict[str, Any]) -> str:
     request_id = answer.get("request_id")
-    # An object with "_aws" is a metric: the Embedded Metric Format shares the output with the log.
+    # Metrics share the output with the log; the Embedded Metric Format marks them with "_aws".
     line = runtime.log_line(lambda record: record.get("request_id") == request_id and "_aws" not in record)
     if not line:
         raise DemoFailed(f"the handler logged no JSON line with request_id {request_id}")

@@ -1,13 +1,13 @@
-"""An HTTP request as a function sees it behind its URL: a Lambda event.
+"""Convert an HTTP request to the Lambda event that a function URL sends.
 
-Payload format 2.0 after https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads.
-Where that page is silent:
+Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads.
+Details that the page does not specify:
 
 - The path stays percent-encoded, in `rawPath` and in `requestContext.http.path`: function URLs preserve the encoding
   (https://github.com/middleapi/standard-server/pull/93), and Mangum decodes `http.path` once.
-- Only `text/*`, JSON, XML and JavaScript bodies arrive as text; all else is base64, HTML forms too
+- Only `text/*`, JSON, XML and JavaScript bodies are text; all others, including HTML forms, are base64
   (https://github.com/ministackorg/ministack/pull/766, measured on AWS).
-- Cookies are in `cookies` alone (https://github.com/localstack/localstack/issues/7403).
+- Cookies are only in `cookies`, not in `headers` (https://github.com/localstack/localstack/issues/7403).
 """
 
 import argparse
@@ -30,7 +30,7 @@ MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
 URL_ID = "local"
 DOMAIN = f"{URL_ID}.lambda-url.us-east-1.on.aws"
 TEXT_TYPE = re.compile(r"text/|application/(json|xml|javascript)\s*(;|$)", re.IGNORECASE)
-# RFC 9110, 7.6.1: these describe one connection, not the message.
+# RFC 9110, 7.6.1: these headers describe one connection, not the message.
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 
 
@@ -47,7 +47,7 @@ class HttpRequest:
 
 
 def to_event(request: HttpRequest, *, request_id: str, now: datetime) -> dict[str, Any]:
-    """The event of one request; `now` is timezone-aware. Empty parts are left out, as function URLs do."""
+    """Return the event of one request. `now` must be timezone-aware. Empty parts are omitted, as by function URLs."""
     headers = _combined((name.lower(), value) for name, value in request.headers)
     text = bool(TEXT_TYPE.match(headers.get("content-type", "")))
     event: dict[str, Any] = {
@@ -66,12 +66,12 @@ def to_event(request: HttpRequest, *, request_id: str, now: datetime) -> dict[st
 
 
 def to_payload(event: dict[str, Any]) -> bytes:
-    """The event as Lambda's Invoke API takes it; its length is what `MAX_PAYLOAD_BYTES` limits."""
+    """Return the payload for Lambda's Invoke API, whose length `MAX_PAYLOAD_BYTES` limits."""
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _combined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Repeated names joined with commas."""
+    """Join the values of repeated names with commas."""
     combined: dict[str, str] = {}
     for name, value in pairs:
         combined[name] = f"{combined[name]},{value}" if name in combined else value
@@ -90,7 +90,7 @@ def _forwarded(headers: dict[str, str], request: HttpRequest) -> dict[str, str]:
 
 def _context(request: HttpRequest, user_agent: str, request_id: str, now: datetime) -> dict[str, Any]:
     return {
-        "accountId": "anonymous",  # what URLs with AuthType NONE send
+        "accountId": "anonymous",  # the value for URLs with AuthType NONE
         "apiId": URL_ID,
         "authentication": None,
         "authorizer": None,
@@ -112,7 +112,7 @@ def _context(request: HttpRequest, user_agent: str, request_id: str, now: dateti
 
 
 def _encoded(body: bytes, *, text: bool) -> dict[str, Any]:
-    """`body` and `isBase64Encoded`; text that is not UTF-8 would not survive JSON, so it goes as base64."""
+    """Return `body` and `isBase64Encoded`. Text that is not UTF-8 is sent as base64, because JSON cannot hold it."""
     try:
         if text:
             return {"body": body.decode(), "isBase64Encoded": False}
@@ -122,7 +122,7 @@ def _encoded(body: bytes, *, text: bool) -> dict[str, Any]:
 
 
 def predict_request(photo: Path) -> HttpRequest:
-    """`POST /predict` with the photo as raw body, its content type by the file's suffix."""
+    """Return a `POST /predict` request with the photo as raw body and a content type derived from the file's suffix."""
     content_type = mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
     headers = (("host", DOMAIN), ("content-type", content_type))
     return HttpRequest("POST", "/predict", headers=headers, body=photo.read_bytes())

@@ -1,7 +1,7 @@
-"""A function URL on this machine: a raw ASGI app that hands every HTTP request to a function as an event.
+"""Emulate a function URL: an ASGI app that sends every HTTP request to a function as an event.
 
-Where AWS answers for a failed function with 502 and `Internal Server Error`, so does this, in the project's error
-shape, and logs why.
+If the function fails, it answers 502 and `Internal Server Error` as AWS does, but in the project's error format, and
+logs the reason.
 """
 
 import json
@@ -19,17 +19,17 @@ from infra.emulator.invoke import LONGEST_INVOCATION_S, Function, InvokeError, R
 from infra.emulator.response import HttpResponse
 
 logger = logging.getLogger(__name__)
-# In AWS's own words and shape, as for a request without a signature.
+# AWS's response to a request without a valid signature.
 FORBIDDEN = HttpResponse(HTTPStatus.FORBIDDEN, (("content-type", "application/json"),), b'{"Message":"Forbidden"}')
 Authorized = Callable[[HttpRequest], bool]
 
 
 class ClientGone(Exception):
-    """The client left before its request was complete: there is nobody to answer, and nothing to invoke."""
+    """The client disconnected before its request was complete, so there is nothing to invoke or answer."""
 
 
 def anyone(_: HttpRequest) -> bool:
-    """AuthType NONE."""
+    """Allow every request, as AuthType NONE does."""
     return True
 
 
@@ -41,13 +41,15 @@ def create_app(
     timeout_s: float = LONGEST_INVOCATION_S,
     authorized: Authorized = anyone,
 ) -> ASGIApp:
-    """The function URL of the function that `infra.emulator.invoke.invoke_url` names; `sign` and `concurrent` suit AWS.
+    """Return the ASGI app for a function.
 
-    `authorized` says which requests may pass, with AuthType AWS_IAM; the function is not told who asked.
+    `url`: the function's Invoke URL, from `infra.emulator.invoke.invoke_url`.
+    `concurrent`, `sign`: invoke in parallel, and sign invocations; both are for functions on AWS.
+    `authorized`: returns whether a request may pass, as with AuthType AWS_IAM. The event never names the caller.
     """
     auth = None
     if sign:
-        from infra.emulator.sigv4 import SigV4  # noqa: PLC0415 (needs botocore, which only AWS wants)
+        from infra.emulator.sigv4 import SigV4  # noqa: PLC0415 (needs botocore, which only AWS requires)
 
         auth = SigV4(url)
     function = Function(url, concurrent=concurrent, auth=auth, timeout_s=timeout_s)
@@ -58,7 +60,7 @@ def create_app(
         elif scope["type"] == "http":
             await _http(function, authorized, scope, receive, send)
         else:
-            raise NotImplementedError(f"{scope['type']}: function URLs speak HTTP only")
+            raise NotImplementedError(f"{scope['type']}: function URLs support only HTTP")
 
     return app
 
@@ -85,7 +87,7 @@ async def _http(function: Function, authorized: Authorized, scope: Scope, receiv
 
 
 async def _body(receive: Receive) -> bytes:
-    """The whole body. One over the limit is read to its end, for clients that look for an answer only then."""
+    """Return the body. Read one over the limit to its end, because some clients read a response only after sending."""
     chunks, size, more = [], 0, True
     while more:
         message = await receive()
@@ -117,13 +119,13 @@ def _error(error: InvokeError, request_id: str) -> HttpResponse:
     message = str(error)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning("%s %s: %s", request_id, error.code, error)
-        message = "Internal Server Error"  # a function's stack trace is not for its clients
+        message = "Internal Server Error"  # clients must not see the function's stack trace
     body = {"error": {"code": error.code, "message": message, "request_id": request_id}}
     return HttpResponse(error.status, (("content-type", "application/json"),), json.dumps(body).encode())
 
 
 async def _send(send: Send, method: str, response: HttpResponse) -> None:
-    """`content-length` is the body's own, except for HEAD, where the function may know it without sending a body."""
+    """Send the response. Set `content-length` to the body's length, except for HEAD, where the function may set it."""
     never_a_body = response.status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
     body = b"" if never_a_body else response.body
     headers = [(name.encode(), value.encode("utf-8", "replace")) for name, value in response.headers]

@@ -1,6 +1,6 @@
-"""Lambda's Invoke API: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html.
+"""Call a function through Lambda's Invoke API: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html.
 
-AWS's Runtime Interface Emulator (RIE) offers it too, as does `sam local start-lambda`.
+AWS, the Runtime Interface Emulator (RIE) and `sam local start-lambda` provide this API.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from infra.emulator.event import MAX_PAYLOAD_BYTES
 from infra.emulator.response import HttpResponse, MalformedResponse, to_response
 
 LONGEST_INVOCATION_S = 900.0  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-# A proxy from the environment never stands between two programs of one machine.
+# Ignore proxies from the environment for connections within this machine.
 DIRECT = {"all://127.0.0.1": None, "all://localhost": None}
 
 
 class InvokeError(Exception):
-    """Why there is no answer from the function: an HTTP status, a code for clients, and the reason as message."""
+    """The function did not answer. Holds the HTTP status and code for clients; the message is the reason."""
 
     status = HTTPStatus.BAD_GATEWAY
     code: str
@@ -45,15 +45,15 @@ class BadResponse(InvokeError):
 
 
 class Function:
-    """One function at `url`, which `invoke_url` makes. An async context: the HTTP client lives as long.
+    """A client for the function at `url`, from `invoke_url`. An async context manager, which closes its connections.
 
-    One invocation at a time unless `concurrent`: a second one crashes the RIE (nil pointer in rapidcore's Invoke).
-    `timeout_s` must exceed the function's own, else the RIE is still busy when the next invocation comes.
+    Invocations run one after the other unless `concurrent` is set: a second invocation crashes the RIE (nil pointer in
+    rapidcore's Invoke). `timeout_s` must exceed the function's timeout; otherwise, the RIE is busy at the next one.
     """
 
     def __init__(self, url: str, *, concurrent: bool, auth: httpx2.Auth | None, timeout_s: float) -> None:
         self._url = url
-        self._turn = nullcontext() if concurrent else asyncio.Lock()
+        self._lock = nullcontext() if concurrent else asyncio.Lock()
         self._client = httpx2.AsyncClient(auth=auth, timeout=httpx2.Timeout(timeout_s, connect=5), mounts=DIRECT)
 
     async def __aenter__(self) -> Self:
@@ -64,12 +64,13 @@ class Function:
         await self._client.aclose()
 
     async def invoke(self, payload: bytes) -> HttpResponse:
+        """Return the function's response to an event. Raise `InvokeError` if there is none."""
         if len(payload) > MAX_PAYLOAD_BYTES:
             raise RequestTooLarge(
                 f"the request is {len(payload)} bytes in base64, expected at most {MAX_PAYLOAD_BYTES}"
             )
         try:
-            async with self._turn:
+            async with self._lock:
                 reply = await self._client.post(
                     self._url, content=payload, headers={"content-type": "application/json"}
                 )
@@ -79,17 +80,17 @@ class Function:
 
 
 def invoke_url(endpoint: str, function: str = "function") -> str:
-    """Where to invoke one function, by name or ARN; "function" is what the RIE calls its only one."""
+    """Return the Invoke URL of a function, by name or ARN; the RIE names its only function "function"."""
     return f"{endpoint.rstrip('/')}/2015-03-31/functions/{quote(function, safe='')}/invocations"
 
 
 def _response(reply: httpx2.Response) -> HttpResponse:
-    """The function's answer. AWS marks a function error in a header and answers 200; the RIE has only the body."""
-    shown = f"{reply.status_code} {reply.text[:500]}"
+    """Return the function's response. AWS marks a function error with a header and status 200, the RIE does not."""
+    summary = f"{reply.status_code} {reply.text[:500]}"
     if reply.headers.get("x-amz-function-error") or _is_function_error(reply.content):
-        raise FunctionFailed(shown)
+        raise FunctionFailed(summary)
     if reply.status_code != HTTPStatus.OK:
-        raise FunctionUnreachable(f"{reply.url} answered {shown}, expected 200")
+        raise FunctionUnreachable(f"{reply.url} answered {summary}, expected 200")
     if len(reply.content) > MAX_PAYLOAD_BYTES:
         raise BadResponse(f"the function returned {len(reply.content)} bytes, expected at most {MAX_PAYLOAD_BYTES}")
     try:
@@ -99,7 +100,7 @@ def _response(reply: httpx2.Response) -> HttpResponse:
 
 
 def _is_function_error(payload: bytes) -> bool:
-    """https://github.com/aws/aws-lambda-runtime-interface-emulator/issues/20."""
+    """Detect the RIE's errors: https://github.com/aws/aws-lambda-runtime-interface-emulator/issues/20."""
     try:
         answer = json.loads(payload)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A child process that ends with us, and whatever it started with it."""
+"""Run a child process that ends, with all its descendants, when this process ends."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """These signals end Python without running `finally`; raised as SystemExit they stop the runtime as Ctrl-C does."""
+    """Raise SystemExit for SIGTERM and SIGHUP, so that `finally` blocks run and stop the runtime, as for Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
@@ -27,7 +27,7 @@ def terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def session(command: Sequence[str], *, cwd: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """In a session of its own: Ctrl-C reaches only us, and every process of the function can be found to be stopped."""
+    """Run the command in its own session, so that Ctrl-C does not reach it and its descendants can be found."""
     process = subprocess.Popen(
         command,
         cwd=cwd,
@@ -46,7 +46,7 @@ def session(command: Sequence[str], *, cwd: Path, env: dict[str, str]) -> Iterat
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    """SIGTERM lets the RIE kill its runtime, which has a process group of its own; what is left is killed here."""
+    """Send SIGTERM, on which the RIE kills its runtime, then kill the remaining processes of the session."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=2)

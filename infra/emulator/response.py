@@ -1,6 +1,6 @@
-"""What a function returns, as its URL answers it: the Lambda payload becomes an HTTP response.
+"""Convert the payload that a function returns to an HTTP response, as a function URL does.
 
-Payload format 2.0 after https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-response-payload.
+Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-response-payload.
 """
 
 import base64
@@ -17,7 +17,7 @@ CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class MalformedResponse(ValueError):
-    """What the function returned is no HTTP response; the message names the value and what was expected."""
+    """The payload is not an HTTP response; the message names the value and the expectation."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class HttpResponse:
 
 
 def to_response(payload: bytes) -> HttpResponse:
-    """The response that the function's payload describes; JSON without `statusCode` is itself the body of a 200."""
+    """Return the response that the payload describes. JSON without `statusCode` becomes the body of a 200 response."""
     try:
         answer = json.loads(payload)
     except ValueError as error:

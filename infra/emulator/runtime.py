@@ -1,6 +1,6 @@
-"""Lambda's own runtime on this machine, without Docker: AWS's Runtime Interface Emulator (RIE) runs the handler.
+"""Run the handler in Lambda's runtime without Docker, with AWS's Runtime Interface Emulator (RIE).
 
-The RIE comes inside aws-sam-cli. It starts `python -m awslambdaric HANDLER`, as the container image does, and serves
+The RIE is part of aws-sam-cli. It starts `python -m awslambdaric HANDLER`, as the container image does, and serves
 Lambda's Invoke API: https://github.com/aws/aws-lambda-runtime-interface-emulator.
 """
 
@@ -23,18 +23,18 @@ from infra.emulator.process import session, terminable
 
 ROOT = Path(__file__).parents[2]
 FUNCTION_TIMEOUT_S = 15  # as in template.yaml
-START_TIMEOUT_S = 60  # a busy machine takes seconds for what an idle one does in 20 ms
+START_TIMEOUT_S = 60  # 20 ms on an idle machine, seconds on a busy one
 START_ATTEMPTS = 10
-# Not worth showing: the durations and the memory in the emulator's reports are not measured.
+# Lines to hide: the emulator does not measure the durations and the memory in its reports.
 EMULATOR_LINE = re.compile(r"(START|END|REPORT) RequestId: ")
 
 
 class RuntimeNotFound(Exception):
-    """The emulator is not installed; the message says where it was looked for and what installs it."""
+    """The emulator is not installed; the message names the searched path and the command that installs it."""
 
 
 class RuntimeDied(Exception):
-    """The emulator ended or never listened; the message carries its output."""
+    """The emulator ended or never listened; the message holds its output."""
 
 
 class PortTaken(RuntimeDied):
@@ -47,11 +47,11 @@ class Runtime:
     pid: int
     lines: list[str]  # the output of emulator and handler so far; grows from a thread
 
-    def log_line(self, wanted: Callable[[dict[str, Any]], bool], *, wait_s: float = 60) -> str | None:
-        """The last JSON object on the output that is `wanted`; it may come a moment after the answer."""
+    def log_line(self, matches: Callable[[dict[str, Any]], bool], *, wait_s: float = 60) -> str | None:
+        """Return the last JSON line that matches, or None. Wait up to `wait_s` for it: it can follow the response."""
         deadline = time.monotonic() + wait_s
         while True:
-            found = [line for line in self.lines if (record := _json_object(line)) and wanted(record)]
+            found = [line for line in self.lines if (record := _json_object(line)) and matches(record)]
             if found or time.monotonic() > deadline:
                 return found[-1] if found else None
             time.sleep(0.01)
@@ -68,10 +68,10 @@ def lambda_runtime(
     log_level: str = "warning",
     core: str | None = None,
 ) -> Iterator[Runtime]:
-    """The handler behind Lambda's Invoke API on a free port, until the context ends; then no process of it is left.
+    """Run the handler behind Lambda's Invoke API on a free port; stop all its processes when the context ends.
 
-    `timeout_s` is the function's timeout, `echo` prints the handler's output as it comes, `task` is the folder that the
-    handler is imported from, `log_level` the emulator's, and `core` the only one that may be used.
+    `timeout_s`: the function's timeout. `echo`: print the handler's output. `task`: the folder of the handler.
+    `log_level`: the emulator's log level. `core`: the only CPU core to use.
     """
     program = [sys.executable, "-m", "awslambdaric", handler]
     pinned = ["taskset", "--cpu-list", core] if core else []
@@ -86,7 +86,7 @@ def lambda_runtime(
 
 
 def _retry(start: Callable[[], Runtime]) -> Runtime:
-    """Start again while a port turns out to be taken: the emulator cannot choose its own ports."""
+    """Retry with other ports if a port is taken: the emulator cannot choose a free one."""
     for _ in range(START_ATTEMPTS - 1):
         with contextlib.suppress(PortTaken):
             return start()
@@ -97,7 +97,7 @@ def _retry(start: Callable[[], Runtime]) -> Runtime:
 def _emulator(
     command: list[str], ports: tuple[int, int], task: Path, environment: dict[str, str], *, echo: bool
 ) -> Iterator[Runtime]:
-    """Yield the runtime once it listens. When the context ends, all of its output has been read."""
+    """Yield the runtime as soon as it listens. After the context, `lines` holds all of its output."""
     lines: list[str] = []
     with ThreadPoolExecutor(1) as reader, session(command, cwd=task, env=environment) as process:
         reading = reader.submit(_read, process, lines, echo=echo)
@@ -111,6 +111,7 @@ def _addresses(port: int, api_port: int) -> list[str]:
 
 
 def find_rie() -> Path:
+    """Return the emulator's binary. Raise `RuntimeNotFound` if it is not installed."""
     if platform.system() != "Linux":
         raise RuntimeNotFound(f"{platform.system()}: expected Linux, which AWS's Runtime Interface Emulator needs")
     machine = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
@@ -132,7 +133,7 @@ def _environment(handler: str, timeout_s: int) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",  # as in template.yaml
         "AWS_LAMBDA_FUNCTION_NAME": "pet-classifier",
-        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_s),  # the RIE's alone
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_s),  # only the RIE reads it
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_REGION": "us-east-1",
         "TZ": ":UTC",
@@ -163,7 +164,7 @@ def _wait_until_listening(
         time.sleep(0.01)
     code = process.poll()
     if code is not None:
-        wait([reading], START_TIMEOUT_S)  # until its last words are read
+        wait([reading], START_TIMEOUT_S)  # read the rest of its output
     why = f"did not listen within {START_TIMEOUT_S} s" if code is None else f"ended with exit code {code}"
     died = PortTaken if any("address already in use" in line for line in lines) else RuntimeDied
     raise died("\n".join([f"Lambda's runtime emulator {why}; its output:", *lines]))

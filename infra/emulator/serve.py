@@ -1,7 +1,7 @@
-"""Serves the function on http://127.0.0.1:8000 until Ctrl-C: Lambda's own runtime with a function URL in front.
+"""Serve the function on http://127.0.0.1:8000 until Ctrl-C, in Lambda's runtime behind an emulated function URL.
 
-With `--invoke` the URL stands in front of an Invoke API that is already there: a container with the Runtime Interface
-Emulator, `sam local start-lambda`, or AWS (with `--sign`).
+With `--invoke`, the URL calls an existing Invoke API instead: a container with the Runtime Interface Emulator,
+`sam local start-lambda`, or AWS (with `--sign`).
 """
 
 import argparse
@@ -25,12 +25,12 @@ from infra.emulator.runtime import FUNCTION_TIMEOUT_S, RuntimeDied, RuntimeNotFo
 
 
 def local_app(endpoint: str, *, authorized: Authorized = anyone) -> ASGIApp:
-    """The function URL of our own runtime, which always answers within the function's timeout."""
+    """Return the function URL of a runtime of this package, which answers within the function's timeout."""
     return create_app(invoke_url(endpoint), timeout_s=FUNCTION_TIMEOUT_S + 15, authorized=authorized)
 
 
 def with_cors(app: ASGIApp, origin: str) -> ASGIApp:
-    """As in template.yaml. Another site's preflight is answered with 400; what AWS says to it is not documented."""
+    """Allow an origin as template.yaml does. Preflights of others get 400; AWS does not document its response."""
     return CORSMiddleware(
         app,
         allow_origins=[origin],
@@ -43,7 +43,7 @@ def with_cors(app: ASGIApp, origin: str) -> ASGIApp:
 
 def listen(port: int) -> socket.socket:
     listener = socket.create_server(("127.0.0.1", port))
-    # asyncio leaves Nagle on for such a socket's connections: every answer would wait 40 ms for a delayed ACK.
+    # asyncio keeps Nagle's algorithm on for such a socket: each response would wait 40 ms for a delayed ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
@@ -54,9 +54,9 @@ def server(app: ASGIApp, log_config: dict[str, Any] | None = LOGGING_CONFIG) -> 
         lifespan="on",
         log_config=log_config,
         log_level="warning",
-        proxy_headers=False,  # a client would choose its own sourceIp
-        timeout_keep_alive=75,  # s; after the default of 5, a request of a busy client can meet a closing connection
-        timeout_graceful_shutdown=1,  # an invocation may take minutes, and Ctrl-C should not
+        proxy_headers=False,  # otherwise, a client could choose its sourceIp
+        timeout_keep_alive=75,  # s; with the default of 5, a slow client can send a request to a closing connection
+        timeout_graceful_shutdown=1,  # s; an invocation may take minutes, but Ctrl-C should be fast
         ws="none",
     )
     return uvicorn.Server(config)
@@ -64,10 +64,10 @@ def server(app: ASGIApp, log_config: dict[str, Any] | None = LOGGING_CONFIG) -> 
 
 @contextlib.contextmanager
 def background(app: ASGIApp) -> Iterator[str]:
-    """Serves `app` from a thread on a free port; yields its URL.
+    """Serve `app` from a thread on a free port; yield its URL.
 
-    uvicorn's own logging configuration would bind the loggers of the whole process to today's standard error, which a
-    caller may have closed when the next server logs to it.
+    Without uvicorn's logging configuration, which would bind the process's loggers to the current standard error: that
+    may be closed when the next server logs.
     """
     with listen(0) as listener:
         running = server(app, log_config=None)
@@ -84,15 +84,15 @@ def background(app: ASGIApp) -> Iterator[str]:
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.emulator.serve", description=__doc__)
-    parser.add_argument("--port", type=int, default=8000, help="8000; 0 for a free one")
+    parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 for a free port")
     parser.add_argument("--invoke", metavar="ENDPOINT", help="an Invoke API, e.g. http://127.0.0.1:3001")
-    parser.add_argument("--function", metavar="NAME", default="function", help="the function's name there")
-    parser.add_argument("--sign", action="store_true", help="sign for AWS, which runs invocations side by side")
+    parser.add_argument("--function", metavar="NAME", default="function", help="the function's name in that API")
+    parser.add_argument("--sign", action="store_true", help="sign requests for AWS, and invoke in parallel")
     parser.add_argument("--auth", choices=["NONE", "AWS_IAM"], default="NONE", help="who may call the URL")
-    parser.add_argument("--cors-origin", metavar="ORIGIN", help="the site whose pages may, e.g. https://example.org")
+    parser.add_argument("--cors-origin", metavar="ORIGIN", help="the site that CORS allows, e.g. https://example.org")
     options = parser.parse_args(arguments)
     if not options.invoke and (options.sign or options.function != "function"):
-        parser.error("--function and --sign: expected --invoke ENDPOINT with them")
+        parser.error("--function and --sign require --invoke ENDPOINT")
     return options
 
 
@@ -100,7 +100,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 def _app(options: argparse.Namespace) -> Iterator[ASGIApp]:
     authorized: Authorized = anyone
     if options.auth == "AWS_IAM":
-        from infra.emulator.sigv4 import signed_here  # noqa: PLC0415  # see there
+        from infra.emulator.sigv4 import signed_here  # noqa: PLC0415  # needs botocore
 
         authorized = signed_here()
     if options.invoke:

@@ -1,7 +1,7 @@
-"""AWS's request signature: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html.
+"""Sign requests for AWS, and verify signatures: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html.
 
-`SigV4` makes it for httpx2, `signed_by` judges it as a private function URL does. Its own module: importing botocore
-takes 70 ms, and only who signs needs it.
+`SigV4` signs requests of httpx2; `signed_by` verifies them as a private function URL does. A separate module because
+importing botocore takes 70 ms, which unsigned requests do not need.
 """
 
 import hmac
@@ -27,22 +27,22 @@ LONGEST_AGE = timedelta(minutes=5)
 
 
 class SigV4(httpx2.Auth):
-    """Signs for Lambda, with the credentials that botocore finds, in the region that the URL's host names.
+    """Sign requests for Lambda with botocore's credentials, in the region that the URL's host names.
 
-    Any other host is taken to be in the region of the configuration. Raises ValueError where either is missing.
+    For other hosts, use the configured region. Raise `ValueError` if region or credentials are missing.
     """
 
     requires_request_body = True
 
     def __init__(self, url: str, *, profile: str | None = None) -> None:
         session = Session(profile=profile)
-        named = HOST.match(url)
-        region = named[1] if named else session.get_config_variable("region")
+        host = HOST.match(url)
+        region = host[1] if host else session.get_config_variable("region")
         self._credentials = session.get_credentials()
         if not region or not self._credentials:
             raise ValueError(
-                f"{url}: to sign for it, expected https://lambda.REGION.amazonaws.com, a function URL or a configured "
-                "region, and AWS credentials"
+                f"{url}: cannot sign requests; expected https://lambda.REGION.amazonaws.com, a function URL or "
+                "a configured region, and AWS credentials"
             )
         self._region = region
 
@@ -55,7 +55,7 @@ class SigV4(httpx2.Auth):
 
 
 def signed_here() -> Callable[[HttpRequest], bool]:
-    """Judges by the credentials that botocore finds. Raises ValueError where there are none."""
+    """Return a verifier for the credentials that botocore finds. Raise `ValueError` if there are none."""
     credentials = Session().get_credentials()
     if not credentials:
         raise ValueError("AuthType AWS_IAM: expected AWS credentials in the environment; any will do")
@@ -63,30 +63,34 @@ def signed_here() -> Callable[[HttpRequest], bool]:
 
 
 def signed_by(credentials: Credentials) -> Callable[[HttpRequest], bool]:
-    """Whether a request carries the signature that these credentials make, for any region, of the last minutes."""
+    """Return a function that accepts requests signed with these credentials, for any region, in the last 5 minutes."""
 
-    def judge(request: HttpRequest) -> bool:
+    def is_valid(request: HttpRequest) -> bool:
         headers = dict(request.headers)
-        given = AUTHORIZATION.fullmatch(headers.get("authorization", ""))
-        if not given or given["key"] != credentials.access_key or not _recent(headers.get("x-amz-date", "")):
+        authorization = AUTHORIZATION.fullmatch(headers.get("authorization", ""))
+        if (
+            not authorization
+            or authorization["key"] != credentials.access_key
+            or not _is_recent(headers.get("x-amz-date", ""))
+        ):
             return False
-        again = AWSRequest(
+        unsigned = AWSRequest(
             request.method,
             f"{request.scheme}://{headers['host']}{request.path}?{request.query}",
-            headers={name: headers.get(name, "") for name in given["names"].split(";")},
+            headers={name: headers.get(name, "") for name in authorization["names"].split(";")},
             data=request.body,
         )
-        again.context["timestamp"] = headers["x-amz-date"]
-        auth = SigV4Auth(credentials, "lambda", given["region"])
-        signature = auth.signature(auth.string_to_sign(again, auth.canonical_request(again)), again)
-        return hmac.compare_digest(signature, given["signature"])
+        unsigned.context["timestamp"] = headers["x-amz-date"]
+        auth = SigV4Auth(credentials, "lambda", authorization["region"])
+        signature = auth.signature(auth.string_to_sign(unsigned, auth.canonical_request(unsigned)), unsigned)
+        return hmac.compare_digest(signature, authorization["signature"])
 
-    return judge
+    return is_valid
 
 
-def _recent(date: str) -> bool:
+def _is_recent(date: str) -> bool:
     try:
-        made = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        signed_at = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         return False
-    return abs(datetime.now(UTC) - made) <= LONGEST_AGE
+    return abs(datetime.now(UTC) - signed_at) <= LONGEST_AGE

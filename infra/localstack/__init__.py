@@ -1,1 +1,1 @@
-"""AWS on this machine: LocalStack in a container, the stack in it, and the function at work among its services."""
+"""Deploy the stack to LocalStack on this machine, and classify photos there."""

@@ -1,6 +1,6 @@
-"""A rehearsal of the deployment in LocalStack: the stack is created, and the function works among AWS's services.
+"""Deploy the stack to LocalStack, and classify photos with its S3, SQS and CloudWatch.
 
-Exit code 0 only if all of it worked.
+Exits with 1 if a check fails.
 """
 
 import argparse
@@ -26,13 +26,15 @@ from infra.localstack.work import WorkFailed, classify, read_log, read_metrics, 
 from infra.markdown import table
 
 PHOTOS = sorted((ROOT / "data/samples").glob("*.jpg"))
-# LocalStack takes any keys. The function gets them too: whatever it called would not reach a real account.
+# LocalStack accepts any keys. The function gets them too, so that it can never call a real account.
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 FAILURES = (
     *(ContainerFailed, DeploymentFailed, RuntimeDied, RuntimeNotFound, WorkFailed),
     *(BotoCoreError, ClientError, OSError, httpx2.HTTPError),
 )
-NOT_PUSHED = f"{NAME}@sha256:{'0' * 64}"  # where no function can run, nobody fetches its image
+NOT_PUSHED = (
+    f"{NAME}@sha256:{'0' * 64}"  # a placeholder: LocalStack without a token runs no functions and pulls no image
+)
 
 Client = Callable[[str], Any]
 
@@ -41,46 +43,56 @@ Client = Callable[[str], Any]
 class Check:
     name: str
     passed: bool
-    seen: str
+    details: str
 
 
 def clients(endpoint: str) -> Client:
-    """A client of any AWS service in LocalStack, never through a proxy."""
+    """Return a factory for clients of LocalStack's services, which ignore proxies."""
     session = Session()
     session.set_credentials(*KEYS.values())
     return partial(session.create_client, region_name=REGION, endpoint_url=endpoint, config=Config(proxies={}))
 
 
-def rehearse(container: Container) -> list[Check]:
+def check_deployment(container: Container) -> list[Check]:
+    """Deploy the stack, classify the photos, and return the checks of stack, answers, log and metrics."""
     client = clients(container.endpoint)
     image = push(client) if container.licensed else NOT_PUSHED
     deployment = deploy(client("cloudformation"), {"ImageUri": image, "PhotosBucket": BUCKET, "ResultsBucket": BUCKET})
-    explain(deployment, container.version)
+    print_limitations(deployment, container.version)
     counts = f"{len(deployment.resources)} resources, {len(deployment.left_out)} left out"
-    answers = ask(client, deployment, container.endpoint)
-    shown = ", ".join(f"{answer['key']} {answer['predicted_class']} {answer['confidence']:.3f}" for answer in answers)
-    answered = Check("answers", [photo.name for photo in PHOTOS] == sorted(answer["key"] for answer in answers), shown)
+    answers = classify_photos(client, deployment, container.endpoint)
+    predictions = ", ".join(
+        f"{answer['key']} {answer['predicted_class']} {answer['confidence']:.3f}" for answer in answers
+    )
+    is_complete = [photo.name for photo in PHOTOS] == sorted(answer["key"] for answer in answers)
     log_group, request_ids = deployment.outputs["LogGroup"], {answer["request_id"] for answer in answers}
-    return [Check("stack", True, counts), answered, *telemetry(client, log_group, request_ids)]
+    return [
+        Check("stack", True, counts),
+        Check("answers", is_complete, predictions),
+        *check_telemetry(client, log_group, request_ids),
+    ]
 
 
 def push(client: Client) -> str:
-    """The image by its digest, in LocalStack's own registry."""
+    """Push the image to LocalStack's registry and return its URI with digest."""
     repository = client("ecr").create_repository(repositoryName=NAME)["repository"]["repositoryUri"]
     return run("make", "--no-print-directory", "push", f"REPOSITORY={repository}").splitlines()[-1]
 
 
-def explain(deployment: Deployment, version: str) -> None:
+def print_limitations(deployment: Deployment, version: str) -> None:
+    """Print what LocalStack did not deploy."""
     if deployment.reason:
         reason = " ".join(deployment.reason.split())
-        print(f"LocalStack {version} runs no image functions ({reason}): the function runs under Lambda's emulator")
+        print(
+            f"LocalStack {version} runs no image functions ({reason}); the function runs in Lambda's emulator instead"
+        )
         print(f"Left out: {', '.join(deployment.left_out)}")
-    if deployment.noted:
-        print(f"Written down by LocalStack, but not made: {', '.join(deployment.noted)}")
+    if deployment.recorded:
+        print(f"Recorded by LocalStack, but not created: {', '.join(deployment.recorded)}")
 
 
-def ask(client: Client, deployment: Deployment, endpoint: str) -> list[dict[str, Any]]:
-    """The answers to the photos, of the function as it was deployed, else under the emulator."""
+def classify_photos(client: Client, deployment: Deployment, endpoint: str) -> list[dict[str, Any]]:
+    """Return the predictions for the photos, by the deployed function or, if there is none, in the emulator."""
     s3, sqs = client("s3"), client("sqs")
     queue = send(s3, sqs, PHOTOS)
     if not deployment.reason:
@@ -90,23 +102,24 @@ def ask(client: Client, deployment: Deployment, endpoint: str) -> list[dict[str,
     with lambda_runtime(env=environment) as runtime, background(local_app(runtime.endpoint)) as url:
         answers = classify(s3, sqs, queue, url)
         last = answers[-1]["request_id"]
-        runtime.log_line(lambda record: record.get("request_id") == last and "Errors" in record)  # its last line
+        # Wait for the metrics, which are the last line of a request.
+        runtime.log_line(lambda record: record.get("request_id") == last and "Errors" in record)
         write_log(client("logs"), deployment.outputs["LogGroup"], runtime.lines)
     return answers
 
 
-def telemetry(client: Client, log_group: str, request_ids: set[str]) -> list[Check]:
-    """Whether each request left its line in the log, and its metrics."""
+def check_telemetry(client: Client, log_group: str, request_ids: set[str]) -> list[Check]:
+    """Check that each request has its log line and its metrics."""
     records = read_log(client("logs"), log_group, request_ids)
     logged = [record for record in records if record.get("message") == "request"]
     write_metrics(client("cloudwatch"), [record for record in records if "_aws" in record])
     metrics = read_metrics(client("cloudwatch"))
     rows = [(name, f"{count:.0f}", f"{total:.1f}") for name, (count, total) in sorted(metrics.items())]
     print(table(("metric", "values", "sum"), rows))
-    wanted, (_, predictions) = len(request_ids), metrics.get("Predictions", (0, 0))
+    expected, (_, predictions) = len(request_ids), metrics.get("Predictions", (0, 0))
     return [
-        Check("log", len(logged) == wanted, f"{len(logged)} of {wanted} requests have their line in {log_group}"),
-        Check("metrics", predictions == wanted, f"{predictions:.0f} of {wanted} predictions were counted"),
+        Check("log", len(logged) == expected, f"{len(logged)} of {expected} requests have a line in {log_group}"),
+        Check("metrics", predictions == expected, f"{predictions:.0f} of {expected} predictions were counted"),
     ]
 
 
@@ -116,16 +129,16 @@ def main(arguments: list[str] | None = None) -> int:
     keep = parser.parse_args(arguments).keep
     try:
         with localstack(keep=keep) as container:
-            until = f"until `docker rm --force {container.name}`" if keep else "until this is done"
+            until = f"until `docker rm --force {container.name}`" if keep else "until this command ends"
             print(f"LocalStack {container.version} on {container.endpoint}, {until}", flush=True)
-            checks = rehearse(container)
+            checks = check_deployment(container)
     except FAILURES as error:
         print(f"localstack: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     for check in checks:
-        print(f"{'PASS' if check.passed else 'FAIL'} {check.name}: {check.seen}")
+        print(f"{'PASS' if check.passed else 'FAIL'} {check.name}: {check.details}")
     return 0 if all(check.passed for check in checks) else 1
 
 

@@ -1,4 +1,4 @@
-"""LocalStack in a container: the published image where a token lets it start, else the last edition that wants none."""
+"""Run LocalStack in a container: the published image with a token, else the last version that needs none."""
 
 import contextlib
 import os
@@ -14,25 +14,25 @@ import httpx2
 from infra.emulator.process import terminable
 from infra.emulator.runtime import ROOT
 
-TOKEN = "LOCALSTACK_AUTH_TOKEN"  # noqa: S105 (the name of the variable that holds it)
+TOKEN = "LOCALSTACK_AUTH_TOKEN"  # noqa: S105 (the name of the variable, not a token)
 PUBLISHED = "localstack/localstack:2026.03.0"
 BUILT = "pet-classifier-localstack:4.14.0"
 HERE = Path(__file__).parent
 PULL_TIMEOUT_S = 300
 START_TIMEOUT_S = 60  # 2 measured
-# The published edition runs image functions in containers beside its own, for which it needs the engine's socket, and
-# has a registry to push the image to, on one of the further ports: https://docs.localstack.cloud/aws/services/ecr/
+# The published image runs functions in sibling containers, for which it needs the Docker socket. Its registry listens
+# on one of the further ports: https://docs.localstack.cloud/aws/services/ecr/
 LICENSED = (
     *("--env", TOKEN, "--volume", "/var/run/docker.sock:/var/run/docker.sock"),
     *("--publish", "127.0.0.1:4566:4566", "--publish", "127.0.0.1:4510-4559:4510-4559"),
 )
 TOKEN_FREE = ("--publish", "127.0.0.1::4566")
-# A type of resource that it does not know is no error; infra.localstack says which they were.
+# Accept unsupported resource types; infra.localstack lists them.
 TOLERANT = ("--env", "CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES=1")
 
 
 class ContainerFailed(Exception):
-    """Docker, or LocalStack in it, did not do what was asked for; the message is the end of what it said."""
+    """Docker or LocalStack failed; the message has the end of the output."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Container:
     name: str
     endpoint: str
     version: str
-    licensed: bool  # so it can run image functions
+    licensed: bool  # if true, it can run image functions
 
 
 @contextlib.contextmanager
 def localstack(*, keep: bool = False) -> Iterator[Container]:
-    """LocalStack on a free port until the context ends, or for good with `keep`."""
+    """Run LocalStack until the context ends; with `keep`, leave it running. Without a token it uses a free port."""
     image = _image()
     name = f"pet-classifier-localstack-{os.getpid()}"
     options = (*TOLERANT, *(LICENSED if image == PUBLISHED else TOKEN_FREE))
@@ -65,7 +65,7 @@ def _image() -> str:
         try:
             run("docker", "pull", "--quiet", PUBLISHED, timeout_s=PULL_TIMEOUT_S)
         except ContainerFailed as error:
-            print(f"localstack: {str(error).splitlines()[-1]}; building the edition without a token", file=sys.stderr)
+            print(f"localstack: {str(error).splitlines()[-1]}; building the version without a token", file=sys.stderr)
         else:
             return PUBLISHED
     run(ROOT / "infra/emulator/base_image.sh")
@@ -74,7 +74,7 @@ def _image() -> str:
 
 
 def _version(endpoint: str, name: str) -> str:
-    """Once LocalStack answers. Raises ContainerFailed with its last words where it does not."""
+    """Wait until LocalStack answers, and return its version. Raise `ContainerFailed` with its log if it does not."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx2.TransportError):

@@ -1,4 +1,4 @@
-"""template.yaml in LocalStack's CloudFormation; without its functions where LocalStack cannot run them."""
+"""Deploy template.yaml to LocalStack, without its functions if LocalStack cannot run them."""
 
 import json
 import os
@@ -25,34 +25,34 @@ class DeploymentFailed(Exception):
 
 @dataclass(frozen=True)
 class Deployment:
-    resources: dict[str, str]  # logical to physical ids
+    resources: dict[str, str]  # logical to physical IDs
     outputs: dict[str, str]
-    noted: list[str]  # the types that LocalStack does not make, only writes down
-    left_out: list[str]  # the logical ids of the functions and of what cannot be without them
-    reason: str  # why not; empty where nothing was left out
+    recorded: list[str]  # the resource types that LocalStack records without creating them
+    left_out: list[str]  # the logical IDs of functions and of resources that depend on them
+    reason: str  # why they were left out; empty if none was
 
 
 def deploy(cloudformation: Any, parameters: Mapping[str, str]) -> Deployment:
-    """The whole stack, or all but its functions where these are what fails. Raises DeploymentFailed."""
-    whole = translated(parameters)
+    """Deploy the stack, or all but its functions if a function fails. Raise `DeploymentFailed` for other failures."""
+    whole = transform_template(parameters)
     failure = _create(cloudformation, NAME, whole, parameters)
     if not failure:
-        return _described(cloudformation, NAME, [], "")
+        return _describe(cloudformation, NAME, [], "")
     if not failure["ResourceType"].startswith("AWS::Lambda::"):
-        raise DeploymentFailed(_shown(failure))
-    # Under another name: LocalStack 4.14 rolls the first stack back but cannot delete it, for want of its function.
+        raise DeploymentFailed(_describe_failure(failure))
+    # Another name, because LocalStack 4.14 cannot delete the failed stack without its function.
     rest, name = without_functions(whole), f"{NAME}-rest"
     if another := _create(cloudformation, name, rest, parameters):
-        raise DeploymentFailed(_shown(another))
+        raise DeploymentFailed(_describe_failure(another))
     left_out = sorted(whole["Resources"].keys() - rest["Resources"].keys())
-    return _described(cloudformation, name, left_out, _shown(failure))
+    return _describe(cloudformation, name, left_out, _describe_failure(failure))
 
 
-def translated(parameters: Mapping[str, str]) -> dict[str, Any]:
-    """The template as `sam deploy` has it transformed."""
+def transform_template(parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Return the template after the transformation that `sam deploy` applies."""
     python = ROOT / ".venv-sam/bin/python"
-    given = [f"{name}={value}" for name, value in parameters.items()]
-    command: list[str | Path] = [python, "-m", "infra.localstack.translate", "template.yaml", *given]
+    assignments = [f"{name}={value}" for name, value in parameters.items()]
+    command: list[str | Path] = [python, "-m", "infra.localstack.translate", "template.yaml", *assignments]
     environment = os.environ | {"AWS_DEFAULT_REGION": REGION}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -64,7 +64,7 @@ def translated(parameters: Mapping[str, str]) -> dict[str, Any]:
 def _create(
     cloudformation: Any, name: str, template: dict[str, Any], parameters: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """The event of the first resource that failed, or None."""
+    """Create the stack. Return the event of the first resource that failed, or None."""
     cloudformation.create_stack(
         StackName=name,
         TemplateBody=json.dumps(template),
@@ -82,11 +82,11 @@ def _create(
     return None
 
 
-def _shown(event: dict[str, Any]) -> str:
+def _describe_failure(event: dict[str, Any]) -> str:
     return f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', event['ResourceStatus'])}"
 
 
-def _described(cloudformation: Any, name: str, left_out: list[str], reason: str) -> Deployment:
+def _describe(cloudformation: Any, name: str, left_out: list[str], reason: str) -> Deployment:
     found = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
     [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
     return Deployment(
@@ -99,30 +99,34 @@ def _described(cloudformation: Any, name: str, left_out: list[str], reason: str)
 
 
 def without_functions(template: dict[str, Any]) -> dict[str, Any]:
-    """The template without Lambda's resources, and without what needs more of them than the name of a function.
+    """Return the template without Lambda's resources and all resources that depend on them.
 
-    The name can be said without the function: a parameter stands in for it, so alarms and dashboards stay.
+    A resource that uses only the name of a function stays, such as an alarm: a parameter replaces the name.
     """
     resources = template["Resources"]
     functions = {name for name, resource in resources.items() if resource["Type"] == "AWS::Lambda::Function"}
-    lost = {name for name, resource in resources.items() if resource["Type"].startswith("AWS::Lambda::")}
+    removed = {name for name, resource in resources.items() if resource["Type"].startswith("AWS::Lambda::")}
 
-    def hangs(part: dict[str, Any]) -> bool:
-        wanted = {reference for reference in references(part) if reference not in functions}
-        return any(reference.split(".")[0] in lost for reference in wanted)
+    def depends_on_removed(part: dict[str, Any]) -> bool:
+        targets = {reference for reference in references(part) if reference not in functions}
+        return any(target.split(".")[0] in removed for target in targets)
 
-    while more := {name for name, resource in resources.items() if name not in lost and hangs(resource)}:
-        lost |= more
+    while more := {
+        name for name, resource in resources.items() if name not in removed and depends_on_removed(resource)
+    }:
+        removed |= more
     names = {name: {"Type": "String", "Default": f"{NAME}-{name}"} for name in functions}
     return template | {
         "Parameters": template.get("Parameters", {}) | names,
-        "Resources": {name: resource for name, resource in resources.items() if name not in lost},
-        "Outputs": {name: output for name, output in template.get("Outputs", {}).items() if not hangs(output)},
+        "Resources": {name: resource for name, resource in resources.items() if name not in removed},
+        "Outputs": {
+            name: output for name, output in template.get("Outputs", {}).items() if not depends_on_removed(output)
+        },
     }
 
 
 def references(part: Any) -> Iterator[str]:
-    """What a part of a template refers to: `Name` by Ref, `Name.Attribute` by Fn::GetAtt, either by Fn::Sub."""
+    """Yield the references in a part of a template: `Name` (Ref), `Name.Attribute` (Fn::GetAtt), either (Fn::Sub)."""
     match part:
         case {"Ref": str(name)}:
             yield name

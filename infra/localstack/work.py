@@ -1,4 +1,4 @@
-"""The function at work: photos by S3 and SQS, answers to S3, its log and its metrics through CloudWatch and back."""
+"""Classify photos from S3 and SQS, store answers in S3, and pass the function's log and metrics through CloudWatch."""
 
 import json
 import mimetypes
@@ -11,17 +11,17 @@ from typing import Any
 
 import httpx2
 
-NAME = "pet-classifier-photos"  # of the bucket and of the queue
+NAME = "pet-classifier-photos"  # bucket and queue
 ANSWERS = "answers.jsonl"
 LOG_TIMEOUT_S = 30
 
 
 class WorkFailed(Exception):
-    """What the function did not do, in one line."""
+    """The function did not do its work; the message is one line."""
 
 
 def send(s3: Any, sqs: Any, photos: Sequence[Path]) -> str:
-    """Each photo into the bucket, and a message about it into the queue; the queue's URL."""
+    """Upload each photo and queue a message about it; return the queue's URL."""
     s3.create_bucket(Bucket=NAME)
     queue = str(sqs.create_queue(QueueName=NAME)["QueueUrl"])
     for photo in photos:
@@ -32,7 +32,7 @@ def send(s3: Any, sqs: Any, photos: Sequence[Path]) -> str:
 
 
 def classify(s3: Any, sqs: Any, queue: str, url: str) -> list[dict[str, Any]]:
-    """The function's answer to each message, with the photo's `key`, as read back from S3."""
+    """Return the function's answer to each message, with the photo's `key`, as read back from S3."""
     answers = []
     with httpx2.Client(base_url=url, trust_env=False, timeout=60) as client:
         for message in _messages(sqs, queue):
@@ -43,13 +43,13 @@ def classify(s3: Any, sqs: Any, queue: str, url: str) -> list[dict[str, Any]]:
                 raise WorkFailed(f"{message['key']}: POST /predict answered {reply.status_code}: {reply.text.strip()}")
             answers.append({"key": message["key"]} | reply.json())
     if not answers:
-        raise WorkFailed(f"{queue}: no message came, expected one a photo")
+        raise WorkFailed(f"{queue}: no messages; expected one per photo")
     s3.put_object(Bucket=NAME, Key=ANSWERS, Body="\n".join(map(json.dumps, answers)))
     return [json.loads(line) for line in s3.get_object(Bucket=NAME, Key=ANSWERS)["Body"].iter_lines()]
 
 
 def _messages(sqs: Any, queue: str) -> Iterator[dict[str, Any]]:
-    """Each is deleted once it was worked on; an empty queue ends it."""
+    """Yield messages until the queue is empty; delete each one after it was processed."""
     while received := sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages"):
         for message in received:
             yield json.loads(message["Body"])
@@ -57,19 +57,19 @@ def _messages(sqs: Any, queue: str) -> Iterator[dict[str, Any]]:
 
 
 def write_log(logs: Any, group: str, lines: Iterable[str]) -> None:
-    """What Lambda does with a function's output."""
+    """Write the lines to a log group, as Lambda does with a function's output."""
     now = int(time.time() * 1000)
-    logs.create_log_stream(logGroupName=group, logStreamName="rehearsal")
+    logs.create_log_stream(logGroupName=group, logStreamName="make-localstack")
     events = [{"timestamp": now, "message": line} for line in lines if line]
-    logs.put_log_events(logGroupName=group, logStreamName="rehearsal", logEvents=events)
+    logs.put_log_events(logGroupName=group, logStreamName="make-localstack", logEvents=events)
 
 
 def read_log(logs: Any, group: str, request_ids: set[str]) -> list[dict[str, Any]]:
-    """The JSON lines of these requests, once all have some or `LOG_TIMEOUT_S` are over."""
+    """Return the JSON lines of these requests; wait until each has one, for at most `LOG_TIMEOUT_S`."""
     deadline = time.monotonic() + LOG_TIMEOUT_S
     while True:
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
-        # Without a filter pattern: LocalStack 4.14 gives every event whatever the pattern.
+        # No filter pattern: LocalStack 4.14 ignores it and returns every event.
         lines = (event["message"] for page in pages for event in page["events"] if event["message"].startswith("{"))
         records = [record for record in map(json.loads, lines) if record.get("request_id") in request_ids]
         if time.monotonic() > deadline or request_ids == {record["request_id"] for record in records}:
@@ -78,7 +78,7 @@ def read_log(logs: Any, group: str, request_ids: set[str]) -> list[dict[str, Any
 
 
 def write_metrics(cloudwatch: Any, records: Iterable[dict[str, Any]]) -> None:
-    """What CloudWatch makes of lines in its embedded metric format: values of each metric by each set of dimensions."""
+    """Publish the metrics in embedded metric format lines, as CloudWatch does: each one for each set of dimensions."""
     for record in records:
         for directive in record["_aws"]["CloudWatchMetrics"]:
             data = [
@@ -96,9 +96,9 @@ def write_metrics(cloudwatch: Any, records: Iterable[dict[str, Any]]) -> None:
 
 
 def read_metrics(cloudwatch: Any) -> dict[str, tuple[float, float]]:
-    """Of each metric that is not AWS's own, how many values it has and their sum, in the last hour.
+    """Return the count and the sum of each custom metric's values in the last hour.
 
-    Those of a service alone are the same values once more.
+    Skips metrics with the single dimension `service`, which repeat the same values.
     """
     now = datetime.now(UTC)
     window = {"StartTime": now - timedelta(hours=1), "EndTime": now + timedelta(minutes=1), "Period": 7200}

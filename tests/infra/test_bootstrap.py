@@ -1,4 +1,4 @@
-"""What an account needs once: roles that reach no further than their environment, a store that keeps to itself."""
+"""Tests of the bootstrap stack: roles restricted to their environment, and a private bucket."""
 
 import fnmatch
 import json
@@ -41,14 +41,14 @@ def config() -> Template:
     return tomllib.loads((ROOT / "samconfig.toml").read_text())
 
 
-def given(environment: str) -> dict[str, Any]:
-    """The template's parameters in one environment."""
+def environment_parameters(environment: str) -> dict[str, Any]:
+    """Return the parameters in the environment's file."""
     values: dict[str, Any] = yaml.safe_load((ROOT / f"infra/aws/{environment}.yaml").read_text())
     return values
 
 
-def test_lint() -> None:
-    """cfn-lint finds nothing to say."""
+def test_template_passes_cfn_lint() -> None:
+    """cfn-lint reports nothing."""
     assert not run(SAM.with_name("cfn-lint"), PATH)
 
 
@@ -62,8 +62,8 @@ def test_lint() -> None:
         ("PreviewRole", "preview"),
     ],
 )
-def test_a_role_is_for_one_environment_of_one_repository(role, environment) -> None:
-    """By GitHub's own word, exactly."""
+def test_role_trusts_one_environment_of_one_repository(role, environment) -> None:
+    """A role trusts exactly the subject that GitHub's token has for its environment."""
     [trust] = properties(role)["AssumeRolePolicyDocument"]["Statement"]
     issuer = "token.actions.githubusercontent.com"
     assert {
@@ -75,8 +75,8 @@ def test_a_role_is_for_one_environment_of_one_repository(role, environment) -> N
 
 
 @pytest.mark.parametrize(("role", "environment"), [("DevRole", "dev"), ("ProdRole", "prod")])
-def test_a_role_works_on_the_stack_of_its_environment(role, environment) -> None:
-    """The one that samconfig.toml deploys there."""
+def test_role_is_tagged_with_stack_of_environment(role, environment) -> None:
+    """The role's tag names the stack that samconfig.toml deploys to its environment."""
     stack = config()[environment]["global"]["parameters"]["stack_name"]
     assert [{"Key": "stack", "Value": stack}] == properties(role)["Tags"]
 
@@ -91,13 +91,13 @@ def test_a_role_works_on_the_stack_of_its_environment(role, environment) -> None
         ("owner/pets:environment", False),
     ],
 )
-def test_the_repository_is_named_as_github_signs_it(subject, allowed) -> None:
-    """With the numbers that it puts into the names of newer repositories, or without; never a pattern."""
+def test_github_parameter_accepts_subjects_of_tokens(subject, allowed) -> None:
+    """The parameter accepts names with or without GitHub's numeric IDs, but no pattern."""
     assert allowed == bool(re.match(read(PATH)["Parameters"]["GitHub"]["AllowedPattern"], subject))
 
 
-def test_only_dev_builds_and_only_trainings_reach_the_data() -> None:
-    """Prod gets what dev has tested, and a training deploys nothing."""
+def test_roles_have_separate_policies() -> None:
+    """Only dev pushes images, and only trainings access the data."""
     policies = {role: properties(f"{role}Role")["ManagedPolicyArns"] for role in ("Dev", "Prod", "Train")}
     assert {
         "Dev": [{"Ref": "DeployPolicy"}, {"Ref": "PushPolicy"}],
@@ -106,8 +106,8 @@ def test_only_dev_builds_and_only_trainings_reach_the_data() -> None:
     } == policies
 
 
-def test_whoever_monitors_reads_prods_log_and_publishes_figures() -> None:
-    """And no more: not another log, nor a figure under another project's name."""
+def test_monitor_role_reads_log_and_publishes_metrics() -> None:
+    """The monitor role can read only prod's log and publish only this project's metrics."""
     assert [{"Ref": "MonitorPolicy"}] == properties("MonitorRole")["ManagedPolicyArns"]
     read_log, publish, _ = statements(resource("MonitorPolicy"))
     stack = config()["prod"]["global"]["parameters"]["stack_name"]
@@ -119,15 +119,15 @@ def test_whoever_monitors_reads_prods_log_and_publishes_figures() -> None:
     )
 
 
-def test_failures_reach_the_topic_of_the_alarms() -> None:
-    """Which the stack makes, with its owner as the first subscriber; the monitor's role may publish to it alone."""
+def test_monitor_role_publishes_to_alarm_topic() -> None:
+    """The owner subscribes to the alarm topic, to which the monitor role can publish."""
     notify = statements(resource("MonitorPolicy"))[-1]
     assert ("sns:Publish", {"Ref": "AlarmTopic"}) == (notify["Action"], notify["Resource"])
     assert [{"Protocol": "email", "Endpoint": {"Ref": "Email"}}] == properties("AlarmTopic")["Subscription"]
 
 
-def test_the_preview_cannot_deploy() -> None:
-    """It makes change sets of prod's stack, and has no right to execute one or to touch a resource."""
+def test_preview_role_cannot_deploy() -> None:
+    """The preview role creates change sets of prod's stack, but cannot execute them or access resources."""
     [statement] = statements(resource("PreviewPolicy"))
     verbs = ["CreateChangeSet", "DeleteChangeSet", "DescribeChangeSet", "DescribeStacks"]
     assert [f"cloudformation:{verb}" for verb in verbs] == statement["Action"]
@@ -135,13 +135,13 @@ def test_the_preview_cannot_deploy() -> None:
     assert f":stack/{stack}/*" in statement["Resource"][0]["Fn::Sub"]
 
 
-def test_the_identity_provider_outlives_the_stack() -> None:
-    """An account has a single one of GitHub, which other projects may use."""
+def test_identity_provider_is_retained() -> None:
+    """Deleting the stack retains the identity provider, which other projects may use."""
     assert {"Retain"} == {resource("Provider")[name] for name in ("DeletionPolicy", "UpdateReplacePolicy")}
 
 
-def test_a_spent_budget_turns_the_functions_off() -> None:
-    """Of Lambda's cost alone, through a topic that only Budgets publishes to."""
+def test_budget_turns_functions_off() -> None:
+    """The budget for Lambda invokes the switch through a topic to which only AWS Budgets can publish."""
     budget = properties("LambdaBudget")
     assert {"Service": ["AWS Lambda"]} == budget["Budget"]["CostFilters"]
     [notification] = budget["NotificationsWithSubscribers"]
@@ -154,10 +154,10 @@ def test_a_spent_budget_turns_the_functions_off() -> None:
     assert {"Service": "budgets.amazonaws.com"} == publish["Principal"]
 
 
-def test_a_role_reaches_its_own_stack_alone() -> None:
-    """What is not named exactly begins with the stack's name; AWS grants whole lists to read, and saved queries.
+def test_role_can_access_only_its_stack() -> None:
+    """Resources are exact or start with the stack's name, except read-only lists and saved queries.
 
-    What ties a queue to a function is named at random: the function's name stands in a condition, tags need none.
+    An event source mapping has a random ID: a condition on the function's name restricts it, except its tags.
     """
     exact = {"Image", "DeploymentSpeeds", "EventSourceTags"}
     for statement in statements(resource("DeployPolicy")):
@@ -172,15 +172,15 @@ def test_a_role_reaches_its_own_stack_alone() -> None:
     assert all(action.endswith("QueryDefinition") for action in deploy_statement("SavedQueries")["Action"])
 
 
-def test_no_role_can_change_itself() -> None:
-    """The deploy roles' names begin with the bootstrap stack's, which no environment's stack begins with."""
+def test_roles_cannot_change_themselves() -> None:
+    """The deploy roles' names do not start with the name of an environment's stack."""
     bootstrap = config()["bootstrap"]["global"]["parameters"]["stack_name"]
     stacks = [config()[environment]["global"]["parameters"]["stack_name"] for environment in ENVIRONMENTS]
     assert not [stack for stack in stacks if bootstrap.startswith(f"{stack}-")]
 
 
-def test_roles_are_made_within_the_boundary() -> None:
-    """Whoever may give a role rights has to give it the boundary, and may pass it to Lambda and CodeDeploy alone."""
+def test_created_roles_require_boundary() -> None:
+    """A deploy role can create only roles with the boundary, and pass them only to Lambda and CodeDeploy."""
     bounded = deploy_statement("RightsWithinTheBoundary")
     own = f"arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:policy/{OWN}-boundary"
     assert {"StringEquals": {"iam:PermissionsBoundary": {"Fn::Sub": own}}} == bounded["Condition"]
@@ -192,8 +192,8 @@ def test_roles_are_made_within_the_boundary() -> None:
 
 
 @pytest.mark.parametrize("boundary", ["DevBoundary", "ProdBoundary"])
-def test_the_boundary_allows_what_the_stack_asks_for(boundary) -> None:
-    """Nothing less, or a right would be missing, and nothing more but traces."""
+def test_boundary_allows_policies_of_stack(boundary) -> None:
+    """The boundary allows exactly the permissions of the stack's roles, and traces."""
     roles = [r for r in translated()["Resources"].values() if r["Type"] == "AWS::IAM::Role"]
     asked = {action for role in roles for statement in statements(role) for action in as_list(statement["Action"])}
     allowed = {action for s in statements(resource(boundary)) for action in as_list(s["Action"])}
@@ -201,16 +201,19 @@ def test_the_boundary_allows_what_the_stack_asks_for(boundary) -> None:
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_an_environment_gives_its_roles_the_boundary(environment) -> None:
-    """Its own, under the name that the bootstrap stack gives it and the deploy role asks for."""
+def test_environment_names_its_boundary(environment) -> None:
+    """The environment's parameter is the boundary's name in the bootstrap stack and in the deploy policy."""
     stack = config()[environment]["global"]["parameters"]["stack_name"]
-    assert f"{stack}-boundary" == given(environment)["Boundary"]
-    assert properties(f"{environment.title()}Boundary")["ManagedPolicyName"] == given(environment)["Boundary"]
+    assert f"{stack}-boundary" == environment_parameters(environment)["Boundary"]
+    assert (
+        properties(f"{environment.title()}Boundary")["ManagedPolicyName"]
+        == environment_parameters(environment)["Boundary"]
+    )
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_a_boundary_ends_at_its_stack(environment) -> None:
-    """So no role that dev's role makes can touch prod; alarms and photos are read, and traces have no names."""
+def test_boundary_is_restricted_to_its_stack(environment) -> None:
+    """A role that dev creates cannot access prod; only alarms, photos and traces are shared."""
     named = [
         name["Fn::Sub"]
         for statement in statements(resource(f"{environment.title()}Boundary"))
@@ -223,33 +226,36 @@ def test_a_boundary_ends_at_its_stack(environment) -> None:
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_the_environments_parameters_are_the_templates(environment) -> None:
-    """With values that the template allows."""
+def test_parameters_of_environment_fit_template(environment) -> None:
+    """The template has the environment's parameters and allows their values."""
     parameters = translated()["Parameters"]
-    assert given(environment).keys() <= parameters.keys()
-    for name, value in given(environment).items():
+    assert environment_parameters(environment).keys() <= parameters.keys()
+    for name, value in environment_parameters(environment).items():
         assert value in parameters[name].get("AllowedValues", [value])
 
 
-def test_prod_moves_its_traffic_in_steps() -> None:
-    """Dev all at once, for the hook has tested the version there too."""
-    assert ("AllAtOnce", True) == (given("dev")["Canary"], given("prod")["Canary"].startswith("Canary10Percent"))
+def test_prod_shifts_traffic_gradually() -> None:
+    """Prod uses a canary; dev shifts all traffic at once."""
+    assert ("AllAtOnce", True) == (
+        environment_parameters("dev")["Canary"],
+        environment_parameters("prod")["Canary"].startswith("Canary10Percent"),
+    )
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_everything_is_tagged(environment) -> None:
-    """CloudFormation gives a stack's tags to all that it makes."""
+def test_stack_has_tags(environment) -> None:
+    """Each stack has tags, which CloudFormation copies to its resources."""
     assert f"Project=pet-classifier Environment={environment}" == config()[environment]["deploy"]["parameters"]["tags"]
 
 
-def test_no_account_is_written_down() -> None:
-    """Neither in the templates nor in their parameters."""
+def test_files_contain_no_account_id() -> None:
+    """Neither the templates nor their parameters contain an account ID."""
     files = ["template.yaml", "samconfig.toml", PATH, *(f"infra/aws/{name}.yaml" for name in ENVIRONMENTS)]
     assert not [name for name in files if re.search(r"\b\d{12}\b", (ROOT / name).read_text())]
 
 
-def test_the_bucket_keeps_to_itself() -> None:
-    """Private, encrypted, versioned, only over TLS; what was replaced is forgotten, the rest outlives the stack."""
+def test_bucket_is_private() -> None:
+    """The bucket is private, encrypted, versioned and retained, requires TLS, and expires replaced versions."""
     bucket = properties("Bucket")
     assert {True} == set(bucket["PublicAccessBlockConfiguration"].values())
     [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
@@ -262,8 +268,8 @@ def test_the_bucket_keeps_to_itself() -> None:
     assert "Retain" == resource("Bucket")["DeletionPolicy"] == resource("Bucket")["UpdateReplacePolicy"]
 
 
-def test_the_repository_keeps_what_was_pushed() -> None:
-    """A tag never moves, every push is scanned, old images expire, and Lambda pulls for this project's functions."""
+def test_repository_is_immutable_and_scanned() -> None:
+    """Tags are immutable, pushes are scanned, old images expire, and this project's functions can pull."""
     repository = properties("Repository")
     assert ("IMMUTABLE", True) == (
         repository["ImageTagMutability"],
@@ -278,16 +284,16 @@ def test_the_repository_keeps_what_was_pushed() -> None:
     assert fnmatch.fnmatchcase(function, source["Fn::Sub"])
 
 
-def test_money_is_watched() -> None:
-    """An e-mail when the month's budget is nearly spent, and when it looks as if it will be."""
+def test_budget_sends_email() -> None:
+    """The budget sends an e-mail when the actual or forecast cost nears it."""
     budget = properties("Budget")
     assert ("COST", "MONTHLY", {"Amount": {"Ref": "MonthlyBudget"}, "Unit": "USD"}) == (
         budget["Budget"]["BudgetType"],
         budget["Budget"]["TimeUnit"],
         budget["Budget"]["BudgetLimit"],
     )
-    told = [
+    notifications = [
         (n["Notification"]["NotificationType"], n["Notification"]["Threshold"], n["Subscribers"][0]["Address"])
         for n in budget["NotificationsWithSubscribers"]
     ]
-    assert [("ACTUAL", 80, {"Ref": "Email"}), ("FORECASTED", 100, {"Ref": "Email"})] == told
+    assert [("ACTUAL", 80, {"Ref": "Email"}), ("FORECASTED", 100, {"Ref": "Email"})] == notifications

@@ -1,4 +1,4 @@
-"""`make demo` and uvicorn, as a user starts them: real processes, the released model, the bundled photos."""
+"""Tests of `make demo` and of uvicorn as real processes, with the released model and the bundled photos."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def rie() -> None:
 @pytest.mark.rie
 @pytest.mark.usefixtures("rie")
 def test_demo_prints_answer_log_line_and_times() -> None:
-    """The bundled cat is a cat, in Lambda's own runtime; the log line is the answer's own."""
+    """The demo prints the cat's answer, the log line with its request ID, and the times."""
     done = demo()
     assert (0, "") == (done.returncode, done.stderr)
     assert '"predicted_class": "cat"' in done.stdout
@@ -45,28 +45,28 @@ def test_demo_prints_answer_log_line_and_times() -> None:
 
 @pytest.mark.rie
 @pytest.mark.usefixtures("rie")
-def test_demo_fails_on_what_is_no_photo() -> None:
-    """A file that is not an image is answered by the function, and the exit code says so."""
+def test_demo_fails_for_unsupported_file() -> None:
+    """A file that is not an image exits with 1 and the function's error."""
     done = demo("README.md")
     assert 1 == done.returncode
     assert "POST /predict answered 415" in done.stderr
 
 
 @pytest.mark.process
-def test_demo_names_a_missing_photo() -> None:
-    """One line, exit code 2, and nothing was started."""
+def test_demo_names_missing_photo() -> None:
+    """A missing photo exits with 2 and one line, before anything starts."""
     done = demo("nowhere.jpg")
     assert (2, "demo: nowhere.jpg: No such file or directory; expected a photo\n") == (done.returncode, done.stderr)
 
 
 @pytest.mark.process
-def test_uvicorn_serves_the_same_app() -> None:
-    """`uvicorn lambda_app.handler:app` is the container's other command."""
+def test_uvicorn_serves_app() -> None:
+    """`uvicorn lambda_app.handler:app`, the server image's command, classifies the cat."""
     command = [sys.executable, "-m", "uvicorn", "lambda_app.handler:app", "--port", "0"]
-    with session(command, cwd=ROOT, env={}) as process, process.stdout:  # type: ignore[union-attr]  # a pipe, always
+    with session(command, cwd=ROOT, env={}) as process, process.stdout:  # type: ignore[union-attr]  # always a pipe
         lines = iter(process.stdout.readline, "")
         address = next(found[1] for line in lines if (found := re.search(r"running on (\S+)", line)))
         photo = predict_request(ROOT / "data/samples/cat.jpg").body
         headers = {"content-type": "image/jpeg"}
-        answer = httpx2.post(f"{address}/predict", content=photo, headers=headers, trust_env=False, timeout=600)
-    assert (200, "cat") == (answer.status_code, answer.json()["predicted_class"])
+        response = httpx2.post(f"{address}/predict", content=photo, headers=headers, trust_env=False, timeout=600)
+    assert (200, "cat") == (response.status_code, response.json()["predicted_class"])

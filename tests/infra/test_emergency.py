@@ -11,7 +11,7 @@ import pytest
 from infra.aws import emergency, serving
 from infra.aws.stack import Stack
 from infra.deployed import NotKnown
-from tests.infra.test_stacks import STACK, arguments, push
+from tests.infra.test_stacks import STACK, push, stack_arguments
 from tests.sam import ALIAS, REGION, SAM, read
 
 pytestmark = [
@@ -29,8 +29,8 @@ def stack(aws, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     boto3.client("ecr").create_repository(repositoryName="pet-classifier")
     good, bad = push("a"), push("b")
-    given = {"PhotosBucket": "photos", "ResultsBucket": "results", "ReservedConcurrency": "20"}
-    body = arguments(ImageUri=bad, Commit=BAD, PreviousVersion=PREVIOUS, **given)
+    parameters = {"PhotosBucket": "photos", "ResultsBucket": "results", "ReservedConcurrency": "20"}
+    body = stack_arguments(ImageUri=bad, Commit=BAD, PreviousVersion=PREVIOUS, **parameters)
     boto3.client("cloudformation").create_stack(**body)
     client, name = boto3.client("lambda"), Stack.read("dev").function
     for image, commit in ((good, GOOD), (bad, BAD)):
@@ -57,14 +57,14 @@ def reserved(stack):
     return found.get("ReservedConcurrentExecutions")
 
 
-def test_back_moves_the_alias(stack):
-    """All traffic goes to the version that served before the last deployment."""
+def test_back_moves_alias(stack):
+    """All traffic goes to the version before the last deployment."""
     emergency.main(["back", "dev"])
     assert PREVIOUS == stack.serving_version()
 
 
-def test_back_keeps_the_stack_in_step(stack):
-    """The stack records the alias's version, image and commit, so the next deployment begins where the traffic is."""
+def test_back_updates_stack(stack):
+    """The stack records the alias's version, image and commit, from which the next deployment starts."""
     emergency.main(["back", "dev"])
     found = Stack.read("dev")
     assert (GOOD, "0") == (found.parameters["Commit"], found.parameters["PreviousVersion"])
@@ -73,70 +73,70 @@ def test_back_keeps_the_stack_in_step(stack):
     assert PREVIOUS == template["Resources"][ALIAS]["Properties"]["FunctionVersion"]
 
 
-def test_back_does_not_wait_for_codedeploy(stack):
-    """CodeDeploy would refuse: the alias is no longer where it was recorded."""
+def test_back_bypasses_codedeploy(stack):
+    """CloudFormation moves the alias: CodeDeploy refuses if the alias is not at the recorded version."""
     emergency.main(["back", "dev"])
     template = boto3.client("cloudformation").get_template(StackName=STACK)["TemplateBody"]
     assert "UpdatePolicy" not in template["Resources"][ALIAS]
 
 
-def test_back_takes_hook_and_batch_along(stack):
-    """Both run the image of the version that serves; moto does not change the code of a function with versions."""
+def test_back_updates_hook_and_batch(stack):
+    """Both use the image of the version that serves; moto does not change the code of versioned functions."""
     emergency.main(["back", "dev"])
     found = {image[-64:] for name, image in images().items() if name != stack.function}
     assert {"a" * 64} == found
 
 
 def test_back_changes_no_other_parameter(stack):
-    """Settings such as the concurrency stay."""
+    """Other parameters, such as the concurrency, keep their values."""
     emergency.main(["back", "dev"])
     settings = ("ReservedConcurrency", "UrlAuthType", "PhotosBucket", "MemorySize")
     before, after = stack.parameters, Stack.read("dev").parameters
     assert [before[name] for name in settings] == [after[name] for name in settings]
 
 
-def test_back_twice_asks_for_a_version(stack):
-    """Which version served before that is not recorded; the error says where to find the list."""
+def test_back_twice_requires_version(stack):
+    """The stack records only one previous version; the error names the command that lists all."""
     emergency.main(["back", "dev"])
     with pytest.raises(NotKnown, match=r"records no previous version; expected VERSION=number"):
         emergency.main(["back", "dev"])
 
 
-def test_back_takes_a_version(stack):
-    """VERSION names another one."""
+def test_back_accepts_version(stack):
+    """VERSION selects another version."""
     emergency.main(["back", "dev", "--version", "1"])
     assert "1" == stack.serving_version()
 
 
-def test_back_waits_for_no_deployment(stack):
-    """While one is in progress the error names the command that ends it."""
+def test_back_rejects_deployment_in_progress(stack):
+    """During a deployment, the error names the command that rolls it back."""
     busy = Stack(stack.name, stack.region, "UPDATE_IN_PROGRESS", stack.parameters, stack.outputs)
     with pytest.raises(NotKnown, match=f"cancel-update-stack --stack-name {STACK}"):
         emergency.go_back(busy)
 
 
-def test_deployment_records_the_version_that_serves(stack, capsys):
-    """`make deploy` passes it on, for `make back`; before the first deployment it is 0."""
+def test_serving_prints_version(stack, capsys):
+    """`make deploy` records the version that serves, or 0 before the first deployment."""
     serving.main("dev")
     serving.main("prod")
     assert f"{int(PREVIOUS) + 1}\n0\n" == capsys.readouterr().out
 
 
 def test_off_stops_url_and_batch(stack):
-    """The function runs no request, and the queue calls no batch."""
+    """The function accepts no requests, and the batch gets no messages."""
     emergency.main(["off", "dev"])
     assert (0, "Disabled") == (reserved(stack), source_state(stack))
 
 
-def test_on_restores_what_the_stack_says(stack):
-    """The stack's reserved concurrency, and the batch."""
+def test_on_restores_settings_of_stack(stack):
+    """The reserved concurrency of the stack and the batch are restored."""
     emergency.main(["off", "dev"])
     emergency.main(["on", "dev"])
     assert (20, "Enabled") == (reserved(stack), source_state(stack))
 
 
-def test_on_without_a_reserve_sets_no_limit(stack):
-    """-1 stands for the account's limit."""
+def test_on_without_reserved_concurrency_removes_limit(stack):
+    """-1 removes the limit, so that the account's quota applies."""
     emergency.main(["off", "dev"])
     emergency.turn_on(
         Stack(stack.name, stack.region, stack.status, stack.parameters | {"ReservedConcurrency": "-1"}, stack.outputs)
@@ -144,8 +144,8 @@ def test_on_without_a_reserve_sets_no_limit(stack):
     assert reserved(stack) is None
 
 
-def test_a_spent_budget_does_what_off_does(stack):
-    """The bootstrap's function, run here: one environment is there and off, the other one does not matter."""
+def test_budget_switch_turns_stack_off(stack):
+    """The bootstrap's function turns the existing environment off and ignores the missing one."""
     code = read("infra/aws/bootstrap.yaml")["Resources"]["SwitchOff"]["Properties"]["Code"]["ZipFile"]
     names = {}
     exec(code, names)
@@ -154,13 +154,13 @@ def test_a_spent_budget_does_what_off_does(stack):
 
 
 @pytest.mark.parametrize("command", ["back", "off", "on"])
-def test_commands_need_a_stack(aws, command):
-    """Without one the error names it."""
+def test_commands_require_stack(aws, command):
+    """Without a stack, the error names it."""
     with pytest.raises(NotKnown, match="stack pet-classifier-prod in eu-central-1: expected a deployed stack"):
         emergency.main([command, "prod"])
 
 
-def test_template_fits_an_update(stack):
-    """CloudFormation takes 51,200 bytes without a bucket."""
+def test_template_fits_update(stack):
+    """The template is under CloudFormation's limit of 51,200 bytes without a bucket."""
     body = json.dumps(emergency._template_at(stack, PREVIOUS), separators=(",", ":"))
     assert len(body.encode()) < 51_200

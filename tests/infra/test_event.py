@@ -1,4 +1,4 @@
-"""HTTP to Lambda event and back, as pure functions, and through Mangum."""
+"""Tests of the conversion from HTTP to a Lambda event and back, alone and through Mangum."""
 
 import base64
 import json
@@ -28,11 +28,11 @@ def post(content_type: str, body: bytes) -> dict[str, Any]:
     return event("POST", headers=(("Content-Type", content_type),), body=body)
 
 
-def answer(**payload: Any) -> HttpResponse:
+def response_of(**payload: Any) -> HttpResponse:
     return to_response(json.dumps(payload).encode())
 
 
-def test_context_describes_the_request() -> None:
+def test_context_describes_request() -> None:
     """`requestContext` has every key that AWS documents, for a URL without authentication."""
     expected = {
         "accountId": "anonymous",
@@ -52,7 +52,7 @@ def test_context_describes_the_request() -> None:
     assert expected == actual
 
 
-def test_empty_parts_are_left_out() -> None:
+def test_empty_parts_are_omitted() -> None:
     """A plain GET has no cookies, no query parameters and no body."""
     expected = {"version", "routeKey", "rawPath", "rawQueryString", "headers", "requestContext", "isBase64Encoded"}
     assert expected == set(event())
@@ -75,20 +75,20 @@ def test_repeated_headers_are_joined() -> None:
     assert event(headers=(("Accept", "a"), ("ACCEPT", "b")))["headers"]["accept"] == "a,b"
 
 
-def test_cookies_leave_the_headers() -> None:
-    """Cookies of all Cookie headers are listed one by one, commas and all, and are no header any more."""
+def test_cookies_are_not_headers() -> None:
+    """Cookies of all Cookie headers are listed one by one and are not in the headers."""
     actual = event(headers=(("Cookie", "a=1; b=2,3"), ("cookie", "c=4")))
     assert (["a=1", "b=2,3", "c=4"], False) == (actual["cookies"], "cookie" in actual["headers"])
 
 
-def test_connection_headers_end_here() -> None:
-    """What describes the client's connection does not reach the function."""
+def test_connection_headers_are_removed() -> None:
+    """Headers that describe the client's connection do not reach the function."""
     actual = event(headers=(("Connection", "keep-alive"), ("Transfer-Encoding", "chunked")))["headers"]
     assert {"x-forwarded-for", "x-forwarded-proto"} == set(actual)
 
 
-def test_client_cannot_forge_its_address() -> None:
-    """`x-forwarded-for` and `x-forwarded-proto` come from the connection, whatever the client says."""
+def test_client_cannot_forge_address() -> None:
+    """`x-forwarded-for` and `x-forwarded-proto` describe the connection, whatever the client sends."""
     forged = (("X-Forwarded-For", "203.0.113.1"), ("X-Forwarded-Proto", "gopher"))
     actual = event(headers=forged, source_ip="192.0.2.7", scheme="http")["headers"]
     assert {"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "http"} == actual
@@ -98,7 +98,7 @@ def test_client_cannot_forge_its_address() -> None:
     "content_type",
     ["text/plain; charset=utf-8", "application/json", "application/xml", "Application/JSON;charset=utf-8"],
 )
-def test_text_is_plain(content_type: str) -> None:
+def test_text_body_is_text(content_type: str) -> None:
     """A body of a text type is text in the event."""
     actual = post(content_type, '{"a": "ü"}'.encode())
     assert ('{"a": "ü"}', False) == (actual["body"], actual["isBase64Encoded"])
@@ -108,44 +108,44 @@ def test_text_is_plain(content_type: str) -> None:
     "content_type",
     ["image/jpeg", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "application/jsonl"],
 )
-def test_all_else_is_base64(content_type: str) -> None:
-    """A body of any other type is base64 in the event, even if it happens to be ASCII."""
+def test_other_body_is_base64(content_type: str) -> None:
+    """A body of any other type is base64 in the event, even if it is ASCII."""
     actual = post(content_type, b"a=1")
     assert ("YT0x", True) == (actual["body"], actual["isBase64Encoded"])
 
 
 def test_text_that_is_not_utf8_is_base64() -> None:
-    """A text body that JSON could not carry arrives as base64, unchanged."""
+    """A text body that is not UTF-8 is base64 in the event."""
     actual = post("text/plain", JPEG)
     assert (base64.b64encode(JPEG).decode(), True) == (actual["body"], actual["isBase64Encoded"])
 
 
-def test_json_without_status_is_the_body() -> None:
+def test_json_without_status_is_body() -> None:
     """AWS infers a 200 with JSON: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html."""
     expected = HttpResponse(200, (("content-type", "application/json"),), b'"Hello, world!"')
     assert expected == to_response(b'"Hello, world!"')
 
 
 def test_response_with_status() -> None:
-    """Status, headers in lower case, and the body as text."""
-    actual = answer(statusCode=201, headers={"Content-Type": "text/plain", "My-Header": "x"}, body="ü")
+    """A response has the given status, headers in lower case, and the body as text."""
+    actual = response_of(statusCode=201, headers={"Content-Type": "text/plain", "My-Header": "x"}, body="ü")
     assert HttpResponse(201, (("content-type", "text/plain"), ("my-header", "x")), "ü".encode()) == actual
 
 
 def test_response_in_base64() -> None:
-    """A body in base64 becomes the bytes it stands for."""
-    actual = answer(statusCode=200, body=base64.b64encode(JPEG).decode(), isBase64Encoded=True)
+    """A base64 body is decoded."""
+    actual = response_of(statusCode=200, body=base64.b64encode(JPEG).decode(), isBase64Encoded=True)
     assert HttpResponse(200, (), JPEG) == actual
 
 
-def test_each_cookie_is_a_header() -> None:
-    """Every entry of `cookies` becomes a Set-Cookie header of its own."""
+def test_each_cookie_is_header() -> None:
+    """Every entry of `cookies` becomes its own Set-Cookie header."""
     expected = (("set-cookie", "a=1; Max-Age=9"), ("set-cookie", "b=2"))
-    assert expected == answer(statusCode=204, cookies=["a=1; Max-Age=9", "b=2"]).headers
+    assert expected == response_of(statusCode=204, cookies=["a=1; Max-Age=9", "b=2"]).headers
 
 
 @pytest.mark.parametrize(
-    ("payload", "complaint"),
+    ("payload", "message"),
     [
         (b"Task timed out after 3.00 seconds", "expected JSON"),
         (b'"\xff"', "expected JSON"),
@@ -158,18 +158,18 @@ def test_each_cookie_is_a_header() -> None:
         (b'{"statusCode": 200, "body": "?", "isBase64Encoded": true}', "expected text, or base64"),
     ],
 )
-def test_malformed_response(payload: bytes, complaint: str) -> None:
-    """An answer that cannot become HTTP is refused, and the error says what was expected."""
-    with pytest.raises(MalformedResponse) as refused:
+def test_malformed_response_raises(payload: bytes, message: str) -> None:
+    """A payload that cannot become an HTTP response raises an error with the expectation."""
+    with pytest.raises(MalformedResponse) as error:
         to_response(payload)
-    assert complaint in str(refused.value)
+    assert message in str(error.value)
 
 
 async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answers with the request: method, path, query and headers in one header, the body and its type unchanged."""
+    """Answer with the request: its line and headers in one header, the body and its type unchanged."""
     sent = {name.decode(): value.decode() for name, value in scope["headers"]}
-    seen = [scope["method"], scope["path"], scope["query_string"].decode(), sent]
-    headers = [(b"x-seen", json.dumps(seen).encode()), (b"content-type", sent["content-type"].encode())]
+    request = [scope["method"], scope["path"], scope["query_string"].decode(), sent]
+    headers = [(b"x-request", json.dumps(request).encode()), (b"content-type", sent["content-type"].encode())]
     headers += [(b"set-cookie", cookie.encode()) for cookie in sent.get("cookie", "").split("; ") if cookie]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": (await receive())["body"]})
@@ -201,25 +201,25 @@ def test_round_trip_through_mangum(
     content_type: str,
     body: bytes,
 ) -> None:
-    """Whatever a client sends, an app behind Mangum sees unchanged, and what it answers comes back unchanged."""
+    """An app behind Mangum sees every request unchanged, and its response comes back unchanged."""
     cookie_list = [f"{name}={value}" for name, value in cookies]
     all_headers = [*headers, ("Content-Type", content_type), ("Cookie", "; ".join(cookie_list))]
     request = HttpRequest(method, quote(path), urlencode(query), tuple(all_headers), body)
     payload = to_payload(to_event(request, request_id="id", now=NOW))
-    returned = Mangum(echo, lifespan="off")(json.loads(payload), None)  # type: ignore[arg-type]  # no context is needed
+    returned = Mangum(echo, lifespan="off")(json.loads(payload), None)  # type: ignore[arg-type]  # the context is unused
     response = to_response(json.dumps(returned).encode())
 
     expected_headers = {"content-type": content_type, "x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "https"}
     expected_headers |= {"cookie": "; ".join(cookie_list)} if cookies else {}
     for name in {name.lower() for name, _ in headers}:
         expected_headers[name] = ",".join(value for key, value in headers if key.lower() == name)
-    assert [method, path, urlencode(query), expected_headers] == json.loads(dict(response.headers)["x-seen"])
+    assert [method, path, urlencode(query), expected_headers] == json.loads(dict(response.headers)["x-request"])
     assert cookie_list == [value for name, value in response.headers if name == "set-cookie"]
     assert (200, content_type, body) == (response.status, dict(response.headers)["content-type"], response.body)
 
 
-def test_command_prints_the_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command prints `POST /predict` with the photo as raw body, its type by suffix, for `sam local invoke -e`."""
+def test_command_prints_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command prints the event of `POST /predict` with the photo as raw body, for `sam local invoke -e`."""
     (tmp_path / "cat.jpg").write_bytes(JPEG)
     assert main([str(tmp_path / "cat.jpg")]) == 0
     actual = json.loads(capsys.readouterr().out)
@@ -227,8 +227,8 @@ def test_command_prints_the_event(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert base64.b64decode(actual["body"]) == JPEG
 
 
-def test_command_names_a_missing_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A photo that cannot be read is one line on standard error and exit code 2."""
+def test_command_names_missing_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A photo that cannot be read exits with 2 and one line on standard error."""
     photo = tmp_path / "nope.jpg"
     assert main([str(photo)]) == 2
     assert f"{photo}: No such file or directory; expected a photo\n" == capsys.readouterr().err

@@ -1,7 +1,6 @@
-"""The function URL over real sockets, in front of a small HTTP server that plays Lambda's Invoke API.
+"""Tests of the function URL over real sockets, in front of a small HTTP server that stands in for the Invoke API.
 
-It is not the real one here: an Invoke API that errs, lies, hangs or answers 7 MB cannot be had on demand from a real
-one. `test_runtime.py` has the real one.
+A stand-in, because a real Invoke API cannot be made to fail, hang or return 7 MB. `test_runtime.py` uses the real one.
 """
 
 import base64
@@ -29,13 +28,13 @@ from infra.emulator.serve import background
 
 JPEG = bytes(range(256)) * 4
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 600
-A_MOMENT_S = 0.2  # in which nothing may happen
+LONG_TIMEOUT_S = 600
+A_MOMENT_S = 0.2  # time in which no invocation may start
 
 
 @dataclass
 class InvokeApi:
-    """Answers every invocation with `payload` once `released` is set, and remembers what it was asked."""
+    """Answer every invocation with `payload` as soon as `released` is set, and record the requests."""
 
     endpoint: str = ""
     payload: bytes = b'{"statusCode": 200}'
@@ -50,8 +49,8 @@ class InvokeApi:
     lock: threading.Lock = field(default_factory=threading.Lock)
     started: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
-    def returns(self, **answer: Any) -> None:
-        self.payload = json.dumps(answer).encode()
+    def returns(self, **payload: Any) -> None:
+        self.payload = json.dumps(payload).encode()
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def api() -> Iterator[InvokeApi]:
             self.send_response(api.status)
             for name, value in {**api.headers, "Content-Length": str(len(api.payload))}.items():
                 self.send_header(name, value)
-            with contextlib.suppress(OSError):  # who asked has left
+            with contextlib.suppress(OSError):  # the client disconnected
                 self.end_headers()
                 self.wfile.write(api.payload)
 
@@ -91,44 +90,44 @@ def api() -> Iterator[InvokeApi]:
         thread.join()
 
 
-class Watched:
-    """The function URL, and a semaphore that counts the requests that came in whole."""
+class CountingApp:
+    """Wrap the function URL and count complete requests with a semaphore."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app, self.arrived = app, threading.Semaphore(0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def watched() -> Message:
+        async def receive_and_count() -> Message:
             message = await receive()
             if message["type"] == "http.request" and not message.get("more_body"):
                 self.arrived.release()
             return message
 
-        await self.app(scope, watched, send)
+        await self.app(scope, receive_and_count, send)
 
 
 @pytest.fixture
-def app(api: InvokeApi) -> Watched:
-    return Watched(create_app(invoke_url(api.endpoint)))
+def app(api: InvokeApi) -> CountingApp:
+    return CountingApp(create_app(invoke_url(api.endpoint)))
 
 
 @pytest.fixture
-def url(app: Watched) -> Iterator[str]:
+def url(app: CountingApp) -> Iterator[str]:
     with background(app) as url:
         yield url
 
 
 def get(url: str) -> httpx2.Response:
-    return httpx2.get(url, trust_env=False, timeout=PATIENCE_S)
+    return httpx2.get(url, trust_env=False, timeout=LONG_TIMEOUT_S)
 
 
 def wait_for(semaphore: threading.Semaphore, count: int = 1) -> None:
-    assert all(semaphore.acquire(timeout=PATIENCE_S) for _ in range(count))
+    assert all(semaphore.acquire(timeout=LONG_TIMEOUT_S) for _ in range(count))
 
 
 @pytest.fixture
 def client(url: str) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=url, trust_env=False, timeout=PATIENCE_S) as client:
+    with httpx2.Client(base_url=url, trust_env=False, timeout=LONG_TIMEOUT_S) as client:
         yield client
 
 
@@ -138,120 +137,122 @@ def assert_error(response: httpx2.Response, status: int, code: str) -> None:
     assert (status, code) == (response.status_code, error["code"])
 
 
-def test_request_becomes_an_event(api: InvokeApi, client: httpx2.Client) -> None:
-    """Path, query and cookies of a real request arrive as the client wrote them."""
+def test_request_becomes_event(api: InvokeApi, client: httpx2.Client) -> None:
+    """Path, query and cookies reach the function as the client sent them."""
     client.get("/a%2Fb%20c?k=1&k=%C3%BC", headers={"Cookie": "a=1; b=2"})
     event = api.events[0]
     assert ("/a%2Fb%20c", "k=1&k=%C3%BC") == (event["rawPath"], event["rawQueryString"])
     assert ({"k": "1,ü"}, ["a=1", "b=2"]) == (event["queryStringParameters"], event["cookies"])
 
 
-def test_repeated_headers_arrive_joined(api: InvokeApi, client: httpx2.Client) -> None:
-    """Header lines with one name arrive as one, with commas."""
+def test_repeated_headers_are_joined(api: InvokeApi, client: httpx2.Client) -> None:
+    """Repeated headers reach the function as one, joined with commas."""
     client.get("/", headers=[("X-A", "1"), ("x-a", "2")])
     assert api.events[0]["headers"]["x-a"] == "1,2"
 
 
-def test_binary_request_body(api: InvokeApi, client: httpx2.Client) -> None:
-    """A photo reaches the function byte by byte."""
+def test_binary_request_body_arrives(api: InvokeApi, client: httpx2.Client) -> None:
+    """A photo reaches the function unchanged."""
     client.post("/predict", content=JPEG, headers={"content-type": "image/jpeg"})
     assert JPEG == base64.b64decode(api.events[0]["body"])
 
 
 def test_function_is_invoked_by_name(api: InvokeApi) -> None:
-    """The name, or ARN, goes into the path of Lambda's Invoke API."""
+    """The function's name or ARN is part of the Invoke API's path."""
     with background(create_app(invoke_url(f"{api.endpoint}/", "arn:aws:lambda:x"))) as url:
         get(url)
     assert api.paths == ["/2015-03-31/functions/arn%3Aaws%3Alambda%3Ax/invocations"]
 
 
-def test_answer_becomes_a_response(api: InvokeApi, client: httpx2.Client) -> None:
-    """Status, headers and body are the function's."""
+def test_payload_becomes_response(api: InvokeApi, client: httpx2.Client) -> None:
+    """The response has the function's status, headers and body."""
     api.returns(statusCode=418, headers={"Content-Type": "text/plain", "X-A": "b"}, body="tea")
     response = client.get("/")
     assert (418, "b", "tea") == (response.status_code, response.headers["x-a"], response.text)
 
 
-def test_binary_response_body(api: InvokeApi, client: httpx2.Client) -> None:
-    """A body in base64 reaches the client as the bytes it stands for, with their length."""
+def test_binary_response_body_arrives(api: InvokeApi, client: httpx2.Client) -> None:
+    """A base64 body reaches the client decoded, with its length."""
     api.returns(statusCode=200, body=base64.b64encode(JPEG).decode(), isBase64Encoded=True)
     response = client.get("/")
     assert (JPEG, str(len(JPEG))) == (response.content, response.headers["content-length"])
 
 
-def test_cookies_of_the_answer(api: InvokeApi, client: httpx2.Client) -> None:
-    """Each cookie is a Set-Cookie header of its own."""
+def test_each_cookie_is_header(api: InvokeApi, client: httpx2.Client) -> None:
+    """Each cookie becomes its own Set-Cookie header."""
     api.returns(statusCode=200, cookies=["a=1; Path=/", "b=2"])
     assert client.get("/").headers.get_list("set-cookie") == ["a=1; Path=/", "b=2"]
 
 
-def test_json_without_status(api: InvokeApi, client: httpx2.Client) -> None:
-    """JSON that describes no response is the body of a 200."""
+def test_json_without_status_is_body(api: InvokeApi, client: httpx2.Client) -> None:
+    """JSON without a status code is the body of a 200 response."""
     api.returns(message="Hello, world!")
     response = client.get("/")
     assert (200, {"message": "Hello, world!"}) == (response.status_code, response.json())
 
 
-def test_head_has_the_length_but_no_body(api: InvokeApi, client: httpx2.Client) -> None:
-    """HEAD is answered with the headers of the function's answer, and its body stays here."""
+def test_head_has_length_but_no_body(api: InvokeApi, client: httpx2.Client) -> None:
+    """The response to HEAD has the body's length, but no body."""
     api.returns(statusCode=200, body="12345")
     response = client.head("/")
     assert ("5", b"") == (response.headers["content-length"], response.content)
 
 
-def test_head_keeps_the_length_given(api: InvokeApi, client: httpx2.Client) -> None:
-    """A function that sends no body for HEAD may still say how long it would be."""
+def test_head_keeps_length_of_function(api: InvokeApi, client: httpx2.Client) -> None:
+    """A function may set the length for HEAD without sending a body."""
     api.returns(statusCode=200, headers={"content-length": "12345"})
     assert client.head("/").headers["content-length"] == "12345"
 
 
-def test_wrong_length_is_mended(api: InvokeApi, client: httpx2.Client) -> None:
-    """The length is that of the body, whatever the function says."""
+def test_wrong_length_is_corrected(api: InvokeApi, client: httpx2.Client) -> None:
+    """The length is the body's, whatever the function sets."""
     api.returns(statusCode=200, headers={"Content-Length": "3"}, body="12345")
     assert client.get("/").text == "12345"
 
 
 def test_no_content_has_no_body(api: InvokeApi, client: httpx2.Client) -> None:
-    """204 comes without a body, and without a length."""
+    """A 204 response has neither body nor length."""
     api.returns(statusCode=204, body="12345")
     response = client.get("/")
     assert (204, b"", None) == (response.status_code, response.content, response.headers.get("content-length"))
 
 
 @pytest.mark.parametrize("size", [5_000_000, 7_000_000])
-def test_request_over_the_limit(api: InvokeApi, client: httpx2.Client, size: int) -> None:
-    """A request of more than 6 MB in base64 is 413 and never reaches the function."""
+def test_request_over_limit_gets_413(api: InvokeApi, client: httpx2.Client, size: int) -> None:
+    """A request of more than 6 MB in base64 gets 413 and does not reach the function."""
     response = client.post("/predict", content=bytes(size), headers={"content-type": "image/jpeg"})
     assert_error(response, 413, "too_large")
     assert [] == api.events
 
 
-def test_request_within_the_limit(api: InvokeApi, client: httpx2.Client) -> None:
-    """4.5 MB of photo fit."""
+def test_request_within_limit_arrives(api: InvokeApi, client: httpx2.Client) -> None:
+    """A photo of 4.5 MB reaches the function."""
     client.post("/predict", content=bytes(4_500_000), headers={"content-type": "image/jpeg"})
     assert len(base64.b64decode(api.events[0]["body"])) == 4_500_000
 
 
-def test_response_over_the_limit(api: InvokeApi, client: httpx2.Client) -> None:
-    """An answer of more than 6 MB is 502, as AWS would not let it pass."""
+def test_response_over_limit_gets_502(api: InvokeApi, client: httpx2.Client) -> None:
+    """A response of more than 6 MB gets 502, as on AWS."""
     api.returns(statusCode=200, body="x" * MAX_PAYLOAD_BYTES)
     assert_error(client.get("/"), 502, "bad_response")
 
 
-def test_function_error_of_aws(api: InvokeApi, client: httpx2.Client) -> None:
-    """AWS answers 200 and names a function error in a header: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html."""
+def test_function_error_in_header_gets_502(api: InvokeApi, client: httpx2.Client) -> None:
+    """AWS marks a function error with a header: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html."""
     api.headers = {"X-Amz-Function-Error": "Unhandled"}
     assert_error(client.get("/"), 502, "function_error")
 
 
-def test_function_error_of_the_emulator(api: InvokeApi, client: httpx2.Client) -> None:
-    """The Runtime Interface Emulator names a function error in the body alone."""
+def test_function_error_in_body_gets_502(api: InvokeApi, client: httpx2.Client) -> None:
+    """The Runtime Interface Emulator marks a function error only in the body."""
     api.returns(errorType="ValueError", errorMessage="secret", stackTrace=["secret"])
     assert_error(client.get("/"), 502, "function_error")
 
 
-def test_function_error_stays_inside(api: InvokeApi, client: httpx2.Client, caplog: pytest.LogCaptureFixture) -> None:
-    """The client learns nothing of a function's error, the log names it beside the request's id."""
+def test_function_error_is_logged_not_sent(
+    api: InvokeApi, client: httpx2.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client does not see the function's error; the log has it with the request ID."""
     api.returns(errorType="ValueError", errorMessage="secret")
     with caplog.at_level(logging.WARNING):
         error = client.get("/").json()["error"]
@@ -260,38 +261,38 @@ def test_function_error_stays_inside(api: InvokeApi, client: httpx2.Client, capl
     assert "secret" in caplog.text
 
 
-def test_malformed_answer(api: InvokeApi, client: httpx2.Client) -> None:
-    """An answer that is not JSON is 502: so the emulator reports a timeout."""
+def test_malformed_payload_gets_502(api: InvokeApi, client: httpx2.Client) -> None:
+    """A payload that is not JSON, such as the emulator's timeout message, gets 502."""
     api.payload = b"Task timed out after 3.00 seconds"
     assert_error(client.get("/"), 502, "bad_response")
 
 
-def test_refused_invocation(api: InvokeApi, client: httpx2.Client) -> None:
-    """An Invoke API that knows no such function is 502."""
+def test_unknown_function_gets_502(api: InvokeApi, client: httpx2.Client) -> None:
+    """An Invoke API that does not know the function gets 502."""
     api.status, api.payload = 404, b'{"Message": "Function not found"}'
     assert_error(client.get("/"), 502, "function_unreachable")
 
 
-def test_nobody_listens() -> None:
-    """An endpoint that is not there is 502. A port that is bound, and not listened on, refuses connections."""
+def test_unreachable_endpoint_gets_502() -> None:
+    """A refused connection gets 502. A port that is bound without listening refuses connections."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         with background(create_app(invoke_url(f"http://127.0.0.1:{bound.getsockname()[1]}"))) as url:
             assert_error(get(url), 502, "function_unreachable")
 
 
-def test_endpoint_hangs(api: InvokeApi) -> None:
-    """An endpoint that does not answer in time is 502."""
+def test_hanging_endpoint_gets_502(api: InvokeApi) -> None:
+    """An endpoint that does not answer within the timeout gets 502."""
     api.released.clear()
     with background(create_app(invoke_url(api.endpoint), timeout_s=0.1)) as url:
         assert_error(get(url), 502, "function_unreachable")
 
 
 @pytest.mark.parametrize(("concurrent", "expected"), [(False, 1), (True, 3)])
-def test_invocations_side_by_side(api: InvokeApi, *, concurrent: bool, expected: int) -> None:
-    """Invocations wait for one another, unless the endpoint is said to scale."""
+def test_invocations_run_in_parallel_if_concurrent(api: InvokeApi, *, concurrent: bool, expected: int) -> None:
+    """Invocations run one after the other unless `concurrent` is set."""
     api.released.clear()
-    app = Watched(create_app(invoke_url(api.endpoint), concurrent=concurrent))
+    app = CountingApp(create_app(invoke_url(api.endpoint), concurrent=concurrent))
     with background(app) as url, ThreadPoolExecutor(3) as pool:
         answers = [pool.submit(get, url) for _ in range(3)]
         wait_for(app.arrived, 3)
@@ -302,8 +303,8 @@ def test_invocations_side_by_side(api: InvokeApi, *, concurrent: bool, expected:
     assert ([200, 200, 200], False, expected) == (statuses, another_started, api.most_running)
 
 
-def test_server_leaves_logging_alone(api: InvokeApi) -> None:
-    """A handler of uvicorn's would keep the standard error of the test that came first, and log there ever after."""
+def test_server_does_not_change_logging(api: InvokeApi) -> None:
+    """The server adds no log handlers, which would keep the standard error of the first test."""
     names = ("uvicorn", "uvicorn.error", "uvicorn.access")
     before = [list(logging.getLogger(name).handlers) for name in names]
     with background(create_app(invoke_url(api.endpoint))):
@@ -317,15 +318,15 @@ def send_raw(url: str, text: str) -> socket.socket:
     return connection
 
 
-def test_client_leaves_during_its_request(api: InvokeApi, url: str, client: httpx2.Client) -> None:
-    """A request that its client never finished is not invoked, and the next one is served."""
+def test_incomplete_request_is_not_invoked(api: InvokeApi, url: str, client: httpx2.Client) -> None:
+    """A request whose client disconnects is not invoked, and the next one is served."""
     send_raw(url, "POST /left HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc").close()
     client.get("/next")
     assert [event["rawPath"] for event in api.events] == ["/next"]
 
 
-def test_client_leaves_during_the_invocation(api: InvokeApi, app: Watched, url: str) -> None:
-    """An invocation whose client has left runs to its end before the next: the emulator cannot be interrupted."""
+def test_invocation_of_disconnected_client_completes(api: InvokeApi, app: CountingApp, url: str) -> None:
+    """An invocation whose client disconnected completes before the next: the emulator cannot be interrupted."""
     api.released.clear()
     connection = send_raw(url, "GET /left HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_for(api.started)
@@ -342,7 +343,7 @@ def test_client_leaves_during_the_invocation(api: InvokeApi, app: Watched, url: 
 
 @pytest.fixture
 def botocore(monkeypatch: pytest.MonkeyPatch) -> None:
-    """botocore, from SAM CLI's environment where ours has none, with AWS's example credentials."""
+    """Provide botocore, if necessary from SAM CLI's environment, with AWS's example credentials."""
     site = [str(path) for path in ROOT.glob(".venv-sam/lib/python3*/site-packages")]
     monkeypatch.setattr(sys, "path", [*sys.path, *site])
     pytest.importorskip("botocore", reason="botocore is not installed")
@@ -351,9 +352,9 @@ def botocore(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("botocore")
-def test_signed_requests(monkeypatch: pytest.MonkeyPatch, api: InvokeApi) -> None:
-    """For AWS every invocation carries a SigV4 signature for Lambda in the region that the endpoint names."""
-    monkeypatch.setenv("http_proxy", api.endpoint)  # the way to have AWS's host name answered here
+def test_invocations_are_signed_for_aws(monkeypatch: pytest.MonkeyPatch, api: InvokeApi) -> None:
+    """For AWS, every invocation has a SigV4 signature for Lambda in the endpoint's region."""
+    monkeypatch.setenv("http_proxy", api.endpoint)  # sends requests for AWS's host name to the stand-in
     url = invoke_url("http://lambda.eu-west-1.amazonaws.com", "pets")
     with background(create_app(url, sign=True)) as local:
         assert get(local).status_code == 200
@@ -363,7 +364,7 @@ def test_signed_requests(monkeypatch: pytest.MonkeyPatch, api: InvokeApi) -> Non
 
 
 @pytest.mark.usefixtures("botocore")
-def test_signing_needs_a_region() -> None:
-    """An endpoint that names no region cannot be signed for, and the error says what was expected."""
+def test_signing_requires_region() -> None:
+    """Signing for an endpoint without a region raises an error with the expectation."""
     with pytest.raises(ValueError, match=r"expected https://lambda\.REGION\.amazonaws\.com"):
         create_app(invoke_url("http://127.0.0.1:3001"), sign=True)

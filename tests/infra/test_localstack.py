@@ -1,4 +1,4 @@
-"""The rehearsal in LocalStack: its image built, its container run, and what it leaves there looked at through boto3."""
+"""Tests of the deployment to LocalStack, which inspect the running container through boto3."""
 
 import json
 import os
@@ -15,14 +15,14 @@ import pytest
 
 from infra.emulator.runtime import RuntimeNotFound, find_rie
 from infra.emulator.serve import background
-from infra.localstack import __main__ as rehearsal
+from infra.localstack import __main__ as command
 from infra.localstack import container, work
-from infra.localstack.stack import NAME, references, translated, without_functions
+from infra.localstack.stack import NAME, references, transform_template, without_functions
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-BUILD_SECONDS = 1800  # 80 measured the first time, and 15 for the rehearsal
+BUILD_SECONDS = 1800  # 80 measured for the first build, and 15 for the deployment
 
 
 def execute(*command, seconds=600, **environment):
@@ -44,8 +44,8 @@ def engine():
 
 
 @pytest.fixture(scope="module")
-def rehearsed(engine):
-    """The rehearsal's output, and clients of the LocalStack that it leaves running."""
+def deployed(engine):
+    """Yield the command's output and clients of the LocalStack that it leaves running."""
     try:
         find_rie()
     except RuntimeNotFound as error:
@@ -54,7 +54,7 @@ def rehearsed(engine):
     running = re.search(r"^LocalStack \S+ on (\S+), .*`docker rm --force (\S+)`", done.stdout)
     try:
         assert (0, "") == (done.returncode, done.stderr), done.stdout
-        yield SimpleNamespace(lines=done.stdout.splitlines(), client=rehearsal.clients(running[1]))
+        yield SimpleNamespace(lines=done.stdout.splitlines(), client=command.clients(running[1]))
     finally:
         if running:
             execute("docker", "rm", "--force", "--volumes", running[2])
@@ -62,47 +62,47 @@ def rehearsed(engine):
 
 @pytest.fixture(scope="module")
 def template():
-    return translated({"ImageUri": rehearsal.NOT_PUSHED})
+    return transform_template({"ImageUri": command.NOT_PUSHED})
 
 
 @pytest.fixture
-def answers(rehearsed):
-    """By the photo's name, as they lie in the bucket."""
-    body = rehearsed.client("s3").get_object(Bucket=work.NAME, Key=work.ANSWERS)["Body"]
+def answers(deployed):
+    """Return the answers in the bucket by the photo's name."""
+    body = deployed.client("s3").get_object(Bucket=work.NAME, Key=work.ANSWERS)["Body"]
     return {answer["key"]: answer for answer in map(json.loads, body.iter_lines())}
 
 
 @pytest.mark.docker
 @pytest.mark.rie
-def test_rehearsal_passes(rehearsed):
-    """Every check passes, and one line says that functions cannot run there, and why."""
-    verdicts = [line.split(":")[0] for line in rehearsed.lines if re.match("PASS|FAIL", line)]
+def test_every_check_passes(deployed):
+    """Every check passes, and one line gives the reason why LocalStack runs no functions."""
+    verdicts = [line.split(":")[0] for line in deployed.lines if re.match("PASS|FAIL", line)]
     assert ["PASS stack", "PASS answers", "PASS log", "PASS metrics"] == verdicts
-    [line] = [line for line in rehearsed.lines if "runs no image functions" in line]
+    [line] = [line for line in deployed.lines if "runs no image functions" in line]
     assert re.search(r"\((Batch|Classifier|Hook): ", line)
 
 
 @pytest.mark.docker
 @pytest.mark.rie
-def test_stack_is_all_but_the_functions(rehearsed, template):
-    """What LocalStack lists and what the rehearsal says was left out are the whole template."""
-    listed = rehearsed.client("cloudformation").describe_stack_resources(StackName=f"{NAME}-rest")["StackResources"]
-    [line] = [line for line in rehearsed.lines if line.startswith("Left out: ")]
+def test_stack_has_all_resources_but_functions(deployed, template):
+    """The created resources and those reported as left out are the whole template."""
+    listed = deployed.client("cloudformation").describe_stack_resources(StackName=f"{NAME}-rest")["StackResources"]
+    [line] = [line for line in deployed.lines if line.startswith("Left out: ")]
     left_out = set(line.removeprefix("Left out: ").split(", "))
     created = {resource["LogicalResourceId"] for resource in listed}
     assert created.isdisjoint(left_out)
-    # A version is named by a hash of the image, of which this test and the rehearsal name the same.
+    # The name of a version is a hash of the image, which is the same in this test and in the command.
     assert template["Resources"].keys() == created | left_out
 
 
 @pytest.mark.docker
 @pytest.mark.rie
-def test_alarms_watch_the_function(rehearsed, template):
-    """Each alarm of the template exists, with a function's name though there is no function."""
-    # By their stack: LocalStack 4.14 does not take back what it had made of the first one, which failed.
-    alarms = rehearsed.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{NAME}-rest-")["MetricAlarms"]
-    wanted = [resource for resource in template["Resources"].values() if resource["Type"] == "AWS::CloudWatch::Alarm"]
-    assert len(wanted) == len(alarms) > 0
+def test_alarms_watch_function(deployed, template):
+    """Each alarm of the template exists and has a function's name, although there is no function."""
+    # The prefix selects the second stack: LocalStack 4.14 does not delete the resources of the first, which failed.
+    alarms = deployed.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{NAME}-rest-")["MetricAlarms"]
+    expected = [resource for resource in template["Resources"].values() if resource["Type"] == "AWS::CloudWatch::Alarm"]
+    assert len(expected) == len(alarms) > 0
     watched = {
         value["Value"] for alarm in alarms for value in alarm.get("Dimensions", ()) if value["Name"] == "FunctionName"
     }
@@ -111,13 +111,13 @@ def test_alarms_watch_the_function(rehearsed, template):
 
 @pytest.mark.docker
 @pytest.mark.rie
-def test_role_writes_its_log_alone(rehearsed):
-    """What CloudFormation made of the role's reference is the ARN of the log group that it made."""
-    resources = rehearsed.client("cloudformation").describe_stack_resources(StackName=f"{NAME}-rest")["StackResources"]
+def test_role_can_write_only_its_log_group(deployed):
+    """The role's policy names the ARN of the created log group."""
+    resources = deployed.client("cloudformation").describe_stack_resources(StackName=f"{NAME}-rest")["StackResources"]
     ids = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
-    policy = rehearsed.client("iam").get_role_policy(RoleName=ids["Role"], PolicyName="WriteOwnLogs")
+    policy = deployed.client("iam").get_role_policy(RoleName=ids["Role"], PolicyName="WriteOwnLogs")
     [statement] = policy["PolicyDocument"]["Statement"]
-    groups = rehearsed.client("logs").describe_log_groups(logGroupNamePrefix=ids["Logs"])["logGroups"]
+    groups = deployed.client("logs").describe_log_groups(logGroupNamePrefix=ids["Logs"])["logGroups"]
     assert {ids["Logs"]: statement["Resource"]}.items() <= {
         each["logGroupName"]: each["arn"] for each in groups
     }.items()
@@ -125,39 +125,39 @@ def test_role_writes_its_log_alone(rehearsed):
 
 @pytest.mark.docker
 @pytest.mark.rie
-def test_answers_are_in_the_bucket(rehearsed, answers):
-    """One a photo, the cat is a cat, and no message is left in the queue."""
-    assert {photo.name for photo in rehearsal.PHOTOS} == answers.keys()
+def test_answers_are_in_bucket(deployed, answers):
+    """The bucket has one answer per photo, the cat is classified as cat, and the queue is empty."""
+    assert {photo.name for photo in command.PHOTOS} == answers.keys()
     assert ("cat", False) == (answers["cat.jpg"]["predicted_class"], answers["cat.jpg"]["unknown"])
-    sqs = rehearsed.client("sqs")
+    sqs = deployed.client("sqs")
     attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     queue = sqs.get_queue_url(QueueName=work.NAME)["QueueUrl"]
     deadline = time.monotonic() + 60  # SQS counts with a delay
-    asked = partial(sqs.get_queue_attributes, QueueUrl=queue, AttributeNames=attributes)
-    while {"0"} != (left := set(asked()["Attributes"].values())):
+    get_attributes = partial(sqs.get_queue_attributes, QueueUrl=queue, AttributeNames=attributes)
+    while {"0"} != (left := set(get_attributes()["Attributes"].values())):
         assert time.monotonic() < deadline, f"messages left: {left}"
         time.sleep(0.1)
 
 
 @pytest.mark.docker
 @pytest.mark.rie
-def test_log_and_metrics_are_of_the_answers(rehearsed, answers):
-    """CloudWatch has the request's line of each answer, and counts predictions by class."""
+def test_log_and_metrics_match_answers(deployed, answers):
+    """CloudWatch has the log line of each answer, and counts predictions by class."""
     request_ids = {answer["request_id"] for answer in answers.values()}
-    records = work.read_log(rehearsed.client("logs"), f"/aws/lambda/{NAME}-rest", request_ids)
+    records = work.read_log(deployed.client("logs"), f"/aws/lambda/{NAME}-rest", request_ids)
     classes = {each["request_id"]: each["predicted_class"] for each in records if each.get("message") == "request"}
     assert {answer["request_id"]: answer["predicted_class"] for answer in answers.values()} == classes
-    metrics = rehearsed.client("cloudwatch").list_metrics(MetricName="Predictions")["Metrics"]
+    metrics = deployed.client("cloudwatch").list_metrics(MetricName="Predictions")["Metrics"]
     dimensions = [{value["Name"]: value["Value"] for value in metric["Dimensions"]} for metric in metrics]
-    assert {*classes.values(), None} == {values.get("class") for values in dimensions}  # None is of all together
+    assert {*classes.values(), None} == {values.get("class") for values in dimensions}  # None: all classes together
 
 
 @pytest.mark.docker
 @pytest.mark.rie
-def test_refused_photo_fails(rehearsed, tiny_classifier, monkeypatch):
-    """What the function does not take is named, with its answer."""
-    monkeypatch.setattr(work, "NAME", "refused-photo")  # its message stays in a queue of its own
-    s3, sqs = rehearsed.client("s3"), rehearsed.client("sqs")
+def test_refused_photo_fails_with_response(deployed, tiny_classifier, monkeypatch):
+    """The error for a refused photo names it and the function's response."""
+    monkeypatch.setattr(work, "NAME", "refused-photo")  # a separate queue, because its message stays there
+    s3, sqs = deployed.client("s3"), deployed.client("sqs")
     queue = work.send(s3, sqs, [ROOT / "README.md"])
     refused = pytest.raises(work.WorkFailed, match=r"^README.md: POST /predict answered 415: .*unsupported_image")
     with background(create_app(tiny_classifier, Settings())) as url, refused:
@@ -166,16 +166,16 @@ def test_refused_photo_fails(rehearsed, tiny_classifier, monkeypatch):
 
 @pytest.mark.docker
 @pytest.mark.rie
-def test_missing_log_line_fails(rehearsed, monkeypatch):
-    """A request that left nothing in the log fails the check of it."""
+def test_missing_log_line_fails(deployed, monkeypatch):
+    """A request without a log line fails the check of the log."""
     monkeypatch.setattr(work, "LOG_TIMEOUT_S", 0)
-    log, _ = rehearsal.telemetry(rehearsed.client, f"/aws/lambda/{NAME}-rest", {"unheard-of"})
-    assert (False, f"0 of 1 requests have their line in /aws/lambda/{NAME}-rest") == (log.passed, log.seen)
+    log, _ = command.check_telemetry(deployed.client, f"/aws/lambda/{NAME}-rest", {"unknown"})
+    assert (False, f"0 of 1 requests have a line in /aws/lambda/{NAME}-rest") == (log.passed, log.details)
 
 
 @pytest.mark.docker
-def test_container_ends_with_the_context(engine, monkeypatch):
-    """Nothing runs on, even after a failure."""
+def test_container_ends_with_context(engine, monkeypatch):
+    """The container is removed, even after a failure."""
     monkeypatch.delenv(container.TOKEN, raising=False)
     with pytest.raises(ZeroDivisionError), container.localstack() as running:
         raise ZeroDivisionError
@@ -183,17 +183,17 @@ def test_container_ends_with_the_context(engine, monkeypatch):
 
 
 @pytest.mark.docker
-def test_token_without_registry(engine, monkeypatch, capsys):
-    """Where the published image cannot be pulled, a line says so and the token-free edition is built."""
+def test_token_without_registry_builds_free_version(engine, monkeypatch, capsys):
+    """If the published image cannot be pulled, the version without a token is built, and one line says so."""
     monkeypatch.setenv(container.TOKEN, "token")
-    monkeypatch.setattr(container, "PUBLISHED", "127.0.0.1:1/localstack:none")  # nobody listens there
+    monkeypatch.setattr(container, "PUBLISHED", "127.0.0.1:1/localstack:none")  # no server listens on this port
     assert container.BUILT == container._image()
-    assert re.fullmatch("localstack: .*127.0.0.1:1/.*; building the edition without a token\n", capsys.readouterr().err)
+    assert re.fullmatch("localstack: .*127.0.0.1:1/.*; building the version without a token\n", capsys.readouterr().err)
 
 
 @pytest.mark.process
-def test_no_engine():
-    """One line and exit code 1."""
+def test_missing_engine_exits_with_1():
+    """Without a Docker engine, the command prints one line and exits with 1."""
     done = execute(sys.executable, "-m", "infra.localstack", DOCKER_HOST="tcp://127.0.0.1:1", LOCALSTACK_AUTH_TOKEN="")
     assert (1, "") == (done.returncode, done.stdout)
     assert re.fullmatch("localstack: .*no Docker engine answers\n", done.stderr)
@@ -223,16 +223,16 @@ FUNCTION = {"Type": "AWS::Lambda::Function"}
         "Lambda's",
     ],
 )
-def test_without_functions(resource, stays):
-    """A resource stays if it needs nothing of a function but its name, for which a parameter stands."""
+def test_without_functions_keeps_independent_resources(resource, stays):
+    """A resource stays if it needs at most the name of a function, which a parameter replaces."""
     version = {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": {"Ref": "F"}}}
     rest = without_functions({"Resources": {"F": FUNCTION, "Version": version, "It": resource}})
     assert ({"It"} if stays else set()) == rest["Resources"].keys()
     assert {"F": {"Type": "String", "Default": f"{NAME}-F"}} == rest["Parameters"]
 
 
-def test_without_functions_goes_on():
-    """What hangs on what hangs on a function goes with it, outputs too."""
+def test_without_functions_removes_indirect_dependents():
+    """Resources and outputs that depend on a function indirectly are removed, too."""
     role = {"Type": "AWS::IAM::Role", "Properties": {"Resource": {"Fn::GetAtt": "F.Arn"}}}
     group = {
         "Type": "AWS::CodeDeploy::DeploymentGroup",
@@ -243,8 +243,8 @@ def test_without_functions_goes_on():
     assert ({}, {"Name"}) == (rest["Resources"], rest["Outputs"].keys())
 
 
-def test_references():
-    """All of them, however deep: parameters and pseudo parameters too."""
+def test_references_finds_nested_references():
+    """All references are found at any depth, including parameters and pseudo parameters."""
     part = {
         "A": [{"Ref": "One"}, {"Fn::Join": ["", [{"Fn::GetAtt": ["Two", "Arn"]}]]}],
         "B": {"Fn::Sub": "${AWS::Region}"},

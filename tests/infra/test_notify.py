@@ -1,4 +1,4 @@
-"""What the workflows ask of AWS beside deployments: is there a log, and who hears of a failure. In moto."""
+"""Tests of the AWS commands of the workflows, in moto: does a log group exist, and notification of failures."""
 
 import json
 
@@ -16,21 +16,21 @@ def _region(aws, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
 
 
-def test_log_group_that_is_there(capsys):
-    """Then there is something to report."""
+def test_log_group_exists(capsys):
+    """An existing log group prints exists=true."""
     boto3.client("logs").create_log_group(logGroupName=GROUP)
     log_group.main(GROUP)
     assert "exists=true\n" == capsys.readouterr().out
 
 
-def test_log_group_before_the_first_deployment(capsys):
-    """That is no error."""
+def test_log_group_is_missing_before_first_deployment(capsys):
+    """A missing log group prints exists=false and is no error."""
     log_group.main(GROUP)
     assert "exists=false\n" == capsys.readouterr().out
 
 
 def test_notify_reaches_subscribers():
-    """The subject names the workflow, the message links to the run."""
+    """A subscriber gets the subject and the link to the run."""
     sns, sqs = boto3.client("sns"), boto3.client("sqs")
     topic = sns.create_topic(Name="pet-classifier-alarms")["TopicArn"]
     queue = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
@@ -38,15 +38,15 @@ def test_notify_reaches_subscribers():
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     notify.main(topic, "Monitor of owner/name failed", "https://github.com/owner/name/actions/runs/1")
     [message] = sqs.receive_message(QueueUrl=queue)["Messages"]
-    told = json.loads(message["Body"])
+    notification = json.loads(message["Body"])
     assert ("Monitor of owner/name failed", "https://github.com/owner/name/actions/runs/1") == (
-        told["Subject"],
-        told["Message"],
+        notification["Subject"],
+        notification["Message"],
     )
 
 
-def test_notify_names_a_topic_that_does_not_exist():
-    """The error says where the right one is."""
+def test_notify_names_missing_topic():
+    """The error for a missing topic names it and the right one."""
     topic = f"arn:aws:sns:{REGION}:123456789012:nowhere"
     with pytest.raises(SystemExit, match=r"nowhere'.*expected the bootstrap's AlarmTopic"):
         notify.main(topic, "subject", "message")

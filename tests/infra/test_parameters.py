@@ -1,4 +1,4 @@
-"""The parameters of a deployment: each one is passed every time, so that removing a line takes the setting back."""
+"""Tests of a deployment's parameters: each one is passed every time, so that removing a line restores the default."""
 
 import json
 import shlex
@@ -7,8 +7,8 @@ import boto3
 import pytest
 
 from infra.aws.parameters import DEPLOYMENT, load_parameters
-from infra.smoke import settings
-from infra.smoke.answers import NoAnswer
+from infra.smoke import url
+from infra.smoke.messages import NoAnswer
 from tests.sam import IMAGE, REGION, SAM, run, translated
 
 ENVIRONMENTS = ["dev", "prod"]
@@ -41,23 +41,23 @@ def sent(environment):
 @needs_sam
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_deployment_passes_every_parameter(environment):
-    """CloudFormation never falls back to the value of the deployment before."""
+    """No parameter keeps the value of the previous deployment."""
     assert [] == [given["ParameterKey"] for given in sent(environment) if "ParameterValue" not in given]
 
 
 @pytest.mark.process
 @needs_sam
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_smoke_test_expects_what_sam_sends(environment):
-    """Our reading of the parameter files is the one of SAM CLI."""
+def test_load_parameters_matches_sam(environment):
+    """`load_parameters` returns the values that SAM CLI sends."""
     values = {given["ParameterKey"]: given["ParameterValue"] for given in sent(environment)}
     assert load_parameters(environment).items() <= values.items()
 
 
 @pytest.mark.process
 @needs_sam
-def test_defaults_are_the_templates():
-    """The file repeats the template's defaults, which SAM CLI does not send."""
+def test_defaults_match_template():
+    """defaults.yaml repeats the template's defaults, which SAM CLI does not send."""
     parameters = translated()["Parameters"]
     expected = {name: str(found["Default"]) for name, found in parameters.items() if name not in DEPLOYMENT}
     assert expected == load_parameters("defaults")
@@ -85,10 +85,10 @@ def deployed(aws, monkeypatch):
     return deploy
 
 
-def test_settings_as_in_the_file_pass(deployed):
-    """A private URL without CORS and without a reserve is what dev's file says."""
+def test_configured_settings_pass(deployed):
+    """A private URL without CORS and reserved concurrency matches dev's file."""
     deployed()
-    expected, actual = settings.compare_settings("dev")
+    expected, actual = url.compare_settings("dev")
     assert expected == actual
 
 
@@ -100,14 +100,14 @@ def test_settings_as_in_the_file_pass(deployed):
         ({"reserved": 0}, "reserved_concurrency"),
     ],
 )
-def test_settings_that_differ_from_the_file_fail(deployed, applied, field):
-    """A URL that stayed public, an old site in CORS, or a function that is off is found out."""
+def test_different_settings_fail(deployed, applied, field):
+    """A public URL, another CORS origin and a function that is off are detected."""
     deployed(**applied)
-    expected, actual = settings.compare_settings("dev")
+    expected, actual = url.compare_settings("dev")
     assert [field] == [name for name in expected if expected[name] != actual[name]]
 
 
-def test_settings_without_a_stack_are_no_answer(aws):
-    """The error names the stack and its region."""
+def test_settings_without_stack_raise(aws):
+    """Without a stack, the error names the stack and its region."""
     with pytest.raises(NoAnswer, match=r"^stack pet-classifier-dev in eu-central-1: expected a deployed stack"):
-        settings.compare_settings("dev")
+        url.compare_settings("dev")

@@ -1,4 +1,4 @@
-"""What the approver of prod sees, of a stack in moto."""
+"""Tests of the preview for the reviewer of prod, with a stack in moto."""
 
 import json
 import re
@@ -22,7 +22,7 @@ TEMPLATE = {
 
 @pytest.fixture
 def prod(aws, monkeypatch):
-    """Return the parameters of the next deployment; the stack that is there has a public URL."""
+    """Return the parameters of the next deployment; the existing stack has a public URL."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     new = load_parameters("prod") | {"ImageUri": OTHER_IMAGE, "Commit": NEW}
     old = new | {"ImageUri": IMAGE, "Commit": OLD, "UrlAuthType": "NONE"}
@@ -35,27 +35,27 @@ def prod(aws, monkeypatch):
 
 
 def cells(text):
-    """Return the rows of the parameters' table, by name."""
+    """Return the rows of the table of parameters by name."""
     rows = (re.split(r" \| ", row.strip("| ")) for row in text.split("\n\n")[0].splitlines()[2:])
     return {name: (old.strip("`"), new.strip("`")) for name, old, new in (row for row in rows if len(row) == 3)}
 
 
-def test_preview_shows_what_changes(prod):
-    """Image, commit and each parameter that gets another value, old and new."""
-    shown = cells(preview.preview("prod", prod, json.dumps(TEMPLATE)))
+def test_preview_shows_changed_parameters(prod):
+    """The preview has old and new values of image, commit and every changed parameter."""
+    actual = cells(preview.preview("prod", prod, json.dumps(TEMPLATE)))
     expected = {"ImageUri": (IMAGE, OTHER_IMAGE), "Commit": (OLD, NEW), "UrlAuthType": ("NONE", "AWS_IAM")}
-    assert expected == shown
+    assert expected == actual
 
 
-def test_preview_lists_the_resources(prod):
-    """Those of CloudFormation's change set; a queue is added here."""
+def test_preview_lists_changed_resources(prod):
+    """The preview lists the resources of the change set, here a new queue."""
     queue = {"Queue": {"Type": "AWS::SQS::Queue"}}
     template = TEMPLATE | {"Resources": TEMPLATE["Resources"] | queue}
     assert "| Queue | AWS::SQS::Queue | Add |" in preview.preview("prod", prod, json.dumps(template))
 
 
-def test_preview_leaves_no_change_set(prod):
-    """And changes nothing."""
+def test_preview_deletes_change_set(prod):
+    """The change set is deleted without being executed."""
     preview.preview("prod", prod, json.dumps(TEMPLATE))
     cloudformation = boto3.client("cloudformation")
     assert [] == cloudformation.list_change_sets(StackName="pet-classifier-prod")["Summaries"]
@@ -63,9 +63,9 @@ def test_preview_leaves_no_change_set(prod):
     assert {"ParameterKey": "Commit", "ParameterValue": OLD} in stack["Parameters"]
 
 
-def test_preview_of_a_new_stack_shows_its_parameters(aws):
-    """There is nothing to compare with yet."""
+def test_preview_of_new_stack_shows_parameters(aws):
+    """The preview of a new stack shows all parameters."""
     new = load_parameters("prod") | {"ImageUri": IMAGE, "Commit": NEW}
-    shown = preview.preview("prod", new, json.dumps(TEMPLATE))
-    assert shown.startswith("The stack is new.")
-    assert f"| ImageUri | (empty) | `{IMAGE}` |" in shown
+    markdown = preview.preview("prod", new, json.dumps(TEMPLATE))
+    assert markdown.startswith("The stack is new.")
+    assert f"| ImageUri | (empty) | `{IMAGE}` |" in markdown

@@ -1,4 +1,4 @@
-"""The runbook, infra/README.md: every command that it tells an operator to type exists, with every option."""
+"""Tests that every command in the runbook, infra/README.md, exists with all its options."""
 
 import json
 import re
@@ -33,15 +33,15 @@ def options(command: list[str]) -> list[str]:
     return [word for word in command if word.startswith("--")]
 
 
-def test_every_program_is_known():
-    """Each is checked below; docker, gh, git and kubectl are what operators have."""
+def test_runbook_uses_known_programs():
+    """The tests below check each program except docker, gh, git and kubectl."""
     checked = {"make", "aws", ".venv/bin/dvc", ".venv/bin/mlflow", ".venv-sam/bin/sam"}
     assert checked == {command[0] for command in COMMANDS} - {"docker", "gh", "git", "kubectl"}
 
 
 @pytest.mark.parametrize("command", of("make"), ids=" ".join)
-def test_make(command):
-    """The target is there, and reads every variable that it is given."""
+def test_make_commands_exist(command):
+    """The target exists and reads every given variable."""
     words = [word.partition("=") for word in command[1:]]
     targets = [name for name, equals, _ in words if not equals]
     assert [] == [name for name in targets if not re.search(rf"^{name}:.*## ", MAKEFILE, re.MULTILINE)]
@@ -52,8 +52,8 @@ def test_make(command):
 
 
 @pytest.mark.parametrize("command", of("aws"), ids=" ".join)
-def test_aws(command):
-    """The operation is one of the service's, and each option one of its parameters."""
+def test_aws_commands_exist(command):
+    """The service has the operation, and the operation has each option."""
     service, operation = command[1:3]
     if (service, operation) in AWS_OWN:
         return
@@ -77,25 +77,25 @@ def help_of(*subcommand: str) -> str:
 @pytest.mark.parametrize(
     "command", [*of(".venv/bin/dvc"), *of(".venv/bin/mlflow"), *of(".venv-sam/bin/sam")], ids=" ".join
 )
-def test_installed_programs(command):
-    """The subcommand's own help knows each option."""
+def test_installed_programs_have_options(command):
+    """The subcommand's help lists each option."""
     program, *words = command
     if not (ROOT / program).exists():
         pytest.skip(f"{program} is not installed")
-    shown = help_of(program, *(word for word in words[:2] if re.fullmatch("[a-z]+", word)))
-    assert [] == [option for option in options(command) if option not in shown]
+    help_text = help_of(program, *(word for word in words[:2] if re.fullmatch("[a-z]+", word)))
+    assert [] == [option for option in options(command) if option not in help_text]
 
 
-def test_every_alarm_is_explained():
-    """The table's rows are the template's alarms, and the budget."""
+def test_runbook_explains_every_alarm():
+    """The rows of the table are the template's alarms and the budget."""
     table = RUNBOOK[RUNBOOK.index("| alarm |") :].split("\n\n")[0]
     explained = {re.match(r"\| `?([\w-]+)", row)[1] for row in table.splitlines()[2:]}
     names = re.findall(r"AlarmName: !Sub \$\{AWS::StackName\}-([\w-]+)", (ROOT / "template.yaml").read_text())
     assert {*names, "budget"} == explained
 
 
-def test_environments_and_outputs_are_those_of_the_files():
-    """What the tables name is what samconfig.toml and the bootstrap have."""
+def test_runbook_names_existing_environments_and_outputs():
+    """The tables name the environments of samconfig.toml and the outputs of the bootstrap stack."""
 
     class Loader(yaml.SafeLoader):
         """CloudFormation's tags, as plain values."""
@@ -109,13 +109,13 @@ def test_environments_and_outputs_are_those_of_the_files():
     assert set(re.findall(r"(?:ENV=|--config-env )(\w+)", RUNBOOK)) <= set(environments)
 
 
-def test_callers_of_a_private_url_get_both_rights():
-    """AWS refuses a caller who has one of them alone."""
+def test_runbook_grants_both_permissions_of_private_url():
+    """A caller of a private URL needs both permissions."""
     [policy] = re.findall(r"```json\n(.*?)```", RUNBOOK, re.DOTALL)
     assert ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"] == json.loads(policy)["Action"]
 
 
-def test_what_only_aws_can_tell_has_its_place():
-    """Under the heading that the commands of an emergency refer to."""
+def test_runbook_has_section_for_unverified_claims():
+    """The runbook has the heading to which the emergency commands refer."""
     [section] = re.findall(r"^## Verify on your first deployment\n(.*?)^## ", RUNBOOK, re.DOTALL | re.MULTILINE)
     assert [] == [command for command in ("make back", "make off", "make on") if command not in section]

@@ -1,4 +1,4 @@
-"""The real Runtime Interface Emulator with a tiny handler, alone and behind the function URL."""
+"""Tests of the real Runtime Interface Emulator with small handlers, alone and behind the function URL."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ from infra.emulator.serve import background, local_app
 
 ROOT = Path(__file__).parents[2]
 JPEG = bytes(range(256)) * 4
-# A function as users write it, and one that imports nothing: most tests only need some function.
+# A typical function, and a faster one without imports for most tests.
 APPLICATION = """
 import os
 from fastapi import FastAPI, Request, Response
@@ -120,8 +120,8 @@ def get(url: str) -> httpx2.Response:
     return httpx2.get(url, trust_env=False, timeout=MINUTES)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie, which waits for its parent to notice, does not."""
+def is_alive(pid: int) -> bool:
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -130,31 +130,31 @@ def alive(pid: int) -> bool:
 
 def wait_until_gone(*pids: int) -> list[int]:
     deadline = time.monotonic() + 60
-    while any(map(alive, pids)) and time.monotonic() < deadline:
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return [pid for pid in pids if alive(pid)]
+    return [pid for pid in pids if is_alive(pid)]
 
 
 @pytest.mark.usefixtures("local")
-class TestBehindTheUrl:
+class TestFunctionUrl:
     pytestmark = needs_rie
 
-    def test_photo_there_and_back(self, local: Local) -> None:
-        """A binary body, an encoded path and a query pass through URL, emulator, Mangum and FastAPI, and back."""
+    def test_photo_makes_round_trip(self, local: Local) -> None:
+        """A binary body, an encoded path and a query pass URL, emulator, Mangum and FastAPI unchanged."""
         response = local.client.post(
             "/echo/a%20b", content=JPEG, headers={"content-type": "image/jpeg"}, params={"k": ["1", "2"]}
         )
         assert (200, JPEG) == (response.status_code, response.content)
         assert ("a b", "k=1&k=2") == (response.headers["x-path"], response.headers["x-query"])
 
-    def test_largest_photo(self, local: Local) -> None:
-        """4.5 MB there and back are within Lambda's limits."""
+    def test_largest_photo_makes_round_trip(self, local: Local) -> None:
+        """4.5 MB are within Lambda's limits for request and response."""
         body = bytes(4_500_000)
         response = local.client.post("/echo/", content=body, headers={"content-type": "image/jpeg"})
         assert (200, body) == (response.status_code, response.content)
 
-    def test_environment(self, local: Local) -> None:
-        """The handler finds the variables that Lambda sets."""
+    def test_handler_has_environment_of_lambda(self, local: Local) -> None:
+        """The handler has the environment variables that Lambda sets."""
         actual = local.client.get("/environment").json()
         expected = {
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
@@ -166,18 +166,18 @@ class TestBehindTheUrl:
         assert expected == {name: actual.get(name) for name in expected}
         assert "AWS_LAMBDA_RUNTIME_API" in actual
 
-    def test_requests_at_once(self, local: Local) -> None:
-        """Requests that come at once are all answered, though the emulator crashes on two invocations at once."""
+    def test_parallel_requests_are_answered(self, local: Local) -> None:
+        """Parallel requests are all answered, although two parallel invocations crash the emulator."""
         with ThreadPoolExecutor(8) as pool:
             statuses = list(pool.map(lambda _: local.client.get("/pid").status_code, range(8)))
         assert [200] * 8 == statuses
 
 
-class TestProcesses:
+class TestRuntime:
     pytestmark = needs_rie
 
-    def test_failed_function(self, env: dict[str, str]) -> None:
-        """A handler that raises, dies or takes too long is 502, and the next request finds it at work again."""
+    def test_failed_function_recovers(self, env: dict[str, str]) -> None:
+        """A handler that raises, exits or times out gets 502, and the next request succeeds."""
         with (
             lambda_runtime("plain.handler", env=env, timeout_s=5) as runtime,
             background(local_app(runtime.endpoint)) as url,
@@ -185,8 +185,8 @@ class TestProcesses:
             statuses = [get(url + path).status_code for path in ("/raise", "/pid", "/exit", "/pid", "/hang", "/pid")]
         assert [502, 200] * 3 == statuses
 
-    def test_log_is_captured_and_nothing_is_left(self, env: dict[str, str]) -> None:
-        """A JSON line that the handler prints can be found; after the context neither emulator nor handler runs."""
+    def test_log_is_captured_and_processes_end(self, env: dict[str, str]) -> None:
+        """The handler's JSON lines can be found; after the context, emulator and handler do not run."""
         with lambda_runtime("plain.handler", env=env) as runtime, background(local_app(runtime.endpoint)) as url:
             pid = get(f"{url}/pid").json()
             line = runtime.log_line(lambda record: record.get("pid") == pid)
@@ -194,8 +194,8 @@ class TestProcesses:
         assert {"pid": pid} == json.loads(line or "")
         assert wait_until_gone(runtime.pid, pid) == []
 
-    def test_nothing_is_left_of_a_crash(self, env: dict[str, str]) -> None:
-        """A handler that still works when its emulator has crashed is stopped too."""
+    def test_handler_ends_after_crash_of_emulator(self, env: dict[str, str]) -> None:
+        """A handler that still runs after its emulator crashed is stopped, too."""
         with (
             lambda_runtime("plain.handler", env=env, timeout_s=MINUTES) as runtime,
             background(local_app(runtime.endpoint)) as url,
@@ -205,12 +205,12 @@ class TestProcesses:
             pid = json.loads(runtime.log_line(lambda record: "hangs" in record) or "")["hangs"]
             os.kill(runtime.pid, signal.SIGKILL)
             assert crash.result().status_code == 502
-            assert alive(pid)
+            assert is_alive(pid)
         assert wait_until_gone(runtime.pid, pid) == []
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-    def test_nothing_is_left_after_a_signal(self, env: dict[str, str], number: signal.Signals) -> None:
-        """A launcher that is told to stop takes emulator and handler with it, also in the middle of an invocation."""
+    def test_processes_end_after_signal(self, env: dict[str, str], number: signal.Signals) -> None:
+        """A signal to the launcher stops emulator and handler, even during an invocation."""
         script = (
             "import sys, urllib.request\n"
             "from infra.emulator.runtime import lambda_runtime\n"
@@ -223,13 +223,13 @@ class TestProcesses:
         with session(command, cwd=ROOT, env=os.environ | env) as launcher, output(launcher) as lines:
             pids = [int(next(lines))]
             pids.append(next(json.loads(line)["hangs"] for line in lines if line.startswith('{"hangs"')))
-            assert all(map(alive, pids))
+            assert all(map(is_alive, pids))
             launcher.send_signal(number)
             launcher.wait()
             assert wait_until_gone(*pids) == []
 
-    def test_echo_shows_the_handler(self, env: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-        """With `echo` the handler's lines are printed, and the emulator's reports, which it makes up, are not."""
+    def test_echo_prints_only_handler(self, env: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+        """`echo` prints the handler's lines, but not the emulator's reports, whose values are not measured."""
         with lambda_runtime("plain.handler", env=env, echo=True) as runtime:
             event = {"rawPath": "/pid"}
             pid = httpx2.post(invoke_url(runtime.endpoint), json=event, trust_env=False, timeout=MINUTES).json()
@@ -240,40 +240,40 @@ class TestProcesses:
         assert any("REPORT" in line for line in runtime.lines)
         assert ([f'{{"pid": {pid}}}'], False) == (printed.splitlines()[:1], "REPORT" in printed)
 
-    def test_demo(self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """The demo returns the answer, the handler's log line (not its metrics) and the two times.
+    def test_demo_returns_answer_log_line_and_times(self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """The demo returns the answer, the handler's log line and the two times.
 
-        The clock is a fake that moves on by one second each time it is read.
+        The clock is a fake that advances by one second at each reading.
         """
         monkeypatch.setattr(demo, "lambda_runtime", lambda: lambda_runtime("plain.handler", env=env))
         monkeypatch.setattr(demo, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
-        shown = demo.run(HttpRequest("POST", "/predict", headers=(("content-type", "image/jpeg"),), body=JPEG))
-        assert {"predicted_class": "cat", "request_id": "r"} == shown.answer
-        assert {"request_id": "r", "message": "request"} == json.loads(shown.log_line)
-        assert (1, 1 + 1) == (shown.warm_s, shown.cold_s)  # to listen, and to answer for the first time
+        result = demo.run(HttpRequest("POST", "/predict", headers=(("content-type", "image/jpeg"),), body=JPEG))
+        assert {"predicted_class": "cat", "request_id": "r"} == result.answer
+        assert {"request_id": "r", "message": "request"} == json.loads(result.log_line)
+        assert (1, 1 + 1) == (result.warm_s, result.cold_s)  # one second to listen, one for the first answer
 
-    def test_demo_names_what_failed(
+    def test_demo_names_failure(
         self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
     ) -> None:
-        """A demo that does not work ends with exit code 1 and one line that says what failed."""
+        """A demo that fails exits with 1 and one line with the reason."""
         (tmp_path / "cat.jpg").write_bytes(JPEG)
         monkeypatch.setattr(demo, "lambda_runtime", lambda: lambda_runtime("no_such_module.handler", env=env))
         assert demo.main([str(tmp_path / "cat.jpg")]) == 1
         assert "demo: POST /predict answered 502, expected 200" in capsys.readouterr().err
 
-    def test_port_taken_by_another_process(self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """A port that somebody else took in the meantime is not mistaken for the emulator's: others are tried."""
-        with socket.create_server(("127.0.0.1", 0)) as somebody:
-            taken, free = somebody.getsockname()[1], runtime._free_ports
-            offered = iter([(taken, free()[1]), (free()[0], taken)])
-            monkeypatch.setattr(runtime, "_free_ports", lambda: next(offered, None) or free())
+    def test_taken_port_is_retried(self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """If another process takes a port, the emulator starts on other ports."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            taken, free = listener.getsockname()[1], runtime._free_ports
+            candidates = iter([(taken, free()[1]), (free()[0], taken)])
+            monkeypatch.setattr(runtime, "_free_ports", lambda: next(candidates, None) or free())
             with lambda_runtime("plain.handler", env=env) as started:
                 url = invoke_url(started.endpoint)
                 answer = httpx2.post(url, json={}, trust_env=False, timeout=MINUTES).json()
-        assert (None, "cat") == (next(offered, None), answer["predicted_class"])
+        assert (None, "cat") == (next(candidates, None), answer["predicted_class"])
 
-    def test_serving_an_invoke_api(self, local: Local) -> None:
-        """`serve --invoke` stands in front of an Invoke API that is already there."""
+    def test_serve_calls_existing_invoke_api(self, local: Local) -> None:
+        """`serve --invoke` calls an existing Invoke API."""
         command = [sys.executable, "-m", "infra.emulator.serve", "--port", "0", "--invoke", local.runtime.endpoint]
         with session(command, cwd=ROOT, env=dict(os.environ)) as server, output(server) as lines:
             line = next(lines)
@@ -284,17 +284,17 @@ class TestProcesses:
             assert (200, 0) == (response.status_code, server.wait())
 
 
-def test_missing_emulator(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without the emulator the error says where it was looked for and what installs it."""
+def test_missing_emulator_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without the emulator, the error names the searched path and the command that installs it."""
     monkeypatch.setenv("AWS_LAMBDA_RIE", str(tmp_path / "rie"))
-    with pytest.raises(RuntimeNotFound, match="make demo") as refused, lambda_runtime():
+    with pytest.raises(RuntimeNotFound, match="make demo") as error, lambda_runtime():
         pass
-    assert str(tmp_path / "rie") in str(refused.value)
+    assert str(tmp_path / "rie") in str(error.value)
 
 
 @pytest.mark.process
-def test_emulator_that_dies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An emulator that ends before it listens is an error with everything it printed."""
+def test_dying_emulator_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An emulator that ends before it listens raises an error with its output."""
     (tmp_path / "rie").write_text("#!/bin/sh\necho out of luck >&2\nexit 7\n")
     (tmp_path / "rie").chmod(0o755)
     monkeypatch.setenv("AWS_LAMBDA_RIE", str(tmp_path / "rie"))
@@ -303,14 +303,14 @@ def test_emulator_that_dies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert "Lambda's runtime emulator ended with exit code 7; its output:\nout of luck" == str(died.value)
 
 
-def test_demo_without_a_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A photo that is not there is one line on standard error and exit code 2."""
+def test_demo_names_missing_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing photo exits with 2 and one line on standard error."""
     assert demo.main([str(tmp_path / "nope.jpg")]) == 2
     assert f"demo: {tmp_path / 'nope.jpg'}: No such file or directory; expected a photo\n" == capsys.readouterr().err
 
 
-def test_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
-    """A port that is taken is one line on standard error, before anything is started."""
+def test_serve_names_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
+    """A taken port exits with 1 and one line on standard error, before anything starts."""
     with serve.listen(0) as taken:
         port = taken.getsockname()[1]
         assert serve.main(["--port", str(port)]) == 1

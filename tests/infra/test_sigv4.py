@@ -1,4 +1,4 @@
-"""AWS's signature, as it is made and as a private function URL judges it."""
+"""Tests of AWS's request signature: signing, and verification as by a private function URL."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -50,12 +50,12 @@ def with_header(request: HttpRequest, name: str, value: str) -> HttpRequest:
     ],
 )
 def test_signature_is_accepted(request_: dict) -> None:
-    """Whatever the method, path, query and body."""
+    """A valid signature is accepted for every method, path, query and body."""
     assert signed_by(KEYS)(signed(**request_))
 
 
-def test_region_is_that_of_the_url() -> None:
-    """A function URL names it."""
+def test_region_is_taken_from_url() -> None:
+    """The signature names the region in the function URL."""
     assert "/eu-west-1/lambda/aws4_request, " in header(signed(), "authorization")
 
 
@@ -76,26 +76,26 @@ def test_region_is_that_of_the_url() -> None:
         lambda request: with_header(request, "x-amz-date", "yesterday"),
     ],
 )
-def test_changed_request_is_refused(change) -> None:
-    """A signature is of one request, by one key."""
+def test_changed_request_is_rejected(change) -> None:
+    """A signature is valid only for the signed request and its key."""
     assert not signed_by(KEYS)(change(signed()))
 
 
-def test_another_secret_is_refused() -> None:
-    """The key's name alone is worth nothing."""
+def test_other_secret_is_rejected() -> None:
+    """A signature with the right key ID and another secret is rejected."""
     assert not signed_by(Credentials(KEYS.access_key, "other"))(signed())
 
 
-def test_old_signature_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After five minutes."""
+def test_old_signature_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signature is rejected after five minutes."""
     monkeypatch.setattr(
         botocore.auth, "get_current_datetime", lambda: datetime.now(UTC) - timedelta(minutes=6), raising=True
     )
     assert not signed_by(KEYS)(signed())
 
 
-def test_session_token_is_signed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Temporary credentials, as a workflow has them."""
+def test_session_token_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session token of temporary credentials is part of the signature."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     request = signed()
     assert "token" == header(request, "x-amz-security-token")

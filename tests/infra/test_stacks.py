@@ -1,6 +1,6 @@
-"""Both stacks really made, changed and taken down, over HTTP, by moto's CloudFormation in place of AWS's.
+"""Tests that create, update and delete both stacks over HTTP in moto's CloudFormation.
 
-It leaves out, and says so, resources of the types in `UNKNOWN`; cfn-lint and the other tests have to do for those.
+moto does not support the resource types in `UNKNOWN`; cfn-lint and the other tests cover those.
 """
 
 import json
@@ -39,7 +39,7 @@ COMMIT = "c" * 40
 
 @pytest.fixture(autouse=True)
 def _cloud(aws, monkeypatch):
-    """An empty account, the one that boto3 and SAM CLI find."""
+    """Provide an empty account for boto3 and SAM CLI."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
 
 
@@ -55,7 +55,7 @@ def bootstrap(*arguments):
 
 
 def push(digit):
-    """Another image in the repository, by its digest."""
+    """Push another image to the repository and return its URI with digest."""
     digest = f"sha256:{digit * 64}"
     manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []})
     boto3.client("ecr").put_image(
@@ -64,7 +64,7 @@ def push(digit):
     return f"{REPOSITORY}@{digest}"
 
 
-def made_of(stack):
+def resource_types(stack):
     listed = boto3.client("cloudformation").list_stack_resources(StackName=stack)
     return {resource["ResourceType"] for resource in listed["StackResourceSummaries"]} - {""}  # one of UNKNOWN
 
@@ -74,8 +74,8 @@ def types(template, condition=None):
     return {found["Type"] for found in resources if found.get("Condition", condition) == condition}
 
 
-def there():
-    """The names of all there is in the account, but for managed policies, which moto forgets to delete."""
+def account_resources():
+    """Return the names of all resources in the account, except managed policies, which moto does not delete."""
     client, iam = boto3.client, boto3.client("iam")
     return {
         "functions": {found["FunctionName"] for found in client("lambda").list_functions()["Functions"]},
@@ -88,23 +88,23 @@ def there():
     }
 
 
-def test_bootstrap():
-    """`make bootstrap` makes it with SAM CLI, again changes it, and of a deleted stack the bucket alone is left."""
+def test_bootstrap_creates_updates_and_deletes_stack():
+    """`make bootstrap` creates and updates the stack; deleting it leaves only the bucket."""
     bootstrap()
     cloudformation = boto3.client("cloudformation")
-    assert types(read("infra/aws/bootstrap.yaml")) - UNKNOWN == made_of(BOOTSTRAP)
+    assert types(read("infra/aws/bootstrap.yaml")) - UNKNOWN == resource_types(BOOTSTRAP)
     bootstrap("BOOTSTRAP=MonthlyBudget=50")
     [stack] = cloudformation.describe_stacks(StackName=BOOTSTRAP)["Stacks"]
     assert {"ParameterKey": "MonthlyBudget", "ParameterValue": "50"} in stack["Parameters"]
-    [bucket] = there()["buckets"]
+    [bucket] = account_resources()["buckets"]
     cloudformation.delete_stack(StackName=BOOTSTRAP)
-    assert {"buckets": {bucket}} == {kind: names for kind, names in there().items() if names}
+    assert {"buckets": {bucket}} == {kind: names for kind, names in account_resources().items() if names}
 
 
-def test_deploy_gives_the_stack_its_parameters():
-    """`make deploy` passes its own on, and the environment's where it gives none; nothing is built or uploaded.
+def test_deploy_passes_parameters():
+    """`make deploy` passes its own parameters and those of the environment; it builds and uploads nothing.
 
-    Only as far as the change set: SAM's own resources, which AWS translates, moto does not describe.
+    The test ends at the change set, because moto does not describe the resources that SAM generates.
     """
     image = f"{REPOSITORY}@sha256:{'a' * 64}"
     make("deploy", "ENV=prod", f"IMAGE_URI={image}", f"COMMIT={COMMIT}", "RELEASE=one", "CANARY=AllAtOnce")
@@ -123,8 +123,8 @@ def test_deploy_gives_the_stack_its_parameters():
 
 
 @pytest.mark.parametrize("changed", [False, True])
-def test_deploy_takes_the_commit_of_a_clean_checkout(changed, tmp_path):
-    """Without COMMIT it is HEAD; a checkout with changes is no commit, and the error says so."""
+def test_deploy_uses_commit_of_clean_checkout(changed, tmp_path):
+    """Without COMMIT, `make deploy` uses HEAD; a checkout with changes is an error."""
     git = ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e@example.org"]
     shutil.copy(ROOT / "Makefile", tmp_path)
     for command in (["init", "--quiet"], ["add", "Makefile"], ["commit", "--quiet", "--message", "Add it"]):
@@ -135,12 +135,12 @@ def test_deploy_takes_the_commit_of_a_clean_checkout(changed, tmp_path):
     options = ["-n", "-o", ".venv-sam/.installed", "-o", ".venv/.serve"]
     command = ["make", *options, "-C", tmp_path, "deploy", "ENV=dev", f"IMAGE_URI={IMAGE}"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
-    shown = "COMMIT is empty: expected COMMIT=… or a checkout without changes" if changed else f'Commit="{head}"'
-    assert shown in done.stdout + done.stderr
+    expected = "COMMIT is empty: expected COMMIT=… or a checkout without changes" if changed else f'Commit="{head}"'
+    assert expected in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (["deploy", "IMAGE_URI=r@sha256:0", "ENV=production"], "ENV=production: expected dev or prod"),
         (["deploy", "ENV=dev", "IMAGE_URI=r:latest"], "IMAGE_URI=r:latest: expected REPOSITORY@sha256:DIGEST"),
@@ -149,34 +149,34 @@ def test_deploy_takes_the_commit_of_a_clean_checkout(changed, tmp_path):
         (["push"], "REPOSITORY is empty: expected "),
     ],
 )
-def test_bad_arguments(arguments, complaint):
-    """One line that names the value, and nothing is done."""
+def test_invalid_arguments_fail(arguments, message):
+    """An invalid argument fails with a line that names the value."""
     done = make(*arguments)
     assert 2 == done.returncode
-    assert complaint in done.stderr
+    assert message in done.stderr
     assert 1 == len(done.stderr.splitlines())
 
 
-def test_stack():
-    """Made from one image, changed to another with more memory, then deleted: nothing of it is left.
+def test_stack_is_created_updated_and_deleted():
+    """The stack is created, updated to another image and more memory, and deleted without leftovers.
 
-    With a bucket of photos, so with the batch and its queues.
+    It has a bucket of photos, and so the batch and its queues.
     """
     cloudformation, ecr = boto3.client("cloudformation"), boto3.client("ecr")
     ecr.create_repository(repositoryName="pet-classifier")
-    before, images = there(), [push("a"), push("b")]
+    before, images = account_resources(), [push("a"), push("b")]
     photos = {"PhotosBucket": "photos", "ResultsBucket": "results"}
-    cloudformation.create_stack(**arguments(ImageUri=images[0], **photos))
-    assert types(translated(), "HasPhotos") - UNKNOWN == made_of(STACK)
-    assert (1769, images[0], images[0], images[0]) == running()
-    cloudformation.update_stack(**arguments(ImageUri=images[1], MemorySize="2048", **photos))
-    assert (2048, images[1], images[1], images[1]) == running()
+    cloudformation.create_stack(**stack_arguments(ImageUri=images[0], **photos))
+    assert types(translated(), "HasPhotos") - UNKNOWN == resource_types(STACK)
+    assert (1769, images[0], images[0], images[0]) == deployed_functions()
+    cloudformation.update_stack(**stack_arguments(ImageUri=images[1], MemorySize="2048", **photos))
+    assert (2048, images[1], images[1], images[1]) == deployed_functions()
     cloudformation.delete_stack(StackName=STACK)
-    assert before == there()
+    assert before == account_resources()
 
 
-def arguments(**parameters):
-    """The translated stack, but for what moto stumbles over: a version's ARN, and the URL that it does not make."""
+def stack_arguments(**parameters):
+    """Return the arguments of a stack, without a version's ARN and the URL, which moto does not support."""
     template = translated(**parameters)
     [version] = [name for name, found in template["Resources"].items() if found["Type"] == "AWS::Lambda::Version"]
     body = json.dumps(template).replace(json.dumps({"Ref": version}), json.dumps(version))
@@ -190,10 +190,10 @@ def arguments(**parameters):
     }
 
 
-def running():
-    """The function's memory and image, and the images of hook and batch."""
+def deployed_functions():
+    """Return the function's memory and image, and the images of hook and batch."""
     found = {}
-    for name in there()["functions"]:
+    for name in account_resources()["functions"]:
         function = boto3.client("lambda").get_function(FunctionName=name)
         found[name.split("-")[3]] = (function["Configuration"]["MemorySize"], function["Code"]["ImageUri"])
     return *found["Classifier"], found["hook"][1], found["Batch"][1]

@@ -1,4 +1,4 @@
-"""What the image is made of: on record, and held against the known vulnerabilities."""
+"""Tests of the image's bill of materials and of the check for known vulnerabilities."""
 
 import json
 import os
@@ -31,8 +31,8 @@ def make(target: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_bill_of_materials_lists_every_package_of_the_image() -> None:
-    """With version and hashes: those that are pinned, which tests/infra/test_image.py finds in the image."""
+def test_sbom_lists_every_package() -> None:
+    """The SBOM lists the pinned packages with hashes; tests/infra/test_image.py finds them in the image."""
     done = make("sbom")
     assert 0 == done.returncode, done.stderr
     bill = json.loads((ROOT / "artifacts/sbom.cdx.json").read_text())
@@ -41,8 +41,8 @@ def test_the_bill_of_materials_lists_every_package_of_the_image() -> None:
     assert all(component["externalReferences"][0]["hashes"] for component in bill["components"])
 
 
-def test_a_database_that_does_not_answer_is_no_clean_bill() -> None:
-    """Then `make vulnerabilities` fails."""
+def test_unreachable_database_fails() -> None:
+    """`make vulnerabilities` fails if the database does not answer."""
     done = make("vulnerabilities", HTTPS_PROXY="http://127.0.0.1:9")
     assert done.returncode
     assert "ProxyError" in done.stderr

@@ -1,4 +1,4 @@
-"""The SAM template: valid, private unless asked otherwise, moved to with care, and with no right that nobody uses."""
+"""Tests of the SAM template: validity, access, rollout, alarms, permissions and dashboard."""
 
 import json
 import re
@@ -28,12 +28,12 @@ TRAFFIC_ALARMS = ["RequestsAlarm", "ConcurrencyAlarm"]
 BATCH_ALARMS = ["DeadLettersAlarm", "BatchErrorsAlarm", "BatchThrottlesAlarm", "BatchAgeAlarm"]
 OTHER_ALARMS = [*TRAFFIC_ALARMS, "AccuracyAlarm", "DriftAlarm", "ReportAlarm", *BATCH_ALARMS, "UnknownAlarm"]
 DAY_S = 86_400
-# What `make report` publishes, with the stack's name as its only dimension.
+# The metrics of `make report`, whose only dimension is the stack's name.
 OF_LABELS = {"Accuracy", "AccuracyLowerBound", "AccuracyUpperBound", "AccuracyLimit"}
 REPORTED = OF_LABELS | {"EstimatedAccuracy", "LabelCoverage", "DriftedSignals", "Reference"}
-# Of Lambda's own lines: https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html
+# Fields of Lambda's log lines: https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html
 PLATFORM_FIELDS = {"type", "record.metrics.initDurationMs"}
-# The template as SAM CLI writes it before it sends it.
+# Prints the template as SAM CLI sends it.
 DUMP = """
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
@@ -52,7 +52,7 @@ def properties(name: str, **parameters: str) -> Template:
 
 
 def dashboard() -> list[Template]:
-    """Its widgets; the stack is called STACK, and every parameter is 0."""
+    """Return the widgets, with STACK as the stack's name and 0 for every parameter."""
     body, values = properties("Dashboard")["DashboardBody"]["Fn::Sub"]
     condition, with_photos, otherwise = values["Batches"]["Fn::If"]
     assert ("HasPhotos", "") == (condition, otherwise)
@@ -62,8 +62,8 @@ def dashboard() -> list[Template]:
     return widgets
 
 
-def shown(namespace: str) -> set[str]:
-    """The metrics that the dashboard's widgets name; each widget's are of one namespace."""
+def dashboard_metrics(namespace: str) -> set[str]:
+    """Return the names of the dashboard's metrics in a namespace."""
     widgets = [widget["properties"].get("metrics", []) for widget in dashboard()]
     named = [[metric for metric in metrics if len(metric) > 2] for metrics in widgets]  # the rest are expressions
     return {metric[1] for metrics in named if metrics and metrics[0][0] == namespace for metric in metrics}
@@ -74,44 +74,44 @@ def default(parameter: str) -> Any:
 
 
 def version(**parameters: str) -> str:
-    """The name of the published version: another name is another version."""
+    """Return the logical ID of the published version; a new ID means a new version."""
     [name] = [n for n, r in translated(**parameters)["Resources"].items() if r["Type"] == "AWS::Lambda::Version"]
     return str(name)
 
 
-def test_lint() -> None:
-    """`sam validate --lint` finds nothing to say."""
+def test_template_passes_sam_validate() -> None:
+    """`sam validate --lint` reports nothing."""
     assert f"{ROOT / 'template.yaml'} is a valid SAM Template" == run(SAM, "validate", "--lint").strip()
 
 
 @pytest.mark.skipif(not CHECKOV.exists(), reason="checkov is not installed in .venv-audit")
-def test_checkov() -> None:
-    """Checkov finds nothing in either template but what .checkov.yaml sets aside."""
+def test_templates_pass_checkov() -> None:
+    """Checkov reports nothing except the checks that .checkov.yaml skips."""
     assert "Failed checks: 0, Skipped checks: 0" in run(CHECKOV)
 
 
-def test_what_checkov_is_told_to_ignore_has_a_reason() -> None:
-    """Beside each check."""
+def test_skipped_checkov_checks_have_reasons() -> None:
+    """Each skipped check has a comment with its reason."""
     ignored = re.findall(r"^  - CKV.*$", (ROOT / ".checkov.yaml").read_text(), re.MULTILINE)
     assert ignored == [line for line in ignored if re.search(r"  # \w+", line)]
     assert ignored
 
 
-def test_url_is_private() -> None:
-    """Unless a deployer asks for NONE, only signed requests reach the URL."""
+def test_url_is_private_by_default() -> None:
+    """Only signed requests reach the URL, unless UrlAuthType is NONE."""
     assert {"Ref": "UrlAuthType"} == properties("ClassifierUrl")["AuthType"]
     assert "AWS_IAM" == default("UrlAuthType")
 
 
-def test_url_is_of_the_alias() -> None:
-    """Which points to the newest published version."""
+def test_url_belongs_to_alias() -> None:
+    """The URL belongs to the alias, which points to the newest published version."""
     assert {"Ref": ALIAS} == properties("ClassifierUrl")["TargetFunctionArn"]
     assert "live" == properties(ALIAS)["Name"]
     assert {"Fn::GetAtt": [version(), "Version"]} == properties(ALIAS)["FunctionVersion"]
 
 
-def test_public_url_permissions() -> None:
-    """With NONE, and only then, anyone may call the URL, and invoke the function through it and no other way."""
+def test_public_url_has_both_permissions() -> None:
+    """Only with NONE, anyone may call the URL and invoke the function through it, and in no other way."""
     permissions = resources("Lambda::Permission").values()
     granted = {p["Properties"]["Action"]: p["Properties"] for p in permissions}
     anyone = {"FunctionName": {"Ref": ALIAS}, "Principal": "*"}
@@ -124,8 +124,8 @@ def test_public_url_permissions() -> None:
     assert {"Fn::Equals": [{"Ref": "UrlAuthType"}, "NONE"]} == translated()["Conditions"]["IsPublic"]
 
 
-def test_cors_is_for_one_site_if_any() -> None:
-    """Whose pages may send what a photo and a signature need, and read the request's id."""
+def test_cors_allows_at_most_one_site() -> None:
+    """CORS allows one origin to send photos and signatures and to read the request ID."""
     condition, cors, otherwise = properties("ClassifierUrl")["Cors"]["Fn::If"]
     assert ("HasCors", NO_VALUE, "") == (condition, otherwise, default("CorsOrigin"))
     assert [{"Ref": "CorsOrigin"}] == cors["AllowOrigins"]
@@ -148,25 +148,25 @@ def test_cors_is_for_one_site_if_any() -> None:
         ("Release", "2026-11-21", False),
     ],
 )
-def test_values_of_parameters(parameter, value, allowed) -> None:
-    """No foreign site, no tag for a digest, nothing that cannot be a part of a resource's name."""
+def test_parameters_reject_invalid_values(parameter, value, allowed) -> None:
+    """Patterns reject wildcards as origin, tags instead of digests, and characters invalid in names."""
     assert allowed == bool(re.fullmatch(translated()["Parameters"][parameter]["AllowedPattern"], value))
 
 
-def test_another_image_publishes_another_version() -> None:
-    """By its digest alone, the rest as it was."""
+def test_new_image_publishes_version() -> None:
+    """A new digest publishes a version, even if nothing else changes."""
     assert version(ImageUri=IMAGE) == version()
     assert version(ImageUri=OTHER_IMAGE) != version()
 
 
-def test_another_release_publishes_another_version() -> None:
-    """For values of parameters alone do not."""
+def test_new_release_publishes_version() -> None:
+    """A new release publishes a version; changed parameters alone do not."""
     assert version(MemorySize="2048") == version()
     assert 3 == len({version(), version(Release="one"), version(Release="two")})
 
 
-def test_every_deployment_is_a_release_of_its_own() -> None:
-    """A release stands in place of the digest, so `make deploy` never gives the one before."""
+def test_make_deploy_passes_new_release() -> None:
+    """`make deploy` passes the date and time as release, which replaces the digest."""
     assert version(ImageUri=OTHER_IMAGE, Release="one") == version(Release="one")
     command = run(
         "make", "-n", "-o", ".venv-sam/.installed", "deploy", "ENV=dev", f"IMAGE_URI={IMAGE}", f"COMMIT={'c' * 40}"
@@ -174,15 +174,15 @@ def test_every_deployment_is_a_release_of_its_own() -> None:
     assert re.search(r'Release="\d{10}"', command)
 
 
-def test_function_and_hook_know_what_was_deployed() -> None:
-    """`/model/info` shows the image, and the hook expects it; the commit is the image's own, and no parameter."""
+def test_function_and_hook_get_image() -> None:
+    """Function and hook get the image as a variable; the commit is part of the image."""
     for function in ("Classifier", "Hook"):
         variables = properties(function)["Environment"]["Variables"]
         assert ({"Ref": "ImageUri"}, False) == (variables["IMAGE"], "COMMIT" in variables)
 
 
-def test_the_hook_tests_the_new_version() -> None:
-    """The same image with another command; CodeDeploy calls it before the alias moves."""
+def test_hook_tests_new_version() -> None:
+    """The hook runs the same image with another command, before the alias moves."""
     hook = properties("Hook")
     assert ({"ImageUri": {"Ref": "ImageUri"}}, ["infra.smoke.hook.handler"]) == (
         hook["Code"],
@@ -196,8 +196,8 @@ def test_the_hook_tests_the_new_version() -> None:
     } == translated()["Resources"][ALIAS]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
 
 
-def test_traffic_moves_as_asked() -> None:
-    """All at once by default, in steps where Canary says so."""
+def test_traffic_shifts_as_configured() -> None:
+    """Traffic shifts all at once by default, and gradually if Canary says so."""
     speeds = [
         properties("ClassifierDeploymentGroup", **given)["DeploymentConfigName"]["Fn::Sub"]
         for given in ({}, {"Canary": "Canary10Percent5Minutes"})
@@ -206,8 +206,8 @@ def test_traffic_moves_as_asked() -> None:
     assert [[name, {"ConfigName": "AllAtOnce"}], [name, {"ConfigName": "Canary10Percent5Minutes"}]] == speeds
 
 
-def test_alarms_move_the_traffic_back() -> None:
-    """Each of them while it moves in steps; all at once none, so that a repair reaches a function that rings."""
+def test_alarms_roll_back_gradual_shift() -> None:
+    """Alarms roll a gradual shift back; AllAtOnce ignores them, so that it can deploy a fix."""
     group = properties("ClassifierDeploymentGroup")
     alarms = {"Enabled": True, "Alarms": [{"Name": {"Ref": alarm}} for alarm in ALARMS]}
     assert ["IsGradual", alarms, {}] == group["AlarmConfiguration"]["Fn::If"]
@@ -216,8 +216,8 @@ def test_alarms_move_the_traffic_back() -> None:
     assert {"DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"} <= set(rollback["Events"])
 
 
-def test_alarms_watch_the_alias() -> None:
-    """Errors, slow answers, refused requests and 5xx, of both versions while traffic moves; no data is no alarm."""
+def test_alarms_watch_alias() -> None:
+    """Alarms on errors, duration, throttles and 5xx watch both versions of a shift; missing data is no alarm."""
     of_alias = [
         {"Name": "FunctionName", "Value": {"Ref": "Classifier"}},
         {"Name": "Resource", "Value": {"Fn::Sub": "${Classifier}:live"}},
@@ -234,19 +234,19 @@ def test_alarms_watch_the_alias() -> None:
 
 
 def watched(alarm: Template) -> list[Template]:
-    """Return the metrics of an alarm, be it one or those of an expression."""
+    """Return the metrics of an alarm: one, or those of its expression."""
     stats = [metric["MetricStat"]["Metric"] for metric in alarm.get("Metrics", []) if "MetricStat" in metric]
     return stats or [alarm]
 
 
 FAST, SLOW = {"p50": 12, "p99": 17}, {"p50": 1500, "p99": 5100}
-ONE_SLOW = {"p50": 12, "p99": 5100}  # a photo that takes the 5 s that decoding may take
+ONE_SLOW = {"p50": 12, "p99": 5100}  # a photo that uses the decoding limit of 5 s
 
 
 @pytest.mark.parametrize(
     ("minutes", "fires"),
     [
-        ([{"requests": 1} | SLOW] * 3, False),  # too few requests to judge
+        ([{"requests": 1} | SLOW] * 3, False),  # too few requests
         ([{"requests": 50} | ONE_SLOW] * 3, False),
         ([{"requests": 999} | ONE_SLOW] * 3, False),
         ([{"requests": 50} | SLOW, {"requests": 50} | FAST, {"requests": 50} | FAST], False),
@@ -255,7 +255,7 @@ ONE_SLOW = {"p50": 12, "p99": 5100}  # a photo that takes the 5 s that decoding 
     ],
 )
 def test_duration_alarm_ignores_a_few_slow_photos(minutes: list[dict[str, int]], *, fires: bool) -> None:
-    """In two of three minutes many requests have to be slow, or a legal photo would move a canary back."""
+    """The alarm requires many slow requests in two of three minutes, so that a slow photo causes no rollback."""
     alarm = properties("DurationAlarm")
     expression = alarm["Metrics"][0]["Expression"].replace("IF(", "choose(")
     breaching = [
@@ -272,7 +272,7 @@ def test_duration_alarm_ignores_a_few_slow_photos(minutes: list[dict[str, int]],
     [("BatchErrorsAlarm", "Errors", 1), ("BatchThrottlesAlarm", "Throttles", 1)],
 )
 def test_batch_alarms_fire_at_once(name: str, metric: str, threshold: int) -> None:
-    """One crash, or one refusal, is known within ten minutes."""
+    """One crash or one throttle fires an alarm within ten minutes."""
     alarm = properties(name)
     assert (metric, threshold, 300, 1) == tuple(
         alarm[key] for key in ("MetricName", "Threshold", "Period", "EvaluationPeriods")
@@ -280,41 +280,41 @@ def test_batch_alarms_fire_at_once(name: str, metric: str, threshold: int) -> No
     assert [{"Name": "FunctionName", "Value": {"Ref": "Batch"}}] == alarm["Dimensions"]
 
 
-def test_a_waiting_message_is_known_long_before_it_is_deleted() -> None:
-    """After a day, and thirteen days are left."""
+def test_batch_age_alarm_fires_before_deletion() -> None:
+    """The alarm fires after a day, 13 days before SQS deletes the message."""
     alarm, queue = properties("BatchAgeAlarm"), properties("PhotosQueue")
     assert "ApproximateAgeOfOldestMessage" == alarm["MetricName"]
     assert (DAY_S, 14 * DAY_S) == (alarm["Threshold"], queue["MessageRetentionPeriod"])
     assert [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["PhotosQueue", "QueueName"]}}] == alarm["Dimensions"]
 
 
-def test_traffic_is_watched() -> None:
-    """Requests of the URL and concurrent requests, above limits that an environment chooses."""
+def test_request_and_concurrency_alarms_have_limits() -> None:
+    """Alarms watch requests and concurrency, with limits that an environment sets."""
     requests, concurrency = (properties(name) for name in TRAFFIC_ALARMS)
     assert ("UrlRequestCount", {"Ref": "MaxRequests"}) == (requests["MetricName"], requests["Threshold"])
     assert ("ConcurrentExecutions", {"Ref": "MaxConcurrency"}) == (concurrency["MetricName"], concurrency["Threshold"])
 
 
-def test_a_public_url_needs_a_cap() -> None:
-    """The rules refuse UrlAuthType NONE without ReservedConcurrency."""
+def test_public_url_requires_reserved_concurrency() -> None:
+    """The rules reject UrlAuthType NONE without ReservedConcurrency."""
     rule = translated()["Rules"]["PublicUrlIsCapped"]
     assert {"Fn::Equals": [{"Ref": "UrlAuthType"}, "NONE"]} == rule["RuleCondition"]
     [capped] = rule["Assertions"]
     assert {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedConcurrency"}, "-1"]}]} == capped["Assert"]
 
 
-def test_template_fits_a_deployment_without_a_bucket() -> None:
-    """SAM CLI sends at most 51,200 bytes, of the template as it writes it; some are left for the next change."""
+def test_template_fits_deployment_without_bucket() -> None:
+    """The template as SAM CLI sends it is under 51,200 bytes, with some to spare."""
     assert len(run(SAM.with_name("python"), "-c", DUMP).encode()) < 50_000
 
 
-def test_template_has_no_yaml_alias() -> None:
-    """CloudFormation does not read YAML anchors and aliases."""
+def test_template_has_no_yaml_aliases() -> None:
+    """CloudFormation does not support YAML anchors and aliases."""
     assert [] == re.findall(r"^[^#\n]*: [&*]\w+.*$", run(SAM.with_name("python"), "-c", DUMP), re.MULTILINE)
 
 
-def computed(name: str) -> tuple[str, dict[str, tuple[str, str]]]:
-    """An alarm's expression, and by its names the metrics of this stack alone, an hour's, that it is computed of."""
+def alarm_expression(name: str) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Return an alarm's expression and its hourly metrics, all of this stack, by their names in the expression."""
     [expression, *metrics] = properties(name)["Metrics"]
     found = {}
     for each in metrics:
@@ -326,8 +326,8 @@ def computed(name: str) -> tuple[str, dict[str, tuple[str, str]]]:
 
 
 @pytest.mark.parametrize("name", ["AccuracyAlarm", "DriftAlarm"])
-def test_an_alarm_of_the_report_rings_as_the_report_does(name: str) -> None:
-    """By what every report publishes for it, 1 or 0; that stands until the next one, so a missing point is ignored."""
+def test_report_metrics_fire_alarms(name: str) -> None:
+    """An alarm follows the metric of the last report, 1 or 0; missing data does not change its state."""
     assert name in rung({"alarms": []})
     alarm = properties(name)
     assert (name, "Maximum", "GreaterThanOrEqualToThreshold", 1, 1, "ignore") == tuple(
@@ -344,8 +344,8 @@ def test_an_alarm_of_the_report_rings_as_the_report_does(name: str) -> None:
     assert [{"Name": "service", "Value": {"Ref": "AWS::StackName"}}] == alarm["Dimensions"]
 
 
-def test_the_report_alarm_rings_where_none_comes() -> None:
-    """For two days, or none that could judge; only where somebody reports at all, which a new stack's owner says."""
+def test_report_alarm_fires_without_report() -> None:
+    """The alarm fires after two days without a report that had a reference, if Monitored is true."""
     alarm = properties("ReportAlarm")
     assert ("Reference", "LessThanThreshold", 1) == tuple(
         alarm[name] for name in ("MetricName", "ComparisonOperator", "Threshold")
@@ -355,16 +355,16 @@ def test_the_report_alarm_rings_where_none_comes() -> None:
     assert "false" == default("Monitored")
 
 
-def test_the_unknown_alarm_is_hourly() -> None:
-    """Of the function's own metrics, all models and classes together, where there are enough photos."""
+def test_unknown_alarm_uses_hourly_share() -> None:
+    """The alarm uses the function's hourly metrics, summed over models and classes, if there are enough photos."""
     expected = {"unknown": ("Unknown", "Sum"), "predictions": ("Predictions", "Sum")}
-    assert ("IF(predictions >= 100, unknown / predictions, 0)", expected) == computed("UnknownAlarm")
+    assert ("IF(predictions >= 100, unknown / predictions, 0)", expected) == alarm_expression("UnknownAlarm")
     alarm = properties("UnknownAlarm")
     assert ({"Ref": "MaxUnknownShare"}, "notBreaching") == (alarm["Threshold"], alarm["TreatMissingData"])
 
 
-def test_every_alarm_is_heard() -> None:
-    """When it begins to ring and when it stops, by whom AlarmTopicArn names; and the dashboard shows its state."""
+def test_every_alarm_notifies_and_is_on_dashboard() -> None:
+    """Every alarm notifies AlarmTopicArn when it fires and when it ends, and is on the dashboard."""
     alarms = resources("CloudWatch::Alarm")
     assert {*ALARMS, *OTHER_ALARMS} == set(alarms)
     for alarm in alarms.values():
@@ -379,7 +379,7 @@ def test_every_alarm_is_heard() -> None:
 
 
 def test_logs_expire() -> None:
-    """Each function writes JSON to a log group of the stack, whose lines expire."""
+    """Each function writes JSON to its own log group, whose lines expire."""
     written = {name: properties(name)["LoggingConfig"] for name in ("Classifier", "Hook", "Batch")}
     groups = [{"Ref": "Logs"}, {"Ref": "HookLogs"}, {"Ref": "BatchLogs"}]
     assert groups == [config["LogGroup"] for config in written.values()]
@@ -390,39 +390,39 @@ def test_logs_expire() -> None:
     assert 30 == default("LogRetentionDays")
 
 
-def test_no_log_level_loses_the_metrics() -> None:
-    """Lambda takes a line without a level for INFO, and metrics are such lines."""
+def test_log_levels_keep_metrics() -> None:
+    """The log levels include INFO, which Lambda assigns to metrics, as lines without a level."""
     assert {"Ref": "LogLevel"} == properties("Classifier")["LoggingConfig"]["ApplicationLogLevel"]
     assert {"DEBUG", "INFO"} == set(translated()["Parameters"]["LogLevel"]["AllowedValues"])
 
 
 @pytest.mark.rie
-def test_lambdas_json_format_leaves_our_lines_as_they_are() -> None:
-    """With what Lambda sets for LogFormat JSON, a request writes the same records, none wrapped in another."""
+def test_json_log_format_keeps_lines_unchanged() -> None:
+    """With Lambda's variables for LogFormat JSON, a request writes the same records, unwrapped."""
     text = records()
     assert text == records(AWS_LAMBDA_LOG_FORMAT="JSON", AWS_LAMBDA_LOG_LEVEL="INFO")
     assert 2 == len(text)
 
 
 def records(**environment: str) -> list[list[str]]:
-    """The names of the fields of each record that one photo leaves on the output."""
+    """Return the field names of each record that one prediction writes."""
     event = to_event(predict_request(ROOT / "data/samples/cat.jpg"), request_id="r", now=datetime.now(UTC))
     with lambda_runtime(env=environment) as runtime:
         httpx2.post(invoke_url(runtime.endpoint), content=to_payload(event), timeout=300, trust_env=False)
-        assert runtime.log_line(lambda record: "ColdStart" in record, wait_s=300)  # the last
+        assert runtime.log_line(lambda record: "ColdStart" in record, wait_s=300)  # the last line of a request
         return [list(json.loads(line)) for line in runtime.lines if line.startswith("{")]
 
 
 @pytest.mark.parametrize("name", ["Role", "HookRole", "DeploymentRole"])
-def test_least_privilege(name) -> None:
-    """No role has a wildcard, but for what CloudWatch grants as a whole: to read alarms."""
+def test_policies_have_no_wildcards(name) -> None:
+    """No role has a wildcard, except for reading alarms."""
     granted = [s for s in statements(translated()["Resources"][name]) if "cloudwatch:DescribeAlarms" != s["Action"]]
     assert granted
     assert "*" not in json.dumps(granted)
 
 
-def test_rights() -> None:
-    """Each role may do what its owner does, and nothing else."""
+def test_roles_have_expected_permissions() -> None:
+    """Each role has exactly the permissions that it needs."""
     actions = {
         name: [action for statement in statements(role) for action in as_list(statement["Action"])]
         for name, role in resources("IAM::Role").items()
@@ -441,14 +441,14 @@ def test_rights() -> None:
     } == actions
 
 
-def test_the_hook_reaches_the_new_version_alone() -> None:
-    """Neither another version nor the alias."""
+def test_hook_can_invoke_only_new_version() -> None:
+    """The hook can invoke neither another version nor the alias."""
     [invoke] = [s for s in statements(translated()["Resources"]["HookRole"]) if s["Action"] == "lambda:InvokeFunction"]
     assert {"Ref": version()} == invoke["Resource"]
 
 
-def test_the_batch_reads_photos_and_writes_results() -> None:
-    """Those of the one bucket, these under the stack's name; it has nothing else in S3, nor another queue."""
+def test_batch_reads_photos_and_writes_results() -> None:
+    """The batch can read the photos' bucket, write below the stack's name, and receive from its queue only."""
     resources = {
         as_list(statement["Action"])[0]: statement["Resource"]
         for statement in statements(translated()["Resources"]["BatchRole"])
@@ -463,8 +463,8 @@ def test_the_batch_reads_photos_and_writes_results() -> None:
     } == resources
 
 
-def test_the_batch_is_made_where_there_are_photos() -> None:
-    """And only there: its function, role, log, queues and outputs; without a place for results the rules refuse it."""
+def test_batch_exists_only_with_bucket() -> None:
+    """The batch and its resources exist only with PhotosBucket, and the rules require ResultsBucket."""
     template = translated()
     assert {"Fn::Not": [{"Fn::Equals": [{"Ref": "PhotosBucket"}, ""]}]} == template["Conditions"]["HasPhotos"]
     parts = {"BatchPhotos", "PhotosQueue", "PhotosQueuePolicy", "DeadLetters", *BATCH_ALARMS}
@@ -477,33 +477,33 @@ def test_the_batch_is_made_where_there_are_photos() -> None:
     assert {"Fn::Not": [{"Fn::Equals": [{"Ref": "ResultsBucket"}, ""]}]} == rule["Assert"]
 
 
-def test_batch_gets_an_image_after_hook_and_canary() -> None:
-    """Its update waits for the alias, whose update is the hook and the canary."""
+def test_batch_is_updated_after_canary() -> None:
+    """The batch's update waits for the alias, and so for hook and canary."""
     batch = translated()["Resources"]["Batch"]
     assert ALIAS in as_list(batch["DependsOn"])
     assert "CodeDeployLambdaAliasUpdate" in translated()["Resources"][ALIAS]["UpdatePolicy"]
 
 
-def test_versions_are_described_by_their_commit() -> None:
-    """`make back` finds it there."""
+def test_versions_have_commit_as_description() -> None:
+    """A version's description is its commit, which `make back` reads."""
     assert {"Ref": "Commit"} == properties(version())["Description"]
 
 
-def test_functions_run_where_the_image_was_built_for() -> None:
-    """x86-64, which `make image` asks for on every machine."""
+def test_functions_are_x86_64() -> None:
+    """The functions' architecture is the platform of `make image`."""
     assert [["x86_64"]] * 3 == [properties(name)["Architectures"] for name in ("Classifier", "Hook", "Batch")]
 
 
-def test_images_are_built_for_lambda_on_every_machine() -> None:
-    """`make image` and SAM CLI ask for linux/amd64, which Apple silicon would not build unasked."""
+def test_images_are_built_for_amd64() -> None:
+    """`make image` and SAM CLI build for linux/amd64, which is not the default on Apple silicon."""
     assert "docker build --platform linux/amd64 " in run("make", "-n", "image")
     [architecture] = properties("Classifier")["Architectures"]
     command = f"from samcli.lib.build import app_builder; print(app_builder.get_docker_platform({architecture!r}))"
     assert "linux/amd64" == run(SAM.with_name("python"), "-c", command).strip()
 
 
-def test_a_queue_calls_the_batch() -> None:
-    """The same image with another command; messages that it reports as failed come again, so many at a time at most."""
+def test_queue_invokes_batch() -> None:
+    """The queue invokes the same image with another command, with retries and limited concurrency."""
     batch, source = properties("Batch"), properties("BatchPhotos")
     assert ({"ImageUri": {"Ref": "ImageUri"}}, ["lambda_app.batch.handler.handler"]) == (
         batch["Code"],
@@ -518,35 +518,35 @@ def test_a_queue_calls_the_batch() -> None:
     } == source
 
 
-def test_a_message_is_not_lost() -> None:
-    """Invisible for longer than its function may run, by AWS's factor of six, and at last kept as a dead letter."""
+def test_failed_message_reaches_dead_letter_queue() -> None:
+    """The visibility timeout is six times the function's timeout, and failed messages become dead letters."""
     queue, batch = properties("PhotosQueue"), properties("Batch")
     assert 6 * batch["Timeout"] == queue["VisibilityTimeout"]
     assert {"deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetters", "Arn"]}, "maxReceiveCount": 5} == queue[
         "RedrivePolicy"
     ]
     days = [properties(name)["MessageRetentionPeriod"] / 86400 for name in ("PhotosQueue", "DeadLetters")]
-    assert [14, 14] == days  # its age goes on counting where it is moved
+    assert [14, 14] == days  # a moved message keeps its age
 
 
-def test_the_batch_leaves_the_url_its_share() -> None:
-    """A new account may have no more than ten requests at a time: the fewest that an event source takes."""
+def test_batch_concurrency_is_minimal_by_default() -> None:
+    """The default is SQS's minimum, because a new account's quota may be ten."""
     assert 2 == default("BatchConcurrency")
 
 
-def test_the_batch_has_its_settings() -> None:
-    """All those without a default, and room in memory for the photos that it fetches ahead."""
+def test_batch_has_settings() -> None:
+    """The batch has all required settings, and memory for the photos that it fetches ahead."""
     batch = properties("Batch")
     variables = batch["Environment"]["Variables"]
     needed = {name.upper() for name, field in BatchSettings.model_fields.items() if field.is_required()}
     assert needed <= variables.keys()
     assert {"Fn::Sub": "${AWS::StackName}/"} == variables["RESULTS_PREFIX"]
-    ahead = AHEAD * variables["MAX_IMAGE_BYTES"] + 24 * MAX_PIXELS  # of a photo, while it is decoded
+    ahead = AHEAD * variables["MAX_IMAGE_BYTES"] + 24 * MAX_PIXELS  # memory for one photo during decoding
     assert ahead < 0.75 * batch["MemorySize"] * 2**20
 
 
-def test_only_that_bucket_may_write_to_the_queue() -> None:
-    """Of this account, through S3's notifications."""
+def test_only_photos_bucket_can_send_to_queue() -> None:
+    """Only S3, for the photos' bucket of this account, can send to the queue."""
     [statement] = properties("PhotosQueuePolicy")["PolicyDocument"]["Statement"]
     bucket = {"Fn::Sub": "arn:${AWS::Partition}:s3:::${PhotosBucket}"}
     account = {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
@@ -554,8 +554,8 @@ def test_only_that_bucket_may_write_to_the_queue() -> None:
     assert ("sqs:SendMessage", {"Service": "s3.amazonaws.com"}) == (statement["Action"], statement["Principal"])
 
 
-def test_what_costs_money_is_off() -> None:
-    """SnapStart, provisioned concurrency and traces are for their owner to turn on."""
+def test_paid_features_are_off_by_default() -> None:
+    """SnapStart, provisioned concurrency and tracing are off by default."""
     assert ("None", 0, "PassThrough") == (default("SnapStart"), default("ProvisionedConcurrency"), default("Tracing"))
     assert {"ApplyOn": {"Ref": "SnapStart"}} == properties("Classifier")["SnapStart"]
     assert {"Mode": {"Ref": "Tracing"}} == properties("Classifier")["TracingConfig"]
@@ -564,14 +564,14 @@ def test_what_costs_money_is_off() -> None:
     assert {"ProvisionedConcurrentExecutions": {"Ref": "ProvisionedConcurrency"}} == config
 
 
-def test_one_whole_cpu() -> None:
-    """The default memory is where Lambda gives one whole vCPU."""
+def test_default_memory_provides_one_vcpu() -> None:
+    """The default memory is where Lambda provides one full vCPU."""
     assert {"Ref": "MemorySize"} == properties("Classifier")["MemorySize"]
     assert 1769 == default("MemorySize")
 
 
-def test_concurrency_can_be_capped() -> None:
-    """By any number; by none, unless one is given."""
+def test_concurrency_can_be_reserved() -> None:
+    """Reserved concurrency can be set to any number and is unset by default."""
     reserved = properties("Classifier")["ReservedConcurrentExecutions"]["Fn::If"]
     assert ["IsReserved", {"Ref": "ReservedConcurrency"}, NO_VALUE] == reserved
     assert {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedConcurrency"}, -1]}]} == translated()["Conditions"][
@@ -579,9 +579,9 @@ def test_concurrency_can_be_capped() -> None:
     ]
 
 
-def test_the_dashboard_shows_what_the_function_writes(logged, cat_jpg) -> None:
-    """Every metric of its records, by exactly their dimensions, and of this stack alone."""
-    predict_and_tell(logged, cat_jpg)
+def test_dashboard_shows_metrics_of_function(logged, cat_jpg) -> None:
+    """The dashboard shows every metric of the function with its exact dimensions, for this stack only."""
+    send_requests(logged, cat_jpg)
     directives = [each for line in logged.lines() for each in line.get("_aws", {}).get("CloudWatchMetrics", ())]
     written = {
         (",".join([found["Namespace"], *sorted(found["Dimensions"][0])]), metric["Name"])
@@ -594,24 +594,24 @@ def test_the_dashboard_shows_what_the_function_writes(logged, cat_jpg) -> None:
     assert {"Ref": "AWS::StackName"} == properties("Classifier")["Environment"]["Variables"]["SERVICE_NAME"]
 
 
-def test_the_dashboard_shows_what_lambda_measures() -> None:
-    """What the alarms watch, and the traffic around it."""
+def test_dashboard_shows_metrics_of_lambda() -> None:
+    """The dashboard shows the metrics that the alarms watch, and the traffic."""
     urls = {"UrlRequestCount", "Url4xxCount", "Url5xxCount"}
-    assert {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions", *urls} == shown("AWS/Lambda")
+    assert {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions", *urls} == dashboard_metrics(
+        "AWS/Lambda"
+    )
 
 
-def test_the_dashboard_shows_what_the_report_found() -> None:
-    """All its figures, its alarms being shown as such; of the function's own, the share of unknown photos, and where
-    its alarm begins to ring.
-    """
-    assert shown("PetClassifier") == REPORTED | {"Predictions", "Unknown"}
+def test_dashboard_shows_metrics_of_report() -> None:
+    """The dashboard shows all metrics of the report, and the share of unknown photos with its limit."""
+    assert dashboard_metrics("PetClassifier") == REPORTED | {"Predictions", "Unknown"}
     lines = re.findall(r'"label": "alarm", "value": \$\{(\w+)\}', str(properties("Dashboard")))
     assert ["MaxUnknownShare"] == lines
 
 
-def test_saved_queries_ask_for_what_is_logged(logged, cat_jpg) -> None:
-    """Each in the stack's folder, about its log group, and with no field that no line has."""
-    predict_and_tell(logged, cat_jpg)
+def test_saved_queries_use_logged_fields(logged, cat_jpg) -> None:
+    """Each query is in the stack's folder, reads its log group, and uses only fields that lines have."""
+    send_requests(logged, cat_jpg)
     fields = {name for line in logged.lines() for name in line} | PLATFORM_FIELDS
     for query in resources("Logs::QueryDefinition").values():
         assert [{"Ref": "Logs"}] == query["Properties"]["LogGroupNames"]
@@ -628,8 +628,8 @@ def test_saved_queries_ask_for_what_is_logged(logged, cat_jpg) -> None:
         ("fields @timestamp, coalesce(feedback_for, request_id) as id", {"feedback_for", "request_id"}),
     ],
 )
-def test_fields_that_a_query_asks_for(query, expected) -> None:
-    """Names that are neither commands nor functions, and that the query did not make itself."""
+def test_query_fields_are_found(query, expected) -> None:
+    """The helper finds names that are neither commands nor functions nor defined in the query."""
     assert expected == asked_for(query)
 
 
@@ -640,15 +640,17 @@ def asked_for(query: str) -> set[str]:
     return {word for word in words if word[0] not in '@"'} - language - made
 
 
-def predict_and_tell(logged, photo: bytes) -> None:
-    """All kinds of lines: a prediction, its truth, an error."""
-    answer = logged.client.post("/predict", content=photo, headers={"content-type": "image/jpeg"}).json()
-    logged.client.post("/feedback", json={"request_id": answer["request_id"], "label": answer["predicted_class"]})
+def send_requests(logged, photo: bytes) -> None:
+    """Write every kind of line: a prediction, its feedback, an error."""
+    prediction = logged.client.post("/predict", content=photo, headers={"content-type": "image/jpeg"}).json()
+    logged.client.post(
+        "/feedback", json={"request_id": prediction["request_id"], "label": prediction["predicted_class"]}
+    )
     logged.client.get("/nowhere")
 
 
-def test_outputs() -> None:
-    """What the workflows and a person ask the stack for."""
+def test_stack_has_outputs() -> None:
+    """The stack has the outputs that workflows and operators need."""
     assert {
         "Alias",
         "BatchEventSource",
