@@ -99,12 +99,12 @@ promote: .venv/.train .venv-sam/.installed  ## the challenger serves, though it 
 	$(BIN)/python -m export.release --promote
 	$(BIN)/python -m export.card
 	$(GOLDEN)
-	$(BIN)/python -m export.reference
+	$(BIN)/python -m export.drift_reference
 
 rollback: .venv/.train .venv-sam/.installed  ## the model that served before this one serves again
 	$(BIN)/python -m export.release --rollback
 	$(GOLDEN)
-	$(BIN)/python -m export.reference
+	$(BIN)/python -m export.drift_reference
 
 dvc-pull: .venv/.train  ## from DVC's storage: photos, and what earlier trainings left, as far as it is there
 	$(BIN)/dvc pull --run-cache --allow-missing

@@ -18,7 +18,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from tqdm import tqdm
 
 from export.convert import MODEL
-from export.half import halve
+from export.fp16 import halve
 from lambda_app.classifier import Classifier
 from training import config
 from training.data import Photos, Upright, every, read_manifest, read_split

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from export.candidate_selection import choose
 from export.checks.behavior import agreement, consistency
+from export.checks.evaluation import ask, latency, pytorch, score, unknown_rate
 from export.checks.gates import Gate, complaint, table
-from export.checks.measure import ask, latency, pytorch, score, unknown_rate
 from export.checks.parity import FIRST, batch_parity, metadata, set_parity
 from export.checks.quality import better_than_guessing, constancy, cost, quality, sort, steadiness
-from export.choice import choose
 from export.convert import Exported, describe
 from export.quantize import CANDIDATES, PRECISIONS
 from lambda_app.classifier import Classifier, Outputs

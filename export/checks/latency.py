@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.checks.measure import latency
+from export.checks.evaluation import latency
 from export.quantize import CANDIDATES
 from lambda_app.classifier import Classifier
 

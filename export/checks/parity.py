@@ -6,8 +6,8 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
+from export.checks.evaluation import Pixels, Run, joined
 from export.checks.gates import Gate
-from export.checks.measure import Pixels, Run, joined
 from lambda_app.classifier import Outputs
 from lambda_app.metadata import Metadata
 

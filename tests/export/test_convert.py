@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from export.checks.measure import pytorch
+from export.checks.evaluation import pytorch
 from export.convert import MODEL, Exported, describe, export, stamp
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata, MetadataError

@@ -14,11 +14,11 @@ import pytest
 from onnx import numpy_helper
 
 from export import verify
+from export.candidate_selection import choose
+from export.checks.evaluation import latency, score
 from export.checks.gates import Gate, by_set, complaint, table
-from export.checks.measure import latency, score
 from export.checks.parity import batch_parity
 from export.checks.quality import better_than_guessing
-from export.choice import choose
 from export.quantize import CANDIDATES, PRECISIONS
 from export.verify import METRICS
 from lambda_app.classifier import Outputs

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import ImageEnhance, ImageFilter
 
-from export.reference import logged
+from export.drift_reference import logged
 from infra.report.drift import JUDGED, Reference, judge
 from infra.report.labels import figures
 from infra.report.records import Table

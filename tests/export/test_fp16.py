@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.half import FEW, halve
+from export.fp16 import FEW, halve
 from lambda_app.classifier import OUTPUTS, Classifier
 from tests.export.models import pixels
 

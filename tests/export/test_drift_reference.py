@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from export import reference
-from export.reference import REFERENCE
+from export import drift_reference
+from export.drift_reference import REFERENCE
 from export.release import RELEASED
 from lambda_app.signals import SIGNALS
 from tests import tiny_model
@@ -27,7 +27,7 @@ def released(converted, tmp_path, monkeypatch):
 
 
 def written():
-    reference.main()
+    drift_reference.main()
     return json.loads(REFERENCE.read_text())
 
 
@@ -36,7 +36,7 @@ def test_a_row_is_what_the_function_logs(logged, tiny_classifier, encode):
     photo = encode("red", (64, 48))
     logged.client.post("/predict", content=photo, headers={"content-type": "image/jpeg"})
     [line] = [line for line in logged.lines() if line.get("message") == "request"]
-    row = reference.logged(tiny_classifier, photo)
+    row = drift_reference.logged(tiny_classifier, photo)
     assert FIELDS == set(row)
     assert {name: line[name] for name in FIELDS} == row
 
@@ -54,7 +54,7 @@ def test_the_test_photos_are_the_reference(released):
 def test_of_many_photos_some_are_the_reference(released, monkeypatch):
     """At most MOST of them, evenly spread, so that the classes keep their shares."""
     labels = written()["columns"]["label"]
-    monkeypatch.setattr(reference, "MOST", len(labels) // 2)
+    monkeypatch.setattr(drift_reference, "MOST", len(labels) // 2)
     found = written()
     step = -(-len(labels) // (len(labels) // 2))
     assert (labels[::step], len(labels[::step])) == (found["columns"]["label"], found["photos"])
