@@ -1,4 +1,4 @@
-"""Weights in 16 bits: half the file, the same arithmetic, since ONNX Runtime widens them once, when it loads it."""
+"""Store weights in 16 bits to halve the file. ONNX Runtime widens them once at load, so the arithmetic is unchanged."""
 
 from pathlib import Path
 
@@ -6,25 +6,26 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-FEW = 1000  # elements: what smaller tensors would save is less than the node that widens them costs
+MIN_ELEMENTS = 1000  # converting a smaller tensor saves less than the Cast node that widens it costs
 
 
-def halve(path: Path) -> None:
-    """Every large float32 initializer becomes float16 with a Cast behind it. Raises ValueError where one overflows.
+def convert_to_fp16(path: Path) -> None:
+    """Replace every large float32 initializer with a float16 one and a Cast. Raise `ValueError` if a weight overflows.
 
-    IEEE 754 half keeps 11 significant bits, int8 with a scale a channel at most 8; activations stay float32.
+    IEEE 754 half precision keeps 11 significant bits; int8 with one scale per channel keeps at most 8. Activations stay
+    float32.
     """
     program = onnx.load(path)
     graph = program.graph
-    large = [t for t in graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= FEW]
+    large = [t for t in graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= MIN_ELEMENTS]
     casts = []
     for tensor in large:
-        with np.errstate(over="ignore"):  # said better below
-            half = numpy_helper.to_array(tensor).astype(np.float16)
-        if not np.isfinite(half).all():
-            raise ValueError(f"{tensor.name} holds values beyond 65,504, the largest of float16")
+        with np.errstate(over="ignore"):  # the error below names the tensor
+            weights = numpy_helper.to_array(tensor).astype(np.float16)
+        if not np.isfinite(weights).all():
+            raise ValueError(f"{tensor.name} holds values beyond 65,504, the largest value of float16")
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+        tensor.CopyFrom(numpy_helper.from_array(weights, f"{name}.half"))
         casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *graph.node]
     del graph.node[:]

@@ -39,7 +39,7 @@ CURVES = Path("artifacts/plots/curves.png")
 METRICS = Path("artifacts/metrics/train.json")
 CODE = (
     "lambda_app/preprocess.py",
-    *(f"training/{name}.py" for name in ("augment", "data", "model", "networks", "optimise", "train")),
+    *(f"training/{name}.py" for name in ("augment", "data", "model", "networks", "optimize", "train")),
 )
 
 

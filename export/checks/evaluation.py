@@ -1,6 +1,5 @@
-"""What PyTorch and the candidates say of the same photos, and how long a candidate takes to say it."""
+"""Run PyTorch and the candidates on the same photos and score their outputs."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,19 +8,18 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from export.convert import Exported
+from export.convert import ExportedNetwork
 from lambda_app.classifier import Outputs
 from training.data import Photos, loader
 from training.metrics import calibration_error
 
 Pixels = NDArray[np.uint8]  # (N, 3, S, S)
 Run = Callable[[Pixels], Outputs]
-WARM_UP = 3
 BATCH = 16  # photos; PyTorch holds 25 MB of activations for each
 
 
-def pytorch(module: Exported) -> Run:
-    """The network that was trained, asked like a candidate."""
+def make_pytorch_run(module: ExportedNetwork) -> Run:
+    """Return a function that runs the trained network with the interface of `Classifier.run`."""
 
     def run(pixels: Pixels) -> Outputs:
         with torch.inference_mode():
@@ -30,41 +28,32 @@ def pytorch(module: Exported) -> Run:
     return run
 
 
-def ask(runs: Mapping[str, Run], photos: Photos, name: str) -> dict[str, Outputs]:
-    """Every photo is decoded once, for all of them."""
-    parts: dict[str, list[Outputs]] = {which: [] for which in runs}
-    for batch, _ in tqdm(loader(photos, BATCH, workers=0), desc=name, unit="batch"):
-        for which, run in runs.items():
-            parts[which].append(run(batch.numpy()))
-    return {which: joined(outputs) for which, outputs in parts.items()}
+def run_all(runs: Mapping[str, Run], photos: Photos, set_name: str) -> dict[str, Outputs]:
+    """Return the outputs of every model for all photos. Each photo is decoded once."""
+    parts: dict[str, list[Outputs]] = {name: [] for name in runs}
+    for batch, _ in tqdm(loader(photos, BATCH, workers=0), desc=set_name, unit="batch"):
+        for name, run in runs.items():
+            parts[name].append(run(batch.numpy()))
+    return {name: concatenate(outputs) for name, outputs in parts.items()}
 
 
-def joined(parts: list[Outputs]) -> Outputs:
+def concatenate(parts: list[Outputs]) -> Outputs:
+    """Return the outputs of several batches as those of a single batch."""
     columns = zip(*((part.probabilities, part.logits, part.familiarity) for part in parts), strict=True)
     return Outputs(*map(np.concatenate, columns))
 
 
-def score(outputs: Outputs, labels: NDArray[np.int64], threshold: float) -> dict[str, Any]:
-    """Of photos of our classes."""
-    probabilities = np.nan_to_num(outputs.probabilities)  # what is no number is confident of nothing; parity tells
+def score_outputs(outputs: Outputs, labels: NDArray[np.int64], threshold: float) -> dict[str, Any]:
+    """Return accuracy, calibration error and unknown rate, each in [0, 1], on photos of the classes."""
+    probabilities = np.nan_to_num(outputs.probabilities)  # NaN counts as zero confidence; the parity gates report it
     return {
         "photos": len(labels),
         "accuracy": float((probabilities.argmax(1) == labels).mean()),
         "calibration_error": calibration_error(probabilities, labels),
-        "unknown_rate": unknown_rate(outputs, threshold),
+        "unknown_rate": measure_unknown_rate(outputs, threshold),
     }
 
 
-def unknown_rate(outputs: Outputs, threshold: float) -> float:
+def measure_unknown_rate(outputs: Outputs, threshold: float) -> float:
+    """Return the share of photos whose familiarity is below the threshold."""
     return float((outputs.familiarity < threshold).mean())
-
-
-def latency(runs: Mapping[str, Run], photo: Pixels, repeats: int) -> dict[str, float]:
-    """The median of ms for one (1, 3, S, S); they take turns, so that what else the machine does slows all alike."""
-    times: dict[str, list[float]] = {which: [] for which in runs}
-    for _ in range(WARM_UP + repeats):
-        for which, run in runs.items():
-            began = time.perf_counter()
-            run(photo)
-            times[which].append((time.perf_counter() - began) * 1000)
-    return {which: float(np.median(taken[WARM_UP:])) for which, taken in times.items()}

@@ -1,4 +1,4 @@
-"""The reference is what the function would have logged of the test photos."""
+"""Test the drift reference: what the function would log for the test photos."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ FIELDS = {"predicted_class", "confidence", "unknown", *SIGNALS, "photo_bytes", "
 
 @pytest.fixture
 def released(converted, tmp_path, monkeypatch):
-    """The converted project, where the tiny model serves; the working directory of the test."""
+    """Make a copy of the converted project that serves the tiny model the working directory, and return it."""
     shutil.copytree(converted, tmp_path, symlinks=True, dirs_exist_ok=True)
     (tmp_path / RELEASED.parent).mkdir()
     tiny_model.write(tmp_path / RELEASED)
@@ -26,41 +26,42 @@ def released(converted, tmp_path, monkeypatch):
     return tmp_path
 
 
-def written():
+def write_reference():
+    """Run the stage and return what it wrote."""
     drift_reference.main()
     return json.loads(REFERENCE.read_text())
 
 
-def test_a_row_is_what_the_function_logs(logged, tiny_classifier, encode):
-    """Of the same bytes, through the app: the same fields with the same values."""
+def test_row_matches_the_log_line(logged, tiny_classifier, encode):
+    """The app logs the same fields with the same values for the same bytes."""
     photo = encode("red", (64, 48))
     logged.client.post("/predict", content=photo, headers={"content-type": "image/jpeg"})
     [line] = [line for line in logged.lines() if line.get("message") == "request"]
-    row = drift_reference.logged(tiny_classifier, photo)
+    row = drift_reference.prediction_fields(tiny_classifier, photo)
     assert FIELDS == set(row)
     assert {name: line[name] for name in FIELDS} == row
 
 
-def test_the_test_photos_are_the_reference(released):
-    """Each of them with its true class, in the manifest's order, by the model that serves."""
-    found, photos = written(), [row for row in read_manifest() if row["split"] == "test"]
-    assert (tiny_model.METADATA.model_version, len(photos)) == (found["model_version"], found["photos"])
-    assert list(tiny_model.METADATA.class_names) == found["class_names"]
-    assert FIELDS | {"label"} == set(found["columns"])
-    assert [row["label"] for row in photos] == found["columns"]["label"]
-    assert [len(Source(PHOTOS).read(row["id"])) for row in photos] == found["columns"]["photo_bytes"]
+def test_reference_contains_the_test_split(released):
+    """The reference has a row per test photo with its true class, in manifest order, from the served model."""
+    reference, photos = write_reference(), [row for row in read_manifest() if row["split"] == "test"]
+    assert (tiny_model.METADATA.model_version, len(photos)) == (reference["model_version"], reference["photos"])
+    assert list(tiny_model.METADATA.class_names) == reference["class_names"]
+    assert FIELDS | {"label"} == set(reference["columns"])
+    assert [row["label"] for row in photos] == reference["columns"]["label"]
+    assert [len(Source(PHOTOS).read(row["id"])) for row in photos] == reference["columns"]["photo_bytes"]
 
 
-def test_of_many_photos_some_are_the_reference(released, monkeypatch):
-    """At most MOST of them, evenly spread, so that the classes keep their shares."""
-    labels = written()["columns"]["label"]
-    monkeypatch.setattr(drift_reference, "MOST", len(labels) // 2)
-    found = written()
+def test_reference_samples_large_splits(released, monkeypatch):
+    """The reference holds at most MAX_PHOTOS, evenly spread, so that the classes keep their shares."""
+    labels = write_reference()["columns"]["label"]
+    monkeypatch.setattr(drift_reference, "MAX_PHOTOS", len(labels) // 2)
+    reference = write_reference()
     step = -(-len(labels) // (len(labels) // 2))
-    assert (labels[::step], len(labels[::step])) == (found["columns"]["label"], found["photos"])
+    assert (labels[::step], len(labels[::step])) == (reference["columns"]["label"], reference["photos"])
 
 
-def test_nothing_of_a_photo_is_kept(released):
-    """Neither name nor content: beside its numbers only its class."""
-    written()
+def test_reference_contains_no_photo_names(released):
+    """The file contains the fields and the class of a photo, never its name."""
+    write_reference()
     assert [] == [row["id"] for row in read_manifest() if row["id"] in REFERENCE.read_text()]

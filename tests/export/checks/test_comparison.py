@@ -1,35 +1,35 @@
-"""Challenger against champion: the photos on which they differ decide."""
+"""Test the comparison of challenger and champion, which the photos on which they differ decide."""
 
 import numpy as np
 import pytest
 
-from export.checks.comparison import Paired, judge
+from export.checks.comparison import Paired, decide_promotion
 from training.config import Release
 
 RULE = Release(registered_model="any", confidence=0.95, margin=0.005, saving=0.1)
 
 
-def test_paired():
-    """Photos that both get right, or both wrong, count for neither."""
+def test_paired_counts_photos_where_one_model_is_right():
+    """Photos that both models get right, or both wrong, count for neither."""
     challenger, champion = np.array([1, 1, 1, 0, 0, 1], bool), np.array([1, 0, 0, 1, 0, 1], bool)
-    assert Paired(photos=6, gained=2, lost=1) == Paired.of(challenger, champion)
+    assert Paired(photos=6, gained=2, lost=1) == Paired.from_answers(challenger, champion)
 
 
 @pytest.mark.parametrize(
     ("gained", "lost", "expected"), [(0, 0, 1), (5, 0, 1 / 32), (0, 5, 1), (6, 1, 8 / 128), (3, 3, 42 / 64)]
 )
-def test_p_value(gained, lost, expected):
-    """One-sided and exact: the share of all ways in which as many coins fall at least as well."""
+def test_p_value_is_exact_and_one_sided(gained, lost, expected):
+    """The p-value is the share of coin-toss sequences with at least as many gains."""
     assert expected == pytest.approx(Paired(1000, gained, lost).p_value)
 
 
-@pytest.mark.parametrize("truth", [-0.02, 0.0, 0.02])
-def test_lower_bound_covers(truth):
-    """In about nineteen of twenty draws of 1,000 photos the bound lies below the true difference."""
+@pytest.mark.parametrize("difference", [-0.02, 0.0, 0.02])
+def test_lower_bound_covers_the_true_difference(difference):
+    """In about 95 % of samples of 1,000 photos the bound is below the true difference."""
     rng = np.random.default_rng(0)
-    shares = [0.03 + truth / 2, 0.03 - truth / 2, 0.94]  # gained, lost, the same
-    draws = [Paired(1000, *rng.multinomial(1000, shares)[:2]) for _ in range(4000)]
-    covered = np.mean([paired.lower_bound(0.95) < truth for paired in draws])
+    shares = [0.03 + difference / 2, 0.03 - difference / 2, 0.94]  # gained, lost, equal
+    samples = [Paired(1000, *rng.multinomial(1000, shares)[:2]) for _ in range(4000)]
+    covered = np.mean([paired.lower_bound(0.95) < difference for paired in samples])
     assert 0.94 < covered < 0.97
 
 
@@ -47,8 +47,9 @@ def test_lower_bound_covers(truth):
         (100, 0, 0, 0.3, False, "neither better nor shown to be as good"),
     ],
 )
-def test_judge(photos, gained, lost, size, promoted, verdict):
-    """Better wins at any size; as good wins if clearly smaller; a hundred photos cannot show half a point."""
-    decision, reason = judge(Paired(photos, gained, lost), size, RULE)
+def test_decide_promotion(photos, gained, lost, size, promoted, verdict):
+    """A better file wins at any size, an equal one only if it is smaller; 100 photos cannot prove equality."""
+    decision, reason = decide_promotion(Paired(photos, gained, lost), size, RULE)
     assert (promoted, verdict) == (decision, reason.split(":")[0])
-    assert f"of {photos} test photos {gained} are right with the challenger alone, {lost} with the champion" in reason
+    expected = f"of {photos:,} test photos, only the challenger is right on {gained} and only the champion on {lost} "
+    assert expected in reason
