@@ -18,7 +18,7 @@ from training.data import read_manifest
 from training.source import PHOTOS, Source
 
 REFERENCE = Path("artifacts/reference.json")
-# More photos would enlarge the file and slow down the report's resampling, yet hardly tighten its limits.
+# More photos would enlarge the file and slow down the report's resampling, but barely tighten its limits.
 MAX_PHOTOS = 5000
 
 

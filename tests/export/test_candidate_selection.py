@@ -41,7 +41,7 @@ def loses(name, points):
     ],
 )
 def test_selection_prefers_the_smallest_accurate_file(int8, fp16, selected, reason):
-    """int8 needs to be faster and as accurate on every set, fp16 as accurate; otherwise fp32 is selected."""
+    """int8 must be faster and as accurate on every set, fp16 as accurate; otherwise fp32 is selected."""
     candidates = {"fp32": make_figures(0.99, 4.0), "fp16": make_figures(fp16, 4.0), "int8": int8}
     assert (selected, reason) == select_candidate(candidates, LIMITS)
 
