@@ -16,7 +16,7 @@ from tqdm import tqdm, trange
 from infra.bench import images, tables, throughput
 from infra.bench.candidates import CANDIDATES, OURSELVES, PLAIN
 from infra.bench.hardware import commit, hardware
-from infra.bench.measure import Launch, Life, Repeats, cost, from_disk, live, median, summary
+from infra.bench.measure import Launch, Life, Repeats, estimate_cost, measure_from_disk, measure_life, median, summarize
 from infra.bench.photos import BenchPhoto, bench_photos
 from infra.bench.sandbox import SandboxError, container, has_docker, process
 from infra.emulator.runtime import RuntimeDied, RuntimeNotFound
@@ -50,7 +50,7 @@ def save(figures: dict[str, Any]) -> None:
 
 def prepare(*, docker: bool) -> None:
     """Weights, build contexts and images."""
-    images.weights()
+    images.make_weights()
     servers = {each.candidate.name: each.candidate for each in throughput.SERVERS.values()} if docker else {}
     for candidate in (bar := tqdm([*CANDIDATES, *servers.values()], desc="build")):
         bar.set_postfix_str(candidate.name)
@@ -72,8 +72,8 @@ def compare(*, quick: bool, docker: bool) -> dict[str, Any]:
         "commit": measured_at,
         "quick": quick,
         "photos": {p.name: {"width": p.width, "height": p.height, "bytes": len(p.data)} for p in photos},
-        "candidates": {each.name: summary(lives[each.name], sizes.get(each.image)) for each in CANDIDATES},
-        "cost": {name: cost(lives[name]) for name in ("ours", "torch_simple_cnn")},
+        "candidates": {each.name: summarize(lives[each.name], sizes.get(each.image)) for each in CANDIDATES},
+        "cost": {name: estimate_cost(lives[name]) for name in ("ours", "torch_simple_cnn")},
         **dict.fromkeys(extras(quick=quick)),
     }
 
@@ -88,7 +88,7 @@ def lives_of_all(
     lives: dict[str, list[Life]] = {each.name: [] for each in CANDIDATES}
     for turn in trange(rounds + 1, desc="bench", unit="round"):
         for candidate in random.Random(turn).sample(CANDIDATES, len(CANDIDATES)):
-            life = live(candidate, launch, photos, repeats)
+            life = measure_life(candidate, launch, photos, repeats)
             if turn:
                 lives[candidate.name].append(life)
     return lives
@@ -100,7 +100,7 @@ def extras(*, quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
     return {
         "from_disk": lambda: disk(photo, rounds=1 if quick else 10),
         "compressed_mb": lambda: {each.name: images.compressed_mb(each.image) for each in (OURSELVES, PLAIN)},
-        "throughput": lambda: throughput.throughput(photo, 2 if quick else 4, 300),
+        "throughput": lambda: throughput.measure_throughput(photo, 2 if quick else 4, 300),
     }
 
 
@@ -109,7 +109,7 @@ def disk(photo: BenchPhoto, rounds: int) -> dict[str, Any]:
     starts: dict[str, list[tuple[float, float]]] = {each.name: [] for each in CANDIDATES}
     for _ in trange(rounds, desc="from disk", unit="round"):
         for candidate in CANDIDATES:
-            starts[candidate.name].append(from_disk(candidate, container, photo))
+            starts[candidate.name].append(measure_from_disk(candidate, container, photo))
     return {
         name: {"cold_ms": median(ms for ms, _ in found), "read_mb": median(mb for _, mb in found), "n": rounds}
         for name, found in starts.items()

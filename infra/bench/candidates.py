@@ -1,4 +1,4 @@
-"""Who is measured: our function, its peers, and the floor: the bare imports and the bare work."""
+"""Define the candidates: this function, its peers, and lower bounds (imports only, decode and run only)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,19 +8,19 @@ from pathlib import Path
 from infra.emulator.runtime import ROOT
 
 PEERS = ROOT / "infra/bench/peers"
-STAGED = ROOT / "artifacts/bench"  # the build contexts of the peers
+STAGED = ROOT / "artifacts/bench"  # build contexts of the peers
 MODEL = ROOT / "lambda_app/model.onnx"
-WEIGHTS = STAGED / f"weights-{hashlib.sha256(MODEL.read_bytes()).hexdigest()[:12]}"  # another network, other weights
+WEIGHTS = STAGED / f"weights-{hashlib.sha256(MODEL.read_bytes()).hexdigest()[:12]}"  # a new model gets new weights
 OURS = "pet-classifier:local"  # as `make image` tags it
-TORCH = "requirements-torch.txt"  # of both peers, so that Docker keeps six gigabytes once
+TORCH = "requirements-torch.txt"  # shared, so that Docker stores the 6 GB layer once
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A function in an image.
+    """Describe a function in a container image.
 
-    `files` (destination in the task to source) and `requirements` make the image of a peer; a floor's are mounted
-    into ours.
+    The image of a peer is built from `files` (destination in the task to source) and `requirements`. The files of a
+    lower bound are mounted into the image of this function.
     """
 
     name: str
@@ -30,30 +30,30 @@ class Candidate:
     requirements: Path | None = None
     bytecode: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
-    flags: tuple[str, ...] = ()  # of Python
-    routes: bool = True  # the floor knows neither routes nor answers
+    flags: tuple[str, ...] = ()  # for Python
+    routes: bool = True  # lower bounds serve no routes
 
     @property
     def task(self) -> Path:
-        """The staged files."""
+        """Folder of the staged files."""
         return STAGED / self.name / "task"
 
 
 def _peer(
     name: str, handler: str, files: Mapping[str, Path], requirements: str = "", *, bytecode: bool = True
 ) -> Candidate:
-    found = PEERS / (requirements or f"{name}/requirements.txt")
-    return Candidate(name, handler, f"pet-classifier-bench:{name}", files, found, bytecode)
+    path = PEERS / (requirements or f"{name}/requirements.txt")
+    return Candidate(name, handler, f"pet-classifier-bench:{name}", files, path, bytecode)
 
 
 def _floor(name: str, handler: str, file: str) -> Candidate:
-    # ONNX Runtime's reports to its maker are off in ours too; else importing it starts a process.
+    # As in this function, telemetry of ONNX Runtime is off; otherwise its import starts a process.
     env = {"ORT_DISABLE_TELEMETRY": "1"}
     return Candidate(name, handler, OURS, {file: PEERS / "floor" / file}, env=env, routes=False)
 
 
 def server(name: str, *files: str) -> Candidate:
-    """An HTTP server around `lambda_app`; its own files beside it."""
+    """Return a candidate for an HTTP server that runs `lambda_app`, with its own files beside it."""
     own = {file: PEERS / name / file for file in files}
     model = {"lambda_app": ROOT / "lambda_app", "lambda_app/model.onnx": MODEL}
     return _peer(name, "", model | own)

@@ -1,7 +1,8 @@
-"""Send damaged and hostile photos and forms to the function behind uvicorn, and count how it answers.
+"""Send damaged and hostile photos and forms to the function behind uvicorn, and count the responses by status.
 
-Writes artifacts/fuzz.json and prints the table. The same seed sends the same requests. Exits with 1 if an answer is a
-5xx, takes over 5 s, or the server's memory passes the limit. 10,000 requests take about five minutes.
+The command writes artifacts/fuzz.json and prints the table. The same seed sends the same requests. It exits with 1 if a
+response has status 5xx or takes over 5 s, or if the memory of the server grows beyond the limit. 10,000 requests take
+about five minutes.
 """
 
 import argparse
@@ -38,7 +39,7 @@ EXTREMES = [bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\
 TYPES = ["image/jpeg", "image/png", "application/octet-stream", "text/plain", "application/json", ""]
 
 
-def originals() -> dict[str, bytes]:
+def make_originals() -> dict[str, bytes]:
     """Return a small photo in each format."""
     small = Image.open(SAMPLE).resize((160, 120))
     files = {"HEIC": HEIC.read_bytes()}
@@ -49,40 +50,40 @@ def originals() -> dict[str, bytes]:
     return files
 
 
-def damaged(data: bytes, chance: random.Random) -> bytes:
-    """Return the file with one to four of: other bytes, another number, a cut, a doubled or a removed piece."""
-    for _ in range(chance.randint(1, 4)):
+def damage(data: bytes, rng: random.Random) -> bytes:
+    """Return the file after one to four random changes: replace, cut, repeat, remove or insert bytes."""
+    for _ in range(rng.randint(1, 4)):
         # Half of the damage is in the first 200 bytes, where the headers are.
-        place = chance.randrange(max(1, min(len(data), 200) if chance.random() < 0.5 else len(data)))
-        length = chance.choice([1, 4, 30, 500])
-        kind = chance.randrange(6)
+        offset = rng.randrange(max(1, min(len(data), 200) if rng.random() < 0.5 else len(data)))
+        length = rng.choice([1, 4, 30, 500])
+        kind = rng.randrange(6)
         if kind == 0:
-            data = data[:place] + chance.randbytes(1) + data[place + 1 :]
+            data = data[:offset] + rng.randbytes(1) + data[offset + 1 :]
         elif kind == 1:
-            data = data[:place] + chance.choice(EXTREMES) + data[place + 4 :]
+            data = data[:offset] + rng.choice(EXTREMES) + data[offset + 4 :]
         elif kind == 2:
-            data = data[:place]
+            data = data[:offset]
         elif kind == 3:
-            data = data[:place] + data[place : place + length] * chance.choice([2, 100]) + data[place + length :]
+            data = data[:offset] + data[offset : offset + length] * rng.choice([2, 100]) + data[offset + length :]
         elif kind == 4:
-            data = data[:place] + data[place + length :]
+            data = data[:offset] + data[offset + length :]
         else:
-            data = data[:place] + chance.randbytes(length) + data[place:]
+            data = data[:offset] + rng.randbytes(length) + data[offset:]
     return data[:4_500_000]
 
 
-def request(files: dict[str, bytes], chance: random.Random) -> tuple[str, bytes, str]:
-    """Return the name of what is damaged, the body, and its content type."""
-    name = chance.choice([*files, "form"])
+def make_request(files: dict[str, bytes], rng: random.Random) -> tuple[str, bytes, str]:
+    """Return the name of the damaged format, the body and the content type."""
+    name = rng.choice([*files, "form"])
     if name != "form":
-        return name, damaged(files[name], chance), chance.choice(TYPES)
+        return name, damage(files[name], rng), rng.choice(TYPES)
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
-    return name, damaged(head + files["JPEG"] + b"\r\n--b--\r\n", chance), "multipart/form-data; boundary=b"
+    return name, damage(head + files["JPEG"] + b"\r\n--b--\r\n", rng), "multipart/form-data; boundary=b"
 
 
 @contextmanager
-def function() -> Iterator[tuple[httpx2.Client, int]]:
-    """Yield a client of the function, and the process id of its server."""
+def run_server() -> Iterator[tuple[httpx2.Client, int]]:
+    """Yield a client of the function and the process ID of its server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         command = [sys.executable, "-m", "uvicorn", "lambda_app.handler:app", "--fd", str(listening.fileno())]
         command += ["--lifespan", "off", "--no-access-log", "--log-level", "warning"]
@@ -97,25 +98,27 @@ def function() -> Iterator[tuple[httpx2.Client, int]]:
             server.wait()
 
 
-def peak_mb(process: int) -> float:
+def read_peak_mb(process: int) -> float:
+    """Return the peak resident memory of a process in MB, as Linux reports it."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1000
 
 
 def measure(requests: int, seed: int) -> dict[str, Any]:
-    chance, files = random.Random(seed), originals()  # noqa: S311  # repeatable, not secret
+    """Send the requests, and return statuses and slowest response by format and the growth of memory."""
+    rng, files = random.Random(seed), make_originals()  # noqa: S311  # reproducible, not for security
     statuses: dict[str, Counter[int]] = defaultdict(Counter)
     slowest: dict[str, float] = defaultdict(float)
-    with function() as (client, process):
+    with run_server() as (client, process):
         client.post("/predict", content=files["JPEG"]).raise_for_status()
-        before = peak_mb(process)
+        before = read_peak_mb(process)
         for _ in trange(requests, disable=None):
-            name, body, kind = request(files, chance)
-            began = time.perf_counter()
-            answer = client.post("/predict", content=body, headers={"content-type": kind} if kind else {})
-            statuses[name][answer.status_code] += 1
-            slowest[name] = max(slowest[name], time.perf_counter() - began)
-        memory = peak_mb(process) - before
+            name, body, kind = make_request(files, rng)
+            start = time.perf_counter()
+            response = client.post("/predict", content=body, headers={"content-type": kind} if kind else {})
+            statuses[name][response.status_code] += 1
+            slowest[name] = max(slowest[name], time.perf_counter() - start)
+        memory = read_peak_mb(process) - before
         client.post("/predict", content=files["JPEG"]).raise_for_status()
     rows = [
         {
@@ -128,17 +131,19 @@ def measure(requests: int, seed: int) -> dict[str, Any]:
     return {"hardware": hardware(docker=False), "commit": commit(), "seed": seed, "more_mb": memory, "rows": rows}
 
 
-def faults(figures: dict[str, Any]) -> list[str]:
-    """Return what breaks a limit."""
-    found = [f"memory grew by {figures['more_mb']:.0f} MB"] if figures["more_mb"] > MAX_MB else []
+def find_violations(figures: dict[str, Any]) -> list[str]:
+    """Return the limits that the responses exceed."""
+    violations = [f"memory grew by {figures['more_mb']:.0f} MB"] if figures["more_mb"] > MAX_MB else []
     for row in figures["rows"]:
-        found += [f"{row['name']}: {count} x {status}" for status, count in row["statuses"].items() if status >= "500"]
+        errors = {status: count for status, count in row["statuses"].items() if status >= "500"}
+        violations += [f"{row['name']}: {count} x {status}" for status, count in errors.items()]
         if row["slowest"] > MAX_SECONDS:
-            found.append(f"{row['name']}: {row['slowest']:.1f} s")
-    return found
+            violations.append(f"{row['name']}: {row['slowest']:.1f} s")
+    return violations
 
 
 def render(figures: dict[str, Any]) -> str:
+    """Return the table of responses by damaged format and status."""
     codes = sorted({status for row in figures["rows"] for status in row["statuses"]})
     head = ("what is damaged", *codes, "slowest, s")
     return markdown_table(
@@ -152,17 +157,17 @@ def render(figures: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=REQUESTS)
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
     options = parser.parse_args()
     figures = measure(options.requests, options.seed)
     FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
     print(render(figures))
     print(f"memory grew by {figures['more_mb']:.0f} MB")
-    found = faults(figures)
-    for fault in found:
-        print(fault, file=sys.stderr)
-    sys.exit(bool(found))
+    violations = find_violations(figures)
+    for violation in violations:
+        print(violation, file=sys.stderr)
+    sys.exit(bool(violations))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""How latency and memory grow: with the photo, with the batch, and with the requests that one function has answered.
+"""Measure how latency and memory grow with photo size, batch size, and the number of requests that a function served.
 
-Writes artifacts/growth.json and a picture of it, and prints the tables. Takes five idle minutes, with --quick one.
+The command writes artifacts/growth.json and a plot, and prints the tables. It takes five minutes on an idle machine, or
+one minute with --quick.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from infra.bench import images
 from infra.bench.candidates import OURS, OURSELVES, PEERS, Candidate
 from infra.bench.growth_plots import plot
 from infra.bench.hardware import commit, hardware
-from infra.bench.measure import Launch, payload, quantiles, timed
+from infra.bench.measure import Launch, payload, quantiles, time_invocation
 from infra.bench.photos import BenchPhoto, bench_photos
 from infra.bench.photos import photo as bench_photo
 from infra.bench.sandbox import Sandbox, SandboxError, container, has_docker, process
@@ -28,19 +29,21 @@ from infra.markdown import table as markdown_table
 GROWTH = ROOT / "artifacts/growth.json"
 PLOT = ROOT / "artifacts/plots/growth.png"
 BATCH = Candidate("floor_batch", "batch.handler", OURS, {"batch.py": PEERS / "floor/batch.py"}, routes=False)
-EVERY = 250  # requests between two looks at the memory
-SETTLED = 500  # requests; by then every photo came five times
-OTHER = 25  # one request in so many brings another photo than the usual one
-LIMIT = 1.05  # RSS after the last request to RSS after SETTLED; more is a leak
+SAMPLE_INTERVAL = 250  # requests between two samples of memory
+SETTLED = 500  # requests after which memory is stable; each photo was sent at least five times
+OTHER_INTERVAL = 25  # every 25th request sends another photo
+LIMIT = 1.05  # RSS after the last request, relative to RSS after SETTLED; more is a leak
 Figures = Mapping[str, Any]
 Clock = Callable[[Sandbox, bytes], float]
 
 
 @dataclass(frozen=True)
 class Plan:
-    lives: int  # fresh functions for each size
-    warm: int  # requests to each of them, after the first
-    requests: int  # in a row, to one more function
+    """Set how often the benchmark repeats, and which sizes it measures."""
+
+    lives: int  # cold starts per size
+    warm: int  # requests after each cold start
+    requests: int  # consecutive requests to one more function
     megapixels: tuple[float, ...] = (0.1, 0.2, 0.5, 1, 2, 4, 8, 12, 16, 20)
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
 
@@ -50,22 +53,22 @@ QUICK = Plan(lives=1, warm=10, requests=2_000)
 
 
 def measure(launch: Launch, *, quick: bool) -> dict[str, Any]:
-    """Raises SandboxError. The image of `ours` has to be there."""
+    """Return the figures and their source. Raise `SandboxError`. The image `pet-classifier:local` must exist."""
     return {
         "hardware": hardware(docker=launch is container),
         "commit": commit(),
         "quick": quick,
-        **growth(launch, QUICK if quick else FULL),
+        **measure_growth(launch, QUICK if quick else FULL),
     }
 
 
-def growth(launch: Launch, plan: Plan) -> dict[str, Any]:
-    """The three parts, each in the order of the plan."""
+def measure_growth(launch: Launch, plan: Plan) -> dict[str, Any]:
+    """Return growth by photo size, by batch size and by requests, each in the order of the plan."""
     images.stage(BATCH)
-    photos = [photo_of(megapixels) for megapixels in plan.megapixels]
+    photos = [make_photo(megapixels) for megapixels in plan.megapixels]
     batches = [replace(bench_photos()[0].request, query=f"photos={count}") for count in plan.batches]
-    by_size = curve(OURSELVES, launch, [payload(photo.request) for photo in photos], timed, plan)
-    by_batch = curve(BATCH, launch, [payload(request) for request in batches], run_ms, plan)
+    by_size = measure_curve(OURSELVES, launch, [payload(photo.request) for photo in photos], time_invocation, plan)
+    by_batch = measure_curve(BATCH, launch, [payload(request) for request in batches], read_run_ms, plan)
     return {
         "photo_size": [
             {"megapixels": size, "bytes": len(photo.data)} | found
@@ -75,69 +78,73 @@ def growth(launch: Launch, plan: Plan) -> dict[str, Any]:
             {"photos": count, "ms_per_photo": round(found["ms"]["p50"] / count, 2)} | found
             for count, found in zip(plan.batches, by_batch, strict=True)
         ],
-        "requests": leak(memory(launch, plan.requests)),
+        "requests": summarize_memory(sample_memory(launch, plan.requests)),
     }
 
 
-def photo_of(megapixels: float) -> BenchPhoto:
-    """4:3, as cameras make them."""
+def make_photo(megapixels: float) -> BenchPhoto:
+    """Return a photo of so many megapixels with the aspect ratio 4:3."""
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
     return bench_photo(f"{megapixels:g}mp", width, round(width * 3 / 4))
 
 
-def curve(
+def measure_curve(
     candidate: Candidate, launch: Launch, bodies: Sequence[bytes], clock: Clock, plan: Plan
 ) -> list[dict[str, Any]]:
-    """Warm milliseconds and the peak of memory, by body. A life meets one body only, since a peak never falls."""
+    """Return warm milliseconds and peak RSS by body.
+
+    Each function serves one body only, because its peak never falls.
+    """
     ms: list[list[float]] = [[] for _ in bodies]
     rss_mb = [0.0 for _ in bodies]
-    for place in tqdm([*range(len(bodies))] * plan.lives, desc=f"growth, {candidate.name}", unit="life"):
+    for index in tqdm([*range(len(bodies))] * plan.lives, desc=f"growth, {candidate.name}", unit="life"):
         with launch(candidate) as sandbox:
-            clock(sandbox, bodies[place])  # cold
-            ms[place] += [clock(sandbox, bodies[place]) for _ in range(plan.warm)]
-            rss_mb[place] = max(rss_mb[place], sandbox.peak_rss_mb())
+            clock(sandbox, bodies[index])  # cold
+            ms[index] += [clock(sandbox, bodies[index]) for _ in range(plan.warm)]
+            rss_mb[index] = max(rss_mb[index], sandbox.peak_rss_mb())
     return [{"ms": quantiles(times, 50, 95), "rss_mb": round(mb, 1)} for times, mb in zip(ms, rss_mb, strict=True)]
 
 
-def run_ms(sandbox: Sandbox, body: bytes) -> float:
-    """Of the network alone, by the function's own clock: decoding does not come in batches."""
-    answer, _ = sandbox.invoke(body)
+def read_run_ms(sandbox: Sandbox, body: bytes) -> float:
+    """Return the milliseconds of the network alone, as the function measures them; decoding is not batched."""
+    response, _ = sandbox.invoke(body)
     try:
-        return float(json.loads(to_response(answer).body)["run_ms"])
+        return float(json.loads(to_response(response).body)["run_ms"])
     except (KeyError, ValueError) as error:
-        raise SandboxError(f"answered {answer[:300]!r}, expected run_ms\n{sandbox.output()[-3000:]}") from error
+        raise SandboxError(f"responded with {response[:300]!r}; expected run_ms\n{sandbox.output()[-3000:]}") from error
 
 
-def memory(launch: Launch, requests: int) -> list[tuple[int, float]]:
-    """(requests so far, RSS in MB).
+def sample_memory(launch: Launch, requests: int) -> list[tuple[int, float]]:
+    """Return pairs of (number of requests, RSS in MB).
 
-    Where malloc moves its thresholds by itself it keeps more or less of what a big photo took: RSS wavers by 4 %. So
-    the four other photos come equally often between the looks that are compared.
+    With dynamic thresholds, malloc keeps a varying share of the memory of a big photo, so that RSS varies by 4 %. Hence
+    each of the four other photos is sent equally often between the samples that are compared.
     """
     usual, *others = (payload(each.request) for each in bench_photos())
     other = cycle(others)
-    looks = []
+    samples = []
     with launch(OURSELVES) as sandbox:
-        for n in trange(1, requests + 1, desc="growth, in a row", unit="request"):
-            timed(sandbox, next(other) if n % OTHER == 1 else usual)
-            if n % EVERY == 0:
-                looks.append((n, round(sandbox.rss_mb(), 2)))
-    return looks
+        for n in trange(1, requests + 1, desc="growth, consecutive", unit="request"):
+            time_invocation(sandbox, next(other) if n % OTHER_INTERVAL == 1 else usual)
+            if n % SAMPLE_INTERVAL == 0:
+                samples.append((n, round(sandbox.rss_mb(), 2)))
+    return samples
 
 
-def leak(looks: Sequence[tuple[int, float]]) -> dict[str, Any]:
-    """Raises KeyError without a look after SETTLED requests."""
-    settled, last = dict(looks)[SETTLED], looks[-1][1]
-    return {"rss_mb": looks, f"after_{SETTLED}": settled, "after_last": last, "growth": round(last / settled, 4)}
+def summarize_memory(samples: Sequence[tuple[int, float]]) -> dict[str, Any]:
+    """Return the samples and the growth since SETTLED requests. Raise `KeyError` without a sample at SETTLED."""
+    settled, last = dict(samples)[SETTLED], samples[-1][1]
+    return {"rss_mb": samples, f"after_{SETTLED}": settled, "after_last": last, "growth": round(last / settled, 4)}
 
 
 def write(figures: Figures) -> None:
+    """Write the figures as JSON and as a plot."""
     GROWTH.write_text(json.dumps(figures, indent=2) + "\n")
     plot(figures, PLOT)
 
 
 def table(figures: Figures) -> str:
-    """Markdown: a table each for photo and batch, a sentence for the requests in a row."""
+    """Return Markdown: tables by photo size and batch size, and a sentence on consecutive requests."""
     sizes = [
         (f"{f['megapixels']:g} MP", f"{f['bytes'] / 1e6:.2f}", *_cells(f["ms"]), f"{f['rss_mb']:.0f}")
         for f in figures["photo_size"]
@@ -147,7 +154,7 @@ def table(figures: Figures) -> str:
     ]
     return "\n\n".join((
         markdown_table(("JPEG", "MB", "p50 ms", "p95 ms", "peak RSS, MB"), sizes),
-        markdown_table(("photos in one run", "p50 ms", "p95 ms", "ms a photo", "peak RSS, MB"), batches),
+        markdown_table(("photos per run", "p50 ms", "p95 ms", "ms per photo", "peak RSS, MB"), batches),
         _verdict(figures["requests"]),
         f"On {figures['hardware']}; commit `{figures['commit']}`.",
     ))  # fmt: skip
@@ -162,13 +169,15 @@ def _verdict(requests: Figures) -> str:
     met = "met" if factor <= LIMIT else "**missed**"
     return (
         f"RSS is {settled:.1f} MB after {SETTLED} requests and {last:.1f} MB after {requests['rss_mb'][-1][0]:,} "
-        f"in a row: {factor:.3f} x, limit {LIMIT} x, {met}."
+        f"consecutive requests: {factor:.3f} x, limit {LIMIT} x, {met}."
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.bench.growth", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help=f"fewer lives, and {QUICK.requests:,} requests in a row")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"fewer repetitions, and {QUICK.requests:,} consecutive requests"
+    )
     quick, docker = parser.parse_args(arguments).quick, has_docker()
     try:
         if docker:

@@ -1,4 +1,4 @@
-"""artifacts/growth.json as a picture: latency on the left axes, memory on the right ones."""
+"""Plot artifacts/growth.json: latency on the left axes, memory on the right axes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,13 +10,14 @@ TIME, MEMORY = "tab:blue", "tab:red"
 
 
 def plot(figures: Mapping[str, Any], path: Path) -> None:
+    """Write a PNG with panels by photo size, batch size and requests. Equal figures give equal bytes."""
     figure, (sizes, batches, requests) = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
-    figure.get_layout_engine().set(wspace=0.06)  # two red labels side by side belong to different panels
+    figure.get_layout_engine().set(wspace=0.06)  # separates the adjacent labels of two panels
     _photo_size(sizes, figures["photo_size"])
     _batch(batches, figures["batch"])
     _requests(requests, figures["requests"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, metadata={"Software": None})  # the same bytes from the same numbers
+    figure.savefig(path, dpi=120, metadata={"Software": None})  # the version of Matplotlib would change the bytes
     plt.close(figure)
 
 
@@ -33,8 +34,8 @@ def _photo_size(axis: plt.Axes, found: Sequence[Mapping[str, Any]]) -> None:
 def _batch(axis: plt.Axes, found: Sequence[Mapping[str, Any]]) -> None:
     photos = [f["photos"] for f in found]
     axis.plot(photos, [f["ms_per_photo"] for f in found], "o-", color=TIME)
-    axis.set(title="by batch size", xlabel="photos in one run", xlim=(0, None), ylim=(0, None))
-    axis.set_ylabel("network, ms a photo", color=TIME)
+    axis.set(title="by batch size", xlabel="photos per run", xlim=(0, None), ylim=(0, None))
+    axis.set_ylabel("network, ms per photo", color=TIME)
     _memory(axis, photos, found)
 
 
@@ -51,7 +52,7 @@ def _requests(axis: plt.Axes, found: Mapping[str, Any]) -> None:
     settled = found["after_500"]
     axis.axhspan(0.95 * settled, 1.05 * settled, color="grey", alpha=0.15, label="within 5 % of RSS after 500")
     axis.plot(n, rss_mb, color=MEMORY)
-    axis.set(title="by requests in a row", xlabel="requests", ylim=(0, 1.3 * max(rss_mb)))
+    axis.set(title="by consecutive requests", xlabel="requests", ylim=(0, 1.3 * max(rss_mb)))
     axis.set_ylabel("RSS, MB", color=MEMORY)
     axis.grid(alpha=0.3)
     axis.legend(loc="lower left")

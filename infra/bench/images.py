@@ -1,4 +1,4 @@
-"""Stages the peers and builds their images. Everything built is kept; an unchanged peer costs a second."""
+"""Stage the files of the candidates and build their images. Builds are cached; an unchanged peer takes a second."""
 
 import os
 import re
@@ -15,11 +15,11 @@ LOAD = "pet-classifier-bench:load"
 
 
 class BuildFailed(Exception):
-    """An image or the weights could not be made; the message is the end of the output."""
+    """A command that builds images or weights failed. The message ends with its output."""
 
 
 def stage(candidate: Candidate) -> None:
-    """Copy the files of its task together. Raises FileNotFoundError for a source that is not there."""
+    """Copy the files of a candidate into its task folder. Raise `FileNotFoundError` if a source is missing."""
     shutil.rmtree(candidate.task, ignore_errors=True)
     candidate.task.mkdir(parents=True)
     for destination, source in candidate.files.items():
@@ -29,17 +29,18 @@ def stage(candidate: Candidate) -> None:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.onnx"))
         else:
             shutil.copyfile(source, target)
-    run("chmod", "-R", "a+rX", candidate.task)  # a private umask must not lock the function's user out
+    run("chmod", "-R", "a+rX", candidate.task)  # with a private umask, the function's user could not read them
 
 
-def weights() -> None:
-    """The peers' model files, made once."""
-    if not (WEIGHTS / "ort_plain.onnx").exists():  # the last one to be written
+def make_weights() -> None:
+    """Make the model files of the peers, unless they exist."""
+    if not (WEIGHTS / "ort_plain.onnx").exists():  # the last file that is written
         WEIGHTS.mkdir(parents=True, exist_ok=True)
         run(sys.executable, "-m", "infra.bench.peers.weights", WEIGHTS)
 
 
 def build(candidate: Candidate) -> None:
+    """Build the image of a candidate, and the bytecode of mounted files."""
     if candidate.image != OURS:
         build_peer(candidate)
         return
@@ -49,7 +50,7 @@ def build(candidate: Candidate) -> None:
 
 
 def compile_task(candidate: Candidate) -> None:
-    """Bytecode for what is mounted into our image, made by the image's own Python."""
+    """Compile files that are mounted into the image of this function, with the Python of the image."""
     mounted = ("--volume", f"{candidate.task}:/peer", "--user", f"{os.getuid()}:{os.getgid()}")
     compiler = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/peer")
     run("docker", "run", "--rm", *mounted, "--entrypoint", "/usr/bin/python3", OURS, *compiler)
@@ -63,23 +64,28 @@ def build_peer(candidate: Candidate) -> None:
 
 
 def requirements(candidate: Candidate) -> str:
-    """What the peer names, at the versions that we run; what only it uses carries its own."""
-    assert candidate.requirements  # every peer has them
-    ours = dict(re.findall(r"^([a-z0-9-]+)(==.*)$", PINS.read_text(), re.MULTILINE))
+    """Return the requirements of a peer, pinned to the versions that this function uses.
+
+    Packages that only the peer uses are pinned in its own file.
+    """
+    assert candidate.requirements  # every peer has requirements
+    pins = dict(re.findall(r"^([a-z0-9-]+)(==.*)$", PINS.read_text(), re.MULTILINE))
     names = candidate.requirements.read_text().split()
-    return "".join(f"{name}{ours.get(name, '')}\n" for name in names)
+    return "".join(f"{name}{pins.get(name, '')}\n" for name in names)
 
 
 def build_load() -> None:
+    """Build the image of the load generator."""
     _docker_build(LOAD, PEERS / "load/Dockerfile", PEERS / "load")
 
 
 def unpacked_mb(image: str) -> float:
+    """Return the size of an image on disk."""
     return round(int(run("docker", "image", "inspect", "--format", "{{.Size}}", image)) / 1e6, 1)
 
 
 def compressed_mb(image: str) -> float:
-    """What a registry stores and Lambda fetches: gzip of the image's layers."""
+    """Return the size of the compressed layers, which a registry stores and Lambda fetches."""
     return round(int(run("sh", "-c", f"docker save {image} | gzip | wc -c")) / 1e6, 1)
 
 
@@ -88,8 +94,8 @@ def _docker_build(tag: str, dockerfile: Path, context: Path, *options: str) -> N
 
 
 def run(*command: str | Path) -> str:
-    """Its output; raises BuildFailed with the end of what it said."""
+    """Run a command and return its output. Raise `BuildFailed` with the end of its standard error."""
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BuildFailed(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+        raise BuildFailed(f"{' '.join(map(str, command))} exited with {done.returncode}:\n{done.stderr[-3000:]}")
     return done.stdout.strip()

@@ -51,7 +51,7 @@ LEVERS: tuple[Lever, ...] = (
     Lever(
         "prometheus_client is imported at the start",
         kept=True,
-        edits=(("figures.py", "import time\n", "import time\nimport prometheus_client.core\n"),),
+        edits=(("telemetry/prometheus.py", "import time\n", "import time\nimport prometheus_client.core\n"),),
     ),
     Lever(
         "AnyIO's threads",

@@ -18,7 +18,7 @@ from infra.bench import images
 from infra.bench.candidates import MODEL, OURS, OURSELVES, Candidate
 from infra.bench.hardware import commit, hardware
 from infra.bench.lever_list import LEVERS, Lever
-from infra.bench.measure import FIRST, Life, Repeats, live
+from infra.bench.measure import FIRST, Life, Repeats, measure_life
 from infra.bench.photos import bench_photos
 from infra.bench.sandbox import container
 from infra.emulator.runtime import ROOT
@@ -46,7 +46,7 @@ def main() -> None:
     for turn in trange(rounds, desc="levers", unit="round"):
         lives: Round = {lever.name: [] for lever in levers}
         for lever in random.Random(turn).sample(order, len(order)):
-            lives[lever.name].append(live(candidate(lever), container, photos, REPEATS))
+            lives[lever.name].append(measure_life(candidate(lever), container, photos, REPEATS))
         found.append(lives)
     FIGURES.write_text(json.dumps(figures(found) | {"commit": measured_at}, indent=2) + "\n")
     print(render(json.loads(FIGURES.read_text())))

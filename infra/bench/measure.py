@@ -1,4 +1,4 @@
-"""One life of one candidate: a cold start, then every photo many times."""
+"""Measure the life of a candidate: a cold start, then repeated requests with every photo."""
 
 import json
 import os
@@ -18,76 +18,81 @@ from infra.bench.photos import BenchPhoto
 from infra.bench.sandbox import Sandbox, SandboxError
 from infra.emulator.event import DOMAIN, HttpRequest, to_event, to_payload
 
-FIRST = "500x375"  # the photo of the cold start, and the one that is repeated most
+FIRST = "500x375"  # the photo of the cold start, which is also sent most often
 HEALTH = HttpRequest("GET", "/health", headers=(("host", DOMAIN),))
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
-UNCOUNTED = 5  # requests with each photo before it is warm: memory grows, caches fill
+WARM_UP = 5  # requests with each photo before measuring, while memory grows and caches fill
 LATENCY_TARGETS_MS = (20, 50, 100)
 Launch = Callable[[Candidate], AbstractContextManager[Sandbox]]
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """Requests in one life, after those that nobody counts."""
+    """Count the requests of a life, in addition to those that warm up."""
 
     first: int  # with the first photo
-    others: int  # with each of the others
+    others: int  # with each other photo
     health: int
 
 
 @dataclass(frozen=True)
 class Life:
-    """Milliseconds from outside; init and billed as the emulator clocks them."""
+    """Hold milliseconds as the client measures them; init and billed as the emulator does."""
 
-    cold_ms: float  # process start to the first answer
+    cold_ms: float  # from process start to the first response
     init_ms: float
     rss_mb: float  # peak, after all photos
-    billed_ms: list[float]  # of the first photo, warm
+    billed_ms: list[float]  # of warm requests with the first photo
     warm_ms: dict[str, list[float]] = field(default_factory=dict)
     health_ms: list[float] = field(default_factory=list)
 
 
 def payload(request: HttpRequest) -> bytes:
+    """Return the event of a request as JSON."""
     return to_payload(to_event(request, request_id="bench", now=datetime.now(UTC)))
 
 
-def live(candidate: Candidate, launch: Launch, photos: Iterable[BenchPhoto], repeats: Repeats) -> Life:
-    """Raises SandboxError where the candidate does not start or does not answer 200."""
+def measure_life(candidate: Candidate, launch: Launch, photos: Iterable[BenchPhoto], repeats: Repeats) -> Life:
+    """Start a candidate and time its requests. Raise `SandboxError` if it does not start or respond with 200."""
     payloads = {photo.name: payload(photo.request) for photo in photos}
     with launch(candidate) as sandbox:
-        cold_ms = timed(sandbox, payloads[FIRST])
-        warm = {FIRST: warmed(sandbox, payloads.pop(FIRST), repeats.first)}
-        billed = sandbox.billed_ms()[1 + UNCOUNTED :]
-        health = warmed(sandbox, payload(HEALTH), repeats.health) if candidate.routes else []
-        warm |= {name: warmed(sandbox, body, repeats.others) for name, body in payloads.items()}
+        cold_ms = time_invocation(sandbox, payloads[FIRST])
+        warm = {FIRST: time_warm(sandbox, payloads.pop(FIRST), repeats.first)}
+        billed = sandbox.billed_ms()[1 + WARM_UP :]
+        health = time_warm(sandbox, payload(HEALTH), repeats.health) if candidate.routes else []
+        warm |= {name: time_warm(sandbox, body, repeats.others) for name, body in payloads.items()}
         return Life(cold_ms, sandbox.init_ms(), sandbox.peak_rss_mb(), billed, warm, health)
 
 
-def warmed(sandbox: Sandbox, body: bytes, repeats: int) -> list[float]:
-    return [timed(sandbox, body) for _ in range(UNCOUNTED + repeats)][UNCOUNTED:]
+def time_warm(sandbox: Sandbox, body: bytes, repeats: int) -> list[float]:
+    """Return the milliseconds of each request after the warm-up."""
+    return [time_invocation(sandbox, body) for _ in range(WARM_UP + repeats)][WARM_UP:]
 
 
-def from_disk(candidate: Candidate, launch: Launch, photo: BenchPhoto) -> tuple[float, float]:
-    """Milliseconds of a cold start whose every byte comes from the disk, and the megabytes read."""
+def measure_from_disk(candidate: Candidate, launch: Launch, photo: BenchPhoto) -> tuple[float, float]:
+    """Return the milliseconds of a cold start with empty disk caches, and the megabytes read."""
     with launch(candidate) as sandbox:
-        os.sync()  # what is still to be written would stay in memory
+        os.sync()  # unwritten pages would stay in memory
         DROP_CACHES.write_text("3\n")
-        cold_ms = timed(sandbox, payload(photo.request))
+        cold_ms = time_invocation(sandbox, payload(photo.request))
         return cold_ms, sandbox.read_mb()
 
 
-def timed(sandbox: Sandbox, body: bytes) -> float:
-    """Raises SandboxError for any answer but a 200 of the function itself: what fails fast must not look fast."""
-    answer, ms = sandbox.invoke(body)
-    found = json.loads(answer)
-    if not isinstance(found, dict) or found.get("statusCode") != 200:
-        raise SandboxError(f"answered {answer[:300]!r}, expected a statusCode of 200\n{sandbox.output()[-3000:]}")
+def time_invocation(sandbox: Sandbox, body: bytes) -> float:
+    """Return the milliseconds of one invocation.
+
+    Raise `SandboxError` unless the function responds with 200, so that fast failures do not count as fast responses.
+    """
+    response, ms = sandbox.invoke(body)
+    decoded = json.loads(response)
+    if not isinstance(decoded, dict) or decoded.get("statusCode") != 200:
+        raise SandboxError(f"responded with {response[:300]!r}; expected statusCode 200\n{sandbox.output()[-3000:]}")
     return ms
 
 
-def summary(lives: list[Life], image_mb: float | None) -> dict[str, Any]:
-    """Medians and spread over the lives; quantiles of warm times over all their requests."""
-    billed = float(billed_ms([ms for life in lives for ms in life.billed_ms]).mean())  # a bill adds up, tails and all
+def summarize(lives: list[Life], image_mb: float | None) -> dict[str, Any]:
+    """Return medians and spread over the lives, and quantiles of warm times over all requests."""
+    billed = float(billed_ms([ms for life in lives for ms in life.billed_ms]).mean())  # a mean, because bills add up
     rss_mb = max(life.rss_mb for life in lives)
     health = [ms for life in lives for ms in life.health_ms]
     return {
@@ -106,8 +111,8 @@ def summary(lives: list[Life], image_mb: float | None) -> dict[str, Any]:
     }
 
 
-def cost(lives: list[Life]) -> dict[str, Any]:
-    """By memory size and processor, and the cheapest size under each latency target."""
+def estimate_cost(lives: list[Life]) -> dict[str, Any]:
+    """Return the cost by memory size for each architecture, and the cheapest size for each latency target."""
     ms = statistics.mean(ms for life in lives for ms in life.billed_ms)
     rss_mb = max(life.rss_mb for life in lives)
     tables = {arch: by_memory(ms, rss_mb, arch) for arch in ("x86_64", "arm64")}
@@ -124,9 +129,9 @@ def cost(lives: list[Life]) -> dict[str, Any]:
 
 
 def quantiles(values: Iterable[float], *percents: int) -> dict[str, float]:
-    """{"p50": …}, interpolated between the two nearest."""
-    found = np.percentile(list(values), percents)
-    return {f"p{p}": round(float(value), 2) for p, value in zip(percents, found, strict=True)}
+    """Return `{"p50": …}` for each percentile, interpolated between the two nearest values."""
+    results = np.percentile(list(values), percents)
+    return {f"p{p}": round(float(value), 2) for p, value in zip(percents, results, strict=True)}
 
 
 def median(values: Iterable[float]) -> float:

@@ -1,7 +1,7 @@
-"""What a photo costs alone and in a batch, as a client of the function URL sees it.
+"""Measure the time per photo for single and batch requests, as a client of the function URL observes it.
 
-Writes artifacts/predict_batch.json and prints the table; takes an idle minute. Lambda's runtime has one core, and
-requests of every size take turns.
+Lambda's runtime runs on one core, and requests of all sizes alternate. The command writes artifacts/predict_batch.json
+and prints the table. It takes a minute on an idle machine.
 """
 
 import json
@@ -24,11 +24,11 @@ from infra.markdown import table
 FIGURES = ROOT / "artifacts/predict_batch.json"
 SIZES = (2, 4, 8, 16)
 TURNS = 50
-LIMIT = 0.8  # of a single request's time, a photo in a batch of 16
+LIMIT = 0.8  # time per photo in a batch of 16, relative to a single request
 
 
 def measure(turns: int) -> dict[str, Any]:
-    """Raises RuntimeNotFound, RuntimeDied or HTTPError."""
+    """Return milliseconds per photo by batch size. Raise `RuntimeNotFound`, `RuntimeDied` or `HTTPError`."""
     [photo] = [photo.data for photo in bench_photos() if photo.name == FIRST]
     core = str(max(os.sched_getaffinity(0)))
     ms: dict[int, list[float]] = {size: [] for size in (1, *SIZES)}
@@ -39,8 +39,8 @@ def measure(turns: int) -> dict[str, Any]:
     ):
         for turn in trange(turns + 1, desc="predict_batch", unit="turn"):
             for size, times in ms.items():
-                took = per_photo(client, photo, size)
-                times += [took] if turn else []  # the first turn warms up
+                elapsed = time_per_photo(client, photo, size)
+                times += [elapsed] if turn else []  # the first turn warms up
     return {
         "hardware": hardware(docker=False),
         "commit": commit(),
@@ -50,15 +50,16 @@ def measure(turns: int) -> dict[str, Any]:
     }
 
 
-def per_photo(client: httpx2.Client, photo: bytes, size: int) -> float:
-    """Milliseconds."""
+def time_per_photo(client: httpx2.Client, photo: bytes, size: int) -> float:
+    """Return the milliseconds of one request, divided by its number of photos."""
     path, files = ("/predict/batch" if size > 1 else "/predict"), [("file", ("photo.jpg", photo))] * size
-    began = time.perf_counter()
+    start = time.perf_counter()
     client.post(path, files=files).raise_for_status()
-    return (time.perf_counter() - began) * 1000 / size
+    return (time.perf_counter() - start) * 1000 / size
 
 
 def render(figures: Mapping[str, Any]) -> str:
+    """Return the table, and whether the largest batch is within the limit."""
     ms = figures["ms_per_photo"]
     alone = ms["1"]["p50"]
     rows = [
@@ -66,8 +67,8 @@ def render(figures: Mapping[str, Any]) -> str:
     ]
     share = ms[str(SIZES[-1])]["p50"] / alone
     return (
-        f"{table(('photos in a request', 'p50 ms a photo', 'p95', 'of a single'), rows)}\n\n"
-        f"At {SIZES[-1]} a photo takes {share:.2f} of a single request, limit {LIMIT}: "
+        f"{table(('photos per request', 'p50 ms per photo', 'p95', 'relative to one'), rows)}\n\n"
+        f"A photo in a batch of {SIZES[-1]} takes {share:.2f} times as long as a single request, limit {LIMIT}: "
         f"{'met' if share <= LIMIT else '**missed**'}. {figures['turns']} turns with {figures['photo']}, "
         f"on {figures['hardware']}; commit `{figures['commit']}`."
     )

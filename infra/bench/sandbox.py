@@ -1,8 +1,8 @@
-"""One cold function with one CPU and 1 GB: in a locked-down container, or without Docker as a process on one core.
+"""Run a cold function with one CPU: in a restricted container of 1 GB, or without Docker in a process on one core.
 
-Both run AWS's Runtime Interface Emulator (RIE), which starts the function's Python at the first invocation. Of what it
-logs, "Init Duration" and "Max Memory Used" are made up; INIT REPORT and INVOKE RTDONE are measured, and are what Lambda
-bills.
+Both run AWS's Runtime Interface Emulator (RIE), which starts the function's Python at the first invocation. In its log,
+"Init Duration" and "Max Memory Used" are not measured. "INIT REPORT" and "INVOKE RTDONE" are; they correspond to the
+durations that Lambda bills.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from infra.emulator.invoke import invoke_url
 from infra.emulator.process import terminable
 from infra.emulator.runtime import ROOT, find_rie, lambda_runtime
 
-LIMITS = ("--cpus", "1", "--memory", "1g", "--memory-swap", "1g", "--read-only", "--tmpfs", "/tmp")  # noqa: S108  # inside
-RIGHTS = ("--user", "10001", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+LIMITS = ("--cpus", "1", "--memory", "1g", "--memory-swap", "1g", "--read-only", "--tmpfs", "/tmp")  # noqa: S108  # inside the container
+RESTRICTIONS = ("--user", "10001", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 PORT = 8080
 TIMEOUT_S = 60
 INIT = re.compile(r"INIT REPORT\(durationMs: ([\d.]+)\)")
@@ -30,58 +30,57 @@ INVOKE = re.compile(r"INVOKE RTDONE\(status: success, produced bytes: \d+, durat
 
 
 class SandboxError(Exception):
-    """The function did not start or answer; the message carries its output."""
+    """The function did not start or respond as expected. The message contains its output."""
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Behind Lambda's Invoke API; one invocation at a time."""
+    """A running function behind Lambda's Invoke API, which takes one invocation at a time."""
 
     client: httpx2.Client
     url: str
     output: Callable[[], str]
-    pid: int  # of the emulator
+    pid: int  # process ID of the emulator
 
     def invoke(self, payload: bytes) -> tuple[bytes, float]:
-        """The answer, and the milliseconds it took from outside."""
-        began = time.perf_counter()
+        """Return the response, and the milliseconds that it took as the client measures them."""
+        start = time.perf_counter()
         try:
-            reply = self.client.post(self.url, content=payload)
-        except httpx2.TransportError as error:  # killed for its memory, or too slow
-            raise SandboxError(f"no answer: {error!r}; its output:\n{self.output()[-3000:]}") from error
-        return reply.content, (time.perf_counter() - began) * 1000
+            response = self.client.post(self.url, content=payload)
+        except httpx2.TransportError as error:  # out of memory, or too slow
+            raise SandboxError(f"no response: {error!r}; its output:\n{self.output()[-3000:]}") from error
+        return response.content, (time.perf_counter() - start) * 1000
 
     def init_ms(self) -> float:
-        found = INIT.search(self.output())
-        if not found:
-            raise SandboxError(f"the emulator reported no initialisation; its output:\n{self.output()[-3000:]}")
-        return float(found[1])
+        """Return the duration of the INIT phase."""
+        match = INIT.search(self.output())
+        if not match:
+            raise SandboxError(f"the emulator logged no INIT REPORT; its output:\n{self.output()[-3000:]}")
+        return float(match[1])
 
     def billed_ms(self) -> list[float]:
-        """Of every invocation, in order."""
+        """Return the billed milliseconds of each invocation, before rounding, in order."""
         return [float(ms) for ms in INVOKE.findall(self.output())]
 
     def peak_rss_mb(self) -> float:
-        """The most memory that the function's process ever held, shared libraries included."""
-        status = Path(f"/proc/{self._function()}/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
-        assert found  # the kernel writes it for every process that is not a zombie
-        return int(found[1]) * 1024 / 1e6
+        """Return the peak resident memory of the function's process, including shared libraries."""
+        return self._read_proc("status", r"VmHWM:\s+(\d+) kB") * 1024 / 1e6
 
     def rss_mb(self) -> float:
-        status = Path(f"/proc/{self._function()}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert found  # as above
-        return int(found[1]) * 1024 / 1e6
+        """Return the resident memory of the function's process."""
+        return self._read_proc("status", r"VmRSS:\s+(\d+) kB") * 1024 / 1e6
 
     def read_mb(self) -> float:
-        """What the function's process made the disk read; needs root."""
-        found = re.search(r"^read_bytes: (\d+)", Path(f"/proc/{self._function()}/io").read_text(), re.MULTILINE)
-        assert found  # as above
-        return int(found[1]) / 1e6
+        """Return how much the function's process has read from the disk. Requires root."""
+        return self._read_proc("io", r"^read_bytes: (\d+)") / 1e6
 
-    def _function(self) -> int:
-        """The emulator's only child."""
+    def _read_proc(self, file: str, pattern: str) -> int:
+        match = re.search(pattern, Path(f"/proc/{self._function_pid()}/{file}").read_text(), re.MULTILINE)
+        assert match  # the kernel writes these lines for every process that is not a zombie
+        return int(match[1])
+
+    def _function_pid(self) -> int:
+        """Return the process ID of the function, the only child of the emulator."""
         children = Path(f"/proc/{self.pid}/task").glob("*/children")
         found = [int(child) for file in children for child in file.read_text().split()]
         if len(found) != 1:
@@ -90,7 +89,7 @@ class Sandbox:
 
 
 def has_docker() -> bool:
-    """An engine on this machine: the processes of its containers are looked at in /proc."""
+    """Return whether Docker runs on this machine. A remote engine does not do: /proc must show its processes."""
     try:
         return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
@@ -99,34 +98,35 @@ def has_docker() -> bool:
 
 @contextlib.contextmanager
 def container(candidate: Candidate) -> Iterator[Sandbox]:
-    """A fresh container of the candidate's image, without capabilities or a writable disk, as in Lambda."""
+    """Run a new container of the candidate's image, without capabilities or a writable disk, as in Lambda."""
     emulator = ("--volume", f"{find_rie()}:/rie:ro", "--entrypoint", "/rie")
-    run = ("docker", "run", "--detach", *LIMITS, *RIGHTS, *_own(candidate), *emulator)
+    run = ("docker", "run", "--detach", *LIMITS, *RESTRICTIONS, *_candidate_options(candidate), *emulator)
     function = ("/usr/bin/python3", *candidate.flags, "-m", "awslambdaric", candidate.handler)
     with terminable():
-        started = _docker(*run, candidate.image, "--log-level", "info", *function)
+        container_id = _docker(*run, candidate.image, "--log-level", "info", *function)
         try:
-            yield from _listening(started)
+            yield from _connect(container_id)
         finally:
-            _docker("docker", "rm", "--force", started)
+            _docker("docker", "rm", "--force", container_id)
 
 
-def _listening(started: str) -> Iterator[Sandbox]:
+def _connect(container_id: str) -> Iterator[Sandbox]:
+    """Yield the sandbox of a container as soon as its emulator listens."""
     fields = "{{.State.Pid}} {{.NetworkSettings.Networks.bridge.IPAddress}}"
-    pid, _, address = _docker("docker", "inspect", "--format", fields, started).partition(" ")
+    pid, _, address = _docker("docker", "inspect", "--format", fields, container_id).partition(" ")
     if pid == "0":
-        raise SandboxError(f"the container ended at once:\n{_docker('docker', 'logs', started)[-3000:]}")
+        raise SandboxError(f"the container exited at start:\n{_docker('docker', 'logs', container_id)[-3000:]}")
     with _client() as client:
         url = f"http://{address}:{PORT}"
-        _wait(client, url)
-        yield Sandbox(client, invoke_url(url), lambda: _docker("docker", "logs", started), int(pid))
+        _wait_until_listening(client, url)
+        yield Sandbox(client, invoke_url(url), lambda: _docker("docker", "logs", container_id), int(pid))
 
 
 @contextlib.contextmanager
 def process(candidate: Candidate) -> Iterator[Sandbox]:
-    """The same without Docker: pinned to one core, memory unlimited, by the Python that runs this."""
-    env = {"PYTHONPATH": f"{candidate.task}:{ROOT}", "GLIBC_TUNABLES": malloc(), **candidate.env}
-    if not candidate.bytecode:  # neither read nor written, also for the installed packages
+    """Run a new process with the current Python, pinned to one core, without a memory limit."""
+    env = {"PYTHONPATH": f"{candidate.task}:{ROOT}", "GLIBC_TUNABLES": read_malloc_settings(), **candidate.env}
+    if not candidate.bytecode:  # ignore bytecode, also that of installed packages
         env |= {"PYTHONPYCACHEPREFIX": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
     task = candidate.task if candidate.files else ROOT
     core = str(max(os.sched_getaffinity(0)))
@@ -137,15 +137,15 @@ def process(candidate: Candidate) -> Iterator[Sandbox]:
         yield Sandbox(client, invoke_url(runtime.endpoint), lambda: "\n".join(runtime.lines), runtime.pid)
 
 
-def malloc() -> str:
-    """As the image sets it."""
+def read_malloc_settings() -> str:
+    """Return the settings of malloc in the image."""
     found = re.search(r"^ENV GLIBC_TUNABLES=(\S+)", (ROOT / "Dockerfile.lambda").read_text(), re.MULTILINE)
-    assert found  # else the two modes would measure different functions
+    assert found  # without them, container and process would differ
     return found[1]
 
 
-def _own(candidate: Candidate) -> Iterator[str]:
-    """What a candidate in our image brings along: its task, its environment."""
+def _candidate_options(candidate: Candidate) -> Iterator[str]:
+    """Yield the Docker options that mount the files of a candidate and set its environment."""
     if candidate.image == OURS and candidate.files:
         yield from ("--volume", f"{candidate.task}:/peer:ro", "--workdir", "/peer")
         yield from ("--env", "PYTHONPATH=/opt/python:/var/task")
@@ -157,15 +157,15 @@ def _client() -> httpx2.Client:
     return httpx2.Client(trust_env=False, timeout=TIMEOUT_S, headers={"content-type": "application/json"})
 
 
-def _wait(client: httpx2.Client, url: str) -> None:
-    """Until the emulator listens; asking for a page that it has not starts nothing."""
+def _wait_until_listening(client: httpx2.Client, url: str) -> None:
+    """Wait until the emulator listens. A GET of an unknown path does not start the function."""
     deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx2.TransportError):
             client.get(url)
             return
         time.sleep(0.02)
-    raise SandboxError(f"{url}: nothing listens after {TIMEOUT_S} s")
+    raise SandboxError(f"{url}: no server listens after {TIMEOUT_S} s")
 
 
 def _docker(*command: str | Path) -> str:

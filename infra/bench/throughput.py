@@ -1,7 +1,7 @@
-"""Answers a second over HTTP on the same two cores: `uvicorn lambda_app.handler:app` against LitServe and BentoML.
+"""Measure requests per second over HTTP on two cores: `uvicorn lambda_app.handler:app`, LitServe and BentoML.
 
-All three serve the same model file through the same preprocessing; what differs is the server. ApacheBench, in a
-container too, sends one multipart photo over and over.
+All three serve the same model file with the same preprocessing; only the server differs. ApacheBench, also in a
+container, sends the same multipart photo repeatedly.
 """
 
 import contextlib
@@ -23,30 +23,32 @@ from infra.bench.photos import BenchPhoto
 CORES, CLIENTS = "2", "4"
 PORT = 8000
 PYTHON = ("/usr/bin/python3", "-m")
-# No server logs every access, though ours goes on writing its log line and its metrics. BentoML keeps its state in its
-# home, and would report usage. Python counts the cores that the container may use, not the machine's.
+# Access logs are off for all servers; lambda_app still writes its log line and metrics. BentoML keeps its state in
+# HOME and reports usage by default. With PYTHON_CPU_COUNT, Python counts the cores of the container.
 ENVIRONMENT = {
-    "HOME": "/tmp",  # noqa: S108  # of the container
+    "HOME": "/tmp",  # noqa: S108  # inside the container
     "BENTOML_DO_NOT_TRACK": "True",
     "BENTOML_CONFIG_OPTIONS": "api_server.logging.access.enabled=false",
     "PYTHON_CPU_COUNT": CORES,
 }
-UVICORN = ("uvicorn", "lambda_app.handler:app", "--host", "0.0.0.0", "--no-access-log")  # noqa: S104  # in a container
+UVICORN = ("uvicorn", "lambda_app.handler:app", "--host", "0.0.0.0", "--no-access-log")  # noqa: S104  # inside the container
 START_TIMEOUT_S = 60
 BOUNDARY = "photo"
 
 
 @dataclass(frozen=True)
 class Server:
+    """A server, the command that starts it, and the form field that it expects."""
+
     candidate: Candidate
-    command: tuple[str, ...]  # a module of Python and its arguments
-    field: str = "file"  # of the form
+    command: tuple[str, ...]  # Python module and its arguments
+    field: str = "file"
 
 
 SERVERS = {
-    "uvicorn": Server(server("uvicorn"), (*UVICORN, "--workers", CORES)),  # one a core, as the others
+    "uvicorn": Server(server("uvicorn"), (*UVICORN, "--workers", CORES)),  # one worker per core, like the others
     "uvicorn_one_process": Server(server("uvicorn"), UVICORN),
-    "litserve": Server(server("litserve", "server.py"), ("server",), field="request"),  # as LitServe names it
+    "litserve": Server(server("litserve", "server.py"), ("server",), field="request"),  # LitServe's field name
     "bentoml": Server(
         server("bentoml", "service.py"), ("bentoml", "serve", "service:PetClassifier", "--port", str(PORT))
     ),
@@ -54,76 +56,65 @@ SERVERS = {
 
 
 class ThroughputError(Exception):
-    """A server did not start or answered something else; the message carries its output."""
+    """A server did not start, or returned an error. The message contains its output."""
 
 
-def throughput(photo: BenchPhoto, rounds: int, requests: int) -> dict[str, Any]:
-    """The servers take turns; each round starts them anew."""
+def measure_throughput(photo: BenchPhoto, rounds: int, requests: int) -> dict[str, Any]:
+    """Return the median requests per second of each server. Servers alternate, and each round restarts them."""
     speeds: dict[str, list[float]] = {name: [] for name in SERVERS}
     for _ in range(rounds):
         for name, each in SERVERS.items():
-            with serving(each.candidate.image, each.command) as address:
-                speeds[name].append(load(address, multipart(photo, each.field), requests))
+            with run_server(each.candidate.image, each.command) as address:
+                speeds[name].append(measure_load(address, encode_form(photo, each.field), requests))
     medians = {name: round(statistics.median(values), 1) for name, values in speeds.items()}
     return {"requests_per_second": medians, "rounds": rounds, "clients": int(CLIENTS), "cores": int(CORES)}
 
 
 @contextlib.contextmanager
-def serving(image: str, command: tuple[str, ...]) -> Iterator[str]:
-    """The server's address, once it answers."""
+def run_server(image: str, command: tuple[str, ...]) -> Iterator[str]:
+    """Start a server in a container, and yield its address as soon as it responds."""
     options = [word for name, value in ENVIRONMENT.items() for word in ("--env", f"{name}={value}")]
     container = run("docker", "run", "--detach", "--cpus", CORES, *options, image, *PYTHON, *command)
     try:
         address = run("docker", "inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", container)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not _answers(address):
+        while not _is_ready(address):
             if time.monotonic() > deadline:
-                said = run("sh", "-c", f"docker logs {container} 2>&1 | tail -n 30")
-                raise ThroughputError(f"{image} does not answer after {START_TIMEOUT_S} s:\n{said}")
+                output = run("sh", "-c", f"docker logs {container} 2>&1 | tail -n 30")
+                raise ThroughputError(f"{image} does not respond after {START_TIMEOUT_S} s:\n{output}")
             time.sleep(0.2)
         yield address
     finally:
         run("docker", "rm", "--force", container)
 
 
-def _answers(address: str) -> bool:
+def _is_ready(address: str) -> bool:
     with contextlib.suppress(httpx2.TransportError):
         return httpx2.get(f"http://{address}:{PORT}/docs", trust_env=False, timeout=5).status_code < 500
     return False
 
 
-def load(address: str, form: bytes, requests: int) -> float:
-    """Answers a second, after as many requests again to warm up."""
+def measure_load(address: str, form: bytes, requests: int) -> float:
+    """Return requests per second, after the same number of requests to warm up."""
     with tempfile.TemporaryDirectory() as folder:
         body = Path(folder, "body")
         body.write_bytes(form)
         body.chmod(0o644)
         Path(folder).chmod(0o755)
         kind = f"multipart/form-data; boundary={BOUNDARY}"
-        ab = (
-            "docker",
-            "run",
-            "--rm",
-            "--volume",
-            f"{folder}:/photo:ro",
-            LOAD,
-            "-q",
-            "-c",
-            CLIENTS,
-            "-p",
-            "/photo/body",
-        )
+        mount = ("--volume", f"{folder}:/photo:ro")
+        ab = ("docker", "run", "--rm", *mount, LOAD, "-q", "-c", CLIENTS, "-p", "/photo/body")
         for count in (requests, requests):
             report = run(*ab, "-n", str(count), "-T", kind, f"http://{address}:{PORT}/predict")
     failed = re.search(r"Non-2xx responses:\s+(\d+)", report)
     speed = re.search(r"Requests per second:\s+([\d.]+)", report)
     if failed or not speed:
-        raise ThroughputError(f"{address} did not answer every request with 200:\n{report}")
+        raise ThroughputError(f"{address} did not respond to every request with 200:\n{report}")
     return float(speed[1])
 
 
-def multipart(photo: BenchPhoto, field: str) -> bytes:
-    """RFC 7578, one part."""
+def encode_form(photo: BenchPhoto, field: str) -> bytes:
+    """Return a form (RFC 7578) with the photo as its only part."""
     disposition = f'Content-Disposition: form-data; name="{field}"; filename="{photo.name}"'
     head = f"--{BOUNDARY}\r\n{disposition}\r\nContent-Type: image/{photo.format.lower()}\r\n\r\n"
     return head.encode() + photo.data + f"\r\n--{BOUNDARY}--\r\n".encode()

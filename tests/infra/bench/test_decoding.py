@@ -1,4 +1,4 @@
-"""The cost sweep and the fuzzing command: what they send, and what they make of the figures."""
+"""Test the benchmark of decoding and the fuzzer: their files, limits and tables."""
 
 import random
 from itertools import islice
@@ -9,9 +9,17 @@ from infra.bench import decoding, fuzz
 from infra.bench.decoding import hostile_files
 
 
-def row(**figures):
-    usual = {"name": "PNG", "hostile": False, "kb": 1, "seconds": 1.0, "expected_s": 1.5, "mb": 100, "expected_mb": 120}
-    return usual | figures
+def make_row(**figures):
+    defaults = {
+        "name": "PNG",
+        "hostile": False,
+        "kb": 1,
+        "seconds": 1.0,
+        "expected_s": 1.5,
+        "mb": 100,
+        "expected_mb": 120,
+    }
+    return defaults | figures
 
 
 @pytest.mark.parametrize(
@@ -26,24 +34,24 @@ def row(**figures):
         ({"refused": "413: too large", "seconds": 0.2}, ["refused after 0.20 s"]),
     ],
 )
-def test_cost_over_a_limit_or_over_what_the_header_states_is_a_fault(figures, expected):
-    """Each limit is checked, and the bound that admission relies on."""
-    assert expected == decoding.faults(row(**figures))
+def test_decoding_reports_files_over_a_limit(figures, expected):
+    """Each limit is checked, and the cost estimated from the header, which admission relies on."""
+    assert expected == decoding.find_violations(make_row(**figures))
 
 
-def test_cost_table_shows_the_status_of_refused_files():
-    """An accepted file has both costs, a refused one has none that was expected."""
-    refused = row(refused="422: damaged", name="JPEG")
+def test_decoding_table_shows_the_status_of_refused_files():
+    """An accepted file has measured and estimated cost; a refused file has no estimate."""
+    refused = make_row(refused="422: damaged", name="JPEG")
     del refused["expected_s"], refused["expected_mb"]
-    table = decoding.render({"rows": [row(), refused]}).splitlines()
+    table = decoding.render({"rows": [make_row(), refused]}).splitlines()
     assert "| PNG | 1 | 1.00 | 1.50 | 100 | 120 | 200 |" == table[2]
     assert "| JPEG | 1 | 1.00 |  | 100 |  | 422 |" == table[3]
 
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_cost_of_a_hostile_file_is_measured(monkeypatch):
-    """By the program that decodes one file."""
+def test_decoding_measures_hostile_files(monkeypatch):
+    """Crafted files are decoded in a process of their own and refused with 422."""
     monkeypatch.setattr(decoding, "large_files", lambda: iter(()))
     monkeypatch.setattr(decoding, "hostile_files", lambda: islice(hostile_files(), 2))
     rows = decoding.measure()["rows"]
@@ -51,21 +59,21 @@ def test_cost_of_a_hostile_file_is_measured(monkeypatch):
     assert all(each["seconds"] >= 0 for each in rows)
 
 
-def test_fuzzing_sends_the_same_requests_for_the_same_seed():
-    """A failure can be repeated."""
-    files = fuzz.originals()
-    first, second = ([fuzz.request(files, random.Random(7)) for _ in range(3)] for _ in range(2))
+def test_fuzzer_is_deterministic():
+    """Equal seeds give equal requests, so that a failure can be reproduced."""
+    files = fuzz.make_originals()
+    first, second = ([fuzz.make_request(files, random.Random(7)) for _ in range(3)] for _ in range(2))
     assert first == second
-    assert first != [fuzz.request(files, random.Random(8)) for _ in range(3)]
+    assert first != [fuzz.make_request(files, random.Random(8)) for _ in range(3)]
 
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_fuzzing_counts_every_answer():
-    """Of the real function behind uvicorn."""
+def test_fuzzer_counts_every_response():
+    """The real function behind uvicorn responds to every request, without server errors."""
     figures = fuzz.measure(requests=40, seed=1)
     assert 40 == sum(count for each in figures["rows"] for count in each["statuses"].values())
-    assert [] == [fault for fault in fuzz.faults(figures) if " x " in fault]
+    assert [] == [violation for violation in fuzz.find_violations(figures) if " x " in violation]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +85,7 @@ def test_fuzzing_counts_every_answer():
         ({"200": 1}, 1.0, 501, ["memory grew by 501 MB"]),
     ],
 )
-def test_fuzzing_fails_on_server_errors_hangs_and_memory(statuses, slowest, more_mb, expected):
+def test_fuzzer_reports_server_errors_hangs_and_memory(statuses, slowest, more_mb, expected):
     """Each of the three limits is checked."""
     rows = [{"name": "PNG", "statuses": statuses, "slowest": slowest}]
-    assert expected == fuzz.faults({"more_mb": more_mb, "rows": rows})
+    assert expected == fuzz.find_violations({"more_mb": more_mb, "rows": rows})

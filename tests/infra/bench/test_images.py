@@ -1,4 +1,4 @@
-"""What a peer's image is made of."""
+"""Test staging, requirements and sources of the images of the peers."""
 
 import ast
 import os
@@ -14,46 +14,47 @@ from infra.bench.candidates import CANDIDATES, PEERS, WEIGHTS, Candidate
 from infra.bench.throughput import SERVERS
 from infra.emulator.runtime import ROOT
 
-PEERS_OF_ALL = [each for each in (*CANDIDATES, *(s.candidate for s in SERVERS.values())) if each.requirements]
+ALL_PEERS = [each for each in (*CANDIDATES, *(s.candidate for s in SERVERS.values())) if each.requirements]
 
 
 @pytest.fixture
-def staged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def stage_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder that candidates are staged in."""
     monkeypatch.setattr("infra.bench.candidates.STAGED", tmp_path)
     return tmp_path
 
 
 @pytest.mark.process
-def test_staging_puts_the_peer_s_own_file_over_ours(staged_in: Path):
-    """The same handler with another classifier."""
+def test_staging_overrides_files_of_lambda_app(stage_folder: Path):
+    """A peer can replace the classifier and keep the rest of the function."""
     own = PEERS / "torch_same_model/classifier.py"
     candidate = Candidate(
         "peer", "handler", "image", {"lambda_app": ROOT / "lambda_app", "lambda_app/classifier.py": own}
     )
     images.stage(candidate)
-    assert own.read_bytes() == (staged_in / "peer/task/lambda_app/classifier.py").read_bytes()
-    assert (ROOT / "lambda_app/app.py").read_bytes() == (staged_in / "peer/task/lambda_app/app.py").read_bytes()
+    assert own.read_bytes() == (stage_folder / "peer/task/lambda_app/classifier.py").read_bytes()
+    assert (ROOT / "lambda_app/app.py").read_bytes() == (stage_folder / "peer/task/lambda_app/app.py").read_bytes()
 
 
-def interface(path: Path) -> dict[str, set[str]]:
-    """The methods of each class, and the fields of those that hold values."""
+def read_interface(path: Path) -> dict[str, set[str]]:
+    """Return the methods of each class, and the fields of all classes except Classifier."""
     classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
     methods = {each.name: {node.name for node in each.body if isinstance(node, ast.FunctionDef)} for each in classes}
     for each in classes:
-        if each.name != "Classifier":  # what it holds is its own business
+        if each.name != "Classifier":  # its fields are private
             methods[each.name] |= {node.target.id for node in each.body if isinstance(node, ast.AnnAssign)}
     return methods
 
 
-def test_the_peer_s_classifier_can_stand_in_for_ours():
-    """It has whatever the rest of the handler may ask for."""
-    ours, theirs = ROOT / "lambda_app/classifier.py", PEERS / "torch_same_model/classifier.py"
-    assert interface(ours) == interface(theirs)
+def test_peer_classifier_has_the_same_interface():
+    """The classifier of the peer has all classes, methods and fields that the function uses."""
+    function, peer = ROOT / "lambda_app/classifier.py", PEERS / "torch_same_model/classifier.py"
+    assert read_interface(function) == read_interface(peer)
 
 
 @pytest.mark.process
-def test_staging_again_leaves_nothing_of_before(staged_in: Path):
-    """A file that was renamed does not linger in the image."""
+def test_staging_removes_old_files(stage_folder: Path):
+    """Files of an earlier staging do not remain."""
     candidate = Candidate("peer", "handler", "image", {"imports.py": PEERS / "floor/imports.py"})
     images.stage(candidate)
     (candidate.task / "old.py").touch()
@@ -61,22 +62,22 @@ def test_staging_again_leaves_nothing_of_before(staged_in: Path):
     assert ["imports.py"] == [path.name for path in candidate.task.iterdir()]
 
 
-@pytest.mark.parametrize("candidate", PEERS_OF_ALL, ids=lambda each: each.name)
-def test_every_requirement_of_a_peer_has_a_version(candidate: Candidate):
-    """Ours where we use it too: what differs is how it is used."""
+@pytest.mark.parametrize("candidate", ALL_PEERS, ids=lambda each: each.name)
+def test_peer_requirements_are_pinned(candidate: Candidate):
+    """Every requirement of a peer has an exact version."""
     lines = images.requirements(candidate).splitlines()
     assert lines == [line for line in lines if re.fullmatch(r"[a-z0-9-]+==[\w.]+", line)]
 
 
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda each: each.name)
-def test_every_source_of_a_candidate_is_there(candidate: Candidate):
-    """All but the weights, which are made before."""
+def test_candidate_sources_exist(candidate: Candidate):
+    """Every source of a candidate exists, except for weights, which are generated."""
     assert [] == [path for path in candidate.files.values() if not path.exists() and path.parent != WEIGHTS]
 
 
 @pytest.mark.process
-def test_the_weights_need_nothing_but_the_packages(tmp_path: Path):
-    """In a checkout that never trained, and without a network (20 s)."""
+def test_weights_need_no_training_and_no_network(tmp_path: Path):
+    """The weights are made in an empty folder without a network. Takes 20 s."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "infra.bench.peers.weights", str(tmp_path)]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=1200)
@@ -84,7 +85,7 @@ def test_the_weights_need_nothing_but_the_packages(tmp_path: Path):
 
 
 @pytest.mark.process
-def test_a_command_that_fails_says_what_it_said():
-    """The end of its output, not only its code."""
+def test_failed_command_reports_its_output():
+    """The error contains the end of standard error."""
     with pytest.raises(images.BuildFailed, match="no such thing"):
         images.run("sh", "-c", "echo no such thing >&2; exit 3")

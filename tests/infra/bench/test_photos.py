@@ -1,4 +1,4 @@
-"""The photos of the benchmark."""
+"""Test the photos of the benchmark."""
 
 from io import BytesIO
 
@@ -14,42 +14,42 @@ def photos():
     return {each.name: each for each in bench_photos()}
 
 
-def test_the_photos_are_those_of_the_contract(photos):
-    """artifacts/bench.json names five."""
+def test_photos_have_the_documented_names(photos):
+    """The five names are those in artifacts/bench.json."""
     assert ["500x375", "4mp", "12mp", "png", "webp"] == list(photos)
 
 
-def test_a_photo_is_what_its_name_says(photos):
-    """Format and megapixels, as a decoder sees them."""
-    seen = {}
+def test_photo_matches_its_name(photos):
+    """Each photo has the format and the megapixels that its name states."""
+    decoded = {}
     for name, each in photos.items():
         with Image.open(BytesIO(each.data)) as image:
-            seen[name] = (image.format, round(image.width * image.height / 1e6, 1))
+            decoded[name] = (image.format, round(image.width * image.height / 1e6, 1))
     expected = {"500x375": 0.2, "4mp": 4.0, "12mp": 12.0, "png": 0.8, "webp": 0.8}
     formats = {"png": "PNG", "webp": "WEBP"}
-    assert {name: (formats.get(name, "JPEG"), size) for name, size in expected.items()} == seen
+    assert {name: (formats.get(name, "JPEG"), size) for name, size in expected.items()} == decoded
 
 
-def test_every_photo_is_small_enough_for_a_function_url(photos):
-    """Otherwise the function would answer 413 and the benchmark would measure that."""
+def test_photos_fit_into_a_function_url_request(photos):
+    """No photo exceeds the limit, above which the function responds with 413."""
     assert max(len(each.data) for each in photos.values()) < Settings().max_image_bytes
 
 
-def test_the_bytes_of_a_jpeg_are_those_of_a_phone(photos):
-    """0.2 to 0.3 bytes a pixel: an enlargement without grain would have a fifth of that."""
+def test_jpeg_photos_have_realistic_sizes(photos):
+    """Each JPEG has 0.2 to 0.3 bytes per pixel, like those of phones; enlarged without grain, it would have a fifth."""
     shares = [
         len(photos[name].data) / (photos[name].width * photos[name].height) for name in ("500x375", "4mp", "12mp")
     ]
     assert all(0.2 <= share <= 0.3 for share in shares), shares
 
 
-def test_a_photo_is_the_same_in_every_run():
-    """Figures of two runs are about the same bytes."""
+def test_photos_are_deterministic():
+    """Two runs measure the same bytes."""
     assert photo("a", 64, 48).data == photo("b", 64, 48).data
 
 
-def test_the_request_carries_the_photo_as_it_is(photos):
-    """As the raw body with its type."""
+def test_request_contains_the_photo_as_raw_body(photos):
+    """The body is the file, with its content type."""
     request = photos["webp"].request
     assert ("POST", "/predict", photos["webp"].data) == (request.method, request.path, request.body)
     assert "image/webp" == dict(request.headers)["content-type"]

@@ -1,4 +1,4 @@
-"""What a batch saves: a short run of the real function, and what is made of figures."""
+"""Test the benchmark of batch requests: a short run of the real function, and the table."""
 
 import json
 
@@ -8,39 +8,39 @@ import pytest
 from infra.bench.predict_batch import FIGURES, SIZES, measure, render
 
 
-def figures(share):
+def make_figures(share):
     ms = {str(size): {"p50": 10 * share, "p95": 20} for size in SIZES} | {"1": {"p50": 10, "p95": 12.34}}
-    return {"hardware": "one abacus", "commit": "0123456789ab", "photo": "500x375", "turns": 50, "ms_per_photo": ms}
+    return {"hardware": "test machine", "commit": "0123456789ab", "photo": "500x375", "turns": 50, "ms_per_photo": ms}
 
 
 @pytest.mark.process
-def test_a_short_run_clocks_every_size():
-    """Through the function URL. Which size is faster, only the benchmark's idle minute can tell."""
+def test_measure_times_every_size():
+    """A short run times every batch size through the function URL. It is too short to compare them."""
     ms = {size: times["p50"] for size, times in measure(turns=1)["ms_per_photo"].items()}
     assert ["1", *map(str, SIZES)] == list(ms)
     assert 0 < min(ms.values())
 
 
-def test_a_photo_of_the_largest_batch_took_less_time_than_one_alone():
-    """As last measured, by `make bench`."""
+def test_committed_figures_show_faster_batches():
+    """In the committed figures, a photo in the largest batch takes less time than a single one."""
     ms = json.loads(FIGURES.read_text())["ms_per_photo"]
     assert 0 < ms[str(SIZES[-1])]["p50"] < ms["1"]["p50"]
 
 
 @pytest.mark.process
-def test_a_function_that_refuses_is_not_measured(monkeypatch):
-    """What fails fast must not look fast."""
+def test_measure_rejects_error_responses(monkeypatch):
+    """Responses with an error status raise an error instead of counting as fast."""
     monkeypatch.setenv("MAX_BATCH", "8")
     with pytest.raises(httpx2.HTTPStatusError, match="422"):
         measure(turns=1)
 
 
 @pytest.mark.parametrize(
-    ("share", "verdict"), [(0.79, "0.79 of a single request, limit 0.8: met"), (0.81, "**missed**")]
+    ("share", "verdict"), [(0.79, "takes 0.79 times as long as a single request, limit 0.8: met"), (0.81, "**missed**")]
 )
-def test_the_table_says_whether_the_limit_was_kept(share, verdict):
-    """Milliseconds a photo, and where they were measured."""
-    page = render(figures(share))
+def test_table_states_whether_the_limit_is_met(share, verdict):
+    """The table has milliseconds per photo, the verdict and the source."""
+    page = render(make_figures(share))
     assert "| 1 | 10.0 | 12.3 | 1.00 |" in page
     assert verdict in page
-    assert "50 turns with 500x375, on one abacus; commit `0123456789ab`." in page
+    assert "50 turns with 500x375, on test machine; commit `0123456789ab`." in page

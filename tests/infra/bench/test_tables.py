@@ -1,4 +1,4 @@
-"""The pages made from artifacts/bench.json."""
+"""Test the tables that are rendered from artifacts/bench.json."""
 
 import json
 import re
@@ -11,41 +11,41 @@ from infra.bench.candidates import CANDIDATES
 
 @pytest.fixture
 def figures():
-    """The committed ones, safe to change."""
+    """Return a copy of the committed figures."""
     return json.loads(tables.BENCH.read_text())
 
 
-def test_the_tables_are_those_of_the_last_benchmark():
-    """infra/bench/RESULTS.md is what the committed figures say."""
+def test_pages_match_the_committed_figures():
+    """infra/bench/RESULTS.md and infra/README.md contain the tables of the committed figures."""
     page = pages.RESULTS.read_text()
     assert pages.rendered(page) == page
     runbook = pages.RUNBOOK.read_text()
     assert pages.rendered_runbook(runbook) == runbook
 
 
-def test_every_candidate_is_in_the_figures(figures):
-    """Under the names of the contract."""
+def test_figures_contain_every_candidate(figures):
+    """Figures and labels have every candidate, under its name."""
     assert [each.name for each in CANDIDATES] == list(figures["candidates"])
     assert set(tables.WORDS) == set(figures["candidates"])
 
 
-def test_the_committed_figures_are_of_the_whole_benchmark(figures):
-    """Not of a quick run, in containers, ten starts or more, of a commit and nothing else."""
+def test_committed_figures_are_of_a_full_run(figures):
+    """The committed figures come from a full run in containers, with ten starts or more, of a clean commit."""
     assert (False, True) == (figures["quick"], "containers" in figures["hardware"])
     assert figures["candidates"]["ours"]["cold_ms"]["n"] >= 10
     assert re.fullmatch("[0-9a-f]{12}", figures["commit"])
 
 
-def test_a_missed_goal_is_called_missed(figures):
-    """The page cannot flatter."""
+def test_missed_goal_is_marked(figures):
+    """A value above its limit is marked as missed, even if it rounds to the limit."""
     figures["candidates"]["ours"]["rss_mb"] = 150.1
     assert "| peak RSS | 150 MB | ≤ 150 MB | **missed** |" in tables.goals(figures)
     figures["candidates"]["ours"]["rss_mb"] = 149.9
     assert "| peak RSS | 150 MB | ≤ 150 MB | met |" in tables.goals(figures)
 
 
-def test_what_was_not_measured_is_left_out(figures):
-    """Without Docker there are no image sizes and no throughput; the pages say nothing about them."""
+def test_missing_figures_are_omitted(figures):
+    """Without Docker, image sizes and throughput are not measured, and the tables omit them."""
     without = figures | {"throughput": None, "from_disk": None}
     for candidate in without["candidates"].values():
         candidate["image_mb"] = None

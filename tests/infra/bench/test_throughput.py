@@ -1,19 +1,19 @@
-"""What the load generator sends."""
+"""Test the form that the load generator sends."""
 
 import asyncio
 
 from starlette.requests import Request
 
 from infra.bench.photos import photo
-from infra.bench.throughput import BOUNDARY, multipart
+from infra.bench.throughput import BOUNDARY, encode_form
 from lambda_app.uploads.photo import read_photo
 
 PHOTO = photo("tiny", 64, 48)
 
 
-def test_the_form_carries_the_photo():
-    """As our own function reads it."""
-    body = multipart(PHOTO, "file")
+def test_form_contains_the_photo():
+    """The function reads the same bytes from the form."""
+    body = encode_form(PHOTO, "file")
     headers = [(b"content-type", f"multipart/form-data; boundary={BOUNDARY}".encode())]
 
     async def receive() -> dict[str, object]:
@@ -23,6 +23,6 @@ def test_the_form_carries_the_photo():
     assert PHOTO.data == asyncio.run(read_photo(request, 1_000_000))
 
 
-def test_the_field_has_the_name_that_the_server_expects():
-    """LitServe calls it after its argument."""
-    assert b'name="request"' in multipart(PHOTO, "request")
+def test_form_field_has_the_expected_name():
+    """LitServe expects the field `request`."""
+    assert b'name="request"' in encode_form(PHOTO, "request")
