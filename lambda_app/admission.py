@@ -14,69 +14,71 @@ from starlette.requests import ClientDisconnect
 
 from lambda_app.errors import Overloaded
 
-MEMORY = 500_000_000  # bytes that all decoding together may hold: the largest photo, or ten JPEGs of 12 megapixels
-PATIENCE_S = 5.0  # for a thread, and for memory; after it, the client gets a 503 and can retry
-STUCK_S = 15.0  # from arrival to answer: both waits, and the 2 s that decoding may take
-HasHungUp = Callable[[], Coroutine[Any, Any, bool]]  # asks the server whether the client has left
+MEMORY = 500_000_000  # bytes for all concurrent decoding: the largest photo, or ten JPEGs of 12 megapixels
+MAX_WAIT_S = 5.0  # for a thread, and again for memory; then the client gets a 503 and can retry
+STUCK_S = 15.0  # from arrival to response: exceeds both waits and the 2 s that decoding may take
+IsDisconnected = Callable[[], Coroutine[Any, Any, bool]]
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A request that waits for a thread."""
+    """The place of a request in the queue for a thread."""
 
     arrived: float
-    is_behind: bool  # as many requests as there are threads came before it
-    has_hung_up: HasHungUp | None  # None where the server cannot tell
+    is_queued: bool  # the request arrived while all threads were busy
+    is_disconnected: IsDisconnected | None  # None if the server cannot detect a disconnect
     loop: asyncio.AbstractEventLoop
 
     def check(self) -> None:
-        """Raise `Overloaded` or `ClientDisconnect` if the answer would come too late. Called on the thread."""
-        if not self.is_behind:
+        """Raise `Overloaded` after too long a wait, and `ClientDisconnect` if the client has left. Runs on a thread."""
+        if not self.is_queued:
             return
         waited = time.monotonic() - self.arrived
-        if waited > PATIENCE_S:
-            raise Overloaded(f"the photo waited {waited:.1f} s for others; at most {PATIENCE_S:.0f} s: try again later")
-        if self.has_hung_up and asyncio.run_coroutine_threadsafe(self.has_hung_up(), self.loop).result():
+        if waited > MAX_WAIT_S:
+            raise Overloaded(
+                f"the photo waited {waited:.1f} s for others; the limit is {MAX_WAIT_S:.0f} s: try again later"
+            )
+        if self.is_disconnected and asyncio.run_coroutine_threadsafe(self.is_disconnected(), self.loop).result():
             raise ClientDisconnect
 
 
 class Admission:
-    """The requests under way, and the memory that their photos may take."""
+    """The requests in progress, and the memory that remains for their photos."""
 
     def __init__(self, threads: int, memory: int = MEMORY) -> None:
         self.threads, self.memory = threads, memory
         self._free = memory
-        self._tickets: deque[object] = deque()  # of those that wait for memory, in order
+        self._tickets: deque[object] = deque()  # of the threads that wait for memory, in order of arrival
         self._changed = Condition()
         self._numbers = count()
-        self._arrivals: dict[int, float] = {}  # in order
+        self._arrivals: dict[int, float] = {}  # in order of arrival
 
     @contextmanager
-    def queue(self, has_hung_up: HasHungUp | None) -> Iterator[Turn]:
-        """Count a request as under way. Called on the event loop."""
+    def queue(self, is_disconnected: IsDisconnected | None) -> Iterator[Turn]:
+        """Count a request as in progress. Runs on the event loop."""
         number, arrived = next(self._numbers), time.monotonic()
-        is_behind = len(self._arrivals) >= self.threads
+        is_queued = len(self._arrivals) >= self.threads
         self._arrivals[number] = arrived
         try:
-            yield Turn(arrived, is_behind, has_hung_up, asyncio.get_running_loop())
+            yield Turn(arrived, is_queued, is_disconnected, asyncio.get_running_loop())
         finally:
             del self._arrivals[number]
 
     @contextmanager
     def reserve(self, size: int) -> Iterator[None]:
-        """Block the calling thread until `size` bytes, capped at the total, are free. Requests are served in order.
+        """Block the calling thread until `size` bytes, capped at the total, are free. Serve requests in order.
 
-        Raise `Overloaded` after `PATIENCE_S`.
+        Raise `Overloaded` after `MAX_WAIT_S`.
         """
         size, ticket = min(size, self.memory), object()
         with self._changed:
             self._tickets.append(ticket)
-            is_free = self._changed.wait_for(lambda: self._tickets[0] is ticket and self._free >= size, PATIENCE_S)
+            is_free = self._changed.wait_for(lambda: self._tickets[0] is ticket and self._free >= size, MAX_WAIT_S)
             self._tickets.remove(ticket)
             self._free -= size if is_free else 0
-            self._changed.notify_all()  # the next one may fit, too
+            self._changed.notify_all()  # the next request may fit as well
         if not is_free:
-            raise Overloaded(f"the photo waited {PATIENCE_S:.0f} s for {size} bytes of memory; try again later")
+            raise Overloaded(f"the photo waited {MAX_WAIT_S:.0f} s for {size} bytes of memory; try again later")
         try:
             yield
         finally:
@@ -85,6 +87,6 @@ class Admission:
                 self._changed.notify_all()
 
     def is_stuck(self) -> bool:
-        """Return whether the oldest request under way has waited for its answer longer than any should."""
+        """Return whether the oldest request in progress has waited for longer than `STUCK_S`."""
         oldest = next(iter(self._arrivals.values()), None)
         return oldest is not None and time.monotonic() - oldest > STUCK_S

@@ -26,9 +26,9 @@ from lambda_app.schemas import (
 )
 from lambda_app.settings import OPTIONAL_ROUTES, Settings
 from lambda_app.telemetry.middleware import HeadMiddleware, TelemetryMiddleware, error_response
-from lambda_app.telemetry.prediction_log import prediction_log
+from lambda_app.telemetry.prediction_log import summarize_predictions
 from lambda_app.telemetry.request_log import Record, Telemetry
-from lambda_app.uploads.backpressure import RETRY_AFTER_S, WaitingRoom
+from lambda_app.uploads.backpressure import RETRY_AFTER_S, UploadLimiter
 from lambda_app.web.docs import add_docs
 from lambda_app.web.page import add_page
 
@@ -65,7 +65,7 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.telemetry = telemetry
-    app.add_middleware(WaitingRoom, max_bytes=settings.max_image_bytes)
+    app.add_middleware(UploadLimiter, max_bytes=settings.max_image_bytes)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
     inference = Inference(classifier, settings.max_image_pixels)
     routes = {name: summary for name, summary in ROUTES.items() if is_served(name.split()[1], settings)}
@@ -96,18 +96,18 @@ def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, 
 
     @app.get("/health")
     async def health(request: Request) -> Health:
-        telemetry.figures.health_checks += request.method == "GET"
+        telemetry.instance_metrics.health_checks += request.method == "GET"
         return Health(status="healthy", model_loaded=True, model_version=metadata.model_version, device="cpu")
 
     async def model_info() -> ModelInformation:
         return ModelInformation(**vars(metadata), image=settings.image, commit=settings.commit)
 
     async def metrics() -> PlainTextResponse:
-        text, media_type = telemetry.figures.exposition()
+        text, media_type = telemetry.instance_metrics.render()
         return PlainTextResponse(text, media_type=media_type)
 
     async def last_predictions() -> PredictionLog:
-        return prediction_log(telemetry.recent)
+        return summarize_predictions(telemetry.recent)
 
     if is_served("/model/info", settings):
         app.get("/model/info")(model_info)

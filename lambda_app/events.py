@@ -1,4 +1,4 @@
-"""Answers to events other than HTTP requests: warm-up pings, test events, and unknown events."""
+"""Answer events other than HTTP requests: warm-up pings, test events and unknown events."""
 
 import json
 import uuid
@@ -12,7 +12,7 @@ from lambda_app.telemetry.request_log import Telemetry
 
 WARM_UP_SOURCES = {"serverless-plugin-warmup", "aws.events", "aws.scheduler"}
 WARM_UP_KEYS = ("warmer", "warmup", "ping")  # of lambda-warmer and similar plugins
-HELLO_WORLD = {"key1", "key2", "key3"}  # the test event that Lambda's console offers
+HELLO_WORLD = {"key1", "key2", "key3"}  # the default test event of Lambda's console
 EXPECTED = "expected an HTTP request from a function URL, API Gateway or Application Load Balancer, or a warm-up ping"
 
 
@@ -24,12 +24,12 @@ def answer(event: Any, context: Any, app: FastAPI, problem: Exception | None = N
     telemetry: Telemetry = app.state.telemetry
     if problem is None and is_ping(event):
         telemetry.logger.debug("warm-up")
-        telemetry.cold_start = False  # the ping caused the start
+        telemetry.cold_start = False  # the ping paid for the cold start
         return {"status": "warm", "model_version": app.version}
     request_id = getattr(context, "aws_request_id", None) or str(uuid.uuid4())
     telemetry.logger.warning("event not understood", extra={"request_id": request_id})
     if problem is None:
-        return _error(f"the event has {_fields(event)}; {EXPECTED}", request_id)
+        return _error(f"the event has {_describe(event)}; {EXPECTED}", request_id)
     message = f"the event cannot be read as an HTTP request ({type(problem).__name__}: {problem}); {EXPECTED}"
     return {
         "statusCode": HTTPStatus.BAD_REQUEST.value,
@@ -40,7 +40,7 @@ def answer(event: Any, context: Any, app: FastAPI, problem: Exception | None = N
 
 
 def is_ping(event: Any) -> bool:
-    """Tell whether the event only keeps an instance warm, or is an empty or default test event."""
+    """Return whether the event is a warm-up ping, or an empty or default test event."""
     if not isinstance(event, Mapping):
         return event is None
     return (
@@ -51,7 +51,7 @@ def is_ping(event: Any) -> bool:
     )
 
 
-def _fields(event: Any) -> str:
+def _describe(event: Any) -> str:
     if not isinstance(event, Mapping):
         return f"the type {type(event).__name__}"
     return f"the fields {', '.join(sorted(map(str, event)))[:200]}"

@@ -85,7 +85,7 @@ class Inference:
         return await self._in_turn(record, self._run, images, [{}] * len(images))
 
     async def _in_turn(self, record: Record, function: Callable[..., list[T]], *arguments: Any) -> list[T]:
-        with self.admission.queue(record.has_hung_up) as turn:
+        with self.admission.queue(record.is_disconnected) as turn:
             return await self._on_a_thread(self._take_turn, turn, function, *arguments, record)
 
     def _take_turn(self, turn: Turn, function: Callable[..., list[T]], *arguments: Any) -> list[T]:

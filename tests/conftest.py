@@ -1,4 +1,4 @@
-"""What several rooms share: the tiny model, an app around it, the bundled photos."""
+"""Provide the fixtures that several packages share: the tiny model, an app with it, the sample photos, moto."""
 
 import asyncio
 import json
@@ -23,20 +23,20 @@ from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from tests import tiny_model
 
-# A busy machine takes long for an example, and that is no failure.
+# On a busy machine, an example may take long, which is not a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 ROOT = Path(__file__).parent.parent
-os.environ["CUDA_VISIBLE_DEVICES"] = ""  # to the last bit, only a CPU does the same twice; what wants a GPU asks for it
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # only a CPU repeats results to the bit; tests of a GPU enable it
 SHARED = ROOT.parent / "shared"
 
 # Skip reasons that CI accepts. Any other skip fails the run, because it means that the setup is incomplete.
 ALLOWED_SKIPS = ("no GPU", "the released model was trained on other photos")
 if not SHARED.is_dir():
-    ALLOWED_SKIPS += ("../shared is not here",)
+    ALLOWED_SKIPS += ("../shared does not exist",)
 
 
-pytest_plugins = ("tests.support.distribution", "tests.support.fast", "tests.support.summary")
+pytest_plugins = ("tests.support.distribution", "tests.support.fast", "tests.support.terminal_summary")
 
 
 def pytest_configure() -> None:
@@ -49,7 +49,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     """Fail skipped tests in CI unless `ALLOWED_SKIPS` lists the reason."""
     report = yield
     if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
-        from tests.support.summary import skip_reason  # noqa: PLC0415  # pytest imports its plugins after this file
+        from tests.support.terminal_summary import skip_reason  # noqa: PLC0415  # pytest imports its plugins after this file
 
         reason = skip_reason(report)
         if not reason.startswith(ALLOWED_SKIPS):
@@ -59,7 +59,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.fixture(autouse=True)
 def _forget_mlflow_store() -> Iterator[None]:
-    """MLflow keeps the address of its last store in the process and in the environment; the next test has its own."""
+    """Reset MLflow's address of its store, which it keeps in the process and in the environment."""
     yield
     if mlflow := sys.modules.get("mlflow"):
         mlflow.set_tracking_uri(None)
@@ -67,9 +67,9 @@ def _forget_mlflow_store() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Real photos, beside the checkout."""
+    """Return the folder of real photos beside the checkout."""
     if not SHARED.is_dir():
-        pytest.skip("../shared is not here")
+        pytest.skip("../shared does not exist")
     return SHARED
 
 
@@ -93,19 +93,20 @@ class Logged:
 
     @cached_property
     def client(self) -> TestClient:
-        """Made in the test itself: pytest gives each phase a standard output of its own."""
+        """Return a client, created during the test because pytest replaces standard output for each phase."""
         return TestClient(create_app(self.classifier, self.settings))
 
     def lines(self) -> list[dict]:
+        """Return the lines of standard output since the last call."""
         return [json.loads(line) for line in self.capsys.readouterr().out.splitlines()]
 
 
 @pytest.fixture
 def logged(tiny_classifier, capsys, monkeypatch):
-    # Powertools keeps one logger per service, bound to the standard output of the test that came first.
+    # Powertools keeps one logger per service, bound to the standard output of the first test.
     monkeypatch.delitem(logging.root.manager.loggerDict, Settings().service_name, raising=False)
     yield Logged(tiny_classifier, capsys)
-    logging.root.manager.loggerDict.pop(Settings().service_name, None)  # its standard output is closed now
+    logging.root.manager.loggerDict.pop(Settings().service_name, None)  # its standard output is closed after the test
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +126,11 @@ def cat_jpg() -> bytes:
 
 @pytest.fixture(scope="session")
 def encode():
-    """A photo of one colour, as bytes of any format."""
+    """Return a function that encodes a photo of a single color."""
 
-    def encode(colour="red", size=(64, 48), image_format="JPEG", mode="RGB", **options) -> bytes:
+    def encode(color="red", size=(64, 48), image_format="JPEG", mode="RGB", **options) -> bytes:
         buffer = BytesIO()
-        Image.new("RGB", size, colour).convert(mode).save(buffer, image_format, **options)
+        Image.new("RGB", size, color).convert(mode).save(buffer, image_format, **options)
         return buffer.getvalue()
 
     return encode
@@ -137,8 +138,8 @@ def encode():
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
-    """The URL of moto's server, which stands in for AWS."""
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415  # takes two seconds, and most tests need none
+    """Return the URL of moto's server, which replaces AWS."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415  # the import takes two seconds, and most tests do not need it
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -149,7 +150,7 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture
 def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of an empty account, which boto3, DVC and SAM CLI find."""
+    """Return the URL of an empty AWS account, and configure boto3, DVC and SAM CLI for it."""
     httpx2.post(f"{moto}/moto-api/reset", trust_env=False).raise_for_status()
     settings = {
         "AWS_ENDPOINT_URL": moto,

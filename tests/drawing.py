@@ -1,4 +1,4 @@
-"""Cats, dogs and rabbits drawn with Pillow: photos that are nobody's, weigh nothing and are learnt in seconds."""
+"""Draw cats, dogs and rabbits with Pillow: small photos without a license, which a network learns in seconds."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-Colour = tuple[int, ...] | str
+Color = tuple[int, ...] | str
 
 FUR = {"cat": (228, 130, 48), "dog": (112, 72, 44), "rabbit": (196, 192, 208)}  # RGB, the mean of the class
 LABELS = tuple(FUR)
 INK = (30, 22, 24)
 PINK = (238, 150, 160)
-CANVAS = 200  # pixels a side, of a head before it is scaled
+CANVAS = 200  # width and height of a head in pixels, before scaling
 
 
 @cache
 def draw(label: str, seed: int, size: int = 64) -> Image.Image:
-    """A head before a blurred background, under noise; fur, place, scale and tilt follow from the seed."""
+    """Return a noisy head on a blurred background. The seed determines fur, position, scale and tilt."""
     rng = np.random.default_rng([LABELS.index(label), seed])
     blobs = Image.fromarray(rng.integers(20, 240, (5, 5, 3), np.uint8))
     image = blobs.resize((size, size), Image.Resampling.BICUBIC)
@@ -39,7 +39,7 @@ def encode(image: Image.Image, image_format: str = "JPEG", **options: int) -> by
 
 
 def write_dataset(folder: Path, counts: Mapping[str, int], size: int = 64) -> Path:
-    """So many drawings of each class, as FOLDER/CLASS/SEED.jpg."""
+    """Write `counts` drawings of each class to FOLDER/CLASS/SEED.jpg, and return the folder."""
     for label, count in counts.items():
         (folder / label).mkdir(parents=True)
         for seed in range(count):
@@ -47,8 +47,8 @@ def write_dataset(folder: Path, counts: Mapping[str, int], size: int = 64) -> Pa
     return folder
 
 
-def _head(label: str, fur: Colour) -> Image.Image:
-    """RGBA, transparent around it: the ears tell the animals apart, and what is below the nose."""
+def _head(label: str, fur: Color) -> Image.Image:
+    """Return an RGBA image with a transparent background. The animals differ in ears, whiskers, tongue and teeth."""
     image = Image.new("RGBA", (CANVAS, CANVAS))
     pen = ImageDraw.Draw(image)
     {"cat": _cat, "dog": _dog, "rabbit": _rabbit}[label](pen, fur)
@@ -58,7 +58,7 @@ def _head(label: str, fur: Colour) -> Image.Image:
     return image
 
 
-def _cat(pen: ImageDraw.ImageDraw, fur: Colour) -> None:
+def _cat(pen: ImageDraw.ImageDraw, fur: Color) -> None:
     for x in (-1, 1):
         pen.polygon([_at(x * 72, -12), _at(x * 66, -88), _at(x * 12, -58)], fur)
         pen.polygon([_at(x * 62, -30), _at(x * 59, -70), _at(x * 30, -54)], PINK)
@@ -69,7 +69,7 @@ def _cat(pen: ImageDraw.ImageDraw, fur: Colour) -> None:
             pen.line([_at(x * 20, 42), _at(x * 84, y)], INK, width=3)  # whiskers
 
 
-def _dog(pen: ImageDraw.ImageDraw, fur: Colour) -> None:
+def _dog(pen: ImageDraw.ImageDraw, fur: Color) -> None:
     _oval(pen, (0, 18), (70, 62), fur)
     for x in (-72, 72):
         _oval(pen, (x, 10), (22, 58), tuple(channel * 2 // 3 for channel in fur))
@@ -78,7 +78,7 @@ def _dog(pen: ImageDraw.ImageDraw, fur: Colour) -> None:
     _oval(pen, (0, 34), (12, 8), INK)
 
 
-def _rabbit(pen: ImageDraw.ImageDraw, fur: Colour) -> None:
+def _rabbit(pen: ImageDraw.ImageDraw, fur: Color) -> None:
     for x in (-32, 32):
         _oval(pen, (x, -52), (19, 47), fur)
         _oval(pen, (x, -52), (9, 34), PINK)
@@ -89,10 +89,10 @@ def _rabbit(pen: ImageDraw.ImageDraw, fur: Colour) -> None:
 
 
 def _at(x: int, y: int) -> tuple[int, int]:
-    """From the middle of the canvas."""
+    """Return the pixel at an offset from the center of the canvas."""
     return CANVAS // 2 + x, CANVAS // 2 + y
 
 
-def _oval(pen: ImageDraw.ImageDraw, middle: tuple[int, int], radii: tuple[int, int], fill: Colour) -> None:
-    (x, y), (width, height) = middle, radii
+def _oval(pen: ImageDraw.ImageDraw, center: tuple[int, int], radii: tuple[int, int], fill: Color) -> None:
+    (x, y), (width, height) = center, radii
     pen.ellipse([_at(x - width, y - height), _at(x + width, y + height)], fill)

@@ -1,4 +1,4 @@
-"""A pytest plugin: the released function in Lambda's own runtime, behind a function URL, started once per session.
+"""Provide the released function in Lambda's runtime, behind a function URL, as a fixture of the session.
 
 To use it, set `pytest_plugins = ["tests.emulator"]` in the test module.
 """

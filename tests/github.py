@@ -1,5 +1,6 @@
-"""Workflows as data, and as much of GitHub's runner as ours need: the `run` steps of a job, in order, with their
-expressions, environment and outputs. Actions are not run.
+"""Read GitHub workflows, and run the `run` steps of their jobs with expressions, environment and outputs.
+
+Actions are not run.
 """
 
 import os
@@ -17,7 +18,7 @@ WORKFLOWS = {path.stem: path.read_text() for path in sorted((ROOT / ".github/wor
 
 
 def workflow(name: str) -> dict[str, Any]:
-    # BaseLoader: `on` is a word, not YAML 1.1's true, and 3.13 no number.
+    # BaseLoader keeps `on` and 3.13 as strings; YAML 1.1 reads `on` as true.
     return yaml.load(WORKFLOWS[name], yaml.BaseLoader)
 
 
@@ -27,7 +28,7 @@ def jobs(name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Step:
-    """One `run` of a job, with the environment of workflow, job and step."""
+    """A `run` step of a job, with the environment of workflow, job and step."""
 
     workflow: str
     job: str
@@ -51,22 +52,23 @@ def steps(name: str, job: str) -> list[Step]:
 
 
 def evaluate(expression: str, names: Mapping[str, str], *, failed: bool = False) -> Any:
-    """An expression of names, strings, ==, != and &&. Raises KeyError for a name that nobody gave; a step that did not
-    run has given nothing.
+    """Return the value of an expression of names, strings, ==, != and &&.
+
+    Raise `KeyError` for an unknown name. The outputs of a step that did not run are empty.
     """
     known = dict(names) | {name: "" for name in re.findall(r"\bsteps(?:\.\w+)+", expression) if name not in names}
     quoted = re.sub(r"\b[a-z]+(?:\.\w+)+", lambda name: repr(known[name[0]]), expression)
-    return eval(quoted.replace("&&", "and"), {"failure": lambda: failed})  # of our own files
+    return eval(quoted.replace("&&", "and"), {"failure": lambda: failed})  # expressions of this repository's workflows
 
 
 def resolved(step: Step, names: Mapping[str, str]) -> dict[str, str]:
-    """The step's environment with its expressions worked out."""
-    found = re.compile(r"\$\{\{ (.+?) \}\}")
-    return {name: found.sub(lambda inner: evaluate(inner[1], names), value) for name, value in step.env.items()}
+    """Return the step's environment with its expressions evaluated."""
+    expression = re.compile(r"\$\{\{ (.+?) \}\}")
+    return {name: expression.sub(lambda match: evaluate(match[1], names), value) for name, value in step.env.items()}
 
 
 def execute(step: Step, names: Mapping[str, str], output: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """With the shell that GitHub takes; `output` is its GITHUB_OUTPUT."""
+    """Run the step in the shell that GitHub uses. `output` becomes its GITHUB_OUTPUT."""
     environment = (
         os.environ | resolved(step, names) | {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(output)} | env
     )
@@ -75,11 +77,11 @@ def execute(step: Step, names: Mapping[str, str], output: Path, **env: str) -> s
 
 
 def run_job(name: str, job: str, given: Mapping[str, str], folder: Path, **env: str) -> bool:
-    """Whether it passes. A step is run if none has failed, or as its `if` says where that asks for a failure."""
+    """Run a job, and return whether it passes. After a failure, only steps whose `if` calls `failure()` run."""
     names, failed = dict(given), False
     for number, step in enumerate(steps(name, job)):
-        wanted = not step.condition or evaluate(step.condition, names, failed=failed)
-        if not wanted or (failed and "failure()" not in step.condition):
+        is_enabled = not step.condition or evaluate(step.condition, names, failed=failed)
+        if not is_enabled or (failed and "failure()" not in step.condition):
             names[f"steps.{step.id}.outcome"] = "skipped"
             continue
         output = folder / f"output-{number}"

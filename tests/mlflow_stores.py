@@ -1,4 +1,4 @@
-"""MLflow stores for tests. Every store is a real SQLite database with MLflow's own schema."""
+"""Create MLflow stores for tests: SQLite databases with MLflow's schema."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +12,14 @@ from mlflow.store.db import utils
 
 
 def write_store(folder: Path) -> str:
-    """Put a store without a run at FOLDER/mlflow.db; return its address."""
+    """Write a store without runs to FOLDER/mlflow.db, and return its address."""
     (folder / "mlflow.db").write_bytes(_empty())
     return f"sqlite:///{folder}/mlflow.db"
 
 
 @cache
 def _empty() -> bytes:
-    """Let MLflow create a store: its migrations, one after the other, take 2 s of CPU time."""
+    """Return the bytes of an empty store. Cached, because MLflow's migrations take 2 s of CPU time."""
     with TemporaryDirectory() as folder:
         mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
         return (Path(folder) / "mlflow.db").read_bytes()

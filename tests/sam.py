@@ -1,4 +1,4 @@
-"""The templates as AWS sees them: read with CloudFormation's tags, and translated by SAM. Both run in .venv-sam."""
+"""Read templates with CloudFormation's tags, and translate them with SAM. Both run in .venv-sam."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ from samtranslator.yaml_helper import yaml_parse
 print(json.dumps(yaml_parse(Path(sys.argv[1]).read_text())))
 """
 
-# Parameters of the templates that tests compare, translated in one process: to start it takes a second.
+# Parameters of the templates that tests compare. One process translates them all, because starting it takes a second.
 COMPARED: tuple[dict[str, str], ...] = (
     {},
     {"ImageUri": OTHER_IMAGE},
@@ -47,7 +47,7 @@ Parameters = tuple[tuple[str, str], ...]
 
 
 def run(*command: str | Path, **environment: str) -> str:
-    """The standard output of a command that has to succeed."""
+    """Run a command that must succeed, and return its standard output."""
     done = subprocess.run(
         command, check=False, cwd=ROOT, env=ENVIRONMENT | environment, capture_output=True, text=True, timeout=600
     )
@@ -57,14 +57,15 @@ def run(*command: str | Path, **environment: str) -> str:
 
 @functools.cache
 def read(path: str) -> Template:
+    """Return a template with its tags as intrinsic functions."""
     template: Template = json.loads(run(SAM.with_name("python"), "-c", READ, path))
     return template
 
 
 def translated(**parameters: str) -> Template:
-    """The CloudFormation template that SAM makes of template.yaml."""
-    given, compared = _complete(parameters), tuple(map(_complete, COMPARED))
-    return _translated(compared if given in compared else (given,))[given]
+    """Return the CloudFormation template that SAM creates from template.yaml."""
+    complete, compared = _complete(parameters), tuple(map(_complete, COMPARED))
+    return _translated(compared if complete in compared else (complete,))[complete]
 
 
 def _complete(parameters: dict[str, str]) -> Parameters:
@@ -73,12 +74,12 @@ def _complete(parameters: dict[str, str]) -> Parameters:
 
 @functools.cache
 def _translated(sets: tuple[Parameters, ...]) -> dict[Parameters, Template]:
-    done = run(SAM.with_name("python"), "-c", TRANSLATE, json.dumps([dict(given) for given in sets]))
+    done = run(SAM.with_name("python"), "-c", TRANSLATE, json.dumps([dict(parameters) for parameters in sets]))
     return dict(zip(sets, map(json.loads, done.splitlines()), strict=True))
 
 
 def statements(resource: Template) -> list[Template]:
-    """Of a role's own policies, or of a policy."""
+    """Return the statements of a policy, or of a role's inline policies."""
     properties = resource["Properties"]
     policies = properties.get("Policies", [properties])
     return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]

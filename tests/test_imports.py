@@ -1,4 +1,4 @@
-"""Who may import whom: `lambda_app` is the leaf, and serving loads nothing that only training needs."""
+"""Check which packages may import each other, what serving imports, and that file names are unique."""
 
 import ast
 import base64
@@ -7,40 +7,46 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("lambda_app", "training", "export", "infra")
+PACKAGES = ("lambda_app", "training", "export", "infra")
 PEERS = ROOT / "infra/bench/peers"
 MAY_IMPORT = {
     "lambda_app": {"lambda_app"},
     "training": {"training", "lambda_app.preprocess", "lambda_app.errors"},
     "export": {"export", "training", "lambda_app"},
-    "infra": {"infra", "lambda_app.settings"},
-    # Programs of other images: what they share with the function, the comparison holds equal.
+    "infra": {"infra", "lambda_app.settings", "lambda_app.signals", "lambda_app.metadata"},
+    # Programs in images of their own. They share code with the function so that the comparison is fair.
     "infra/bench/peers": {"infra", "lambda_app", "training.fetch", "training.model"},
 }
+# File names that several modules still share. Rename them and remove them from here; never add one.
+SHARED_NAMES = {
+    *("errors.py", "handler.py", "invoke.py", "measure.py", "models.py", "page.py", "photos.py"),
+    *("plots.py", "reference.py", "results.py", "run.py", "settings.py", "stack.py"),
+}
 PINNED = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE))
-# Pinned, yet loaded only when needed: for HEIC photos, SnapStart's snapshots, `GET /metrics`, and a deployment's hook.
+# Pinned but loaded on demand: for HEIC photos, SnapStart's snapshots, `GET /metrics`, and the deployment hook.
 LOADED_ON_DEMAND = {"pi-heif", "snapshot-restore-py", "prometheus-client"}
-LOADED_BY_THE_HOOK = {"python-dateutil", "six", "urllib3"}
+LOADED_BY_HOOK = {"python-dateutil", "six", "urllib3"}
 
-# The import budget: a cold start is mostly imports, so whoever adds one to these says here what for.
+# The import budget. Imports take most of a cold start, so each package needs a reason to be here.
 BUDGET = {
     "awslambdaric": {"awslambdaric", "runtime_client", "simplejson"},
     "aws_lambda_powertools": {"aws_lambda_powertools", "jmespath"},
-    "botocore": {"botocore"},  # its root alone, 0.4 ms: Powertools looks whether it is there
+    "botocore": {"botocore"},  # Powertools checks whether it exists, which imports its root alone in 0.4 ms
     "fastapi": {"annotated_doc", "anyio", "fastapi", "opentelemetry", "python_multipart", "starlette"},
     "mangum": {"mangum"},
     "onnxruntime": {"numpy", "onnxruntime"},
     "pillow": {"PIL"},
     "pydantic": {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"},
 }
-# What would be felt, or was once loaded and is not needed: prometheus_client brings five of these (14 ms of a cold
-# start), AnyIO's back end comes with its threads (11 ms), boto3 takes 130 ms, torch 2,500.
+# Modules that are slow to import, or were once imported without need. prometheus_client imports five of these (14 ms of
+# a cold start), AnyIO's threads import its back end (11 ms), boto3 takes 130 ms and torch 2,500 ms.
 NEVER = {
     *("torch", "mlflow", "onnx", "dvc", "sklearn", "pandas", "scipy", "sympy", "matplotlib"),
     *("boto3", "botocore.session"),
@@ -57,7 +63,8 @@ NEVER = {
     *("argparse", "doctest", "multiprocessing", "pdb", "pydoc", "sqlite3", "unittest", "xml"),
 }
 
-# The modules that serving has loaded after its first prediction; all that is not pinned is hidden, as in the image.
+# Prints the modules that serving has loaded after its first prediction. It hides the packages that are not pinned,
+# because the image does not have them.
 LOADED_BY_SERVING = """
 import json, os, sys
 before = set(sys.modules)
@@ -68,35 +75,35 @@ class NotInTheImage:
 sys.meta_path.insert(0, NotInTheImage)
 import awslambdaric.bootstrap
 import lambda_app.handler
-assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"  # or the Linux wheels would report usage to their maker
+assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"  # otherwise, the Linux wheels report usage to Microsoft
 assert lambda_app.handler.handler(json.load(sys.stdin), None)["statusCode"] == 200
 print("modules", *sys.modules.keys() - before)
 """
 
 
 def imported(path: Path) -> set[str]:
-    """Every module of ours that a file imports, with its room."""
-    found = set()
+    """Return the modules of this repository that a file imports."""
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names if node.module in ROOMS}
-    return {name for name in found if name.split(".")[0] in ROOMS and name not in ROOMS}
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names if node.module in PACKAGES}
+    return {name for name in names if name.split(".")[0] in PACKAGES and name not in PACKAGES}
 
 
 @pytest.fixture(scope="module")
-def owners() -> dict[str, set[str]]:
-    """Of each top-level module, the distributions that install it here."""
+def distributions_by_module() -> dict[str, set[str]]:
+    """Return the distributions that install each top-level module in this environment."""
     return {
         module: {name.lower().replace("_", "-") for name in names} for module, names in packages_distributions().items()
     }
 
 
 @pytest.fixture(scope="module")
-def loaded(owners, cat_jpg) -> set[str]:
-    """Modules, in a fresh interpreter."""
-    hidden = [module for module, names in owners.items() if not names & PINNED]
+def loaded(distributions_by_module, cat_jpg) -> set[str]:
+    """Return the modules that serving loads in a fresh interpreter."""
+    hidden = [module for module, names in distributions_by_module.items() if not names & PINNED]
     event = json.loads((ROOT / "tests/events/predict.json").read_text())
     event |= {"body": base64.b64encode(cat_jpg).decode(), "isBase64Encoded": True}
     event["headers"] |= {"content-type": "image/jpeg", "content-length": str(len(cat_jpg))}
@@ -115,8 +122,8 @@ def loaded(owners, cat_jpg) -> set[str]:
     return set(line.split()[1:])
 
 
-def test_only_the_batch_speaks_to_s3():
-    """Of the modules that ship: loading botocore takes 130 ms, which the serving function has no use for."""
+def test_only_batch_imports_botocore():
+    """Importing botocore takes 130 ms, which the serving function must not spend."""
     package = ROOT / "lambda_app"
     source = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
     clients = re.compile(r"^\s*(import|from) boto", re.MULTILINE)
@@ -124,39 +131,49 @@ def test_only_the_batch_speaks_to_s3():
     assert {"batch/handler.py"} == {name for name, text in source.items() if "lambda_app.batch" in text}
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_a_room_imports_only_what_it_may(room):
-    """The table of the design, file by file."""
-    allowed = MAY_IMPORT[room]
-    strangers = {
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_package_imports_only_what_it_may(package):
+    """Every file of a package keeps to `MAY_IMPORT`."""
+    violations = {
         (str(path.relative_to(ROOT)), name)
-        for path in (ROOT / room).rglob("*.py")
-        if (PEERS in path.parents) == (ROOT / room == PEERS)
+        for path in (ROOT / package).rglob("*.py")
+        if (PEERS in path.parents) == (ROOT / package == PEERS)
         for name in imported(path)
-        if not any(name == one or name.startswith(f"{one}.") for one in allowed)
+        if not any(name == allowed or name.startswith(f"{allowed}.") for allowed in MAY_IMPORT[package])
     }
-    assert set() == strangers
+    assert set() == violations
+
+
+def test_module_names_are_unique():
+    """No two modules have the same file name, so that a name means one thing. Tests have the names of their modules."""
+    paths = [path for package in (*PACKAGES, "tests") for path in (ROOT / package).rglob("*.py")]
+    names = Counter(
+        path.name
+        for path in paths
+        if not path.name.startswith(("__", "conftest.", "test_")) and PEERS not in path.parents
+    )
+    assert set() == {name for name, count in names.items() if count > 1} - SHARED_NAMES
 
 
 def test_serving_keeps_its_import_budget(loaded):
-    """No package beyond the reviewed ones is loaded to start and to classify the first photo, and none too many."""
+    """Starting and classifying the first photo imports exactly the packages of `BUDGET`."""
     tops = {module.split(".")[0] for module in loaded} - sys.stdlib_module_names - {"lambda_app"}
     assert set().union(*BUDGET.values()) == {top for top in tops if not top.startswith("_sysconfigdata")}
 
 
-def test_serving_never_loads_what_is_expensive(loaded):
-    """Not even by way of a dependency."""
+def test_serving_never_imports_expensive_modules(loaded):
+    """No dependency imports them either."""
     assert set() == NEVER & loaded
 
 
-def test_serving_requirements_are_exactly_what_serving_loads(loaded, owners):
-    """Every pinned distribution is loaded; that no other is needed is shown by having hidden all others."""
-    distributions = set().union(*(owners.get(module, set()) for module in loaded))
-    assert PINNED - LOADED_ON_DEMAND - LOADED_BY_THE_HOOK == distributions & PINNED
+def test_serving_requirements_are_exactly_what_serving_loads(loaded, distributions_by_module):
+    """Every pinned distribution is loaded. No other is needed, because the fixture hides all others."""
+    distributions = set().union(*(distributions_by_module.get(module, set()) for module in loaded))
+    assert PINNED - LOADED_ON_DEMAND - LOADED_BY_HOOK == distributions & PINNED
 
 
 def test_every_serving_requirement_has_a_hash():
-    """Nothing is installed that was not reviewed."""
+    """Installing the requirements verifies a hash of each package."""
     text = (ROOT / "requirements-serve.txt").read_text()
     entries = re.split(r"\n(?=[a-z])", text[text.index("\nannotated") + 1 :])
     assert all("--hash=sha256:" in entry for entry in entries)

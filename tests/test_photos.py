@@ -1,4 +1,4 @@
-"""On the real photos of ../shared: the archive's faults are found, and the released model is as good as it says."""
+"""Check the faults of the real archive in ../shared, and the accuracy of the released model on real photos."""
 
 import json
 from collections import Counter
@@ -31,8 +31,8 @@ def released() -> Classifier:
     return Classifier.load(Settings().model_path)
 
 
-def test_faults_of_the_official_archive_are_set_aside(shared):
-    """Every eighth file and the four known faults: those four are set aside for their reasons, the rest are photos."""
+def test_faults_of_the_archive_are_set_aside(shared):
+    """Of every eighth file and the four known faults, exactly the four faults are set aside."""
     source = Source(shared / "data/dogs-vs-cats.zip")
     layout = discover(source.names())
     labels = {name: label for name, label in layout.labels.items() if name in FAULTS}
@@ -48,8 +48,8 @@ def test_faults_of_the_official_archive_are_set_aside(shared):
     assert {1} == set(map(len, sides.values()))
 
 
-def test_whole_official_archive_has_no_other_fault(shared):
-    """A release from it opened all photos, and set aside the four faults, duplicates and reviewed photos alone."""
+def test_archive_has_no_other_faults(shared):
+    """The release opened all photos, and set aside only the four faults, duplicates and reviewed photos."""
     with ZipFile(shared / "data/dogs-vs-cats.zip") as archive:
         files = sum(not name.endswith("/") for name in archive.namelist())
     summary = json.loads(prepare.SUMMARY.read_text())
@@ -60,52 +60,52 @@ def test_whole_official_archive_has_no_other_fault(shared):
     assert Counter(FAULTS.values()) == faults
 
 
-def test_the_released_model_is_as_good_as_its_file_says(shared, released):
-    """Served photo by photo, the second source gives the accuracy that the model file carries."""
-    claimed = released.metadata.metrics["oxford-pets-trainval"]
-    right = 0
+def test_released_model_has_the_accuracy_in_its_metadata(shared, released):
+    """Classifying the second source photo by photo gives the accuracy in the model file."""
+    stated = released.metadata.metrics["oxford-pets-trainval"]
+    correct = 0
     with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
         labels = discover(archive.namelist()).labels
         for name, label in labels.items():
             photo = preprocess(archive.read(name), released.metadata.image_size)
-            right += label == released.predict(photo.pixels).predicted_class
-    assert claimed["photos"] == len(labels)
-    assert claimed["accuracy"] == pytest.approx(right / len(labels), abs=1.5 / len(labels))  # a tie may fall either way
+            correct += label == released.predict(photo.pixels).predicted_class
+    assert stated["photos"] == len(labels)
+    assert stated["accuracy"] == pytest.approx(correct / len(labels), abs=1.5 / len(labels))  # one tie may change
 
 
-def test_pictures_of_neither_are_unknown(shared, released):
-    """Of scenes, flowers and faces, as many are called unknown as the model file says, and at least 95 %."""
-    claimed = released.metadata.metrics["not-pets"]
+def test_pictures_without_pets_are_unknown(shared, released):
+    """The share of unknown scenes, flowers and faces equals that in the model file, and is at least 95 %."""
+    stated = released.metadata.metrics["not-pets"]
     with ZipFile(shared / "data/not-pets.zip") as archive:
         names = [name for name in archive.namelist() if name.endswith(".jpg")]
         photos = (preprocess(archive.read(name), released.metadata.image_size) for name in names)
         unknown = [released.predict(photo.pixels).unknown for photo in photos]
-    assert claimed["photos"] == len(unknown)
-    assert claimed["recognised"] == pytest.approx(np.mean(unknown), abs=2.5 / len(unknown))
+    assert stated["photos"] == len(unknown)
+    assert stated["recognised"] == pytest.approx(np.mean(unknown), abs=2.5 / len(unknown))
     assert np.mean(unknown) >= 0.95
 
 
-def test_edits_leave_the_class_alone(shared):
-    """Mirrored, turned, brighter, darker, compressed, gray or shrunk, 97 % of photos keep their class, within chance.
+def test_edits_do_not_change_the_class(shared):
+    """Mirroring, rotating, brightening, darkening, compressing, graying and shrinking keep 97 % of the classes.
 
-    Every fifth photo of the second source is edited, 312 in all; the gate of the release takes as many from the test
-    split. An edit fails if fewer keep their class than in 99 of 100 samples of a set of which 97 % do: 94 % here.
+    The test edits every fifth photo of the second source, 312 in total; the gate of the release edits as many of the
+    test split. An edit fails if the true share is below 97 % with a confidence of 99 %, which is below 94 % here.
     """
-    released = Classifier.load(Settings().model_path, arena=True)  # for eight at a time: 6.5 ms a photo instead of 9
+    released = Classifier.load(Settings().model_path, arena=True)  # in batches of eight, 6.5 ms per photo instead of 9
     source = Source(shared / "data/oxford-pets-trainval.zip")
-    every = discover(source.names()).labels
-    labels = {name: every[name] for name in sorted(every)[::5]}
+    all_labels = discover(source.names()).labels
+    labels = {name: all_labels[name] for name in sorted(all_labels)[::5]}
     photos = Photos(source, labels, list(released.metadata.class_names), Upright(released.metadata.image_size))
     shares = agreement(released, photos)
     assert EDITS.keys() == shares.keys()
     kept = {edit: round(share * len(labels)) for edit, share in shares.items()}
-    surprise = {edit: binomtest(count, len(labels), 0.97, "less").pvalue for edit, count in kept.items()}
-    assert [] == [(edit, kept[edit]) for edit, chance in surprise.items() if chance < 0.01]
+    p_values = {edit: binomtest(count, len(labels), 0.97, "less").pvalue for edit, count in kept.items()}
+    assert [] == [(edit, kept[edit]) for edit, p_value in p_values.items() if p_value < 0.01]
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "BMP", "TIFF"])
-def test_the_container_of_a_photo_does_not_change_its_class(shared, released, image_format):
-    """Twenty real photos, re-encoded without loss, keep class and confidence."""
+def test_file_format_does_not_change_the_class(shared, released, image_format):
+    """Twenty real photos keep class and confidence after lossless re-encoding."""
     with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
         for name in sorted(archive.namelist())[::80]:
             data, buffer = archive.read(name), BytesIO()
@@ -117,7 +117,7 @@ def test_the_container_of_a_photo_does_not_change_its_class(shared, released, im
             assert before.confidence == pytest.approx(after.confidence, abs=0.05)
 
 
-def test_the_summary_of_the_released_models_photos_is_committed(released):
-    """artifacts/metrics says from how many photos, of which classes, the release was made."""
+def test_summary_of_training_photos_is_committed(released):
+    """artifacts/metrics has the number of training photos of each class of the released model."""
     summary = json.loads(prepare.SUMMARY.read_text())
     assert list(released.metadata.class_names) == list(summary["classes"])

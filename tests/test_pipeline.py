@@ -1,4 +1,4 @@
-"""The pipeline for real: drawings of three classes, `dvc repro` in a repository of their own, a model that answers."""
+"""Run `dvc repro` on drawings of three classes in a separate repository, and check the released model."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.mlflow_stores import write_store
 from tests.training.workspace import ROOT, write_params
 from training.source import sha256
 
-ROOMS = ("training", "export", "lambda_app")
+PACKAGES = ("training", "export", "lambda_app")
 FILES = (
     ".dvc/.gitignore",
     ".dvc/config",
@@ -33,8 +33,8 @@ FILES = (
     "dvc.yaml",
 )
 STAGES = tuple(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-MEASURED = ("prepare", "evaluate", "verify", "release")  # the stages that write metrics
-MADE = (
+STAGES_WITH_METRICS = ("prepare", "evaluate", "verify", "release")
+OUTPUTS = (
     "artifacts/calibration.json",
     "artifacts/checkpoint.pt",
     "artifacts/manifest.csv",
@@ -55,18 +55,18 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The repository after `dvc repro` has run twice: what each run said, and the files between the two."""
+    """Return a repository in which `dvc repro` ran twice, with the output of each run and the files between them."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ROOMS:
-        made = shutil.ignore_patterns("__pycache__", "model.onnx", "MODEL_CARD.md")
-        shutil.copytree(ROOT / name, folder / name, ignore=made)
+    for name in PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__", "model.onnx", "MODEL_CARD.md")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in FILES:
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
     write_params(folder, **LENIENT)
     write_store(folder)
     photos = write_dataset(tmp_path_factory.mktemp("photos"), dict.fromkeys(LABELS, 100))
-    for seed in range(8):  # cats that were taken for dogs: a network that is always right cannot be calibrated
+    for seed in range(8):  # mislabeled cats, because a network without errors cannot be calibrated
         (photos / f"cat/{seed}.jpg").rename(photos / f"dog/cat {seed}.jpg")
 
     run = runner(folder)
@@ -75,8 +75,8 @@ def project(tmp_path_factory):
     run("git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message", "Start")
     run("python", "-m", "training.fetch", "--data", str(photos))
     first = run("dvc", "repro")
-    made = snapshot(folder)
-    return SimpleNamespace(folder=folder, photos=photos, run=run, first=first, made=made, second=run("dvc", "repro"))
+    files = snapshot(folder)
+    return SimpleNamespace(folder=folder, photos=photos, run=run, first=first, files=files, second=run("dvc", "repro"))
 
 
 def runner(folder):
@@ -89,10 +89,11 @@ def runner(folder):
 
 
 def snapshot(folder):
-    """When each file that the pipeline makes was written, and what is in it."""
+    """Return the time and the hash of each output of the pipeline."""
     metrics_and_plots = sorted(path.relative_to(folder) for path in (folder / "artifacts").glob("*s/*"))
     return {
-        str(name): ((folder / name).stat().st_mtime_ns, sha256(folder / name)) for name in (*MADE, *metrics_and_plots)
+        str(name): ((folder / name).stat().st_mtime_ns, sha256(folder / name))
+        for name in (*OUTPUTS, *metrics_and_plots)
     }
 
 
@@ -103,7 +104,7 @@ def classifier(project):
 
 @pytest.fixture(scope="module")
 def mlflow_run(project):
-    """The only run of the project's store."""
+    """Return the only run of the project's MLflow store."""
     client = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
     [run] = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     return SimpleNamespace(run=run, client=client)
@@ -113,78 +114,77 @@ def metrics(project, stage):
     return json.loads((project.folder / f"artifacts/metrics/{stage}.json").read_text())
 
 
-# --- the model
+# The model
 
 
-def test_model_knows_the_classes(classifier):
-    """The released model has the classes that the folder had."""
+def test_model_has_the_classes_of_the_folder(classifier):
+    """The classes of the released model are the folders of the photos."""
     assert LABELS == classifier.metadata.class_names
 
 
-def test_accuracy(project):
-    """On the test split it is right far more often than one in three; one photo in thirty is in the wrong class."""
+def test_accuracy_is_better_than_chance(project):
+    """The accuracy on the test split is over 80 %. Chance is a third, and one photo in thirty is mislabeled."""
     test = metrics(project, "evaluate")["sets"]["test"]
     assert 0.8 < test["accuracy"]
     assert [3, 3] == [len(test["confusion_matrix"]), len(test["confusion_matrix"][0])]
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_answers(classifier, label):
-    """Serving's own code recognises drawings that were in no split."""
-    answers = [classifier.predict(preprocess(encode(draw(label, seed)), 32).pixels) for seed in range(1000, 1010)]
-    right = [answer for answer in answers if answer.predicted_class == label]
-    assert 8 <= len(right)
-    assert all(set(LABELS) == set(answer.probabilities) for answer in answers)
+def test_model_classifies_new_drawings(classifier, label):
+    """The serving code recognizes at least eight of ten drawings that are in no split."""
+    predictions = [classifier.predict(preprocess(encode(draw(label, seed)), 32).pixels) for seed in range(1000, 1010)]
+    assert 8 <= sum(prediction.predicted_class == label for prediction in predictions)
+    assert all(set(LABELS) == set(prediction.probabilities) for prediction in predictions)
 
 
-def test_model_leads_back(project, classifier, mlflow_run):
-    """The model file names the manifest, the commit and the run it was made from."""
+def test_model_names_its_origin(project, classifier, mlflow_run):
+    """The model file holds the hash of the manifest, the commit and the MLflow run."""
     metadata = classifier.metadata
     assert sha256(project.folder / "artifacts/manifest.csv") == metadata.data_hash
     assert project.run("git", "rev-parse", "HEAD").strip() == metadata.git_commit
     assert mlflow_run.run.info.run_id == metadata.run_id
 
 
-# --- DVC
+# DVC
 
 
-def test_every_stage_ran(project):
-    """The first `dvc repro` runs all stages, in the order in which dvc.yaml tells them."""
+def test_first_run_runs_all_stages(project):
+    """The first `dvc repro` runs all stages in the order of dvc.yaml."""
     ran = [line.split("'")[1] for line in project.first.splitlines() if line.startswith("Running stage")]
     assert list(STAGES) == ran
 
 
-def test_second_run_does_nothing(project):
-    """The second `dvc repro` finds everything up to date and touches no file."""
+def test_second_run_changes_nothing(project):
+    """The second `dvc repro` finds everything up to date and writes no file."""
     assert "Running stage" not in project.second
     assert "Data and pipelines are up to date." in project.second
-    assert project.made == snapshot(project.folder)
+    assert project.files == snapshot(project.folder)
 
 
 def test_lock_is_portable(project):
-    """dvc.lock holds no path of the machine that wrote it."""
+    """dvc.lock contains no absolute path of the machine that wrote it."""
     lock = (project.folder / "dvc.lock").read_text()
     assert [] == [path for path in (project.folder, project.photos, Path.home()) if str(path) in lock]
 
 
-def test_git_sees_the_figures(project):
-    """Metrics and plots are for Git to keep; photos, checkpoint and the store are not."""
-    seen = set(project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines())
-    assert {f"?? artifacts/metrics/{stage}.json" for stage in (*MEASURED, "train")} <= seen
-    assert {"?? artifacts/plots/history.csv", "?? dvc.lock", "?? lambda_app/model.onnx"} <= seen
-    assert [] == [line for line in seen if line.endswith((".pt", ".db", ".jpg", "manifest.csv"))]
+def test_git_tracks_metrics_and_plots(project):
+    """Git ignores photos, the checkpoint and the MLflow store, but not metrics and plots."""
+    untracked = set(project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines())
+    assert {f"?? artifacts/metrics/{stage}.json" for stage in (*STAGES_WITH_METRICS, "train")} <= untracked
+    assert {"?? artifacts/plots/history.csv", "?? dvc.lock", "?? lambda_app/model.onnx"} <= untracked
+    assert [] == [line for line in untracked if line.endswith((".pt", ".db", ".jpg", "manifest.csv"))]
 
 
-def test_dvc_metrics(project):
-    """`dvc metrics show` reads every stage's figures."""
+def test_dvc_shows_metrics(project):
+    """`dvc metrics show` reads the metrics of every stage."""
     shown = json.loads(project.run("dvc", "metrics", "show", "--json"))[""]["data"]
-    assert {f"artifacts/metrics/{stage}.json" for stage in MEASURED} == set(shown)
+    assert {f"artifacts/metrics/{stage}.json" for stage in STAGES_WITH_METRICS} == set(shown)
     assert (
         metrics(project, "evaluate")["temperature"] == shown["artifacts/metrics/evaluate.json"]["data"]["temperature"]
     )
 
 
-def test_dvc_plots(project, tmp_path):
+def test_dvc_shows_plots(project, tmp_path):
     """`dvc plots show` draws learning curves, confusion matrix, reliability and ROC."""
     shown = json.loads(project.run("dvc", "plots", "show", "--json", "--out", str(tmp_path)))["data"]
     names = ["curves.png", "history.csv", "predictions_test.csv"]
@@ -193,11 +193,11 @@ def test_dvc_plots(project, tmp_path):
     assert all(shown.values())
 
 
-# --- MLflow
+# MLflow
 
 
-def test_logged_params(project, mlflow_run):
-    """The run holds every param of train and augment, and what they make."""
+def test_mlflow_run_has_parameters(project, mlflow_run):
+    """The run has the parameters of training and augmentation, the classes and the size of the network."""
     params = mlflow_run.run.data.params
     assert {"train.architecture": "simple_cnn", "train.epochs": "2", "augment.flip": "0.5"}.items() <= params.items()
     assert str(list(LABELS)) == params["classes"]
@@ -205,7 +205,7 @@ def test_logged_params(project, mlflow_run):
 
 
 def parameters(folder):
-    """Of the released network, from its metadata."""
+    """Return the number of weights in the metadata of the released network."""
     props = onnx.load(folder / "lambda_app/model.onnx").metadata_props
     return next(json.loads(prop.value) for prop in props if prop.key == "parameters")
 
@@ -222,35 +222,35 @@ def parameters(folder):
         "images_per_second",
     ],
 )
-def test_logged_metrics(mlflow_run, metric):
-    """The run holds a value of each metric for each epoch."""
+def test_mlflow_run_has_metrics(mlflow_run, metric):
+    """The run has a value of each metric for each epoch."""
     history = mlflow_run.client.get_metric_history(mlflow_run.run.info.run_id, metric)
     assert [1, 2] == [value.step for value in history]
     assert np.isfinite([value.value for value in history]).all()
 
 
-def test_logged_test_figures(project, mlflow_run):
-    """The test split's figures are in the run that trained."""
+def test_mlflow_run_has_test_accuracy(project, mlflow_run):
+    """The run that trained the model also has its accuracy on the test split."""
     assert metrics(project, "evaluate")["sets"]["test"]["accuracy"] == mlflow_run.run.data.metrics["test_accuracy"]
 
 
-def test_logged_artifacts(mlflow_run):
-    """The run holds checkpoint, learning curves, calibration, confusion matrix and the figures."""
+def test_mlflow_run_has_artifacts(mlflow_run):
+    """The run has the checkpoint, learning curves, calibration, confusion matrix and metrics."""
     run_id = mlflow_run.run.info.run_id
     files = {file.path for folder in ("", "plots") for file in mlflow_run.client.list_artifacts(run_id, folder)}
     assert {"checkpoint.pt", "history.csv", "curves.png"} <= files
     assert {"calibration.json", "evaluate.json", "plots/confusion_test.png"} <= files
 
 
-def test_logged_tags(project, mlflow_run):
-    """The run is tagged with the hash of its data and with the commit of its code, which nothing had changed."""
+def test_mlflow_run_has_tags(project, mlflow_run):
+    """The run has tags with the hash of the data and the commit of the code."""
     tags = mlflow_run.run.data.tags
     assert sha256(project.folder / "artifacts/manifest.csv") == tags["data_hash"]
     assert project.run("git", "rev-parse", "HEAD").strip() == tags["git_commit"]
 
 
-def test_registered(project, mlflow_run):
-    """The registered model's champion is the file that was released."""
+def test_champion_is_the_released_model(project, mlflow_run):
+    """The champion of the registered model is the released file."""
     version = mlflow_run.client.get_model_version_by_alias("pet-classifier", "champion")
     assert sha256(project.folder / "lambda_app/model.onnx") == version.tags["sha256"]
     assert mlflow_run.run.info.run_id == version.run_id

@@ -1,4 +1,4 @@
-"""DVC and MLflow keep what they keep in S3: over HTTP, on moto's server in place of AWS."""
+"""Check that DVC and MLflow store files in S3, over HTTP on moto's server instead of AWS."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ BUCKET = "pets-of-the-test"
 
 @pytest.fixture
 def project(aws, tmp_path, monkeypatch):
-    """A folder with params.yaml, the working directory; what it runs meets moto in place of AWS."""
+    """Return a working directory with params.yaml, whose programs use moto instead of AWS."""
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)
     settings = {
@@ -53,19 +53,19 @@ def run(*command):
 
 
 def dvc(*commands):
-    """One after the other, in one process: to start DVC takes two seconds."""
+    """Run DVC's commands in one process, because starting DVC takes two seconds."""
     run(sys.executable, "-c", DVC, *commands)
 
 
 def stored(prefix):
-    """Every object of the bucket below the prefix, as bytes."""
+    """Return the bytes of every object under a prefix of the bucket."""
     s3 = boto3.client("s3")
     listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
-    return [s3.get_object(Bucket=BUCKET, Key=each["Key"])["Body"].read() for each in listed]
+    return [s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read() for item in listed]
 
 
 def test_dvc_pushes_and_pulls(project, cat_jpg):
-    """With the remote that the runbook adds, a file comes back from S3 after the cache is gone."""
+    """With the runbook's remote, DVC restores a file from S3 after the cache is deleted."""
     run("git", "init", "--quiet")
     Path(".dvc").mkdir()
     shutil.copyfile(ROOT / ".dvc/config", ".dvc/config")
@@ -79,17 +79,17 @@ def test_dvc_pushes_and_pulls(project, cat_jpg):
     assert cat_jpg == Path("cat.jpg").read_bytes()
 
 
-def test_mlflow_keeps_artifacts(project, cat_jpg):
-    """Where the experiment was made with a place in S3, what a run of the project logs goes there and comes back."""
+def test_mlflow_stores_artifacts(project, cat_jpg):
+    """With an artifact location in S3, MLflow uploads an artifact of a run and downloads it again."""
     name = config.load(config.Tracking).experiment
-    # In this process, which has imported MLflow; tests/infra/test_runbook.py has the command as an operator gives it.
+    # Runs in this process, which has imported MLflow. tests/infra/test_runbook.py runs the command of the runbook.
     arguments = ["create", "--experiment-name", name, "--artifact-location", f"s3://{BUCKET}/mlflow"]
-    made = CliRunner().invoke(experiments.commands, arguments)
-    assert 0 == made.exit_code, made.output
+    result = CliRunner().invoke(experiments.commands, arguments)
+    assert 0 == result.exit_code, result.output
     Path("cat.jpg").write_bytes(cat_jpg)
     with start_run() as active:
         mlflow.log_artifact("cat.jpg")
     assert f"s3://{BUCKET}/mlflow/{active.info.run_id}/artifacts" == active.info.artifact_uri
     assert [cat_jpg] == stored("mlflow/")
-    back = mlflow.artifacts.download_artifacts(run_id=active.info.run_id, artifact_path="cat.jpg", dst_path="back")
-    assert cat_jpg == Path(back).read_bytes()
+    copy = mlflow.artifacts.download_artifacts(run_id=active.info.run_id, artifact_path="cat.jpg", dst_path="copy")
+    assert cat_jpg == Path(copy).read_bytes()

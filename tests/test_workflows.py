@@ -1,4 +1,4 @@
-"""The workflows: valid, pinned, with no right that has no reason, and of make targets that exist and run."""
+"""Check the GitHub workflows: schemas, pinned actions, permissions, and the make targets that they call."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier"
 NEW, OLD = f"{REGISTRY}@sha256:{'c' * 64}", f"{REGISTRY}@sha256:{'d' * 64}"
 URL = "https://abc.lambda-url.eu-central-1.on.aws/"
 DEPLOYMENT = {"inputs.canary": "", "inputs.environment": "dev", "inputs.image_uri": NEW, "inputs.commit": SHA}
-# What GitHub would put in place of each expression.
+# The values that GitHub would insert for each expression.
 NAMES = DEPLOYMENT | {
     "github.ref_name": "v1.2.3",
     "github.repository": "owner/name",
@@ -39,11 +39,11 @@ NAMES = DEPLOYMENT | {
     "vars.OUTLIERS": "",
 }
 STEPS = [step for name in WORKFLOWS for job in jobs(name) for step in steps(name, job)]
-GATE = "exit 1"  # the only command that is no make target: the end of a job that some other job failed
-# A line of a step: make, make whose output is kept, or an output of the step.
+GATE = "exit 1"  # the only command that is not a make target: it fails a job if another job failed
+# The lines that a step may have: make, a variable with the output of make, or an output of the step.
 COMMANDS = re.compile(r'make [^;&|]+|[A-Z_]+=\$\(make [^;&|]+\)|echo "[a-z_]+=\$.+" >> "\$GITHUB_OUTPUT"')
 
-READ = r"\$\({0}\)|\$\(call option,{0},"  # how the Makefile reads a variable that it was given
+READ = r"\$\({0}\)|\$\(call option,{0},"  # how the Makefile reads a variable
 
 
 def tool(name: str, *arguments: str) -> None:
@@ -62,75 +62,73 @@ def tool(name: str, *arguments: str) -> None:
         ("dependabot", [".github/dependabot.yml"]),
     ],
 )
-def test_the_files_follow_githubs_schemas(schema, files):
-    """A misspelt key, which GitHub would find when it is too late, fails here."""
+def test_files_follow_githubs_schemas(schema, files):
+    """A misspelled key fails the test before GitHub rejects it."""
     tool("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
 
 
 def test_zizmor_finds_nothing():
-    """Not even as the auditor who sees a danger everywhere."""
+    """zizmor reports nothing, even in its strictest mode."""
     tool("zizmor", "--offline", "--no-progress", "--strict-collection", "--persona=auditor", ".github")
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_a_workflow_has_no_rights_but_those_of_its_jobs(name):
-    """None at the top, and a reason beside each that a job has."""
+def test_workflow_permissions_are_given_to_jobs_with_a_reason(name):
+    """No workflow has permissions of its own, and each permission of a job has a comment with its reason."""
     assert {} == workflow(name)["permissions"]
-    rights = re.findall(r"^ {6}[a-z-]+: (?:read|write)\b(.*)$", WORKFLOWS[name], re.MULTILINE)
-    given = sum(len(job.get("permissions", {})) for job in jobs(name).values())
-    assert given == len([reason for reason in rights if re.match(r" # \w", reason)])
+    comments = re.findall(r"^ {6}[a-z-]+: (?:read|write)\b(.*)$", WORKFLOWS[name], re.MULTILINE)
+    permissions = sum(len(job.get("permissions", {})) for job in jobs(name).values())
+    assert permissions == len([comment for comment in comments if re.match(r" # \w", comment)])
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_no_workflow_knows_a_secret(name):
-    """So a fork has none to lose; AWS trusts the repository's environments, and GitHub's own token is each job's."""
+def test_workflows_use_no_secrets(name):
+    """AWS trusts the repository's environments and each job gets GitHub's token, so that no secret can leak."""
     assert "secrets" not in WORKFLOWS[name]
 
 
-def test_every_action_is_pinned_by_commit_with_its_version_beside():
-    """The same pin wherever it is used; our own workflows are called as they are at this commit."""
+def test_actions_are_pinned_by_commit():
+    """Each action has a single pin with its version in a comment. The repository's own workflows need no pin."""
     used = {line for text in WORKFLOWS.values() for line in re.findall(r"uses: (.*)$", text, re.MULTILINE)}
     actions = {line for line in used if not line.startswith("$/.github/workflows/")}
     assert {line for line in actions if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)} == set()
     assert len(actions) == len({line.partition("@")[0] for line in actions})
 
 
-def test_dependabot_looks_where_there_is_something_to_find():
-    """Requirements for pip, a Dockerfile for docker."""
+def test_dependabot_folders_contain_what_it_updates():
+    """Each folder for pip has requirements, and each folder for docker has a Dockerfile."""
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
-    looked = {update["package-ecosystem"]: update.get("directories", []) for update in updates}
+    folders = {update["package-ecosystem"]: update.get("directories", []) for update in updates}
     patterns = {"pip": "requirements*.txt", "docker": "Dockerfile*"}
     for ecosystem, pattern in patterns.items():
-        assert looked[ecosystem] == [folder for folder in looked[ecosystem] if any(ROOT.glob(f".{folder}/{pattern}"))]
+        assert folders[ecosystem] == [folder for folder in folders[ecosystem] if any(ROOT.glob(f".{folder}/{pattern}"))]
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_every_job_ends(name):
-    """A job that hangs is stopped after the minutes that it says; one that calls a workflow leaves that to its jobs."""
+def test_every_job_has_a_timeout(name):
+    """Every job has a timeout, except those that call a workflow, whose jobs have their own."""
     assert {job for job, definition in jobs(name).items() if "uses" not in definition} == {
         job for job, definition in jobs(name).items() if int(definition.get("timeout-minutes", 0)) > 0
     }
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
-def test_a_step_calls_make_and_nothing_cleverer(step: Step):
-    """Its shell holds no expression of GitHub's, through which a branch's name could become a command."""
+def test_step_only_calls_make(step: Step):
+    """A step contains no GitHub expression, which could turn the name of a branch into a command."""
     assert step.run == GATE or [line for line in step.run.splitlines() if not COMMANDS.fullmatch(line)] == []
     assert "${{" not in step.run
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step.run != GATE], ids=str)
-def test_every_command_of_a_step_runs(step: Step, tmp_path):
-    """In the shell that GitHub takes, with a value for each expression, as far as `make --dry-run` goes; every variable
-    that a step gives to make is one that the Makefile reads.
-    """
+def test_step_commands_run(step: Step, tmp_path):
+    """Each step runs with `make --dry-run` in GitHub's shell, and passes only variables that the Makefile reads."""
     done = execute(step, NAMES, tmp_path / "output", MAKEFLAGS="n")
     assert done.returncode == 0, done.stderr
     assert [name for name in re.findall(r" ([A-Z_]+)=", step.run) if not re.search(READ.format(name), MAKEFILE)] == []
 
 
-def test_a_release_without_a_changelog_stops():
-    """The first command of a release is cheap enough to be run for real."""
+def test_release_without_a_changelog_fails():
+    """The first command of a release fails if the changelog has no entry for the version."""
     first = steps("release", "release")[0]
     done = execute(first, NAMES, Path("/dev/null"))
     assert done.returncode == 2
@@ -139,8 +137,8 @@ def test_a_release_without_a_changelog_stops():
 
 @pytest.mark.parametrize("name", ["COMMIT", "IMAGE_URI", "CANARY", "ENV", "VERSION"])
 @pytest.mark.parametrize("value", ['x"; touch {0}; "', "$(shell touch {0})", "`touch {0}`", "a b", "$$(touch {0})"])
-def test_make_runs_no_value_of_a_form(name, value, tmp_path):
-    """Neither make nor a shell evaluates it: make stops before the first recipe, and the message shows the value."""
+def test_make_rejects_values_with_commands(name, value, tmp_path):
+    """Make fails before the first recipe with a message that shows the value. Nothing evaluates the value."""
     value, target = value.format(tmp_path / "run"), {"COMMIT": "on-main", "VERSION": "back"}.get(name, "deploy")
     done = subprocess.run(
         ["make", target, f"{name}={value}"], check=False, cwd=ROOT, capture_output=True, text=True, timeout=600
@@ -158,11 +156,11 @@ def test_make_runs_no_value_of_a_form(name, value, tmp_path):
         (SHA, "", "expected REPOSITORY@sha256:DIGEST"),
     ],
 )
-def test_a_deployment_checks_its_inputs_first(commit, image, message, tmp_path):
-    """A branch, part of a commit or a tag stops the first command of the job, before AWS's credentials are there."""
-    given = DEPLOYMENT | {"inputs.commit": commit, "inputs.image_uri": image}
+def test_deployment_checks_its_inputs_first(commit, image, message, tmp_path):
+    """A branch, a partial commit hash or a tag fails the first command of the job, before it gets AWS credentials."""
+    inputs = DEPLOYMENT | {"inputs.commit": commit, "inputs.image_uri": image}
     first = steps("deploy", "deploy")[0]
-    done = execute(first, given, tmp_path / "output")
+    done = execute(first, inputs, tmp_path / "output")
     assert 2 == done.returncode
     assert message in done.stderr
 
@@ -181,16 +179,16 @@ esac
     [
         (OLD, "nothing", "", 5),
         (OLD, "smoke", "success", 7),
-        (OLD, "smoke", "failure", -1),  # deployed by hand, from a commit that was never pushed
-        ("", "smoke", "", 5),  # the first deployment: there is nothing to go back to
-        (OLD, "deploy", "", 3),  # CloudFormation goes back by itself
-        (OLD, "on-main", "", 1),  # a commit that nobody reviewed gets no credentials
+        (OLD, "smoke", "failure", -1),  # deployed manually from a commit that was never pushed
+        ("", "smoke", "", 5),  # the first deployment: there is no earlier version
+        (OLD, "deploy", "", 3),  # CloudFormation rolls back by itself
+        (OLD, "on-main", "", 1),  # an unreviewed commit gets no credentials
     ],
 )
-def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was, fails, source, calls):
-    """The image that served before is deployed again where the smoke test fails, with its own template, and is asked.
+def test_deployment_that_fails_its_smoke_test_is_rolled_back(tmp_path, was, fails, source, calls):
+    """If the smoke test fails, the job deploys the previous image with its own template, and tests it again.
 
-    AWS is out of reach, so `make` is a stand-in that notes what it is asked for.
+    A fake `make` records the calls, because AWS is not available.
     """
     (tmp_path / "make").write_text(FAKE_MAKE)
     (tmp_path / "make").chmod(0o755)
@@ -202,8 +200,8 @@ def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was
         "WAS_COMMIT": OLDER_SHA if was else "",
         "NOW": URL,
     }
-    given = DEPLOYMENT | {"steps.source.outcome": source}  # actions are not run
-    passed = run_job("deploy", "deploy", given, tmp_path, **environment)
+    names = DEPLOYMENT | {"steps.source.outcome": source}  # actions are not run
+    passed = run_job("deploy", "deploy", names, tmp_path, **environment)
     assert passed == (fails == "nothing")
     expected = [
         f"on-main COMMIT={SHA} IMAGE_URI={NEW}",
@@ -219,10 +217,10 @@ def test_a_deployment_that_answers_wrongly_is_taken_back_and_fails(tmp_path, was
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, 0), (3, 0), (1, 2)])
-def test_an_alarm_is_no_failure(tmp_path, code, expected):
-    """Of the job that monitors; where there is no report, it fails. Its outputs are what the report prints.
+def test_alarm_does_not_fail_the_monitor_job(tmp_path, code, expected):
+    """The job passes if the report sets off an alarm, and fails without a report. Its output is that of the report.
 
-    CloudWatch is out of reach, so Python is a stand-in that ends with the report's exit codes.
+    A fake Python exits with the report's codes, because CloudWatch is not available.
     """
     (tmp_path / "python").write_text(f"#!/bin/sh\necho alarm=true retrain=false\nexit {code}\n")
     (tmp_path / "python").chmod(0o755)
@@ -232,41 +230,41 @@ def test_an_alarm_is_no_failure(tmp_path, code, expected):
 
 
 @pytest.mark.parametrize(("retrain", "expected"), [("true", True), ("false", False), ("", False)])
-def test_the_report_starts_a_retraining(retrain, expected):
-    """And no alarm does by itself: the second job has the first one's output."""
+def test_report_starts_retraining(retrain, expected):
+    """The job `retrain` runs if the report asks for it, and not because of an alarm."""
     monitor = jobs("monitor")
     assert {"retrain": "${{ steps.report.outputs.retrain }}"} == monitor["report"]["outputs"]
     assert expected == evaluate(monitor["retrain"]["if"], {"needs.report.outputs.retrain": retrain})
 
 
-def test_the_report_finds_older_references():
-    """In Git's whole history, which a checkout does not have unless it is asked for."""
+def test_report_has_the_whole_git_history():
+    """The report looks up older references in the history, which a checkout omits by default."""
     checkouts = [step["with"] for step in jobs("monitor")["report"]["steps"] if "checkout" in step.get("uses", "")]
-    assert ["0"] == [given["fetch-depth"] for given in checkouts]
+    assert ["0"] == [options["fetch-depth"] for options in checkouts]
 
 
 @pytest.mark.parametrize(("runs", "calls"), [("", 2), ("4711\n4712", 1)])
-def test_one_retraining_a_week_is_enough(tmp_path, runs, calls):
-    """What stays drifted does not start another; `gh`, which would ask GitHub, is a stand-in."""
+def test_retraining_starts_at_most_once_a_week(tmp_path, runs, calls):
+    """A recent retraining prevents another. A fake `gh` replaces GitHub."""
     (tmp_path / "gh").write_text('#!/bin/sh\necho "$*" >> "$CALLS"\n[ "$1" != run ] || echo "$RUNS"\n')
     (tmp_path / "gh").chmod(0o755)
     [step] = steps("monitor", "retrain")
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "CALLS": str(tmp_path / "calls"), "RUNS": runs}
     assert 0 == execute(step, NAMES, tmp_path / "output", **environment).returncode
-    [listed, *started] = (tmp_path / "calls").read_text().splitlines()
-    assert re.fullmatch(r"run list --workflow retrain\.yml --created >=\d{4}-\d\d-\d\d --json databaseId .*", listed)
+    [query, *started] = (tmp_path / "calls").read_text().splitlines()
+    assert re.fullmatch(r"run list --workflow retrain\.yml --created >=\d{4}-\d\d-\d\d --json databaseId .*", query)
     assert ["workflow run retrain.yml --ref main"][: calls - 1] == started
 
 
-def test_what_is_monitored_is_prod():
-    """Its log has the name that template.yaml gives it, of the stack that samconfig.toml names."""
+def test_monitored_log_is_that_of_prod():
+    """The workflow reads the log group of template.yaml for the stack of samconfig.toml."""
     stack = tomllib.loads((ROOT / "samconfig.toml").read_text())["prod"]["global"]["parameters"]["stack_name"]
     assert "LogGroupName: !Sub /aws/lambda/${AWS::StackName}\n" in (ROOT / "template.yaml").read_text()
     assert f"/aws/lambda/{stack}" == jobs("monitor")["report"]["env"]["SOURCE"]
 
 
-def test_both_environments_get_the_image_that_was_built_once():
-    """By the digest that the registry answered; prod after dev, and both only after CI."""
+def test_both_environments_deploy_the_same_image():
+    """Both deploy the digest of the single build; prod follows dev, and both follow CI."""
     built = "${{ needs.build.outputs.image_uri }}"
     cd = jobs("cd")
     assert {"dev": built, "prod": built} == {name: cd[name]["with"]["image_uri"] for name in ("dev", "prod")}
@@ -274,22 +272,22 @@ def test_both_environments_get_the_image_that_was_built_once():
 
 
 @pytest.mark.parametrize("name", ["cd", "monitor", "retrain"])
-def test_a_failure_reaches_the_topic_of_the_alarms(name):
-    """Of any job of the workflow, where the repository names the topic."""
+def test_failure_notifies_the_alarm_topic(name):
+    """A failure of any job sends a notification if the repository configures a topic."""
     [(notifier, job)] = [item for item in jobs(name).items() if item[1].get("uses", "").endswith("/notify.yml")]
     assert "failure() && vars.ALARM_TOPIC != ''" == job["if"]
     assert set(jobs(name)) - {notifier} == set(job["needs"])
 
 
 @pytest.mark.parametrize(("data", "expected"), [("", False), ("photos.zip", True)])
-def test_retraining_waits_until_its_photos_are_named(data, expected):
-    """The schedule starts nothing before."""
+def test_retraining_needs_configured_photos(data, expected):
+    """The schedule starts no retraining until the repository configures photos."""
     names = {"vars.ECR_REPOSITORY": REGISTRY, "vars.DATA": data}
     assert expected == evaluate(jobs("retrain")["train"]["if"], names)
 
 
-def test_monitoring_waits_for_prod():
-    """Each step that needs prod's log is skipped where there is none."""
+def test_monitoring_needs_a_log_of_prod():
+    """Each step that needs prod's log is skipped if it does not exist."""
     names = [step.run for step in steps("monitor", "report") if not step.condition]
     assert ['make -s log-group SOURCE="$SOURCE" >> "$GITHUB_OUTPUT"'] == names
     [report] = [step for step in steps("monitor", "report") if step.id == "report"]
@@ -298,14 +296,14 @@ def test_monitoring_waits_for_prod():
     ]
 
 
-def test_the_report_is_no_public_artifact():
-    """It is kept with the run only where the repository's owner asks for it."""
+def test_report_is_not_published_by_default():
+    """The report becomes an artifact only if the repository sets KEEP_REPORT."""
     [upload] = [step for step in jobs("monitor")["report"]["steps"] if "upload-artifact" in step.get("uses", "")]
     assert "vars.KEEP_REPORT == 'true'" in upload["if"]
 
 
-def test_the_preview_comes_before_the_approval():
-    """In the run's summary, of the image and commit that prod gets; its environment asks no reviewer."""
+def test_preview_precedes_the_approval():
+    """The run's summary shows the changes for the image of prod, in an environment without reviewers."""
     cd = jobs("cd")
     assert "preview" in cd["prod"]["needs"]
     assert "preview" == cd["preview"]["environment"]["name"]
@@ -314,15 +312,15 @@ def test_the_preview_comes_before_the_approval():
     assert step.run.endswith('>> "$GITHUB_STEP_SUMMARY"')
 
 
-def test_one_job_speaks_for_all_of_ci():
-    """A pull request needs that check alone, so no other job may be forgotten in it."""
+def test_job_passed_depends_on_all_jobs_of_ci():
+    """Pull requests require only this job, so it must depend on every other one."""
     ci = jobs("ci")
     assert set(ci["passed"]["needs"]) == set(ci) - {"passed"}
     assert ci["passed"]["steps"][0]["if"].endswith(f"'{','.join(['success'] * len(ci['passed']['needs']))}'")
 
 
-def test_ci_tests_the_oldest_python_and_the_images():
-    """The oldest is what pyproject.toml requires, that of the image what Dockerfile.lambda installs."""
+def test_ci_tests_the_oldest_python_and_that_of_the_image():
+    """CI runs on the oldest Python that pyproject.toml allows and on the Python of Dockerfile.lambda."""
     oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
     [shipped] = set(re.findall(r"python(3\.\d+)-minimal", (ROOT / "Dockerfile.lambda").read_text()))
     assert [oldest, shipped] == jobs("ci")["test"]["strategy"]["matrix"]["python"]

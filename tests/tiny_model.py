@@ -1,4 +1,4 @@
-"""A real ONNX model of a hundred bytes of weights: red photos are cats, blue ones dogs, grey ones neither."""
+"""Write a real ONNX model of a few weights that classifies red as cat, blue as dog and gray as unknown."""
 
 from pathlib import Path
 
@@ -24,17 +24,18 @@ METADATA = Metadata(
 
 
 def write(path: Path, metadata: Metadata | None = METADATA) -> Path:
-    """Logits are the mean red minus the mean blue and its opposite, each divided by 64.
+    """Write the model, and return its path.
 
-    Familiarity is their log-sum-exp, as of a network without a memory.
+    The logits are ((mean red) - (mean blue)) / 64 and its negative. The familiarity is the log-sum-exp of the logits,
+    as for a network without a memory.
     """
     weights = np.array([[1, -1], [0, 0], [-1, 1]], np.float32) / 64  # (3, 2)
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
             helper.make_node("GlobalAveragePool", ["float"], ["mean"]),
-            helper.make_node("Flatten", ["mean"], ["colour"]),
-            helper.make_node("MatMul", ["colour", "weights"], ["logits"]),
+            helper.make_node("Flatten", ["mean"], ["color"]),
+            helper.make_node("MatMul", ["color", "weights"], ["logits"]),
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
             helper.make_node("ReduceLogSumExp", ["logits", "classes"], ["familiarity"], keepdims=0),
         ],

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lambda_app.signals import SIGNALS
+
 Column = NDArray[Any]
-# As lambda_app.signals names them.
-SIGNALS = ("entropy", "energy", "familiarity", "brightness", "contrast", "saturation", "sharpness")
 LATE = timedelta(days=30)  # so long after its prediction, feedback still finds it
 # Without which a line of its kind says nothing.
 REQUIRED = {

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from lambda_app.errors import BadField, UnsupportedType
 from lambda_app.schemas import Feedback
-from lambda_app.uploads.body import read_body
+from lambda_app.uploads.reader import media_type, read_body
 
 JSON = "application/json"
 MAX_BYTES = 10_000  # a UUID and a class name; FastAPI itself would read a body of any size
@@ -20,9 +20,9 @@ async def read_feedback(request: Request, class_names: Sequence[str]) -> Feedbac
     A page of another site can send text and forms without asking first (https://fetch.spec.whatwg.org/#simple-header),
     and so forge feedback: only JSON is taken.
     """
-    given = request.headers.get("content-type", "")
-    if given.split(";")[0].strip().lower() != JSON:
-        raise UnsupportedType(f"content type is {given!r:.80}; expected {JSON}, with request_id and label")
+    if media_type(request) != JSON:
+        content_type = request.headers.get("content-type", "")
+        raise UnsupportedType(f"content type is {content_type!r:.80}; expected {JSON}, with request_id and label")
     body = await read_body(request, MAX_BYTES)
     try:
         feedback = Feedback.model_validate_json(body)

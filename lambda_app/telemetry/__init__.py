@@ -1,1 +1,1 @@
-"""Request records, log lines and metrics."""
+"""Record each request in the log, in CloudWatch metrics (EMF), in Prometheus metrics and in the prediction log."""

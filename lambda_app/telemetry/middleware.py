@@ -1,4 +1,4 @@
-"""Around every request: its record, its id in the answer, JSON even for a crash, and no body for HEAD."""
+"""Wrap every request: record it, return its id, answer crashes with JSON, and send no body for HEAD."""
 
 import traceback
 
@@ -8,22 +8,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_app.telemetry.request_log import Record, Telemetry
 
-NOSNIFF = (b"x-content-type-options", b"nosniff")  # browsers must not guess another content type than the given one
+NOSNIFF = (b"x-content-type-options", b"nosniff")  # browsers must not guess a content type other than the given one
 
 
 class BrokenAnswer(Exception):
-    """An answer broke off; the log says why under the request id, for a server that logs this error."""
-
-
-def _stack(error: BaseException) -> str:
-    """Which lines failed, the cause's first, without the errors' messages: these may quote what a client sent."""
-    cause = error.__cause__ or error.__context__
-    before = f"{_stack(cause)}\nthen\n" if cause else ""
-    return f"{before}{''.join(traceback.format_tb(error.__traceback__))}{type(error).__name__}"
+    """A response failed after it had started. The message is the request id, under which the log has the stack."""
 
 
 class TelemetryMiddleware:
-    """Pure ASGI: Starlette's own error middleware re-raises what it answered, and Mangum would log it as its own."""
+    """Pure ASGI middleware that replaces Starlette's error middleware.
+
+    Starlette's re-raises errors that it has answered, and Mangum would log them with their messages.
+    """
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self.app, self.telemetry = app, telemetry
@@ -34,34 +30,34 @@ class TelemetryMiddleware:
             return
         record = self.telemetry.begin(scope)
         scope.setdefault("state", {})["record"] = record
-        started = False
+        has_started = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal has_started
             if message["type"] == "http.response.start":
-                started, record.status = True, message["status"]
+                has_started, record.status = True, message["status"]
                 message["headers"] = [*message["headers"], NOSNIFF, (b"x-request-id", record.request_id.encode())]
             await send(message)
 
         try:
             await self.app(scope, receive, send_with_id)
-        except ClientDisconnect:  # nobody is left to answer; nginx's 499 in the log
+        except ClientDisconnect:  # there is no client to answer; log nginx's status 499
             record.status, record.error_code = 499, "client_disconnected"
-        except Exception as error:  # whatever it was, the client gets JSON and the log gets the stack
-            about = {"request_id": record.request_id, "error": type(error).__name__, "stack": _stack(error)}
-            self.telemetry.logger.error("unexpected error", extra=about)  # noqa: TRY400  # see _stack
-            if started:  # half an answer is out: only the server can cut the connection
+        except Exception as error:  # for any error, the client gets JSON and the log gets the stack
+            fields = {"request_id": record.request_id, "error": type(error).__name__, "stack": _stack(error)}
+            self.telemetry.logger.error("unexpected error", extra=fields)  # noqa: TRY400  # see _stack
+            if has_started:  # part of the response is sent: only the server can close the connection
                 raise BrokenAnswer(record.request_id) from None
-            answer = error_response(
+            response = error_response(
                 record, 500, "internal_error", "the request could not be answered; the error is logged"
             )
-            await answer(scope, receive, send_with_id)
+            await response(scope, receive, send_with_id)
         finally:
             self.telemetry.finish(record, scope)
 
 
 class HeadMiddleware:
-    """Pure ASGI, around everything: answer HEAD with the status and headers of GET alone (RFC 9110, section 9.3.2)."""
+    """Pure ASGI middleware that answers HEAD with the status and headers of GET (RFC 9110, section 9.3.2)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -77,7 +73,14 @@ class HeadMiddleware:
 
 
 def error_response(record: Record, status: int, code: str, message: str) -> JSONResponse:
-    """The one error shape."""
+    """Return an error in the shape that all routes share, and record its code."""
     record.error_code = code
     detail = {"code": code, "message": message, "request_id": record.request_id}
     return JSONResponse({"error": detail}, status)
+
+
+def _stack(error: BaseException) -> str:
+    """Return the stack, the cause's first, without the errors' messages, which may quote what a client sent."""
+    cause = error.__cause__ or error.__context__
+    before = f"{_stack(cause)}\nthen\n" if cause else ""
+    return f"{before}{''.join(traceback.format_tb(error.__traceback__))}{type(error).__name__}"

@@ -1,4 +1,4 @@
-"""This instance's last predictions, for whoever looks at a running one; the log keeps them all."""
+"""Keep this instance's latest predictions for `GET /prediction-log`. The log keeps all of them."""
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
@@ -10,50 +10,49 @@ import numpy as np
 
 from lambda_app.schemas import LoggedPrediction, PredictionLog
 
-KEPT = 100
-KEPT_IDS = 10_000  # two megabytes
+MAX_PREDICTIONS = 100
+MAX_IDS = 10_000  # two megabytes
 
 
-class Entry(NamedTuple):
-    """As cheap as can be: what is made of it is made when somebody asks. No id: with it anybody could give feedback."""
+class RecentPrediction(NamedTuple):
+    """A prediction, stored cheaply: its response is built on demand.
 
-    at: float  # seconds since 1970
+    It omits the request id, because anyone who knows the id can send feedback.
+    """
+
+    time: float  # seconds since 1970
     latency_ms: float
-    prediction: Mapping[str, Any]  # the log's fields
+    fields: Mapping[str, Any]  # of the log line
 
-    def logged(self) -> LoggedPrediction:
+    def to_response(self) -> LoggedPrediction:
         return LoggedPrediction(
-            timestamp=datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds"),
-            predicted_class=self.prediction["predicted_class"],
-            confidence=self.prediction["confidence"],
-            unknown=self.prediction["unknown"],
+            timestamp=datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds"),
+            predicted_class=self.fields["predicted_class"],
+            confidence=self.fields["confidence"],
+            unknown=self.fields["unknown"],
             latency_ms=round(self.latency_ms, 3),
         )
 
 
 class PredictionIds:
-    """The ids of this instance's last predictions, which tell whether feedback is about one of them; none is shown."""
+    """The ids of this instance's latest predictions, to match feedback with. No route shows them."""
 
-    def __init__(self, kept: int = KEPT_IDS) -> None:
-        self.kept = kept
+    def __init__(self, max_ids: int = MAX_IDS) -> None:
+        self.max_ids = max_ids
         self.ids: OrderedDict[str, None] = OrderedDict()
 
     def add(self, request_id: str) -> None:
         self.ids[request_id] = None
-        if len(self.ids) > self.kept:
+        if len(self.ids) > self.max_ids:
             self.ids.popitem(last=False)
 
     def __contains__(self, request_id: str) -> bool:
         return request_id in self.ids
 
 
-def recent() -> deque[Entry]:
-    """Needs no lock: the telemetry and the route are coroutines of one event loop, so one thread writes and reads."""
-    return deque(maxlen=KEPT)
-
-
-def prediction_log(entries: deque[Entry]) -> PredictionLog:
-    predictions = [entry.logged() for entry in reversed(entries)]
+def summarize_predictions(recent: deque[RecentPrediction]) -> PredictionLog:
+    """Return the predictions, newest first, with their class distribution, confidence and latency."""
+    predictions = [prediction.to_response() for prediction in reversed(recent)]
     latencies = [prediction.latency_ms for prediction in predictions]
     return PredictionLog(
         count=len(predictions),

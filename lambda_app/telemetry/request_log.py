@@ -1,10 +1,10 @@
-"""What a request leaves behind: its log line, its metrics as EMF, the Prometheus figures."""
+"""Record what happens in a request, and write it to the log and the metrics when the request ends."""
 
 import logging
 import sys
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from http import HTTPMethod
 from typing import Any
@@ -12,23 +12,25 @@ from typing import Any
 from aws_lambda_powertools.logging import Logger
 from starlette.types import Scope
 
-from lambda_app.admission import HasHungUp
+from lambda_app.admission import IsDisconnected
 from lambda_app.settings import Settings
+from lambda_app.telemetry import fields
 from lambda_app.telemetry.emf import Metric, Metrics, count, milliseconds
-from lambda_app.telemetry.prediction_log import Entry, PredictionIds, recent
-from lambda_app.telemetry.prometheus import Figures
+from lambda_app.telemetry.fields import BatchPredictionFields, CommonFields, FeedbackFields, RequestFields
+from lambda_app.telemetry.prediction_log import MAX_PREDICTIONS, PredictionIds, RecentPrediction
+from lambda_app.telemetry.prometheus import InstanceMetrics
 
-# Nobody asks a line for these. The asyncio task's name, of Python 3.12 and later, would even be written.
+# No log line uses these values. Python 3.12 and later would even write the name of the asyncio task.
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # unknown to 3.11, for which mypy checks
+logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # unknown to 3.11, which mypy checks for
 
 METHODS = frozenset(HTTPMethod)  # a client may send any other word
-SYNTHETIC = (b"x-synthetic", b"true")  # a header: nobody's own photo, but a smoke test's or a rehearsal's
+SYNTHETIC = (b"x-synthetic", b"true")  # the header of smoke tests and replays
 
 
 @dataclass
 class Record:
-    """What one request leaves behind; the routes fill it in. Never bytes, names or headers that a client sent."""
+    """What happens in one request. Routes fill it in, but never with bytes, names or headers that a client sent."""
 
     request_id: str
     cold_start: bool
@@ -36,23 +38,23 @@ class Record:
     began: float = field(default_factory=time.perf_counter)
     status: int = 500
     error_code: str | None = None
-    photos: int | None = None  # that came in one request; None for one alone
-    failed: list[str] = field(default_factory=list)  # error codes of those that could not be answered
-    predictions: list[dict[str, Any]] = field(default_factory=list)  # of those together, each with an id of its own
-    feedback: dict[str, str] = field(default_factory=dict)
-    has_hung_up: HasHungUp | None = None  # set by the server's own queue, once a body is expected
+    photos: int | None = None  # number of photos in a batch; None for a single photo
+    failed: list[str] = field(default_factory=list)  # error codes of a batch's failed photos
+    predictions: list[dict[str, Any]] = field(default_factory=list)  # each has an id of its own in a batch
+    feedback: FeedbackFields | None = None
+    is_disconnected: IsDisconnected | None = None  # set by `UploadLimiter` if a body is expected
 
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self.began) * 1000
 
 
 class Telemetry:
-    """One an app: its instruments, and whether the next request is the first."""
+    """The logger and the metrics of an app, which has one instance of this class."""
 
     def __init__(self, model_version: str, settings: Settings) -> None:
         self.model_version = model_version
         self.cold_start = True
-        # RFC 3339: in Lambda's JSON format, a line with another kind of time gets Lambda's time and level.
+        # RFC 3339: in Lambda's JSON format, Lambda replaces the time and level of lines with any other kind of time.
         self.logger = Logger(
             service=settings.service_name,
             level=settings.log_level,
@@ -61,12 +63,13 @@ class Telemetry:
             use_rfc3339=True,
         )
         self.metrics = Metrics({"model_version": model_version, "service": settings.service_name})
-        self.figures = Figures(model_version)
-        self.recent = recent()
+        self.instance_metrics = InstanceMetrics(model_version)
+        # Needs no lock: telemetry and routes are coroutines of one event loop, so a single thread reads and writes.
+        self.recent: deque[RecentPrediction] = deque(maxlen=MAX_PREDICTIONS)
         self.prediction_ids = PredictionIds()
 
     def begin(self, scope: Scope) -> Record:
-        """Lambda's request id where there is one, so that a client's id finds the platform's own log lines."""
+        """Return a record with Lambda's request id, if there is one, so that it also finds Lambda's own log lines."""
         request_id = getattr(scope.get("aws.context"), "aws_request_id", None) or str(uuid.uuid4())
         synthetic = SYNTHETIC in map(tuple, scope["headers"])
         record = Record(request_id, self.cold_start, synthetic)
@@ -74,63 +77,72 @@ class Telemetry:
         return record
 
     def finish(self, record: Record, scope: Scope) -> None:
+        """Count, log and emit the record."""
         total_ms = record.elapsed_ms()
         self._count(record, total_ms)
         self._log(record, scope, total_ms)
         self._emit(record)
 
     def _count(self, record: Record, total_ms: float) -> None:
-        share_ms = total_ms / (record.photos or 1)  # of photos that came together, each has its part
+        share_ms = total_ms / (record.photos or 1)  # the photos of a batch share its time equally
         for prediction in record.predictions:
-            self.figures.predicted(prediction["predicted_class"], share_ms / 1000, unknown=prediction["unknown"])
-            self.recent.append(Entry(time.time(), share_ms, prediction))
+            self.instance_metrics.count_prediction(
+                prediction["predicted_class"], share_ms / 1000, unknown=prediction["unknown"]
+            )
+            self.recent.append(RecentPrediction(time.time(), share_ms, prediction))
             self.prediction_ids.add(prediction["request_id"])
         if record.feedback:
-            # Another instance may have made the prediction, or nobody: only the report, which reads all logs, can tell.
+            # Another instance may have made the prediction, or it may be invented. Only the report, which reads the
+            # logs of all instances, can distinguish the two.
             is_own = record.feedback["feedback_for"] in self.prediction_ids
-            counts = self.figures.feedback if is_own else self.figures.unmatched_feedback
+            counts = self.instance_metrics.feedback if is_own else self.instance_metrics.unmatched_feedback
             counts[record.feedback["label"]] += 1
-        if record.error_code and record.error_code not in record.failed:  # under /v2 a bad photo fails the request
-            self.figures.errors[record.error_code] += 1
-        self.figures.errors.update(record.failed)
+        if record.error_code and record.error_code not in record.failed:  # under /v2, one bad photo fails the request
+            self.instance_metrics.errors[record.error_code] += 1
+        self.instance_metrics.errors.update(record.failed)
 
     def _log(self, record: Record, scope: Scope, total_ms: float) -> None:
-        about: dict[str, Any] = {"request_id": record.request_id, "model_version": self.model_version}
+        common: CommonFields = {"request_id": record.request_id, "model_version": self.model_version}
         if record.synthetic:
-            about["synthetic"] = True
-        line = about | {
+            common["synthetic"] = True
+        request: RequestFields = {
             "method": scope["method"] if scope["method"] in METHODS else None,
-            "route": getattr(scope.get("route"), "path", None),  # the pattern; a raw path may hold anything
+            "route": getattr(scope.get("route"), "path", None),
             "status": record.status,
             "cold_start": record.cold_start,
             "total_ms": round(total_ms, 3),
         }
         if record.error_code:
-            line["error_code"] = record.error_code
+            request["error_code"] = record.error_code
+        single: dict[str, Any] = {}
         if record.photos is not None:
-            line |= {"photos": record.photos, "failed": Counter(record.failed)}
+            request["photos"], request["failed"] = record.photos, Counter(record.failed)
         elif record.predictions:
-            line |= record.predictions[0]
+            single = record.predictions[0]
         write = self.logger.warning if record.status >= 400 or record.failed else self.logger.info
-        write("request", extra=line)
+        write(fields.REQUEST, extra={**common, **request, **single})
         if record.photos is not None:
+            batch: BatchPredictionFields = {"batch_id": record.request_id}
             for prediction in record.predictions:
-                self.logger.info("prediction", extra=about | {"batch_id": record.request_id} | prediction)
+                self.logger.info(fields.PREDICTION, extra={**common, **batch, **prediction})
         if record.feedback:
-            self.logger.info("feedback", extra=about | record.feedback)
+            self.logger.info(fields.FEEDBACK, extra={**common, **record.feedback})
 
     def _emit(self, record: Record) -> None:
-        """Only two metrics are by class, because each class is billed as a metric of its own."""
-        overall = {"ColdStart": count(record.cold_start), "Errors": count(record.status >= 400)}
+        """Print the request's metrics. Only two are by class, because AWS bills each class as a metric of its own."""
+        overall = {fields.COLD_START: count(record.cold_start), fields.ERRORS: count(record.status >= 400)}
         if record.predictions:
-            overall["InferenceLatency"] = milliseconds(*(each["inference_ms"] for each in record.predictions))
+            latencies = (prediction["inference_ms"] for prediction in record.predictions)
+            overall[fields.INFERENCE_LATENCY] = milliseconds(*latencies)
         if record.feedback:
-            overall["Feedback"] = count(1)
+            overall[fields.FEEDBACK_COUNT] = count(1)
         if record.failed:
-            overall["FailedPhotos"] = count(len(record.failed))
+            overall[fields.FAILED_PHOTOS] = count(len(record.failed))
         by_class: dict[str, dict[str, Metric]] = {}
-        for each in [] if record.synthetic else record.predictions:  # or a rehearsal would ring alarms
-            metrics = by_class.setdefault(each["predicted_class"], {"Predictions": count(), "Unknown": count()})
-            metrics["Predictions"]["Value"].append(1.0)
-            metrics["Unknown"]["Value"].append(float(each["unknown"]))
+        for prediction in [] if record.synthetic else record.predictions:  # synthetic photos must not set off alarms
+            metrics = by_class.setdefault(
+                prediction["predicted_class"], {fields.PREDICTIONS: count(), fields.UNKNOWN: count()}
+            )
+            metrics[fields.PREDICTIONS]["Value"].append(1.0)
+            metrics[fields.UNKNOWN]["Value"].append(float(prediction["unknown"]))
         self.metrics.put(overall, by_class, record.request_id)

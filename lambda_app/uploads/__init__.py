@@ -1,1 +1,1 @@
-"""Bounded reading of request bodies, forms and encoded photos."""
+"""Read uploads within limits: request bodies, forms and encoded photos."""

@@ -1,6 +1,6 @@
-"""Multipart forms, split into parts as they arrive: RFC 7578, RFC 2046 section 5.1. Nothing touches the disk.
+"""Parse multipart forms as they arrive (RFC 7578; RFC 2046, section 5.1). The parser never writes to disk.
 
-The parser of python-multipart refuses a preamble and folded header lines, and ignores `filename*`.
+The parser of python-multipart rejects preambles and folded header lines, and ignores `filename*`.
 """
 
 import re
@@ -10,19 +10,22 @@ from dataclasses import dataclass, field
 from python_multipart.multipart import parse_options_header
 
 from lambda_app.errors import MalformedRequest, UnsupportedType
-from lambda_app.uploads.encoded import decode_base64
+from lambda_app.uploads.encodings import decode_base64
 
 MAX_HEADERS = 16_384  # bytes of one part's header lines
-MAX_PADDING = 1_024  # blanks after a boundary
+MAX_PADDING = 1_024  # bytes of whitespace after a boundary
 FOLD = re.compile(rb"\r\n[ \t]+")
-QUOTED = re.compile(rb'"(?:\\.|[^"\\])*(?:"|\Z)')  # without the end, each unclosed quote would be a search to the end
+# The alternative \Z ends an unclosed quote. Without it, each such quote would start a search to the end.
+QUOTED = re.compile(rb'"(?:\\.|[^"\\])*(?:"|\Z)')
 EXTENDED_NAME = re.compile(rb";\s*filename\*", re.IGNORECASE)  # RFC 5987 and 2231
-END_OF_BOUNDARY = re.compile(rb"--|[ \t]*(?=\r\n)")
-UNDECIDED = re.compile(rb"(?:-|[ \t]*\r?)\Z")  # its beginning, at the end of the bytes so far
+AFTER_BOUNDARY = re.compile(rb"--|[ \t]*(?=\r\n)")
+PARTIAL_AFTER_BOUNDARY = re.compile(rb"(?:-|[ \t]*\r?)\Z")  # `AFTER_BOUNDARY` that has not arrived completely
 
 
 @dataclass
 class Part:
+    """A part of the form. Its content arrives in pieces."""
+
     name: str
     content_type: str
     has_file_name: bool
@@ -30,7 +33,7 @@ class Part:
     pieces: list[bytes] = field(default_factory=list)
 
     def is_text(self) -> bool:
-        """Tell whether the part is a text field. Some clients send files without a file name or a content type."""
+        """Return whether the part is a text field. Some clients send files without a file name or a content type."""
         if self.has_file_name or self.content_type.startswith("image/"):
             return False
         content = self.data()
@@ -41,7 +44,10 @@ class Part:
         return b"\0" not in content
 
     def data(self) -> bytes:
-        """Return the content without its transfer encoding. Raise `MalformedRequest` or `UnsupportedType`."""
+        """Return the decoded content.
+
+        Raise `UnsupportedType` for an unknown transfer encoding, and `MalformedRequest` for invalid base64.
+        """
         content = b"".join(self.pieces)
         if self.transfer_encoding in {"", "7bit", "8bit", "binary"}:
             return content
@@ -52,7 +58,7 @@ class Part:
         try:
             return decode_base64(content)
         except ValueError as error:
-            raise MalformedRequest(f"{error}; expected base64, as a part's content-transfer-encoding says") from error
+            raise MalformedRequest(f"{error}; expected base64, as a part's content-transfer-encoding states") from error
 
 
 class FormParser:
@@ -67,64 +73,67 @@ class FormParser:
                 f"the content type {content_type!r:.80} has no boundary; let the client set it, as curl -F does"
             )
         self.field = field
-        self.first, self.next = b"\n--" + boundary, b"\r\n--" + boundary  # lines of a preamble may end with LF
-        self.held, self.place = b"\n", 0  # the first boundary may have no line before it
+        self.first_boundary = b"\n--" + boundary  # lines of a preamble may end with LF
+        self.next_boundary = b"\r\n--" + boundary
+        self.buffer = b"\n"  # the first boundary may be at the start of the body
+        self.position = 0
         self.part: Part | None = None
-        self.in_headers = self.started = self.ended = False
+        self.in_headers = self.has_started = self.has_ended = False
 
     def feed(self, chunk: bytes) -> Iterator[Part]:
-        """Yield the parts that begin in this chunk; their content may come later. Raise `MalformedRequest`."""
-        self.held, self.place = self.held[self.place :] + chunk, 0
-        while not self.ended:
+        """Yield the parts that begin in this chunk; their content may arrive later. Raise `MalformedRequest`."""
+        self.buffer, self.position = self.buffer[self.position :] + chunk, 0
+        while not self.has_ended:
             if self.in_headers:
                 if not (part := self._read_headers()):
                     return
                 self.part, self.in_headers = part, False
                 yield part
-            elif (boundary := self._read_to_boundary()) is None:
+            elif (suffix := self._read_to_boundary()) is None:
                 return
             else:
-                self.started, self.ended, self.in_headers = True, boundary == b"--", boundary != b"--"
+                self.has_started, self.has_ended, self.in_headers = True, suffix == b"--", suffix != b"--"
                 self.part = None
-        self.place = len(self.held)  # RFC 2046: an epilogue is ignored
+        self.position = len(self.buffer)  # RFC 2046: ignore an epilogue
 
     def _read_headers(self) -> Part | None:
         """Return the next part, or None if its headers are incomplete."""
-        end = self.held.find(b"\r\n\r\n", self.place, self.place + MAX_HEADERS)
+        end = self.buffer.find(b"\r\n\r\n", self.position, self.position + MAX_HEADERS)
         if end >= 0:
-            head, self.place = self.held[self.place : end], end + 4
-            return read_part(head)
-        if len(self.held) - self.place >= MAX_HEADERS:
+            head, self.position = self.buffer[self.position : end], end + 4
+            return parse_headers(head)
+        if len(self.buffer) - self.position >= MAX_HEADERS:
             raise MalformedRequest(f"the header lines of a part have over {MAX_HEADERS} bytes; expected fewer")
         return None
 
     def _read_to_boundary(self) -> bytes | None:
-        """Return what follows the next boundary: `--` if it is the last; None if it has not arrived.
+        """Return the characters after the next boundary, `--` if it is the last; None if it has not arrived.
 
-        What stands before it is the part's content, or the preamble, which is ignored.
+        Keep the bytes before it as the part's content, or skip them if they are the preamble.
         """
-        boundary = self.next if self.part else self.first
-        found = self.held.find(boundary, self.place)
-        while found >= 0:
-            behind = found + len(boundary)
-            if end := END_OF_BOUNDARY.match(self.held, behind):
-                self._keep(found)
-                self.place = end.end()
-                return end[0].strip()
-            if UNDECIDED.match(self.held, behind) and len(self.held) - behind < MAX_PADDING:
+        boundary = self.next_boundary if self.part else self.first_boundary
+        start = self.buffer.find(boundary, self.position)
+        while start >= 0:
+            end = start + len(boundary)
+            if suffix := AFTER_BOUNDARY.match(self.buffer, end):
+                self._keep(start)
+                self.position = suffix.end()
+                return suffix[0].strip()
+            if PARTIAL_AFTER_BOUNDARY.match(self.buffer, end) and len(self.buffer) - end < MAX_PADDING:
                 break
-            found = self.held.find(boundary, behind)
-        end_of_content = found if found >= 0 else len(self.held) - len(boundary) + 1  # the rest may be its beginning
-        self._keep(max(end_of_content, self.place))
-        self.place = max(end_of_content, self.place)
+            start = self.buffer.find(boundary, end)
+        # Without a match, the last bytes may still be the beginning of a boundary.
+        end_of_content = max(start if start >= 0 else len(self.buffer) - len(boundary) + 1, self.position)
+        self._keep(end_of_content)
+        self.position = end_of_content
         return None
 
     def _keep(self, end: int) -> None:
-        if self.part and self.part.name == self.field and end > self.place:
-            self.part.pieces.append(self.held[self.place : end])
+        if self.part and self.part.name == self.field and end > self.position:
+            self.part.pieces.append(self.buffer[self.position : end])
 
 
-def read_part(head: bytes) -> Part:
+def parse_headers(head: bytes) -> Part:
     """Return the part with these header lines. Raise `MalformedRequest` if it has no name."""
     lines = (line.partition(b":") for line in FOLD.sub(b" ", head).split(b"\r\n"))
     headers = {name.strip().lower(): value.strip() for name, _, value in lines}

@@ -1,76 +1,74 @@
-"""Where the photos are in a request: in the body itself, in JSON, or in the form's files named `file`.
+"""Find the photos in a request: the raw body, base64 in JSON, or the form's files named `file`.
 
-The bytes decide what is a photo, never the content type: clients set wrong ones, or none.
+The bytes determine whether the body is a photo. Clients often set a wrong content type, or none.
 """
 
 from starlette.requests import Request
 
 from lambda_app.errors import BadField, MalformedRequest, NoPhoto, UnsupportedPhoto
-from lambda_app.uploads.body import read_body, stream_body, too_large
-from lambda_app.uploads.encoded import FORM_COMMAND, RAW_COMMAND, decode_photo
+from lambda_app.uploads.encodings import FORM_COMMAND, RAW_COMMAND, decode_photo
 from lambda_app.uploads.form import FormParser, Part
+from lambda_app.uploads.reader import check_size, media_type, read_body, stream_body
 
 FORM = "multipart/form-data"
 FORM_OVERHEAD = 65_536  # bytes of boundaries, part headers and small fields around the photos
-MAX_FIELDS = 10  # of a form, beside its photos
+MAX_FIELDS = 10  # fields of a form in addition to its photos
 
 
 async def read_photo(request: Request, max_bytes: int) -> bytes:
     """Return the request's photo.
 
-    Raise `NoPhoto`, `MalformedRequest`, `BadField`, `PhotoTooLarge` (before the rest is read) or `UnsupportedType`.
+    Raise `NoPhoto`, `MalformedRequest`, `BadField`, `UnsupportedType`, or `PhotoTooLarge` before the rest is read.
     """
-    kind = _kind(request)
+    kind = media_type(request)
     if kind == FORM:
         [data] = await _read_form(request, max_bytes, max_photos=1)
     else:
         # Base64 is a third longer than the photo; line breaks and escaped slashes add up to a tenth.
         limit = max_bytes if kind.startswith("image/") else max_bytes * 3 // 2 + FORM_OVERHEAD
         data = decode_photo(await read_body(request, limit, max_bytes))
-        if len(data) > max_bytes:
-            raise too_large(str(len(data)), max_bytes)
+        check_size(len(data), max_bytes)
     if not data:
         raise NoPhoto(f"the photo is empty (0 bytes); expected an image file, e.g. {FORM_COMMAND}")
     return data
 
 
 async def read_photos(request: Request, max_bytes: int, max_photos: int) -> list[bytes]:
-    """Return the form's photos in order; `max_bytes` of them together.
+    """Return the form's photos in order, at most `max_bytes` in total.
 
-    Raise as `read_photo`, and `BadField` for one photo too many.
+    Raise the errors of `read_photo`, and `BadField` for more than `max_photos` photos.
     """
-    if _kind(request) != FORM:
-        given = request.headers.get("content-type", "")
-        raise UnsupportedPhoto(f"content type is {given!r:.80}; expected {FORM}, e.g. {FORM_COMMAND}")
+    if media_type(request) != FORM:
+        content_type = request.headers.get("content-type", "")
+        raise UnsupportedPhoto(f"content type is {content_type!r:.80}; expected {FORM}, e.g. {FORM_COMMAND}")
     return await _read_form(request, max_bytes, max_photos)
 
 
 def with_advice(error: UnsupportedPhoto, request: Request) -> UnsupportedPhoto:
-    """Return the error with the two ways to send a photo, if the content type is of neither."""
-    kind = _kind(request)
+    """Return the error with the two ways to send a photo appended, if the content type fits neither."""
+    kind = media_type(request)
     if kind == FORM or kind.startswith("image/"):
         return error
-    given = request.headers.get("content-type", "")
+    content_type = request.headers.get("content-type", "")
     return UnsupportedPhoto(
-        f"{error}; content type is {given!r:.80}: send a photo with {FORM_COMMAND} or {RAW_COMMAND}"
+        f"{error}; content type is {content_type!r:.80}: send a photo with {FORM_COMMAND} or {RAW_COMMAND}"
     )
 
 
 async def _read_form(request: Request, max_bytes: int, max_photos: int) -> list[bytes]:
-    parts = await _parts(request, max_bytes, max_photos)
-    photos = [_photo(part) for part in parts if part.name == "file"]
+    parts = await _read_parts(request, max_bytes, max_photos)
+    photos = [_photo_data(part) for part in parts if part.name == "file"]
     if not photos:
         names = ", ".join(part.name for part in parts)[:200]
         raise NoPhoto(f"the form has no file named 'file' (its fields: {names or 'none'}); send {FORM_COMMAND}")
     if len(photos) > max_photos:
         raise _too_many(max_photos)
-    if (size := sum(map(len, photos))) > max_bytes:
-        raise too_large(str(size), max_bytes)
+    check_size(sum(map(len, photos)), max_bytes)
     return photos
 
 
-async def _parts(request: Request, max_bytes: int, max_photos: int) -> list[Part]:
-    """Return the form's parts. Raise an error for one too many without waiting for the rest of the form."""
+async def _read_parts(request: Request, max_bytes: int, max_photos: int) -> list[Part]:
+    """Return the form's parts. Raise an error for an excess part without waiting for the rest of the form."""
     parser = FormParser(request.headers["content-type"], "file")
     parts: list[Part] = []
     files = 0
@@ -81,15 +79,15 @@ async def _parts(request: Request, max_bytes: int, max_photos: int) -> list[Part
             if files > max_photos:
                 raise _too_many(max_photos)
             if len(parts) - files > MAX_FIELDS:
-                raise MalformedRequest(f"the form has over {MAX_FIELDS} fields; send fewer beside the photo")
-    if not parser.started:
-        raise MalformedRequest("the boundary that the content type names is not in the form; expected both to agree")
-    if not parser.ended:
-        raise MalformedRequest("the form breaks off; expected its closing boundary")
+                raise MalformedRequest(f"the form has over {MAX_FIELDS} fields besides the photos; send fewer")
+    if not parser.has_started:
+        raise MalformedRequest("the form does not contain the boundary of its content type; expected the same boundary")
+    if not parser.has_ended:
+        raise MalformedRequest("the form is truncated; expected its closing boundary")
     return parts
 
 
-def _photo(part: Part) -> bytes:
+def _photo_data(part: Part) -> bytes:
     if part.is_text():
         raise NoPhoto(f"the part 'file' is text without a file name; send the photo as a file, e.g. {FORM_COMMAND}")
     return part.data()
@@ -99,7 +97,3 @@ def _too_many(max_photos: int) -> MalformedRequest | BadField:
     if max_photos == 1:
         return MalformedRequest("the form has more than one file; expected one, or several at POST /predict/batch")
     return BadField(f"the form has more than {max_photos} files; expected at most {max_photos}")
-
-
-def _kind(request: Request) -> str:
-    return request.headers.get("content-type", "").split(";")[0].strip().lower()

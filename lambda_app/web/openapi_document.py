@@ -76,7 +76,7 @@ def _response(kinds: set[tuple[int, str, str]]) -> Json:
     """Of errors with one status: an example of each code."""
     examples = {code: {"summary": when, "value": error(code, when)} for _, code, when in sorted(kinds)}
     content = {"schema": {"$ref": REFERENCE.format(model="ErrorResponse")}, "examples": examples}
-    description = "; or ".join(when for *_, when in sorted(kinds))
+    description = " ".join(when for *_, when in sorted(kinds))
     return {"description": description, "content": {"application/json": content}}
 
 

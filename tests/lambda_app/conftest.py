@@ -1,4 +1,4 @@
-"""A real server for clients, shared by the files that send real and recorded requests."""
+"""Provide a server and a photo for tests with real clients and with recorded requests."""
 
 import pytest
 

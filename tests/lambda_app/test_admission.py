@@ -1,4 +1,4 @@
-"""Memory is reserved before a photo is decoded, and no photo waits for long behind others."""
+"""Check that memory is reserved before a photo is decoded, and that requests wait for a limited time."""
 
 import asyncio
 import threading
@@ -15,21 +15,21 @@ from lambda_app.app import create_app
 from lambda_app.errors import Overloaded
 from lambda_app.settings import Settings
 
-MINUTES_S = 600  # a timeout that only a failing test waits for
+TIMEOUT_S = 600  # only a failing test waits this long
 LONG_AGO = time.monotonic() - 1000
 
 
-async def stays() -> bool:
+async def connected() -> bool:
     return False
 
 
-async def left() -> bool:
+async def disconnected() -> bool:
     return True
 
 
-def test_memory_of_a_photo_waits_for_that_of_others(monkeypatch):
-    """A second photo of more than half the memory is decoded after the first; what is left is still given."""
-    monkeypatch.setattr(admission, "PATIENCE_S", MINUTES_S)
+def test_photo_waits_for_the_memory_of_another(monkeypatch):
+    """A second photo that needs over half of the memory waits for the first; a smaller one uses the rest."""
+    monkeypatch.setattr(admission, "MAX_WAIT_S", TIMEOUT_S)
     memory, second_reserved = Admission(threads=2, memory=100), threading.Event()
 
     def second():
@@ -43,25 +43,25 @@ def test_memory_of_a_photo_waits_for_that_of_others(monkeypatch):
         thread.start()
         wait_for_tickets(memory, 1)
         assert not second_reserved.is_set()
-    assert second_reserved.wait(MINUTES_S)
+    assert second_reserved.wait(TIMEOUT_S)
     thread.join()
 
 
 def wait_for_tickets(memory, count):
-    """Return when so many photos wait for memory, which nothing else tells."""
+    """Return when `count` photos wait for memory. No public attribute shows this."""
     while len(memory._tickets) < count:
         time.sleep(0.001)
 
 
-def test_memory_of_a_photo_larger_than_all_is_all():
-    """A setting that allows larger photos never leaves one waiting for memory that does not exist."""
+def test_photo_larger_than_the_memory_reserves_all_of_it():
+    """A setting that allows larger photos never makes one wait for memory that does not exist."""
     with Admission(threads=1, memory=100).reserve(1000):
         pass
 
 
-def test_memory_is_given_in_the_order_of_requests(monkeypatch):
-    """A large photo is not passed over by small ones that would fit."""
-    monkeypatch.setattr(admission, "PATIENCE_S", MINUTES_S)
+def test_memory_is_reserved_in_order_of_arrival(monkeypatch):
+    """Small photos that would fit do not overtake a large one."""
+    monkeypatch.setattr(admission, "MAX_WAIT_S", TIMEOUT_S)
     memory, order = Admission(threads=3, memory=100), []
 
     def photo(size):
@@ -74,15 +74,15 @@ def test_memory_is_given_in_the_order_of_requests(monkeypatch):
             threads.append(threading.Thread(target=photo, args=[size]))
             threads[-1].start()
             wait_for_tickets(memory, len(threads))
-        assert [] == order  # though 10 would fit
+        assert [] == order  # although 10 would fit
     for thread in threads:
         thread.join()
     assert [100, 10] == order
 
 
-def test_memory_that_is_not_free_in_time_is_overloaded(monkeypatch):
-    """The photo's client can retry, and the next photo gets the memory."""
-    monkeypatch.setattr(admission, "PATIENCE_S", 0)
+def test_photo_without_memory_in_time_is_overloaded(monkeypatch):
+    """The client can retry, and the next photo gets the memory."""
+    monkeypatch.setattr(admission, "MAX_WAIT_S", 0)
     memory = Admission(threads=2, memory=100)
     with memory.reserve(60):
         with pytest.raises(Overloaded, match="waited 0 s for 60 bytes of memory"), memory.reserve(60):
@@ -92,42 +92,42 @@ def test_memory_that_is_not_free_in_time_is_overloaded(monkeypatch):
 
 
 def check(**options):
-    async def on_a_thread():
-        defaults = {"arrived": time.monotonic(), "is_behind": True, "has_hung_up": stays}
+    async def check_on_thread():
+        defaults = {"arrived": time.monotonic(), "is_queued": True, "is_disconnected": connected}
         turn = Turn(**(defaults | options), loop=asyncio.get_running_loop())
         await asyncio.get_running_loop().run_in_executor(None, turn.check)
 
-    asyncio.run(on_a_thread())
+    asyncio.run(check_on_thread())
 
 
-def test_photo_that_waited_too_long_is_overloaded():
-    """Its client is told to retry, instead of getting an answer after it has left."""
-    with pytest.raises(Overloaded, match=r"waited \d+\.\d s for others; at most 5 s"):
+def test_queued_photo_is_overloaded_after_the_limit():
+    """The client can retry instead of waiting for a late answer."""
+    with pytest.raises(Overloaded, match=r"waited \d+\.\d s for others; the limit is 5 s"):
         check(arrived=LONG_AGO)
 
 
-def test_photo_that_nobody_waited_before_is_never_overloaded():
-    """A slow start of its thread is not a queue; on Lambda there is none."""
-    check(arrived=LONG_AGO, is_behind=False, has_hung_up=left)
+def test_photo_that_was_not_queued_is_never_overloaded():
+    """A slow start of its thread is not a queue. On Lambda, there is no queue."""
+    check(arrived=LONG_AGO, is_queued=False, is_disconnected=disconnected)
 
 
-def test_photo_of_a_client_that_left_is_not_decoded():
-    """The server is asked before the decoder starts."""
+def test_photo_of_a_disconnected_client_is_not_decoded():
+    """A queued request checks the connection before it decodes."""
     with pytest.raises(ClientDisconnect):
-        check(has_hung_up=left)
-    check(has_hung_up=stays)
-    check(has_hung_up=None)
+        check(is_disconnected=disconnected)
+    check(is_disconnected=connected)
+    check(is_disconnected=None)
 
 
-def test_queue_knows_who_is_behind_and_since_when_it_is_stuck(monkeypatch):
-    """One thread: the second request is behind the first; stuck is whoever waits longer than any should."""
+def test_queue_detects_queued_and_stuck_requests(monkeypatch):
+    """With one thread, the second request is queued; the queue is stuck if the oldest request exceeds the limit."""
 
     async def scenario():
         requests = Admission(threads=1)
         with ExitStack() as stack:
             turns = [stack.enter_context(requests.queue(None)) for _ in range(3)]
-            assert [False, True, True] == [turn.is_behind for turn in turns]
-            monkeypatch.setattr(admission, "STUCK_S", MINUTES_S)
+            assert [False, True, True] == [turn.is_queued for turn in turns]
+            monkeypatch.setattr(admission, "STUCK_S", TIMEOUT_S)
             assert not requests.is_stuck()
             monkeypatch.setattr(admission, "STUCK_S", -1)
             assert requests.is_stuck()
@@ -136,30 +136,30 @@ def test_queue_knows_who_is_behind_and_since_when_it_is_stuck(monkeypatch):
     asyncio.run(scenario())
 
 
-def test_readiness_is_lost_while_predictions_are_stuck(tiny_classifier, monkeypatch):
-    """Kubernetes then sends requests elsewhere; the server still answers health checks."""
+def test_server_is_not_ready_while_requests_are_stuck(tiny_classifier, monkeypatch):
+    """Kubernetes then routes requests to other pods; the server still answers health checks."""
     with TestClient(create_app(tiny_classifier, Settings())) as client:
-        assert (200, {"ready": True}) == _ready(client)
+        assert (200, {"ready": True}) == readiness(client)
         monkeypatch.setattr(Admission, "is_stuck", lambda _: True)
-        assert 503 == _ready(client)[0]
+        assert 503 == readiness(client)[0]
         assert 200 == client.get("/health").status_code
 
 
-def _ready(client):
-    answer = client.get("/v2/health/ready")
-    return answer.status_code, answer.json()
+def readiness(client):
+    response = client.get("/v2/health/ready")
+    return response.status_code, response.json()
 
 
-def test_overloaded_answer_says_when_to_retry(client, encode, monkeypatch):
-    """503 with Retry-After, in the one error shape."""
+def test_overloaded_response_has_retry_after(client, encode, monkeypatch):
+    """The error is 503 with a `Retry-After` header, in the usual shape."""
 
     def too_late(_):
         raise Overloaded("the photo waited 6.0 s for others")
 
     monkeypatch.setattr(Turn, "check", too_late)
-    answer = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
+    response = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
     assert (503, "overloaded", "1") == (
-        answer.status_code,
-        answer.json()["error"]["code"],
-        answer.headers["retry-after"],
+        response.status_code,
+        response.json()["error"]["code"],
+        response.headers["retry-after"],
     )

@@ -1,4 +1,4 @@
-"""Real clients against a real server, on the tiny model: the photo is red, and so a cat."""
+"""Check real clients against a real server. The photo is red, which the tiny model classifies as a cat."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ import httpx2
 import pytest
 import requests
 
-PATIENCE_S = 600
+TIMEOUT_S = 600
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def photo_file(photo, tmp_path):
 
 def run(command, tmp_path, **options):
     """Run a program without a proxy, and return its output as JSON."""
-    (tmp_path / "config.json").write_text('{"disable_update_warnings": true}')  # HTTPie would ask its maker
+    (tmp_path / "config.json").write_text('{"disable_update_warnings": true}')  # HTTPie would check for updates
     environment = os.environ | {"NO_PROXY": "127.0.0.1", "HTTPIE_CONFIG_DIR": str(tmp_path)}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, check=True, timeout=PATIENCE_S, **options
+        command, cwd=tmp_path, env=environment, capture_output=True, check=True, timeout=TIMEOUT_S, **options
     )
     return json.loads(done.stdout)
 
@@ -50,21 +50,21 @@ CURL = {
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("way", CURL)
-def test_curl_is_answered(url, photo_file, tmp_path, way):
-    """Each way in which curl sends a file works."""
-    answer = run(["curl", "--silent", "--show-error", *CURL[way], f"{url}/predict"], tmp_path)
+@pytest.mark.parametrize("method", CURL)
+def test_curl_is_answered(url, photo_file, tmp_path, method):
+    """curl can send the photo in each of these ways."""
+    answer = run(["curl", "--silent", "--show-error", *CURL[method], f"{url}/predict"], tmp_path)
     assert "cat" == answer["predicted_class"]
 
 
 @pytest.mark.process
 def test_curl_head_is_answered(url, tmp_path):
-    """`curl --head` gets 200 and no body."""
+    """The response to `curl --head` is 200 without a body."""
     done = subprocess.run(
         ["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--head", f"{url}/health"],
         capture_output=True,
         check=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
     )
     assert b"200 OK" in done.stdout.splitlines()[0]
 
@@ -72,9 +72,9 @@ def test_curl_head_is_answered(url, tmp_path):
 @pytest.mark.process
 @pytest.mark.parametrize("arguments", [["--form", "file@cat.jpg"], ["--multipart", "file@cat.jpg"], ["@cat.jpg"]])
 def test_httpie_is_answered(url, photo_file, tmp_path, arguments):
-    """HTTPie sends the file as a form or as the body."""
-    options = [one for one in arguments if one.startswith("--")]
-    items = [one for one in arguments if not one.startswith("--")]
+    """HTTPie can send the photo as a form and as the body."""
+    options = [argument for argument in arguments if argument.startswith("--")]
+    items = [argument for argument in arguments if not argument.startswith("--")]
     command = [sys.executable, "-m", "httpie", "--ignore-stdin", "--body", *options, "POST", f"{url}/predict", *items]
     assert "cat" == run(command, tmp_path)["predicted_class"]
 
@@ -91,16 +91,16 @@ NODE = {
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("way", NODE)
-def test_nodes_fetch_is_answered(url, photo_file, tmp_path, way):
-    """Node 18 and later implement fetch, FormData and Blob as browsers do."""
+@pytest.mark.parametrize("method", NODE)
+def test_node_fetch_is_answered(url, photo_file, tmp_path, method):
+    """Node.js, whose fetch, FormData and Blob are those of browsers, can send the photo in each of these ways."""
     node = shutil.which("node") or shutil.which("nodejs")
     if not node:
         pytest.skip("node is not on PATH; expected `make system` to install it")
     script = f"""
         const data = require("fs").readFileSync("cat.jpg");
         let body, type;
-        {NODE[way]};
+        {NODE[method]};
         fetch("{url}/predict", {{ method: "POST", body, headers: type ? {{ "content-type": type }} : {{}} }})
             .then((answer) => answer.text()).then(console.log);
     """
@@ -112,22 +112,22 @@ def test_nodes_fetch_is_answered(url, photo_file, tmp_path, way):
 
 @pytest.mark.parametrize("client", [httpx, httpx2], ids=["httpx", "httpx2"])
 def test_httpx_is_answered(url, photo, client):
-    """Forms, bytes without a content type, a stream without a length, and JSON work."""
-    ways = [
+    """httpx can send forms, bytes without a content type, a stream without a length, and JSON."""
+    methods = [
         {"files": {"file": photo}},
         {"files": {"file": ("Käse\u2028.jpg", photo)}, "data": {"name": "Tom"}},
         {"content": photo},
         {"content": iter([photo[:100], photo[100:]])},
         {"json": {"image": base64.b64encode(photo).decode()}},
     ]
-    with client.Client(base_url=url, trust_env=False, timeout=PATIENCE_S) as session:
-        answers = [session.post("/predict", **way).json() for way in ways]
-    assert ["cat"] * len(ways) == [answer["predicted_class"] for answer in answers]
+    with client.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S) as session:
+        answers = [session.post("/predict", **method).json() for method in methods]
+    assert ["cat"] * len(methods) == [answer["predicted_class"] for answer in answers]
 
 
 def test_requests_is_answered(url, photo):
-    """Forms with and without a file name, bytes, a stream without a length, and JSON work."""
-    ways = [
+    """requests can send forms with and without a file name, bytes, a stream without a length, and JSON."""
+    methods = [
         {"files": {"file": photo}},
         {"files": {"file": ("Käse.jpg", photo)}},
         {"files": {"file": (None, photo)}},
@@ -137,19 +137,19 @@ def test_requests_is_answered(url, photo):
     ]
     with requests.Session() as session:
         session.trust_env = False
-        answers = [session.post(f"{url}/predict", timeout=PATIENCE_S, **way).json() for way in ways]
-    assert ["cat"] * len(ways) == [answer["predicted_class"] for answer in answers]
+        answers = [session.post(f"{url}/predict", timeout=TIMEOUT_S, **method).json() for method in methods]
+    assert ["cat"] * len(methods) == [answer["predicted_class"] for answer in answers]
 
 
 def test_aiohttp_is_answered(url, photo):
-    """Forms with and without a file name, bytes, compressed bytes, and JSON work."""
+    """aiohttp can send forms with and without a file name, bytes, compressed bytes, and JSON."""
 
     def form(**options):
         data = aiohttp.FormData()
         data.add_field("file", io.BytesIO(photo), **options)
         return data
 
-    ways = [
+    methods = [
         lambda: {"data": form(filename="Käse.jpg")},
         lambda: {"data": form(content_type="image/jpeg")},
         lambda: {"data": form()},
@@ -159,13 +159,13 @@ def test_aiohttp_is_answered(url, photo):
         lambda: {"json": {"image": base64.b64encode(photo).decode()}},
     ]
 
-    async def ask():
-        timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
+    async def send():
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             answers = []
-            for way in ways:
-                async with session.post(f"{url}/predict", **way()) as answer:
+            for method in methods:
+                async with session.post(f"{url}/predict", **method()) as answer:
                     answers.append((await answer.json())["predicted_class"])
             return answers
 
-    assert ["cat"] * len(ways) == asyncio.run(ask())
+    assert ["cat"] * len(methods) == asyncio.run(send())

@@ -1,4 +1,4 @@
-"""Compressed bodies, on every route that takes a body."""
+"""Check compressed bodies on every route that takes a body."""
 
 import asyncio
 import base64
@@ -10,7 +10,8 @@ import zlib
 import pytest
 from starlette.requests import Request
 
-from lambda_app.uploads.body import PIECE, read_body
+from lambda_app.uploads.encodings import PIECE
+from lambda_app.uploads.reader import read_body
 from tests.support.uploads import FORM, NAMED, form, post
 
 
@@ -32,7 +33,7 @@ ENCODINGS = [
 
 
 @pytest.mark.parametrize(("encoding", "compress"), ENCODINGS)
-def test_a_compressed_body_is_read(client, encode, encoding, compress):
+def test_compressed_body_is_read(client, encode, encoding, compress):
     """A photo, a form, JSON and feedback may be compressed."""
     headers = {"content-encoding": encoding}
     photo = encode("red")
@@ -51,8 +52,8 @@ def test_a_compressed_body_is_read(client, encode, encoding, compress):
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, raw_deflate])
-def test_a_compressed_body_may_come_byte_by_byte(client, encode, compress):
-    """The kind of deflate is recognized even if the first chunk has one byte."""
+def test_compressed_body_may_arrive_byte_by_byte(client, encode, compress):
+    """The reader detects the kind of deflate even if the first chunk has one byte."""
     encoding = "gzip" if compress is gzip.compress else "deflate"
     chunks = (bytes([byte]) for byte in compress(encode("red")))
     assert "cat" == post(client, chunks, "image/jpeg", **{"content-encoding": encoding}).json()["predicted_class"]
@@ -60,8 +61,8 @@ def test_a_compressed_body_may_come_byte_by_byte(client, encode, compress):
 
 @pytest.mark.parametrize("compress", [zlib.compress, raw_deflate])
 @pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, PIECE + 100, PIECE + 257, 3 * PIECE + 1])
-def test_output_that_zlib_holds_back_is_read(compress, size):
-    """zlib may hold the last bytes back after it has used all input."""
+def test_output_that_zlib_buffers_is_read(compress, size):
+    """zlib may still hold output after it has consumed all input."""
 
     async def receive():
         return {"type": "http.request", "body": compress(bytes(size)), "more_body": False}
@@ -80,8 +81,8 @@ def message_of(answer) -> str:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "gzip, br"])
-def test_another_content_encoding_is_named(client, path, encoding):
-    """The error is 415, and lists the accepted encodings."""
+def test_other_content_encoding_is_rejected(client, path, encoding):
+    """The error is 415 and lists the accepted encodings."""
     content_type = "application/json" if path == "/feedback" else FORM
     answer = post(client, b"x", content_type, path, **{"content-encoding": encoding})
     assert 415 == answer.status_code
@@ -92,16 +93,17 @@ def test_another_content_encoding_is_named(client, path, encoding):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "breaks off"),
-        (b"\x1f", "breaks off"),
-        (gzip.compress(bytes(100))[:-9], "breaks off"),
-        (gzip.compress(bytes(100)) + b"x", "something follows"),
+        (b"", "is truncated"),
+        (b"\x1f", "is truncated"),
+        (gzip.compress(bytes(100))[:-9], "is truncated"),
+        (gzip.compress(bytes(100)) + b"x", "data follows the gzip stream"),
         (b"no gzip", "expected a body in gzip"),
     ],
-    ids=["empty", "first byte", "cut", "trailer", "other"],  # the bytes hold the time, which differs between workers
+    # gzip stores the time, so ids made of the bytes would differ between pytest-xdist's workers.
+    ids=["empty", "first byte", "truncated", "trailer", "other"],
 )
-def test_a_body_that_is_not_in_its_encoding_is_refused(client, path, body, message):
-    """The error is 400, and names the problem."""
+def test_body_that_contradicts_its_encoding_is_rejected(client, path, body, message):
+    """The error is 400 and states the problem."""
     content_type = "application/json" if path == "/feedback" else FORM
     answer = post(client, body, content_type, path, **{"content-encoding": "gzip"})
     assert 400 == answer.status_code
@@ -109,8 +111,8 @@ def test_a_body_that_is_not_in_its_encoding_is_refused(client, path, body, messa
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_gzip_bomb_is_refused_without_the_memory(client, path):
-    """The answer to 60 MB of zeros in 60 kB is 413, and memory does not grow."""
+def test_gzip_bomb_is_rejected_in_little_memory(client, path):
+    """The response to 60 MB of zeros in 60 kB is 413, and reading it takes under 10 MB."""
     compressor = zlib.compressobj(9, wbits=31)
     bomb = b"".join(compressor.compress(bytes(1_000_000)) for _ in range(60)) + compressor.flush()
     assert len(bomb) < 100_000

@@ -1,4 +1,4 @@
-"""Events of API Gateway, load balancers, warm-up plugins and schedules, and events of unknown kinds."""
+"""Check events of API Gateway, load balancers, warm-up plugins and schedules, and unknown events."""
 
 import base64
 import importlib
@@ -13,13 +13,13 @@ CONTEXT = SimpleNamespace(aws_request_id="11111111-2222-3333-4444-555555555555")
 
 
 @pytest.fixture(scope="module")
-def module():
+def entry_point():
     return importlib.import_module("lambda_app.handler")
 
 
 @pytest.fixture
-def handler(module):
-    return module.handler
+def handler(entry_point):
+    return entry_point.handler
 
 
 # HTTP requests, with the fields that AWS documents for each service.
@@ -52,7 +52,7 @@ def rest_api(method, path, headers, body):
 
 
 def http_api(method, path, headers, body):
-    """Return an event of an API Gateway HTTP API, payload 2.0, which function URLs use, too."""
+    """Return an event of an API Gateway HTTP API, payload 2.0, which function URLs also use."""
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -109,27 +109,27 @@ def predict(service, body: bytes, content_type: str):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_photo_is_classified(handler, cat_jpg, service):
+def test_photo_is_classified(handler, cat_jpg, service):
     """Each service sends the photo in base64."""
-    answer = handler(predict(service, cat_jpg, "image/jpeg"), CONTEXT)
-    assert (200, False) == (answer["statusCode"], answer["isBase64Encoded"])
-    assert "cat" == json.loads(answer["body"])["predicted_class"]
-    headers = answer.get("multiValueHeaders") or answer["headers"]
-    assert "x-request-id" in headers or "x-request-id" in answer["headers"]
+    response = handler(predict(service, cat_jpg, "image/jpeg"), CONTEXT)
+    assert (200, False) == (response["statusCode"], response["isBase64Encoded"])
+    assert "cat" == json.loads(response["body"])["predicted_class"]
+    headers = response.get("multiValueHeaders") or response["headers"]
+    assert "x-request-id" in headers or "x-request-id" in response["headers"]
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_form_is_read(handler, cat_jpg, service):
-    """A form in base64 is decoded and read."""
+def test_form_is_read(handler, cat_jpg, service):
+    """The handler decodes and reads a form in base64."""
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="c.jpg"\r\n\r\n'
-    answer = handler(predict(service, head + cat_jpg + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"), CONTEXT)
-    assert "cat" == json.loads(answer["body"])["predicted_class"]
+    response = handler(predict(service, head + cat_jpg + b"\r\n--b--\r\n", "multipart/form-data; boundary=b"), CONTEXT)
+    assert "cat" == json.loads(response["body"])["predicted_class"]
 
 
 @pytest.mark.parametrize("as_base64", [True, False])
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
 @pytest.mark.parametrize("service", SERVICES)
-def test_text_may_come_as_text_or_base64(handler, cat_jpg, service, content_type, as_base64):
+def test_text_body_is_read_as_text_or_base64(handler, cat_jpg, service, content_type, as_base64):
     """JSON and data URLs are read, whether the service encodes the body or not."""
     photo = base64.b64encode(cat_jpg).decode()
     body = json.dumps({"image": photo}) if content_type == "application/json" else f"data:image/jpeg;base64,{photo}"
@@ -141,10 +141,10 @@ def test_text_may_come_as_text_or_base64(handler, cat_jpg, service, content_type
 
 @pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_health_is_answered(handler, service, method):
+def test_health_check_is_answered(handler, service, method):
     """GET and HEAD of /health work for each service."""
-    answer = handler(service(method, "/health", HOST, None), CONTEXT)
-    assert (200, method == "GET") == (answer["statusCode"], bool(answer["body"]))
+    response = handler(service(method, "/health", HOST, None), CONTEXT)
+    assert (200, method == "GET") == (response["statusCode"], bool(response["body"]))
 
 
 # Pings and test events
@@ -174,26 +174,26 @@ PINGS = [
 
 
 @pytest.mark.parametrize("event", PINGS)
-def test_a_ping_is_answered_quietly(handler, module, capsys, caplog, event):
+def test_ping_is_answered_without_a_log_line(handler, entry_point, capsys, caplog, event):
     """The answer is a small dictionary, and the log has no line at level INFO."""
     with caplog.at_level(logging.INFO):
-        answer = handler(event, CONTEXT)
-    assert {"status": "warm", "model_version": module.app.version} == json.loads(json.dumps(answer))
+        response = handler(event, CONTEXT)
+    assert {"status": "warm", "model_version": entry_point.app.version} == json.loads(json.dumps(response))
     assert ([], "") == (caplog.messages, capsys.readouterr().out)
 
 
-def test_a_ping_takes_the_cold_start(handler, module):
+def test_ping_counts_as_the_cold_start(handler, entry_point):
     """The next request is not counted as a cold start."""
-    module.app.state.telemetry.cold_start = True
+    entry_point.app.state.telemetry.cold_start = True
     handler({"warmer": True}, CONTEXT)
-    assert not module.app.state.telemetry.cold_start
+    assert not entry_point.app.state.telemetry.cold_start
 
 
-# What is neither
+# Other events
 
 
 @pytest.mark.parametrize(
-    ("event", "named"),
+    ("event", "description"),
     [
         ({"Records": [{"eventSource": "aws:s3", "s3": {}}]}, "the fields Records"),
         ({"source": "aws.s3", "detail": {}}, "the fields detail, source"),
@@ -203,11 +203,11 @@ def test_a_ping_takes_the_cold_start(handler, module):
         ("text", "the type str"),
     ],
 )
-def test_an_unknown_event_is_an_error_without_a_stack(handler, event, named):
+def test_unknown_event_is_an_error_without_a_stack(handler, event, description):
     """The error names the fields of the event, what is expected, and the request id."""
     error = json.loads(json.dumps(handler(event, CONTEXT)))["error"]
     assert ("bad_event", CONTEXT.aws_request_id) == (error["code"], error["request_id"])
-    assert f"the event has {named}; expected an HTTP request" in error["message"]
+    assert f"the event has {description}; expected an HTTP request" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -220,16 +220,16 @@ def test_an_unknown_event_is_an_error_without_a_stack(handler, event, named):
         load_balancer("GET", "/health", HOST, None) | {"headers": None},
     ],
 )
-def test_a_request_that_cannot_be_read_is_400(handler, event):
+def test_unreadable_request_is_400(handler, event):
     """The answer is an HTTP response in the usual error shape."""
-    answer = handler(event, CONTEXT)
-    assert (400, "application/json") == (answer["statusCode"], answer["headers"]["content-type"])
-    error = json.loads(answer["body"])["error"]
+    response = handler(event, CONTEXT)
+    assert (400, "application/json") == (response["statusCode"], response["headers"]["content-type"])
+    error = json.loads(response["body"])["error"]
     assert {"code", "message", "request_id"} == set(error)
     assert "cannot be read as an HTTP request" in error["message"]
 
 
-def test_a_request_after_an_unknown_event_is_answered(handler, cat_jpg):
+def test_request_after_an_unknown_event_is_answered(handler, cat_jpg):
     """An unknown event does not affect the next request."""
     handler({"requestContext": {}}, CONTEXT)
     assert 200 == handler(predict(http_api, cat_jpg, "image/jpeg"), CONTEXT)["statusCode"]

@@ -1,6 +1,6 @@
-"""Requests as axios, React Native, Spring, Apache HttpClient, Jakarta Mail, .NET and KServe write them.
+"""Check requests in the exact bytes of axios, React Native, Spring, Apache HttpClient, Jakarta Mail, .NET and KServe.
 
-The tests send the bytes, without the clients. The photo is red, which the tiny model classifies as a cat.
+The tests send recorded bytes without these clients. The photo is red, which the tiny model classifies as a cat.
 """
 
 import base64
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-PATIENCE_S = 600
+TIMEOUT_S = 600
 
 
 def lines(*texts: str) -> bytes:
@@ -21,7 +21,7 @@ def lines(*texts: str) -> bytes:
 AXIOS = "axios-1.21.1-boundary-QTIPPmuJexeoppgu1aQU48u6G"
 NODE_FORM_DATA = "--------------------------88d305aadd0e29a9414883cd"
 UUID = "b1ab8eac-2a75-4ae3-9b0a-5b5b0a6a2f39"
-# Its content type, and what comes before and after the photo's bytes.
+# For each client: the content type, and the bytes before and after the photo.
 RECORDED = {
     "axios, a Blob without a type": (
         f"multipart/form-data; boundary={AXIOS}",
@@ -113,17 +113,17 @@ RECORDED = {
 
 
 def send(url: str, head: bytes, body: bytes) -> dict:
-    """Send a request as it stands, and return the answer's JSON."""
+    """Send a request unchanged, and return the JSON of the response."""
     address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S) as connection:
         connection.sendall(head + body)
-        with connection.makefile("rb") as answer:
-            return json.loads(answer.read().partition(b"\r\n\r\n")[2])
+        with connection.makefile("rb") as response:
+            return json.loads(response.read().partition(b"\r\n\r\n")[2])
 
 
 @pytest.mark.parametrize("client", RECORDED)
-def test_a_recorded_request_is_answered(url, photo, client):
-    """The photo is found in the request that the client writes."""
+def test_recorded_request_is_answered(url, photo, client):
+    """The server finds the photo in the client's request."""
     content_type, before, after = RECORDED[client]
     body = before + photo + after
     head = lines(
@@ -142,12 +142,11 @@ MODEL = "/v2/models/pet-classifier"
 
 @pytest.mark.parametrize("request_id", [None, "2ab9f3c4-0a52-4a8e-8a2c-0d6c7d1b5a55"])
 @pytest.mark.parametrize("binary", [False, True])
-def test_kserves_client_is_answered(url, photo, request_id, binary):
-    """The requests of kserve.InferenceRESTClient work, in JSON and in binary; the id may be null.
+def test_request_of_kserve_is_answered(url, photo, request_id, binary):
+    """Requests of kserve.InferenceRESTClient work in JSON and in binary, with an id or with null.
 
-    They are written here, because kserve requires older packages than the other tests do.
-
-    Its `InferRequest.to_rest` also puts `model_name` into the body.
+    The test writes them itself, because kserve requires older packages than the other tests do. `InferRequest.to_rest`
+    also puts `model_name` into the body.
     """
     tensor = {"name": "photos", "shape": [1], "datatype": "BYTES"}
     content = len(photo).to_bytes(4, "little") + photo
@@ -160,8 +159,8 @@ def test_kserves_client_is_answered(url, photo, request_id, binary):
     headers = {"content-type": "application/json"}
     if binary:
         headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(text))}
-    with httpx2.Client(base_url=url, trust_env=False, timeout=PATIENCE_S) as client:
-        answer = client.post(f"{MODEL}/infer", content=text + (content if binary else b""), headers=headers)
-        body = answer.json()
-    assert (200, request_id) == (answer.status_code, body.get("id"))
+    with httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S) as client:
+        response = client.post(f"{MODEL}/infer", content=text + (content if binary else b""), headers=headers)
+        body = response.json()
+    assert (200, request_id) == (response.status_code, body.get("id"))
     assert [["cat"]] == [output["data"] for output in body["outputs"]]

@@ -1,4 +1,4 @@
-"""Nothing that a client sent is logged: a secret in all that it can send, on every route, is nowhere in the output."""
+"""Check that the output contains nothing that a client sent: the tests put a secret into every part of a request."""
 
 import importlib
 import json
@@ -40,7 +40,7 @@ PATHS = [
 
 
 def photo(image_format: str) -> bytes:
-    """With a secret wherever the format has room for text."""
+    """Return a photo with a secret in every text field of the format."""
     image, buffer, exif = Image.new("RGB", (64, 48), "red"), BytesIO(), Image.Exif()
     exif[0x010E] = exif[0x9286] = f"{SECRET}-exif"  # ImageDescription, UserComment
     text = PngImagePlugin.PngInfo()
@@ -51,15 +51,15 @@ def photo(image_format: str) -> bytes:
 
 
 def bodies() -> list[dict]:
-    """Of requests: photos whole and broken off, forms good and bad, JSON good and bad."""
+    """Return the arguments of requests: complete and truncated photos, valid and invalid forms and JSON."""
     prediction = "11111111-2222-3333-4444-555555555555"
     whole = [photo(image_format) for image_format in ("JPEG", "PNG", "TIFF", "WEBP")]
     raw = [{"content": data, "headers": {"content-type": f"image/{SECRET}"}} for data in whole]
-    broken = [{"content": data[: len(data) * 2 // 3], "headers": {"content-type": "image/jpeg"}} for data in whole]
+    truncated = [{"content": data[: len(data) * 2 // 3], "headers": {"content-type": "image/jpeg"}} for data in whole]
     named = {"files": {"file": (f"{SECRET}.jpg", whole[0])}, "data": {f"{SECRET}-field": f"{SECRET}-value"}}
-    stray = {"files": {f"{SECRET}-part": (f"{SECRET}.jpg", whole[0])}}
+    misnamed = {"files": {f"{SECRET}-part": (f"{SECRET}.jpg", whole[0])}}
     form = {"content-type": f"multipart/form-data; boundary=b; x={SECRET}"}
-    torn = {"content": f"--b\r\n{SECRET}: {SECRET}\r\n\r\n{SECRET}", "headers": form}
+    partial = {"content": f"--b\r\n{SECRET}: {SECRET}\r\n\r\n{SECRET}", "headers": form}
     wrong = {"content": f"--b{SECRET}", "headers": form}
     texts = [
         json.dumps({"request_id": prediction, "label": f"{SECRET}-label"}),
@@ -67,13 +67,13 @@ def bodies() -> list[dict]:
         json.dumps({"request_id": prediction, "label": "cat", SECRET: SECRET}),
         f'{{"{SECRET}": {SECRET}',
     ]
-    said = [{"content": text, "headers": {"content-type": "application/json"}} for text in texts]
+    documents = [{"content": text, "headers": {"content-type": "application/json"}} for text in texts]
     other = {"content": SECRET, "headers": {"content-type": f"text/{SECRET}"}}
-    return [{}, *raw, *broken, named, stray, torn, wrong, *said, other]
+    return [{}, *raw, *truncated, named, misnamed, partial, wrong, *documents, other]
 
 
-def ask(client, base: str = "") -> set[int]:
-    """Every route with every body; the statuses that came."""
+def send_all(client, base: str = "") -> set[int]:
+    """Send every body to every route, and return the statuses."""
     return {
         client.request(
             method,
@@ -88,31 +88,31 @@ def ask(client, base: str = "") -> set[int]:
 
 @pytest.fixture(scope="module")
 def entry_point():
-    """Quietens some libraries' loggers."""
+    """Import the handler, which silences the loggers of some libraries."""
     return importlib.import_module("lambda_app.handler")
 
 
 @pytest.fixture
-def everything(entry_point, logged, caplog):
-    """All that was written: both outputs, and what the loggers of all libraries would have written at DEBUG."""
-    caplog.set_level(logging.WARNING, "httpx2")  # the client's own
-    caplog.set_level(logging.DEBUG)  # last, for it also sets what is caught
+def output(entry_point, logged, caplog):
+    """Return a function that reads both outputs and what all loggers would have written at level DEBUG."""
+    caplog.set_level(logging.WARNING, "httpx2")  # the test's own client
+    caplog.set_level(logging.DEBUG)  # last, because it also sets the level of the handler
     return lambda: "".join([*logged.capsys.readouterr(), caplog.text]).lower()
 
 
 @pytest.mark.slow
-def test_every_route_keeps_secrets(logged, everything):
-    """Whatever the answer: each request left its line, and none of what was sent."""
-    statuses = ask(logged.client)
-    text = everything()
+def test_no_route_logs_secrets(logged, output):
+    """Each request is logged, whatever its status, without anything that the client sent."""
+    statuses = send_all(logged.client)
+    text = output()
     assert {200, 400, 404, 405, 415, 422} == statuses
     assert len(PATHS) * len(bodies()) == text.count('"message":"request"')
     assert SECRET not in text
 
 
 @pytest.mark.slow
-def test_a_crash_keeps_secrets(logged, everything, monkeypatch):
-    """An unexpected error's message may quote what was sent, and so may its cause's: only the stack is logged."""
+def test_unexpected_error_does_not_log_secrets(logged, output, monkeypatch):
+    """The log has only the stack, because the messages of the error and its cause may quote the request."""
 
     def explode(data, *_):
         try:
@@ -121,16 +121,16 @@ def test_a_crash_keeps_secrets(logged, everything, monkeypatch):
             raise RuntimeError(f"{SECRET}-detail") from error
 
     monkeypatch.setattr("lambda_app.inference.read_header", explode)
-    answers = ask(logged.client)
-    text = everything()
+    answers = send_all(logged.client)
+    text = output()
     assert 500 in answers
     assert "runtimeerror" in text
     assert "valueerror" in text
     assert SECRET not in text
 
 
-def test_an_answer_that_breaks_off_keeps_secrets(logged, everything):
-    """The server that cuts the connection logs an error of ours, not the one that quotes."""
+def test_response_that_fails_midway_does_not_log_secrets(logged, output):
+    """The server that closes the connection logs `BrokenAnswer` instead of the original error."""
 
     def half():
         yield b"half"
@@ -139,25 +139,25 @@ def test_an_answer_that_breaks_off_keeps_secrets(logged, everything):
     logged.client.app.get("/half")(lambda: StreamingResponse(half()))
     with pytest.raises(BrokenAnswer) as broken:
         logged.client.get("/half")
-    assert SECRET not in everything() + "".join(traceback.format_exception(broken.value)).lower()
+    assert SECRET not in output() + "".join(traceback.format_exception(broken.value)).lower()
 
 
 @pytest.mark.process
-def test_the_server_of_containers_keeps_secrets(tmp_path):
-    """uvicorn would log each request's address and query."""
+def test_uvicorn_does_not_log_secrets(tmp_path):
+    """uvicorn's own access log, with addresses and queries, is off."""
     command = [sys.executable, "-m", "uvicorn", "lambda_app.handler:app", "--port", "0", "--log-level", "debug"]
-    output = tmp_path / "output"
-    with output.open("w") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as process:
+    log = tmp_path / "output"
+    with log.open("w") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as process:
         try:
-            while not (base := re.search(r"Uvicorn running on (\S+) ", output.read_text())) and process.poll() is None:
+            while not (base := re.search(r"Uvicorn running on (\S+) ", log.read_text())) and process.poll() is None:
                 time.sleep(0.05)
             with httpx2.Client(trust_env=False, timeout=600) as client:
-                statuses = ask(client, base[1])
+                statuses = send_all(client, base[1])
         finally:
             process.terminate()
-    text = output.read_text().lower()
+    text = log.read_text().lower()
     assert {200, 400, 404, 405, 415, 422} == statuses
     assert text.count('"message":"request"') > len(bodies())
     assert SECRET not in text
-    assert 1 == text.count("127.0.0.1")  # where it listens
+    assert 1 == text.count("127.0.0.1")  # the address that it listens on
     assert [] == [line for line in text.splitlines() if not line.startswith(("{", "debug:", "info:", "warning:"))]

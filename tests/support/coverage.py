@@ -1,4 +1,4 @@
-"""Coverage by package: `python -m tests.support.coverage` writes what the last `make test` measured.
+"""Write the coverage of each package, as the last `make test` measured it, to artifacts/coverage.json.
 
 A share counts lines and branches together, as coverage.py's own report does:
 https://coverage.readthedocs.io/en/latest/branch.html
@@ -21,7 +21,7 @@ OUTPUT = ROOT / "artifacts/coverage.json"
 def measure() -> dict[str, float]:
     """Return the covered share of each package and of all of them, in percent, from the data file in the repository.
 
-    Raises coverage.exceptions.CoverageException if there is no data.
+    Raise `coverage.exceptions.CoverageException` if there is no data.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "coverage.json"

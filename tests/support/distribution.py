@@ -1,6 +1,6 @@
-"""Assign tests to pytest-xdist's workers: those that share an expensive fixture run on one, the longest start first.
+"""Assign tests to pytest-xdist's workers: tests that share an expensive fixture to one worker, the longest tests first.
 
-pytest-xdist 3.8 has `--dist loadgroup` for the first half, but it does not see its own groups under pytest 9.2.
+`--dist loadgroup` of pytest-xdist 3.8 would group tests, but it does not recognize its groups under pytest 9.2.
 """
 
 from collections.abc import Generator
@@ -13,7 +13,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 TESTS = Path(__file__).parents[1]
 # The fixtures of each folder train several models, 40 s of CPU time: one worker runs all of its tests.
 TOGETHER = ("training", "export")
-# What takes longest, longest first; all other files follow in the order that pytest-randomly draws.
+# The groups that take longest, in descending order. All other files follow in the random order of pytest-randomly.
 LONGEST = (
     "training",
     "export",
@@ -37,16 +37,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupSchedul
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Put the longest groups first. What follows `yield` runs after all other hooks, and so after the shuffle."""
+    """Put the longest groups first. Code after `yield` runs after all other hooks, and so after the shuffle."""
     yield
-    if hasattr(config, "workerinput"):  # as pytest-xdist marks its workers
+    if hasattr(config, "workerinput"):  # only pytest-xdist's workers have this attribute
         items.sort(
             key=lambda item: LONGEST.index(group(item.nodeid)) if group(item.nodeid) in LONGEST else len(LONGEST)
         )
 
 
 def group(nodeid: str) -> str:
-    """Return the folder of tests that belong together, else the file, relative to tests/."""
+    """Return the folder if its tests belong together, and otherwise the file, relative to tests/."""
     path = nodeid.split("::", maxsplit=1)[0].removeprefix(f"{TESTS.name}/")
     folder = path.split("/")[0]
     return folder if folder in TOGETHER else path

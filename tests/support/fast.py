@@ -1,6 +1,6 @@
-"""`pytest --fast`: leaves out tests that are slow, start a program, or need one that may be missing.
+"""Add `pytest --fast`, which deselects tests that are slow, start a program or need one that may be missing.
 
-A test that starts a program has the marker `process`. Without it, starting one fails the test in a fast run.
+A test that starts a program needs the marker `process`. Without the marker, it fails in a fast run.
 """
 
 import sys
@@ -10,11 +10,11 @@ import pytest
 
 SLOW_MARKERS = {"browser", "docker", "photos", "process", "rie", "slow"}
 STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"}
-WATCHED = pytest.StashKey[bool]()
+HOOK_INSTALLED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fast", action="store_true", help="only tests that take under a second and start no program")
+    parser.addoption("--fast", action="store_true", help="run only tests that take under a second and start no program")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -26,8 +26,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Install the audit hook before the first test: pytest-xdist has started its workers by then."""
-    if item.config.option.fast and not item.config.stash.get(WATCHED, False):
-        item.config.stash[WATCHED] = True
+    if item.config.option.fast and not item.config.stash.get(HOOK_INSTALLED, False):
+        item.config.stash[HOOK_INSTALLED] = True
         sys.addaudithook(refuse_programs)
 
 

@@ -1,4 +1,4 @@
-"""Small files of every format, mode, depth and orientation, written bit by bit where no library writes them."""
+"""Generate small files of every format, mode, depth and orientation, bit by bit if no library writes them."""
 
 import struct
 import zlib
@@ -29,7 +29,7 @@ CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
 def picture() -> NDArray[np.float64]:
-    """Return (HEIGHT, WIDTH, 4) smooth colors and transparency in 0..1, unlike each other in every corner."""
+    """Return (HEIGHT, WIDTH, 4) smooth colors and transparency in 0..1, which differ in every corner."""
     y, x = np.mgrid[0 : 1 : HEIGHT * 1j, 0 : 1 : WIDTH * 1j]
     return np.stack([x, y, 1 - (x + y) / 2, 0.25 + 0.75 * x], axis=-1)
 
@@ -69,7 +69,7 @@ def png(color_type: int, depth: int, *chunks: tuple[bytes, bytes], palette: byte
 
 
 def packed(samples: NDArray[np.uint16], depth: int) -> bytes:
-    """Return samples of 1 to 16 bits as big-endian bytes."""
+    """Return samples of 1 to 16 bits as packed big-endian bytes."""
     if depth == 16:
         return samples.astype(">u2").tobytes()
     bits = np.unpackbits(samples.astype(np.uint8)[:, None], axis=1)[:, 8 - depth :]
@@ -193,7 +193,7 @@ def avifs() -> Iterator[tuple[str, bytes]]:
     for orientation in range(1, 9):
         yield f"orientation {orientation}", saved(photo(), "AVIF", quality=90, exif=exif(orientation))
     for name, profile in PROFILES.items():
-        if name != "broken":  # the encoder refuses it
+        if name != "broken":  # the encoder rejects it
             yield f"profile {name}", saved(photo(), "AVIF", quality=95, subsampling="4:4:4", icc_profile=profile)
     yield "sequence", saved(photo(), "AVIF", quality=90, save_all=True, append_images=[photo().rotate(180)])
 
@@ -254,7 +254,7 @@ def bmp_rle8() -> bytes:
 
 
 def files() -> Iterator[tuple[str, str, bytes]]:
-    """Yield the format, what is special, and the file."""
+    """Yield the format, a description and the bytes of each file."""
     kinds = {"JPEG": jpegs, "PNG": pngs, "GIF": gifs, "WEBP": webps, "AVIF": avifs, "BMP": bmps}
     for image_format, generate in kinds.items():
         for name, data in generate():

@@ -1,4 +1,4 @@
-"""Uncompressed TIFF files of any photometric interpretation, depth and number of samples, written tag by tag."""
+"""Generate uncompressed TIFF files of any photometric interpretation, depth and number of samples."""
 
 import struct
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCB
 
 @dataclass(frozen=True)
 class Tiff:
-    """What the pixels are stored as."""
+    """The layout of the pixels in the file."""
 
     photometric: int
     bits: int
@@ -24,7 +24,7 @@ class Tiff:
     color_map_factor: int = 257  # 1 for a color map of 8-bit values
 
     def samples(self) -> NDArray[np.uint32]:
-        """Return (HEIGHT, WIDTH, samples) values of the whole range of the depth."""
+        """Return (HEIGHT, WIDTH, samples) values over the whole range of the depth."""
         colors = picture()[..., : CHANNELS[self.photometric]]
         alphas = [picture()[..., 3:]] * len(self.extra)
         if self.extra[:1] == (1,):

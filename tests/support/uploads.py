@@ -1,10 +1,13 @@
-"""Requests that bring a photo, and what is expected of their errors."""
+"""Build requests with a photo, and check the errors of their responses."""
 
 FORM = "multipart/form-data; boundary=XbX"
 NAMED = 'Content-Disposition: form-data; name="file"; filename="a.jpg"'
 NAMELESS = 'Content-Disposition: form-data; name="file"'
 IMAGE = "Content-Type: image/jpeg"
-COMMANDS = ("curl -F file=@cat.jpg", "--data-binary @cat.jpg")  # the two ways that an error shows
+COMMANDS = (
+    "curl -F file=@cat.jpg",
+    "--data-binary @cat.jpg",
+)  # error messages show these ways to send a photo
 
 
 def part(data: bytes, *headers: str, boundary: str = "XbX") -> bytes:

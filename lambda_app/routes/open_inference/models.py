@@ -26,8 +26,8 @@ from lambda_app.routes.open_inference.tensors import (
 )
 from lambda_app.settings import Settings
 from lambda_app.telemetry.request_log import Record
-from lambda_app.uploads.body import read_body
 from lambda_app.uploads.photo import FORM_OVERHEAD
+from lambda_app.uploads.reader import read_body
 
 NETWORK = f"{MODEL}-network"
 

@@ -24,6 +24,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def skip_reason(report: pytest.TestReport) -> str:
-    """Return why a test was skipped, without the file and the line that said so."""
+    """Return why a test was skipped, without the file and line of the skip."""
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     return reason.removeprefix("Skipped: ")

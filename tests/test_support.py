@@ -1,4 +1,4 @@
-"""Check the plugins of tests/support: the summary of a run, what a fast run leaves out, which tests stay together."""
+"""Check the plugins of tests/support: the summary, the selection of a fast run, the distribution to workers."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def run(pytester: pytest.Pytester):
     def run(source: str, *arguments: str) -> str:
         pytester.makepyfile(source)
         pytester.makeini("[pytest]\nmarkers = process: starts a program")
-        plugins = ("-p", "tests.support.fast", "-p", "tests.support.summary", "-p", "no:randomly")
+        plugins = ("-p", "tests.support.fast", "-p", "tests.support.terminal_summary", "-p", "no:randomly")
         command = [sys.executable, "-m", "pytest", *plugins, *arguments]
         done = subprocess.run(
             command, cwd=pytester.path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
@@ -58,7 +58,7 @@ def run(pytester: pytest.Pytester):
 
 
 def test_skips_are_grouped_by_reason(run):
-    """Three tests that lack the same program are one line, with the most frequent reason first."""
+    """Tests that were skipped for the same reason share a line, and the most frequent reason is first."""
     output = run(SKIPPING)
     assert ["     3  no Docker engine answers", "     1  chromium is not on PATH"] == re.findall(
         r"^ +\d+  .*$", output, re.MULTILINE
@@ -66,33 +66,33 @@ def test_skips_are_grouped_by_reason(run):
     assert re.search(r"=+ 4 skipped in ", output)
 
 
-def test_a_run_without_skips_does_not_mention_them(run):
-    """The section is there only when there is something in it."""
+def test_summary_omits_skips_if_there_are_none(run):
+    """A summary without skipped tests has no section for them."""
     assert "skipped" not in run("def test_nothing(): pass")
 
 
-def test_a_fast_run_refuses_an_unmarked_program(run):
-    """A test that starts a program without the marker `process` fails, and a marked one is left out."""
+def test_fast_run_rejects_unmarked_programs(run):
+    """A test that starts a program without the marker `process` fails, and a marked one is not run."""
     output = run(STARTING, "--fast")
     assert "subprocess.Popen" in output
     assert "expected the marker `process`" in output
     assert re.search(r"1 failed, 1 deselected in ", output)
 
 
-def test_a_whole_run_starts_programs(run):
-    """Without --fast, both tests run."""
+def test_full_run_starts_programs(run):
+    """Without --fast, both tests run and pass."""
     assert re.search(r"2 passed in ", run(STARTING))
 
 
 def test_coverage_counts_lines_and_branches_by_package(tmp_path, monkeypatch):
-    """One of two branches and two of three lines of a package are 60 %; the total is over all packages."""
+    """One of two branches and two of three lines of a package are 60 %; the total covers all packages."""
     for package in coverage.PACKAGES:
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").touch()
     (tmp_path / "infra/tool.py").write_text("import sys\nif len(sys.argv) > 5:\n    print()\n")
     (tmp_path / "pyproject.toml").write_text("[tool.coverage.run]\nbranch = true\nrelative_files = true\n")
     command = [sys.executable, "-m", "coverage", "run", "-m", "infra.tool"]
-    subprocess.run(command, cwd=tmp_path, env={}, check=True)  # no setting of the coverage that measures this test
+    subprocess.run(command, cwd=tmp_path, env={}, check=True)  # env={} disables the coverage of this test run
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(coverage, "ROOT", tmp_path)
     monkeypatch.setattr(coverage, "OUTPUT", tmp_path / "coverage.json")
@@ -102,7 +102,7 @@ def test_coverage_counts_lines_and_branches_by_package(tmp_path, monkeypatch):
 
 
 def test_coverage_needs_a_test_run(tmp_path, monkeypatch):
-    """Without data, the command says how to get some."""
+    """Without data, the error message names the command that creates it."""
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.setattr(coverage, "ROOT", tmp_path)
     with pytest.raises(SystemExit, match=r"coverage: No data to report\.; run `make test` first"):
@@ -117,18 +117,18 @@ def test_coverage_needs_a_test_run(tmp_path, monkeypatch):
         ("tests/test_docs.py::TestClass::test_links", "test_docs.py"),
     ],
 )
-def test_a_group_is_a_file_or_a_folder_that_trains(nodeid, expected):
-    """One worker runs all tests of training/, and all tests of any other file."""
+def test_group_is_a_file_or_a_training_folder(nodeid, expected):
+    """All tests of training/ form one group, and so do all tests of any other file."""
     assert expected == distribution.group(nodeid)
 
 
-def test_the_longest_groups_exist():
-    """A file that moves keeps its early start."""
+def test_longest_groups_exist():
+    """Every entry of `LONGEST` is a file or folder of tests."""
     assert [] == [name for name in distribution.LONGEST if not (distribution.TESTS / name).exists()]
 
 
-def test_the_longest_groups_come_first():
-    """pytest-xdist's workers collect tests/training before any other file, whatever the shuffle."""
+def test_longest_groups_run_first():
+    """pytest-xdist's workers run tests/training before any other file, in every random order."""
     command = [
         sys.executable,
         "-m",

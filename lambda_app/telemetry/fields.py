@@ -1,0 +1,53 @@
+"""Define the names that the function logs: messages, fields and metrics.
+
+The report, the saved queries, the dashboard and the alarms read these names. `lambda_app.inference` and
+`lambda_app.signals` define the fields of a prediction. Powertools adds `level`, `message`, `timestamp` and `service`.
+"""
+
+from typing import Literal, NotRequired, TypedDict
+
+# Messages of the log lines: one `request` per request, one `prediction` per photo of a batch, one `feedback`.
+REQUEST, PREDICTION, FEEDBACK = "request", "prediction", "feedback"
+
+# Metrics in the embedded metric format.
+COLD_START = "ColdStart"
+ERRORS = "Errors"
+INFERENCE_LATENCY = "InferenceLatency"
+FEEDBACK_COUNT = "Feedback"
+FAILED_PHOTOS = "FailedPhotos"
+PREDICTIONS = "Predictions"  # by class
+UNKNOWN = "Unknown"  # by class
+
+
+class CommonFields(TypedDict):
+    """Fields of every line."""
+
+    request_id: str
+    model_version: str
+    synthetic: NotRequired[Literal[True]]  # a smoke test or a replay sent the request
+
+
+class RequestFields(TypedDict):
+    """Further fields of a line `request`. The line of a single photo also holds the fields of its prediction."""
+
+    method: str | None  # None for a method that HTTP does not define
+    route: str | None  # the route's pattern; the raw path may contain anything
+    status: int
+    cold_start: bool
+    total_ms: float
+    error_code: NotRequired[str]
+    photos: NotRequired[int]  # number of photos in a batch
+    failed: NotRequired[dict[str, int]]  # failed photos of a batch by error code
+
+
+class BatchPredictionFields(TypedDict):
+    """Further fields of a line `prediction`, beside those of the prediction, whose own id is the `request_id`."""
+
+    batch_id: str  # the `request_id` of the batch's line
+
+
+class FeedbackFields(TypedDict):
+    """Further fields of a line `feedback`."""
+
+    feedback_for: str  # the `request_id` of the prediction
+    label: str  # the true class

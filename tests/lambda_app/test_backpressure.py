@@ -1,0 +1,127 @@
+"""Check that a server behind uvicorn rejects uploads that exceed its memory, and uploads that are too slow."""
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from infra.emulator.serve import background
+from lambda_app.app import create_app
+from lambda_app.settings import Settings
+from lambda_app.uploads.backpressure import MAX_UPLOADS
+
+MAX_BYTES = 100_000
+HEAD = "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\n{}\r\n\r\n"
+TIMEOUT_S = 600  # only a failing test waits this long
+
+
+class ObservedApp:
+    """The app, with semaphores that count the requests that began to read their body and those that ended."""
+
+    def __init__(self, app):
+        self.app, self.reading, self.ended = app, threading.Semaphore(0), threading.Semaphore(0)
+
+    async def __call__(self, scope, receive, send):
+        is_reading = False
+
+        async def observed_receive():
+            nonlocal is_reading
+            if not is_reading:
+                is_reading = True
+                self.reading.release()
+            return await receive()
+
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self.app(scope, observed_receive, send)
+        finally:
+            self.ended.release()
+
+
+def wait_for(semaphore, count):
+    assert all(semaphore.acquire(timeout=TIMEOUT_S) for _ in range(count))
+
+
+@pytest.fixture
+def app(tiny_classifier, monkeypatch):
+    """Return an app whose uploads do not time out unless a test changes the limits."""
+    for limit in ("UPLOAD_S", "GRACE_S"):
+        monkeypatch.setattr(f"lambda_app.uploads.backpressure.{limit}", TIMEOUT_S)
+    return ObservedApp(create_app(tiny_classifier, Settings(max_image_bytes=MAX_BYTES)))
+
+
+@pytest.fixture
+def url(app):
+    with background(app) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def stalled_uploads(app, url, count, header):
+    """Hold `count` uploads that the server has admitted and that send no body. On exit, disconnect them."""
+    address = (urlsplit(url).hostname, urlsplit(url).port)
+    while app.reading.acquire(blocking=False):
+        pass  # discard the counts of earlier requests
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            connection = stack.enter_context(socket.create_connection(address))
+            connection.sendall(HEAD.format(header).encode())
+        wait_for(app.reading, count)
+        yield
+    wait_for(app.ended, count)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [f"content-length: {MAX_BYTES}", "transfer-encoding: chunked", "content-encoding: gzip\r\ncontent-length: 9"],
+)
+def test_excess_upload_is_rejected_at_once(app, url, encode, header):
+    """The response is 503 with `Retry-After` and counts as an error; the health check still succeeds."""
+    with (
+        stalled_uploads(app, url, MAX_UPLOADS, header),
+        httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S) as client,
+    ):
+        response = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
+        assert (503, "overloaded", "1") == (
+            response.status_code,
+            response.json()["error"]["code"],
+            response.headers["retry-after"],
+        )
+        assert 'prediction_errors_total{code="overloaded"} 1.0' in client.get("/metrics").text
+        assert 200 == client.get("/health").status_code
+        wait_for(app.ended, 3)
+
+
+def test_memory_is_released_by_answered_and_disconnected_uploads(app, url, encode):
+    """Answered and disconnected uploads make room for others, and several small photos fit where one large one does."""
+    with httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S) as client:
+
+        def status():
+            response = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
+            wait_for(app.ended, 1)
+            return response.status_code
+
+        with stalled_uploads(app, url, MAX_UPLOADS - 1, f"content-length: {MAX_BYTES}"):
+            assert [200] * 3 == [status() for _ in range(3)]
+            with stalled_uploads(app, url, 1, f"content-length: {MAX_BYTES}"):
+                assert 503 == status()
+            assert 200 == status()
+
+
+@pytest.mark.parametrize("limit", ["UPLOAD_S", "GRACE_S"])
+def test_slow_upload_times_out(url, monkeypatch, limit):
+    """The response to a body that does not arrive in time is 408, in the usual error shape."""
+    monkeypatch.setattr(f"lambda_app.uploads.backpressure.{limit}", 0.2)
+    address = (urlsplit(url).hostname, urlsplit(url).port)
+    with socket.create_connection(address, timeout=TIMEOUT_S) as connection:
+        connection.sendall(HEAD.format("content-length: 9").encode() + b"1")
+        with http.client.HTTPResponse(connection) as response:
+            response.begin()
+            assert (408, "slow_upload") == (response.status, json.loads(response.read())["error"]["code"])

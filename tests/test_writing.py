@@ -1,0 +1,111 @@
+"""Check that docstrings, comments, messages and documents are in plain technical English."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Files to check, as glob patterns relative to the repository. Add a pattern once its files pass; at the end, "**/*.py".
+CLEAN = (
+    *(f"lambda_app/{name}.py" for name in ("admission", "errors", "events", "handler", "telemetry/*", "uploads/*")),
+    *(
+        f"tests/{name}.py"
+        for name in ("conftest", "drawing", "emulator", "github", "mlflow_stores", "sam", "tiny_model")
+    ),
+    *(f"tests/test_{name}.py" for name in ("docs", "imports", "photos", "pipeline", "remotes", "support", "workflows")),
+    *(f"tests/lambda_app/{name}.py" for name in ("conftest", "test_admission", "test_backpressure", "test_clients")),
+    *(f"tests/lambda_app/test_{name}.py" for name in ("encodings", "events", "forms", "handler", "instance_metrics")),
+    *(f"tests/lambda_app/test_{name}.py" for name in ("recorded_clients", "secrets", "telemetry", "uploads")),
+    "tests/support/*.py",
+)
+
+# Each pattern with its replacement. Patterns match whole words in any case.
+REPLACEMENTS = {
+    "all the same": "nevertheless",
+    "amid": "during",
+    "anew": "again",
+    "anybody|anyone's": "anyone, or name the role",
+    "as it is": "unchanged",
+    "by the million": "in bulk",
+    "goes on": "resumes, continues",
+    "hardly": "rarely",
+    "is there to stay": "is long-lived",
+    "likewise": "also",
+    "makes? of": "create from",
+    "mend(s|ed|ing)?": "fix, repair",
+    "nobody('s)?": "no one, or name the role",
+    "of itself": "a subject and a verb",
+    "rehears(al|als|e|es|ed)": "replay, local deployment",
+    "rung": "level",
+    "said": "stated, logged",
+    "says?": "states, specifies",
+    "somebody": "a client, a user",
+    "tells?": "states, returns",
+    "told": "specified, configured",
+    "who(m)?ever": "name the role",
+    # British spellings
+    r"(colour|behaviour|neighbour|favour)\w*": "color, behavior, neighbor, favor",
+    r"(recogni|normali|seriali|optimi|initiali|organi|summari)s(e|es|ed|ing|ation)": "-ize",
+    r"(labell|cancell|modell|travell)(ed|ing)": "labeled, canceled",
+}
+PATTERNS = {re.compile(rf"\b({words})\b", re.IGNORECASE): instead for words, instead in REPLACEMENTS.items()}
+# A fragment such as "Of one photo.", instead of a sentence with a subject and a verb.
+FRAGMENT = re.compile(r"\AOf (a|all|an|each|its|one|the|this|what)\b")
+
+
+def prose(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line number and text of each comment and string of a Python file, or of each line of another file."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield from enumerate(text.splitlines(), 1)
+        return
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string.lstrip("# ")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.lineno, node.value
+
+
+def problems(text: str) -> Iterator[str]:
+    """Yield what is wrong with a text."""
+    for pattern, instead in PATTERNS.items():
+        for match in pattern.finditer(text):
+            yield f"{match[0]!r}: write {instead}"
+    if match := FRAGMENT.match(text):
+        yield f"{match[0]!r}: write a complete sentence"
+
+
+@pytest.mark.parametrize("pattern", CLEAN)
+def test_text_avoids_ruled_out_words(pattern):
+    """No comment, docstring, message or document contains a word of the list."""
+    paths = sorted(ROOT.glob(pattern))
+    assert paths, f"{pattern} matches no file; remove it from CLEAN"
+    assert [] == [
+        f"{path.relative_to(ROOT)}:{line}: {problem}"
+        for path in paths
+        for line, text in prose(path)
+        for problem in problems(text)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("# A client that nobody knows\n", ["'nobody': write no one, or name the role"]),
+        ('def f():\n    """Of one photo."""\n', ["'Of one': write a complete sentence"]),
+        ('raise ValueError(f"Stopped, it goes on at {1}")\n', ["'goes on': write resumes, continues"]),
+        ("said = 1  # a name and a string without spaces are not checked\nx = 'told'\n", []),
+    ],
+)
+def test_checker_reads_comments_docstrings_and_messages(tmp_path, source, expected):
+    """Comments, docstrings and parts of f-strings are checked; names and single words are not."""
+    path = tmp_path / "module.py"
+    path.write_text(source)
+    assert expected == [problem for _, text in prose(path) for problem in problems(text)]
