@@ -20,8 +20,8 @@ from infra import target
 from infra.replay.journal import Answer, Journal, JournalError, read
 from infra.replay.photos import Photo, PhotosError, check_labels, find
 from infra.replay.run import Pace, Replay
-from infra.smoke.answers import Ask, NoAnswer, at, get, json_of, text
-from infra.smoke.url import Url
+from infra.smoke.messages import Ask, NoAnswer, at, get, json_of, text
+from infra.smoke.url import UrlClient
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         auth = target.signer(options)
         photos = find(options.photos)
-        with Journal(options.output) as journal, Url(options.url, auth=auth, timeout_s=options.timeout) as ask:
+        with Journal(options.output) as journal, UrlClient(options.url, auth=auth, timeout_s=options.timeout) as ask:
             names, version = _model(ask)
             check_labels(photos, names)
             journal.check(options.url, version)

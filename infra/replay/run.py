@@ -18,7 +18,7 @@ from infra.emulator.event import HttpRequest
 from infra.emulator.response import HttpResponse
 from infra.replay.journal import NONE, Answer, Prediction
 from infra.replay.photos import Photo
-from infra.smoke.answers import Ask, NoAnswer, at, json_of, post
+from infra.smoke.messages import Ask, NoAnswer, at, json_of, post
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,4 @@
-"""Is a deployed function alive, right, and the one just deployed? Asked over a URL or through Lambda's Invoke API."""
+"""Smoke test of a deployment: is it healthy, is it the version just deployed, and does it answer correctly?
+
+`python -m infra.smoke URL` runs it over HTTP; `infra.smoke.hook` runs it through Lambda's Invoke API.
+"""

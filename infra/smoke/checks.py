@@ -1,6 +1,8 @@
-"""What every deployment has to answer, however it is reached: each check compares what is expected with what came."""
+"""Checks that every deployment must pass, over a URL or through the Invoke API."""
 
 import re
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -8,9 +10,24 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from infra.smoke.answers import Ask, Check, Pair, at, fields, get, json_of, media_type, multipart, raw, text
-from infra.smoke.errors import error_checks
-from infra.smoke.expected import SAMPLES, Expected
+from infra.emulator.event import HttpRequest
+from infra.emulator.response import HttpResponse
+from infra.smoke.golden import SAMPLES, Expected
+from infra.smoke.messages import (
+    FORM,
+    SHOWN_CHARACTERS,
+    Ask,
+    at,
+    fields,
+    get,
+    json_of,
+    media_type,
+    post,
+    post_multipart,
+    post_raw,
+    text,
+)
+from infra.smoke.runner import Check, Pair
 
 ROUTES = [
     "GET /health",
@@ -21,8 +38,8 @@ ROUTES = [
     "GET /prediction-log",
     "GET /docs",
 ]
-OPTIONAL = ["/metrics", "/model/info", "/prediction-log"]  # a deployment may switch them off: PUBLIC_ROUTES
-FAMILIES = {
+OPTIONAL_PATHS = ["/metrics", "/model/info", "/prediction-log"]  # the setting PUBLIC_ROUTES can disable these
+METRIC_TYPES = {
     "model_info": "gauge",
     "prediction_requests": "counter",
     "prediction_unknown": "counter",
@@ -32,85 +49,161 @@ FAMILIES = {
     "health_check_requests": "counter",
     "prediction_latency_seconds": "histogram",
 }
+CAT = SAMPLES / "cat.jpg"
+JPEG = "image/jpeg"
+ERROR_FIELDS = ["code", "message", "request_id"]
+STACK_TRACE = re.compile(r"Traceback \(most recent call last\)|File \\*\"[^\"]+\", line \d+")
+# Over the function's limit of 4.5 MB, and in base64 still under the 6 MB that Lambda accepts.
+TOO_MANY_BYTES = 4_600_000
+
+
+def health_check(ask: Ask) -> Check:
+    """Return the check that all others wait for."""
+    return Check("GET /health", lambda: _compare_json(ask, "/health", {"status": "healthy", "model_loaded": True}))
 
 
 def function_checks(ask: Ask, expected: Expected) -> Iterator[Check]:
-    """In the order in which they are asked."""
-    yield Check("GET /", lambda: information(ask, expected))
-    yield Check("GET routes", lambda: routes(ask))
+    """Yield the checks in the order in which they run."""
+    yield Check("GET /", lambda: api_information(ask, expected))
+    yield Check("GET routes", lambda: listed_routes(ask))
     yield Check("GET /model/info", lambda: model_info(ask, expected))
     for name in expected.golden.photos:
-        yield Check(f"POST /predict {name}", partial(predict, ask, expected, SAMPLES / name, raw))
-        yield Check(f"POST /predict {name} in a form", partial(predict, ask, expected, SAMPLES / name, multipart))
-    yield from error_checks(ask)
+        yield Check(f"POST /predict {name}", partial(predict, ask, expected, SAMPLES / name, post_raw))
+        yield Check(f"POST /predict {name} in a form", partial(predict, ask, expected, SAMPLES / name, post_multipart))
+    for name, (status, code, request) in ERRORS.items():
+        yield Check(f"{status} {code}: {name}", partial(error_response, ask, status, code, request))
     yield Check("GET /metrics", lambda: metrics(ask))
     yield Check("GET /openapi.json", lambda: openapi(ask, expected))
 
 
-def switched_off(ask: Ask) -> set[str]:
-    """Return the optional paths that the API information leaves out; each of them has to be 404."""
+def disabled_paths(ask: Ask) -> set[str]:
+    """Return the optional paths that the API information does not list; each must answer 404."""
     listed = at(json_of(ask(get("/"))), "routes")
-    return {path for path in OPTIONAL if f"GET {path}" not in listed} if listed else set()
+    return {path for path in OPTIONAL_PATHS if f"GET {path}" not in listed} if listed else set()
 
 
-def health(ask: Ask) -> Pair:
-    return _same(ask, "/health", {"status": "healthy", "model_loaded": True})
-
-
-def information(ask: Ask, expected: Expected) -> Pair:
-    """Also that it lists every route that is asked below."""
+def api_information(ask: Ask, expected: Expected) -> Pair:
+    """Compare the model version and the list of routes, which must have every enabled one of `ROUTES`."""
     response = ask(get("/"))
-    seen = fields(response, ["model_version", "routes"])
-    listed, off = seen.get("routes") or {}, switched_off(ask)
-    required = [route for route in ROUTES if route.removeprefix("GET ") not in off]
-    wanted = {"http": 200, "type": "application/json", "model_version": expected.model_version, "routes": required}
-    return wanted, seen | {"routes": [route for route in ROUTES if route in listed]}
+    actual = fields(response, ["model_version", "routes"])
+    listed, disabled = actual.get("routes") or {}, disabled_paths(ask)
+    routes = [route for route in ROUTES if route.removeprefix("GET ") not in disabled]
+    required = {"http": 200, "type": "application/json", "model_version": expected.model_version, "routes": routes}
+    return required, actual | {"routes": [route for route in ROUTES if route in listed]}
 
 
-def routes(ask: Ask) -> Pair:
-    """Every GET that the API information lists answers, and none that is switched off."""
-    listed, off = at(json_of(ask(get("/"))), "routes") or {}, switched_off(ask)
+def listed_routes(ask: Ask) -> Pair:
+    """Compare the statuses of all GET routes without parameters: 200 if enabled, 404 if disabled."""
+    listed, disabled = at(json_of(ask(get("/"))), "routes") or {}, disabled_paths(ask)
     paths = [route.removeprefix("GET ") for route in sorted({*ROUTES, *listed}) if re.fullmatch(r"GET /[^{]*", route)]
-    return {path: 404 if path in off else 200 for path in paths}, {path: int(ask(get(path)).status) for path in paths}
+    statuses = {path: int(ask(get(path)).status) for path in paths}
+    return {path: 404 if path in disabled else 200 for path in paths}, statuses
 
 
 def model_info(ask: Ask, expected: Expected) -> Pair:
-    """The model, image and commit just deployed, not older ones."""
-    wanted = {"model_version": expected.model_version, "class_names": expected.golden.class_names}
-    wanted |= {"commit": expected.commit} if expected.commit else {}
-    wanted |= {"image": expected.image} if expected.image else {}
-    if "/model/info" in switched_off(ask):
+    """Compare the model, image and commit with those just deployed."""
+    required = {"model_version": expected.model_version, "class_names": expected.golden.class_names}
+    required |= {"commit": expected.commit} if expected.commit else {}
+    required |= {"image": expected.image} if expected.image else {}
+    if "/model/info" in disabled_paths(ask):
         return {"http": 404}, {"http": int(ask(get("/model/info")).status)}
-    return _same(ask, "/model/info", wanted)
+    return _compare_json(ask, "/model/info", required)
 
 
-def predict(ask: Ask, expected: Expected, photo: Path, request: Callable[[Path], Any]) -> Pair:
+def predict(ask: Ask, expected: Expected, photo: Path, request: Callable[[Path], HttpRequest]) -> Pair:
+    """Compare the prediction with the golden answer."""
     answer = expected.golden.answer(photo.name) | {"model_version": expected.model_version}
     return {"http": 200, "type": "application/json"} | answer, fields(ask(request(photo)), list(answer))
 
 
 def metrics(ask: Ask) -> Pair:
-    """The text is Prometheus' own."""
+    """Compare the types of the metrics, as Prometheus's own parser reads them."""
     response = ask(get("/metrics"))
-    if "/metrics" in switched_off(ask):
+    if "/metrics" in disabled_paths(ask):
         return {"http": 404}, {"http": int(response.status)}
-    wanted = {"http": 200, "type": "text/plain"} | FAMILIES
-    seen = {"http": int(response.status), "type": media_type(response)}
+    required = {"http": 200, "type": "text/plain"} | METRIC_TYPES
+    actual = {"http": int(response.status), "type": media_type(response)}
     try:
-        kinds = {family.name: family.type for family in text_string_to_metric_families(text(response))}
+        types = {family.name: family.type for family in text_string_to_metric_families(text(response))}
     except ValueError as error:
-        return wanted, seen | {"unreadable": str(error)}
-    return wanted, seen | {name: kinds.get(name) for name in FAMILIES}
+        return required, actual | {"unreadable": str(error)}
+    return required, actual | {name: types.get(name) for name in METRIC_TYPES}
+
+
+def metrics_count(ask: Ask, expected: Expected) -> Pair:
+    """Compare the counter of predictions before and after one more; only a single instance keeps this promise."""
+    if "/metrics" in disabled_paths(ask):
+        return {"counted": "switched off"}, {"counted": "switched off"}
+    before = _prediction_count(ask)
+    ask(post_raw(SAMPLES / next(iter(expected.golden.photos))))
+    return {"counted": True}, {"counted": _prediction_count(ask) > before}
+
+
+def _prediction_count(ask: Ask) -> float:
+    families = text_string_to_metric_families(text(ask(get("/metrics"))))
+    samples = (sample for family in families for sample in family.samples)
+    return sum(sample.value for sample in samples if sample.name == "prediction_requests_total")
 
 
 def openapi(ask: Ask, expected: Expected) -> Pair:
+    """Compare the version and the paths of the OpenAPI document."""
     response = ask(get("/openapi.json"))
-    body, off = json_of(response), switched_off(ask)
-    paths = ["/health", "/predict", "/feedback", *(path for path in OPTIONAL if path not in off)]
-    wanted = {"http": 200, "type": "application/json", "version": expected.model_version, "paths": paths}
+    body, disabled = json_of(response), disabled_paths(ask)
+    paths = ["/health", "/predict", "/feedback", *(path for path in OPTIONAL_PATHS if path not in disabled)]
+    required = {"http": 200, "type": "application/json", "version": expected.model_version, "paths": paths}
     described = [path for path in paths if at(body, "paths", path)]
-    return wanted, fields(response, []) | {"version": at(body, "info", "version"), "paths": described}
+    return required, fields(response, []) | {"version": at(body, "info", "version"), "paths": described}
 
 
-def _same(ask: Ask, path: str, body: dict[str, Any]) -> Pair:
+def _compare_json(ask: Ask, path: str, body: dict[str, Any]) -> Pair:
     return {"http": 200, "type": "application/json"} | body, fields(ask(get(path)), list(body))
+
+
+def error_response(ask: Ask, status: int, code: str, request: Callable[[], HttpRequest]) -> Pair:
+    """Compare an error's status, code and shape, which must hold no stack trace."""
+    response = ask(request())
+    required = {"http": status, "type": "application/json", "code": code, "error": ERROR_FIELDS, "stack trace": None}
+    return required, fields(response, []) | _error_fields(response)
+
+
+def _error_fields(response: HttpResponse) -> dict[str, Any]:
+    """Return the code, the names of the fields that hold text, and the first line of a stack trace if there is one."""
+    body = json_of(response)
+    error = at(body, "error")
+    if not isinstance(error, dict) or len(body) > 1:
+        return {"body": text(response)[:SHOWN_CHARACTERS]}
+    filled = sorted(name for name, value in error.items() if value and isinstance(value, str))
+    trace = STACK_TRACE.search(text(response))
+    return {"code": error.get("code"), "error": filled, "stack trace": trace and trace[0]}
+
+
+def _feedback_as_text() -> HttpRequest:
+    """Return feedback as a page of another site could send it."""
+    return HttpRequest("POST", "/feedback", headers=(("content-type", "text/plain"),), body=b"{}")
+
+
+def _png_with_too_many_pixels() -> bytes:
+    """Return the header of a PNG of 2.5 billion pixels, which the function must refuse without decoding it."""
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 1, 0, 0, 0, 0)
+    chunks = (_png_chunk(b"IHDR", header), _png_chunk(b"IDAT", zlib.compress(b"")), _png_chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+# Every error that one request of a client can cause. `bad_field` and `internal_error` are missing.
+ERRORS: dict[str, tuple[int, str, Callable[[], HttpRequest]]] = {
+    "an empty photo": (400, "no_file", lambda: post(JPEG, b"")),
+    "a form without a file": (400, "no_file", lambda: post_multipart(CAT, field="other")),
+    "no form": (400, "bad_request", lambda: post(FORM, b"no form")),
+    "no such route": (404, "not_found", lambda: get("/nowhere")),
+    "no such method": (405, "method_not_allowed", lambda: HttpRequest("DELETE", "/predict")),
+    "too many pixels": (413, "too_large", lambda: post("image/png", _png_with_too_many_pixels())),
+    "too many bytes": (413, "too_large", lambda: post(JPEG, bytes(TOO_MANY_BYTES))),
+    "no image": (415, "unsupported_image", lambda: post(JPEG, b"no photo")),
+    "no image's type": (415, "unsupported_image", lambda: post("text/plain", b"no photo")),
+    "feedback that is no JSON": (415, "unsupported_media_type", _feedback_as_text),
+    "half a photo": (422, "damaged_image", lambda: post(JPEG, CAT.read_bytes()[:2000])),
+}

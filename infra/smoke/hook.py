@@ -1,29 +1,41 @@
-"""CodeDeploy's BeforeAllowTraffic hook: the smoke test of a new version before any request reaches it.
+"""CodeDeploy's BeforeAllowTraffic hook: run the smoke test against a new version before it receives traffic.
 
 https://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file-structure-hooks.html#appspec-hooks-lambda
-Environment: `NewVersion`, the ARN of the version; `IMAGE`, which it has to be made of; `COMMIT`, this image's own.
+Environment variables: `NewVersion`, the ARN of the version; `IMAGE`, the image that it must run; `COMMIT`, the commit
+that this image was built from.
 """
 
 import json
 import os
-from dataclasses import asdict
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-from infra.smoke.checks import function_checks
-from infra.smoke.expected import Expected, Golden
-from infra.smoke.invoke import CONFIG, TIMEOUT_S, invoke
-from infra.smoke.run import smoke
+from infra.emulator.event import DOMAIN, HttpRequest, to_event, to_payload
+from infra.emulator.response import HttpResponse, MalformedResponse, to_response
+from infra.smoke.checks import function_checks, health_check
+from infra.smoke.golden import Expected, Golden
+from infra.smoke.messages import SYNTHETIC, Ask, NoAnswer
+from infra.smoke.runner import run_checks
 
 WAIT_S = 60  # a version just published may still be pending
-RESERVE_S = 2 * TIMEOUT_S + 10  # for a check that began in time, and to tell CodeDeploy
+TIMEOUT_S = 20  # longer than the function's own timeout in template.yaml
+# Two attempts: throttling does not mean that the new version is broken.
+CONFIG = Config(connect_timeout=5, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 2, "mode": "standard"})
+RESERVE_S = 2 * TIMEOUT_S + 10  # for a check that started in time, and for the call to CodeDeploy
 
 
 def handler(event: dict[str, str], context: Any) -> dict[str, str]:
+    """Report Succeeded or Failed to CodeDeploy, whatever happens: without a report it would wait for an hour."""
     try:
         status = "Succeeded" if _passes(context.get_remaining_time_in_millis() / 1000 - RESERVE_S) else "Failed"
-    except Exception as error:  # whatever went wrong: untold, CodeDeploy would wait for an hour
+    except Exception as error:
         status = "Failed"
         print(json.dumps({"check": "smoke test", "passed": False, "actual": f"{type(error).__name__}: {error}"}))
     Session().create_client("codedeploy", config=CONFIG).put_lifecycle_event_hook_execution_status(
@@ -35,11 +47,36 @@ def handler(event: dict[str, str], context: Any) -> dict[str, str]:
 
 
 def _passes(limit_s: float) -> bool:
-    """Logs one JSON line a check."""
-    golden, ask = Golden.read(), invoke(os.environ["NewVersion"])  # noqa: SIM112  # as AWS's own examples call it
+    """Log one JSON line per check, and return whether all passed."""
+    golden, ask = Golden.read(), lambda_client(os.environ["NewVersion"])  # noqa: SIM112  # AWS's examples use this name
     expected = Expected(golden, golden.model_version, os.environ.get("COMMIT", ""), os.environ.get("IMAGE", ""))
     passed = True
-    for row in smoke(ask, function_checks(ask, expected), wait_s=WAIT_S, limit_s=limit_s):
+    for row in run_checks(health_check(ask), function_checks(ask, expected), wait_s=WAIT_S, limit_s=limit_s):
         print(json.dumps(asdict(row)), flush=True)
         passed = passed and row.passed
     return passed
+
+
+def lambda_client(function: str) -> Ask:
+    """Return a callable that sends requests to a function (name or ARN) as a function URL would.
+
+    It uses Lambda's Invoke API, because no URL leads to a version without traffic.
+    """
+    client = Session().create_client("lambda", config=CONFIG)
+
+    def ask(request: HttpRequest) -> HttpResponse:
+        request = replace(request, headers=(("host", DOMAIN), SYNTHETIC, *request.headers))
+        event = to_event(request, request_id=str(uuid.uuid4()), now=datetime.now(UTC))
+        try:
+            return _response(client.invoke(FunctionName=function, Payload=to_payload(event)))
+        except (BotoCoreError, ClientError, MalformedResponse) as error:
+            raise NoAnswer(f"{type(error).__name__}: {error}") from error
+
+    return ask
+
+
+def _response(reply: Mapping[str, Any]) -> HttpResponse:
+    payload: bytes = reply["Payload"].read()
+    if "FunctionError" in reply:
+        raise NoAnswer(f"{reply['FunctionError']} error of the function: {payload[:300].decode('utf-8', 'replace')}")
+    return to_response(payload)

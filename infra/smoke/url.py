@@ -1,18 +1,31 @@
-"""Asks over HTTP, as any client does. Its own module: httpx2 is not in the image, where the hook runs."""
+"""Call a service over its URL, and check what only a URL has: CORS, signatures and the deployment's settings.
+
+The hook does not import this module: httpx2 and the parameter files are not in the function's image.
+"""
 
 import time
-from typing import Self
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 import httpx2
+from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.aws.parameters import load_parameters
+from infra.aws.stack import ALIAS, Stack
+from infra.deployed import NotKnown
 from infra.emulator.event import MAX_PAYLOAD_BYTES, HttpRequest
 from infra.emulator.invoke import DIRECT
 from infra.emulator.response import HttpResponse
-from infra.smoke.answers import SYNTHETIC, NoAnswer
+from infra.smoke.messages import SYNTHETIC, Ask, NoAnswer, get, header
+from infra.smoke.runner import Check, Pair
+
+FOREIGN_ORIGIN = "https://foreign.invalid"
+ALLOW_ORIGIN = "access-control-allow-origin"
+UNRESERVED = "-1"
 
 
-class Url:
-    """Calling it asks. A context: the connections live as long."""
+class UrlClient:
+    """Send requests to a URL: `client(request)`. A context manager, which closes the connections."""
 
     def __init__(self, url: str, *, auth: httpx2.Auth | None, timeout_s: float) -> None:
         self._client = httpx2.Client(base_url=url, auth=auth, timeout=timeout_s, mounts=DIRECT, headers=[SYNTHETIC])
@@ -25,20 +38,96 @@ class Url:
         self._client.close()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        ends = time.monotonic() + self._timeout_s
+        """Return the response. Raise `NoAnswer` if there is none, or if its body takes too long or is too large."""
+        deadline = time.monotonic() + self._timeout_s
         try:
             with self._client.stream(
                 request.method, request.path, headers=request.headers, content=request.body
             ) as reply:
-                return HttpResponse(reply.status_code, tuple(reply.headers.multi_items()), self._body(reply, ends))
+                return HttpResponse(reply.status_code, tuple(reply.headers.multi_items()), self._body(reply, deadline))
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
 
-    def _body(self, reply: httpx2.Response, ends: float) -> bytes:
-        """httpx2 limits the time between two bytes; this one limits all of them."""
+    def _body(self, reply: httpx2.Response, deadline: float) -> bytes:
+        """Limit the time of the whole body; httpx2's timeout limits only the time between two reads."""
         body = b""
         for chunk in reply.iter_bytes():
             body += chunk
-            if time.monotonic() > ends or len(body) > MAX_PAYLOAD_BYTES:
-                raise NoAnswer(f"the answer has no end: {len(body)} bytes within {self._timeout_s:g} s")
+            if time.monotonic() > deadline or len(body) > MAX_PAYLOAD_BYTES:
+                raise NoAnswer(f"the response does not end: {len(body)} bytes within {self._timeout_s:g} s")
         return body
+
+
+def access_checks(ask: Ask, ask_unsigned: Ask, *, private: bool, origin: str | None) -> Iterator[Check]:
+    """Yield checks of who may call the URL.
+
+    `ask_unsigned` calls the same URL as `ask` without a signature; `origin` is the site that CORS allows, if any.
+    """
+    yield Check("CORS for a foreign site", lambda: cors_denied(ask, ask_unsigned))
+    if origin:
+        yield Check(f"CORS for {origin}", lambda: cors_allowed(ask, ask_unsigned, origin))
+    if private:
+        yield Check("unsigned request", lambda: ({"http": 403}, {"http": int(ask_unsigned(get("/health")).status)}))
+
+
+def _preflight(origin: str) -> HttpRequest:
+    """Return the request that a browser sends, unsigned, before it posts a photo to another site."""
+    requested = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    return HttpRequest("OPTIONS", "/predict", headers=tuple({"origin": origin, **requested}.items()))
+
+
+def cors_denied(ask: Ask, ask_unsigned: Ask) -> Pair:
+    """Compare the CORS headers for a foreign site; neither response may have one."""
+    responses = {
+        "preflight": ask_unsigned(_preflight(FOREIGN_ORIGIN)),
+        "request": ask(get("/health", origin=FOREIGN_ORIGIN)),
+    }
+    return dict.fromkeys(responses), {name: header(response, ALLOW_ORIGIN) for name, response in responses.items()}
+
+
+def cors_allowed(ask: Ask, ask_unsigned: Ask, origin: str) -> Pair:
+    """Compare the CORS headers for the allowed site, which may read responses and post photos."""
+    preflight, response = ask_unsigned(_preflight(origin)), ask(get("/health", origin=origin))
+    return {"preflight": origin, "request": origin, "POST": True, "content-type": True}, {
+        "preflight": header(preflight, ALLOW_ORIGIN),
+        "request": header(response, ALLOW_ORIGIN),
+        "POST": bool({"post", "*"} & _values(preflight, "access-control-allow-methods")),
+        "content-type": bool({"content-type", "*"} & _values(preflight, "access-control-allow-headers")),
+    }
+
+
+def _values(response: HttpResponse, name: str) -> set[str]:
+    return {part.strip().lower() for part in (header(response, name) or "").split(",")}
+
+
+def settings_check(environment: str) -> Check:
+    return Check(f"settings of {environment}", lambda: compare_settings(environment))
+
+
+def compare_settings(environment: str) -> Pair:
+    """Return the settings in the parameter files, and those that Lambda applies. Raise `NoAnswer` if AWS has none."""
+    try:
+        stack = Stack.read(environment)
+        applied = _applied_settings(stack.client("lambda"), stack.function)
+    except (BotoCoreError, ClientError, NotKnown) as error:
+        raise NoAnswer(str(error)) from error
+    return _configured_settings(load_parameters(environment)), applied
+
+
+def _configured_settings(parameters: Mapping[str, str]) -> dict[str, Any]:
+    reserved, origin = parameters["ReservedConcurrency"], parameters["CorsOrigin"]
+    return {
+        "auth": parameters["UrlAuthType"],
+        "cors": [origin] if origin else [],
+        "reserved_concurrency": None if reserved == UNRESERVED else int(reserved),
+    }
+
+
+def _applied_settings(client: Any, name: str) -> dict[str, Any]:
+    url = client.get_function_url_config(FunctionName=name, Qualifier=ALIAS)
+    concurrency = client.get_function_concurrency(FunctionName=name)
+    return {
+        "auth": url["AuthType"],
+        "cors": url.get("Cors", {}).get("AllowOrigins", []),
+        "reserved_concurrency": concurrency.get("ReservedConcurrentExecutions"),
+    }

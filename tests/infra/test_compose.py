@@ -182,7 +182,7 @@ def get(url: str, **parameters: str) -> Any:
 @pytest.mark.docker
 def test_the_classifier_passes_the_smoke_test(urls):
     """Behind uvicorn, contained as it is, it answers everything that the function answers."""
-    done = execute(sys.executable, "-m", "infra.smoke_test", urls["classifier"])
+    done = execute(sys.executable, "-m", "infra.smoke", urls["classifier"])
     assert 0 == done.returncode, done.stdout
 
 

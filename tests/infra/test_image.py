@@ -1,4 +1,4 @@
-"""The container image, built for real: what is in it, and that it classifies a photo as Lambda would run it."""
+"""Tests of the container image: its content, and its predictions under Lambda's runtime interface emulator."""
 
 import json
 import os
@@ -18,6 +18,7 @@ import httpx2
 import pytest
 from PIL import Image
 
+import lambda_app
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url
 from infra.emulator.serve import background
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.docker
 ROOT = Path(__file__).parents[2]
 IMAGE = "pet-classifier:test"
 COMMIT = "0123abc"
+VERSION = getattr(lambda_app, "__version__", "")
 LOCKED_DOWN = ("--rm", "--read-only", "--user", "10001", "--cap-drop", "ALL")
 PYTHON = "/usr/bin/python3"
 SAM = ROOT / ".venv-sam/bin/sam"
@@ -44,7 +46,7 @@ def execute(*command: str | Path, seconds: float = BUILD_SECONDS) -> subprocess.
 
 
 def run(*command: str | Path, seconds: float = BUILD_SECONDS) -> str:
-    """The command's standard output; what it said on standard error is the failure's message."""
+    """Return the command's standard output; if it fails, the failure shows its standard error."""
     done = execute(*command, seconds=seconds)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout
@@ -58,8 +60,8 @@ def engine_answers() -> bool:
 def image() -> str:
     if not engine_answers():
         pytest.skip("no Docker engine answers")
-    if given := os.environ.get("TEST_IMAGE"):
-        return given
+    if name := os.environ.get("TEST_IMAGE"):
+        return name
     run("infra/emulator/base_image.sh", seconds=BUILD_SECONDS)
     run(
         "docker",
@@ -68,6 +70,8 @@ def image() -> str:
         "linux/amd64",
         "--build-arg",
         f"COMMIT={COMMIT}",
+        "--build-arg",
+        f"VERSION={VERSION}",
         "--file",
         "Dockerfile.lambda",
         "--tag",
@@ -87,7 +91,7 @@ def sam() -> Path:
 
 @pytest.fixture(scope="session")
 def event(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled cat as the event a function URL makes of POST /predict."""
+    """Return the event of a function URL for `POST /predict` with the bundled cat."""
     path = tmp_path_factory.mktemp("event") / "event.json"
     path.write_text(run(sys.executable, "-m", "infra.emulator.event", "data/samples/cat.jpg"))
     return path
@@ -95,7 +99,7 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def emulated(image: str, sam: Path) -> Iterator[str]:
-    """The Invoke API of AWS's runtime interface emulator, which runs the image locked down."""
+    """Yield the Invoke API of the emulator, which runs the image read-only and without capabilities."""
     emulator = emulator_of(sam)
     container = run(
         *("docker", "run", "--detach", *LOCKED_DOWN, "--publish", "127.0.0.1::8080"),
@@ -111,28 +115,28 @@ def emulated(image: str, sam: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def url(emulated: str, event: Path) -> Iterator[str]:
-    """The function's URL, in front of the emulator."""
+    """Yield a function URL in front of the emulator."""
     post(emulated, event.read_bytes())  # returns once the emulator listens
     with background(create_app(emulated)) as url:
         yield url
 
 
 def emulator_of(sam: Path) -> Path:
-    """SAM CLI carries the emulator's binary."""
+    """Return the emulator's binary, which SAM CLI contains."""
     machine = "x86_64" if platform.machine() == "x86_64" else "arm64"
     [emulator] = sam.parents[1].glob(f"lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}")
     return emulator
 
 
 def python_in(image: str, code: str) -> Any:
-    """What the code prints as JSON in a container that may do nothing but compute."""
+    """Return the JSON that the code prints in a container without network."""
     code = f"import json\nfrom pathlib import Path\n{code}"
     options = (*LOCKED_DOWN, "--network", "none", "--entrypoint", PYTHON)
     return json.loads(run("docker", "run", *options, image, "-c", code))
 
 
 def post(url: str, body: bytes, seconds: float = 120) -> Any:
-    """The JSON answer; the port accepts connections some moments before the emulator does."""
+    """Return the decoded JSON. Retry while the emulator is not ready: its port opens earlier."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -144,41 +148,64 @@ def post(url: str, body: bytes, seconds: float = 120) -> Any:
 
 
 def predicted_class(response: dict[str, Any]) -> Any:
-    """Of a Lambda proxy response."""
+    """Return the predicted class in a Lambda proxy response."""
     assert response.get("statusCode") == 200, response
     return json.loads(response["body"])["predicted_class"]
+
+
+def label(image: str, name: str) -> str:
+    return run("docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{name}"}}}}', image).strip()
 
 
 def pinned_names() -> list[str]:
     return sorted(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE))
 
 
-def test_not_root(image: str) -> None:
+def test_image_does_not_run_as_root(image: str) -> None:
     """The image runs as user 10001, by number."""
     assert "10001:10001" == run("docker", "inspect", "--format", "{{.Config.User}}", image).strip()
 
 
-def test_size(image: str) -> None:
-    """What a node or a new Lambda host unpacks stays small."""
+def test_image_size_is_limited(image: str) -> None:
+    """The unpacked image is at most `MAX_MB`."""
     assert int(run("docker", "image", "inspect", "--format", "{{.Size}}", image)) <= MAX_MB * 1_000_000
 
 
-def test_snapstart_is_allowed(image: str) -> None:
-    """On a base that is not AWS's own it wants a label."""
+def test_image_allows_snapstart(image: str) -> None:
+    """SnapStart requires a label on a base image that is not AWS's."""
     labels = json.loads(run("docker", "image", "inspect", "--format", "{{json .Config.Labels}}", image))
     assert "Allow" == labels["com.amazonaws.lambda.feature.snapstart"]
 
 
-def test_the_commit_is_the_one_it_was_built_from(image: str, url: str) -> None:
-    """Its label and /model/info say so: nobody who deploys the image can say another."""
-    inspect = ("docker", "image", "inspect", "--format", '{{index .Config.Labels "org.opencontainers.image.revision"}}')
-    commit = run(*inspect, image).strip()
+def test_commit_of_label_and_model_info_agree(image: str, url: str) -> None:
+    """The label and /model/info name the commit of the build, which a deployment cannot change."""
+    commit = label(image, "org.opencontainers.image.revision")
     assert commit
     assert commit == httpx2.get(f"{url}/model/info", timeout=120).json()["commit"]
 
 
-def test_no_build_tools(image: str) -> None:
-    """Neither pip nor a compiler ships, nor Debian's own tools."""
+def test_version_label_is_software_version(image: str) -> None:
+    """The image's version label is `lambda_app.__version__`."""
+    assert label(image, "org.opencontainers.image.version") == VERSION
+
+
+def test_make_image_passes_software_version() -> None:
+    """`make image` passes `lambda_app.__version__` as a build argument."""
+    assert f"--build-arg VERSION={VERSION} ." in run("make", "--dry-run", "image")
+
+
+def test_build_names_missing_debian_packages(image: str) -> None:
+    """The build names every package that Debian does not have, and where to read what to do."""
+    assert image  # the engine answers, and the base image is there
+    packages = "SYSTEM_PACKAGES=base-files no-such-package another-missing-one"
+    done = execute("docker", "build", "--target", "system", "--build-arg", packages, "--file", "Dockerfile.lambda", ".")
+    assert done.returncode
+    expected = "Debian has no package named no-such-package another-missing-one; correct SYSTEM_PACKAGES"
+    assert expected in done.stdout + done.stderr
+
+
+def test_image_has_no_build_tools(image: str) -> None:
+    """The image has no pip, no compiler, no package manager, no perl and no bash."""
     code = """
 import importlib.util, shutil
 names = ("pip", "pip3", "gcc", "g++", "cc", "ld", "make", "apt", "apt-get", "dpkg", "perl", "bash")
@@ -188,8 +215,8 @@ print(json.dumps(tools + [m for m in ("pip", "ensurepip", "setuptools") if impor
     assert [] == python_in(image, code)
 
 
-def test_scanners_see_what_debian_ships(image: str) -> None:
-    """Every Debian package is on record with its version, and none that is not here."""
+def test_debian_packages_are_recorded_for_scanners(image: str) -> None:
+    """status.d records every Debian package in the image with its version, and no other."""
     code = """
 records = [path.read_text() for path in Path("/var/lib/dpkg/status.d").iterdir()]
 fields = [dict(line.split(": ", 1) for line in record.splitlines() if ": " in line) for record in records]
@@ -202,8 +229,8 @@ print(json.dumps([{field["Package"]: field["Version"] for field in fields}, Path
     assert not whole_system
 
 
-def test_every_library_finds_those_it_links(image: str) -> None:
-    """Nothing that a shared library needs was left out with what is not needed."""
+def test_shared_libraries_find_their_dependencies(image: str) -> None:
+    """Every shared library in the image loads: no file that one of them needs was removed."""
     code = """
 import ctypes
 def missing(path):
@@ -211,35 +238,35 @@ def missing(path):
         ctypes.CDLL(str(path))
     except OSError as error:
         return "cannot open shared object file" in str(error) and str(error)
-libraries = [path for room in ("/usr/lib", "/opt/python") for path in Path(room).rglob("*.so*")]
+libraries = [path for folder in ("/usr/lib", "/opt/python") for path in Path(folder).rglob("*.so*")]
 print(json.dumps([len(libraries) > 50, [problem for path in libraries if (problem := missing(path))]]))
 """
     assert [True, []] == python_in(image, code)
 
 
-def test_exactly_the_pinned_packages(image: str) -> None:
-    """The image holds the pinned serving requirements, all of them and no other."""
+def test_image_has_exactly_the_pinned_packages(image: str) -> None:
+    """The image has all pinned serving requirements and no other packages."""
     code = "import importlib.metadata as m; print(json.dumps([d.metadata['Name'] for d in m.distributions()]))"
     names = sorted(name.lower().replace("_", "-").replace(".", "-") for name in python_in(image, code))
     assert pinned_names() == names
 
 
-def test_no_secret(image: str) -> None:
-    """Neither an environment variable nor a step of the build carries more than the Dockerfile says."""
+def test_image_has_no_secrets(image: str) -> None:
+    """Environment, build history and files hold no credentials."""
     [config] = json.loads(run("docker", "image", "inspect", "--format", "[{{json .Config.Env}}]", image))
     names = {variable.split("=")[0] for variable in config}
     assert {"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "GLIBC_TUNABLES", "COMMIT"} == names
     history = run("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", image)
     assert not re.search(r"token|secret|password|AKIA[A-Z0-9]{16}|//[^/\s]+:[^/\s]+@", history, re.IGNORECASE)
     code = """
-rooms = (path for room in ("/var/task", "/root", "/home") for path in Path(room).rglob("*"))
-print(json.dumps([str(p) for p in rooms if p.suffix in {".env", ".key", ".pem"} or p.name in {".git", ".aws"}]))
+paths = (path for folder in ("/var/task", "/root", "/home") for path in Path(folder).rglob("*"))
+print(json.dumps([str(p) for p in paths if p.suffix in {".env", ".key", ".pem"} or p.name in {".git", ".aws"}]))
 """
     assert [] == python_in(image, code)
 
 
-def test_no_training_library(image: str) -> None:
-    """No library that only training needs can be imported."""
+def test_image_has_no_training_libraries(image: str) -> None:
+    """Libraries that only training needs cannot be imported."""
     code = """
 import importlib.util
 names = ("torch", "torchvision", "onnx", "mlflow", "dvc", "sklearn", "pandas", "matplotlib")
@@ -248,43 +275,43 @@ print(json.dumps([name for name in names if importlib.util.find_spec(name)]))
     assert [] == python_in(image, code)
 
 
-def test_only_what_serves_is_ours(image: str) -> None:
-    """Of this repository ship lambda_app and the hook with its photos, without tests."""
-    ours = "print(json.dumps(sorted(str(p.relative_to('/var/task')) for p in Path('/var/task').glob('*/*'))))"
+def test_image_has_only_serving_code(image: str) -> None:
+    """Of this repository, the image has lambda_app, the hook and its photos, and no tests."""
+    code = "print(json.dumps(sorted(str(p.relative_to('/var/task')) for p in Path('/var/task').glob('*/*'))))"
     assert {
         "data/samples",
         "infra/__init__.py",
         "infra/__pycache__",
         "infra/emulator",
         "infra/smoke",
-    } == {path for path in python_in(image, ours) if not path.startswith("lambda_app/")}
+    } == {path for path in python_in(image, code) if not path.startswith("lambda_app/")}
     assert [] == python_in(
         image, "print(json.dumps([str(p) for r in ('/opt/python', '/var/task') for p in Path(r).rglob('tests')]))"
     )
 
 
-def test_bytecode_ships(image: str) -> None:
-    """Every shipped module, the standard library's too, has its bytecode, valid whatever its time stamp becomes."""
+def test_every_module_has_bytecode(image: str) -> None:
+    """Every module, the standard library included, has bytecode that does not depend on time stamps."""
     code = """
 from importlib.util import MAGIC_NUMBER, cache_from_source
 def compiled(path):
     cached = Path(cache_from_source(path))
     return cached.exists() and cached.read_bytes()[:8] == MAGIC_NUMBER + bytes([1, 0, 0, 0])  # PEP 552: unchecked hash
-rooms = [*Path("/usr/lib").glob("python3*"), Path("/opt/python"), Path("/var/task")]
-sources = [path for room in rooms for path in room.rglob("*.py")]
+folders = [*Path("/usr/lib").glob("python3*"), Path("/opt/python"), Path("/var/task")]
+sources = [path for folder in folders for path in folder.rglob("*.py")]
 print(json.dumps([len(sources) > 1000, [str(path) for path in sources if not compiled(path)]]))
 """
     assert [True, []] == python_in(image, code)
 
 
-def test_reports_nothing_home(image: str) -> None:
-    """ONNX Runtime's own telemetry is off: it warns on a read-only disk when it is on."""
+def test_onnxruntime_telemetry_is_off(image: str) -> None:
+    """ONNX Runtime's telemetry is off: enabled, it prints a warning on a read-only disk."""
     done = execute("docker", "run", *LOCKED_DOWN, "--entrypoint", PYTHON, image, "-c", "import lambda_app.handler")
     assert (0, "") == (done.returncode, done.stderr)
 
 
-def test_the_batch_starts(image: str) -> None:
-    """Its imports are there, botocore's description of S3, certificates; a message that names no photo is done."""
+def test_batch_starts(image: str) -> None:
+    """The batch finds its imports, botocore's model of S3 and certificates, and accepts S3's test event."""
     code = """
 import os, ssl
 os.environ |= {"RESULTS_BUCKET": "results", "RESULTS_PREFIX": "pets/", "AWS_DEFAULT_REGION": "eu-central-1"}
@@ -297,14 +324,14 @@ print(json.dumps([scorer().score('{"Event": "s3:TestEvent"}'), len(context.get_c
     assert [None, True] == python_in(image, code)
 
 
-def test_classifies_under_the_emulator(emulated: str, event: Path) -> None:
-    """Read-only and without capabilities, under Lambda's runtime interface emulator, the image knows a cat."""
+def test_image_classifies_under_emulator(emulated: str, event: Path) -> None:
+    """The read-only image without capabilities classifies the cat."""
     assert "cat" == predicted_class(post(emulated, event.read_bytes()))
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
-def test_every_accepted_format_decodes(url: str, image_format: str) -> None:
-    """The image has the library of each; Pillow cannot write HEIC."""
+def test_image_decodes_every_accepted_format(url: str, image_format: str) -> None:
+    """The image has the library of every format; a file provides HEIC, which Pillow cannot write."""
     photo = BytesIO((ROOT / "tests/data/cat.heic").read_bytes())
     if image_format != "HEIC":
         Image.open(CAT).save(photo, image_format)
@@ -312,16 +339,16 @@ def test_every_accepted_format_decodes(url: str, image_format: str) -> None:
     assert (200, "cat") == (answer.status_code, answer.json().get("predicted_class"))
 
 
-def test_every_get_route_answers(url: str) -> None:
-    """What the API says it has, and its own description."""
+def test_image_answers_every_get_route(url: str) -> None:
+    """Every GET route that the API lists answers 200."""
     routes = [route.split() for route in httpx2.get(url, timeout=120).json()["routes"]]
     paths = ["/openapi.json", *(path for method, path in routes if method == "GET" and "{" not in path)]
     assert len(paths) > 4
     assert dict.fromkeys(paths, 200) == {path: httpx2.get(f"{url}{path}", timeout=120).status_code for path in paths}
 
 
-def many_pixels() -> bytes:
-    """30 million of them in 4 kB."""
+def png_with_too_many_pixels() -> bytes:
+    """Return a PNG of 30 million pixels in 4 kB."""
     photo = BytesIO()
     Image.new("1", (6000, 5000)).save(photo, "PNG")
     return photo.getvalue()
@@ -339,13 +366,13 @@ JPEG = {"content-type": "image/jpeg"}
         (400, "bad_request", ("POST", "/predict", FORM, b"no form")),
         (404, "not_found", ("GET", "/nowhere", {}, b"")),
         (405, "method_not_allowed", ("DELETE", "/predict", {}, b"")),
-        (413, "too_large", ("POST", "/predict", JPEG, many_pixels())),
+        (413, "too_large", ("POST", "/predict", JPEG, png_with_too_many_pixels())),
         (415, "unsupported_image", ("POST", "/predict", JPEG, b"no photo")),
         (422, "damaged_image", ("POST", "/predict", JPEG, CAT.read_bytes()[:2000])),
     ],
 )
-def test_every_error_is_answered(url: str, status: int, code: str, request_: tuple[str, str, dict, bytes]) -> None:
-    """None of them needs what the image lacks."""
+def test_image_answers_every_error(url: str, status: int, code: str, request_: tuple[str, str, dict, bytes]) -> None:
+    """Each client error has its status and code in the image, too."""
     method, path, headers, body = request_
     answer = httpx2.request(method, f"{url}{path}", headers=headers, content=body, timeout=120)
     assert (status, code) == (answer.status_code, answer.json()["error"]["code"])
@@ -353,22 +380,22 @@ def test_every_error_is_answered(url: str, status: int, code: str, request_: tup
 
 @pytest.fixture(scope="session")
 def built_template(image: str, sam: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `sam build` makes of template.yaml; most of its layers are the image's."""
-    assert image  # the engine answers, and the layers are there
+    """Return the template that `sam build` writes; most of its layers are cached."""
+    assert image  # built, so that its layers are cached
     folder = tmp_path_factory.mktemp("sam")
     run(sam, "build", "--build-dir", folder, seconds=BUILD_SECONDS)
     return folder / "template.yaml"
 
 
-def test_sam_invokes(sam: Path, built_template: Path, event: Path) -> None:
-    """`sam build` and `sam local invoke`, as `make invoke` calls them, know a cat."""
+def test_sam_invoke_classifies(sam: Path, built_template: Path, event: Path) -> None:
+    """`sam build` and `sam local invoke`, as `make invoke` calls them, classify the cat."""
     answer = run(sam, "local", "invoke", "Classifier", "--template", built_template, "--event", event)
     assert "cat" == predicted_class(json.loads(answer))
 
 
 @pytest.fixture
 def sam_endpoint(sam: Path, built_template: Path, tmp_path: Path) -> Iterator[str]:
-    """`sam local start-lambda`, which offers Lambda's Invoke API for the stack's functions."""
+    """Yield the endpoint of `sam local start-lambda`, which is Lambda's Invoke API for the stack's functions."""
     command = [sam, "local", "start-lambda", "--template", built_template, "--port", "0", "--skip-pull-image"]
     environment = os.environ | {"SAM_CLI_TELEMETRY": "0"}
     output = tmp_path / "log"
@@ -384,8 +411,8 @@ def sam_endpoint(sam: Path, built_template: Path, tmp_path: Path) -> Iterator[st
         process.wait()
 
 
-def test_function_url_in_front_of_sam(sam_endpoint: str) -> None:
-    """The function-URL emulator works against `sam local start-lambda` as it does against the RIE."""
+def test_function_url_works_with_sam(sam_endpoint: str) -> None:
+    """The emulated function URL works in front of `sam local start-lambda`."""
     with background(create_app(invoke_url(sam_endpoint, "Classifier"))) as url:
         photo = (ROOT / "data/samples/cat.jpg").read_bytes()
         answer = httpx2.post(f"{url}/predict", content=photo, headers={"content-type": "image/jpeg"}, timeout=120)

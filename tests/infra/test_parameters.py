@@ -7,8 +7,8 @@ import boto3
 import pytest
 
 from infra.aws.parameters import DEPLOYMENT, load_parameters
-from infra.smoke import settings
-from infra.smoke.answers import NoAnswer
+from infra.smoke import url
+from infra.smoke.messages import NoAnswer
 from tests.sam import IMAGE, REGION, SAM, run, translated
 
 ENVIRONMENTS = ["dev", "prod"]
@@ -88,7 +88,7 @@ def deployed(aws, monkeypatch):
 def test_settings_as_in_the_file_pass(deployed):
     """A private URL without CORS and without a reserve is what dev's file says."""
     deployed()
-    expected, actual = settings.compare_settings("dev")
+    expected, actual = url.compare_settings("dev")
     assert expected == actual
 
 
@@ -103,11 +103,11 @@ def test_settings_as_in_the_file_pass(deployed):
 def test_settings_that_differ_from_the_file_fail(deployed, applied, field):
     """A URL that stayed public, an old site in CORS, or a function that is off is found out."""
     deployed(**applied)
-    expected, actual = settings.compare_settings("dev")
+    expected, actual = url.compare_settings("dev")
     assert [field] == [name for name in expected if expected[name] != actual[name]]
 
 
 def test_settings_without_a_stack_are_no_answer(aws):
     """The error names the stack and its region."""
     with pytest.raises(NoAnswer, match=r"^stack pet-classifier-dev in eu-central-1: expected a deployed stack"):
-        settings.compare_settings("dev")
+        url.compare_settings("dev")

@@ -1,14 +1,14 @@
-"""What the pull request of a retraining says, and when there is none."""
+"""Tests of the text of a retraining's pull request."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from infra.proposal import compared
+from proposal import merge_tables
 
 ROOT = Path(__file__).parents[2]
 GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
@@ -16,8 +16,8 @@ GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A repository of what the figures are made from, committed."""
-    for folder in ("infra", "artifacts/metrics"):
+    """Return a repository with the committed sources of the figures."""
+    for folder in ("infra", ".github/scripts", "artifacts/metrics"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "lambda_app").mkdir()
     for file in ("README.md", "artifacts/bench.json", "artifacts/coverage.json", "lambda_app/model.onnx"):
@@ -28,12 +28,15 @@ def checkout(tmp_path):
 
 
 def propose(checkout: Path) -> str:
-    command = [sys.executable, "-m", "infra.proposal"]
-    return subprocess.run(command, cwd=checkout, check=True, capture_output=True, text=True).stdout
+    """Run the script and return its output."""
+    command = [sys.executable, ".github/scripts/proposal.py"]
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    done = subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True, text=True)
+    return done.stdout
 
 
-def trained(checkout: Path, reason: str) -> None:
-    """As a retraining leaves it: half the photos of the test split, and a verdict."""
+def write_metrics(checkout: Path, reason: str) -> None:
+    """Change the metrics as a retraining would: half the photos of the test split, and a verdict."""
     for name, change in {
         "verify": ('"photos": 1636', '"photos": 818'),
         "release": ('"reason": "', f'"reason": "{reason}'),
@@ -44,9 +47,9 @@ def trained(checkout: Path, reason: str) -> None:
 
 
 @pytest.mark.process
-def test_a_challenger_that_serves_is_proposed_with_the_figures_of_both(checkout):
-    """What was measured before stands beside what is measured now, under the verdict."""
-    trained(checkout, "better: ")
+def test_proposal_compares_winner_with_served_model(checkout):
+    """The proposal of a challenger that won holds the verdict, and the old figures beside the new ones."""
+    write_metrics(checkout, "better: ")
     (checkout / "lambda_app/model.onnx").write_bytes(b"another")
     printed = propose(checkout)
     proposal = (checkout / "artifacts/proposal.md").read_text()
@@ -59,18 +62,19 @@ def test_a_challenger_that_serves_is_proposed_with_the_figures_of_both(checkout)
 
 
 @pytest.mark.process
-def test_a_challenger_that_lost_is_not_proposed(checkout):
-    """Nor does the proposal of an earlier winner stay; the verdict is on the output."""
-    trained(checkout, "worse: ")
+def test_proposal_is_removed_if_challenger_lost(checkout):
+    """A challenger that lost gets no proposal, an older one is removed, and the verdict is printed."""
+    write_metrics(checkout, "worse: ")
     (checkout / "artifacts/proposal.md").write_text("an older one")
     assert ": worse: " in propose(checkout)
     assert not (checkout / "artifacts/proposal.md").exists()
 
 
-def test_a_set_that_only_one_of_both_was_scored_on_has_an_empty_cell():
-    """Sets come and go with EXTRA and OUTLIERS."""
-    before, now = (
+def test_merge_tables_leaves_missing_figures_empty():
+    """A figure that only one table has gets an empty cell; EXTRA and OUTLIERS add and remove data sets."""
+    before, after = (
         "| what | measured |\n| --- | ---: |\n| {} | 1 |\n| accuracy, test | {} |".format(*row)
         for row in (("old", 2), ("new", 3))
     )
-    assert ["| old | 1 |  |", "| accuracy, test | 2 | 3 |", "| new |  | 1 |"] == compared(before, now).splitlines()[2:]
+    expected = ["| old | 1 |  |", "| accuracy, test | 2 | 3 |", "| new |  | 1 |"]
+    assert expected == merge_tables(before, after).splitlines()[2:]

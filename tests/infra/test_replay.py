@@ -28,10 +28,10 @@ from infra.emulator.serve import background
 from infra.replay.journal import Answer, read
 from infra.replay.photos import Photo, find
 from infra.replay.run import Pace, Replay, chosen
-from infra.smoke.url import Url
+from infra.smoke.url import UrlClient
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
-from tests.infra.smoke.services import changed, edited, hanging, page
+from tests.infra.smoke.faulty_services import changed, edited, hanging, page
 from tests.infra.virtual_time import VirtualTimeLoop
 
 ROOT = Path(__file__).parents[2]
@@ -223,12 +223,12 @@ def test_nobody_there(photos: Path, tmp_path: Path, capsys) -> None:
     assert line.startswith(f"collect_feedback: {url}: ConnectError: ")
 
 
-class ImpatientForPhotos(Url):
+class ImpatientForPhotos(UrlClient):
     """Applies its timeout to photos alone; every other request may take a minute."""
 
     def __init__(self, url: str, *, auth: httpx2.Auth | None, timeout_s: float) -> None:
         super().__init__(url, auth=auth, timeout_s=60)
-        self._photos = Url(url, auth=auth, timeout_s=timeout_s)
+        self._photos = UrlClient(url, auth=auth, timeout_s=timeout_s)
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
@@ -240,7 +240,7 @@ class ImpatientForPhotos(Url):
 
 def test_a_service_that_goes_away(app: ASGIApp, photos: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     """Photos that nobody answers have no status; the run ends all the same, with exit code 1."""
-    monkeypatch.setattr(collect_feedback, "Url", ImpatientForPhotos)
+    monkeypatch.setattr(collect_feedback, "UrlClient", ImpatientForPhotos)
     journal = tmp_path / "replay.jsonl"
     with background(hanging(app, "/predict")) as url:
         assert 1 == collect(url, photos, journal, "--timeout", "0.3")

@@ -1,4 +1,4 @@
-"""The released model behind the real app, and AWS's example credentials."""
+"""Fixtures: the released model behind the real app, and AWS's example credentials."""
 
 import pytest
 from starlette.types import ASGIApp

@@ -1,4 +1,4 @@
-"""golden.json is about the model that serves, and the photos that are bundled."""
+"""Tests of golden.json against the released model and the bundled photos."""
 
 import json
 
@@ -6,54 +6,53 @@ import pytest
 from starlette.types import ASGIApp
 
 from infra.emulator.serve import background
-from infra.smoke.answers import NoAnswer
-from infra.smoke.expected import GOLDEN, SAMPLES, TOLERANCE, Golden, Near
-from infra.smoke.golden import golden
-from infra.smoke.url import Url
+from infra.smoke.golden import GOLDEN, SAMPLES, TOLERANCE, Golden, Near, record_golden
+from infra.smoke.messages import NoAnswer
+from infra.smoke.url import UrlClient
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
-from tests.infra.smoke.services import changed, page
+from tests.infra.smoke.faulty_services import changed, page
 
 
-def test_golden_answers_are_of_the_model_that_serves(released: ASGIApp) -> None:
-    """Otherwise the smoke test of every deployment would fail."""
-    with background(released) as url, Url(url, auth=None, timeout_s=600) as ask:
-        now = golden(ask)
+def test_golden_answers_match_released_model(released: ASGIApp) -> None:
+    """golden.json holds the answers of the released model."""
+    with background(released) as url, UrlClient(url, auth=None, timeout_s=600) as ask:
+        now = record_golden(ask)
     kept = Golden.read()
     assert (now.model_version, now.class_names) == (kept.model_version, kept.class_names), "run `make golden`"
     assert {photo: kept.answer(photo) for photo in kept.photos} == now.photos, "run `make golden`"
 
 
-def test_every_bundled_photo_has_one() -> None:
-    """No more and no less."""
+def test_golden_answers_cover_every_bundled_photo() -> None:
+    """golden.json has one answer per bundled photo and no other."""
     assert {photo.name for photo in SAMPLES.glob("*.jpg")} == json.loads(GOLDEN.read_text())["photos"].keys()
 
 
-def test_any_classes_have_golden_answers(tiny_classifier: Classifier) -> None:
-    """The bundled photos are asked of whatever model there is."""
+def test_record_golden_accepts_any_classes(tiny_classifier: Classifier) -> None:
+    """Golden answers can be recorded for a model with other classes."""
     app = create_app(tiny_classifier, Settings(log_level="ERROR"))
-    with background(app) as url, Url(url, auth=None, timeout_s=600) as ask:
-        answers = golden(ask)
-    assert tiny_classifier.metadata.model_version == answers.model_version
-    assert set(tiny_classifier.metadata.class_names) == answers.photos["cat.jpg"]["probabilities"].keys()
+    with background(app) as url, UrlClient(url, auth=None, timeout_s=600) as ask:
+        recorded = record_golden(ask)
+    assert tiny_classifier.metadata.model_version == recorded.model_version
+    assert set(tiny_classifier.metadata.class_names) == recorded.photos["cat.jpg"]["probabilities"].keys()
 
 
-def test_no_golden_answers_of_a_broken_service(released: ASGIApp) -> None:
-    """An error is never written down as what is right."""
+def test_record_golden_rejects_errors(released: ASGIApp) -> None:
+    """An error response raises `NoAnswer` and is never recorded."""
     broken = changed(released, lambda _, response: page(response, "Oh, no", 500))
     with (
         background(broken) as url,
-        Url(url, auth=None, timeout_s=600) as ask,
+        UrlClient(url, auth=None, timeout_s=600) as ask,
         pytest.raises(NoAnswer, match="GET /model/info answered 500, expected 200: Oh, no"),
     ):
-        golden(ask)
+        record_golden(ask)
 
 
 @pytest.mark.parametrize(
     ("value", "near"),
     [(0.5, True), (0.5 + 0.9 * TOLERANCE, True), (0.5 - 1.1 * TOLERANCE, False), (None, False), ("0.5", False)],
 )
-def test_near(value, near) -> None:
-    """Golden probabilities equal those within the tolerance, and nothing that is not a number."""
+def test_near_compares_within_tolerance(value, near) -> None:
+    """A golden probability equals numbers within the tolerance, and nothing that is not a number."""
     assert near == (Near(0.5) == value)

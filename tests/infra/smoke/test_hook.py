@@ -1,6 +1,6 @@
-"""The hook under Lambda's runtime, against the function under Lambda's runtime, through botocore.
+"""Tests of the CodeDeploy hook; hook and function run in Lambda's runtime, and botocore connects them.
 
-CodeDeploy is a small HTTP server that writes down what it is told: moto has no PutLifecycleEventHookExecutionStatus.
+A small HTTP server that records requests stands in for CodeDeploy: moto has no PutLifecycleEventHookExecutionStatus.
 """
 
 import json
@@ -18,7 +18,7 @@ import pytest
 from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import lambda_runtime
 from infra.smoke import hook
-from infra.smoke.expected import GoldenError
+from infra.smoke.golden import GoldenError
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.test_runtime import needs_rie
 
@@ -30,25 +30,25 @@ MINUTES = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
 
 
 @dataclass
-class Service:
-    """Writes down what it is told, and always answers the same."""
+class RecordingServer:
+    """Record the target and body of each request, and always send the same response."""
 
     answer: bytes
     headers: dict[str, str] = field(default_factory=dict)
     endpoint: str = ""
-    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     @property
     def statuses(self) -> list[str]:
-        return [body["status"] for _, body in self.told]
+        return [body["status"] for _, body in self.requests]
 
 
 @contextmanager
-def listening(service: Service) -> Iterator[Service]:
+def listening(service: RecordingServer) -> Iterator[RecordingServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            service.told.append((self.headers["x-amz-target"], json.loads(body)))
+            service.requests.append((self.headers["x-amz-target"], json.loads(body)))
             self.send_response(200)
             for name, value in {**service.headers, "Content-Length": str(len(service.answer))}.items():
                 self.send_header(name, value)
@@ -68,14 +68,16 @@ def listening(service: Service) -> Iterator[Service]:
 
 
 @pytest.fixture
-def codedeploy() -> Iterator[Service]:
-    with listening(Service(b'{"lifecycleEventHookExecutionId": "execution"}')) as service:
+def codedeploy() -> Iterator[RecordingServer]:
+    with listening(RecordingServer(b'{"lifecycleEventHookExecutionId": "execution"}')) as service:
         yield service
 
 
 @pytest.fixture
-def environment(keys: dict[str, str], codedeploy: Service, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """What the hook finds around it; the version to test is what the emulator calls its only function."""
+def environment(
+    keys: dict[str, str], codedeploy: RecordingServer, monkeypatch: pytest.MonkeyPatch
+) -> pytest.MonkeyPatch:
+    """Set the hook's environment variables; the emulator names its only function "function"."""
     settings = {"AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.endpoint, "NewVersion": "function"}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -83,11 +85,11 @@ def environment(keys: dict[str, str], codedeploy: Service, monkeypatch: pytest.M
     return monkeypatch
 
 
-class TestOfTheFunction:
+class TestHookInRuntime:
     pytestmark = needs_rie
 
-    def test_good_version(self, function, codedeploy: Service) -> None:
-        """In Lambda's runtime the hook tests the version, logs a JSON line a check and tells CodeDeploy."""
+    def test_good_version_succeeds(self, function, codedeploy: RecordingServer) -> None:
+        """The hook tests the version, logs one JSON line per check and reports Succeeded to CodeDeploy."""
         settings = {
             "AWS_ENDPOINT_URL_LAMBDA": function.runtime.endpoint,
             "AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.endpoint,
@@ -97,26 +99,26 @@ class TestOfTheFunction:
         }
         before = len(function.runtime.lines)
         with lambda_runtime("infra.smoke.hook.handler", env=settings, timeout_s=600) as runtime:
-            answer = httpx2.post(invoke_url(runtime.endpoint), json=EVENT, timeout=600, trust_env=False)
+            response = httpx2.post(invoke_url(runtime.endpoint), json=EVENT, timeout=600, trust_env=False)
         rows = [json.loads(line) for line in runtime.lines if line.startswith('{"check"')]
-        assert {"status": "Succeeded"} == answer.json()
-        ended = {"message": "request", "route": "/openapi.json"}  # the last check's
-        assert function.runtime.log_line(lambda line: line.items() >= ended.items())
-        asked = [line for line in function.runtime.lines[before:] if '"message":"request"' in line]
-        assert len(asked) > len(rows) / 2
-        assert asked == [line for line in asked if '"synthetic":true' in line]
-        told = {"deploymentId": "d-123", "lifecycleEventHookExecutionId": "execution", "status": "Succeeded"}
-        assert [("CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus", told)] == codedeploy.told
+        assert {"status": "Succeeded"} == response.json()
+        last_request = {"message": "request", "route": "/openapi.json"}
+        assert function.runtime.log_line(lambda line: line.items() >= last_request.items())
+        logged = [line for line in function.runtime.lines[before:] if '"message":"request"' in line]
+        assert len(logged) > len(rows) / 2
+        assert logged == [line for line in logged if '"synthetic":true' in line]
+        reported = {"deploymentId": "d-123", "lifecycleEventHookExecutionId": "execution", "status": "Succeeded"}
+        assert [("CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus", reported)] == codedeploy.requests
         assert all(row["passed"] for row in rows)
         assert {"GET /health", "POST /predict cat.jpg", "413 too_large: too many bytes"} < {
             row["check"] for row in rows
         }
 
     @pytest.mark.parametrize("name", ["IMAGE", "COMMIT"])
-    def test_another_version(
-        self, function, codedeploy: Service, environment: pytest.MonkeyPatch, name: str, capsys
+    def test_another_image_or_commit_fails(
+        self, function, codedeploy: RecordingServer, environment: pytest.MonkeyPatch, name: str, capsys
     ) -> None:
-        """A version made of another image or commit than the one being deployed fails, and the log says in what."""
+        """A version with another image or commit than the deployed one fails, and the log shows the difference."""
         environment.setenv("AWS_ENDPOINT_URL_LAMBDA", function.runtime.endpoint)
         for other, value in function.environment.items():
             environment.setenv(other, value)
@@ -128,8 +130,10 @@ class TestOfTheFunction:
         ]
         assert ["Failed"] == codedeploy.statuses
 
-    def test_version_that_does_not_start(self, codedeploy: Service, environment: pytest.MonkeyPatch) -> None:
-        """A version that cannot be imported fails."""
+    def test_version_that_does_not_start_fails(
+        self, codedeploy: RecordingServer, environment: pytest.MonkeyPatch
+    ) -> None:
+        """A version whose handler cannot be imported fails."""
         with lambda_runtime("lambda_app.nothing.handler") as runtime:
             environment.setenv("AWS_ENDPOINT_URL_LAMBDA", runtime.endpoint)
             assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
@@ -137,7 +141,7 @@ class TestOfTheFunction:
 
 
 @pytest.mark.parametrize(
-    ("answer", "headers", "shown"),
+    ("answer", "headers", "message"),
     [
         (
             b'{"errorType": "Runtime.ExitError"}',
@@ -148,44 +152,44 @@ class TestOfTheFunction:
         (b"no JSON", {}, "MalformedResponse: b'no JSON': expected JSON"),
     ],
 )
-def test_failed_invocation(
-    codedeploy: Service, environment: pytest.MonkeyPatch, answer: bytes, headers: dict, shown: str, capsys
+def test_failed_invocation_is_logged(
+    codedeploy: RecordingServer, environment: pytest.MonkeyPatch, answer: bytes, headers: dict, message: str, capsys
 ) -> None:
-    """What Lambda says of a failed function is in the log. A mock says it: the emulator has no header for it."""
-    with listening(Service(answer, headers)) as broken:
+    """The log holds Lambda's error. A mock sends it, because the emulator never sends X-Amz-Function-Error."""
+    with listening(RecordingServer(answer, headers)) as broken:
         environment.setenv("AWS_ENDPOINT_URL_LAMBDA", broken.endpoint)
         assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
     assert ["Failed"] == codedeploy.statuses
     [row] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert {"no answer": shown} == row["actual"]
+    assert {"no answer": message} == row["actual"]
 
 
-def test_unreachable_version(
-    codedeploy: Service, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_unreachable_version_fails(
+    codedeploy: RecordingServer, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A version that cannot be invoked fails within the wait."""
+    """A version that cannot be invoked fails within `WAIT_S`."""
     environment.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
     assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
     assert ["Failed"] == codedeploy.statuses
     assert "EndpointConnectionError" in capsys.readouterr().out
 
 
-def test_crash_of_the_checks(
-    codedeploy: Service, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_crash_of_hook_reports_failed(
+    codedeploy: RecordingServer, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """CodeDeploy hears of it also when the hook itself is broken, instead of waiting for an hour."""
+    """A hook that crashes still reports Failed, so that CodeDeploy does not wait for an hour."""
 
-    def lost() -> None:
+    def fail() -> None:
         raise GoldenError("golden.json: expected golden answers")
 
-    environment.setattr(hook.Golden, "read", lost)
+    environment.setattr(hook.Golden, "read", fail)
     assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
     assert ["Failed"] == codedeploy.statuses
     assert "GoldenError: golden.json: expected golden answers" in capsys.readouterr().out
 
 
-def test_no_time_left(codedeploy: Service, environment: pytest.MonkeyPatch) -> None:
-    """A hook that Lambda is about to stop says Failed while it can."""
+def test_hook_without_time_left_reports_failed(codedeploy: RecordingServer, environment: pytest.MonkeyPatch) -> None:
+    """A hook that Lambda is about to stop reports Failed before it is stopped."""
     environment.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
     assert {"status": "Failed"} == hook.handler(EVENT, SimpleNamespace(get_remaining_time_in_millis=lambda: 1000))
     assert ["Failed"] == codedeploy.statuses

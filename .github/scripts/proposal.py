@@ -1,0 +1,54 @@
+"""Write artifacts/proposal.md, the text of a retraining's pull request, and print it.
+
+If the challenger lost, the file is removed and the text is only printed.
+"""
+
+import hashlib
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from infra import results
+from infra.markdown import table
+
+ROOT = Path(__file__).parents[2]
+PROPOSAL = ROOT / "artifacts/proposal.md"
+RESULTS_BLOCK = re.compile(r"<!-- results -->\n(.*?)\n<!-- /results -->", re.DOTALL)
+
+
+def main() -> None:
+    text = render_proposal()
+    print(text)
+    PROPOSAL.unlink(missing_ok=True)
+    if hashlib.sha256(read_committed(results.MODEL)).hexdigest() != results.served():
+        PROPOSAL.write_text(text)
+
+
+def render_proposal() -> str:
+    """Return the verdict, then the figures in the README of the last commit beside those of this run."""
+    release = json.loads((results.METRICS / "release.json").read_text())
+    [before] = RESULTS_BLOCK.findall(read_committed("README.md").decode())
+    return f"{release['model_version']}: {release['reason']}.\n\n{merge_tables(before, results.accuracy())}\n"
+
+
+def read_committed(path: str) -> bytes:
+    """Return the content of a file at the last commit."""
+    return subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+
+
+def merge_tables(before: str, after: str) -> str:
+    """Merge two tables of figures into one; a figure that one of them lacks is an empty cell."""
+    old, new = parse_figures(before), parse_figures(after)
+    rows = [(name, old.get(name, ""), new.get(name, "")) for name in old | new]
+    return table(("what", "before", "now"), rows)
+
+
+def parse_figures(markdown: str) -> dict[str, str]:
+    """Return the rows of a table with two columns."""
+    rows = (line.strip("| ").partition(" | ") for line in markdown.splitlines()[2:])
+    return {name: figure for name, _, figure in rows}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Check a live service: its health, the deployed version, predictions for the bundled photos, and errors.
+
+Prints PASS or FAIL for each check. Exits with 0 if all checks pass, 1 if one fails, and 2 if an argument is invalid.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from botocore.exceptions import BotoCoreError
+
+from infra import target
+from infra.aws.parameters import load_parameters
+from infra.smoke.checks import function_checks, health_check, metrics_count
+from infra.smoke.golden import Expected, Golden, GoldenError
+from infra.smoke.messages import Ask
+from infra.smoke.runner import Check, Row, run_checks
+from infra.smoke.url import UrlClient, access_checks, settings_check
+
+NAME_WIDTH = 44  # of the longest check
+SHOWN_CHARACTERS = 160  # of a value; enough to recognize an HTML page
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.environment:
+        _apply_parameters(options)
+    try:
+        auth = target.signer(options)
+        golden = Golden.read()
+    except (ValueError, BotoCoreError, GoldenError) as error:
+        parser.error(str(error))
+    version = options.version or golden.model_version
+    expected = Expected(golden, version, commit=options.commit, image=options.image)
+    rows = []
+    try:
+        for row in _run(options, auth, expected):
+            print(format_row(row), flush=True)
+            rows.append(row)
+        print(_summary(rows))
+        if options.json:
+            options.json.write_text(_to_json(options.url, rows))
+    except OSError as error:
+        parser.error(f"--json {options.json}: {error.strerror}; expected a file that can be written")
+    except KeyboardInterrupt:
+        return 130
+    return 0 if all(row.passed for row in rows) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.smoke", description=__doc__)
+    target.add_arguments(parser)
+    parser.add_argument("--environment", choices=["dev", "prod"], help="compare with infra/aws/ENVIRONMENT.yaml")
+    parser.add_argument("--version", metavar="MODEL_VERSION", help="expected version; default: that of golden.json")
+    parser.add_argument("--commit", metavar="SHA", default="", help="expected commit in /model/info")
+    parser.add_argument("--image", metavar="URI", default="", help="expected image in /model/info")
+    parser.add_argument("--origin", type=target.url, help="the site that CORS allows")
+    parser.add_argument("--wait", metavar="SECONDS", type=target.seconds, default=60.0, help="for health; default: 60")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the results to this file")
+    return parser
+
+
+def _apply_parameters(options: argparse.Namespace) -> None:
+    """Take settings from the environment's parameter files, unless an option overrides them."""
+    parameters = load_parameters(options.environment)
+    options.auth = options.auth or parameters["UrlAuthType"]
+    options.origin = options.origin or parameters["CorsOrigin"] or None
+
+
+def _run(options: argparse.Namespace, auth: httpx2.Auth | None, expected: Expected) -> Iterator[Row]:
+    with (
+        UrlClient(options.url, auth=auth, timeout_s=options.timeout) as ask,
+        UrlClient(options.url, auth=None, timeout_s=options.timeout) as ask_unsigned,
+    ):
+        checks = _checks(options, ask, ask_unsigned, expected)
+        yield from run_checks(health_check(ask), checks, wait_s=options.wait)
+
+
+def _checks(options: argparse.Namespace, ask: Ask, ask_unsigned: Ask, expected: Expected) -> Iterator[Check]:
+    yield from function_checks(ask, expected)
+    if not target.is_on_aws(options.url):  # on AWS, several instances may answer
+        yield Check("GET /metrics counts", lambda: metrics_count(ask, expected))
+    if options.environment:
+        yield settings_check(options.environment)
+    yield from access_checks(ask, ask_unsigned, private=target.is_private(options), origin=options.origin)
+
+
+def format_row(row: Row) -> str:
+    """Return one line; for a failed check it shows the fields that differ."""
+    verdict = "PASS" if row.passed else "FAIL"
+    line = f"{verdict}  {row.check:{NAME_WIDTH}} {row.seconds * 1000:7.0f} ms"
+    return line if row.passed else f"{line}  {_difference(row)}"
+
+
+def _difference(row: Row) -> str:
+    names = [name for name in {**row.expected, **row.actual} if not _is_equal(row, name)]
+    return "; ".join(f"{name}: {_compare_field(row, name)}" for name in names)
+
+
+def _is_equal(row: Row, name: str) -> bool:
+    return name in row.expected and name in row.actual and bool(row.expected[name] == row.actual[name])
+
+
+def _compare_field(row: Row, name: str) -> str:
+    actual = f"got {_shorten(row.actual[name])}" if name in row.actual else "got none"
+    return f"expected {_shorten(row.expected[name])}, {actual}" if name in row.expected else _shorten(row.actual[name])
+
+
+def _shorten(value: Any) -> str:
+    """Return the value as one line of JSON."""
+    line = json.dumps(value, ensure_ascii=False)
+    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}…"
+
+
+def _summary(rows: list[Row]) -> str:
+    passed = sum(row.passed for row in rows)
+    return f"{passed} of {len(rows)} checks passed, {sum(row.seconds for row in rows):.1f} s"
+
+
+def _to_json(url: str, rows: list[Row]) -> str:
+    passed = all(row.passed for row in rows)
+    return json.dumps({"url": url, "passed": passed, "checks": [asdict(row) for row in rows]}, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
