@@ -100,12 +100,12 @@ promote: .venv/.train .venv-sam/.installed  ## release the challenger although i
 	$(BIN)/python -m export.release --promote
 	$(BIN)/python -m export.card
 	$(GOLDEN)
-	$(BIN)/python -m export.reference
+	$(BIN)/python -m export.drift_reference
 
 rollback: .venv/.train .venv-sam/.installed  ## release the previous model again
 	$(BIN)/python -m export.release --rollback
 	$(GOLDEN)
-	$(BIN)/python -m export.reference
+	$(BIN)/python -m export.drift_reference
 
 dvc-pull: .venv/.train  ## download photos and cached results of trainings from DVC's storage; skip missing ones
 	$(BIN)/dvc pull --run-cache --allow-missing

@@ -1,1 +1,1 @@
-"""A checkpoint to the released model: convert, quantize, verify, release; one module a stage."""
+"""Turn a checkpoint into the released model: convert, quantize, verify and release, one module per DVC stage."""

@@ -1,5 +1,7 @@
-"""Stage 8: the served model's card. Its figures come from artifacts/metrics/ and the file's metadata, its prose from
-`export/card_template.md`, and what only a person can say from `export/card_notes.md`.
+"""Stage 8: write the model card of the served model.
+
+Figures come from artifacts/metrics/ and the metadata of the model file, prose from `export/card_template.md`, and
+descriptions that only a person can write from `export/card_notes.md`.
 """
 
 import json
@@ -23,26 +25,33 @@ from training.tools.results import percent, table
 METRICS = Path("artifacts/metrics")
 TEMPLATE = Path("export/card_template.md")
 NOTES = Path("export/card_notes.md")
-CATALOGUE = Path("data/datasets.yaml")
-ABSENT = "Not measured."
+CATALOG = Path("data/datasets.yaml")
+NOT_MEASURED = "Not measured."
 Values = Mapping[str, Any]
 
 
 def main() -> None:
-    trained = read("train")["run_id"] if (METRICS / "train.json").exists() else None  # gone while DVC trains anew
-    if trained != Classifier.load(RELEASED).metadata.run_id or read("release")["sha256"] != sha256(RELEASED):
-        print(f"{CARD} stays: {METRICS} is not about the file that serves")
-        CARD.touch()  # an output of the stage, even where a served model came without a card
+    if not metrics_match_served_file():
+        print(f"{CARD} is unchanged: {METRICS} does not describe the served file")
+        CARD.touch()  # DVC requires the output, even if the served model came without a card
         return
     text = render()
     CARD.write_text(text)
     registry = Registry(config.load(config.Release).registered_model)
-    registry.tag(registry.expect(CHAMPION), CARD_TAG, text)  # so that a rollback brings the card back too
+    registry.tag(registry.get_alias(CHAMPION), CARD_TAG, text)  # a rollback restores the card from this tag
     print(f"wrote {CARD}")
 
 
+def metrics_match_served_file() -> bool:
+    """Return whether the metrics on file are those of the served model."""
+    if not (METRICS / "train.json").exists():  # DVC deletes it while it trains
+        return False
+    run_id = Classifier.load(RELEASED).metadata.run_id
+    return bool(read("train")["run_id"] == run_id and read("release")["sha256"] == sha256(RELEASED))
+
+
 def render() -> str:
-    """The whole card, from files alone."""
+    """Return the whole card, from files alone."""
     metadata = Classifier.load(RELEASED).metadata
     evaluated, verified, released = read("evaluate"), read("verify"), read("release")
     parts = {
@@ -53,149 +62,157 @@ def render() -> str:
         "parameters": f"{metadata.parameters:,}",
         "image_size": metadata.image_size,
         "size": f"{released['size_mb']:.2f} MB",
-        "data": data(read("prepare")),
-        "catalogue": catalogue(),
-        "sets": sets(evaluated["sets"]),
-        "by_class": by_class(evaluated["sets"], metadata.class_names),
-        "calibration": calibration(evaluated),
-        "unknown": unknown(evaluated),
-        "disturbed": disturbed(verified["behaviour"]),
-        "candidate": f"{released['candidate']}, since {verified['reason']}",
-        "candidates": candidates(verified["candidates"]),
-        "outcome": f"{released['reason']}.",
+        "data": render_data(read("prepare")),
+        "catalog": render_catalog(),
+        "sets": render_sets(evaluated["sets"]),
+        "by_class": render_classes(evaluated["sets"], metadata.class_names),
+        "calibration": render_calibration(evaluated),
+        "unknown": render_unknown(evaluated),
+        "edits": render_edits(verified["behaviour"]),
+        "candidate": fill_paragraph(f"Released: {released['candidate']}, because {verified['reason']}."),
+        "candidates": render_candidates(verified["candidates"]),
+        "outcome": fill_paragraph(f"Decision: {released['reason']}."),
         "not_judged": "".join(f"\n\nNot judged: {line}." for line in verified["not_judged"]),
-        "mistakes": mistakes(evaluated["sets"], metadata.class_names),
-        **provenance(metadata),
-        **recipe(),
-        **notes(metadata.run_id),
+        "mistakes": render_mistakes(evaluated["sets"], metadata.class_names),
+        **render_provenance(metadata),
+        **render_recipe(),
+        **render_notes(metadata.run_id),
         "sha256": released["sha256"],
     }
     return Template(TEMPLATE.read_text()).substitute(parts)
 
 
 def read(stage: str) -> dict[str, Any]:
+    """Return the metrics that a stage wrote."""
     values: dict[str, Any] = json.loads((METRICS / f"{stage}.json").read_text())
     return values
 
 
-def interval(bounds: Sequence[float]) -> str:
+def format_interval(bounds: Sequence[float]) -> str:
     return f"{percent(bounds[0])} to {percent(bounds[1])}"
 
 
-def data(prepared: Values) -> str:
+def render_data(prepared: Values) -> str:
+    """Return how many photos there are by class, split and reason for exclusion."""
     classes = ", ".join(f"{count:,} {name}" for name, count in prepared["classes"].items())
     splits = ", ".join(f"{count:,} {name}" for name, count in prepared["splits"].items())
-    aside = ", ".join(f"{count:,} {reason}" for reason, count in prepared["set_aside"].items())
-    return f"{prepared['photos']:,} photos ({classes}), split into {splits}. Set aside: {aside or 'none'}."
+    excluded = ", ".join(f"{count:,} {reason}" for reason, count in prepared["set_aside"].items())
+    return fill_paragraph(
+        f"{prepared['photos']:,} photos ({classes}), split into {splits}. Excluded: {excluded or 'none'}."
+    )
 
 
-def catalogue() -> str:
-    entries = yaml.safe_load(CATALOGUE.read_text()).values()
+def fill_paragraph(text: str) -> str:
+    return fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def render_catalog() -> str:
+    entries = yaml.safe_load(CATALOG.read_text()).values()
     return "\n".join(f"- {entry['title']}: {entry['licence']}" for entry in entries)
 
 
-def recipe() -> dict[str, str]:
-    """Of the training that was released, as it told itself: today's params may be others."""
+def render_recipe() -> dict[str, str]:
+    """Return the parameters of the released training, as it recorded them; params.yaml may have changed since."""
     trained = read("train")
     weights = trained["train"]["weights"]
     start = f"from the weights `{weights}`" if weights else "from random weights"
     keys = (f"{section}.{key} {value}" for section in ("train", "augment") for key, value in trained[section].items())
-    return {"start": start, "recipe": fill(", ".join(keys) + ".", 120, break_long_words=False, break_on_hyphens=False)}
+    return {"start": start, "recipe": fill_paragraph(", ".join(keys) + ".")}
 
 
-def sets(scored: Mapping[str, Values]) -> str:
-    head = ("set", "photos", "accuracy", "interval", "ROC-AUC", "log loss")
-    return table(head, ((name, *_scores(values)) for name, values in scored.items()))
+def render_sets(sets: Mapping[str, Values]) -> str:
+    """Return the table of scores by set."""
+    head = ("set", "photos", "accuracy", "95 % interval", "ROC-AUC", "log loss")
+    return table(head, ((name, *_score_cells(values)) for name, values in sets.items()))
 
 
-def _scores(values: Values) -> tuple[str, ...]:
+def _score_cells(values: Values) -> tuple[str, ...]:
     scores = (f"{values[key]:.4f}" for key in ("roc_auc", "log_loss"))
-    return f"{values['photos']:,}", percent(values["accuracy"]), interval(values["accuracy_interval"]), *scores
+    return f"{values['photos']:,}", percent(values["accuracy"]), format_interval(values["accuracy_interval"]), *scores
 
 
-def by_class(scored: Mapping[str, Values], names: Sequence[str]) -> str:
+def render_classes(sets: Mapping[str, Values], names: Sequence[str]) -> str:
+    """Return the table of recall by set and class. Classes that a set lacks have no row."""
     rows = []
-    for name, values in scored.items():
+    for set_name, values in sets.items():
         for index, counts in enumerate(values["confusion_matrix"]):
-            if of := sum(counts):  # a further set may lack a class
-                right = counts[index]
-                rows.append(
-                    (name, names[index], f"{right:,} of {of:,}", percent(right / of), interval(wilson(right, of)))
-                )
-    return table(("set", "class", "recognised", "share", "interval"), rows)
+            if total := sum(counts):
+                correct = counts[index]
+                recall = percent(correct / total), format_interval(wilson(correct, total))
+                rows.append((set_name, names[index], f"{correct:,} of {total:,}", *recall))
+    return table(("set", "class", "correct", "recall", "95 % interval"), rows)
 
 
-def calibration(evaluated: Values) -> str:
+def render_calibration(evaluated: Values) -> str:
     errors = (f"{name} {percent(values['calibration_error'])}" for name, values in evaluated["sets"].items())
-    return (
+    return fill_paragraph(
         f"Logits are divided by a temperature of {evaluated['temperature']:.3f}, fitted on validation photos. "
         f"Expected calibration error: {', '.join(errors)}."
     )
 
 
-def unknown(evaluated: Values) -> str:
-    """False alarms on our own sets, and what is caught of the others."""
-    ours = (f"{name} {percent(values['unknown_rate'])}" for name, values in evaluated["sets"].items())
-    head = ("pictures of none of the classes", "photos", "called unknown", "ROC-AUC")
+def render_unknown(evaluated: Values) -> str:
+    """Return the false alarms on photos of the classes, and the detection rate on other pictures."""
+    false_alarms = (f"{name} {percent(values['unknown_rate'])}" for name, values in evaluated["sets"].items())
+    head = ("pictures of other things", "photos", "called unknown", "ROC-AUC")
     rows = [
         (name, f"{values['photos']:,}", percent(values["recognised"]), f"{values['roc_auc']:.4f}")
         for name, values in evaluated["outliers"].items()
     ]
-    scores = table(head, rows) if rows else ABSENT
-    return (
-        f"A photo is unknown where its familiarity is below {evaluated['unknown_threshold']:.4g}. "
-        f"Called unknown though they show a class: {', '.join(ours)}.\n\n{scores}"
+    text = fill_paragraph(
+        f"A photo is called unknown if its familiarity is below {evaluated['unknown_threshold']:.4g}. "
+        f"Photos of the classes that are called unknown: {', '.join(false_alarms)}."
     )
+    return f"{text}\n\n{table(head, rows) if rows else NOT_MEASURED}"
 
 
-def disturbed(behaviour: Values) -> str:
-    rows = ((name.replace("_", " "), percent(share)) for name, share in behaviour["agreement"].items())
-    return table(("edit", "same class as before"), rows)
+def render_edits(behavior: Values) -> str:
+    """Return the table of how many photos keep their class after each edit."""
+    rows = ((name.replace("_", " "), percent(share)) for name, share in behavior["agreement"].items())
+    return table(("edit", "photos that keep their class"), rows)
 
 
-def candidates(measured: Mapping[str, Values]) -> str:
-    """The candidate files, side by side."""
-    names = next(iter(measured.values()))["sets"]
-    head = ("network", *(f"accuracy, {name}" for name in names), "MB", "ms a photo")
-    return table(head, ((which, *_candidate(values)) for which, values in measured.items()))
+def render_candidates(candidates: Mapping[str, Values]) -> str:
+    """Return the table of the candidate files."""
+    sets = next(iter(candidates.values()))["sets"]
+    head = ("file", *(f"accuracy, {name}" for name in sets), "MB", "ms per photo")
+    return table(head, ((name, *_candidate_cells(values)) for name, values in candidates.items()))
 
 
-def _candidate(values: Values) -> Iterator[str]:
+def _candidate_cells(values: Values) -> Iterator[str]:
     yield from (percent(scores["accuracy"]) for scores in values["sets"].values())
     yield from (f"{values[key]:.2f}" if key in values else "" for key in ("size_mb", "latency_ms"))
 
 
-def mistakes(scored: Mapping[str, Values], names: Sequence[str], most: int = 5) -> str:
-    """The most frequent confusions of each set, in words."""
+def render_mistakes(sets: Mapping[str, Values], names: Sequence[str], limit: int = 5) -> str:
+    """Return the most frequent confusions of each set as a list."""
     lines = []
-    for name, values in scored.items():
+    for set_name, values in sets.items():
         matrix = values["confusion_matrix"]
         pairs = [(count, i, j) for i, row in enumerate(matrix) for j, count in enumerate(row) if i != j and count]
-        worst = (f"{n:,} {names[i]} taken for {names[j]}" for n, i, j in sorted(pairs, reverse=True)[:most])
-        lines.append(f"- {name}: {', '.join(worst) or 'none'}")
+        worst = (f"{n:,} {names[i]} predicted as {names[j]}" for n, i, j in sorted(pairs, reverse=True)[:limit])
+        lines.append(f"- {set_name}: {', '.join(worst) or 'none'}")
     return "\n".join(lines)
 
 
-def provenance(metadata: Metadata) -> dict[str, str]:
+def render_provenance(metadata: Metadata) -> dict[str, str]:
     commit = metadata.git_commit
-    checkout = commit.removesuffix("-dirty") + (
-        "  # with changes that were not committed" if "-dirty" in commit else ""
-    )
+    note = "  # plus changes that were not committed" if "-dirty" in commit else ""
     return {
         "run_id": metadata.run_id,
         "git_commit": commit,
         "data_hash": metadata.data_hash,
-        "checkout": checkout,
+        "checkout": commit.removesuffix("-dirty") + note,
     }
 
 
-def notes(run_id: str) -> dict[str, str]:
-    """A person's words, where they are about this run."""
-    about, _, rest = NOTES.read_text().partition("\n")
-    if about.removeprefix("# Run ").strip() != run_id[:8]:
-        absent = f"(Nobody has described the {{}} of run `{run_id[:8]}` in words yet; [card_notes.md](card_notes.md).)"
-        return {"notes_photos": absent.format("photos"), "notes_mistakes": absent.format("mistakes")}
-    photos, mistakes = rest.split("## Photos\n")[1].split("## Mistakes\n")
+def render_notes(run_id: str) -> dict[str, str]:
+    """Return the notes on photos and mistakes, or placeholders if the notes describe another run."""
+    heading, _, text = NOTES.read_text().partition("\n")
+    if heading.removeprefix("# Run ").strip() != run_id[:8]:
+        missing = f"([card_notes.md](card_notes.md) does not yet describe the {{}} of run `{run_id[:8]}`.)"
+        return {"notes_photos": missing.format("photos"), "notes_mistakes": missing.format("mistakes")}
+    photos, mistakes = text.split("## Photos\n")[1].split("## Mistakes\n")
     return {"notes_photos": photos.strip(), "notes_mistakes": mistakes.strip()}
 
 

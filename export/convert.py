@@ -1,4 +1,7 @@
-"""Stage 4: checkpoint to `artifacts/model.onnx`: normalisation, temperature and softmax inside, metadata stamped on."""
+"""Stage 4: convert the checkpoint to `artifacts/model.onnx`.
+
+Normalization, temperature and softmax are inside the graph; everything that serving needs to know is in its metadata.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -19,8 +22,8 @@ from training.networks import Network
 MODEL = Path("artifacts/model.onnx")
 
 
-class Exported(nn.Module):
-    """What the graph computes, as `training.calibration` does with NumPy."""
+class ExportedNetwork(nn.Module):
+    """Compute the outputs of the graph; `training.calibration` computes the same with NumPy."""
 
     def __init__(self, network: Network, calibration: Calibration) -> None:
         super().__init__()
@@ -29,25 +32,28 @@ class Exported(nn.Module):
         self.register_buffer("familiar", torch.tensor(calibration.familiar))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """uint8 (N, 3, S, S) -> calibrated probabilities (N, C), raw logits (N, C), familiarity (N,)."""
+        """Map uint8 (N, 3, S, S) to calibrated probabilities (N, C), raw logits (N, C) and familiarity (N,)."""
         logits, recalled = self.network(images)
-        known = torch.softmax(recalled, dim=1) @ self.familiar if recalled.shape[1] else torch.logsumexp(logits, dim=1)
-        return torch.softmax(logits / self.temperature, dim=1), logits, known
+        if recalled.shape[1]:
+            familiarity = torch.softmax(recalled, dim=1) @ self.familiar
+        else:
+            familiarity = torch.logsumexp(logits, dim=1)
+        return torch.softmax(logits / self.temperature, dim=1), logits, familiarity
 
 
 def main() -> None:
     network, checkpoint = load_checkpoint()
     report = json.loads(REPORT.read_text())
-    exported = Exported(network, Calibration.read()).eval()
-    program = export(exported, report["image_size"], config.load(config.Export).opset)
-    stamp(program, describe(checkpoint, report, count_parameters(network)))
+    exported = ExportedNetwork(network, Calibration.read()).eval()
+    program = export_onnx(exported, report["image_size"], config.load(config.Export).opset)
+    replace_metadata(program, build_metadata(checkpoint, report, count_parameters(network)))
     onnx.checker.check_model(program, full_check=True)
     onnx.save(program, MODEL)
     print(f"{MODEL}: {MODEL.stat().st_size / 1e6:.2f} MB, opset {program.opset_import[0].version}")
 
 
-def export(module: nn.Module, image_size: int, opset: int) -> onnx.ModelProto:
-    """Trace with a batch of two: with one, the exporter would fix N to 1."""
+def export_onnx(module: nn.Module, image_size: int, opset: int) -> onnx.ModelProto:
+    """Export the network with a dynamic batch size N, traced with a batch of two: a batch of one would fix N to 1."""
     images = torch.zeros(2, 3, image_size, image_size, dtype=torch.uint8)
     program = torch.onnx.export(
         module,
@@ -65,8 +71,11 @@ def export(module: nn.Module, image_size: int, opset: int) -> onnx.ModelProto:
     return program.model_proto
 
 
-def describe(checkpoint: dict[str, Any], report: dict[str, Any], parameters: int) -> Metadata:
-    """The version is the day and the run, so that versions sort by age and lead back to MLflow."""
+def build_metadata(checkpoint: dict[str, Any], report: dict[str, Any], parameters: int) -> Metadata:
+    """Return the metadata of the model file.
+
+    The version consists of the date and the run ID, so that versions sort by age and lead back to the MLflow run.
+    """
     return Metadata(
         class_names=tuple(checkpoint["class_names"]),
         image_size=report["image_size"],
@@ -82,13 +91,13 @@ def describe(checkpoint: dict[str, Any], report: dict[str, Any], parameters: int
     )
 
 
-def stamp(program: onnx.ModelProto, metadata: Metadata) -> None:
-    """Replace what the exporter wrote about the machine with what serving needs."""
+def replace_metadata(program: onnx.ModelProto, metadata: Metadata) -> None:
+    """Replace the metadata that the exporter wrote about this machine with the metadata that serving needs."""
     del program.metadata_props[:]
     onnx.helper.set_model_props(program, metadata.to_props())
     graph = program.graph
     for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
-        del part.metadata_props[:]  # stack traces and source names of the exporting machine
+        del part.metadata_props[:]  # stack traces and source paths of this machine
         part.doc_string = ""
 
 

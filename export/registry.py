@@ -1,6 +1,7 @@
-"""The MLflow model registry: every file that was up for release is a version, found again by its SHA-256.
+"""Store released models and candidates for release in the MLflow model registry, one version per file.
 
-The alias `champion` is the version that serves, `challenger` the one that was last refused or rolled back.
+A version is found by the SHA-256 of its file. The alias `champion` points to the version that serves, `challenger` to
+the version that was last rejected or rolled back.
 """
 
 from collections.abc import Mapping
@@ -20,12 +21,12 @@ from training.source import sha256
 from training.tracking import connect, start_run
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-PREDECESSOR = "predecessor"  # the tag that a champion carries: the version it took the place of
-ROLLED_BACK = "rolled_back"  # the tag of a version that failed in service: when that was
+PREDECESSOR = "predecessor"  # tag of a champion: the version that it replaced
+ROLLED_BACK = "rolled_back"  # tag of a version that was rolled back: the time
 
 
 class RegistryError(SystemExit):
-    """The registry lacks what was asked for, or holds another file than it says."""
+    """A version is missing, or its stored file is not the registered one."""
 
 
 @dataclass(frozen=True)
@@ -39,40 +40,43 @@ class Registry:
         connect()
         return mlflow.MlflowClient()
 
-    def holder(self, alias: str) -> ModelVersion | None:
+    def find_alias(self, alias: str) -> ModelVersion | None:
+        """Return the version that an alias points to, or None."""
         models = self.client.search_registered_models(f"name = '{self.name}'")
         number = models[0].aliases.get(alias) if models else None
         return None if number is None else self.client.get_model_version(self.name, number)
 
-    def expect(self, alias: str) -> ModelVersion:
-        """Raises RegistryError where nobody holds the alias."""
-        version = self.holder(alias)
+    def get_alias(self, alias: str) -> ModelVersion:
+        """Return the version that an alias points to. Raise `RegistryError` if there is none."""
+        version = self.find_alias(alias)
         if version is None:
-            raise RegistryError(f"the registered model {self.name!r} has no {alias}; `dvc repro` releases one")
+            raise RegistryError(
+                f"the registered model {self.name!r} has no {alias}; run `dvc repro` to register a version"
+            )
         return version
 
-    def find(self, digest: str) -> ModelVersion | None:
-        """The version whose file has this SHA-256."""
-        found = self.client.search_model_versions(f"name = '{self.name}' and tags.sha256 = '{digest}'")
-        return found[0] if found else None
+    def find_file(self, digest: str) -> ModelVersion | None:
+        """Return the version whose file has this SHA-256, or None."""
+        versions = self.client.search_model_versions(f"name = '{self.name}' and tags.sha256 = '{digest}'")
+        return versions[0] if versions else None
 
     def register(self, path: Path, tags: Mapping[str, str]) -> ModelVersion:
-        """A new version, in the run that trained it."""
+        """Register a file as a new version, in the MLflow run that trained it."""
         classifier = Classifier.load(path)
         metadata = classifier.metadata
-        # Black, because a registry is shared and photos may not be.
+        # The input example is a black image: a registry is shared, and photos may be private.
         example = {"images": np.zeros((1, 3, metadata.image_size, metadata.image_size), np.uint8)}
-        answer = dict(zip(OUTPUTS, classifier.session.run(OUTPUTS, example), strict=True))
+        outputs = dict(zip(OUTPUTS, classifier.session.run(OUTPUTS, example), strict=True))
         with start_run(metadata.run_id):
             logged = mlflow.onnx.log_model(
                 onnx.load(path),
                 name="model",
-                signature=infer_signature(example, answer),
+                signature=infer_signature(example, outputs),
                 input_example=example,
                 registered_model_name=self.name,
-                pip_requirements=mlflow.onnx.get_default_pip_requirements(),  # else a process loads it to find out
+                pip_requirements=mlflow.onnx.get_default_pip_requirements(),  # MLflow would load it to infer
                 onnx_execution_providers=["CPUExecutionProvider"],
-                save_as_external_data=False,  # one file, the released one
+                save_as_external_data=False,  # keep the single released file
             )
         version = self.client.get_model_version(self.name, str(logged.registered_model_version))
         tags = {"sha256": sha256(path), "model_version": metadata.model_version, **tags}
@@ -81,8 +85,8 @@ class Registry:
             self.tag(version, key, value)
         return self.client.get_model_version(self.name, version.version)
 
-    def read(self, version: ModelVersion) -> bytes:
-        """The version's file. Raises RegistryError where it is not the one that was registered."""
+    def read_file(self, version: ModelVersion) -> bytes:
+        """Return the file of a version. Raise `RegistryError` if its SHA-256 is not the registered one."""
         with TemporaryDirectory() as folder:
             address = f"models:/{self.name}/{version.version}/model.onnx"
             path = Path(mlflow.artifacts.download_artifacts(address, dst_path=folder))
@@ -93,12 +97,12 @@ class Registry:
     def tag(self, version: ModelVersion, key: str, value: str) -> None:
         self.client.set_model_version_tag(self.name, version.version, key, value)
 
-    def challenge(self, version: ModelVersion) -> None:
+    def set_challenger(self, version: ModelVersion) -> None:
         self.client.set_registered_model_alias(self.name, CHALLENGER, version.version)
 
-    def crown(self, version: ModelVersion) -> None:
-        """The version becomes the champion and remembers whose place it took."""
-        champion, challenger = self.holder(CHAMPION), self.holder(CHALLENGER)
+    def promote(self, version: ModelVersion) -> None:
+        """Make the version the champion, and tag it with the champion that it replaces."""
+        champion, challenger = self.find_alias(CHAMPION), self.find_alias(CHALLENGER)
         if champion is not None and champion.version != version.version:
             self.tag(version, PREDECESSOR, str(champion.version))
         if ROLLED_BACK in version.tags:
@@ -107,14 +111,19 @@ class Registry:
         if challenger is not None and challenger.version == version.version:
             self.client.delete_registered_model_alias(self.name, CHALLENGER)
 
-    def predecessor(self, champion: ModelVersion) -> ModelVersion:
-        """Raises RegistryError where the champion is the first."""
+    def get_predecessor(self, champion: ModelVersion) -> ModelVersion:
+        """Return the version that the champion replaced. Raise `RegistryError` if it replaced none."""
         if PREDECESSOR not in champion.tags:
-            raise RegistryError(f"{self.name} version {champion.version} took nobody's place: there is no way back")
+            raise RegistryError(
+                f"{self.name} version {champion.version} replaced no other version; nothing to roll back to"
+            )
         return self.client.get_model_version(self.name, champion.tags[PREDECESSOR])
 
     def roll_back(self, champion: ModelVersion, predecessor: ModelVersion) -> None:
-        """The predecessor is champion again; the other becomes the challenger, so that promoting it undoes this."""
+        """Make the predecessor the champion again.
+
+        The former champion becomes the challenger, so that promoting it undoes the rollback.
+        """
         self.tag(champion, ROLLED_BACK, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
         self.client.set_registered_model_alias(self.name, CHAMPION, predecessor.version)
-        self.challenge(champion)
+        self.set_challenger(champion)

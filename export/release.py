@@ -1,11 +1,11 @@
-"""Stage 7: the verified file challenges the champion; it is served if it wins on the same test photos.
+"""Stage 7: compare the verified file with the champion on the same test photos, and serve it if it wins.
 
-Both are asked about today's test split. Content decides a photo's split (training/split.py), so as long as
-`prepare.train_share` stays, a test photo of today was never a training photo of an older champion.
+Both models predict today's test split. The content of a photo decides its split (training/split.py). Unless
+`prepare.train_share` changes, no test photo was ever a training photo of an older champion.
 
-    python -m export.release              register the file as challenger, promote it if it wins
-    python -m export.release --promote    promote the challenger, whatever the figures say
-    python -m export.release --rollback   the champion before this one serves again, byte for byte
+    python -m export.release              register the file as challenger; promote it if it wins
+    python -m export.release --promote    promote the challenger regardless of the comparison
+    python -m export.release --rollback   restore the previous champion, byte for byte
 """
 
 import argparse
@@ -18,10 +18,10 @@ from typing import Any
 
 from mlflow.entities.model_registry import ModelVersion
 
-from export.checks.comparison import Paired, judge, loaded, right
+from export.checks.comparison import Paired, decide_promotion, load_or_none, predict_correct
 from export.quantize import CANDIDATES
 from export.registry import CHALLENGER, CHAMPION, ROLLED_BACK, Registry
-from export.verify import METRICS as VERIFIED
+from export.verify import METRICS as VERIFICATION
 from lambda_app.classifier import OUTPUTS, Classifier
 from training import config
 from training.source import sha256
@@ -29,18 +29,18 @@ from training.source import sha256
 METRICS = Path("artifacts/metrics/release.json")
 RELEASED = Path("lambda_app/model.onnx")
 CARD = Path("export/MODEL_CARD.md")
-OUTCOME = "outcome"  # the tag of a version that was judged: the Outcome as JSON
-CARD_TAG = "card"  # the tag of a version that serves or served: export/MODEL_CARD.md of it
-Metrics = Mapping[str, Mapping[str, Any]]  # set, figure
+OUTCOME = "outcome"  # tag of a version that was compared: its Outcome as JSON
+CARD_TAG = "card"  # tag of a version that serves or served: its export/MODEL_CARD.md
+Metrics = Mapping[str, Mapping[str, Any]]  # by set and figure
 
 
 class ReleaseError(SystemExit):
-    """What verify left cannot be released; the message names it."""
+    """A file cannot be released or served; the message names it."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file, as artifacts/metrics/release.json says it."""
+    """The decision about a file, as artifacts/metrics/release.json holds it."""
 
     candidate: str  # int8, fp16 or fp32
     model_version: str
@@ -48,67 +48,71 @@ class Outcome:
     size_mb: float
     promoted: bool
     reason: str
-    accuracy: float | None = None  # on the test split, measured on this file; None if nobody was there to compare with
-    champion: dict[str, Any] | None = None  # the same of the file that it was held against
+    accuracy: float | None = None  # of this file on the test split; None without a comparison
+    champion: dict[str, Any] | None = None  # the same values of the champion it was compared with
     paired: dict[str, Any] | None = None  # see export.checks.comparison.Paired
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--promote", action="store_true", help="promote the challenger, whatever the figures say")
-    which.add_argument("--rollback", action="store_true", help="the champion before this one serves again")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--promote", action="store_true", help="promote the challenger regardless of the comparison")
+    action.add_argument("--rollback", action="store_true", help="restore the previous champion")
     arguments = parser.parse_args()
     rule = config.load(config.Release)
     registry = Registry(rule.registered_model)
     if arguments.rollback:
         roll_back(registry)
     elif arguments.promote:
-        promote_by_hand(registry)
+        promote_manually(registry)
     else:
         release(registry, rule)
 
 
 def release(registry: Registry, rule: config.Release) -> None:
-    path, metrics = chosen()
-    champion = registry.holder(CHAMPION) or adopt(registry)
-    version = registry.find(sha256(path)) or registry.register(path, tags(path, path.stem, metrics))
+    """Register the selected candidate, compare it with the champion, and serve it if it wins."""
+    path, metrics = read_selection()
+    champion = registry.find_alias(CHAMPION) or adopt_served_file(registry)
+    version = registry.find_file(sha256(path)) or registry.register(path, build_tags(path, path.stem, metrics))
     if champion is not None and champion.version == version.version:
-        outcome = recorded(version) or uncompared(path, "it is the champion")
+        outcome = read_outcome(version) or skip_comparison(path, "it is the champion")
     elif ROLLED_BACK in version.tags:
-        reason = f"it was rolled back on {version.tags[ROLLED_BACK]}; `make promote` overrules that"
-        outcome = uncompared(path, reason, promoted=False)
+        reason = f"it was rolled back on {version.tags[ROLLED_BACK]}; run `make promote` to serve it anyway"
+        outcome = skip_comparison(path, reason, promoted=False)
     else:
         outcome = compare(path, champion, registry, rule)
-    finish(registry, version, outcome)
+    apply_outcome(registry, version, outcome)
 
 
-def chosen() -> tuple[Path, Metrics]:
-    """The candidate that verify chose, and its figures by set. Raises ReleaseError where there is none."""
-    verdict = json.loads(VERIFIED.read_text())
+def read_selection() -> tuple[Path, Metrics]:
+    """Return the candidate that verify selected and its figures by set. Raise `ReleaseError` if the file is missing."""
+    verdict = json.loads(VERIFICATION.read_text())
     name = verdict.get("released")
     path = CANDIDATES / f"{name}.onnx"
     if not path.is_file():
-        raise ReleaseError(f"{VERIFIED} says released: {name!r}, and {path} is no file; expected one that verify wrote")
+        raise ReleaseError(f"{VERIFICATION} selects {name!r}, but {path} does not exist; run `dvc repro verify` again")
     figures = verdict["candidates"][name]
     return path, figures["sets"] | figures["outliers"]
 
 
-def adopt(registry: Registry) -> ModelVersion | None:
-    """The served file of a checkout whose store is new is its first champion, so that there is a way back to it."""
-    classifier = loaded(RELEASED) if RELEASED.exists() else None
+def adopt_served_file(registry: Registry) -> ModelVersion | None:
+    """Register the served file of a checkout with an empty registry as champion, so that a rollback can restore it.
+
+    Return None if no file is served, or the serving code cannot load it.
+    """
+    classifier = load_or_none(RELEASED) if RELEASED.exists() else None
     if classifier is None:
         return None
-    version = registry.find(sha256(RELEASED))
-    version = version or registry.register(RELEASED, tags(RELEASED, "adopted", classifier.metadata.metrics))
+    version = registry.find_file(sha256(RELEASED))
+    version = version or registry.register(RELEASED, build_tags(RELEASED, "adopted", classifier.metadata.metrics))
     if CARD.exists():
         registry.tag(version, CARD_TAG, CARD.read_text())
-    registry.crown(version)
+    registry.promote(version)
     return version
 
 
-def tags(path: Path, candidate: str, metrics: Metrics) -> dict[str, str]:
-    """What a version says of its file beside its provenance."""
+def build_tags(path: Path, candidate: str, metrics: Metrics) -> dict[str, str]:
+    """Return the tags of a version beside its provenance: figures by set, candidate and size."""
     figures = {
         f"{name}_{key}": f"{value:.6g}"
         for name, values in metrics.items()
@@ -119,35 +123,37 @@ def tags(path: Path, candidate: str, metrics: Metrics) -> dict[str, str]:
 
 
 def compare(path: Path, champion: ModelVersion | None, registry: Registry, rule: config.Release) -> Outcome:
+    """Return the outcome of the comparison. A champion that cannot be compared loses."""
     if champion is None:
-        return uncompared(path, "there was no champion")
+        return skip_comparison(path, "there was no champion")
     with TemporaryDirectory() as folder:
-        theirs = Path(folder) / "model.onnx"
-        theirs.write_bytes(registry.read(champion))
-        challenger, opponent = Classifier.load(path), loaded(theirs)
+        champion_path = Path(folder) / "model.onnx"
+        champion_path.write_bytes(registry.read_file(champion))
+        challenger, opponent = Classifier.load(path), load_or_none(champion_path)
         if opponent is None:
-            return uncompared(path, f"today's serving code cannot ask the champion, version {champion.version}")
+            return skip_comparison(path, f"the serving code cannot load the champion, version {champion.version}")
         if opponent.metadata.class_names != challenger.metadata.class_names:
-            return uncompared(path, f"the champion, version {champion.version}, does not answer with the same classes")
-        answers, their_answers = right(challenger), right(opponent)
-        paired, size = Paired.of(answers, their_answers), megabytes(path) / megabytes(theirs)
-        promoted, reason = judge(paired, size, rule)
+            return skip_comparison(path, f"the champion, version {champion.version}, has other classes")
+        correct, opponent_correct = predict_correct(challenger), predict_correct(opponent)
+        paired = Paired.from_answers(correct, opponent_correct)
+        promoted, reason = decide_promotion(paired, megabytes(path) / megabytes(champion_path), rule)
+        opponent_accuracy = {"candidate": champion.tags.get("candidate"), "accuracy": float(opponent_correct.mean())}
         return Outcome(
-            **about(path),
+            **describe_file(path),
             promoted=promoted,
             reason=reason,
-            accuracy=float(answers.mean()),
-            champion=about(theirs)
-            | {"candidate": champion.tags.get("candidate"), "accuracy": float(their_answers.mean())},
-            paired=paired.figures(rule.confidence),
+            accuracy=float(correct.mean()),
+            champion=describe_file(champion_path) | opponent_accuracy,
+            paired=paired.summarize(rule.confidence),
         )
 
 
-def uncompared(path: Path, reason: str, *, promoted: bool = True) -> Outcome:
-    return Outcome(**about(path), promoted=promoted, reason=reason)
+def skip_comparison(path: Path, reason: str, *, promoted: bool = True) -> Outcome:
+    """Return the outcome for a file that is not compared with the champion."""
+    return Outcome(**describe_file(path), promoted=promoted, reason=reason)
 
 
-def about(path: Path) -> dict[str, Any]:
+def describe_file(path: Path) -> dict[str, Any]:
     version = Classifier.load(path).metadata.model_version
     return {"candidate": path.stem, "model_version": version, "sha256": sha256(path), "size_mb": megabytes(path)}
 
@@ -156,36 +162,40 @@ def megabytes(path: Path) -> float:
     return path.stat().st_size / 1e6
 
 
-def recorded(version: ModelVersion) -> Outcome | None:
+def read_outcome(version: ModelVersion) -> Outcome | None:
+    """Return the outcome of an earlier comparison, or None."""
     return Outcome(**json.loads(version.tags[OUTCOME])) if OUTCOME in version.tags else None
 
 
-def finish(registry: Registry, version: ModelVersion, outcome: Outcome) -> None:
-    """Keep the outcome, and serve the file where it won."""
+def apply_outcome(registry: Registry, version: ModelVersion, outcome: Outcome) -> None:
+    """Record the outcome, and serve the file if it was promoted."""
     text = json.dumps(asdict(outcome), indent=2)
     registry.tag(version, OUTCOME, text)
     if outcome.promoted:
         serve(registry, version)
-        registry.crown(version)
+        registry.promote(version)
     else:
-        registry.challenge(version)
+        registry.set_challenger(version)
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(text + "\n")
     if version.tags["git_commit"].endswith("-dirty"):
-        print(f"it was trained with changes that were not committed: {version.tags['git_commit']} does not lead back")
-    said = f"is {registry.name} version {version.version} and serves" if outcome.promoted else "IS NOT PROMOTED"
-    print(f"{outcome.model_version} ({outcome.candidate}) {said}: {outcome.reason}")
+        print(f"trained with uncommitted changes ({version.tags['git_commit']}): the run cannot be reproduced exactly")
+    status = f"is {registry.name} version {version.version} and serves" if outcome.promoted else "IS NOT PROMOTED"
+    print(f"{outcome.model_version} ({outcome.candidate}) {status}: {outcome.reason}")
 
 
-def promote_by_hand(registry: Registry) -> None:
-    version = registry.expect(CHALLENGER)
-    judged = json.loads(version.tags[OUTCOME])  # every challenger was judged
-    finish(registry, version, Outcome(**judged | {"promoted": True, "reason": f"by hand, after: {judged['reason']}"}))
+def promote_manually(registry: Registry) -> None:
+    """Promote the challenger, and record that the comparison was overruled."""
+    version = registry.get_alias(CHALLENGER)
+    rejected = json.loads(version.tags[OUTCOME])  # every challenger has an outcome
+    reason = f"promoted manually; the earlier outcome was: {rejected['reason']}"
+    apply_outcome(registry, version, Outcome(**rejected | {"promoted": True, "reason": reason}))
 
 
 def roll_back(registry: Registry) -> None:
-    champion = registry.expect(CHAMPION)
-    predecessor = registry.predecessor(champion)
+    """Serve the predecessor of the champion again. Raise `RegistryError` if there is none."""
+    champion = registry.get_alias(CHAMPION)
+    predecessor = registry.get_predecessor(champion)
     serve(registry, predecessor)
     registry.roll_back(champion, predecessor)
     names = [f"{version.tags['model_version']} (version {version.version})" for version in (champion, predecessor)]
@@ -193,13 +203,13 @@ def roll_back(registry: Registry) -> None:
 
 
 def serve(registry: Registry, version: ModelVersion) -> None:
-    """The function's file becomes this one, at once. Raises ReleaseError where today's serving code cannot ask it."""
+    """Serve the file of a version, and restore its card. Raise `ReleaseError` if the serving code cannot load it."""
     partial = RELEASED.with_suffix(".partial")
-    partial.write_bytes(registry.read(version))
-    if loaded(partial) is None:
+    partial.write_bytes(registry.read_file(version))
+    if load_or_none(partial) is None:
         partial.unlink()
         raise ReleaseError(
-            f"{registry.name} version {version.version} cannot serve: it is older than its contract, {OUTPUTS}"
+            f"the serving code cannot load {registry.name} version {version.version}; expected the outputs {OUTPUTS}"
         )
     partial.rename(RELEASED)
     if CARD_TAG in version.tags:

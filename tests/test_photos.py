@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from export.checks.behavior import EDITS, agreement
+from export.checks.behavior import EDITS, measure_agreement
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
@@ -96,7 +96,7 @@ def test_edits_do_not_change_the_class(shared):
     all_labels = discover(source.names()).labels
     labels = {name: all_labels[name] for name in sorted(all_labels)[::5]}
     photos = Photos(source, labels, list(released.metadata.class_names), Upright(released.metadata.image_size))
-    shares = agreement(released, photos)
+    shares = measure_agreement(released, photos)
     assert EDITS.keys() == shares.keys()
     kept = {edit: round(share * len(labels)) for edit, share in shares.items()}
     p_values = {edit: binomtest(count, len(labels), 0.97, "less").pvalue for edit, count in kept.items()}

@@ -1,1 +1,1 @@
-"""The checks that a model file passes before its release."""
+"""Checks that a model file must pass before its release."""

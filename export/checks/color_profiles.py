@@ -1,7 +1,8 @@
-"""Measure what color profiles are worth: accuracy on photos in other color spaces, with their profile and without.
+"""Measure how much color profiles matter: accuracy on photos in other color spaces, with and without their profile.
 
-`python -m export.checks.color_profiles PHOTOS` takes an archive or a folder of classes, stores its photos in each color
-space as cameras and editors do, and classifies both. Writes artifacts/color.json, from which RESULTS.md has its table.
+`python -m export.checks.color_profiles PHOTOS` takes an archive or a folder of classes, stores the photos in each color
+space as cameras and editors do, and classifies both versions. It writes artifacts/color.json, from which
+`python -m infra.bench.pages` writes the table in infra/bench/RESULTS.md.
 """
 
 import argparse
@@ -34,16 +35,16 @@ SPACES = {
 
 @dataclass(frozen=True)
 class Score:
-    """Compare photos with their profile and without: how many are right, and how probable their class is."""
+    """Hold accuracy and mean probability of the true class in one color space, each in [0, 1]."""
 
     space: str
     photos: int
-    accuracy: dict[str, float]  # by "converted" and "as stored"
+    accuracy: dict[str, float]  # by kind: "converted" or "as stored"
     probability: dict[str, float]
 
 
-def stored(image: Image.Image, space: str) -> tuple[bytes, bytes]:
-    """Return the photo in a color space as PNG, with its profile and without it."""
+def convert_space(image: Image.Image, space: str) -> tuple[bytes, bytes]:
+    """Return the photo in another color space, as PNG files with and without its profile."""
     profile = profile_of(SPACES[space])
     assert profile  # none of the spaces is sRGB
     target = ImageCms.ImageCmsProfile(BytesIO(profile))
@@ -57,24 +58,23 @@ def stored(image: Image.Image, space: str) -> tuple[bytes, bytes]:
     return files[0], files[1]
 
 
-def labeled(source: Source, class_names: list[str], limit: int) -> Iterator[tuple[str, int]]:
-    """Yield names of photos and the index of their class, evenly spread over the archive."""
+def sample_photos(source: Source, class_names: list[str], limit: int) -> Iterator[tuple[str, int]]:
+    """Yield the names of at most `limit` photos, evenly spread over the archive, and the index of their class."""
     layout = discover(source.names())
     photos = sorted(layout.labels.items())
     for name, label in photos[:: max(1, len(photos) // limit)][:limit]:
         yield name, class_names.index(label.lower())
 
 
-def scores(classifier: Classifier, source: Source, limit: int) -> list[Score]:
-    """Classify every photo in every color space, with its profile and without it."""
-    answers: dict[
-        tuple[str, str], list[tuple[bool, float]]
-    ] = {}  # whether it is right, and the right class's probability
-    photos = list(labeled(source, list(classifier.metadata.class_names), limit))
+def score_spaces(classifier: Classifier, source: Source, limit: int) -> list[Score]:
+    """Classify every photo in every color space, with and without its profile."""
+    # By space and kind: whether the prediction is correct, and the probability of the true class.
+    answers: dict[tuple[str, str], list[tuple[bool, float]]] = {}
+    photos = list(sample_photos(source, list(classifier.metadata.class_names), limit))
     for name, label in tqdm(photos, unit="photo", disable=None):
         image = decode(source.read(name))
         for space in SPACES:
-            for kind, data in zip(KINDS, stored(image, space), strict=True):
+            for kind, data in zip(KINDS, convert_space(image, space), strict=True):
                 pixels = preprocess(data, classifier.metadata.image_size).pixels[None]
                 probabilities = classifier.run(pixels).probabilities[0]
                 answer = (bool(probabilities.argmax() == label), float(probabilities[label]))
@@ -88,11 +88,11 @@ def scores(classifier: Classifier, source: Source, limit: int) -> list[Score]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--limit", type=int, default=400)
+    parser.add_argument("photos", type=Path, help="archive or folder with one folder per class")
+    parser.add_argument("--limit", type=int, default=400, help="most photos to classify (default: %(default)s)")
     options = parser.parse_args()
-    found = scores(Classifier.load(MODEL), Source(options.photos), options.limit)
-    FIGURES.write_text(json.dumps([vars(score) for score in found], indent=2) + "\n")
+    scores = score_spaces(Classifier.load(MODEL), Source(options.photos), options.limit)
+    FIGURES.write_text(json.dumps([vars(score) for score in scores], indent=2) + "\n")
 
 
 if __name__ == "__main__":

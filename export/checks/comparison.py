@@ -1,4 +1,4 @@
-"""Challenger against champion on the same photos: where is one right and the other wrong?"""
+"""Compare a challenger with the champion on the same photos, by where exactly one of them is right."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,36 +16,40 @@ from training.data import Upright, loader, read_manifest, read_split
 
 @dataclass(frozen=True)
 class Paired:
-    """Photos on which both are right, or both wrong, say nothing about which is better."""
+    """Count the photos on which exactly one model is right. All other photos carry no evidence for either."""
 
     photos: int
-    gained: int  # right with the challenger alone
-    lost: int  # right with the champion alone
+    gained: int  # only the challenger is right
+    lost: int  # only the champion is right
 
     @classmethod
-    def of(cls, challenger: NDArray[np.bool_], champion: NDArray[np.bool_]) -> "Paired":
-        """(n,) each: whether the answer was right."""
+    def from_answers(cls, challenger: NDArray[np.bool_], champion: NDArray[np.bool_]) -> "Paired":
+        """Count from two arrays (N,) that state whether each prediction is correct."""
         return cls(len(champion), int((challenger & ~champion).sum()), int((champion & ~challenger).sum()))
 
     @property
     def difference(self) -> float:
-        """Of the accuracies, challenger minus champion."""
+        """Accuracy of the challenger minus accuracy of the champion."""
         return (self.gained - self.lost) / self.photos
 
     @property
     def p_value(self) -> float:
-        """Of McNemar's exact test, one-sided: how likely so many gains are if neither is better (1947)."""
+        """Probability of at least as many gains if neither model is better: McNemar's exact test, one-sided (1947)."""
         if not self.gained + self.lost:
             return 1.0
         return float(binomtest(self.gained, self.gained + self.lost, alternative="greater").pvalue)
 
     def lower_bound(self, confidence: float) -> float:
-        """The difference is above this, one-sided (Agresti & Min 2005: half a photo more in each of the four cells)."""
+        """Return the one-sided lower confidence bound of the difference.
+
+        The interval adds half a photo to each of the four cells (Agresti & Min 2005).
+        """
         photos, differing = self.photos + 2, self.gained + self.lost + 1
         deviation = (differing - (self.gained - self.lost) ** 2 / photos) ** 0.5 / photos
         return float((self.gained - self.lost) / photos - norm.ppf(confidence) * deviation)
 
-    def figures(self, confidence: float) -> dict[str, Any]:
+    def summarize(self, confidence: float) -> dict[str, Any]:
+        """Return counts and statistics, as `release.json` holds them."""
         return asdict(self) | {
             "difference": self.difference,
             "lower_bound": self.lower_bound(confidence),
@@ -53,49 +57,51 @@ class Paired:
         }
 
 
-def judge(paired: Paired, size: float, rule: Release) -> tuple[bool, str]:
-    """Whether the challenger is promoted, and why; `size` is its file's as a share of the champion's.
+def decide_promotion(paired: Paired, size: float, rule: Release) -> tuple[bool, str]:
+    """Return whether to promote the challenger, and the reason. `size` is its file size relative to the champion's.
 
-    It must be better, or no worse by more than the margin in a clearly smaller file. On a tie the champion stays: it
-    has answered real photos. Latency does not count: on a machine that does other work it is no fact about a file.
-    Files that lose a little each time end where verify's limits are, where it has any for these classes.
+    A challenger is promoted if it is better, or if it loses no more than the margin and its file is clearly smaller. On
+    a tie the champion stays, because it has proven itself on real photos. Latency does not count: on a machine that
+    does other work, a measurement says little about the file. Repeated small losses end at the limits of `verify`, if
+    there are any for these classes.
     """
     bound = paired.lower_bound(rule.confidence)
-    better = paired.p_value <= 1 - rule.confidence
-    as_good, smaller = bound >= -rule.margin, size <= 1 - rule.saving
-    if better:
+    is_better = paired.p_value <= 1 - rule.confidence
+    is_as_good, is_smaller = bound >= -rule.margin, size <= 1 - rule.saving
+    if is_better:
         verdict = "better"
-    elif as_good:
-        verdict = "as good and smaller" if smaller else "as good, but no smaller"
+    elif is_as_good:
+        verdict = "as good and smaller" if is_smaller else "as good, but no smaller"
     else:
         verdict = "neither better nor shown to be as good"
     figures = (
-        f"of {paired.photos} test photos {paired.gained} are right with the challenger alone, {paired.lost} with the "
-        f"champion alone (p {paired.p_value:.3g}, wanted {1 - rule.confidence:.3g}); with {100 * rule.confidence:g} % "
-        f"confidence accuracy changes by more than {100 * bound:+.2f} points (allowed {-100 * rule.margin:+g}); "
-        f"the file has {100 * size:.0f} % of the size (smaller: {100 * (1 - rule.saving):g} %)"
+        f"of {paired.photos:,} test photos, only the challenger is right on {paired.gained} and only the champion on "
+        f"{paired.lost} (p = {paired.p_value:.3g}, at most {1 - rule.confidence:.3g} required); with "
+        f"{100 * rule.confidence:g} % confidence, the change of accuracy is at least {100 * bound:+.2f} "
+        f"points ({-100 * rule.margin:+g} required); the file has {100 * size:.0f} % of the champion's size "
+        f"(at most {100 * (1 - rule.saving):g} % counts as smaller)"
     )
-    return better or (as_good and smaller), f"{verdict}: {figures}"
+    return is_better or (is_as_good and is_smaller), f"{verdict}: {figures}"
 
 
-def loaded(path: Path) -> Classifier | None:
-    """None where it is no model that today's serving code can ask; why is said.
+def load_or_none(path: Path) -> Classifier | None:
+    """Return the classifier, or None if the serving code cannot load the file; the reason is printed.
 
-    Raises OSError, or MemoryError, where it is not the file's fault.
+    Raise `OSError` or `MemoryError` if the file is not to blame.
     """
-    path.read_bytes()  # ONNX Runtime's error of a file that may not be read is its error of a file that is none
+    path.read_bytes()  # ONNX Runtime reports an unreadable file and an invalid model with the same error
     try:
         return Classifier.load(path)
-    except Exception as error:  # the errors of ONNX Runtime have no base of their own
+    except Exception as error:  # the errors of ONNX Runtime share no base class
         if "bad_alloc" in str(error):
             raise MemoryError(f"too little memory to load {path}") from error
-        print(f"{path.name} cannot be asked: {error}")
+        print(f"cannot load {path.name}: {error}")
         return None
 
 
-def right(classifier: Classifier) -> NDArray[np.bool_]:
-    """(n,) of the test split, each photo at the size that the model wants."""
+def predict_correct(classifier: Classifier) -> NDArray[np.bool_]:
+    """Return whether each prediction on the test split is correct (N,), at the image size of the model."""
     photos = read_split(read_manifest(), "test", Upright(classifier.metadata.image_size))
     batches = tqdm(loader(photos, 64, workers=0), desc=classifier.metadata.model_version, unit="batch")
-    answers = [classifier.run(batch.numpy()).probabilities.argmax(1) for batch, _ in batches]
-    return np.asarray(np.concatenate(answers) == np.array(photos.labels))
+    labels = [classifier.run(batch.numpy()).probabilities.argmax(1) for batch, _ in batches]
+    return np.asarray(np.concatenate(labels) == np.array(photos.labels))

@@ -1,4 +1,4 @@
-"""A gate is a line of the verdict: what was expected, what was measured, and what to look at where they do not meet."""
+"""Define gates: limits on measured values, each with a hint at what to look at if it fails."""
 
 import math
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ COLUMNS = ("gate", "expected", "measured", "verdict")
 
 @dataclass(frozen=True)
 class Gate:
-    """`measured` must not exceed `limit`, or not fall below it; what is no number breaks any gate."""
+    """Compare `measured` with `limit`, an upper bound unless `at_least` is set. NaN fails every gate."""
 
     name: str
     measured: float
     limit: float
-    set_by: str  # where the limit comes from, or what is wrong
+    hint: str  # the parameter that sets the limit, or what is wrong if the gate fails
     at_least: bool = False
 
     @property
@@ -23,20 +23,24 @@ class Gate:
 
     @property
     def row(self) -> tuple[str, str, str, str]:
+        """The cells of the table, in the order of `COLUMNS`."""
         expected = f"{'>=' if self.at_least else '<='} {self.limit:.4g}"
         return self.name, expected, f"{self.measured:.4g}", "ok" if self.passed else "BROKEN"
 
     @property
     def figures(self) -> dict[str, Any]:
-        """For JSON, which has no NaN."""
+        """The cells for JSON, with None instead of NaN and infinity, which JSON lacks."""
         measured = self.measured if math.isfinite(self.measured) else None
         return dict(zip(COLUMNS[1:], self.row[1:], strict=True)) | {"measured": measured}
 
 
-def by_set(name: str, key: str, limits: dict[str, float], measured: dict[str, float]) -> list[Gate]:
-    """A gate for each limit whose set is judged; of the others a line says that they are not. Keys say min or max."""
+def make_set_gates(name: str, key: str, limits: dict[str, float], measured: dict[str, float]) -> list[Gate]:
+    """Return a gate for each limit whose set was judged, and print which limits are skipped.
+
+    A `key` that starts with `min_` makes the limits lower bounds.
+    """
     for absent in (which for which in limits if which not in measured):
-        print(f"{name}_{absent}: skipped, verify.{key} has a limit for a set that is not judged, or not here")
+        print(f"{name}_{absent}: skipped, because verify.{key} has a limit for a set that is absent or not judged")
     return [
         Gate(f"{name}_{which}", measured[which], limit, f"verify.{key}.{which} in params.yaml", key.startswith("min_"))
         for which, limit in limits.items()
@@ -44,13 +48,14 @@ def by_set(name: str, key: str, limits: dict[str, float], measured: dict[str, fl
     ]
 
 
-def table(gates: list[Gate]) -> str:
+def format_table(gates: list[Gate]) -> str:
+    """Return one aligned line of plain text per gate, below a header."""
     rows = [COLUMNS, *(gate.row for gate in gates)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def complaint(gates: list[Gate]) -> str:
-    """Of the broken ones, or the empty string."""
-    lines = [f"  {gate.name}: {gate.set_by}" for gate in gates if not gate.passed]
-    return "\n".join([f"{len(lines)} of {len(gates)} gates are broken; what to look at:", *lines]) if lines else ""
+def describe_failures(gates: list[Gate]) -> str:
+    """Return one line per failed gate with its hint, or the empty string if all passed."""
+    lines = [f"  {gate.name}: {gate.hint}" for gate in gates if not gate.passed]
+    return "\n".join([f"{len(lines)} of {len(gates)} gates are broken; check:", *lines]) if lines else ""

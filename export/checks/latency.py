@@ -1,28 +1,46 @@
-"""How long one photo takes in each candidate file, as `export.verify` measures it, to `artifacts/metrics/latency.json`.
+"""Measure how long each candidate file takes for one photo.
 
-No stage of the pipeline: `make baselines` runs it where it has trained a network.
+As a command, it writes `artifacts/metrics/latency.json`. `make baselines` runs it for every network that it trained; it
+is not a stage of the pipeline.
 """
 
 import json
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from export.checks.measure import latency
+from export.checks.evaluation import Pixels, Run
 from export.quantize import CANDIDATES
 from lambda_app.classifier import Classifier
 
 LATENCY = Path("artifacts/metrics/latency.json")
 REPEATS = 100
+WARM_UP_RUNS = 3
 
 
 def main() -> None:
     classifiers = {path.stem: Classifier.load(path) for path in sorted(CANDIDATES.glob("*.onnx"))}
     size = next(iter(classifiers.values())).metadata.image_size
     photo = np.random.default_rng(0).integers(0, 256, (1, 3, size, size), np.uint8)
-    figures = latency({name: classifier.run for name, classifier in classifiers.items()}, photo, REPEATS)
+    figures = measure_latency({name: classifier.run for name, classifier in classifiers.items()}, photo, REPEATS)
     LATENCY.write_text(json.dumps(figures, indent=2) + "\n")
     print(", ".join(f"{name} {figure:.2f} ms" for name, figure in figures.items()))
+
+
+def measure_latency(runs: Mapping[str, Run], photo: Pixels, repeats: int) -> dict[str, float]:
+    """Return the median milliseconds that each candidate takes for one photo (1, 3, S, S).
+
+    The candidates take turns, so that other work on the machine slows all of them alike.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(WARM_UP_RUNS + repeats):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run(photo)
+            times[name].append((time.perf_counter() - start) * 1000)
+    return {name: float(np.median(measured[WARM_UP_RUNS:])) for name, measured in times.items()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""fp32 is what was trained: the same numbers as PyTorch at every batch size and on every set, the same metadata."""
+"""Check that fp32 computes what PyTorch does, at every batch size and on every set, and that metadata is unchanged."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,45 +6,55 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
+from export.checks.evaluation import Pixels, Run, concatenate
 from export.checks.gates import Gate
-from export.checks.measure import Pixels, Run, joined
 from lambda_app.classifier import Outputs
 from lambda_app.metadata import Metadata
 
-BATCH_SIZES = (1, 2, 7)  # one, the smallest batch, and one that no kernel is tiled for
-FIRST = 10 * max(BATCH_SIZES)  # photos of the test split: ten batches of each size
-KEY = "verify.max_probability_difference in params.yaml"
+BATCH_SIZES = (1, 2, 7)  # a single photo, the smallest batch, and a size that no kernel is tiled for
+BATCHES = 10  # of each size
+PHOTOS = BATCHES * max(BATCH_SIZES)  # of the test split
+HINT = "verify.max_probability_difference in params.yaml"
 
 
-def metadata(name: str, measured: Metadata, expected: Metadata) -> Gate:
-    """What the file says of itself is what training and evaluation wrote; its version holds the day of the export."""
-    ours, theirs = asdict(measured), asdict(expected)
-    unlike = [key for key in theirs if key != "model_version" and ours[key] != theirs[key]]
-    return Gate(f"metadata_unlike_{name}", len(unlike), 0, f"not what training wrote: {', '.join(unlike)}")
+def check_metadata(name: str, measured: Metadata, expected: Metadata) -> Gate:
+    """Return a gate that counts the keys that differ from what training and evaluation wrote.
+
+    The version is not compared, because it contains the date of the export.
+    """
+    actual, trained = asdict(measured), asdict(expected)
+    different = [key for key in trained if key != "model_version" and actual[key] != trained[key]]
+    hint = f"these keys differ from what training wrote: {', '.join(different)}"
+    return Gate(f"metadata_unlike_{name}", len(different), 0, hint)
 
 
-def batch_parity(pytorch: Run, fp32: Run, pixels: Pixels, limit: float) -> list[Gate]:
-    """On the first photos, in batches of several sizes."""
+def check_batch_parity(pytorch: Run, fp32: Run, pixels: Pixels, limit: float) -> list[Gate]:
+    """Return a gate for each batch size that compares the probabilities on the first photos."""
     gates = []
     for size in BATCH_SIZES:
-        batches = [pixels[i : i + size] for i in range(0, len(pixels), size)][:10]
-        ours, theirs = (joined([run(batch) for batch in batches]).probabilities for run in (fp32, pytorch))
-        gates.append(Gate(f"probability_difference_batch_{size}", difference(ours, theirs), limit, KEY))
+        batches = [pixels[i : i + size] for i in range(0, len(pixels), size)][:BATCHES]
+        exported, trained = (concatenate([run(batch) for batch in batches]).probabilities for run in (fp32, pytorch))
+        difference = largest_difference(exported, trained)
+        gates.append(Gate(f"probability_difference_batch_{size}", difference, limit, HINT))
     return gates
 
 
-def set_parity(name: str, said: Mapping[str, Outputs], limit: float) -> list[Gate]:
-    ours, theirs = said["fp32"], said["pytorch"]
-    first, second = np.sort(theirs.probabilities, axis=1)[:, :-3:-1].T
-    undecided = first - second <= 2 * limit  # a tie may fall either way
-    others = int(((ours.probabilities.argmax(1) != theirs.probabilities.argmax(1)) & ~undecided).sum())
+def check_set_parity(name: str, outputs: Mapping[str, Outputs], limit: float) -> list[Gate]:
+    """Return gates that compare probabilities, familiarity and predicted classes on one set."""
+    exported, trained = outputs["fp32"], outputs["pytorch"]
+    first, second = np.sort(trained.probabilities, axis=1)[:, :-3:-1].T
+    is_tie = first - second <= 2 * limit  # either class is right for a tie
+    is_different = exported.probabilities.argmax(1) != trained.probabilities.argmax(1)
+    probability = largest_difference(exported.probabilities, trained.probabilities)
+    familiarity = largest_difference(exported.familiarity, trained.familiarity)
+    count = int((is_different & ~is_tie).sum())
     return [
-        Gate(f"probability_difference_{name}", difference(ours.probabilities, theirs.probabilities), limit, KEY),
-        Gate(f"familiarity_difference_{name}", difference(ours.familiarity, theirs.familiarity), limit, KEY),
-        Gate(f"different_predictions_{name}", others, 0, "fixed: fp32 and PyTorch are the same network"),
+        Gate(f"probability_difference_{name}", probability, limit, HINT),
+        Gate(f"familiarity_difference_{name}", familiarity, limit, HINT),
+        Gate(f"different_predictions_{name}", count, 0, "fixed: fp32 and PyTorch are the same network"),
     ]
 
 
-def difference(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
-    """The largest; no number if any is none."""
-    return float(np.abs(ours - theirs).max())
+def largest_difference(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Return the largest absolute difference, or NaN if any value is NaN."""
+    return float(np.abs(first - second).max())

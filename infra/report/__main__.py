@@ -58,7 +58,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     )
     sources.add_arguments(parser)
     parser.add_argument("--out", type=Path, default=OUT, help="folder of report.json and report.html")
-    add_file(parser, "--reference", REFERENCE, "what export/reference.py wrote", labelled=True)
+    add_file(parser, "--reference", REFERENCE, "what export/drift_reference.py wrote", labelled=True)
     add_file(parser, "--baseline", BASELINE, "what infra/report/baseline.py wrote", labelled=False)
     parser.add_argument("--publish", action="store_true", help="the figures to CloudWatch, for alarms")
     parser.add_argument("--outputs", action="store_true", help="print alarm= and retrain= alone, for a workflow")

@@ -31,7 +31,7 @@ PLACES = np.linspace(0, 1, 51)  # all 1,636 of the reference would make a distan
 
 @dataclass(frozen=True)
 class Reference:
-    """The test photos as the function would log them (export/reference.py), or those of a good week (baseline.py)."""
+    """The test photos as the function would log them (export/drift_reference.py), or those of a good week."""
 
     model_version: str
     columns: Mapping[str, Column]  # of JUDGED, and `label` of test photos; words are strings, all else is numbers

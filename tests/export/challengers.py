@@ -1,4 +1,4 @@
-"""Files that go through release: the trained network, the same again, a smaller one, one that is always wrong."""
+"""Make challengers for the release stage: the trained network, a copy, a smaller file and one that is always wrong."""
 
 import json
 import shutil
@@ -14,50 +14,50 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from export import release
 from export.convert import MODEL
 from export.registry import Registry
-from export.release import CANDIDATES, METRICS, VERIFIED
+from export.release import CANDIDATES, METRICS, VERIFICATION
 from tests.export.models import restamp
 
 REGISTRY = Registry("pet-classifier")
 
 
-def run(*arguments):
+def run_stage(*arguments):
+    """Run the release stage with command-line arguments."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["release", *arguments])
         release.main()
 
 
-def verified(path, name="fp32"):
-    """As verify leaves its choice."""
+def write_verification(path, name="fp32"):
+    """Write the candidate and the report as the verify stage does, and return the bytes of the file."""
     shutil.copyfile(path, CANDIDATES / f"{name}.onnx")
     figures = {"sets": {"test": {"accuracy": 0.75}}, "outliers": {}, "size_mb": 1.25, "latency_ms": 2.125}
-    behaviour = {"agreement": {"mirrored": 0.875}}
     verdict = {
         "released": name,
-        "reason": "it is",
+        "reason": "the test selects it",
         "candidates": {name: figures},
-        "behaviour": behaviour,
+        "behaviour": {"agreement": {"mirrored": 0.875}},
         "not_judged": [],
     }
-    VERIFIED.write_text(json.dumps(verdict))
+    VERIFICATION.write_text(json.dumps(verdict))
     return path.read_bytes()
 
 
-def released(path, name="fp32"):
-    """The bytes of a file that went through the stage, and what the stage wrote about it."""
-    data = verified(path, name)
-    run()
+def release_file(path, name="fp32"):
+    """Run the stage for a file; return its bytes and the outcome that the stage wrote."""
+    data = write_verification(path, name)
+    run_stage()
     return data, json.loads(METRICS.read_text())
 
 
-def again(version):
-    """The same network with another version."""
+def make_copy(version):
+    """Write the trained network with another model version."""
     path = shutil.copyfile(MODEL, f"{version}.onnx")
     restamp(Path(path), model_version=version)
     return Path(path)
 
 
-def wrong():
-    """The network that says what the trained one thinks least likely."""
+def make_wrong():
+    """Write a network that predicts the class that the trained one considers least likely."""
     program = onnx.load(MODEL)
     [layer] = [tensor for tensor in program.graph.initializer if list(tensor.dims) == [3, 256]]
     layer.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(layer), layer.name))
@@ -65,10 +65,17 @@ def wrong():
     return Path("wrong.onnx")
 
 
-def int8():
-    """The trained network with weights of eight bits, a third of the size, and Microsoft's own operators."""
+def make_old_contract(path=MODEL):
+    """Return the bytes of a model without the familiarity output, which the serving code cannot load."""
+    program = onnx.load(path)
+    del program.graph.output[2]
+    return program.SerializeToString()
+
+
+def make_int8():
+    """Write the trained network with 8-bit weights: a third of the size, with Microsoft's operators."""
     program = onnx.load(MODEL)
-    del program.graph.value_info[:]  # quantisation infers shapes of its own
+    del program.graph.value_info[:]  # the quantizer infers shapes itself
     quantize_dynamic(program, "quantized.onnx", weight_type=QuantType.QUInt8)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
@@ -77,6 +84,7 @@ def int8():
     return Path("int8.onnx")
 
 
-def number(alias):
-    version = REGISTRY.holder(alias)
+def version_number(alias):
+    """Return the version number that an alias points to, or None."""
+    version = REGISTRY.find_alias(alias)
     return None if version is None else str(version.version)

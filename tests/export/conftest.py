@@ -1,4 +1,4 @@
-"""A project as training leaves it, made in a second: an untrained network, drawn photos, a report."""
+"""Provide projects as training leaves them: drawn photos, a network and a report."""
 
 import json
 import shutil
@@ -35,14 +35,15 @@ REPORT = {
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick():
+def _reduce_overhead():
+    """Run PyTorch on one thread, and look up the MLflow schema once."""
     with one_thread(), one_schema_lookup():
         yield
 
 
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory):
-    """A project with photos, manifest, checkpoint, report and ONNX file."""
+    """Return a project with an untrained network: photos, manifest, checkpoint, report and ONNX file."""
     folder = tmp_path_factory.mktemp("converted")
     write_params(folder, prepare__train_share=0.6)
     link_photos(folder, write_dataset(folder / "mine", {"cat": 30, "dog": 30}))
@@ -57,7 +58,7 @@ def converted(tmp_path_factory):
 
 @pytest.fixture
 def project(converted, tmp_path, monkeypatch):
-    """A copy of it, the working directory of the test."""
+    """Make a copy of the project the working directory, and return it."""
     shutil.copytree(converted, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -65,22 +66,22 @@ def project(converted, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """A project whose network was trained on drawings of three classes: 34 test photos, all recognised."""
+    """Return a project whose network was trained on drawings of three classes. All 34 test photos are correct."""
     folder = tmp_path_factory.mktemp("trained")
-    write_params(folder, prepare__train_share=0.6, release__margin=0.05)  # 34 photos cannot show less
+    write_params(folder, prepare__train_share=0.6, release__margin=0.05)  # 34 photos cannot prove a smaller one
     link_photos(folder, write_dataset(folder / "mine", dict.fromkeys(LABELS, 60)))
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", write_store(folder))
         for stage in (prepare, train, evaluate, convert):
             stage.main()
-        for place in (CANDIDATES, CARD.parent, RELEASED.parent):
-            place.mkdir()
+        for parent in (CANDIDATES, CARD.parent, RELEASED.parent):
+            parent.mkdir()
     return folder
 
 
 @pytest.fixture
 def store(trained, tmp_path, monkeypatch):
-    """A copy of it with an MLflow store of its own, the working directory of the test."""
+    """Make a copy of the trained project with its own MLflow store the working directory."""
     shutil.copytree(trained, tmp_path, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlruns"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
@@ -88,7 +89,7 @@ def store(trained, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def quantized(trained, tmp_path_factory):
-    """The trained project with both candidates, a further set whose rabbits lie among the cats, and outliers."""
+    """Return the trained project with all candidates, a set whose rabbits are labeled as cats, and outliers."""
     folder = tmp_path_factory.mktemp("quantized")
     shutil.copytree(trained, folder, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlruns"))
     abroad = write_dataset(folder / "data/raw/extra/abroad", dict.fromkeys(LABELS, 8), size=96)
@@ -103,7 +104,7 @@ def quantized(trained, tmp_path_factory):
 
 @pytest.fixture
 def candidates(quantized, tmp_path, monkeypatch):
-    """A copy of it, the working directory of the test."""
+    """Make a copy of the project the working directory, and return it."""
     shutil.copytree(quantized, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path

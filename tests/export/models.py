@@ -1,4 +1,4 @@
-"""Networks that learnt nothing, yet answer differently to different photos; and ONNX files that say something else."""
+"""Make untrained networks whose predictions differ by photo, and change the metadata of ONNX files."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.drawing import LABELS, draw, encode
 from training.model import build
 from training.networks import Network, pretrainable
 
-# Limits that a network which learnt drawings for seconds keeps on 34 of them.
+# Limits that a network trained on drawings for seconds keeps on 34 of them.
 LENIENT = {
     "verify__classes": [*LABELS],
     "verify__min_photos": 1,
@@ -24,7 +24,7 @@ LENIENT = {
     "verify__max_unknown_rate": {"test": 1.0},
     "verify__min_recognised": {"noise": 0.0},
     "verify__max_calibration_error": 0.5,
-    "verify__max_latency_ratio": 1e9,  # how fast this machine is at the moment decides nothing
+    "verify__max_latency_ratio": 1e9,  # the speed of this machine must not decide a test
     "verify__min_agreement": 0.0,
     "verify__behaviour_photos": 4,
     "verify__latency_repeats": 5,
@@ -32,7 +32,7 @@ LENIENT = {
 
 
 def write_noise(folder: Path, count: int) -> None:
-    """Pictures of nothing, as FOLDER/SEED.jpg."""
+    """Write pictures of random noise as FOLDER/SEED.jpg."""
     folder.mkdir(parents=True)
     for seed in range(count):
         noise = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8)
@@ -40,15 +40,16 @@ def write_noise(folder: Path, count: int) -> None:
 
 
 def pixels(count: int, size: int) -> np.ndarray:
-    """uint8 (N, 3, S, S) of drawings, as served."""
+    """Return uint8 (N, 3, S, S) of drawings, preprocessed as in serving."""
     drawings = (draw(LABELS[i % len(LABELS)], i, size) for i in range(count))
     return np.stack([preprocess(encode(drawing), size).pixels for drawing in drawings])
 
 
 def untrained(architecture: str, classes: int, size: int = 32, remembered: int = 0) -> Network:
-    """Random weights, batch norm with the statistics of drawings, logits some units apart; in evaluation mode.
+    """Return a network with random weights in evaluation mode.
 
-    With a memory of `remembered` classes, which a body of timm alone can have.
+    Batch norms hold the statistics of drawings, and logits differ by a few units. With `remembered`, which requires an
+    architecture of timm, the network keeps a classifier of that many pretraining classes.
     """
     torch.manual_seed(0)
     model = pretrainable(architecture, classes, 0, remembered) if remembered else build(architecture, classes)
@@ -63,7 +64,7 @@ def untrained(architecture: str, classes: int, size: int = 32, remembered: int =
 
 
 def restamp(path: Path, without: str = "", **metadata: Any) -> None:
-    """Change what the file says about itself, or remove a key of it."""
+    """Change keys of the metadata of a file, or remove one."""
     program = onnx.load(path)
     props = {prop.key: prop.value for prop in program.metadata_props if prop.key != without}
     onnx.helper.set_model_props(program, props | {key: json.dumps(value) for key, value in metadata.items()})

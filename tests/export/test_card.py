@@ -1,4 +1,4 @@
-"""The model card: its figures are those that the pipeline measured, its words a person's."""
+"""Test the model card: its figures come from the pipeline, its notes from a person."""
 
 import json
 import re
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from export import card
-from export.card import ABSENT, METRICS, NOTES, TEMPLATE, by_class, mistakes, render
+from export.card import METRICS, NOT_MEASURED, NOTES, TEMPLATE, render, render_classes, render_mistakes
 from export.convert import MODEL
 from export.registry import CHAMPION
 from export.release import CARD, RELEASED
 from lambda_app.classifier import Classifier
 from tests.drawing import LABELS
-from tests.export.challengers import REGISTRY, released, run, wrong
+from tests.export.challengers import REGISTRY, make_wrong, release_file, run_stage
 from tests.training.workspace import ROOT
 from training.metrics import wilson
 from training.source import sha256
@@ -25,50 +25,53 @@ NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
 
 @pytest.fixture
 def project(store):
-    """A project with a released model and what the card is made of."""
+    """Set up a project with a released model and the sources of the card."""
     for name in (TEMPLATE, NOTES):
         shutil.copyfile(ROOT / name, name)
     Path("data").mkdir(exist_ok=True)
     shutil.copyfile(ROOT / "data/datasets.yaml", "data/datasets.yaml")
-    released(MODEL)
+    release_file(MODEL)
 
 
-def figures(text):
+def find_figures(text):
+    """Return all numbers in a text, as written."""
     return set(NUMBER.findall(text))
 
 
-def numbers(value):
-    """Every number of a report, whatever its shape."""
+def collect_numbers(value):
+    """Return all numbers in nested JSON."""
     if isinstance(value, dict | list):
-        return [n for inner in (value.values() if isinstance(value, dict) else value) for n in numbers(inner)]
+        return [n for inner in (value.values() if isinstance(value, dict) else value) for n in collect_numbers(inner)]
     return [value] if isinstance(value, int | float) else []
 
 
-def measured(value):
-    """Every number of artifacts/metrics/, in the ways that the card writes numbers."""
+def format_measured(evaluated):
+    """Return all numbers in artifacts/metrics/, in every format that the card uses."""
     written = set()
     for path in METRICS.glob("*.json"):
-        written |= figures(path.read_text())
-        for number in numbers(json.loads(path.read_text())):
-            written |= figures(
+        written |= find_figures(path.read_text())
+        for number in collect_numbers(json.loads(path.read_text())):
+            written |= find_figures(
                 " ".join(form.format(number) for form in ("{:,}", "{:.2f}", "{:.3f}", "{:.4f}", "{:.4g}"))
             )
-            written |= figures(f"{100 * number:.2f}")
-    for scored in value["sets"].values():
+            written |= find_figures(f"{100 * number:.2f}")
+    for scored in evaluated["sets"].values():
         bounds = [*scored["accuracy_interval"]]
         for index, row in enumerate(scored["confusion_matrix"]):
             bounds += [row[index] / sum(row), *wilson(row[index], sum(row))]
-            written |= figures(" ".join(f"{count:,}" for count in (sum(row), *row)))
-        written |= figures(" ".join(f"{100 * bound:.2f}" for bound in bounds))
+            written |= find_figures(" ".join(f"{count:,}" for count in (sum(row), *row)))
+        written |= find_figures(" ".join(f"{100 * bound:.2f}" for bound in bounds))
     return written
 
 
-def test_every_figure_was_measured(project):
-    """No number between the headings "Figures" and "Limits" is anybody's but the pipeline's."""
+def test_card_contains_only_measured_figures(project):
+    """Every number between the headings "Evaluation" and "Limitations" is in the metrics or the template."""
     text, template = render(), TEMPLATE.read_text()
-    section = text[text.index("## Figures") : text.index("## Limits")].split("(Nobody has")[0]
+    section = text[text.index("## Evaluation") : text.index("## Limitations")].split("([card_notes.md]")[0]
     evaluated = json.loads((METRICS / "evaluate.json").read_text())
-    assert set() == figures(section) - measured(evaluated) - figures(template) - figures(" ".join(LABELS))
+    assert set() == find_figures(section) - format_measured(evaluated) - find_figures(template) - find_figures(
+        " ".join(LABELS)
+    )
     assert "100.00 %" in section
 
 
@@ -85,110 +88,112 @@ def test_every_figure_was_measured(project):
         ("release", "reason", "better: 7 photos", "better: 7 photos."),
     ],
 )
-def test_follows_the_metrics(project, stage, path, value, expected):
-    """What the pipeline measures anew, the card says anew."""
+def test_card_follows_the_metrics(project, stage, path, value, expected):
+    """A changed value in the metrics appears in the card."""
     file = METRICS / f"{stage}.json"
     report = json.loads(file.read_text())
     *keys, last = path.split()
-    place = report
+    parent = report
     for key in keys:
-        place = place[key]
-    place[last] = value
+        parent = parent[key]
+    parent[last] = value
     assert expected not in render()
     file.write_text(json.dumps(report))
     assert expected in render()
 
 
-def test_not_judged(project):
-    """What no limit was held against is named."""
-    verdict = json.loads((METRICS / "verify.json").read_text()) | {"not_judged": ["test; it has 34 photos"]}
+def test_card_lists_what_was_not_judged(project):
+    """Sets that no limit applied to are listed with the reason."""
+    verdict = json.loads((METRICS / "verify.json").read_text()) | {"not_judged": ["test, because it has 34 photos"]}
     (METRICS / "verify.json").write_text(json.dumps(verdict))
-    assert "\n\nNot judged: test; it has 34 photos.\n" in render()
+    assert "\n\nNot judged: test, because it has 34 photos.\n" in render()
 
 
-def test_training_under_way(project, capsys):
-    """While DVC trains anew, the card of the model that serves stays."""
+def test_card_is_unchanged_during_training(project, capsys):
+    """The stage keeps the card of the served model while DVC trains the next one."""
     card.main()
     text = CARD.read_text()
     (METRICS / "train.json").unlink()
     card.main()
     assert text == CARD.read_text()
-    assert "export/MODEL_CARD.md stays" in capsys.readouterr().out
+    assert "export/MODEL_CARD.md is unchanged" in capsys.readouterr().out
 
 
-def test_names_the_file(project):
-    """It says which file, run and photos it is about."""
+def test_card_identifies_the_file(project):
+    """The card contains the hashes of file and photos, the run, the commit and the version."""
     text, metadata = render(), Classifier.load(RELEASED).metadata
     for name in (sha256(RELEASED), metadata.run_id, metadata.data_hash, metadata.git_commit, metadata.model_version):
         assert f"{name}" in text
 
 
-def test_three_classes_alone(project):
-    """Three classes and no further sets make a card without gaps; what was not measured is said."""
+def test_card_supports_three_classes_and_one_set(project):
+    """A card for three classes without other sets has no gaps and marks what was not measured."""
     text = render()
     assert text.startswith(f"# Model card: {' or '.join(LABELS)}\n")
     assert all(f"| test | {label} |" in text for label in LABELS)
-    absent = [section.splitlines()[0] for section in re.split(r"^#+ ", text, flags=re.MULTILINE) if ABSENT in section]
-    assert ["Unknown"] == absent
+    absent = [
+        section.splitlines()[0] for section in re.split(r"^#+ ", text, flags=re.MULTILINE) if NOT_MEASURED in section
+    ]
+    assert ["Unknown photos"] == absent
     assert not re.search(r"\$[a-z]", text)
 
 
-def test_notes(project):
-    """A person's words are taken where they are about the run that serves, and missed where they are not."""
+def test_card_uses_notes_of_the_same_run(project):
+    """Notes appear if they describe the served run; otherwise a placeholder does."""
     run_id = Classifier.load(RELEASED).metadata.run_id[:8]
     NOTES.write_text("# Run 00000000\n\n## Photos\n\nFrom a book.\n\n## Mistakes\n\nDark ones.\n")
-    assert f"(Nobody has described the mistakes of run `{run_id}` in words yet" in render()
+    assert f"does not yet describe the mistakes of run `{run_id}`.)" in render()
     NOTES.write_text(NOTES.read_text().replace("00000000", run_id))
     text = render()
-    assert text.index("## Photos and licences") < text.index("From a book.") < text.index("## Training")
-    assert text.index("## Its mistakes") < text.index("Dark ones.") < text.index("## Limits")
+    assert text.index("## Training data and licenses") < text.index("From a book.") < text.index("## Training\n")
+    assert text.index("## Mistakes") < text.index("Dark ones.") < text.index("## Limitations")
 
 
-def test_written(project):
-    """The stage writes the card, and the version keeps it for the day of a rollback."""
+def test_stage_stores_the_card_in_the_registry(project):
+    """The stage writes the card and tags the champion with it, so that a rollback can restore it."""
     card.main()
-    assert render() == CARD.read_text() == REGISTRY.holder(CHAMPION).tags["card"]
+    assert render() == CARD.read_text() == REGISTRY.find_alias(CHAMPION).tags["card"]
 
 
-def test_champion_stays(project, capsys):
-    """Where a challenger lost, the card goes on describing the file that serves."""
+def test_card_is_unchanged_if_the_challenger_loses(project, capsys):
+    """The card describes the served file after a challenger lost."""
     card.main()
     text = CARD.read_text()
-    released(wrong())
+    release_file(make_wrong())
     card.main()
     assert text == CARD.read_text()
-    assert "export/MODEL_CARD.md stays" in capsys.readouterr().out
+    assert "export/MODEL_CARD.md is unchanged" in capsys.readouterr().out
 
 
-def test_back_and_forth(project):
-    """After a rollback and its undoing the card is again that of the file that serves."""
+def test_rollback_restores_the_card(project):
+    """The card follows the served file through a manual promotion and its rollback."""
     card.main()
     first = CARD.read_text()
-    released(wrong())
-    run("--promote")
+    release_file(make_wrong())
+    run_stage("--promote")
     card.main()
     assert sha256(RELEASED) in CARD.read_text()
-    run("--rollback")
+    run_stage("--rollback")
     assert first == CARD.read_text()
 
 
-def test_by_class():
-    """A class that a set does not show has no line; the others have theirs with Wilson's interval."""
-    text = by_class({"others": {"confusion_matrix": [[8, 2], [0, 0]]}}, ("cat", "dog"))
+def test_class_table_skips_absent_classes():
+    """A class that a set lacks has no row; the others have recall and Wilson interval."""
+    text = render_classes({"others": {"confusion_matrix": [[8, 2], [0, 0]]}}, ("cat", "dog"))
     assert ["| others | cat | 8 of 10 | 80.00 % | 49.02 % to 94.33 % |"] == text.splitlines()[2:]
 
 
-def test_mistakes():
-    """The most frequent confusions come first; a set without any says so."""
+def test_mistakes_are_sorted_by_frequency():
+    """The most frequent confusions come first; a set without mistakes lists "none"."""
     scored = {"test": {"confusion_matrix": [[9, 1], [3, 7]]}, "others": {"confusion_matrix": [[9, 0], [0, 7]]}}
-    expected = ["- test: 3 dog taken for cat, 1 cat taken for dog", "- others: none"]
-    assert expected == mistakes(scored, ("cat", "dog")).splitlines()
+    expected = ["- test: 3 dog predicted as cat, 1 cat predicted as dog", "- others: none"]
+    assert expected == render_mistakes(scored, ("cat", "dog")).splitlines()
 
 
-def test_committed():
-    """The repository's card is of the file that serves, and says what the committed metrics say of it."""
+def test_committed_card_is_current():
+    """The committed card describes the served file and agrees with the committed metrics."""
     with chdir(ROOT):
         text, digest = CARD.read_text(), sha256(RELEASED)
-        about_it = json.loads((METRICS / "release.json").read_text())["sha256"] == digest
+        is_measured = json.loads((METRICS / "release.json").read_text())["sha256"] == digest
         assert digest in text
-        assert text == (render() if about_it else text)
+        assert text == (render() if is_measured else text)

@@ -1,4 +1,4 @@
-"""The ONNX file: the same numbers at every batch size, all that serving needs to know, nothing about the machine."""
+"""Test the ONNX file: parity with PyTorch, the contract with serving, metadata, and no traces of the machine."""
 
 import re
 from dataclasses import fields
@@ -11,8 +11,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from export.checks.measure import pytorch
-from export.convert import MODEL, Exported, describe, export, stamp
+from export.checks.evaluation import make_pytorch_run
+from export.convert import MODEL, ExportedNetwork, build_metadata, export_onnx, replace_metadata
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata, MetadataError
 from tests.export.models import pixels, restamp, untrained
@@ -41,43 +41,43 @@ METADATA = Metadata(
     scope="module", params=[("mobilenet_v2_050", 10), ("simple_cnn", 0), ("logistic", 0)], ids=lambda p: p[0]
 )
 def exported(request, tmp_path_factory):
-    """A network of three classes as PyTorch and as the ONNX file of it; the first remembers ten classes more."""
+    """Return a network of three classes, its ONNX file and its calibration. The first network remembers ten classes."""
     architecture, remembered = request.param
     calibration = Calibration(TEMPERATURE, tuple(np.linspace(0, 1, remembered).tolist()), METADATA.unknown_threshold)
-    module = Exported(untrained(architecture, 3, SIZE, remembered), calibration).eval()
-    program = export(module, SIZE, opset=20)
-    stamp(program, METADATA)
+    module = ExportedNetwork(untrained(architecture, 3, SIZE, remembered), calibration).eval()
+    program = export_onnx(module, SIZE, opset=20)
+    replace_metadata(program, METADATA)
     path = tmp_path_factory.mktemp(architecture) / "model.onnx"
     onnx.save(program, path)
     return module, path, calibration
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_parity(exported, count):
-    """PyTorch and ONNX Runtime agree on drawn photos to 1e-4, one at a time, two and seven."""
+def test_onnx_matches_pytorch(exported, count):
+    """PyTorch and ONNX Runtime agree on drawings to 1e-4, in batches of one, two and seven."""
     module, path, _ = exported
     images = pixels(count, SIZE)
-    expected, outputs = pytorch(module)(images), Classifier.load(path).run(images)
+    expected, outputs = make_pytorch_run(module)(images), Classifier.load(path).run(images)
     np.testing.assert_allclose(outputs.probabilities, expected.probabilities, rtol=0, atol=1e-4)
     np.testing.assert_allclose(outputs.logits, expected.logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(outputs.familiarity, expected.familiarity, rtol=1e-4, atol=1e-4)
 
 
-def test_photos_are_told_apart(exported):
-    """What the networks say about drawings differs enough for parity to mean something."""
+def test_predictions_differ_by_photo(exported):
+    """Predictions of drawings differ enough for the parity test to be meaningful."""
     _, path, _ = exported
     assert Classifier.load(path).run(pixels(7, SIZE)).probabilities.std(axis=0).max() > 0.05
 
 
-def test_calibrated_inside(exported):
-    """Probabilities are the softmax of the logits divided by the temperature."""
+def test_probabilities_are_calibrated(exported):
+    """The graph computes the softmax of the logits divided by the temperature."""
     _, path, _ = exported
     outputs = Classifier.load(path).run(pixels(7, SIZE))
     np.testing.assert_allclose(outputs.probabilities, softmax(outputs.logits / TEMPERATURE, axis=1), atol=1e-6)
 
 
-def test_familiarity_inside(exported):
-    """Familiarity is what calibration fitted its threshold to, with a memory and without, and differs by photo."""
+def test_familiarity_matches_calibration(exported):
+    """The graph computes the familiarity that the threshold was fitted on, with and without remembered classes."""
     module, path, calibration = exported
     images = pixels(7, SIZE)
     with torch.inference_mode():
@@ -87,8 +87,8 @@ def test_familiarity_inside(exported):
     assert expected.std() > 0.01
 
 
-def test_contract(exported):
-    """Input `images` is uint8 (N, 3, S, S), N free; probabilities and logits are (N, classes), familiarity (N,)."""
+def test_inputs_and_outputs(exported):
+    """The input is uint8 (N, 3, S, S); outputs are probabilities and logits (N, C), familiarity (N,); N is dynamic."""
     _, path, _ = exported
     session = Classifier.load(path).session
     [images] = session.get_inputs()
@@ -97,35 +97,35 @@ def test_contract(exported):
     assert expected == [(output.name, output.shape) for output in session.get_outputs()]
 
 
-def test_one_file(exported):
-    """The weights are inside: no file lies beside the model."""
+def test_weights_are_inside_the_file(exported):
+    """The export writes no second file beside the model."""
     _, path, _ = exported
     assert [path] == list(path.parent.iterdir())
 
 
-def test_nothing_about_the_machine(exported):
-    """No path, no stack trace and no source line of the exporting machine is in the bytes."""
+def test_file_has_no_traces_of_the_machine(exported):
+    """The file contains no path, stack trace or source line of the exporting machine."""
     _, path, _ = exported
     secrets = [str(ROOT), str(Path.home()), "site-packages", "stack_trace", "pkg.torch", 'File "', ".py", "forward("]
     assert [] == [secret for secret in secrets if secret.encode() in path.read_bytes()]
 
 
 def test_metadata_round_trip(exported):
-    """What is stamped on is what serving reads, to the last digit."""
+    """Serving reads exactly the metadata that was written."""
     _, path, _ = exported
     assert METADATA == Classifier.load(path).metadata
 
 
 @pytest.mark.parametrize("key", [field.name for field in fields(Metadata)])
-def test_missing_metadata(project, key):
-    """A file that lacks a key does not load; the error names the key."""
+def test_missing_metadata_is_an_error(project, key):
+    """A file without a metadata key does not load, and the error names the key."""
     restamp(MODEL, without=key)
     with pytest.raises(MetadataError, match=f"no metadata {key!r}"):
         Classifier.load(MODEL)
 
 
-def test_stage(project):
-    """The stage exports the checkpoint at the report's size and temperature, in the params' opset."""
+def test_stage_exports_the_checkpoint(project):
+    """The stage uses the image size and temperature of the report and the opset of params.yaml."""
     model, checkpoint = load_checkpoint()
     metadata = Classifier.load(MODEL).metadata
     expected = {
@@ -147,8 +147,8 @@ def test_stage(project):
     assert [20] == [opset.version for opset in onnx.load(MODEL).opset_import if opset.domain == ""]
 
 
-def test_version():
-    """The version is the day and the run."""
+def test_version_consists_of_date_and_run():
+    """The version is the date of the export and the first eight digits of the run ID."""
     checkpoint = {
         "class_names": ["a", "b"],
         "run_id": "0123456789abcdef",
@@ -158,6 +158,6 @@ def test_version():
     }
     report = {"image_size": 1, "temperature": 1.0, "unknown_threshold": 0.0, "sets": {}, "outliers": {}}
     before = datetime.now(UTC)
-    version = describe(checkpoint, report, 1).model_version
+    version = build_metadata(checkpoint, report, 1).model_version
     assert re.fullmatch(r"\d{4}\.\d\d\.\d\d-01234567", version)
     assert version[:10] in {f"{moment:%Y.%m.%d}" for moment in (before, datetime.now(UTC))}

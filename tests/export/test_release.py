@@ -1,4 +1,4 @@
-"""Release: a file serves if it wins, MLflow knows which one it is and gives it back, and there is a way back."""
+"""Test the release stage: promotion of the better file, the registry, and rollback."""
 
 import json
 import os
@@ -14,37 +14,45 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
-import onnx
 import pytest
 from starlette.testclient import TestClient
 
 from export.convert import MODEL
 from export.registry import CHALLENGER, CHAMPION, RegistryError
-from export.release import CANDIDATES, CARD, METRICS, RELEASED, VERIFIED, ReleaseError
+from export.release import CANDIDATES, CARD, METRICS, RELEASED, VERIFICATION, ReleaseError
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
-from tests.export.challengers import REGISTRY, again, int8, number, released, run, wrong
+from tests.export.challengers import (
+    REGISTRY,
+    make_copy,
+    make_int8,
+    make_old_contract,
+    make_wrong,
+    release_file,
+    run_stage,
+    version_number,
+)
 from tests.export.models import pixels, restamp
 from training.prepare import MANIFEST
 from training.source import sha256
 
-# --- the first
+# --- first release
 
 
-def test_first(store):
-    """Without a champion a file is released: it serves, byte for byte, and nothing else lies beside it."""
-    data, outcome = released(MODEL)
+def test_first_file_is_released(store):
+    """Without a champion a file is released, and the served file is an exact copy."""
+    data, outcome = release_file(MODEL)
     assert data == RELEASED.read_bytes()
     assert [RELEASED] == list(RELEASED.parent.iterdir())
-    assert ("1", None) == (number(CHAMPION), number(CHALLENGER))
+    assert ("1", None) == (version_number(CHAMPION), version_number(CHALLENGER))
     assert (True, "there was no champion") == (outcome["promoted"], outcome["reason"])
 
 
-def test_tags(store):
-    """A version says which file it is, what it scored, and what it was made from, in the run that trained it."""
-    released(MODEL)
-    version, metadata = REGISTRY.holder(CHAMPION), Classifier.load(RELEASED).metadata
+def test_version_is_tagged(store):
+    """A version belongs to the run that trained it, with file hash, scores and provenance as tags."""
+    release_file(MODEL)
+    version, metadata = REGISTRY.find_alias(CHAMPION), Classifier.load(RELEASED).metadata
     expected = {
         "candidate": "fp32",
         "sha256": sha256(RELEASED),
@@ -57,9 +65,9 @@ def test_tags(store):
     assert metadata.run_id == version.run_id
 
 
-def test_leads_back(store):
-    """From what /model/info answers one gets to the MLflow run, and from its tags to the commit and the photos."""
-    released(MODEL)
+def test_model_info_leads_to_the_run(store):
+    """`/model/info` returns the ID of the MLflow run, whose tags contain the commit and the hash of the photos."""
+    release_file(MODEL)
     with TestClient(create_app(Classifier.load(RELEASED), Settings())) as client:
         information = client.get("/model/info").json()
     tags = REGISTRY.client.get_run(information["run_id"]).data.tags
@@ -67,276 +75,272 @@ def test_leads_back(store):
     assert sha256(MANIFEST) == tags["data_hash"]
 
 
-def test_nothing_verified(store):
-    """A file that verify did not write is not released; the message names it."""
-    VERIFIED.write_text(json.dumps({"released": "int4"}))
-    with pytest.raises(ReleaseError, match=r"released: 'int4', and artifacts/candidates/int4.onnx is no file"):
-        run()
+def test_missing_candidate_is_an_error(store):
+    """The stage fails if the selected candidate does not exist, and names the file."""
+    VERIFICATION.write_text(json.dumps({"released": "int4"}))
+    with pytest.raises(ReleaseError, match=r"selects 'int4', but artifacts/candidates/int4\.onnx does not exist"):
+        run_stage()
 
 
-# --- the challenge
+# --- comparison
 
 
-def test_worse(store, capsys):
-    """A challenger that loses changes neither the served file nor the champion, and the stage says why in figures."""
-    champion, _ = released(MODEL)
-    _, outcome = released(wrong())
+def test_worse_challenger_is_rejected(store, capsys):
+    """A challenger that loses changes neither served file nor champion, and the stage prints the figures."""
+    champion, _ = release_file(MODEL)
+    _, outcome = release_file(make_wrong())
     assert champion == RELEASED.read_bytes()
-    assert ("1", "2") == (number(CHAMPION), number(CHALLENGER))
+    assert ("1", "2") == (version_number(CHAMPION), version_number(CHALLENGER))
     assert {"photos": 34, "gained": 0, "lost": 34}.items() <= outcome["paired"].items()
     assert (False, 0.0, 1.0) == (outcome["promoted"], outcome["accuracy"], outcome["champion"]["accuracy"])
     assert f"IS NOT PROMOTED: {outcome['reason']}" in capsys.readouterr().out
 
 
-def test_better(store):
-    """A challenger that is right where the champion is wrong takes its place."""
-    released(wrong())
-    data, outcome = released(MODEL)
+def test_better_challenger_is_promoted(store):
+    """A challenger that is right where the champion is wrong replaces it."""
+    release_file(make_wrong())
+    data, outcome = release_file(MODEL)
     assert data == RELEASED.read_bytes()
-    assert ("2", None) == (number(CHAMPION), number(CHALLENGER))
-    assert outcome["reason"].startswith("better: of 34 test photos 34 are right with the challenger alone, 0 with")
+    assert ("2", None) == (version_number(CHAMPION), version_number(CHALLENGER))
+    assert outcome["reason"].startswith(
+        "better: of 34 test photos, only the challenger is right on 34 and only the champion on 0"
+    )
 
 
-def test_tie(store):
-    """One that answers the same in as large a file does not: the champion has served."""
-    champion, _ = released(MODEL)
-    _, outcome = released(again("2026.01.31-later"))
+def test_equal_challenger_is_rejected(store):
+    """A challenger with the same predictions and file size does not replace the champion."""
+    champion, _ = release_file(MODEL)
+    _, outcome = release_file(make_copy("2026.01.31-later"))
     assert champion == RELEASED.read_bytes()
     assert outcome["reason"].startswith("as good, but no smaller: ")
 
 
-def test_smaller(store):
-    """One that answers as well from a smaller file does."""
-    released(MODEL)
-    data, outcome = released(int8(), "int8")
+def test_smaller_challenger_is_promoted(store):
+    """A challenger that is as accurate in a smaller file replaces the champion."""
+    release_file(MODEL)
+    data, outcome = release_file(make_int8(), "int8")
     assert data == RELEASED.read_bytes()
     assert outcome["reason"].startswith("as good and smaller: ")
-    assert "int8" == REGISTRY.holder(CHAMPION).tags["candidate"]
+    assert "int8" == REGISTRY.find_alias(CHAMPION).tags["candidate"]
 
 
-def test_other_classes(store):
-    """A champion of other classes cannot be asked the same, and is replaced."""
-    path = again("2026.01.30-other")
+def test_champion_of_other_classes_is_replaced(store):
+    """A champion with other classes cannot be compared and is replaced."""
+    path = make_copy("2026.01.30-other")
     restamp(path, class_names=["apple", "pear", "plum"])
-    released(path)
-    data, outcome = released(MODEL)
+    release_file(path)
+    data, outcome = release_file(MODEL)
     assert data == RELEASED.read_bytes()
-    assert "the champion, version 1, does not answer with the same classes" == outcome["reason"]
+    assert "the champion, version 1, has other classes" == outcome["reason"]
 
 
-def test_champion_of_an_older_contract(store):
-    """A champion that today's serving code cannot ask is replaced, and the outcome says so."""
-    released(wrong())
-    first, path = REGISTRY.holder(CHAMPION), stored(CHAMPION)
-    program = onnx.load(path)
-    del program.graph.output[2]
-    onnx.save(program, path)
+def test_champion_of_an_old_contract_is_replaced(store):
+    """A champion that the serving code cannot load is replaced, and the outcome contains the reason."""
+    release_file(make_wrong())
+    first, path = REGISTRY.find_alias(CHAMPION), find_stored_file(CHAMPION)
+    path.write_bytes(make_old_contract(path))
     REGISTRY.tag(first, "sha256", sha256(path))
-    data, outcome = released(MODEL)
+    data, outcome = release_file(MODEL)
     assert data == RELEASED.read_bytes()
-    assert "today's serving code cannot ask the champion, version 1" == outcome["reason"]
+    assert "the serving code cannot load the champion, version 1" == outcome["reason"]
 
 
-def test_no_memory_for_the_champion(store, monkeypatch):
-    """Where memory is short nobody is compared, and so nobody is promoted. ONNX Runtime's error is a pretended one."""
-    champion, _ = released(wrong())
+def test_lack_of_memory_promotes_nothing(store, monkeypatch):
+    """The stage fails if memory runs out while the champion loads. ONNX Runtime's error is simulated."""
+    champion, _ = release_file(make_wrong())
     load = Classifier.load
 
-    def short(path):
+    def load_short_of_memory(path):
         if path.parent != CANDIDATES:
             raise RuntimeError("std::bad_alloc")
         return load(path)
 
-    monkeypatch.setattr(Classifier, "load", short)
+    monkeypatch.setattr(Classifier, "load", load_short_of_memory)
     with pytest.raises(MemoryError, match="too little memory to load"):
-        released(MODEL)
+        release_file(MODEL)
     assert champion == RELEASED.read_bytes()
 
 
-def test_uncommitted(store, capsys):
-    """Of a file that no commit leads back to, the stage says so."""
-    path = again("2026.01.29-dirty")
+def test_uncommitted_changes_are_reported(store, capsys):
+    """The stage prints a warning if the file was trained with uncommitted changes."""
+    path = make_copy("2026.01.29-dirty")
     restamp(path, git_commit="0123abc-dirty")
-    released(path)
-    assert "trained with changes that were not committed: 0123abc-dirty" in capsys.readouterr().out
+    release_file(path)
+    assert "trained with uncommitted changes (0123abc-dirty)" in capsys.readouterr().out
 
 
-def test_same_file(store):
-    """A file that was released before is no new version, and its outcome is told again."""
-    _, first = released(MODEL)
+def test_same_file_makes_no_new_version(store):
+    """Releasing the same file again creates no new version and repeats the outcome."""
+    _, first = release_file(MODEL)
     RELEASED.unlink()
-    data, second = released(MODEL)
+    data, second = release_file(MODEL)
     assert first == second
     assert data == RELEASED.read_bytes()
     assert 1 == len(REGISTRY.client.search_model_versions("name = 'pet-classifier'"))
 
 
-def test_adopted(store):
-    """The served file of a checkout whose store is empty is the first champion: it can win, and serve again."""
+def test_served_file_is_adopted(store):
+    """The served file of a checkout with an empty registry is the first champion, and a rollback restores it."""
     shutil.copyfile(MODEL, RELEASED)
     served = RELEASED.read_bytes()
-    _, outcome = released(wrong())
+    _, outcome = release_file(make_wrong())
     assert (False, served) == (outcome["promoted"], RELEASED.read_bytes())
-    released(int8(), "int8")
-    run("--rollback")
+    release_file(make_int8(), "int8")
+    run_stage("--rollback")
     assert served == RELEASED.read_bytes()
 
 
-@pytest.mark.parametrize("content", [b"", b"no model", "older"])
-def test_not_adopted(store, content):
-    """What today's serving code cannot ask is no champion, and is replaced."""
-    if content == "older":
-        program = onnx.load(MODEL)
-        del program.graph.output[2]
-        content = program.SerializeToString()
-    RELEASED.write_bytes(content)
-    data, outcome = released(MODEL)
+@pytest.mark.parametrize("content", [b"", b"no model", None])
+def test_invalid_served_file_is_replaced(store, content):
+    """A served file that the serving code cannot load is not adopted, and is replaced."""
+    RELEASED.write_bytes(make_old_contract() if content is None else content)
+    data, outcome = release_file(MODEL)
     assert data == RELEASED.read_bytes()
     assert "there was no champion" == outcome["reason"]
 
 
-# --- the way back
+# --- rollback
 
 
-def test_rollback(store, capsys):
-    """The champion before serves again, byte for byte; the one that failed is the challenger."""
-    first, _ = released(wrong())
-    released(MODEL)
-    run("--rollback")
+def test_rollback_restores_the_previous_champion(store, capsys):
+    """The previous champion serves again, byte for byte, and the other one becomes the challenger."""
+    first, _ = release_file(make_wrong())
+    release_file(MODEL)
+    run_stage("--rollback")
     assert first == RELEASED.read_bytes()
-    assert ("1", "2") == (number(CHAMPION), number(CHALLENGER))
+    assert ("1", "2") == (version_number(CHAMPION), version_number(CHALLENGER))
     assert "(version 2) to " in capsys.readouterr().out.splitlines()[-1]
 
 
-def test_rollback_twice(store):
-    """One can go back as far as there were champions."""
-    first, _ = released(wrong())
-    released(MODEL)
-    released(int8(), "int8")
-    run("--rollback")
-    run("--rollback")
+def test_rollback_ends_at_the_first_champion(store):
+    """Each rollback goes back one champion; at the first one it fails."""
+    first, _ = release_file(make_wrong())
+    release_file(MODEL)
+    release_file(make_int8(), "int8")
+    run_stage("--rollback")
+    run_stage("--rollback")
     assert first == RELEASED.read_bytes()
-    with pytest.raises(RegistryError, match="version 1 took nobody's place: there is no way back"):
-        run("--rollback")
+    with pytest.raises(RegistryError, match="version 1 replaced no other version; nothing to roll back to"):
+        run_stage("--rollback")
 
 
 def test_rollback_lasts(store):
-    """The file that was rolled back is not promoted by the next run of the pipeline, whatever it scores."""
-    first, _ = released(wrong())
-    released(MODEL)
-    run("--rollback")
-    _, outcome = released(MODEL)
+    """The next run of the pipeline does not promote a file that was rolled back, whatever its scores."""
+    first, _ = release_file(make_wrong())
+    release_file(MODEL)
+    run_stage("--rollback")
+    _, outcome = release_file(MODEL)
     assert (False, first) == (outcome["promoted"], RELEASED.read_bytes())
-    assert re.match(r"it was rolled back on \d{4}-\d\d-\d\d \d\d:\d\d UTC; `make promote`", outcome["reason"])
+    assert re.match(r"it was rolled back on \d{4}-\d\d-\d\d \d\d:\d\d UTC; run `make promote`", outcome["reason"])
 
 
-def test_rollback_brings_the_card(store):
-    """The model card goes back with the model that it is about."""
-    released(wrong())
-    REGISTRY.tag(REGISTRY.holder(CHAMPION), "card", "of the first")
-    released(MODEL)
-    CARD.write_text("of the second")
-    run("--rollback")
-    assert "of the first" == CARD.read_text()
+def test_rollback_restores_the_card(store):
+    """A rollback restores the model card of the previous champion."""
+    release_file(make_wrong())
+    REGISTRY.tag(REGISTRY.find_alias(CHAMPION), "card", "first card")
+    release_file(MODEL)
+    CARD.write_text("second card")
+    run_stage("--rollback")
+    assert "first card" == CARD.read_text()
 
 
 @pytest.mark.parametrize("argument", ["--rollback", "--promote"])
-def test_nobody(store, argument):
-    """Where nothing was released there is nothing to go back from, and nothing to promote."""
+def test_actions_need_a_version(store, argument):
+    """Rollback and promotion fail in an empty registry."""
     with pytest.raises(RegistryError, match=r"has no (champion|challenger)"):
-        run(argument)
+        run_stage(argument)
 
 
-def test_promote(store):
-    """A person may overrule the figures; the record says so."""
-    released(MODEL)
-    data, outcome = released(wrong())
-    run("--promote")
+def test_promote_overrules_the_comparison(store):
+    """`--promote` serves the rejected challenger, and the outcome records it."""
+    release_file(MODEL)
+    data, outcome = release_file(make_wrong())
+    run_stage("--promote")
     assert data == RELEASED.read_bytes()
-    assert ("2", None) == (number(CHAMPION), number(CHALLENGER))
-    assert f"by hand, after: {outcome['reason']}" == json.loads(METRICS.read_text())["reason"]
+    assert ("2", None) == (version_number(CHAMPION), version_number(CHALLENGER))
+    assert (
+        f"promoted manually; the earlier outcome was: {outcome['reason']}" == json.loads(METRICS.read_text())["reason"]
+    )
 
 
 def test_promote_undoes_rollback(store):
-    """The model that was rolled back serves again, and the pipeline leaves it there."""
-    released(wrong())
-    data, _ = released(MODEL)
-    run("--rollback")
-    run("--promote")
+    """`--promote` after a rollback restores the model, and the next run of the pipeline keeps it."""
+    release_file(make_wrong())
+    data, _ = release_file(MODEL)
+    run_stage("--rollback")
+    run_stage("--promote")
     assert data == RELEASED.read_bytes()
-    assert released(MODEL)[1]["promoted"]
+    assert release_file(MODEL)[1]["promoted"]
 
 
-def stored(alias):
-    """Where the store keeps the file of a version."""
+def find_stored_file(alias):
+    """Return the path of the file of a version in the store."""
     [path] = Path(mlflow.artifacts.download_artifacts(f"models:/pet-classifier@{alias}")).glob("*.onnx")
     return path
 
 
-def test_damaged(store):
-    """A stored file that is not the registered one is not served."""
-    released(wrong())
-    path = stored(CHAMPION)
-    data, _ = released(MODEL)
+def test_damaged_file_is_not_served(store):
+    """A rollback fails if the stored file differs from the registered one."""
+    release_file(make_wrong())
+    path = find_stored_file(CHAMPION)
+    data, _ = release_file(MODEL)
     path.write_bytes(b"other")
     with pytest.raises(RegistryError, match=r"models:/pet-classifier/1/model.onnx has SHA-256 \w+; expected \w+"):
-        run("--rollback")
+        run_stage("--rollback")
     assert data == RELEASED.read_bytes()
 
 
-def test_older_contract(store):
-    """Nor is one that today's serving code cannot ask."""
-    released(wrong())
-    first, path = REGISTRY.holder(CHAMPION), stored(CHAMPION)
-    data, _ = released(MODEL)
-    program = onnx.load(path)
-    del program.graph.output[2]
-    onnx.save(program, path)
+def test_file_of_an_old_contract_is_not_served(store):
+    """A rollback fails if the serving code cannot load the previous champion."""
+    release_file(make_wrong())
+    first, path = REGISTRY.find_alias(CHAMPION), find_stored_file(CHAMPION)
+    data, _ = release_file(MODEL)
+    path.write_bytes(make_old_contract(path))
     REGISTRY.tag(first, "sha256", sha256(path))
-    with pytest.raises(ReleaseError, match="version 1 cannot serve: it is older than its contract"):
-        run("--rollback")
+    with pytest.raises(ReleaseError, match="serving code cannot load pet-classifier version 1"):
+        run_stage("--rollback")
     assert [RELEASED] == list(RELEASED.parent.iterdir())
     assert data == RELEASED.read_bytes()
 
 
-# --- MLflow serves it too
+# --- mlflow models serve
 
 
-LISTENS = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:\d+)")
+LISTENING = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:\d+)")
 
 
 @pytest.fixture
 def served(store):
-    """The address of `mlflow models serve` with the int8 champion, on a port that the system chose."""
-    released(int8(), "int8")
+    """Yield the address of `mlflow models serve` with the int8 champion, on a free port."""
+    release_file(make_int8(), "int8")
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/pet-classifier@champion"]
     command += ["--env-manager", "local", "--port", "0", "--workers", "1"]
     environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # where uvicorn is
-        "UVICORN_PORT": "0",  # MLflow passes on any port but this one
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # contains uvicorn
+        "UVICORN_PORT": "0",  # MLflow does not pass port 0 on
     }
     with Path("serve.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        yield address(process, Path("serve.log"))
+        yield wait_for_address(process, Path("serve.log"))
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)  # MLflow starts uvicorn, and that its worker
+            os.killpg(process.pid, signal.SIGTERM)  # MLflow starts uvicorn, which starts its worker
         process.wait()
 
 
-def address(process, log):
-    """Wait until the server has written its address to the log; it listens by then, and the model is loaded."""
+def wait_for_address(process, log):
+    """Return the address that the server logs once it listens and the model is loaded."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
-        if found := LISTENS.search(log.read_text()):
-            return found[1]
+        if match := LISTENING.search(log.read_text()):
+            return match[1]
         time.sleep(0.1)
     pytest.fail(f"mlflow models serve does not answer:\n{log.read_text()[-2000:]}")
 
 
-def test_mlflow_serves(served):
-    """`mlflow models serve -m models:/pet-classifier@champion` answers with what the function would say."""
+def test_mlflow_predicts_like_the_function(served):
+    """`mlflow models serve -m models:/pet-classifier@champion` returns the outputs of the released file."""
     images = pixels(3, 32)
     body = json.dumps({"inputs": {"images": images.tolist()}}).encode()
     request = urllib.request.Request(f"{served}/invocations", body, {"content-type": "application/json"})
@@ -346,9 +350,9 @@ def test_mlflow_serves(served):
         np.testing.assert_allclose(answer[name], values, rtol=1e-5, atol=1e-6)
 
 
-def test_input_example(store):
-    """A version carries an input that fits: a black square, no photo."""
-    released(MODEL)
+def test_input_example_contains_no_photo(store):
+    """The input example of a version is a black image of the right shape."""
+    release_file(MODEL)
     model = mlflow.pyfunc.load_model("models:/pet-classifier@champion")
     assert {"images": (-1, 3, 32, 32)} == {spec.name: spec.shape for spec in model.metadata.signature.inputs}
     assert not model.input_example["images"].any()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import ImageEnhance, ImageFilter
 
-from export.reference import logged
+from export.drift_reference import prediction_fields
 from infra.report.drift import JUDGED, Reference, judge
 from infra.report.labels import figures
 from infra.report.records import Table
@@ -61,7 +61,7 @@ def held_out(shared):
 
 @pytest.fixture(scope="module")
 def untouched(released, held_out):
-    return columns([logged(released, data) for data, _ in held_out])
+    return columns([prediction_fields(released, data) for data, _ in held_out])
 
 
 def columns(rows):
@@ -90,7 +90,7 @@ def test_untouched_photos_do_not_alarm(untouched, reference):
 def test_another_camera_alarms(released, held_out, reference, edit):
     """By the signal that shows the fault, not only by the size of the files."""
     change, signal = EDITS[edit]
-    photos = columns([logged(released, edited(data, change)) for data, _ in held_out[:REQUESTS]])
+    photos = columns([prediction_fields(released, edited(data, change)) for data, _ in held_out[:REQUESTS]])
     assert signal in drifted(photos, reference)
 
 
@@ -98,7 +98,7 @@ def test_other_species_alarm(released, shared, reference):
     """Scenes, flowers and faces: the network does not recognise them, and says so."""
     with ZipFile(shared / "data/not-pets.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
-        photos = columns([logged(released, archive.read(name)) for name in names[:: len(names) // REQUESTS]])
+        photos = columns([prediction_fields(released, archive.read(name)) for name in names[:: len(names) // REQUESTS]])
     assert {"familiarity", "unknown", "confidence", "entropy"} <= drifted(photos, reference)
 
 
@@ -116,7 +116,7 @@ def oxford(released, shared):
     with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
         names = sorted((n for n in archive.namelist() if n.endswith(".jpg")), key=lambda n: sha256(n.encode()).digest())
         names = names[: 2 * OXFORD]
-        rows = [logged(released, archive.read(name)) for name in names]
+        rows = [prediction_fields(released, archive.read(name)) for name in names]
     return columns(rows) | {"label": np.array([name.split("/")[-2] for name in names], object)}
 
 

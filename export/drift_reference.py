@@ -1,6 +1,7 @@
-"""Stage 9: what the function that serves would log of the test photos: the reference that traffic is compared with.
+"""Stage 9: write the reference that drift detection compares traffic with.
 
-Nothing of a photo is kept but the fields of its log line and its true class.
+The reference holds what the released model would log for each test photo. It keeps only the fields of the log line and
+the true class of a photo, never its name or content.
 """
 
 import json
@@ -17,24 +18,23 @@ from training.data import read_manifest
 from training.source import PHOTOS, Source
 
 REFERENCE = Path("artifacts/reference.json")
-MOST = (
-    5000  # photos, evenly spread: more would make the file and the report's resampling large, the limits hardly finer
-)
+# More photos would enlarge the file and slow down the report's resampling, yet hardly tighten its limits.
+MAX_PHOTOS = 5000
 
 
 def main() -> None:
-    reference = build(Classifier.load(RELEASED))
+    reference = build_reference(Classifier.load(RELEASED))
     REFERENCE.write_text(json.dumps(reference) + "\n")
     print(f"wrote {REFERENCE}: {reference['photos']} test photos as {reference['model_version']} would log them")
 
 
-def build(classifier: Classifier) -> dict[str, Any]:
-    """The photos of the test split, a list for each field, all in the manifest's order."""
+def build_reference(classifier: Classifier) -> dict[str, Any]:
+    """Return at most `MAX_PHOTOS` photos of the test split, evenly spread: one list per field, in manifest order."""
     source = Source(PHOTOS)
     photos = [row for row in read_manifest() if row["split"] == "test"]
-    photos = photos[:: -(-len(photos) // MOST) or 1]  # the manifest is sorted by class
+    photos = photos[:: -(-len(photos) // MAX_PHOTOS) or 1]  # the manifest is sorted by class
     rows = [
-        logged(classifier, source.read(row["id"])) | {"label": row["label"]}
+        prediction_fields(classifier, source.read(row["id"])) | {"label": row["label"]}
         for row in tqdm(photos, desc="reference", unit="photo")
     ]
     return {
@@ -45,8 +45,8 @@ def build(classifier: Classifier) -> dict[str, Any]:
     }
 
 
-def logged(classifier: Classifier, data: bytes) -> dict[str, Any]:
-    """The fields of a prediction's log line that describe photo and answer; one photo a run, as served."""
+def prediction_fields(classifier: Classifier, data: bytes) -> dict[str, Any]:
+    """Return the log fields that describe a photo and its prediction. Runs one photo at a time, as serving does."""
     photo = preprocess(data, classifier.metadata.image_size)
     outputs = classifier.run(photo.pixels[None])
     [prediction] = classifier.predictions(outputs)
