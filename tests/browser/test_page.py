@@ -423,7 +423,7 @@ def test_docs_list_every_route(visit, function):
 
 
 def test_docs_send_requests(visit, function):
-    """ "Try it out" classifies a photo under the page's own security policy."""
+    """The button "Try it out" classifies a photo under the page's own security policy."""
     page = visit()
     page.goto(f"{function.url}/docs")
     route = page.locator("#operations-Photos-predict")
