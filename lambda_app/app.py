@@ -1,6 +1,5 @@
 """The HTTP interface. `create_app` takes its collaborators, so a test gives it a tiny model."""
 
-from collections.abc import Iterable
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
@@ -18,7 +17,6 @@ from lambda_app.routes.feedback import read_feedback
 from lambda_app.routes.open_inference.endpoints import add_kserve_routes
 from lambda_app.routes.predict import add_photo_routes
 from lambda_app.schemas import (
-    ApiInformation,
     FeedbackResponse,
     Health,
     ModelInformation,
@@ -30,28 +28,10 @@ from lambda_app.telemetry.prediction_log import summarize_predictions
 from lambda_app.telemetry.request_log import Record, Telemetry
 from lambda_app.uploads.backpressure import RETRY_AFTER_S, UploadLimiter
 from lambda_app.web.docs import add_docs
+from lambda_app.web.openapi import BODY_ERRORS, FEEDBACK_BODY, describe, list_routes
 from lambda_app.web.page import add_page
 
 NAME = "Pet Classifier"
-ROUTES = {
-    "GET /": "the page, for browsers; else this list",
-    "POST /": "the page with the class of a photo, for browsers without JavaScript",
-    "GET /health": "whether the model is loaded, and which",
-    "POST /predict": "the class of one photo: the raw body, the multipart file 'file', or base64 in JSON",
-    "POST /predict/batch": "the classes of several photos: multipart files named 'file'",
-    "POST /feedback": "takes what a photo really showed: request_id of its prediction, and label",
-    "GET /model/info": "what the model file says about itself, and which image answers",
-    "GET /metrics": "Prometheus figures of this instance",
-    "GET /prediction-log": "the last 100 predictions of this instance",
-    "GET /v2": "Open Inference Protocol (KServe, Triton): the server and its version",
-    "GET /v2/health/live": "Open Inference Protocol: whether the server runs",
-    "GET /v2/health/ready": "Open Inference Protocol: whether the server answers",
-    "GET /v2/models/{name}": "Open Inference Protocol: a model's version, inputs and outputs",
-    "GET /v2/models/{name}/ready": "Open Inference Protocol: whether the model answers",
-    "POST /v2/models/{name}/infer": "Open Inference Protocol: photos, or the network's own input, to predictions",
-    "GET /docs": "this API, for people",
-    "GET /openapi.json": "this API, for programs",
-}
 
 
 def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
@@ -68,17 +48,30 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
     app.add_middleware(UploadLimiter, max_bytes=settings.max_image_bytes)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
     inference = Inference(classifier, settings.max_image_pixels)
-    routes = {name: summary for name, summary in ROUTES.items() if is_served(name.split()[1], settings)}
-    _answer_errors_as_json(app, routes)
-    information = ApiInformation(name=NAME, model_version=metadata.model_version, routes=routes)
+    _answer_errors_as_json(app)
+    add_page(app, inference, settings)
     add_photo_routes(app, inference, settings)
-    add_page(app, inference, settings, information)
-    add_kserve_routes(app, inference, settings)
-    add_docs(app, routes, metadata.class_names, settings.max_batch)
-
+    add_feedback_route(app, metadata)
     add_instance_routes(app, telemetry, settings, metadata)
+    add_kserve_routes(app, inference, settings)
+    add_docs(app, metadata.class_names, settings.max_batch)
+    _answer_head(app)
+    return app
 
-    @app.post("/feedback")
+
+def add_feedback_route(app: FastAPI, metadata: Metadata) -> None:
+    @app.post(
+        "/feedback",
+        **describe(
+            "Feedback",
+            "Report what a photo really shows: the request_id of its prediction, and the label",
+            "Only `application/json` is accepted: pages of other sites can send anything else without a preflight "
+            "request. Repeating a request is harmless: the last label counts. The monitoring report checks whether the "
+            "prediction exists.",
+            errors=BODY_ERRORS,
+            body=FEEDBACK_BODY,
+        ),
+    )
     async def feedback(request: Request) -> FeedbackResponse:
         record: Record = request.state.record
         given = await read_feedback(request, metadata.class_names)
@@ -87,14 +80,16 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
             request_id=str(given.request_id), label=given.label, model_version=metadata.model_version
         )
 
-    _answer_head(app)
-    return app
-
 
 def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, metadata: Metadata) -> None:
     """Add the routes that describe the instance; those that `PUBLIC_ROUTES` leaves out do not exist."""
 
-    @app.get("/health")
+    @app.get(
+        "/health",
+        **describe(
+            "Instance", "Whether the model is loaded, and which", "An instance that responds has loaded its model."
+        ),
+    )
     async def health(request: Request) -> Health:
         telemetry.instance_metrics.health_checks += request.method == "GET"
         return Health(status="healthy", model_loaded=True, model_version=metadata.model_version, device="cpu")
@@ -110,11 +105,31 @@ def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, 
         return summarize_predictions(telemetry.recent)
 
     if is_served("/model/info", settings):
-        app.get("/model/info")(model_info)
+        described = describe(
+            "Instance",
+            "The metadata of the model file, and the image that responds",
+            "Classes, training run, commit, data and test metrics, as training wrote them into the file.",
+        )
+        app.get("/model/info", **described)(model_info)
     if is_served("/metrics", settings):
-        app.get("/metrics", response_class=PlainTextResponse)(metrics)
+        described = describe(
+            "Instance",
+            "Prometheus metrics of this instance",
+            "`prediction_requests_total{predicted_class}`, `prediction_unknown_total`, "
+            "`prediction_errors_total{code}`, `prediction_latency_seconds`, "
+            "`feedback_total{label}` of this instance's last 10,000 predictions, "
+            "`feedback_unmatched_total{label}` of all others, `health_check_requests_total`, "
+            "`model_info{model_version}`.",
+        )
+        app.get("/metrics", response_class=PlainTextResponse, **described)(metrics)
     if is_served("/prediction-log", settings):
-        app.get("/prediction-log")(last_predictions)
+        described = describe(
+            "Instance",
+            "The last 100 predictions of this instance",
+            "With the number of each class, the average confidence, and average and p95 latency. It contains neither "
+            "photos nor request ids.",
+        )
+        app.get("/prediction-log", **described)(last_predictions)
 
 
 def is_served(path: str, settings: Settings) -> bool:
@@ -130,7 +145,7 @@ def _answer_head(app: FastAPI) -> None:
             route.methods.add("HEAD")
 
 
-def _answer_errors_as_json(app: FastAPI, routes: Iterable[str]) -> None:
+def _answer_errors_as_json(app: FastAPI) -> None:
     @app.exception_handler(RequestError)
     async def bad_request(request: Request, error: RequestError) -> Response:
         response = error_response(request.state.record, error.status, error.code, str(error))
@@ -141,7 +156,7 @@ def _answer_errors_as_json(app: FastAPI, routes: Iterable[str]) -> None:
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        message = f"{request.method} {request.url.path} is not here; expected one of {', '.join(routes)}"
+        message = f"{request.method} {request.url.path} is not here; expected one of {', '.join(list_routes(app))}"
         response = error_response(request.state.record, error.status_code, code, message)
         if methods := _methods(request):  # the framework's 405 names those of the first route of the path alone
             response.headers["allow"] = ", ".join(sorted(methods))

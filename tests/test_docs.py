@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from infra import results
-from lambda_app.app import ROUTES
 from lambda_app.errors import RequestError
 from lambda_app.settings import Settings
+from tests.support.routes import ROUTES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

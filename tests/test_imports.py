@@ -31,7 +31,7 @@ SHARED_NAMES = {
 }
 PINNED = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE))
 # Pinned but loaded on demand: for HEIC photos, SnapStart's snapshots, `GET /metrics`, and the deployment hook.
-LOADED_ON_DEMAND = {"pi-heif", "snapshot-restore-py", "prometheus-client"}
+LOADED_ON_DEMAND = {"fastapi-swagger", "pi-heif", "snapshot-restore-py", "prometheus-client"}
 LOADED_BY_HOOK = {"python-dateutil", "six", "urllib3"}
 
 # The import budget. Imports take most of a cold start, so each package needs a reason to be here.

@@ -1,26 +1,74 @@
-"""The routes of the documentation. What makes it is imported when somebody asks: a cold start does not pay for it."""
+"""Serve the OpenAPI document and Swagger UI from this origin, so that the documentation asks no other site.
 
-from collections.abc import Mapping, Sequence
+The package fastapi-swagger only ships Swagger UI's files; it is never imported.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from lambda_app.web.openapi import build_document, describe
+
+ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 
 
-def add_docs(app: FastAPI, summaries: Mapping[str, str], class_names: Sequence[str], max_batch: int) -> None:
+def add_docs(app: FastAPI, class_names: Sequence[str], max_batch: int) -> None:
     @cache
-    def described() -> dict[str, Any]:
-        from lambda_app.web.openapi_document import document  # noqa: PLC0415  # see above
+    def document() -> dict[str, Any]:
+        return build_document(app, class_names, max_batch)
 
-        return document(app, summaries, class_names, max_batch)
-
-    @app.get("/openapi.json", response_class=JSONResponse)
+    @app.get("/openapi.json", response_class=JSONResponse, **describe("About", "This API for programs", "OpenAPI 3.1."))
     async def openapi() -> JSONResponse:
-        return JSONResponse(described())
+        return JSONResponse(document())
 
-    @app.get("/docs", response_class=HTMLResponse)
+    @app.get(
+        "/docs",
+        response_class=HTMLResponse,
+        **describe("About", "This API for people", "Swagger UI, which can send requests. It asks no other site."),
+    )
     async def docs() -> HTMLResponse:
-        from lambda_app.web.docs_page import page  # noqa: PLC0415  # see above
+        return _swagger_page(app.title)
 
-        return page(described())
+    def add_asset(name: str, media_type: str) -> None:
+        @app.get(f"/docs/{name}", include_in_schema=False)
+        async def asset() -> Response:
+            headers = {"cache-control": "public, max-age=86400"}
+            return Response((_asset_folder() / name).read_bytes(), media_type=media_type, headers=headers)
+
+    for name, media_type in ASSETS.items():
+        add_asset(name, media_type)
+
+
+def _swagger_page(title: str) -> HTMLResponse:
+    from fastapi.openapi.docs import get_swagger_ui_html  # noqa: PLC0415  # not needed at a cold start
+
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",  # relative: a proxy may serve the app under a path
+        title=f"{title}: API",
+        swagger_js_url="docs/swagger-ui-bundle.js",
+        swagger_css_url="docs/swagger-ui.css",
+        swagger_favicon_url="data:,",
+    )
+    [script] = re.findall(rb"<script>(.*?)</script>", page.body, re.DOTALL)
+    script_hash = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    page.headers["content-security-policy"] = (
+        f"default-src 'none'; script-src 'self' 'sha256-{script_hash}'; style-src 'self'; img-src data: blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    page.headers["referrer-policy"] = "no-referrer"
+    return page
+
+
+def _asset_folder() -> Path:
+    spec = find_spec("fastapi_swagger")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("fastapi-swagger is not installed; requirements-serve.txt has it")
+    return Path(spec.submodule_search_locations[0]) / "resources"

@@ -20,6 +20,7 @@ from lambda_app.schemas import ApiInformation
 from lambda_app.settings import Settings
 from lambda_app.telemetry.request_log import Record
 from lambda_app.uploads.photo import read_photo
+from lambda_app.web.openapi import FORM, ONE_FILE, PHOTO_ERRORS, describe, list_routes
 from lambda_app.web.wording import megabytes, none_of, percent, problems, question, spoken, title
 
 FILE = Path(__file__).with_name("page.html")
@@ -32,18 +33,35 @@ HEADERS = {
 }
 
 
-def add_page(app: FastAPI, inference: Inference, settings: Settings, information: ApiInformation) -> None:
+def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
     page = Page(inference.classifier.metadata, settings.max_image_bytes, settings.max_image_pixels)
 
-    @app.get("/", response_model=ApiInformation, responses={200: {"content": {"text/html": {}}}})
+    described = describe(
+        "About", "The page for browsers; for other clients, this list", "Browsers ask for `text/html`."
+    )
+    described["responses"][200] = {"content": {"text/html": {}}}
+
+    @app.get("/", response_model=ApiInformation, **described)
     async def start(request: Request, response: Response) -> ApiInformation | HTMLResponse:
         """The page for browsers, which ask for `text/html`; API information for all others."""
         if "text/html" in request.headers.get("accept", ""):
             return page.answer()
         response.headers["vary"] = HEADERS["vary"]
-        return information
+        model_version = inference.classifier.metadata.model_version
+        return ApiInformation(name=app.title, model_version=model_version, routes=list_routes(app))
 
-    @app.post("/", response_class=HTMLResponse)
+    @app.post(
+        "/",
+        response_class=HTMLResponse,
+        **describe(
+            "About",
+            "The page with the class of a photo, for browsers without JavaScript",
+            "Errors are pages, too, except 500 and 503.",
+            errors=PHOTO_ERRORS,
+            body={FORM: ONE_FILE},
+            error_pages=True,
+        ),
+    )
     async def form(request: Request) -> HTMLResponse:
         """The page's own form, for browsers without JavaScript; errors are pages too."""
         record: Record = request.state.record

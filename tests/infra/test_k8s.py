@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lambda_app.app import ROUTES
 from lambda_app.settings import Settings
+from tests.support.routes import ROUTES
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "infra/containers/k8s"

@@ -10,9 +10,10 @@ import pytest
 from mangum import Mangum
 
 from infra.emulator.serve import background
-from lambda_app.app import ROUTES, create_app
+from lambda_app.app import create_app
 from lambda_app.settings import Settings
 from tests.conftest import ROOT
+from tests.support.routes import ROUTES
 
 pytest_plugins = ["tests.emulator"]
 GET = [name.removeprefix("GET ").format(name="pet-classifier") for name in ROUTES if name.startswith("GET")]

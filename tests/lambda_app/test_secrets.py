@@ -16,8 +16,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 from starlette.responses import StreamingResponse
 
-from lambda_app.app import ROUTES
 from lambda_app.telemetry.middleware import BrokenAnswer
+from tests.support.routes import ROUTES
 
 ROOT = Path(__file__).parents[2]
 SECRET = "s3cret"

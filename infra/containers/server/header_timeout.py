@@ -1,7 +1,7 @@
 """Close connections whose request headers do not arrive in time. uvicorn has no such timeout.
 
-Without it, a client that sends its headers byte by byte holds a connection forever (a Slowloris attack). In the image this
-module lies beside uvicorn: `uvicorn --http header_timeout:HeaderTimeoutProtocol`.
+Without it, a client that sends its headers byte by byte holds a connection forever (a Slowloris attack). In the
+server's image, this module is beside uvicorn: `uvicorn --http header_timeout:HeaderTimeoutProtocol`.
 """
 
 import asyncio

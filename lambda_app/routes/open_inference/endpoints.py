@@ -112,17 +112,32 @@ def add_kserve_routes(app: FastAPI, inference: Inference, settings: Settings) ->
 
         return OpenInference(inference, settings)
 
-    @app.get("/v2", tags=TAGS, responses=_answers(_content(SERVER), 500))
+    @app.get(
+        "/v2",
+        tags=TAGS,
+        summary="Open Inference Protocol: the server and its version",
+        responses=_answers(_content(SERVER), 500),
+    )
     async def server_metadata() -> Response:
         """Its name is that of its model for photos."""
         return JSONResponse({"name": MODEL, "version": app.version, "extensions": EXTENSIONS})
 
-    @app.get("/v2/health/live", tags=TAGS, responses=_answers(_content({"live": True}), 500))
+    @app.get(
+        "/v2/health/live",
+        tags=TAGS,
+        summary="Open Inference Protocol: whether the server runs",
+        responses=_answers(_content({"live": True}), 500),
+    )
     async def server_live() -> Response:
         """Return 200 whenever the server runs."""
         return JSONResponse({"live": True})
 
-    @app.get("/v2/health/ready", tags=TAGS, responses=_answers(_content({"ready": True}), 500, 503))
+    @app.get(
+        "/v2/health/ready",
+        tags=TAGS,
+        summary="Open Inference Protocol: whether the server responds",
+        responses=_answers(_content({"ready": True}), 500, 503),
+    )
     async def server_ready() -> Response:
         """Return 503 while a request has waited more than 15 s for its predictions."""
         if inference.admission.is_stuck():
@@ -131,7 +146,13 @@ def add_kserve_routes(app: FastAPI, inference: Inference, settings: Settings) ->
 
     ready = _content({"name": MODEL, "ready": True})
 
-    @app.get(f"{MODELS}/ready", tags=TAGS, responses=_answers(ready, 404, 500), openapi_extra=NAMED)
+    @app.get(
+        f"{MODELS}/ready",
+        tags=TAGS,
+        summary="Open Inference Protocol: whether the model responds",
+        responses=_answers(ready, 404, 500),
+        openapi_extra=NAMED,
+    )
     async def model_ready(request: Request) -> Response:
         """It is, where there is such a model."""
         return JSONResponse({"name": protocol().model(request.path_params["name"]).name, "ready": True})
@@ -141,6 +162,7 @@ def add_kserve_routes(app: FastAPI, inference: Inference, settings: Settings) ->
     @app.post(
         f"{MODELS}/infer",
         tags=TAGS,
+        summary="Open Inference Protocol: predictions for photos, or for the network's own input",
         responses=_answers(_content(ANSWER, "id") | BINARY, *ERRORS),
         openapi_extra={"parameters": NAMED["parameters"] + HEADERS, "requestBody": body},
     )
@@ -152,7 +174,13 @@ def add_kserve_routes(app: FastAPI, inference: Inference, settings: Settings) ->
         """
         return await protocol().infer(request)
 
-    @app.get(MODELS, tags=TAGS, responses=_answers(_content(METADATA), 404, 500), openapi_extra=NAMED)
+    @app.get(
+        MODELS,
+        tags=TAGS,
+        summary="Open Inference Protocol: a model's version, inputs and outputs",
+        responses=_answers(_content(METADATA), 404, 500),
+        openapi_extra=NAMED,
+    )
     async def model_metadata(request: Request) -> Response:
         """Its tensors. Each of these paths may name the version: `/v2/models/{name}/versions/{version}`."""
         return JSONResponse(protocol().model(request.path_params["name"]).metadata(app.version))

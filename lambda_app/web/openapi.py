@@ -1,0 +1,165 @@
+"""Describe routes with the parameters of FastAPI's decorators, and build the OpenAPI document from them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+
+from lambda_app.errors import (
+    BadField,
+    DamagedPhoto,
+    MalformedRequest,
+    NoPhoto,
+    Overloaded,
+    PhotoTooLarge,
+    RequestError,
+    SlowUpload,
+    UnsupportedPhoto,
+    UnsupportedType,
+)
+from lambda_app.schemas import ErrorResponse, Feedback
+from lambda_app.web.examples import error, examples
+
+Json = dict[str, Any]
+Errors = tuple[type[RequestError], ...]
+DESCRIPTION = """\
+All errors have the same JSON shape: a code for programs and a message for people. Under `/v2`, errors have the \
+shape of that protocol, where `error` is the message. Besides the errors of each route, there are 404 `not_found` if \
+no route has the path, and 405 `method_not_allowed` if the route does not support the method. Every route that \
+supports GET supports HEAD. The header `x-request-id` of each response identifies the request in the log."""
+TAGS = {
+    "Photos": "Classify photos.",
+    "Feedback": "Report what the photos really show.",
+    "Instance": "The function and its model. The values describe the instance that responds; there may be many.",
+    "About": "The page and the documentation.",
+    "Open Inference Protocol": "The same predictions for clients of KServe and Triton.",
+}
+REFERENCE = "#/components/schemas/{model}"
+INTERNAL = (500, "internal_error", "The service has a bug. The log has the stack trace under the same `request_id`.")
+UNROUTED = {  # errors of requests that no route takes
+    404: {(404, "not_found", "No route has this path.")},
+    405: {(405, "method_not_allowed", "The route does not support this method.")},
+}
+
+# Request bodies. The routes read them by hand, so FastAPI does not know them.
+FORM = "multipart/form-data"
+PIXEL = "R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="  # a GIF of one pixel: the shortest photo
+FILE = {"type": "string", "format": "binary"}  # as in OpenAPI 3.0; tools for 3.1 understand it, too
+IMAGE = {
+    "type": "string",
+    "format": "byte",
+    "description": "the photo in base64 or base64url, or as a data URL; line breaks and padding do not matter",
+}
+
+
+def _form(file: Mapping[str, Any]) -> Json:
+    return {"schema": {"type": "object", "required": ["file"], "properties": {"file": file}}}
+
+
+ONE_FILE = _form(FILE | {"description": "the photo; its file name and content type do not matter"})
+MANY_FILES = _form({"type": "array", "minItems": 1, "items": FILE, "description": "the photos, in order"})
+IMAGE_JSON = {"type": "object", "required": ["image"], "properties": {"image": IMAGE}, "examples": [{"image": PIXEL}]}
+PHOTO_BODY: Json = {
+    "image/*": {"schema": FILE},
+    FORM: ONE_FILE,
+    "application/json": {"schema": IMAGE_JSON},
+    "application/octet-stream": {"schema": FILE},
+}
+FEEDBACK_BODY: Json = {"application/json": {"schema": {"$ref": REFERENCE.format(model="Feedback")}}}
+
+# Errors of routes that read a body, a form, or one photo.
+BODY_ERRORS: Errors = (MalformedRequest, SlowUpload, PhotoTooLarge, UnsupportedType, BadField, Overloaded)
+FORM_ERRORS: Errors = (NoPhoto, UnsupportedPhoto, *BODY_ERRORS)
+PHOTO_ERRORS: Errors = (*FORM_ERRORS, DamagedPhoto)
+
+
+def describe(
+    tag: str,
+    summary: str,
+    description: str = "",
+    *,
+    errors: Errors = (),
+    body: Mapping[str, Any] | None = None,
+    error_pages: bool = False,
+) -> Json:
+    """Return arguments for a route decorator, e.g. `@app.get("/health", **describe("Instance", "…"))`.
+
+    `body` maps media types to their schemas. With `error_pages`, errors below 500 are HTML for browsers.
+    """
+    kinds = {(kind.status, kind.code, kind.__doc__ or "") for kind in errors} | {INTERNAL}
+    responses = {}
+    for status in sorted({status for status, *_ in kinds}):
+        responses[status] = _response(kind for kind in kinds if kind[0] == status)
+        if error_pages and status < 500:
+            responses[status]["content"]["text/html"] = {"schema": {"type": "string"}}
+    return {
+        "tags": [tag],
+        "summary": summary,
+        "description": description,
+        "response_description": "The answer.",
+        "responses": responses,
+        "openapi_extra": {"requestBody": {"required": True, "content": body}} if body else None,
+    }
+
+
+def list_routes(app: FastAPI) -> dict[str, str]:
+    """Return the summary of each documented route, by method and path."""
+    return {
+        f"{method} {route.path_format}": route.summary or ""
+        for route in app.routes
+        if isinstance(route, APIRoute) and route.include_in_schema
+        for method in sorted((route.methods or set()) - {"HEAD"})
+    }
+
+
+def build_document(app: FastAPI, class_names: Sequence[str], max_batch: int) -> Json:
+    """Return the OpenAPI document, with examples for the model's classes."""
+    tags = [{"name": name, "description": text} for name, text in TAGS.items()]
+    document: Json = get_openapi(
+        title=app.title, version=app.version, description=DESCRIPTION, routes=_without_head(app.routes), tags=tags
+    )
+    schemas = document["components"]["schemas"] | _hand_read_schemas(class_names)
+    for name, example in examples(list_routes(app), class_names, app.version).items():
+        if name in schemas:  # PUBLIC_ROUTES may leave its route out
+            schemas[name]["examples"] = [example]
+    batch = document["paths"]["/predict/batch"]["post"]["requestBody"]["content"][FORM]["schema"]
+    batch["properties"]["file"]["maxItems"] = max_batch
+    unrouted = {str(status): _response(kinds) for status, kinds in UNROUTED.items()}
+    document["components"] = {"schemas": schemas, "responses": unrouted}
+    return document
+
+
+def _hand_read_schemas(class_names: Sequence[str]) -> Json:
+    """Return the schemas of bodies that routes read and write by hand."""
+    schemas: Json = {}
+    for model in (Feedback, ErrorResponse):
+        schema = model.model_json_schema(ref_template=REFERENCE)
+        schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+    schemas["Feedback"]["properties"]["label"]["enum"] = list(class_names)
+    return schemas
+
+
+def _response(kinds: Iterable[tuple[int, str, str]]) -> Json:
+    """Describe the errors of one status, with an example of each code."""
+    kinds = sorted(kinds)
+    content = {
+        "schema": {"$ref": REFERENCE.format(model="ErrorResponse")},
+        "examples": {code: {"summary": reason, "value": error(code, reason)} for _, code, reason in kinds},
+    }
+    return {
+        "description": " ".join(reason for *_, reason in kinds),
+        "content": {"application/json": content},
+    }
+
+
+def _without_head(routes: Iterable[BaseRoute]) -> list[BaseRoute]:
+    """Copy the routes without HEAD, which the description of the document covers for all of them."""
+    described = [copy(route) for route in routes]
+    for route in described:
+        if isinstance(route, APIRoute):
+            route.methods = {method for method in route.methods or () if method != "HEAD"}
+    return described
