@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from export.release import RELEASED
 from lambda_app.classifier import Classifier
+from lambda_app.prediction_record import classify, describe_photo
 from lambda_app.preprocess import preprocess
-from lambda_app.signals import signals
+from lambda_app.signals import NUMERIC_FIELDS
 from training.data import read_manifest
 from training.source import PHOTOS, Source
 
@@ -46,19 +47,11 @@ def build(classifier: Classifier) -> dict[str, Any]:
 
 
 def logged(classifier: Classifier, data: bytes) -> dict[str, Any]:
-    """The fields of a prediction's log line that describe photo and answer; one photo a run, as served."""
+    """Return the log fields of a photo that the report compares; one photo per run, as in serving."""
     photo = preprocess(data, classifier.metadata.image_size)
-    outputs = classifier.run(photo.pixels[None])
-    [prediction] = classifier.predictions(outputs)
-    return {
-        "predicted_class": prediction.predicted_class,
-        "confidence": round(prediction.confidence, 6),
-        "unknown": prediction.unknown,
-        **signals(photo.pixels, outputs),
-        "photo_bytes": len(data),
-        "photo_width": photo.width,
-        "photo_height": photo.height,
-    }
+    [record] = classify(classifier, [photo.pixels], [describe_photo(photo, len(data))])
+    fields = record.log_fields()
+    return {name: fields[name] for name in ("predicted_class", *NUMERIC_FIELDS)}
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ ROOMS = ("lambda_app", "training", "export", "infra")
 PEERS = ROOT / "infra/bench/peers"
 MAY_IMPORT = {
     "lambda_app": {"lambda_app"},
-    "training": {"training", "lambda_app.preprocess", "lambda_app.errors"},
+    "training": {"training", "lambda_app.preprocess", "lambda_app.metadata", "lambda_app.errors"},
     "export": {"export", "training", "lambda_app"},
-    "infra": {"infra", "lambda_app.settings"},
+    "infra": {"infra", "lambda_app.settings", "lambda_app.signals", "lambda_app.metadata"},
     # Programs of other images: what they share with the function, the comparison holds equal.
     "infra/bench/peers": {"infra", "lambda_app", "training.fetch", "training.model"},
 }

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.report.records import SIGNALS, Column
+from infra.report.records import Column
+from lambda_app.signals import SIGNALS
 
 NUMBERS = ("confidence", *SIGNALS, "unknown", "photo_bytes", "photo_width", "photo_height")
 JUDGED = (*NUMBERS, "predicted_class")

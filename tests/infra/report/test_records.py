@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.report.labels import join
-from infra.report.records import SIGNALS, read
-from lambda_app import signals
+from infra.report.records import read
+from lambda_app.signals import SIGNALS
 from tests.infra.report.lines import BEGIN, feedback, part, prediction, request
 
 JSON = st.recursive(
@@ -43,11 +43,6 @@ def test_photos_that_come_together_are_read(logged, encode):
     assert ["cat", "dog"] == log.requests.having("predicted_class")["predicted_class"].tolist()
     assert [("dog", "cat")] == [(row["predicted_class"][0], row["label"][0]) for row in [join(log)[0]]]
     assert (0, 5) == (len(ours.requests), ours.counts["synthetic"])
-
-
-def test_the_signals_are_those_that_the_function_logs():
-    """The rooms do not import each other; the names are the same all the same."""
-    assert signals.SIGNALS == SIGNALS
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from infra.score.photos import Place
 from infra.score.queue import PER_MESSAGE
 from infra.score.results import BODIES, gather
 from lambda_app.batch import handler as batch
-from lambda_app.batch.objects import ATTEMPTS, read_message
+from lambda_app.batch.objects import RETRIES, read_message
 from tests import tiny_model
 from tests.conftest import ROOT
 from tests.infra.score.cloud import PHOTOS, REGION, RESULTS, cloud
@@ -150,7 +150,7 @@ def found(out):
 def test_each_photo_has_one_result_or_one_reason(aws, function, out, encode, capsys):
     """Though a process is killed amid its work, messages come twice, S3 fails, and photos are damaged."""
     put_photos(aws, encode, COUNT)
-    aws.faults |= {("GET", "pet 7.jpg"): 2, ("GET", "pet 1002.jpg"): 2 * (ATTEMPTS.total + 1) + 1, ("PUT", "jsonl"): 2}
+    aws.faults |= {("GET", "pet 7.jpg"): 2, ("GET", "pet 1002.jpg"): 2 * (RETRIES.total + 1) + 1, ("PUT", "jsonl"): 2}
     aws.photos_flow.clear()
     done = []
     scoring = threading.Thread(target=lambda: done.append(score_s3.main(command(aws, out))))
@@ -274,7 +274,7 @@ def test_notified_photos_are_tried_alone_too(aws):
     for body in alone:
         aws.sqs.send_message(QueueUrl=aws.dead, MessageBody=body)
     assert [Handled("notified", gave_up=1)] * 2 == list(handle(aws.s3, aws.sqs, aws.queue, aws.dead, results))
-    names = {f"pets/notified/{GAVE_UP}/{read_message(body).name()}.jsonl" for body in alone}
+    names = {f"pets/notified/{GAVE_UP}/{read_message(body).digest()}.jsonl" for body in alone}
     assert names == aws.results().keys()
     lines = [(line["key"], line["version"], line["error_code"]) for each in aws.results().values() for line in each]
     assert [("a b.jpg", "v", GAVE_UP), ("c.jpg", "v", GAVE_UP)] == sorted(lines)
