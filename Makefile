@@ -213,7 +213,7 @@ collect-feedback: .venv/.train  ## send DATA=photos to URL=…, one folder a cla
 	@$(BIN)/python -m infra.collect_feedback "$(URL)" "$(DATA)" --output "$(JOURNAL)" $(REPLAY)
 
 score: .venv/.train  ## photos of SOURCE=s3://… by the million: named to QUEUE=, gathered from RESULTS=s3://… into OUT=file.parquet (RETRY=1, GATHER=notified)
-	@$(BIN)/python -m infra.score_s3 $(if $(GATHER),--gather "$(GATHER)","$(SOURCE)" --queue "$(QUEUE)") \
+	@$(BIN)/python -m infra.score $(if $(GATHER),--gather "$(GATHER)","$(SOURCE)" --queue "$(QUEUE)") \
 		--results "$(RESULTS)" $(call option,OUT,out) $(if $(RETRY),--retry)
 
 evaluate: .venv/.train  ## accuracy and latency by what collect-feedback wrote, to artifacts/post_deploy.json (URL= and DATA= collect first)

@@ -1,4 +1,4 @@
-"""How far a job of infra/score_s3.py has come: a file beside its output."""
+"""How far a job of infra/score has come: a file beside its output."""
 
 import json
 from dataclasses import asdict, dataclass, field

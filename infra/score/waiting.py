@@ -5,9 +5,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from infra.score.photos import Place
+from infra.score.gather import count
+from infra.score.listing import Place
 from infra.score.queue import left
-from infra.score.results import count
 
 POLL_S = 5.0
 QUIET_S = 60.0  # SQS' counts are right, AWS says, a minute after the last message at the latest

@@ -24,13 +24,13 @@ from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 from pyarrow import orc, parquet
 
-from infra import score_s3
+from infra.score import __main__ as score_s3
 from infra.score import queue as queueing
 from infra.score import waiting
-from infra.score.letters import GAVE_UP, Handled, handle
-from infra.score.photos import Place
+from infra.score.dead_letters import GAVE_UP, Handled, handle
+from infra.score.gather import BODIES, gather
+from infra.score.listing import Place
 from infra.score.queue import PER_MESSAGE
-from infra.score.results import BODIES, gather
 from lambda_app.batch import handler as batch
 from lambda_app.batch.objects import RETRIES, read_message
 from tests import tiny_model
@@ -61,7 +61,7 @@ def aws(moto_cloud, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(waiting, "POLL_S", 0.05)
     monkeypatch.setattr(waiting, "QUIET_S", 0.3)  # moto counts exactly: where it knows of no message, none comes
-    monkeypatch.setattr("infra.score.letters.WAIT_S", 0)
+    monkeypatch.setattr("infra.score.dead_letters.WAIT_S", 0)
     monkeypatch.setattr(score_s3, "Session", one_session)
     return moto_cloud
 

@@ -15,8 +15,8 @@ import pyarrow.parquet
 from botocore.exceptions import BotoCoreError
 from tqdm import tqdm
 
-from infra.score.letters import GAVE_UP
-from infra.score.photos import Place
+from infra.score.dead_letters import GAVE_UP
+from infra.score.listing import Place
 
 NUMBERS = pa.map_(pa.string(), pa.float64())
 SCHEMA = pa.schema(

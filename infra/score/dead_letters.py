@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
-from infra.score.photos import Place
+from infra.score.listing import Place
 from infra.score.queue import requests, send
 
 # The reason of such a photo, and the folder of its line: which model would have refused it, nobody knows.

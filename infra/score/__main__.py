@@ -3,8 +3,8 @@
 Called again after Ctrl-C it goes on where it was. Exit code 0 only if every photo has its result or its reason; 1 where
 some have neither, 2 for bad arguments.
 
-    python -m infra.score_s3 s3://photos/2026/ --queue URL --results s3://results/pets/ --out predictions.parquet
-    python -m infra.score_s3 --gather notified --results s3://results/pets/ --out predictions.parquet
+    python -m infra.score s3://photos/2026/ --queue URL --results s3://results/pets/ --out predictions.parquet
+    python -m infra.score --gather notified --results s3://results/pets/ --out predictions.parquet
 """
 
 import argparse
@@ -18,11 +18,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from tqdm import tqdm
 
-from infra.score.letters import handle
-from infra.score.photos import NotAnInventory, Place, bucket_of, photos
+from infra.score.dead_letters import handle
+from infra.score.gather import THREADS, gather
+from infra.score.listing import NotAnInventory, Place, bucket_of, photos
 from infra.score.progress import Progress, Unfinished
 from infra.score.queue import QueueRefused, dead_letters, enqueue, left
-from infra.score.results import THREADS, gather
 from infra.score.waiting import wait
 
 CONFIG = Config(retries={"mode": "adaptive", "max_attempts": 10}, max_pool_connections=THREADS)
@@ -103,7 +103,7 @@ def retry(s3: Any, sqs: Any, options: argparse.Namespace, dead: str, progress: P
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m infra.score_s3", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m infra.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(
