@@ -1,7 +1,7 @@
-"""Scores photos in S3 by the million: names them to the queue, waits, and gathers the results into a Parquet file.
+"""Score the photos in S3: send their keys to the queue, wait, and gather the results into one Parquet file.
 
-Called again after Ctrl-C it goes on where it was. Exit code 0 only if every photo has its result or its reason; 1 where
-some have neither, 2 for bad arguments.
+If interrupted, run the same command again to resume. Exits with 0 if every photo has a prediction or an error, 1 if
+some photos have neither, and 2 for bad arguments.
 
     python -m infra.score s3://photos/2026/ --queue URL --results s3://results/pets/ --out predictions.parquet
     python -m infra.score --gather notified --results s3://results/pets/ --out predictions.parquet
@@ -18,103 +18,107 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from tqdm import tqdm
 
-from infra.score.dead_letters import handle
+from infra.score.dead_letters import process_dead_letters
 from infra.score.gather import THREADS, gather
-from infra.score.listing import NotAnInventory, Place, bucket_of, photos
-from infra.score.progress import Progress, Unfinished
-from infra.score.queue import QueueRefused, dead_letters, enqueue, left
-from infra.score.waiting import wait
+from infra.score.listing import NotAnInventory, S3Path, list_photos, photo_bucket
+from infra.score.progress import Progress, Unfinished, wait_for_results
+from infra.score.queue import QueueRefused, count_messages, dead_letter_queue, enqueue
 
 CONFIG = Config(retries={"mode": "adaptive", "max_attempts": 10}, max_pool_connections=THREADS)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parsed(arguments)
+    options = parse_arguments(arguments)
     try:
-        counts = gather_only(options) if options.gather else score(options)
+        counts = gather_job(options) if options.gather else score(options)
     except (BotoCoreError, ClientError, NotAnInventory, OSError, QueueRefused, Unfinished) as error:
         print(f"score: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("score: stopped; the same command goes on from here", file=sys.stderr)
+        print("score: interrupted; run the same command again to resume", file=sys.stderr)
         return 130
-    reasons = ", ".join(f"{code} {count}" for code, count in counts.items() if code)
-    print(f"{counts.total()} photos in {options.out}" + (f"; no prediction: {reasons}" if reasons else ""))
+    errors = ", ".join(f"{code} {count}" for code, count in counts.items() if code)
+    print(f"{counts.total()} photos in {options.out}" + (f"; no prediction: {errors}" if errors else ""))
     return 0
 
 
 def score(options: argparse.Namespace) -> Counter[str]:
-    """How many rows there are by `error_code`. Raises Unfinished where some are missing."""
+    """Return the number of rows by `error_code`. Raise `Unfinished` if photos are missing."""
     s3, sqs = (Session().create_client(service, config=CONFIG) for service in ("s3", "sqs"))
     state = options.out.with_name(f"{options.out.name}.progress")
     progress = Progress.read(state, str(options.source), options.queue, str(options.results))
-    dead = dead_letters(sqs, options.queue)
-    folder = options.results.below(progress.job)
-    name(s3, sqs, options, progress, state)
+    dead_letters = dead_letter_queue(sqs, options.queue)
+    folder = options.results.folder(progress.job)
+    send_photos(s3, sqs, options, progress, state)
     if options.retry:
-        retry(s3, sqs, options, dead, progress, state)
-    wait(s3, sqs, folder, progress.messages, queue=options.queue, dead=dead)
+        retry_dead_letters(s3, sqs, options, dead_letters, progress, state)
+    wait_for_results(s3, sqs, folder, progress.messages, queue=options.queue, dead_letters=dead_letters)
     counts = gather(s3, folder, options.out)
     if counts.total() < progress.photos:
-        missing = f"{progress.photos - counts.total()} of {progress.photos} photos have neither a result nor a reason"
-        letters = f"{left(sqs, dead)} messages are dead letters: see the function's log, then --retry"
-        raise Unfinished(f"{missing} in {folder}; {letters}")
+        missing = f"{progress.photos - counts.total()} of {progress.photos} photos"
+        letters = f"{count_messages(sqs, dead_letters)} messages are dead letters"
+        raise Unfinished(
+            f"{missing} have neither a prediction nor an error in {folder}; "
+            f"{letters}: fix the cause in the function's log, then use --retry"
+        )
     state.unlink()
     return counts
 
 
-def gather_only(options: argparse.Namespace) -> Counter[str]:
-    """As `score`, of a job that nobody waits for."""
-    folder = options.results.below(options.gather)
+def gather_job(options: argparse.Namespace) -> Counter[str]:
+    """Gather the results of a job as they are, without waiting. Raise `Unfinished` if there are none."""
+    folder = options.results.folder(options.gather)
     counts = gather(Session().create_client("s3", config=CONFIG), folder, options.out)
     if not counts:
         raise Unfinished(f"{folder}: expected results, found none")
     return counts
 
 
-def name(s3: Any, sqs: Any, options: argparse.Namespace, progress: Progress, state: Path) -> None:
-    """Names to the queue what was not named yet. What was sent but not written down is sent again, to no effect."""
+def send_photos(s3: Any, sqs: Any, options: argparse.Namespace, progress: Progress, state: Path) -> None:
+    """Send the remaining keys. After a crash, keys that the state file lacks are sent again, which is idempotent."""
     if progress.complete:
         return
     progress.write(state)
-    bucket = bucket_of(s3, options.source)
-    keys = photos(s3, options.source, results=options.results, done=progress.photos, last=progress.last)
-    with tqdm(desc="naming", unit=" photos", initial=progress.photos) as bar:
+    bucket = photo_bucket(s3, options.source)
+    keys = list_photos(s3, options.source, results=options.results, skip=progress.photos, last_key=progress.last_key)
+    with tqdm(desc="sending", unit=" photos", initial=progress.photos) as bar:
         for sent in enqueue(sqs, options.queue, progress.job, bucket, keys):
-            progress.photos, progress.last = progress.photos + len(sent), sent[-1]
+            progress.photos, progress.last_key = progress.photos + len(sent), sent[-1]
             progress.write(state)
             bar.update(len(sent))
     progress.complete = True
     progress.write(state)
 
 
-def retry(s3: Any, sqs: Any, options: argparse.Namespace, dead: str, progress: Progress, state: Path) -> None:
-    """All dead letters: of this job, of others, of S3's notifications."""
-    told: Counter[str] = Counter()
-    for letter in handle(s3, sqs, options.queue, dead, options.results):
-        if letter.job == progress.job and letter.retried:
-            progress.more += letter.retried - 1
+def retry_dead_letters(
+    s3: Any, sqs: Any, options: argparse.Namespace, dead_letters: str, progress: Progress, state: Path
+) -> None:
+    """Process all dead letters: of this job, of other jobs, and of S3's notifications."""
+    counts: Counter[str] = Counter()
+    for outcome in process_dead_letters(s3, sqs, options.queue, dead_letters, options.results):
+        if outcome.job == progress.job and outcome.retried:
+            progress.extra_messages += outcome.retried - 1
             progress.write(state)
-        told.update(retried=letter.retried, gave_up=letter.gave_up, unread=int(not letter.job))
-    print(f"{told['retried']} photos of dead letters are tried again, each alone; {told['gave_up']} are given up")
-    if told["unread"]:
-        print(f"{told['unread']} dead letters named no photo and were deleted")
+        counts.update(retried=outcome.retried, gave_up=outcome.gave_up, malformed=int(not outcome.job))
+    print(f"photos of dead letters: {counts['retried']} sent again, each alone; {counts['gave_up']} given up")
+    if counts["malformed"]:
+        print(f"{counts['malformed']} dead letters named no photo and were deleted")
 
 
-def parsed(arguments: list[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m infra.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "source", type=place, nargs="?", help="s3://BUCKET/PREFIX, or the manifest.json of an S3 Inventory"
+    job = parser.add_mutually_exclusive_group(required=True)
+    job.add_argument(
+        "source", type=s3_path, nargs="?", help="s3://BUCKET/PREFIX, or the manifest.json of an S3 Inventory"
     )
-    what.add_argument("--gather", metavar="JOB", help="only gather; `notified` is what S3's notifications named")
+    job.add_argument("--gather", metavar="JOB", help="only gather; the job `notified` has the photos of notifications")
     parser.add_argument("--queue", help="the stack's output PhotosQueue")
-    parser.add_argument("--results", type=place, required=True, help="the stack's output Results")
-    parser.add_argument("--out", type=parquet, default=Path("predictions.parquet"))
+    parser.add_argument("--results", type=s3_path, required=True, help="the stack's output Results")
+    parser.add_argument("--out", type=parquet_path, default=Path("predictions.parquet"))
     parser.add_argument(
-        "--retry", action="store_true", help="name the photos of dead letters again, alone; then give them up"
+        "--retry", action="store_true", help="send the photos of dead letters again, each alone; then give them up"
     )
     options = parser.parse_args(arguments)
     if options.source and not options.queue:
@@ -122,14 +126,14 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def place(text: str) -> Place:
+def s3_path(text: str) -> S3Path:
     try:
-        return Place.parse(text)
+        return S3Path.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def parquet(text: str) -> Path:
+def parquet_path(text: str) -> Path:
     path = Path(text)
     if path.suffix != ".parquet" or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r}: expected FILE.parquet in a folder that exists")

@@ -1,114 +1,91 @@
-"""The results of a job, from many small objects of JSON lines into one Parquet file, one row a photo."""
+"""Gather the results of a job: many small objects of JSON lines become one Parquet file with one row per photo."""
 
-import json
 import tempfile
-import zlib
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet
+import duckdb
 from botocore.exceptions import BotoCoreError
 from tqdm import tqdm
 
 from infra.score.dead_letters import GAVE_UP
-from infra.score.listing import Place
+from infra.score.listing import S3Path
 
-NUMBERS = pa.map_(pa.string(), pa.float64())
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("bucket", "key", "version", "etag", "model_version", "predicted_class")),
-        *(("confidence", pa.float64()), ("unknown", pa.bool_()), ("probabilities", NUMBERS), ("signals", NUMBERS)),
-        *(("error_code", pa.string()), ("error_message", pa.string())),
-    ]
-)
-# A photo's lines meet in one of so many files: of 100 million lines, 400,000 are in memory at a time.
-PARTS = 256
+COLUMNS = {
+    **dict.fromkeys(("bucket", "key", "version", "etag", "model_version", "predicted_class"), "VARCHAR"),
+    "confidence": "DOUBLE",
+    "unknown": "BOOLEAN",
+    **dict.fromkeys(("probabilities", "signals"), "MAP(VARCHAR, DOUBLE)"),
+    **dict.fromkeys(("error_code", "error_message"), "VARCHAR"),
+}
+# S3 dates objects to the second. The further columns make the order of simultaneous results reproducible.
+LATEST = """
+    CREATE VIEW latest AS
+    SELECT * EXCLUDE written FROM results
+    QUALIFY row_number() OVER (
+        PARTITION BY bucket, key, version
+        ORDER BY written DESC, etag DESC NULLS FIRST, model_version DESC NULLS FIRST
+    ) = 1
+"""
+COUNT_BY_ERROR = "SELECT coalesce(error_code, ''), count(*) FROM read_parquet(?) GROUP BY ALL"
 THREADS = 16
-BODIES = 3  # attempts at what breaks off amid an object: botocore repeats only what comes before its first byte
+BODY_ATTEMPTS = 3  # botocore does not retry a response that breaks off after its first byte
 
 
-def gather(s3: Any, folder: Place, out: Path) -> Counter[str]:
-    """How many rows there are by their `error_code`, "" without one.
+def gather(s3: Any, folder: S3Path, output: Path) -> Counter[str]:
+    """Write one row per photo, and return the number of rows by `error_code`, "" for rows without an error.
 
-    A photo that has several lines, because it was named twice, keeps the one that was written last. That it was given
-    up counts only where there is no other.
+    A photo that was scored several times keeps its latest result. A result with the error `gave_up` counts only if
+    there is no other. The results, and what DuckDB does not hold in memory, are on the disk of the output.
     """
-    partial = out.with_name(f"{out.name}.partial")
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder_of_parts:
-        parts = [Path(folder_of_parts, str(number)) for number in range(PARTS)]
-        _share_out(tqdm(_objects(s3, folder), "gathering", unit=" objects"), parts)
-        counts: Counter[str] = Counter()
-        with pyarrow.parquet.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
-            for part in parts:
-                rows = [json.loads(line) for line in _newest(part)]
-                counts.update(row.get("error_code") or "" for row in rows)
-                writer.write_table(pa.Table.from_pylist([_flat(row) for row in rows], SCHEMA))
-    partial.replace(out)
+    partial = output.with_name(f"{output.name}.partial")
+    with tempfile.TemporaryDirectory(dir=output.parent) as scratch, duckdb.connect() as database:
+        lines = Path(scratch, "results.jsonl")
+        _download(s3, folder, lines)
+        database.execute("SET temp_directory = ?", [scratch])
+        columns = {"written": "DOUBLE"} | COLUMNS
+        database.read_json(str(lines), format="newline_delimited", columns=columns).create_view("results")
+        database.execute(LATEST)
+        database.view("latest").write_parquet(str(partial), compression="zstd")
+        counts = Counter(dict(database.execute(COUNT_BY_ERROR, [str(partial)]).fetchall()))
+    partial.replace(output)
     return counts
 
 
-def count(s3: Any, folder: Place) -> int:
-    """Of messages that are done. Done twice, by another model, one counts once."""
-    return len({found["Key"].rpartition("/")[2] for found in _listed(s3, folder)})
+def count_results(s3: Any, folder: S3Path) -> int:
+    """Return the number of messages that have results. Results by two models for one message count once."""
+    return len({item["Key"].rpartition("/")[2] for item in _list(s3, folder)})
 
 
-def _listed(s3: Any, folder: Place) -> Iterator[dict[str, Any]]:
+def _list(s3: Any, folder: S3Path) -> Iterator[dict[str, Any]]:
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=folder.bucket, Prefix=folder.key)
-    return (found for page in pages for found in page.get("Contents", ()))
+    return (item for page in pages for item in page.get("Contents", ()))
 
 
-def _objects(s3: Any, folder: Place) -> Iterator[tuple[float, bytes]]:
-    """When it was written, and its bytes; the next ones are on their way."""
-
-    def read(found: dict[str, Any]) -> tuple[float, bytes]:
-        written = 0.0 if f"/{GAVE_UP}/" in found["Key"] else found["LastModified"].timestamp()
-        return written, _body(s3, folder.bucket, found["Key"])
-
-    with ThreadPoolExecutor(THREADS) as threads:
-        waiting: deque[Future[tuple[float, bytes]]] = deque()
-        for found in _listed(s3, folder):
-            waiting.append(threads.submit(read, found))
-            if len(waiting) == 2 * THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+def _download(s3: Any, folder: S3Path, path: Path) -> None:
+    """Write the lines of all objects to one file, each with the time when it was written as its first field."""
+    with path.open("wb") as file, ThreadPoolExecutor(THREADS) as threads:
+        pending: deque[Future[bytes]] = deque()
+        for item in tqdm(_list(s3, folder), "gathering", unit=" objects"):
+            pending.append(threads.submit(_read, s3, folder.bucket, item))
+            if len(pending) == 2 * THREADS:
+                file.write(pending.popleft().result())
+        for future in pending:
+            file.write(future.result())
 
 
-def _body(s3: Any, bucket: str, key: str) -> bytes:
-    for _ in range(BODIES - 1):
+def _read(s3: Any, bucket: str, item: dict[str, Any]) -> bytes:
+    written = 0.0 if f"/{GAVE_UP}/" in item["Key"] else item["LastModified"].timestamp()
+    lines = _fetch(s3, bucket, item["Key"]).splitlines()
+    return b"".join(b'{"written": %.3f, %s\n' % (written, line.removeprefix(b"{")) for line in lines)
+
+
+def _fetch(s3: Any, bucket: str, key: str) -> bytes:
+    for _ in range(BODY_ATTEMPTS - 1):
         with suppress(BotoCoreError):
             return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-
-
-def _share_out(objects: Iterable[tuple[float, bytes]], parts: list[Path]) -> None:
-    with ExitStack() as stack:
-        files = [stack.enter_context(part.open("wb")) for part in parts]
-        for written, body in objects:
-            for line in body.splitlines():
-                files[zlib.crc32(_photo(line)) % len(files)].write(b"%.3f\t%s\n" % (written, line))
-
-
-def _newest(part: Path) -> Iterable[bytes]:
-    newest: dict[bytes, tuple[float, bytes]] = {}
-    with part.open("rb") as lines:
-        for entry in lines:
-            written, _, line = entry.partition(b"\t")
-            photo = _photo(line)
-            newest[photo] = max(newest.get(photo, (0.0, b"")), (float(written), line))
-    return (line for _, line in newest.values())
-
-
-def _photo(line: bytes) -> bytes:
-    """Bucket, key and version, as lambda_app/batch/handler.py begins each line; quotes in a name would be escaped."""
-    return line.partition(b', "etag": ')[0]
-
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Maps as Arrow wants them: pairs."""
-    return row | {name: list(row[name].items()) for name in ("probabilities", "signals") if name in row}

@@ -300,7 +300,7 @@ def test_reader_verifies_s3_with_the_certificates_of_botocore(scorer):
 def test_reader_does_not_follow_redirects(aws, scorer, encode):
     """A signature is valid for one host, and no message names another."""
     aws.put("a.jpg", encode("red"))
-    aws.moved["old.jpg"] = f"/{PHOTOS}/a.jpg"
+    aws.redirects["old.jpg"] = f"/{PHOTOS}/a.jpg"
     with pytest.raises(StorageRefused, match="S3 answered 307"):
         scorer.reader.fetch(Source(PHOTOS, "old.jpg"))
 
