@@ -46,7 +46,7 @@ def gather(s3: Any, folder: S3Path, output: Path) -> Counter[str]:
     with tempfile.TemporaryDirectory(dir=output.parent) as scratch, duckdb.connect() as database:
         lines = Path(scratch, "results.jsonl")
         _download(s3, folder, lines)
-        database.execute("SET temp_directory = ?", [scratch])
+        database.execute("SET temp_directory = ?", [f"{scratch}/spilled"])  # DuckDB deletes it
         columns = {"written": "DOUBLE"} | COLUMNS
         database.read_json(str(lines), format="newline_delimited", columns=columns).create_view("results")
         database.execute(LATEST)
