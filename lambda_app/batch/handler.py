@@ -54,7 +54,9 @@ class BatchSettings(Settings):
     """The settings of the serving function, and the location of the results."""
 
     results_bucket: str = Field(min_length=3, description="the bucket of the results")
-    results_prefix: str = Field(pattern=r".+/$", description="what their names begin with; nothing there is classified")
+    results_prefix: str = Field(
+        pattern=r".+/$", description="the prefix of their keys, below which no object is classified"
+    )
 
 
 class Signer:
