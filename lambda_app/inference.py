@@ -75,13 +75,13 @@ class Inference:
         record.photos = len(photos)
         results = await self._run_on_thread(record, self._decode_and_classify, photos)
         record.failed = [result.code for result in results if isinstance(result, RequestError)]
-        return [result if isinstance(result, RequestError) else _record(result, record) for result in results]
+        return [result if isinstance(result, RequestError) else _add_to_record(result, record) for result in results]
 
     async def classify_images(self, images: NDArray[np.uint8], record: Record) -> list[Classified]:
         """Classify (N, 3, S, S) RGB images that the client has decoded. Their records have no photo fields."""
         record.photos = len(images)
         results = await self._run_on_thread(record, self._classify, images, [{}] * len(images))
-        return [_record(result, record) for result in results]
+        return [_add_to_record(result, record) for result in results]
 
     async def _run_on_thread(self, record: Record, function: Callable[..., T], *arguments: Any) -> T:
         """Call the function on a thread. Raise `Overloaded` or `ClientDisconnect` if the wait was too long."""
@@ -136,7 +136,7 @@ class Inference:
         return records
 
 
-def _record(result: PredictionRecord, record: Record) -> Classified:
+def _add_to_record(result: PredictionRecord, record: Record) -> Classified:
     """Give a photo of a batch its own id, and add its prediction to the request's record."""
     request_id = str(uuid.uuid4())
     record.predictions.append({"request_id": request_id} | result.log_fields())

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import duckdb
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         counts = gather_job(options) if options.gather else score(options)
-    except (BotoCoreError, ClientError, NotAnInventory, OSError, QueueRefused, Unfinished) as error:
+    except (BotoCoreError, ClientError, NotAnInventory, OSError, QueueRefused, Unfinished, duckdb.Error) as error:
         print(f"score: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

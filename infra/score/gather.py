@@ -43,15 +43,12 @@ def gather(s3: Any, folder: S3Path, output: Path) -> Counter[str]:
     there is no other. The results, and what DuckDB does not hold in memory, are on the disk of the output.
     """
     partial = output.with_name(f"{output.name}.partial")
-    with tempfile.TemporaryDirectory(dir=output.parent) as scratch, duckdb.connect() as database:
-        lines = Path(scratch, "results.jsonl")
-        _download(s3, folder, lines)
-        database.execute("SET temp_directory = ?", [f"{scratch}/spilled"])  # DuckDB deletes it
-        columns = {"written": "DOUBLE"} | COLUMNS
-        database.read_json(str(lines), format="newline_delimited", columns=columns).create_view("results")
-        database.execute(LATEST)
-        database.view("latest").write_parquet(str(partial), compression="zstd")
-        counts = Counter(dict(database.execute(COUNT_BY_ERROR, [str(partial)]).fetchall()))
+    with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
+        _download(s3, folder, Path(scratch, "results.jsonl"))
+        try:
+            counts = _merge(Path(scratch), partial)
+        except RuntimeError as error:  # DuckDB raises this on Ctrl-C
+            raise KeyboardInterrupt from error
     partial.replace(output)
     return counts
 
@@ -89,3 +86,14 @@ def _fetch(s3: Any, bucket: str, key: str) -> bytes:
         with suppress(BotoCoreError):
             return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+
+def _merge(scratch: Path, output: Path) -> Counter[str]:
+    columns = {"written": "DOUBLE"} | COLUMNS
+    with duckdb.connect() as database:
+        database.execute("SET temp_directory = ?", [f"{scratch}/spilled"])  # DuckDB deletes the folder
+        results = database.read_json(f"{scratch}/results.jsonl", format="newline_delimited", columns=columns)
+        results.create_view("results")
+        database.execute(LATEST)
+        database.view("latest").write_parquet(str(output), compression="zstd")
+        return Counter(dict(database.execute(COUNT_BY_ERROR, [str(output)]).fetchall()))

@@ -385,6 +385,26 @@ def test_gather_retries_a_body_that_breaks_off(aws, out):
         gather(aws.s3, S3Path(RESULTS, "pets/job/"), out)
 
 
+def test_gather_reports_an_interrupt_of_duckdb(aws, out, monkeypatch, capsys):
+    """On Ctrl-C, DuckDB raises `RuntimeError`; the exit code and the message are those of any interrupt."""
+
+    def interrupt(*_):
+        raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr("infra.score.gather.duckdb.connect", interrupt)
+    arguments = ["--results", f"s3://{RESULTS}/pets/", "--out", str(out), "--gather", "job"]
+    assert 130 == program.main(arguments)
+    assert capsys.readouterr().err.endswith("score: interrupted; run the same command again to resume\n")
+
+
+def test_gather_reports_a_corrupt_result(aws, out, capsys):
+    """The exit code is 1, and the output file is not written."""
+    aws.put("pets/job/m/x.jsonl", b'{"bucket": "b", "key"', bucket=RESULTS)
+    assert 1 == program.main(["--results", f"s3://{RESULTS}/pets/", "--out", str(out), "--gather", "job"])
+    assert "score: Invalid Input Error: Malformed JSON" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def csv_file(rows):
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
