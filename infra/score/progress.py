@@ -66,8 +66,8 @@ class Progress:
 def wait_for_results(s3: Any, sqs: Any, folder: S3Path, messages: int, *, queue: str, dead_letters: str) -> None:
     """Return when all messages have results, or when no further results can be expected.
 
-    The queue may never be empty, because S3's notifications may feed it as well. So the wait also ends when there are
-    at least as many dead letters as missing results, for `QUIET_S` without a new result.
+    This is after `QUIET_S` without a new result, if the queue is empty or has at least as many dead letters as results
+    are missing. S3's notifications may keep the queue from ever being empty.
     """
     last_change = poll_start = time.monotonic()
     with tqdm(total=messages, desc="scoring", unit=" messages") as bar:

@@ -15,7 +15,7 @@ RLE_DEPTHS = {1: 8, 2: 4}  # bits, by compression
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    """Read the header of a BMP file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
     if len(data) < 26 or len(data) < 14 + (size := int.from_bytes(data[14:18], "little")):
         raise damaged("the BMP ends in its header")
     if size not in HEADERS:

@@ -12,7 +12,7 @@ MAX_BLOCKS = 50_000  # each has at most 255 bytes; 4.5 MB of metadata have 18,00
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`."""
+    """Read the header of a GIF file. Raise `DamagedPhoto`."""
     if len(data) < 13:
         raise damaged("the GIF ends in its header")
     canvas_width, canvas_height, flags = struct.unpack_from("<HHB", data, 6)

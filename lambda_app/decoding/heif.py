@@ -33,8 +33,8 @@ CHILD_WAIT_S = 60  # wall time
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
-    boxes = [*_boxes(data)]
+    """Read the header of a HEIC or AVIF file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    boxes = [*_walk_boxes(data)]
     sizes = [
         struct.unpack_from(">II", data, start + 4)
         for kind, start, end in boxes
@@ -58,7 +58,7 @@ def read_header(data: bytes) -> Header:
     return Header(name, width, height, memory, 0.1 + pixels * 60e-9, load)
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def _walk_boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind, start and end of each box's content, down to the pictures' properties."""
     pending = [(b"", 0, len(data))]
     count = 0
@@ -68,7 +68,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             count += 1
             if count > MAX_BOXES:
                 raise damaged(f"the file has more than {MAX_BOXES} boxes")
-            kind, start, stop = _box(data, position, end)
+            kind, start, stop = _read_box(data, position, end)
             yield kind, start, stop
             child, skipped = DESCENT[parent]
             if kind == child:
@@ -76,7 +76,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             position = stop
 
 
-def _box(data: bytes, position: int, end: int) -> tuple[bytes, int, int]:
+def _read_box(data: bytes, position: int, end: int) -> tuple[bytes, int, int]:
     size, kind = struct.unpack_from(">I4s", data, position)
     start = position + 8
     if size == 1 and position + 16 <= end:

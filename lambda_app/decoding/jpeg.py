@@ -41,7 +41,7 @@ class _Segments:
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    """Read the header of a JPEG file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
     picture = _read(data)
     if not picture.scans:
         raise damaged("the JPEG ends before its picture")

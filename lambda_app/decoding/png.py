@@ -28,7 +28,7 @@ class _Chunks:
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    """Read the header of a PNG file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
     picture = _read(data)
     width, height, depth, color_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", picture.header)
     if depth not in DEPTHS.get(color_type, ()) or compression or filtering or interlace > 1:

@@ -87,7 +87,7 @@ _silence_libtiff()
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    """Read the header of a TIFF file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
     directory = _read_directory(data)
     width, height = directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     pieces, largest = _measure_pieces(directory, width, height)
@@ -104,7 +104,7 @@ def read_header(data: bytes) -> Header:
 
 
 def _read_directory(data: bytes) -> _Directory:
-    """Raise `DamagedPhoto` if the directory or the value of a kept tag lies outside the file."""
+    """Read the tags that are used. Raise `DamagedPhoto` if the directory or one of their values is outside the file."""
     order = "<" if data[:2] == b"II" else ">"
     is_big = data[2:4] in {b"+\0", b"\0+"}
     entry, counter, pointer = ("HHQ8s", "Q", 8) if is_big else ("HHI4s", "H", 4)
@@ -119,21 +119,32 @@ def _read_directory(data: bytes) -> _Directory:
         entries: dict[int, tuple[int, int, bytes]] = {}
         for tag, kind, number, inline in found:
             if tag in KEPT | METADATA and kind in TYPES and tag not in entries:
-                if number > (limit := LIMITS.get(tag, MAX_VALUES)):
-                    if tag in METADATA:
-                        continue
-                    raise damaged(f"tag {tag} of the TIFF has {number} values; at most {limit} are read")
-                length = number * struct.calcsize(order + TYPES[kind])
-                at = struct.unpack(order + ("Q" if is_big else "I"), inline)[0]
-                value = inline[:length] if length <= len(inline) else data[at : at + length]
-                if len(value) < length:
-                    if tag in METADATA:
-                        continue
-                    raise damaged(f"the value of tag {tag} lies outside the TIFF")
-                entries[tag] = (kind, number, value)
+                value = _read_value(data, order, tag, kind, number, inline)
+                if value is not None:
+                    entries[tag] = (kind, number, value)
     except struct.error as error:
         raise damaged("the TIFF ends before its directory does") from error
     return _Directory(order, entries)
+
+
+def _read_value(data: bytes, order: str, tag: int, kind: int, count: int, inline: bytes) -> bytes | None:
+    """Return the raw value of a tag, or None for broken metadata. `inline` is the value or its offset in the file.
+
+    Raise `DamagedPhoto` if there are too many values, or the value lies outside the file.
+    """
+    limit = LIMITS.get(tag, MAX_VALUES)
+    if count > limit:
+        if tag in METADATA:
+            return None
+        raise damaged(f"tag {tag} of the TIFF has {count} values; at most {limit} are read")
+    length = count * struct.calcsize(order + TYPES[kind])
+    (offset,) = struct.unpack(order + ("Q" if len(inline) == 8 else "I"), inline)
+    value = inline[:length] if length <= len(inline) else data[offset : offset + length]
+    if len(value) == length:
+        return value
+    if tag in METADATA:
+        return None
+    raise damaged(f"the value of tag {tag} lies outside the TIFF")
 
 
 def _measure_pieces(directory: _Directory, width: int, height: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ MAX_CHUNKS = 10_000  # an animation has a chunk for each frame, and the first fr
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`."""
+    """Read the header of a WebP file. Raise `DamagedPhoto`."""
     chunks = frame = _read_chunks(data, 12)
     canvas, corner = None, (0, 0)
     if (animation := chunks.get(b"ANMF", b"")) and len(chunks.get(b"VP8X", b"")) >= 10:
