@@ -217,7 +217,7 @@ collect-feedback: .venv/.train  ## send DATA=photos (one folder per class) to UR
 	@$(BIN)/python -m infra.collect_feedback "$(URL)" "$(DATA)" --output "$(JOURNAL)" $(REPLAY)
 
 score: .venv/.train  ## classify all photos of SOURCE=s3://… through QUEUE=; collect results from RESULTS=s3://… into OUT=file.parquet (RETRY=1, GATHER=notified)
-	@$(BIN)/python -m infra.score_s3 $(if $(GATHER),--gather "$(GATHER)","$(SOURCE)" --queue "$(QUEUE)") \
+	@$(BIN)/python -m infra.score $(if $(GATHER),--gather "$(GATHER)","$(SOURCE)" --queue "$(QUEUE)") \
 		--results "$(RESULTS)" $(call option,OUT,out) $(if $(RETRY),--retry)
 
 evaluate: .venv/.train  ## compute accuracy and latency from collect-feedback's journal, to artifacts/post_deploy.json (URL= and DATA= collect first)

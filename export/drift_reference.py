@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from export.release import RELEASED
 from lambda_app.classifier import Classifier
+from lambda_app.prediction_record import classify, describe_photo
 from lambda_app.preprocess import preprocess
-from lambda_app.signals import signals
+from lambda_app.signals import NUMERIC_FIELDS
 from training.data import read_manifest
 from training.source import PHOTOS, Source
 
@@ -48,17 +49,9 @@ def build_reference(classifier: Classifier) -> dict[str, Any]:
 def prediction_fields(classifier: Classifier, data: bytes) -> dict[str, Any]:
     """Return the log fields that describe a photo and its prediction. Runs one photo at a time, as serving does."""
     photo = preprocess(data, classifier.metadata.image_size)
-    outputs = classifier.run(photo.pixels[None])
-    [prediction] = classifier.predictions(outputs)
-    return {
-        "predicted_class": prediction.predicted_class,
-        "confidence": round(prediction.confidence, 6),
-        "unknown": prediction.unknown,
-        **signals(photo.pixels, outputs),
-        "photo_bytes": len(data),
-        "photo_width": photo.width,
-        "photo_height": photo.height,
-    }
+    [record] = classify(classifier, [photo.pixels], [describe_photo(photo, len(data))])
+    fields = record.log_fields()
+    return {name: fields[name] for name in ("predicted_class", *NUMERIC_FIELDS)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Photos to predictions, off the event loop: the one way in for every route that takes photos."""
+"""Classify the photos of a request: decode, run the network, record. Every route that takes photos calls this module.
+
+Decoding and the network run on a thread, which returns values; only the event loop writes to the request's record.
+"""
 
 import asyncio
 import os
@@ -12,16 +15,16 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lambda_app.admission import Admission, Turn
+from lambda_app.admission import Admission
 from lambda_app.classifier import Classifier, Outputs, Prediction
 from lambda_app.errors import PhotoTooLarge, RequestError
+from lambda_app.prediction_record import PredictionRecord, classify, describe_photo
 from lambda_app.preprocess import Photo, preprocess_header, read_header
-from lambda_app.signals import signals
 from lambda_app.telemetry.request_log import Record
 
 T = TypeVar("T")
 
-# Of one request: Lambda's timeout is 15 s, and a photo may take 2 s.
+# The decoding budget of one request: Lambda's timeout is 15 s, and one photo may take 2 s.
 DECODING_S = 5
 # Photos in one run of the network. Without an arena, a photo in a run of 8 takes twice as long as in a run of 4; with
 # one, runs of 8 save nothing (infra/bench/RESULTS.md).
@@ -30,136 +33,112 @@ CHUNK = 4
 
 @dataclass(frozen=True)
 class Classified:
-    """A photo's prediction, and the id by which feedback names it."""
+    """The prediction for one photo, and the id that feedback refers to."""
 
     request_id: str
     prediction: Prediction
-    outputs: Outputs  # of it alone
-    log_fields: dict[str, Any]
+    outputs: Outputs  # N = 1
 
 
 @dataclass(frozen=True)
 class Decoded:
     photo: Photo
-    size: int  # bytes
-    decode_ms: float
+    size: int  # bytes of the file
+    seconds: float  # without the wait for memory
 
     def log_fields(self) -> dict[str, Any]:
-        return {
-            "photo_format": self.photo.format,
-            "photo_bytes": self.size,
-            "photo_width": self.photo.width,
-            "photo_height": self.photo.height,
-            "decode_ms": round(self.decode_ms, 3),
-        }
+        return describe_photo(self.photo, self.size) | {"decode_ms": round(self.seconds * 1000, 3)}
 
 
 class Inference:
-    """The classifier and the threads that it works on."""
+    """A classifier and its thread pool."""
 
     def __init__(self, classifier: Classifier, max_pixels: int) -> None:
         self.classifier = classifier
         self.max_pixels = max_pixels
-        # Threads, so that a container behind uvicorn uses all its cores (Pillow and ONNX Runtime release the GIL), and
-        # no more: each may hold a decoded photo. Not AnyIO's: the first request would import its back end, 11 ms.
+        # Pillow and ONNX Runtime release the GIL, so a thread for each core uses all cores of a container behind
+        # uvicorn. More threads would only hold more decoded photos. AnyIO's pool would import its back end during the
+        # first request: 11 ms.
         self.threads = ThreadPoolExecutor(os.cpu_count() or 1)
         self.admission = Admission(os.cpu_count() or 1)
 
-    async def one(self, data: bytes, record: Record) -> Prediction:
-        """The request's only photo. Raises RequestError."""
-        [answer] = await self._in_turn(record, self._classify, [data])
-        if isinstance(answer, RequestError):
-            raise answer
-        return answer.prediction
+    async def classify_photo(self, data: bytes, record: Record) -> Prediction:
+        """Classify the only photo of a request. Raise `RequestError` if it cannot be classified."""
+        [result] = await self._run_on_thread(record, self._decode_and_classify, [data])
+        if isinstance(result, RequestError):
+            raise result
+        record.predictions = [{"request_id": record.request_id} | result.log_fields()]
+        return result.prediction
 
-    async def many(self, photos: Sequence[bytes], record: Record) -> list[Classified | RequestError]:
-        """Photos that came together, in order; an error in the place of a bad one."""
+    async def classify_photos(self, photos: Sequence[bytes], record: Record) -> list[Classified | RequestError]:
+        """Classify the photos of a batch, in order. A photo that cannot be classified has an error in its place."""
         record.photos = len(photos)
-        answers = await self._in_turn(record, self._classify, photos)
-        record.failed = [answer.code for answer in answers if isinstance(answer, RequestError)]
-        return answers
+        results = await self._run_on_thread(record, self._decode_and_classify, photos)
+        record.failed = [result.code for result in results if isinstance(result, RequestError)]
+        return [result if isinstance(result, RequestError) else _add_to_record(result, record) for result in results]
 
-    async def images(self, images: NDArray[np.uint8], record: Record) -> list[Classified]:
-        """(N, 3, S, S) RGB, which a client made of its photos itself: nothing is known of their files."""
+    async def classify_images(self, images: NDArray[np.uint8], record: Record) -> list[Classified]:
+        """Classify (N, 3, S, S) RGB images that the client has decoded. Their records have no photo fields."""
         record.photos = len(images)
-        return await self._in_turn(record, self._run, images, [{}] * len(images))
+        results = await self._run_on_thread(record, self._classify, images, [{}] * len(images))
+        return [_add_to_record(result, record) for result in results]
 
-    async def _in_turn(self, record: Record, function: Callable[..., list[T]], *arguments: Any) -> list[T]:
+    async def _run_on_thread(self, record: Record, function: Callable[..., T], *arguments: Any) -> T:
+        """Call the function on a thread. Raise `Overloaded` or `ClientDisconnect` if the wait was too long."""
         with self.admission.queue(record.is_disconnected) as turn:
-            return await self._on_a_thread(self._take_turn, turn, function, *arguments, record)
 
-    def _take_turn(self, turn: Turn, function: Callable[..., list[T]], *arguments: Any) -> list[T]:
-        turn.check()
-        return function(*arguments)
 
-    async def _on_a_thread(self, function: Callable[..., list[T]], *arguments: Any) -> list[T]:
-        return await asyncio.get_running_loop().run_in_executor(self.threads, function, *arguments)
+            def take_turn() -> T:
+                turn.check()
+                return function(*arguments)
 
-    def _classify(self, photos: Sequence[bytes], record: Record) -> list[Classified | RequestError]:
-        decoded = self._decode_all(photos)
-        good = [each for each in decoded if isinstance(each, Decoded)]
-        classified = iter(self._run([each.photo.pixels for each in good], [each.log_fields() for each in good], record))
-        return [each if isinstance(each, RequestError) else next(classified) for each in decoded]
+            return await asyncio.get_running_loop().run_in_executor(self.threads, take_turn)
 
-    def _decode_all(self, photos: Sequence[bytes]) -> list[Decoded | RequestError]:
-        decoded: list[Decoded | RequestError] = []
+    def _decode_and_classify(self, photos: Sequence[bytes]) -> list[PredictionRecord | RequestError]:
+        files = self._decode(photos)
+        decoded = [file for file in files if isinstance(file, Decoded)]
+        images, photo_fields = [file.photo.pixels for file in decoded], [file.log_fields() for file in decoded]
+        records = iter(self._classify(images, photo_fields))
+        return [file if isinstance(file, RequestError) else next(records) for file in files]
+
+    def _decode(self, photos: Sequence[bytes]) -> list[Decoded | RequestError]:
+        """Decode each photo until the request's decoding budget is spent."""
+        files: list[Decoded | RequestError] = []
         spent = 0.0
         for data in photos:
-            if decoded and spent > DECODING_S:
-                reason = (
+            if files and spent > DECODING_S:
+                message = (
                     f"earlier photos used up the {DECODING_S} s decoding budget; send this photo in its own request"
                 )
-                decoded.append(PhotoTooLarge(reason))
+                files.append(PhotoTooLarge(message))
                 continue
-            answer, seconds = self._decode(data)
-            decoded.append(answer)
-            spent += seconds
-        return decoded
+            start = time.perf_counter()
+            try:
+                header = read_header(data, self.max_pixels)
+                before_wait = time.perf_counter()
+                with self.admission.reserve(header.memory):
+                    start += time.perf_counter() - before_wait
+                    photo = preprocess_header(header, self.classifier.metadata.image_size)
+            except RequestError as error:
+                files.append(error)
+            else:
+                files.append(Decoded(photo, len(data), time.perf_counter() - start))
+            spent += time.perf_counter() - start
+        return files
 
-    def _decode(self, data: bytes) -> tuple[Decoded | RequestError, float]:
-        """Return the photo or why there is none, and the seconds that it took, without those of waiting for memory."""
-        began = time.perf_counter()
-        try:
-            header = read_header(data, self.max_pixels)
-            asked = time.perf_counter()
-            with self.admission.reserve(header.memory):
-                began += time.perf_counter() - asked
-                photo = preprocess_header(header, self.classifier.metadata.image_size)
-        except RequestError as error:
-            return error, time.perf_counter() - began
-        seconds = time.perf_counter() - began
-        return Decoded(photo, len(data), seconds * 1000), seconds
+    def _classify(
+        self, images: Sequence[NDArray[np.uint8]], photo_fields: Sequence[dict[str, Any]]
+    ) -> list[PredictionRecord]:
+        """Run the network on chunks of the images, each (3, S, S)."""
+        records: list[PredictionRecord] = []
+        for start in range(0, len(images), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            records += classify(self.classifier, images[chunk], photo_fields[chunk])
+        return records
 
-    def _run(
-        self, images: Sequence[NDArray[np.uint8]], about: Sequence[dict[str, Any]], record: Record
-    ) -> list[Classified]:
-        classified: list[Classified] = []
-        for place in range(0, len(images), CHUNK):
-            chunk = slice(place, place + CHUNK)
-            classified += self._run_chunk(images[chunk], about[chunk], record)
-        record.predictions = [{"request_id": each.request_id} | each.log_fields for each in classified]
-        return classified
 
-    def _run_chunk(
-        self, images: Sequence[NDArray[np.uint8]], about: Sequence[dict[str, Any]], record: Record
-    ) -> list[Classified]:
-        began = time.perf_counter()
-        outputs = self.classifier.run(np.stack(images))
-        predictions = self.classifier.predictions(outputs)
-        inference_ms = round((time.perf_counter() - began) * 1000 / len(images), 3)
-        return [
-            Classified(
-                request_id=record.request_id if record.photos is None else str(uuid.uuid4()),
-                prediction=prediction,
-                outputs=(own := outputs.of(place)),
-                log_fields={
-                    "predicted_class": prediction.predicted_class,
-                    "confidence": round(prediction.confidence, 6),
-                    "unknown": prediction.unknown,
-                    **about[place],
-                    "inference_ms": inference_ms,
-                    **signals(images[place], own),
-                },
-            )
-            for place, prediction in enumerate(predictions)
-        ]
+def _add_to_record(result: PredictionRecord, record: Record) -> Classified:
+    """Give a photo of a batch its own id, and add its prediction to the request's record."""
+    request_id = str(uuid.uuid4())
+    record.predictions.append({"request_id": request_id} | result.log_fields())
+    return Classified(request_id, result.prediction, result.outputs)

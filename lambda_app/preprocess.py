@@ -1,4 +1,4 @@
-"""Photo bytes to network input: the only decoder, which validation, calibration, parity checks and serving call."""
+"""Turn photo bytes into network input. Serving, validation, calibration and parity checks share this only decoder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-import lambda_app.decoding.jpeg  # noqa: F401  # nearly every photo is one: loaded at the start, not at the first
+import lambda_app.decoding.jpeg  # noqa: F401  # nearly every photo is a JPEG: import its reader at start
 from lambda_app.decoding.header import Header, Picture
 from lambda_app.errors import DamagedPhoto, NoPhoto, PhotoTooLarge, RequestError, UnsupportedPhoto
 
@@ -30,10 +30,10 @@ SIGNATURES = (
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIC", "AVIF")
 MAX_PIXELS = 25_000_000  # a phone's 24 MP
 MAX_SIDE = 32_767  # pixels; a panorama of a phone has 16,384
-MAX_MEMORY = 500_000_000  # bytes that decoding one photo may hold
-MAX_SECONDS = 2.0  # of CPU time for decoding one photo, as its header lets expect on the machine of RESULTS.md
+MAX_MEMORY = 500_000_000  # bytes held while decoding one photo
+MAX_SECONDS = 2.0  # CPU time of decoding one photo, estimated from its header for the machine of RESULTS.md
 
-# EXIF 2.32, tag 0x0112: how to turn the stored pixels upright.
+# The operation that turns the stored pixels upright, by EXIF orientation (EXIF 2.32, tag 0x0112).
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -47,10 +47,10 @@ UPRIGHT = {
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo as the network takes it, and what it was before."""
+    """The network input of a photo, and properties of its file."""
 
     pixels: NDArray[np.uint8]  # (3, S, S) RGB, 0..255
-    width: int  # of the file, before orientation, in pixels
+    width: int  # in pixels, as stored, before orientation
     height: int
     format: str
 
@@ -62,48 +62,49 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
     """
     if not data:
         raise NoPhoto("the photo is empty (0 bytes); expected an image file")
-    reader = _reader(data)
-    with _errors_of_hostile_bytes():
+    reader = _find_reader(data)
+    with _raise_damaged_photo():
         header: Header = reader.read_header(data)
     _check_limits(header, max_pixels)
     return header
 
 
 def preprocess(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Decode, resize the short side to `image_size` pixels and crop the center. Errors as `read_header`."""
+    """Decode, resize the short side to `image_size` pixels and crop the center. Raise the errors of `read_header`."""
     return preprocess_header(read_header(data, max_pixels), image_size)
 
 
 def preprocess_header(header: Header, image_size: int) -> Photo:
     """Continue `preprocess` after `read_header`. Raise `DamagedPhoto` or `UnsupportedPhoto`."""
-    with _errors_of_hostile_bytes():
+    with _raise_damaged_photo():
         picture = header.load(image_size)
-        image = _working_mode(picture)
+        image = _to_working_mode(picture)
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         center = (left, top, left + side, top + side)
         square = image.resize((image_size, image_size), Image.Resampling.BICUBIC, center, reducing_gap=2.0)
-        pixels = np.asarray(_finished(square, picture))  # (S, S, 3)
+        pixels = np.asarray(_finish(square, picture))  # (S, S, 3)
         return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), header.width, header.height, header.format)
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> Image.Image:
-    """Return the whole photo, upright and RGB; JPEG, HEIC and AVIF no larger than `min_side` needs.
+    """Return the whole photo, upright and RGB.
 
-    Raise as `read_header`.
+    JPEG, HEIC and AVIF are decoded at a smaller scale if their short side then still has `min_side` pixels. Raise the
+    errors of `read_header`.
     """
     header = read_header(data, max_pixels)
-    with _errors_of_hostile_bytes():
+    with _raise_damaged_photo():
         picture = header.load(min_side)
-        return _finished(_working_mode(picture), picture)
+        return _finish(_to_working_mode(picture), picture)
 
 
-def _reader(data: bytes) -> ModuleType:
-    """Return the module of `lambda_app.decoding` that reads the file. All but JPEG's are imported on first need."""
+def _find_reader(data: bytes) -> ModuleType:
+    """Return the module of `lambda_app.decoding` for the file. All modules but JPEG's are imported on first use."""
     for offset, signature, module in SIGNATURES:
         if data.startswith(signature, offset):
             return import_module(f"lambda_app.decoding.{module}")
-    raise UnsupportedPhoto(f"not an image that can be read; expected one of {', '.join(FORMATS)}")
+    raise UnsupportedPhoto(f"the file is not a supported image; expected one of {', '.join(FORMATS)}")
 
 
 def _check_limits(header: Header, max_pixels: int) -> None:
@@ -122,8 +123,8 @@ def _check_limits(header: Header, max_pixels: int) -> None:
         )
 
 
-def _working_mode(picture: Picture) -> Image.Image:
-    """Return L, RGB, RGBA, or CMYK with a profile: what can be resized. Deep gray is scaled to 8 bits."""
+def _to_working_mode(picture: Picture) -> Image.Image:
+    """Return L, RGB, RGBA, or CMYK with a profile: modes that can be resized. 16-bit gray is scaled to 8 bits."""
     image = picture.image
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -131,14 +132,14 @@ def _working_mode(picture: Picture) -> Image.Image:
         return image
     if image.has_transparency_data:
         return image.convert("RGBA")
-    # convert() copies even what it need not change: 15 ms and 46 MB of a PNG of 12 MP. Gray can wait until it is small.
+    # convert() copies even if nothing changes: 15 ms and 46 MB for a PNG of 12 MP. Gray is converted after the resize.
     return image if image.mode in {"RGB", "L"} else image.convert("RGB")
 
 
-def _finished(image: Image.Image, picture: Picture) -> Image.Image:
-    """Return RGB in sRGB, over white, upright."""
+def _finish(image: Image.Image, picture: Picture) -> Image.Image:
+    """Return an upright RGB image in sRGB, composited over white."""
     if picture.profile or image.mode == "CMYK":
-        from lambda_app.decoding.color import to_srgb  # noqa: PLC0415  # LittleCMS, where a photo has a profile
+        from lambda_app.decoding.color import to_srgb  # noqa: PLC0415  # imports LittleCMS, for photos with a profile
 
         image = to_srgb(image, picture.profile)
     if image.mode == "RGBA":
@@ -149,11 +150,11 @@ def _finished(image: Image.Image, picture: Picture) -> Image.Image:
 
 
 @contextmanager
-def _errors_of_hostile_bytes() -> Iterator[None]:
-    """Turn what decoders raise on damaged files into DamagedPhoto.
+def _raise_damaged_photo() -> Iterator[None]:
+    """Convert the errors of decoders into `DamagedPhoto`.
 
-    They raise OSError, SyntaxError, ValueError, struct.error, IndexError, MemoryError and more, by format and by
-    damage, and document none of it: the one place where catching everything is the narrow choice.
+    Depending on format and damage, decoders raise OSError, SyntaxError, ValueError, struct.error, IndexError,
+    MemoryError and more, none of it documented. So this function catches every exception.
     """
     try:
         yield

@@ -1,40 +1,49 @@
-"""What a photo and the answer to it look like, in seven numbers: when their distribution moves, the world has changed.
+"""Measure the seven signals in which drift detection looks for change. The pipeline's reference uses the same function.
 
-The pipeline's reference is made by the same function. Between two predictions the processor's caches are cold, and each
-call into NumPy that was not made just before costs 10 to 50 microseconds, `mean` and `std` most: few and plain ones.
+Between two predictions the processor's caches are cold, and each NumPy function that was not just called costs 10 to
+50 microseconds, `mean` and `std` most. So the code makes few and plain calls.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lambda_app.classifier import Outputs
+if TYPE_CHECKING:  # the monitoring report imports the names alone, without ONNX Runtime
+    from lambda_app.classifier import Outputs
 
 SIGNALS = ("entropy", "energy", "familiarity", "brightness", "contrast", "saturation", "sharpness")
-# ITU-R BT.601, as Pillow's own mode L; of 0..255, to 0..1.
+# The numeric log fields of a prediction that the report compares with the reference.
+NUMERIC_FIELDS = ("confidence", "unknown", *SIGNALS, "photo_bytes", "photo_width", "photo_height")
+# ITU-R BT.601, as in Pillow's mode L; scales 0..255 to 0..1.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None] / np.float32(255)
 
 
-def signals(pixels: NDArray[np.uint8], outputs: Outputs) -> dict[str, float]:
-    """Of one (3, S, S) photo and its outputs, in the order of SIGNALS, to five significant digits."""
-    rows = pixels[:, ::8]  # over 150 photos, each signal of these correlates with that of all rows at 0.998 or more
-    values = (*_of_answer(outputs), *_of_photo(rows))
+def measure_signals(pixels: NDArray[np.uint8], outputs: "Outputs") -> dict[str, float]:
+    """Return the signals of one (3, S, S) photo and its outputs, ordered as `SIGNALS`, to five significant digits."""
+    rows = pixels[:, ::8]  # over 150 photos, their signals correlate with those of all rows at 0.998 or more
+    values = (*_measure_outputs(outputs), *_measure_pixels(rows))
     return {name: float(f"{value:.5g}") for name, value in zip(SIGNALS, values, strict=True)}
 
 
-def _of_answer(outputs: Outputs) -> tuple[float, float, float]:
+def _measure_outputs(outputs: "Outputs") -> tuple[float, float, float]:
+    """Return entropy in nats, energy (minus the log-sum-exp of the logits) and familiarity."""
     probabilities, logits = outputs.probabilities[0].tolist(), outputs.logits[0].tolist()
-    entropy = sum(-p * math.log(p) for p in probabilities if p > 0)  # nats
+    entropy = sum(-p * math.log(p) for p in probabilities if p > 0)
     highest = max(logits)
     energy = -highest - math.log(sum(math.exp(logit - highest) for logit in logits))
     return entropy, energy, float(outputs.familiarity[0])
 
 
-def _of_photo(pixels: NDArray[np.uint8]) -> tuple[float, float, float, float]:
-    """Mean and standard deviation of luma, mean of max - min over RGB, mean difference of neighbours in a row."""
+def _measure_pixels(pixels: NDArray[np.uint8]) -> tuple[float, float, float, float]:
+    """Return four values in 0..1.
+
+    They are the mean and the standard deviation of luma, the mean of max - min over RGB, and the mean difference of
+    neighbors in a row.
+    """
     weighted = pixels.astype(np.float32)
-    weighted *= LUMA  # in place: NumPy is slow where it has to cast as it goes
+    weighted *= LUMA  # in place: NumPy is slow if it casts during an operation
     luma = np.add.reduce(weighted)  # (rows, S)
     brightness = _mean(luma)
     luma -= brightness

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.browser.conftest import PATIENCE_MS, started_chromium
+from tests.browser.conftest import TIMEOUT_MS, started_chromium
 from tests.conftest import ROOT
 
 pytest_plugins = ["tests.emulator"]
@@ -72,7 +72,7 @@ def test_javascripts_example_works(url):
     """In Chromium, in a page with a file chosen; its feedback is taken."""
     with started_chromium() as browser:
         page, statuses, kinds = browser.new_page(), [], []
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(TIMEOUT_MS)
         page.goto(f"{url}/health")  # any page of the same origin
         page.on("response", lambda response: statuses.append((response.url, response.status)))
         page.set_content('<input type="file">')

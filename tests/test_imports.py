@@ -18,7 +18,7 @@ PACKAGES = ("lambda_app", "training", "export", "infra")
 PEERS = ROOT / "infra/bench/peers"
 MAY_IMPORT = {
     "lambda_app": {"lambda_app"},
-    "training": {"training", "lambda_app.preprocess", "lambda_app.errors"},
+    "training": {"training", "lambda_app.preprocess", "lambda_app.metadata", "lambda_app.errors"},
     "export": {"export", "training", "lambda_app"},
     "infra": {"infra", "lambda_app.settings", "lambda_app.signals", "lambda_app.metadata"},
     # Programs in images of their own. They share code with the function so that the comparison is fair.

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 from tqdm import tqdm
 
 from lambda_app.classifier import Classifier
-from lambda_app.decoding.color import BT2020, P3, Colorimetry, profile_of
+from lambda_app.decoding.color import BT2020, P3, Colorimetry, build_profile
 from lambda_app.preprocess import decode, preprocess
 from training.source import Source, discover
 
@@ -45,7 +45,7 @@ class Score:
 
 def convert_space(image: Image.Image, space: str) -> tuple[bytes, bytes]:
     """Return the photo in another color space, as PNG files with and without its profile."""
-    profile = profile_of(SPACES[space])
+    profile = build_profile(SPACES[space])
     assert profile  # none of the spaces is sRGB
     target = ImageCms.ImageCmsProfile(BytesIO(profile))
     transform = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), target, "RGB", "RGB")

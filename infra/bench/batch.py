@@ -23,7 +23,7 @@ from infra.bench.measure import quantiles
 from infra.bench.photos import bench_photos
 from infra.emulator.runtime import ROOT
 from infra.markdown import table
-from infra.score.queue import MESSAGES, PER_MESSAGE
+from infra.score.queue import MAX_MESSAGES, PHOTOS_PER_MESSAGE
 
 FIGURES = ROOT / "artifacts/batch.json"
 PROGRAM = PEERS / "batch/score.py"
@@ -39,7 +39,7 @@ WAIT_MS = 100
 PHOTOS = 100_000_000
 
 
-def measure(turns: int, photos: int = PER_MESSAGE) -> dict[str, Any]:
+def measure(turns: int, photos: int = PHOTOS_PER_MESSAGE) -> dict[str, Any]:
     """Return CPU milliseconds per photo. Raise `CalledProcessError` if a photo cannot be classified."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would log a line per photo
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -98,15 +98,15 @@ def render(figures: Mapping[str, Any]) -> str:
 
 def costs(figures: Mapping[str, Any]) -> str:
     """Return the tables of cost and duration for 100 million photos of the first size, for infra/README.md."""
-    ms = figures["ms"][MEASURED[0]]["handler"]["p50"] + WAIT_MS / PER_MESSAGE
-    messages = PHOTOS / PER_MESSAGE
+    ms = figures["ms"][MEASURED[0]]["handler"]["p50"] + WAIT_MS / PHOTOS_PER_MESSAGE
+    messages = PHOTOS / PHOTOS_PER_MESSAGE
     # Each message takes one invocation and is received and deleted alone; messages are sent in groups.
     parts = {
         "Lambda, time": PHOTOS / 1e6 * (usd_per_million(ms, WHOLE_VCPU_MB) - 1e6 * USD_PER_REQUEST),
         "Lambda, requests": messages * USD_PER_REQUEST,
         "S3, photos read": PHOTOS * USD_PER_GET,
         "S3, results written and read": messages * (USD_PER_PUT + USD_PER_GET),
-        "SQS": (2 + 1 / MESSAGES) * messages * USD_PER_SQS_REQUEST,
+        "SQS": (2 + 1 / MAX_MESSAGES) * messages * USD_PER_SQS_REQUEST,
     }
     rows = [(name, f"{usd:,.2f}") for name, usd in (parts | {"**total**": sum(parts.values())}).items()]
     hours = PHOTOS * ms / 3.6e6
@@ -115,7 +115,7 @@ def costs(figures: Mapping[str, Any]) -> str:
         f"{table(('100 million photos', 'USD'), rows)}\n\n"
         f"{table(('`BatchConcurrency`', 'photos per second', 'hours'), times)}\n\n"
         f"Based on {ms:.2f} ms per photo of {MEASURED[0]}: CPU time as measured, commit `{figures['commit']}`, and "
-        f"an assumed {WAIT_MS} ms per message of {PER_MESSAGE} photos for S3. TLS is not included."
+        f"an assumed {WAIT_MS} ms per message of {PHOTOS_PER_MESSAGE} photos for S3. TLS is not included."
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lambda_app.signals import SIGNALS
+from lambda_app.signals import NUMERIC_FIELDS
 
 Column = NDArray[Any]
 LATE = timedelta(days=30)  # so long after its prediction, feedback still finds it
@@ -64,12 +64,11 @@ class Fields:
     numbers: tuple[str, ...] = ()
 
 
-PHOTO = ("confidence", "unknown", "photo_bytes", "photo_width", "photo_height", *SIGNALS)
 TABLES = {
     "requests": Fields(
         "request_id",
         ("service", "model_version", "error_code", "predicted_class"),
-        ("status", "total_ms", "cold_start", *PHOTO),
+        ("status", "total_ms", "cold_start", *NUMERIC_FIELDS),
     ),
     "earlier": Fields("request_id", ("model_version", "predicted_class"), ("confidence",)),
     "feedback": Fields("feedback_for", ("label",)),

@@ -1,1 +1,1 @@
-"""Photos by the million: named to the queue of lambda_app/batch/handler.py, and its results gathered."""
+"""Score photos in S3: send their keys to the queue of lambda_app/batch, and gather the results."""

@@ -1,1 +1,1 @@
-"""The SQS handler that classifies photos in S3."""
+"""The Lambda handler that classifies photos in S3, invoked by SQS."""

@@ -1,8 +1,8 @@
-"""Photos by the million: the handler of another function on the same image, which SQS calls.
+"""Classify photos in S3: the Lambda handler that SQS invokes, of a second function with the same image.
 
-Messages name photos in S3; each message becomes one object of JSON lines, one line a photo, with its prediction or with
-the reason why there is none. Where that lies follows from message and model, so a message that comes twice changes
-nothing. What S3 may give another time fails its message, which SQS then repeats. Runbook: infra/README.md.
+Each message names photos and produces one object of JSON lines, one line per photo: its prediction, or the reason why
+there is none. The object's key depends on the message and the model alone, so processing a message twice is idempotent.
+A temporary error of S3 fails the message, which SQS then delivers again. Runbook: infra/README.md.
 """
 
 import json
@@ -31,17 +31,17 @@ from lambda_app.batch.objects import (
     Reader,
     Source,
     StorageRefused,
-    ahead,
+    prefetch,
     read_message,
 )
 from lambda_app.classifier import Classifier
 from lambda_app.errors import RequestError
+from lambda_app.prediction_record import classify
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
-from lambda_app.signals import signals
 
-# S3 signs by version 4 alone, and answers throttled requests later. "virtual" is what names the region in a signed URL:
-# without it S3's global endpoint redirects, or refuses, what is not in us-east-1.
+# S3 accepts only version 4 signatures. The standard retry mode also retries throttled requests. Virtual addressing puts
+# the region into a signed URL: without it, S3's global endpoint redirects or refuses requests outside us-east-1.
 S3_CONFIG = Config(
     signature_version="s3v4",
     retries={"mode": "standard", "max_attempts": 5},
@@ -51,40 +51,42 @@ S3_CONFIG = Config(
 
 
 class BatchSettings(Settings):
-    """The serving function's, and where results go."""
+    """The settings of the serving function, and the location of the results."""
 
     results_bucket: str = Field(min_length=3, description="the bucket of the results")
-    results_prefix: str = Field(pattern=r".+/$", description="what their names begin with; nothing there is classified")
+    results_prefix: str = Field(
+        pattern=r".+/$", description="the prefix of their keys, below which no object is classified"
+    )
 
 
 class Signer:
-    """URLs of photos: S3's client finds a bucket's address anew for each, which takes 0.9 ms of a photo's 10."""
+    """Sign URLs of photos. S3's client resolves the bucket's endpoint for each URL: 0.9 ms of a photo's 10 ms."""
 
     def __init__(self, s3: Any, credentials: Any) -> None:
         self.s3, self.credentials = s3, credentials
-        self.addresses: dict[str, str] = {}
+        self.endpoints: dict[str, str] = {}  # by bucket
 
-    def url(self, source: Source) -> str:
+    def sign(self, source: Source) -> str:
         version = f"?versionId={quote(source.version, safe='')}" if source.version else ""
-        request = AWSRequest("GET", f"{self._address(source.bucket)}{quote(source.key, safe='/')}{version}")
+        request = AWSRequest("GET", f"{self._endpoint(source.bucket)}{quote(source.key, safe='/')}{version}")
         credentials = self.credentials.get_frozen_credentials()
         S3SigV4QueryAuth(credentials, "s3", self.s3.meta.region_name, expires=URL_SECONDS).add_auth(request)
         return str(request.url)
 
-    def _address(self, bucket: str) -> str:
-        if bucket not in self.addresses:
+    def _endpoint(self, bucket: str) -> str:
+        if bucket not in self.endpoints:
             url = self.s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "-"})
-            self.addresses[bucket] = url.partition("?")[0].removesuffix("-")
-        return self.addresses[bucket]
+            self.endpoints[bucket] = url.partition("?")[0].removesuffix("-")
+        return self.endpoints[bucket]
 
 
 class Scorer:
-    """What turns messages into results: a classifier, and S3."""
+    """Process messages with a classifier and an S3 client."""
 
     def __init__(self, classifier: Classifier, settings: BatchSettings, s3: Any, credentials: Any) -> None:
         self.classifier, self.settings, self.s3 = classifier, settings, s3
         certificates = get_cert_path(True)  # botocore's own: the image has no others
-        self.reader = Reader(Signer(s3, credentials).url, settings.max_image_bytes, certificates)
+        self.reader = Reader(Signer(s3, credentials).sign, settings.max_image_bytes, certificates)
         self.logger = Logger(
             service=settings.service_name,
             level=settings.log_level,
@@ -93,77 +95,81 @@ class Scorer:
             use_rfc3339=True,
         )
 
-    def record(self, record: SQSRecord) -> None:
-        """One message of SQS. Whatever it raises, Powertools tells SQS that this message failed."""
+    def process(self, record: SQSRecord) -> None:
+        """Process one message. Log and re-raise every error: Powertools then reports the message to SQS as failed."""
         try:
             self.score(record.body)
-        except Exception as error:  # Powertools' processor takes any; the log has to have it before
-            known = isinstance(error, MalformedMessage | StorageRefused)  # others may quote names and URLs
-            about: dict[str, Any] = {
+        except Exception as error:  # Powertools catches every error, so the log needs it first
+            # Messages of other errors may quote object names and URLs.
+            reason = str(error) if isinstance(error, MalformedMessage | StorageRefused) else None
+            fields = {
                 "message_id": record.message_id,
                 "receive_count": record.attributes.approximate_receive_count,
+                "error": type(error).__name__,
+                "reason": reason,
             }
-            about |= {"error": type(error).__name__, "reason": str(error) if known else None}
-            self.logger.error("a message failed", extra=about)  # noqa: TRY400  # likewise
+            self.logger.error("a message failed", extra=fields)  # noqa: TRY400  # a stack trace may quote them, too
             raise
 
     def score(self, body: str) -> None:
-        """Raises MalformedMessage, StorageRefused, or what botocore and urllib3 raise where S3 does not answer."""
-        began = time.perf_counter()
+        """Classify the photos of one message and write their results.
+
+        Raise `MalformedMessage`, `StorageRefused`, or an error of botocore or urllib3 if S3 does not answer.
+        """
+        start = time.perf_counter()
         message = read_message(body)
-        sources = [source for source in message.sources if not self._is_own(source)]
+        sources = [source for source in message.sources if not self._is_result(source)]
         if not sources:
             return
-        lines = [self.line(fetched) for fetched in ahead(self.reader.fetch, sources)]
-        text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+        rows = [self._row(fetched) for fetched in prefetch(self.reader.fetch, sources)]
+        text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
         version = self.classifier.metadata.model_version
-        key = f"{self.settings.results_prefix}{message.job}/{version}/{message.name()}.jsonl"
+        key = f"{self.settings.results_prefix}{message.job}/{version}/{message.digest()}.jsonl"
         self.s3.put_object(Bucket=self.settings.results_bucket, Key=key, Body=text.encode())
-        self._log(message.job, lines, time.perf_counter() - began)
+        self._log(message.job, rows, time.perf_counter() - start)
 
-    def _is_own(self, source: Source) -> bool:
-        """A result that a notification or a list named, where photos and results share a bucket."""
-        own = (self.settings.results_bucket, True)
-        return own == (source.bucket, source.key.startswith(self.settings.results_prefix))
+    def _is_result(self, source: Source) -> bool:
+        """Return whether the object is a result. Where photos and results share a bucket, messages may name results."""
+        in_results_bucket = source.bucket == self.settings.results_bucket
+        return in_results_bucket and source.key.startswith(self.settings.results_prefix)
 
-    def line(self, fetched: Fetched) -> dict[str, Any]:
-        """With `error_code` and `error_message`, or with a prediction."""
-        about = vars(fetched.source) | {"etag": fetched.etag, "model_version": self.classifier.metadata.model_version}
+    def _row(self, fetched: Fetched) -> dict[str, Any]:
+        """Return the source of a photo with its prediction, or with `error_code` and `error_message`."""
+        row = vars(fetched.source) | {"etag": fetched.etag, "model_version": self.classifier.metadata.model_version}
         if fetched.error:
-            return about | dict(zip(("error_code", "error_message"), fetched.error, strict=True))
+            return row | dict(zip(("error_code", "error_message"), fetched.error, strict=True))
         try:
-            return about | self._predicted(fetched.data)
+            return row | self._predict(fetched.data)
         except RequestError as error:
-            return about | {"error_code": error.code, "error_message": str(error)}
+            return row | {"error_code": error.code, "error_message": str(error)}
 
-    def _predicted(self, data: bytes) -> dict[str, Any]:
+    def _predict(self, data: bytes) -> dict[str, Any]:
         photo = preprocess(data, self.classifier.metadata.image_size, self.settings.max_image_pixels)
-        # Alone: two at once would save 3 % of a photo's time, more would cost (infra/bench/RESULTS.md), and an answer
-        # would depend on its neighbours, to the last bit.
-        outputs = self.classifier.run(photo.pixels[None])
-        [prediction] = self.classifier.predictions(outputs)
-        named = {name: value for name, value in vars(prediction).items() if name != "label"}
-        return named | {"signals": signals(photo.pixels, outputs)}
+        # One photo per run: two would save 3 % of a photo's time and more would cost time (infra/bench/RESULTS.md), and
+        # the last bits of a result would depend on the photo beside it.
+        [record] = classify(self.classifier, [photo.pixels], [{}])
+        fields = {name: value for name, value in vars(record.prediction).items() if name != "label"}
+        return fields | {"signals": record.signals}
 
-    def _log(self, job: str, lines: list[dict[str, Any]], seconds: float) -> None:
-        """One line a message, not a photo: 100 million of those would cost as much as the photos do."""
-        about = {
+    def _log(self, job: str, rows: list[dict[str, Any]], seconds: float) -> None:
+        """Log one line per message. A line for each of 100 million photos would cost as much as classifying them."""
+        fields = {
             "job": job,
-            "photos": len(lines),
-            "predicted": Counter(line["predicted_class"] for line in lines if "predicted_class" in line),
-            "unknown": sum(line.get("unknown", False) for line in lines),
-            "errors": Counter(line["error_code"] for line in lines if "error_code" in line),
+            "photos": len(rows),
+            "predicted": Counter(row["predicted_class"] for row in rows if "predicted_class" in row),
+            "unknown": sum(row.get("unknown", False) for row in rows),
+            "errors": Counter(row["error_code"] for row in rows if "error_code" in row),
             "model_version": self.classifier.metadata.model_version,
             "total_ms": round(seconds * 1000, 3),
         }
-        self.logger.info("batch", extra=about)
+        self.logger.info("batch", extra=fields)
 
 
 @cache
 def scorer() -> Scorer:
-    """Once an environment."""
+    """Return the scorer of this execution environment, built from its variables at the first call."""
     settings = BatchSettings.from_env()
-    # Below ERROR they write names of photos, and URLs with signatures.
+    # Below ERROR, these libraries log object names and signed URLs.
     for name in ("botocore", "urllib3", "PIL"):
         logging.getLogger(name).setLevel(logging.ERROR)
     session = Session()
@@ -175,5 +181,5 @@ processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
 def handler(event: dict[str, Any], context: Any) -> Any:
-    """Lambda's: the message where it failed, and otherwise none, for it to be deleted."""
-    return process_partial_response(event, scorer().record, processor, context)
+    """Return the ids of failed messages to Lambda, which deletes all others from the queue."""
+    return process_partial_response(event, scorer().process, processor, context)

@@ -1,4 +1,4 @@
-"""The batch's photos as AWS knows them: which ones a message of the queue names, and what S3 has under these names."""
+"""The photos of a message: parse the message, and fetch the S3 objects that it names."""
 
 import hashlib
 import json
@@ -14,38 +14,38 @@ import urllib3
 from pydantic import BaseModel, Field
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
-# S3 takes 20 to 50 ms to begin to answer, a photo 8 ms to classify: so many requests are under way that none is waited
-# for, and no more photos are held than that many again.
+# S3 takes 20 to 50 ms to first byte; classifying a photo takes 8 ms. With this many requests in flight, the classifier
+# never waits, and at most twice as many photos are in memory.
 FETCHERS = 8
-AHEAD = 2 * FETCHERS
+PREFETCHED = 2 * FETCHERS
 URL_SECONDS = 300  # longer than all attempts at one photo take
-ATTEMPTS = urllib3.Retry(
+RETRIES = urllib3.Retry(
     4, status_forcelist=(429, 500, 502, 503, 504), backoff_factor=0.2, backoff_jitter=0.2, raise_on_status=False
 )
-BODIES = 3  # attempts at what breaks off amid a photo: urllib3 repeats only what comes before its first byte
-# Of a photo, not of AWS: S3 will never give it, however often it is asked. Any other refusal may end.
-REASONS = {
-    "NoSuchKey": ("missing", "S3 has no object of this name"),
+BODY_ATTEMPTS = 3  # urllib3 does not retry a response that breaks off after its first byte
+# Permanent errors of a photo. All other errors of S3 may be temporary.
+PERMANENT_ERRORS = {
+    "NoSuchKey": ("missing", "S3 has no object with this key"),
     "NoSuchVersion": ("missing", "S3 has no such version of the object"),
-    "MethodNotAllowed": ("missing", "this version of the object says that it was deleted"),
+    "MethodNotAllowed": ("missing", "this version of the object is a delete marker"),
     "InvalidObjectState": (
         "archived",
-        "the object is in an archive; expected a storage class that can be read at once",
+        "the object is archived; expected a storage class with immediate access",
     ),
 }
 
 
-# urllib3 removes such segments from a URL (RFC 3986, section 5.2.4), which then names another object.
-DOTS = {".", ".."}
-DOT_SEGMENT = ("bad_key", "the key has a segment '.' or '..'; expected a key without: copy the object to another one")
+# urllib3 removes these segments from a URL (RFC 3986, section 5.2.4), which then names another object.
+DOT_SEGMENTS = {".", ".."}
+BAD_KEY = ("bad_key", "the key has a segment '.' or '..'; copy the object to a key without such segments")
 
 
 class MalformedMessage(ValueError):
-    """Neither S3 nor infra/score_s3.py writes such a message."""
+    """The message is neither a notification from S3 nor a message from infra/score."""
 
 
 class StorageRefused(Exception):
-    """S3 did not give what it may give another time."""
+    """S3 answered with an error that may be temporary."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Message:
     job: str  # the folder of its results
     sources: tuple[Source, ...]
 
-    def name(self) -> str:
-        """The same for the same photos in the same order, whoever names them."""
+    def digest(self) -> str:
+        """Return a hash of the photos in their order, the same for every message that names them."""
         return hashlib.sha256(json.dumps([astuple(source) for source in self.sources]).encode()).hexdigest()
 
 
@@ -70,11 +70,11 @@ class Fetched:
     source: Source
     data: bytes = b""
     etag: str | None = None
-    error: tuple[str, str] | None = None  # code and message, where there is no data
+    error: tuple[str, str] | None = None  # code and message of a permanent error
 
 
 class Manifest(BaseModel):
-    """What infra/score_s3.py sends: many photos in one message."""
+    """A message from infra/score, which names many photos."""
 
     job: str = Field(pattern=r"^[\w-]+$")
     bucket: str
@@ -82,79 +82,82 @@ class Manifest(BaseModel):
 
 
 def read_message(body: str) -> Message:
-    """Raises MalformedMessage, which does not quote the message."""
+    """Parse the body of an SQS message. Raise `MalformedMessage`, which does not quote the message."""
     try:
         message = json.loads(body)
         if "Records" in message:
-            return Message("notified", tuple(_notified(message["Records"])))
-        if message.get("Event") == "s3:TestEvent":  # S3's first word, when somebody turns its notifications on
+            return Message("notified", tuple(_read_notification(message["Records"])))
+        if message.get("Event") == "s3:TestEvent":  # S3 sends this once when notifications are configured
             return Message("notified", ())
         manifest = Manifest.model_validate(message)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        text = "expected a notification of S3, or JSON with job, bucket and keys"
-        raise MalformedMessage(f"a message of {len(body)} characters is not understood; {text}") from error
+        expected = "expected a notification from S3, or JSON with job, bucket and keys"
+        raise MalformedMessage(f"a message of {len(body)} characters cannot be parsed; {expected}") from error
     return Message(manifest.job, tuple(Source(manifest.bucket, key) for key in manifest.keys))
 
 
-def _notified(records: Sequence[dict[str, Any]]) -> Iterator[Source]:
-    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
+def _read_notification(records: Sequence[dict[str, Any]]) -> Iterator[Source]:
+    """Yield the created objects, without folders.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+    """
     for record in records:
         if record["eventName"].startswith("ObjectCreated:"):
-            object_ = record["s3"]["object"]
-            key = unquote_plus(object_["key"])
-            if not key.endswith("/"):  # a folder
-                yield Source(record["s3"]["bucket"]["name"], key, object_.get("versionId"))
+            s3_object = record["s3"]["object"]
+            key = unquote_plus(s3_object["key"])
+            if not key.endswith("/"):
+                yield Source(record["s3"]["bucket"]["name"], key, s3_object.get("versionId"))
 
 
 class Reader:
-    """By signed URLs: botocore's own get_object takes 2.4 ms of CPU time a photo."""
+    """Fetch photos by signed URLs. botocore's `get_object` takes 2.4 ms of CPU time per photo."""
 
-    def __init__(self, signed: Callable[[Source], str], max_bytes: int, ca_certs: str) -> None:
-        self.signed, self.max_bytes = signed, max_bytes
+    def __init__(self, sign: Callable[[Source], str], max_bytes: int, ca_certs: str) -> None:
+        self.sign, self.max_bytes = sign, max_bytes
         self.http = urllib3.PoolManager(
             maxsize=FETCHERS,
-            retries=ATTEMPTS,
+            retries=RETRIES,
             timeout=urllib3.Timeout(3, 10),
             ca_certs=ca_certs,
         )
 
     def fetch(self, source: Source) -> Fetched:
-        """Raises StorageRefused or urllib3's HTTPError where another time may be better."""
-        if DOTS & set(source.key.split("/")):
-            return Fetched(source, error=DOT_SEGMENT)
-        for _ in range(BODIES - 1):
+        """Return the photo or a permanent error. Raise `StorageRefused` or urllib3's `HTTPError` for temporary ones."""
+        if DOT_SEGMENTS & set(source.key.split("/")):
+            return Fetched(source, error=BAD_KEY)
+        for _ in range(BODY_ATTEMPTS - 1):
             with suppress(ProtocolError, ReadTimeoutError):
                 return self._fetch(source)
         return self._fetch(source)
 
     def _fetch(self, source: Source) -> Fetched:
-        response = self.http.request("GET", self.signed(source), preload_content=False, redirect=False)
+        response = self.http.request("GET", self.sign(source), preload_content=False, redirect=False)
         try:
             if response.status != 200:
-                return Fetched(source, error=_reason(response.status, response.read()))
+                return Fetched(source, error=_permanent_error(response.status, response.read()))
             etag, size = response.headers["etag"].strip('"'), int(response.headers["content-length"])
             if size > self.max_bytes:
-                text = f"the photo has {size} bytes; at most {self.max_bytes} are accepted"
-                return Fetched(source, etag=etag, error=("too_large", text))
+                message = f"the photo has {size} bytes; at most {self.max_bytes} are accepted"
+                return Fetched(source, etag=etag, error=("too_large", message))
             return Fetched(source, response.read(), etag)
         finally:
             response.close() if response.length_remaining else response.release_conn()
 
 
-def _reason(status: int, body: bytes) -> tuple[str, str]:
+def _permanent_error(status: int, body: bytes) -> tuple[str, str]:
     code = body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()
-    if code not in REASONS:
+    if code not in PERMANENT_ERRORS:
         raise StorageRefused(f"S3 answered {status} {code}")
-    return REASONS[code]
+    return PERMANENT_ERRORS[code]
 
 
-def ahead(fetch: Callable[[Source], Fetched], sources: Sequence[Source]) -> Iterator[Fetched]:
-    """In order, while the next ones are on their way."""
+def prefetch(fetch: Callable[[Source], Fetched], sources: Sequence[Source]) -> Iterator[Fetched]:
+    """Yield the photos in order, and fetch the next ones meanwhile."""
     with ThreadPoolExecutor(FETCHERS) as threads:
-        waiting: deque[Future[Fetched]] = deque()
+        pending: deque[Future[Fetched]] = deque()
         for source in sources:
-            waiting.append(threads.submit(fetch, source))
-            if len(waiting) == AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(threads.submit(fetch, source))
+            if len(pending) == PREFETCHED:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -1,4 +1,4 @@
-"""Describe a picture by what its file states, before any decoder runs."""
+"""Describe a picture by what its file states, before a decoder runs."""
 
 import struct
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from PIL import Image
 from lambda_app.errors import DamagedPhoto
 
 ORIENTATION = 0x0112  # EXIF 2.32
-MAX_ENTRIES = 1000  # of one EXIF directory; a camera writes about 60
-MAX_PROFILE = 4_000_000  # bytes of a color profile; a profile of a printing press has about 2 MB
+MAX_ENTRIES = 1000  # in an EXIF directory; a camera writes about 60
+MAX_PROFILE = 4_000_000  # bytes of a color profile; profiles of printing presses have about 2 MB
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,22 @@ class Header:
     height: int
     memory: int  # bytes that decoding holds at its peak, beside the file
     seconds: float  # CPU time of decoding
-    load: Callable[[int | None], "Picture"]  # decodes; for a short side of so many pixels, at a smaller scale if it can
+    load: Callable[[int | None], "Picture"]  # decodes; takes the short side that is needed, or None for full size
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Decoded pixels of any of Pillow's modes, and how to show them."""
+    """Decoded pixels in any of Pillow's modes, with their orientation and color profile."""
 
     image: Image.Image
     orientation: int = 1  # 1..8, by EXIF
-    profile: bytes | None = None  # the ICC profile that the pixels are in; None is sRGB
+    profile: bytes | None = None  # ICC profile of the pixels; None is sRGB
 
 
-def exif_orientation(exif: bytes) -> int:
+def read_orientation(exif: bytes) -> int:
     """Return the orientation 1..8 of an EXIF block, or 1 if it has none or is damaged.
 
-    Pillow reads the whole block, writes a warning for each broken entry, and takes time quadratic in their number.
+    Pillow would read the whole block, emit a warning for each broken entry, and take time quadratic in their number.
     """
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
@@ -62,7 +62,7 @@ def damaged(reason: str) -> DamagedPhoto:
     return DamagedPhoto(f"the image is damaged: {reason}")
 
 
-def joined_profile(parts: dict[int, bytes]) -> bytes | None:
-    """Return the ICC profile whose numbered parts a file has in any order, or None if it is too large to be one."""
+def join_profile(parts: dict[int, bytes]) -> bytes | None:
+    """Join the numbered parts of an ICC profile. Return None if there are none or the profile is too large."""
     profile = b"".join(parts[number] for number in sorted(parts))
     return profile if 0 < len(profile) <= MAX_PROFILE else None

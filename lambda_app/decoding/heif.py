@@ -1,8 +1,8 @@
-"""HEIC and AVIF (ISO/IEC 23008-12): what iPhones store and web sites send, decoded in a child process with limits.
+"""Read HEIC and AVIF (ISO/IEC 23008-12), the formats of iPhones and many web sites, in a child process with limits.
 
-The boxes of the file state a size, and the video frames within it may have another one, which libheif and libavif
-allocate before they compare the two. So a child decodes, which the kernel stops at its limits of CPU time and memory.
-Starting it takes 60 ms; decoding 12 megapixels takes about 0.6 s.
+The boxes of a file state a size, but its video frames may be larger, and libheif and libavif allocate memory for the
+frames before they compare the sizes. So a child process decodes, and the kernel enforces its limits of CPU time and
+memory. Starting the process takes 60 ms; decoding 12 megapixels takes about 0.6 s.
 """
 
 import json
@@ -15,26 +15,26 @@ from pathlib import Path
 
 from PIL import Image
 
-from lambda_app.decoding.color import Colorimetry, profile_of
+from lambda_app.decoding.color import Colorimetry, build_profile
 from lambda_app.decoding.header import Header, Picture, damaged
 from lambda_app.errors import DamagedPhoto, Overloaded, UnsupportedPhoto
 
 MAX_BOXES = 5000  # the grid of a photo of 48 megapixels has about 200 tiles
-# Where the pictures' properties are: the box to descend to from each, and the bytes before its first box.
+# The path to the pictures' properties: from each box, the child to open and the bytes before its first box.
 DESCENT = {b"": (b"meta", 4), b"meta": (b"iprp", 0), b"iprp": (b"ipco", 0), b"ipco": (b"", 0)}
 CODECS = {b"hvcC": "HEIC", b"av1C": "AVIF"}
-# Each thread's own heap would reserve 64 MB of the address space.
+# By default, the heap of each thread reserves 64 MB of address space.
 ONE_HEAP = {"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"}
-ROOT = Path(__file__).parents[2]  # where `lambda_app` can be imported from
-CHILD_MEMORY = 80_000_000  # bytes of address space beside the picture's: Python and the libraries take 41 MB
+ROOT = Path(__file__).parents[2]  # the folder from which the child imports `lambda_app`
+CHILD_MEMORY = 80_000_000  # bytes of address space without the picture; Python and the libraries take 41 MB
 BYTES_PER_PIXEL = 14
-CHILD_SECONDS = 4  # of CPU time: twice `MAX_SECONDS`, for slower machines; 25 megapixels take 1.1 here
-CHILD_WAIT_S = 60  # until it ends, whatever it waits for
+CHILD_SECONDS = 4  # CPU time: twice `MAX_SECONDS`, for slower machines; 25 megapixels take 1.1 s (RESULTS.md)
+CHILD_WAIT_S = 60  # wall time
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
-    boxes = [*_boxes(data)]
+    """Read the header of a HEIC or AVIF file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    boxes = [*_walk_boxes(data)]
     sizes = [
         struct.unpack_from(">II", data, start + 4)
         for kind, start, end in boxes
@@ -46,8 +46,8 @@ def read_header(data: bytes) -> Header:
         raise UnsupportedPhoto(f"the file of brand {brand!r} has no HEVC or AV1 picture; expected HEIC or AVIF")
     if not sizes:
         raise damaged("the file states no size")
-    profile = _colorimetry(data[start:end] for kind, start, end in boxes if kind == b"colr")
-    width, height = max(sizes, key=lambda size: size[0] * size[1])  # the grid, not one of its tiles
+    profile = _read_colorimetry(data[start:end] for kind, start, end in boxes if kind == b"colr")
+    width, height = max(sizes, key=lambda size: size[0] * size[1])  # the size of the grid, not of its tiles
     pixels = width * height
     name = "AVIF" if codecs == {"AVIF"} else "HEIC"
     memory = CHILD_MEMORY + pixels * BYTES_PER_PIXEL + len(data)
@@ -58,8 +58,8 @@ def read_header(data: bytes) -> Header:
     return Header(name, width, height, memory, 0.1 + pixels * 60e-9, load)
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the kind of each box and where its content begins and ends, down to the pictures' properties."""
+def _walk_boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the kind, start and end of each box's content, down to the pictures' properties."""
     pending = [(b"", 0, len(data))]
     count = 0
     while pending:
@@ -68,7 +68,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             count += 1
             if count > MAX_BOXES:
                 raise damaged(f"the file has more than {MAX_BOXES} boxes")
-            kind, start, stop = _box(data, position, end)
+            kind, start, stop = _read_box(data, position, end)
             yield kind, start, stop
             child, skipped = DESCENT[parent]
             if kind == child:
@@ -76,7 +76,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, int, int]]:
             position = stop
 
 
-def _box(data: bytes, position: int, end: int) -> tuple[bytes, int, int]:
+def _read_box(data: bytes, position: int, end: int) -> tuple[bytes, int, int]:
     size, kind = struct.unpack_from(">I4s", data, position)
     start = position + 8
     if size == 1 and position + 16 <= end:
@@ -87,11 +87,11 @@ def _box(data: bytes, position: int, end: int) -> tuple[bytes, int, int]:
     return kind, start, min(stop, end)
 
 
-def _colorimetry(boxes: Iterator[bytes]) -> bytes | None:
-    """Return the profile of the first `nclx` box. An ICC profile, which the child returns, comes before it."""
+def _read_colorimetry(boxes: Iterator[bytes]) -> bytes | None:
+    """Return the profile of the first `nclx` box. An ICC profile, which the child returns, takes precedence."""
     for box in boxes:
         if box[:4] == b"nclx" and len(box) >= 8:
-            return profile_of(Colorimetry.of_code_points(*struct.unpack_from(">HH", box, 4)))
+            return build_profile(Colorimetry.from_code_points(*struct.unpack_from(">HH", box, 4)))
     return None
 
 
@@ -109,12 +109,12 @@ def _load(data: bytes, name: str, pixels: int, profile: bytes | None, min_side: 
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise Overloaded(f"decoding the {name} did not end within {CHILD_WAIT_S} s; try again later") from error
+        raise Overloaded(f"decoding the {name} did not finish within {CHILD_WAIT_S} s; try again later") from error
     if child.returncode:
         *_, reason = child.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {child.returncode}"]
         raise DamagedPhoto(f"the image is damaged: the {name} cannot be decoded ({reason})")
     head, _, rest = child.stdout.partition(b"\n")
-    answer = json.loads(head)
-    icc, raster = rest[: answer["profile"]], rest[answer["profile"] :]
-    image = Image.frombytes(answer["mode"], tuple(answer["size"]), raster)
-    return Picture(image, answer["orientation"], icc or profile)
+    header = json.loads(head)
+    icc, raster = rest[: header["profile"]], rest[header["profile"] :]
+    image = Image.frombytes(header["mode"], tuple(header["size"]), raster)
+    return Picture(image, header["orientation"], icc or profile)

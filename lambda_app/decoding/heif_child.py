@@ -1,6 +1,6 @@
-"""Decode one HEIC or AVIF file from standard input: a program that `heif.py` starts, with limits on itself.
+"""Decode one HEIC or AVIF file from standard input, with limits on CPU time and memory. `heif.py` starts this program.
 
-Writes a line of JSON, the ICC profile, and the pixels to standard output.
+It writes a line of JSON, the ICC profile and the pixels to standard output.
 """
 
 import json
@@ -10,7 +10,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from lambda_app.decoding.header import exif_orientation
+from lambda_app.decoding.header import read_orientation
 
 
 def main(name: str, memory: int, seconds: int, pixels: int, min_side: int) -> None:
@@ -22,16 +22,16 @@ def main(name: str, memory: int, seconds: int, pixels: int, min_side: int) -> No
         image, orientation, profile = _decode_avif(data, pixels) if name == "AVIF" else _decode_heic(data, pixels)
     except (OSError, ValueError, RuntimeError, SyntaxError, MemoryError, EOFError, IndexError) as error:
         sys.exit(str(error) or type(error).__name__)
-    # What `Image.resize(reducing_gap=2)` does first, here, so that fewer pixels travel.
+    # The first step of `Image.resize(reducing_gap=2)`; doing it here sends fewer pixels through the pipe.
     if min_side and (factor := int(min(image.size) / min_side / 2)) > 1:
         image = image.reduce(factor)
-    answer = {"mode": image.mode, "size": image.size, "orientation": orientation, "profile": len(profile)}
-    sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n" + profile + image.tobytes())
+    header = {"mode": image.mode, "size": image.size, "orientation": orientation, "profile": len(profile)}
+    sys.stdout.buffer.write(json.dumps(header).encode() + b"\n" + profile + image.tobytes())
 
 
 def _decode_heic(data: bytes, pixels: int) -> tuple[Image.Image, int, bytes]:
-    """libheif turns the picture upright itself, as `irot` and `imir` state; EXIF's orientation then is a copy of it."""
-    import pi_heif  # noqa: PLC0415  # not for AVIF
+    """Decode HEIC. libheif applies `irot` and `imir`; the EXIF orientation repeats them and is ignored."""
+    import pi_heif  # noqa: PLC0415  # AVIF does not need it
 
     file = pi_heif.open_heif(BytesIO(data))
     _check_size(file.size, pixels)
@@ -40,20 +40,21 @@ def _decode_heic(data: bytes, pixels: int) -> tuple[Image.Image, int, bytes]:
 
 
 def _decode_avif(data: bytes, pixels: int) -> tuple[Image.Image, int, bytes]:
-    """Pillow states `irot` and `imir` as EXIF's orientation, in place of what the EXIF block has."""
-    from PIL import AvifImagePlugin  # noqa: PLC0415  # not for HEIC
+    """Decode AVIF. Pillow reports `irot` and `imir` as the EXIF orientation, which replaces that of the EXIF block."""
+    from PIL import AvifImagePlugin  # noqa: PLC0415  # HEIC does not need it
 
-    AvifImagePlugin.DEFAULT_MAX_THREADS = 4  # the stacks of a thread for each of 200 cores would fill the address space
+    # On 200 cores, the stacks of one thread per core would fill the address space.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 4
     image = AvifImagePlugin.AvifImageFile(BytesIO(data))
     _check_size(image.size, pixels)
     image.load()
-    orientation = exif_orientation(image.info.get("exif", b""))
+    orientation = read_orientation(image.info.get("exif", b""))
     return image, orientation, image.info.get("icc_profile") or b""
 
 
 def _check_size(size: tuple[int, int], pixels: int) -> None:
     if size[0] * size[1] > pixels:
-        raise ValueError(f"its frames have {size[0]}x{size[1]} pixels, more than it states")
+        raise ValueError(f"the frames have {size[0]}x{size[1]} pixels, more than the file states")
 
 
 if __name__ == "__main__":

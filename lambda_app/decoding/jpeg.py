@@ -1,4 +1,4 @@
-"""JPEG (ITU T.81): segments that decide pixels go on to Pillow; metadata, trailers and appended videos do not."""
+"""Read JPEG (ITU T.81). Pillow gets only the segments that decide pixels: no metadata, trailers or appended videos."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from io import BytesIO
 
 from PIL import Image, ImageChops, JpegImagePlugin
 
-from lambda_app.decoding.header import Header, Picture, damaged, exif_orientation, joined_profile
+from lambda_app.decoding.header import Header, Picture, damaged, join_profile, read_orientation
 from lambda_app.errors import DamagedPhoto, UnsupportedPhoto
 
 START, END = b"\xff\xd8", b"\xff\xd9"
@@ -19,16 +19,16 @@ METADATA = {*range(APP0, APP0 + 16), COM}
 FRAMES = {*range(0xC0, 0xD0)} - {DHT, 0xC8, DAC}
 DECODED = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # baseline, extended, progressive; the last two with arithmetic coding
 PROGRESSIVE = {0xC2, 0xCA}
-# Not a stuffed byte, a fill byte or a restart: `search` skips the entropy-coded data of a scan.
+# Excludes stuffed bytes, fill bytes and restart markers, so that `search` skips the entropy-coded data of a scan.
 MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
-MAX_SEGMENTS = 1000  # a camera writes about 20; the 64 kB that each may have fill 4.5 MB with 70
+MAX_SEGMENTS = 1000  # a camera writes about 20; 70 segments of 64 kB, the largest size, fill 4.5 MB
 MAX_SCANS = 64  # a progressive JPEG has about ten
 
 
 @dataclass
 class _Segments:
-    """Hold what the segments state. `parts` is the file without its metadata and its end marker."""
+    """The contents of the segments. `parts` is the file without its metadata and its end marker."""
 
     parts: list[bytes] = field(default_factory=lambda: [START])
     frame_marker: int = 0
@@ -37,11 +37,11 @@ class _Segments:
     is_multiscan: bool = False
     is_terminated: bool = False
     exif: bytes = b""
-    profile: dict[int, bytes] = field(default_factory=dict)  # its parts by their number
+    profile: dict[int, bytes] = field(default_factory=dict)  # its parts by number
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    """Read the header of a JPEG file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
     picture = _read(data)
     if not picture.scans:
         raise damaged("the JPEG ends before its picture")
@@ -53,7 +53,7 @@ def read_header(data: bytes) -> Header:
             "expected baseline or progressive with 8 bits and 1, 3 or 4 components"
         )
     decodings = 1 if picture.is_terminated else 2
-    # A JPEG of several scans holds two bytes of coefficients a sample and passes over all of them for each scan.
+    # For several scans, libjpeg holds two bytes of coefficients per sample and processes all of them for each scan.
     memory = (
         (4 if decodings == 1 else 13) + (4 if components == 4 else 0) + (2 * components if picture.is_multiscan else 0)
     )
@@ -62,7 +62,7 @@ def read_header(data: bytes) -> Header:
 
     def load(min_side: int | None) -> Picture:
         image = _load(parts + END, min_side) if picture.is_terminated else _load_unterminated(parts)
-        return Picture(image, exif_orientation(picture.exif), joined_profile(picture.profile))
+        return Picture(image, read_orientation(picture.exif), join_profile(picture.profile))
 
     return Header(
         format="JPEG",
@@ -85,7 +85,7 @@ def _read(data: bytes) -> _Segments:
         start = match.start()
         position = start + 2 + max(2, int.from_bytes(data[start + 2 : start + 4], "big"))
         if position > len(data) and (not picture.scans or marker in TABLES | {SOS}):
-            raise damaged(f"the JPEG breaks off in segment FF{marker:02X}")
+            raise damaged(f"the JPEG ends in segment FF{marker:02X}")
         if picture.scans and not _is_segment(marker, data[start + 4 : position], picture.frame):
             return picture  # a trailer
         if marker == SOS:
@@ -99,7 +99,7 @@ def _read(data: bytes) -> _Segments:
 
 
 def _is_segment(marker: int, content: bytes, frame: bytes) -> bool:
-    """Return whether these bytes can belong to the picture, between two scans. In a trailer, any bytes may come."""
+    """Return whether these bytes can be a segment between two scans. A trailer may contain arbitrary bytes."""
     if marker == SOS:
         count = content[0] if content else 0
         return (
@@ -122,9 +122,9 @@ def _read_scan(picture: _Segments, data: bytes, start: int, position: int) -> in
     picture.scans += 1
     if picture.scans > MAX_SCANS:
         raise damaged(f"the JPEG has more than {MAX_SCANS} scans")
-    # libjpeg decodes one scan alone if that has all components and is not progressive.
+    # libjpeg decodes a single scan if that scan has all components and is not progressive.
     picture.is_multiscan |= picture.frame_marker in PROGRESSIVE or data[start + 4] < picture.frame[5]
-    if not picture.is_multiscan and data.endswith(END):  # spares a search through megabytes, 3 % of a request
+    if not picture.is_multiscan and data.endswith(END):  # saves a search through megabytes, 3 % of a request
         end = len(data) - len(END)
     else:
         match = MARKER.search(data, position)
@@ -139,7 +139,7 @@ def _read_segment(picture: _Segments, marker: int, segment: bytes) -> None:
         picture.exif = content
     elif marker == APP2 and content.startswith(b"ICC_PROFILE\0") and len(content) > 14:
         picture.profile.setdefault(content[12], content[14:])
-    # JFIF and Adobe decide how components become colors.
+    # The JFIF and Adobe segments decide how components map to colors.
     is_color = (marker == APP0 and content.startswith(b"JFIF")) or (marker == APP14 and content.startswith(b"Adobe"))
     if marker not in METADATA or is_color:
         picture.parts.append(segment)
@@ -149,19 +149,19 @@ def _read_segment(picture: _Segments, marker: int, segment: bytes) -> None:
 
 def _load(data: bytes, min_side: int | None) -> Image.Image:
     image = JpegImagePlugin.JpegImageFile(BytesIO(data))
-    if min_side:  # decode at 1/2, 1/4 or 1/8, 3.5 times as fast at 1.6 MP
+    if min_side:  # decodes at 1/2, 1/4 or 1/8: 3.5 times as fast at 1.6 MP
         image.draft(None, (min_side, min_side))
     image.load()
     return image
 
 
 def _load_unterminated(parts: bytes) -> Image.Image:
-    """Decode a JPEG without an end marker. Raise `DamagedPhoto` if it lost pixels with it.
+    """Decode a JPEG without an end marker. Raise `DamagedPhoto` if pixels are missing, too.
 
-    libjpeg makes up the missing bits and reports nothing that Pillow passes on. If other bits in their place give the
-    same pixels, then none was missing.
+    libjpeg fills in missing bits, and Pillow does not pass its warning on. If two different fillings give the same
+    pixels, no bits are missing.
     """
-    image, other = (_load(parts + made_up + END, None) for made_up in (b"", b"\x55" * 8))
+    image, other = (_load(parts + filling + END, None) for filling in (b"", b"\x55" * 8))
     if ImageChops.difference(image, other).getbbox(alpha_only=False):
-        raise DamagedPhoto("the image is damaged: the JPEG breaks off before its last pixel")
+        raise DamagedPhoto("the image is damaged: the JPEG ends before its last pixel")
     return image

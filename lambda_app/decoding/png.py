@@ -1,4 +1,4 @@
-"""PNG (W3C, third edition): critical chunks and transparency go on to Pillow, no other metadata does."""
+"""Read PNG (W3C, third edition). Pillow gets only the critical chunks and transparency."""
 
 import struct
 import zlib
@@ -8,8 +8,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from lambda_app.decoding.color import Colorimetry, profile_of
-from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged, exif_orientation
+from lambda_app.decoding.color import Colorimetry, build_profile
+from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged, read_orientation
 from lambda_app.errors import UnsupportedPhoto
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -24,11 +24,11 @@ class _Chunks:
     header: bytes = b""
     palette: bytes = b""
     pixels: list[bytes] = field(default_factory=list)
-    chunks: dict[bytes, bytes] = field(default_factory=dict)  # the first of each that is `KEPT`
+    chunks: dict[bytes, bytes] = field(default_factory=dict)  # the first chunk of each kind in `KEPT`
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    """Read the header of a PNG file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
     picture = _read(data)
     width, height, depth, color_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", picture.header)
     if depth not in DEPTHS.get(color_type, ()) or compression or filtering or interlace > 1:
@@ -36,7 +36,7 @@ def read_header(data: bytes) -> Header:
 
     def load(_: int | None) -> Picture:
         image = _load(picture, depth, color_type, picture.chunks.get(b"tRNS", b""))
-        return Picture(image, exif_orientation(picture.chunks.get(b"eXIf", b"")), _profile(picture.chunks))
+        return Picture(image, read_orientation(picture.chunks.get(b"eXIf", b"")), _choose_profile(picture.chunks))
 
     return Header(
         format="PNG",
@@ -56,7 +56,7 @@ def _read(data: bytes) -> _Chunks:
         end = position + 8 + length
         is_critical = not kind[0] & 0x20
         if end + 4 > len(data):
-            raise damaged(f"the PNG breaks off in chunk {kind!r}")
+            raise damaged(f"the PNG ends in chunk {kind!r}")
         if is_critical and zlib.crc32(view[position + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
             raise damaged(f"the PNG's chunk {kind!r} has a wrong checksum")
         if kind == b"IEND":
@@ -86,7 +86,7 @@ def _read_chunk(picture: _Chunks, kind: bytes, content: bytes) -> None:
 
 def _load(picture: _Chunks, depth: int, color_type: int, transparency: bytes) -> Image.Image:
     if color_type != PALETTE:
-        transparency = _scaled(transparency, depth)
+        transparency = _scale_transparency(transparency, depth)
     is_deep_gray = color_type == GRAY and depth == 16
     chunks = [(b"IHDR", picture.header), (b"PLTE", picture.palette), (b"tRNS", b"" if is_deep_gray else transparency)]
     chunks += [(b"IDAT", b"".join(picture.pixels))]
@@ -98,14 +98,14 @@ def _load(picture: _Chunks, depth: int, color_type: int, transparency: bytes) ->
     return image.convert("L") if image.mode == "1" else image
 
 
-def _scaled(transparency: bytes, depth: int) -> bytes:
-    """Return the transparent gray or color as Pillow compares it: with decoded samples, which have 8 bits.
+def _scale_transparency(transparency: bytes, depth: int) -> bytes:
+    """Return the transparent gray or color scaled to 8 bits, because Pillow compares it with decoded samples.
 
-    Of 16-bit RGB, Pillow keeps the high bytes, so that colors that differ in the low bytes alone are transparent too.
+    Of 16-bit RGB, Pillow keeps only the high bytes, so colors that differ only in the low bytes are transparent, too.
     """
     samples = struct.unpack(f">{len(transparency) // 2}H", transparency[: len(transparency) // 2 * 2])
     if not samples or len(samples) not in {1, 3} or max(samples) >= 1 << depth:
-        return b""  # no pixel has such a value
+        return b""  # out of range: no pixel has this value
     if depth == 16 and len(samples) == 3:
         samples = tuple(sample >> 8 for sample in samples)
     elif depth < 8:
@@ -123,22 +123,22 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 
-def _profile(chunks: dict[bytes, bytes]) -> bytes | None:
-    """Return the color profile by the chunks' precedence: cICP, iCCP, sRGB, gAMA with cHRM (PNG, section 4.3)."""
+def _choose_profile(chunks: dict[bytes, bytes]) -> bytes | None:
+    """Return the color profile in the order of precedence: cICP, iCCP, sRGB, gAMA with cHRM (PNG, section 4.3)."""
     if len(code_points := chunks.get(b"cICP", b"")) == 4:
-        return profile_of(Colorimetry.of_code_points(code_points[0], code_points[1]))
+        return build_profile(Colorimetry.from_code_points(code_points[0], code_points[1]))
     if b"iCCP" in chunks:
-        return _unpacked(chunks[b"iCCP"].partition(b"\0")[2][1:])
+        return _unpack_profile(chunks[b"iCCP"].partition(b"\0")[2][1:])
     gamma, primaries = chunks.get(b"gAMA", b""), chunks.get(b"cHRM", b"")
     if b"sRGB" in chunks or len(gamma) != 4 or not any(gamma):
         return None
     numbers = struct.unpack(">8I", primaries) if len(primaries) == 32 else ()
-    return profile_of(Colorimetry.of_png(int.from_bytes(gamma, "big"), numbers))
+    return build_profile(Colorimetry.from_png(int.from_bytes(gamma, "big"), numbers))
 
 
-def _unpacked(profile: bytes) -> bytes | None:
+def _unpack_profile(profile: bytes) -> bytes | None:
     try:
         unpacked = zlib.decompressobj().decompress(profile, MAX_PROFILE)
     except zlib.error:
-        return None  # metadata never refuses a picture
+        return None  # broken metadata never causes an error
     return unpacked or None

@@ -1,7 +1,7 @@
-"""TIFF 6.0: the tags that decide pixels are read here, and Pillow gets no others.
+"""Read TIFF 6.0. Pillow gets only the tags that decide pixels.
 
-Pillow reads some variants wrongly without an error: test_tiff.py compares every combination with libtiff's own
-conversion, and what it does not find equal is refused below.
+Pillow decodes some variants wrongly without an error. test_tiff.py compares every combination with libtiff's own
+conversion, and this module refuses the variants that differ.
 """
 
 import ctypes
@@ -32,9 +32,9 @@ SINGLE = {WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER
           TILE_HEIGHT, YCBCR_POSITION}  # fmt: skip
 TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 MAX_ENTRIES = 1000
-MAX_VALUES = 1000  # of one tag; a color map of 8 bits has 768
-MAX_TILE = 1024 * 1024  # pixels; a small picture may have one tile of a usual size
-MAX_PIECES = 70_000  # strips or tiles: 32,767 rows in two planes; each costs Pillow 10 us
+MAX_VALUES = 1000  # per tag; a color map of 8 bits has 768
+MAX_TILE = 1024 * 1024  # pixels; a small picture may have a single tile of a common size
+MAX_PIECES = 70_000  # strips or tiles: 32,767 rows in two planes; each takes Pillow 10 us
 
 LIMITS = {STRIP_OFFSETS: MAX_PIECES, STRIP_SIZES: MAX_PIECES, TILE_OFFSETS: MAX_PIECES, TILE_SIZES: MAX_PIECES,
           JPEG_TABLES: 65_536, PROFILE: MAX_PROFILE}  # fmt: skip
@@ -46,18 +46,18 @@ UNCOMPRESSED, JPEG = 1, 7
 COMPRESSIONS = {UNCOMPRESSED: "none", 5: "LZW", JPEG: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate",
                 34925: "LZMA", 50000: "Zstandard"}  # fmt: skip
 FORMATS = {1: "unsigned", 2: "signed", 3: "floating point"}
-# Bits a sample. Floating point, signed and 32-bit samples have no agreed white, and no agreed way to show CIELAB.
+# Bits per sample. Viewers do not agree on white for floating-point, signed and 32-bit samples, nor on CIELAB.
 DEPTHS = {WHITE_IS_ZERO: {1, 2, 4, 8, 16}, BLACK_IS_ZERO: {1, 2, 4, 8, 12, 16}, RGB: {8, 16}, PALETTE: {1, 2, 4, 8},
           CMYK: {8}, YCBCR: {8}}  # fmt: skip
 ALPHA_DEPTHS = {BLACK_IS_ZERO: {8}, RGB: {8, 16}}
-ALPHAS = {(1,), (2,)}  # associated (premultiplied) and unassociated; unspecified data are shown by some viewers alone
+ALPHAS = {(1,), (2,)}  # associated (premultiplied) and unassociated; only some viewers show unspecified data
 
 
 @dataclass(frozen=True)
 class _Directory:
-    """The first image file directory: the raw value of each tag."""
+    """The first image file directory, with the raw value of each tag."""
 
-    order: str  # of bytes, as `struct` writes it
+    order: str  # byte order in the notation of `struct`
     entries: dict[int, tuple[int, int, bytes]]  # tag: type, count, value
 
     def numbers(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
@@ -73,12 +73,12 @@ class _Directory:
 
 
 def _silence_libtiff() -> None:
-    """Stop libtiff from writing a line for each damaged row to standard error, past the log level.
+    """Stop libtiff from writing a line to standard error for each damaged row, which ignores the log level.
 
-    Pillow leaves libtiff's own handlers in place, and has no setting for them.
+    Pillow keeps libtiff's default handlers and has no setting for them.
     """
     for path in (Path(PIL.__file__).parent.parent / "pillow.libs").glob("libtiff-*"):
-        library = ctypes.CDLL(str(path))  # the one that Pillow has loaded
+        library = ctypes.CDLL(str(path))  # the copy that Pillow has loaded
         library.TIFFSetErrorHandler(None)
         library.TIFFSetWarningHandler(None)
 
@@ -87,10 +87,10 @@ _silence_libtiff()
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    """Read the header of a TIFF file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
     directory = _read_directory(data)
     width, height = directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
-    pieces, largest = _pieces(directory, width, height)
+    pieces, largest = _measure_pieces(directory, width, height)
     _check_variant(directory, data)
     pixels = max(width * height, largest)
     return Header(
@@ -104,7 +104,7 @@ def read_header(data: bytes) -> Header:
 
 
 def _read_directory(data: bytes) -> _Directory:
-    """Raise `DamagedPhoto` if the directory or the value of a kept tag lies outside the file."""
+    """Read the tags that are used. Raise `DamagedPhoto` if the directory or one of their values is outside the file."""
     order = "<" if data[:2] == b"II" else ">"
     is_big = data[2:4] in {b"+\0", b"\0+"}
     entry, counter, pointer = ("HHQ8s", "Q", 8) if is_big else ("HHI4s", "H", 4)
@@ -119,38 +119,49 @@ def _read_directory(data: bytes) -> _Directory:
         entries: dict[int, tuple[int, int, bytes]] = {}
         for tag, kind, number, inline in found:
             if tag in KEPT | METADATA and kind in TYPES and tag not in entries:
-                if number > (limit := LIMITS.get(tag, MAX_VALUES)):
-                    if tag in METADATA:
-                        continue
-                    raise damaged(f"tag {tag} of the TIFF has {number} values; at most {limit} are read")
-                length = number * struct.calcsize(order + TYPES[kind])
-                at = struct.unpack(order + ("Q" if is_big else "I"), inline)[0]
-                value = inline[:length] if length <= len(inline) else data[at : at + length]
-                if len(value) < length:
-                    if tag in METADATA:
-                        continue
-                    raise damaged(f"the value of tag {tag} lies outside the TIFF")
-                entries[tag] = (kind, number, value)
+                value = _read_value(data, order, tag, kind, number, inline)
+                if value is not None:
+                    entries[tag] = (kind, number, value)
     except struct.error as error:
-        raise damaged("the TIFF breaks off before its directory ends") from error
+        raise damaged("the TIFF ends before its directory does") from error
     return _Directory(order, entries)
 
 
-def _pieces(directory: _Directory, width: int, height: int) -> tuple[int, int]:
-    """Return how many strips or tiles there are, and the pixels of one."""
+def _read_value(data: bytes, order: str, tag: int, kind: int, count: int, inline: bytes) -> bytes | None:
+    """Return the raw value of a tag, or None for broken metadata. `inline` is the value or its offset in the file.
+
+    Raise `DamagedPhoto` if there are too many values, or the value lies outside the file.
+    """
+    limit = LIMITS.get(tag, MAX_VALUES)
+    if count > limit:
+        if tag in METADATA:
+            return None
+        raise damaged(f"tag {tag} of the TIFF has {count} values; at most {limit} are read")
+    length = count * struct.calcsize(order + TYPES[kind])
+    (offset,) = struct.unpack(order + ("Q" if len(inline) == 8 else "I"), inline)
+    value = inline[:length] if length <= len(inline) else data[offset : offset + length]
+    if len(value) == length:
+        return value
+    if tag in METADATA:
+        return None
+    raise damaged(f"the value of tag {tag} lies outside the TIFF")
+
+
+def _measure_pieces(directory: _Directory, width: int, height: int) -> tuple[int, int]:
+    """Return the number of strips or tiles, and the pixels of each."""
     offsets = directory.entries.get(TILE_OFFSETS) or directory.entries.get(STRIP_OFFSETS)
     if not offsets or not width or not height:
         raise damaged("the TIFF has no pixels")
     if TILE_OFFSETS not in directory.entries:
         return offsets[1], width * min(height, directory.number(ROWS_PER_STRIP, height))
     tile_width, tile_height = directory.number(TILE_WIDTH, width), directory.number(TILE_HEIGHT, height)
-    if tile_width * tile_height > max(width * height, MAX_TILE):  # a tile is decoded whole, however little shows of it
+    if tile_width * tile_height > max(width * height, MAX_TILE):  # a tile is decoded as a whole
         raise PhotoTooLarge(f"the TIFF has tiles of {tile_width}x{tile_height} pixels for {width}x{height}")
     return offsets[1], tile_width * tile_height
 
 
 def _check_variant(directory: _Directory, data: bytes) -> None:
-    """Raise `UnsupportedPhoto` for what Pillow refuses, or does not read as libtiff does."""
+    """Raise `UnsupportedPhoto` for variants that Pillow refuses or decodes differently from libtiff."""
     photometric, compression = directory.number(PHOTOMETRIC, -1), directory.number(COMPRESSION, UNCOMPRESSED)
     bits, samples = directory.numbers(BITS, (1,)), directory.number(SAMPLES, 1)
     extra, sample_format = directory.numbers(EXTRA), directory.numbers(FORMAT, (1,))
@@ -180,7 +191,7 @@ def _check_variant(directory: _Directory, data: bytes) -> None:
 
 
 def _check_jpeg(directory: _Directory, data: bytes) -> None:
-    """Refuse progressive strips and tiles, which TIFF does not have: libjpeg would decode each scan of all pixels."""
+    """Refuse progressive strips and tiles, which TIFF does not allow: libjpeg would decode all pixels for each scan."""
     if directory.number(COMPRESSION, UNCOMPRESSED) != JPEG:
         return
     tiled = TILE_OFFSETS in directory.entries
@@ -194,12 +205,12 @@ def _check_jpeg(directory: _Directory, data: bytes) -> None:
 
 
 def _is_subsampled(directory: _Directory, compression: int) -> bool:
-    """Return whether several pixels share color samples that Pillow unpacks itself, as if they did not."""
+    """Return whether pixels share color samples in uncompressed data, which Pillow unpacks as if they did not."""
     return compression == UNCOMPRESSED and directory.numbers(YCBCR_SUBSAMPLING, (2, 2)) != (1, 1)
 
 
 def _load(directory: _Directory, data: bytes) -> Picture:
-    image = TiffImagePlugin.TiffImageFile(BytesIO(_rebuilt(directory, data)))
+    image = TiffImagePlugin.TiffImageFile(BytesIO(_rebuild(directory, data)))
     image.load()
     photometric, bits = directory.number(PHOTOMETRIC, WHITE_IS_ZERO), directory.number(BITS, 1)
     pixels: Image.Image = image.convert("LA") if image.mode == "La" else image
@@ -213,21 +224,21 @@ def _load(directory: _Directory, data: bytes) -> Picture:
     )
 
 
-def _rebuilt(directory: _Directory, data: bytes) -> bytes:
-    """Return the file as classic TIFF with another directory at its end, which has the kept tags alone."""
+def _rebuild(directory: _Directory, data: bytes) -> bytes:
+    """Return the file as classic TIFF with a new directory at its end that has only the kept tags."""
     order = directory.order
     table, values, start = b"", b"", len(data) + len(data) % 2
     kept = KEPT & directory.entries.keys()
     if directory.number(SAMPLES, 1) == 1:
-        kept.discard(PLANAR)  # one plane, whatever it is called; Pillow would not invert it
+        kept.discard(PLANAR)  # a single plane under either name; with the tag, Pillow would not invert it
     for tag in sorted(kept):
         kind, count, value = directory.entries[tag]
-        if kind in {16, 18}:  # BigTIFF's 8 bytes
+        if kind in {16, 18}:  # 8-byte integers of BigTIFF
             kind, value = 4, struct.pack(f"{order}{count}I", *directory.numbers(tag))
-        if tag in SINGLE and count > 1:  # Pillow would write a warning that quotes the file
+        if tag in SINGLE and count > 1:  # avoids a warning by Pillow that quotes the file
             count, value = 1, value[: struct.calcsize(order + TYPES[kind])]
         if tag == COLOR_MAP:
-            value = _deep_color_map(directory)
+            value = _scale_color_map(directory)
         inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(order + "I", start + len(values))
         table += struct.pack(order + "HHI4s", tag, kind, count, inline)
         values += value + b"\0" * (len(value) % 2) if len(value) > 4 else b""
@@ -236,8 +247,8 @@ def _rebuilt(directory: _Directory, data: bytes) -> bytes:
     return head + body + struct.pack(order + "H", len(kept)) + table + bytes(4)
 
 
-def _deep_color_map(directory: _Directory) -> bytes:
-    """Return 16-bit colors. Some programs store 8 bits, which libtiff recognizes by the same rule (`checkcmap`)."""
+def _scale_color_map(directory: _Directory) -> bytes:
+    """Return 16-bit colors. Some programs store 8-bit colors, which libtiff detects by the same rule (`checkcmap`)."""
     colors = directory.numbers(COLOR_MAP)
     factor = 1 if any(color > 255 for color in colors) else 257
     return struct.pack(f"{directory.order}{len(colors)}H", *(color * factor for color in colors))

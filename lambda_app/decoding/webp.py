@@ -1,30 +1,30 @@
-"""WebP (RFC 9649): the picture, or an animation's first frame over white."""
+"""Read WebP (RFC 9649): the picture, or the first frame of an animation, over white."""
 
 import struct
 from io import BytesIO
 
 from PIL import WebPImagePlugin
 
-from lambda_app.decoding.gif import on_canvas
-from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged, exif_orientation
+from lambda_app.decoding.gif import place_on_canvas
+from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged, read_orientation
 
-ALPHA = 0x10  # flag of VP8X
-MAX_CHUNKS = 10_000  # the first frame comes early; an animation has a chunk for each frame
+ALPHA = 0x10  # flag in VP8X
+MAX_CHUNKS = 10_000  # an animation has a chunk for each frame, and the first frame comes early
 
 
 def read_header(data: bytes) -> Header:
-    """Raise `DamagedPhoto`."""
+    """Read the header of a WebP file. Raise `DamagedPhoto`."""
     chunks = frame = _read_chunks(data, 12)
     canvas, corner = None, (0, 0)
     if (animation := chunks.get(b"ANMF", b"")) and len(chunks.get(b"VP8X", b"")) >= 10:
         frame = _read_chunks(animation, 16)
-        corner = (2 * _number(animation, 0), 2 * _number(animation, 3))
-        canvas = (_number(chunks[b"VP8X"], 4) + 1, _number(chunks[b"VP8X"], 7) + 1)
+        corner = (2 * _read_uint24(animation, 0), 2 * _read_uint24(animation, 3))
+        canvas = (_read_uint24(chunks[b"VP8X"], 4) + 1, _read_uint24(chunks[b"VP8X"], 7) + 1)
     width, height = _frame_size(frame)
     size = canvas or (width, height)
     if corner[0] + width > size[0] or corner[1] + height > size[1]:
         raise damaged(f"a frame of {width}x{height} pixels at {corner} does not fit its canvas of {size[0]}x{size[1]}")
-    file = _still(frame, width, height)
+    file = _build_still(frame, width, height)
     pixels = size[0] * size[1]
     profile = chunks.get(b"ICCP", b"")
 
@@ -32,8 +32,8 @@ def read_header(data: bytes) -> Header:
         image = WebPImagePlugin.WebPImageFile(BytesIO(file))
         image.load()
         return Picture(
-            on_canvas(image, size, corner),
-            exif_orientation(chunks.get(b"EXIF", b"")),
+            place_on_canvas(image, size, corner),
+            read_orientation(chunks.get(b"EXIF", b"")),
             profile if 0 < len(profile) <= MAX_PROFILE else None,
         )
 
@@ -48,7 +48,7 @@ def read_header(data: bytes) -> Header:
 
 
 def _read_chunks(data: bytes, position: int) -> dict[bytes, bytes]:
-    """Return the first chunk of each kind."""
+    """Return the content of the first chunk of each kind."""
     chunks: dict[bytes, bytes] = {}
     for _ in range(MAX_CHUNKS):
         if position + 8 > len(data):
@@ -59,7 +59,7 @@ def _read_chunks(data: bytes, position: int) -> dict[bytes, bytes]:
     return chunks
 
 
-def _number(data: bytes, position: int) -> int:
+def _read_uint24(data: bytes, position: int) -> int:
     return int.from_bytes(data[position : position + 3], "little")
 
 
@@ -75,8 +75,8 @@ def _frame_size(frame: dict[bytes, bytes]) -> tuple[int, int]:
     raise damaged("the WebP has no picture")
 
 
-def _still(frame: dict[bytes, bytes], width: int, height: int) -> bytes:
-    """Return a WebP file of the frame alone, without metadata."""
+def _build_still(frame: dict[bytes, bytes], width: int, height: int) -> bytes:
+    """Return a WebP file that has only the frame, without metadata."""
     chunks: list[tuple[bytes, bytes]] = [(kind, frame[kind]) for kind in (b"ALPH", b"VP8 ", b"VP8L") if kind in frame]
     if b"ALPH" in frame:
         size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")

@@ -37,7 +37,7 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
         record: Record = request.state.record
         data = await read_photo(request, settings.max_image_bytes)
         try:
-            prediction = await inference.one(data, record)
+            prediction = await inference.classify_photo(data, record)
         except UnsupportedPhoto as error:
             raise with_advice(error, request) from error
         return answer(prediction, record.request_id, record.elapsed_ms())
@@ -57,7 +57,7 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
     async def predict_batch(request: Request) -> list[PredictionResponse | ErrorResponse]:
         record: Record = request.state.record
         photos = await read_photos(request, settings.max_image_bytes, settings.max_batch)
-        classified = await inference.many(photos, record)
+        classified = await inference.classify_photos(photos, record)
         share_ms = record.elapsed_ms() / len(photos)
         return [
             refusal(each, record.request_id)

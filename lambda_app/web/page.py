@@ -66,7 +66,7 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
         """The page's own form, for browsers without JavaScript; errors are pages too."""
         record: Record = request.state.record
         try:
-            prediction = await inference.one(await read_photo(request, settings.max_image_bytes), record)
+            prediction = await inference.classify_photo(await read_photo(request, settings.max_image_bytes), record)
         except RequestError as error:
             record.error_code = error.code
             return page.answer(page.apology(error), error.status)

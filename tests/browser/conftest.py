@@ -1,4 +1,4 @@
-"""A real browser, on the function of `tests.emulator`."""
+"""Chromium, which visits the function of `tests.emulator`."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,11 +9,12 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-# Chromium's own words for every answer from 400 on, and for none. All else, a violated policy too, is a fault.
-NO_ANSWER = "Failed to load resource:"
+# Chromium logs this for each failed request and each status from 400 on. Every other message, for example about a
+# violated policy, is a failure.
+FAILED_REQUEST = "Failed to load resource:"
 Visit = Callable[..., Page]
-PATIENCE_MS = 120_000
-expect.set_options(timeout=PATIENCE_MS)  # of the five seconds that it would wait
+TIMEOUT_MS = 120_000
+expect.set_options(timeout=TIMEOUT_MS)  # the default is 5 s
 
 
 @contextmanager
@@ -29,18 +30,21 @@ def started_chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Of a module, not of the session: Playwright occupies its thread's event loop, which later tests want."""
+    """Start Chromium once per module: Playwright occupies the event loop of its thread, which later tests need."""
     with started_chromium() as browser:
         yield browser
 
 
 @pytest.fixture
 def visit(chromium: Browser, function: Any) -> Iterator[Visit]:
-    """Opens the page, as a visitor with these options; afterwards nothing may have gone wrong, or to another site."""
+    """Return a function that opens the page in a new browser context with the given options.
+
+    Afterwards, the test fails if the page logged an error or sent a request to another site.
+    """
     faults: list[str] = []
 
-    def judge(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"} and not message.text.startswith(NO_ANSWER):
+    def collect_fault(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"} and not message.text.startswith(FAILED_REQUEST):
             faults.append(message.text)
 
     with ExitStack() as contexts:
@@ -49,10 +53,10 @@ def visit(chromium: Browser, function: Any) -> Iterator[Visit]:
             context = chromium.new_context(**{"reduced_motion": "reduce"} | options)
             contexts.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(PATIENCE_MS)
-            page.on("console", judge)
+            page.set_default_timeout(TIMEOUT_MS)
+            page.on("console", collect_fault)
             page.on("pageerror", lambda error: faults.append(str(error)))
-            page.on("request", lambda asked: asked.url.startswith((url, "blob:", "data:")) or faults.append(asked.url))
+            page.on("request", lambda sent: sent.url.startswith((url, "blob:", "data:")) or faults.append(sent.url))
             page.goto(url)
             return page
 

@@ -1,4 +1,4 @@
-"""What Chromium shows of a file is what the network gets of it."""
+"""The network input of a file equals what Chromium shows."""
 
 import base64
 
@@ -35,7 +35,7 @@ def blank_page():
 
 
 def shown(page, image_format: str, data: bytes) -> np.ndarray | None:
-    """Return the network's input of what Chromium shows, or None where it shows nothing."""
+    """Return the network input of Chromium's pixels, or None if Chromium shows nothing."""
     answer = page.evaluate(DRAW, [base64.b64encode(data).decode(), image_format.lower()])
     if answer is None:
         return None
@@ -44,7 +44,7 @@ def shown(page, image_format: str, data: bytes) -> np.ndarray | None:
     return preprocess(saved(Image.fromarray(raster), "PNG"), SIZE).pixels
 
 
-# Where Chromium does not show the picture that the file holds, the expected input is that of the picture itself.
+# Chromium does not show the stored picture of these files, so the stored picture is expected.
 DIFFERS_IN_CHROMIUM = {
     "JPEG no end marker": "its last rows are missing",
     **{f"WEBP orientation {number}": "EXIF of a WebP is ignored" for number in range(2, 9)},
@@ -52,14 +52,14 @@ DIFFERS_IN_CHROMIUM = {
     "AVIF RGBA 4:2:0": "alpha is stretched from limited to full range",
     "AVIF sequence": "colors are stretched from limited to full range",
 }
-# What Pillow does not decode: the answer is 415.
+# Pillow does not decode these files; the status is 415.
 REFUSED = {f"BMP 32 bits by ff and 0 under {size} bytes" for size in (40, 56, 108, 124)}
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", [name for name in FILES if name not in DIFFERS_IN_CHROMIUM.keys() | REFUSED])
 def test_decoding_equals_what_chromium_shows(blank_page, name):
-    """The network's inputs differ by at most 3 of 255 on average; what Chromium does not show is refused."""
+    """The inputs differ by at most 3 of 255 on average, and files that Chromium does not show are refused."""
     image_format, data = FILES[name]
     expected = shown(blank_page, image_format, data)
     if expected is None:
@@ -71,8 +71,8 @@ def test_decoding_equals_what_chromium_shows(blank_page, name):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("name", DIFFERS_IN_CHROMIUM)
-def test_decoding_gives_the_picture_where_chromium_does_not(blank_page, name):
-    """Chromium's deviation is real, and ours is none."""
+def test_decoding_gives_the_stored_picture_if_chromium_does_not(blank_page, name):
+    """Chromium's pixels differ from the stored picture, and the network input does not."""
     image_format, data = FILES[name]
     original = photo("RGBA" if "RGBA" in name else "RGB")
     number = int(name[-1]) if "orientation" in name else 1
@@ -83,11 +83,11 @@ def test_decoding_gives_the_picture_where_chromium_does_not(blank_page, name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_decoding_refuses_bitmaps_that_pillow_lacks(name):
+def test_decoding_refuses_bitmaps_that_pillow_does_not_support(name):
     """The error names the variant."""
     with pytest.raises(UnsupportedPhoto, match=r"the BMP has a header of \d+ bytes, 32 bits"):
         preprocess(FILES[name][1], SIZE)
 
 
-def difference(expected: np.ndarray, got: np.ndarray) -> float:
-    return float(np.abs(expected.astype(int) - got).mean())
+def difference(expected: np.ndarray, actual: np.ndarray) -> float:
+    return float(np.abs(expected.astype(int) - actual).mean())

@@ -13,7 +13,7 @@ from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import lambda_runtime
 from infra.report.publish import rung
 from lambda_app.batch.handler import BatchSettings
-from lambda_app.batch.objects import AHEAD
+from lambda_app.batch.objects import PREFETCHED
 from lambda_app.preprocess import MAX_PIXELS
 from tests.sam import ALIAS, IMAGE, OTHER_IMAGE, REPOSITORY, ROOT, SAM, Template, as_list, run, statements, translated
 
@@ -541,7 +541,7 @@ def test_batch_has_settings() -> None:
     needed = {name.upper() for name, field in BatchSettings.model_fields.items() if field.is_required()}
     assert needed <= variables.keys()
     assert {"Fn::Sub": "${AWS::StackName}/"} == variables["RESULTS_PREFIX"]
-    ahead = AHEAD * variables["MAX_IMAGE_BYTES"] + 24 * MAX_PIXELS  # memory for one photo during decoding
+    ahead = PREFETCHED * variables["MAX_IMAGE_BYTES"] + 24 * MAX_PIXELS  # memory for one photo during decoding
     assert ahead < 0.75 * batch["MemorySize"] * 2**20
 
 

@@ -119,7 +119,7 @@ def test_an_error_is_shown_in_words(client: InferenceServerClient, images: np.nd
     """The client takes the protocol's `error` for the message; ours, an object, would make it fail itself."""
     bad = np.array([PHOTOS[0], b"text"], object)
     for model, given, said in (
-        (MODEL, tensor("photos", "BYTES", bad), "[415] photo 2 of 2: not an image that can be read"),
+        (MODEL, tensor("photos", "BYTES", bad), "[415] photo 2 of 2: the file is not a supported image"),
         (NETWORK, tensor("images", "UINT8", images[:, :, 1:]), "[422] the shape of images is [2, 3, 223, 224]"),
         ("cats", photos(2), "[404] there is no model 'cats'"),
     ):

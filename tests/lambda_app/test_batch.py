@@ -1,4 +1,4 @@
-"""Messages of SQS to lines in S3: what photos come to, and what AWS's faults come to. S3 is moto's, over HTTP."""
+"""SQS messages to result lines in S3, and the handling of S3's errors. S3 is moto's server, over HTTP."""
 
 import io
 import json
@@ -14,8 +14,8 @@ from botocore.session import Session
 from lambda_app.batch import handler as batch
 from lambda_app.batch.handler import S3_CONFIG, BatchSettings, Scorer, Signer, processor
 from lambda_app.batch.objects import (
-    ATTEMPTS,
-    BODIES,
+    BODY_ATTEMPTS,
+    RETRIES,
     URL_SECONDS,
     MalformedMessage,
     Manifest,
@@ -34,8 +34,8 @@ PREFIX = "pets/"
 
 @pytest.fixture(scope="module")
 def aws(moto):
-    with cloud(moto) as made:
-        yield made
+    with cloud(moto) as faulty_cloud:
+        yield faulty_cloud
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +48,21 @@ def s3(aws):
 @pytest.fixture
 def scorer(aws, s3, tiny_classifier, monkeypatch):
     aws.empty()
-    # Powertools keeps one logger a service, with the level and the standard output of the test that came first.
+    # Powertools reuses the logger of a service, with the level and the standard output of the first test.
     monkeypatch.delitem(
         logging.root.manager.loggerDict, BatchSettings.model_fields["service_name"].default, raising=False
     )
     settings = BatchSettings(
         results_bucket=RESULTS, results_prefix=PREFIX, max_image_bytes=100_000, max_image_pixels=1_000_000
     )
-    made = Scorer(tiny_classifier, settings, s3, Credentials("test", "test"))
-    made.logger.registered_handler.setStream(io.StringIO())
-    return made
+    scorer = Scorer(tiny_classifier, settings, s3, Credentials("test", "test"))
+    scorer.logger.registered_handler.setStream(io.StringIO())
+    return scorer
 
 
 @pytest.fixture
 def handle(scorer, monkeypatch):
-    """Lambda's call with these bodies, the i-th with message id i; what it answers."""
+    """A function that invokes the handler with these bodies, the i-th with message id i, and returns the failed ids."""
     monkeypatch.setattr(batch, "scorer", lambda: scorer)
 
     def handle(*bodies):
@@ -80,8 +80,8 @@ def manifest(*keys, bucket=PHOTOS):
     return Manifest(job="job", bucket=bucket, keys=list(keys)).model_dump_json()
 
 
-def notification(*keys, event_name="ObjectCreated:Put", bucket=PHOTOS, **about):
-    objects = [{"key": quote_plus(key), **about} for key in keys]
+def notification(*keys, event_name="ObjectCreated:Put", bucket=PHOTOS, **fields):
+    objects = [{"key": quote_plus(key), **fields} for key in keys]
     records = [{"eventName": event_name, "s3": {"bucket": {"name": bucket}, "object": each}} for each in objects]
     return json.dumps({"Records": records})
 
@@ -90,20 +90,18 @@ def logged(scorer):
     return [json.loads(line) for line in scorer.logger.registered_handler.stream.getvalue().splitlines()]
 
 
-def address_of(url):
-    return url.partition("?")[0]
-
-
-def query_of(url):
-    return sorted(url.partition("?")[2].split("&"))
+def split(url):
+    """Return the address and the sorted parameters of a URL."""
+    address, _, query = url.partition("?")
+    return address, sorted(query.split("&"))
 
 
 def lines(aws):
-    return [line for found in aws.results().values() for line in found]
+    return [line for lines in aws.results().values() for line in lines]
 
 
-def test_a_photo_becomes_a_line(aws, scorer, encode):
-    """With the answer, of which model and of which bytes, and what drift is told by."""
+def test_score_writes_a_line_for_a_photo(aws, scorer, encode):
+    """The line has the prediction, the signals, the model version and the ETag."""
     aws.put("cat.jpg", encode("red"))
     scorer.score(manifest("cat.jpg"))
     [line] = lines(aws)
@@ -120,8 +118,8 @@ def test_a_photo_becomes_a_line(aws, scorer, encode):
     assert "entropy" in line["signals"]
 
 
-def test_lines_are_in_the_messages_order(aws, scorer, encode):
-    """Whoever of them came first; more than are fetched ahead."""
+def test_score_writes_lines_in_the_order_of_the_message(aws, scorer, encode):
+    """The order holds for more photos than are prefetched."""
     keys = [f"{number}.jpg" for number in range(40)]
     for key in keys:
         aws.put(key, encode("blue"))
@@ -130,8 +128,8 @@ def test_lines_are_in_the_messages_order(aws, scorer, encode):
 
 
 @pytest.mark.parametrize("key", ["a b+c&d.jpg", "ä/ö%20ü.jpg", 'quo"te, "etag": .jpg', "?#=.jpg"])
-def test_any_name_is_read(aws, scorer, encode, key):
-    """As S3 encodes it in a notification, and as a manifest holds it."""
+def test_score_reads_any_key(aws, scorer, encode, key):
+    """Notifications have encoded keys, and manifests plain ones."""
     aws.put(key, encode("red"))
     scorer.score(notification(key))
     scorer.score(manifest(key))
@@ -147,8 +145,8 @@ def test_any_name_is_read(aws, scorer, encode, key):
         (bytes(100_001), "too_large"),
     ],
 )
-def test_a_bad_photo_is_a_line_with_its_reason(aws, scorer, encode, data, code):
-    """The message is done: a photo that cannot be read today cannot be tomorrow."""
+def test_score_writes_an_error_line_for_a_bad_photo(aws, scorer, encode, data, code):
+    """The error is permanent, so the message succeeds."""
     aws.put("bad.jpg", encode("red", (200, 200))[:500] if data is None else data)
     scorer.score(manifest("bad.jpg"))
     [line] = lines(aws)
@@ -156,11 +154,11 @@ def test_a_bad_photo_is_a_line_with_its_reason(aws, scorer, encode, data, code):
     assert line["error_message"]
 
 
-def test_a_missing_photo_is_a_line_with_its_reason(aws, scorer):
-    """It was deleted since it was named."""
+def test_score_writes_an_error_line_for_a_missing_photo(aws, scorer):
+    """The photo may have been deleted after the message was sent."""
     scorer.score(manifest("never.jpg"))
     [line] = lines(aws)
-    assert ("missing", "S3 has no object of this name", None) == (
+    assert ("missing", "S3 has no object with this key", None) == (
         line["error_code"],
         line["error_message"],
         line["etag"],
@@ -168,16 +166,16 @@ def test_a_missing_photo_is_a_line_with_its_reason(aws, scorer):
 
 
 @pytest.mark.parametrize("key", ["a/../b.jpg", "./b.jpg", "a/."])
-def test_a_key_with_a_dot_segment_is_an_error_line(aws, scorer, encode, key):
-    """An HTTP client would remove the segment, and another object's photo would be classified."""
+def test_score_writes_an_error_line_for_a_dot_segment(aws, scorer, encode, key):
+    """The HTTP client would remove the segment and fetch another object."""
     aws.put("b.jpg", encode("red"))
     scorer.score(manifest(key))
     [line] = lines(aws)
     assert ("bad_key", False) == (line["error_code"], "predicted_class" in line)
 
 
-def test_a_version_is_read_where_one_is_named(aws, scorer, encode):
-    """A notification of a bucket with versions names one; the newest may be another photo by now."""
+def test_score_reads_the_version_of_a_notification(aws, scorer, encode):
+    """A manifest names no version and gets the newest."""
     aws.s3.create_bucket(Bucket="versions", CreateBucketConfiguration={"LocationConstraint": REGION})
     aws.s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
     old = aws.s3.put_object(Bucket="versions", Key="pet.jpg", Body=encode("blue"))["VersionId"]
@@ -188,8 +186,8 @@ def test_a_version_is_read_where_one_is_named(aws, scorer, encode):
     assert {old: "dog", None: "cat"} == found
 
 
-def test_a_message_that_comes_twice_changes_nothing(aws, scorer, encode):
-    """The same object again, with the same bytes; other photos have another."""
+def test_score_is_idempotent(aws, scorer, encode):
+    """A repeated message writes the same object again; other photos get another object."""
     aws.put("a.jpg", encode("red"))
     scorer.score(manifest("a.jpg"))
     before = aws.results()
@@ -209,31 +207,32 @@ def test_a_message_that_comes_twice_changes_nothing(aws, scorer, encode):
         manifest(f"{PREFIX}job/a.jsonl", bucket=RESULTS),
         manifest(),
     ],
-    ids=["S3's test", "a deletion", "a folder", "a notified result", "a listed result", "nothing"],
+    ids=["S3 test event", "deletion", "folder", "notified result", "listed result", "no keys"],
 )
-def test_what_names_no_photo_is_done(aws, handle, body):
-    """Without a result; its own results above all would never end."""
+def test_handler_ignores_messages_without_photos(aws, handle, body):
+    """Classifying its own results would create an endless loop."""
     assert ([], {}) == (handle(body), aws.results())
 
 
 @pytest.mark.parametrize("body", ["", "no JSON", "[]", "{}", '{"job": "../a", "bucket": "b", "keys": []}', "{}}"])
-def test_a_message_of_nobodys_is_refused(body):
-    """By an error that says what was expected, and does not quote it: it may hold names."""
+def test_read_message_refuses_a_malformed_message(body):
+    """The error does not quote the message, which may contain object names."""
     with pytest.raises(MalformedMessage, match=rf"^a message of {len(body)} characters .*; expected a notification"):
         read_message(body)
 
 
-def test_s3s_notification_is_read():
-    """Several photos in one; plus signs are spaces."""
-    found = read_message(notification("a b.jpg", "c+d.jpg", versionId="v"))
-    assert ("notified", (Source(PHOTOS, "a b.jpg", "v"), Source(PHOTOS, "c+d.jpg", "v"))) == (found.job, found.sources)
+def test_read_message_parses_a_notification():
+    """A notification may name several photos; plus signs in its keys stand for spaces."""
+    message = read_message(notification("a b.jpg", "c+d.jpg", versionId="v"))
+    assert "notified" == message.job
+    assert (Source(PHOTOS, "a b.jpg", "v"), Source(PHOTOS, "c+d.jpg", "v")) == message.sources
 
 
-def test_a_message_fails_alone(aws, scorer, handle, encode):
-    """Those before and after it are done; the log says which failed and why, and names no photo."""
+def test_handler_reports_failed_messages_alone(aws, scorer, handle, encode):
+    """The others succeed. The log has the failed ids and the reasons, and no object names."""
     aws.put("a.jpg", encode("red"))
     assert ["1", "2"] == handle(
-        manifest("a.jpg"), manifest("a.jpg", bucket="nobodys"), "no JSON", notification("a.jpg")
+        manifest("a.jpg"), manifest("a.jpg", bucket="missing"), "no JSON", notification("a.jpg")
     )
     assert 2 == len(aws.results())
     log = logged(scorer)
@@ -243,22 +242,22 @@ def test_a_message_fails_alone(aws, scorer, handle, encode):
     assert "a.jpg" not in str(log)
 
 
-def test_a_fault_of_s3_is_not_a_photos(aws, handle, encode):
-    """S3 is asked again; where it stays at it the message fails without a result, and its next delivery succeeds."""
+def test_handler_fails_a_message_while_s3_is_unavailable(aws, handle, encode):
+    """After all retries, the message fails without a result, and its next delivery succeeds."""
     aws.put("b.jpg", encode("red"))
-    aws.faults["GET", "b.jpg"] = ATTEMPTS.total + 2
+    aws.faults["GET", "b.jpg"] = RETRIES.total + 2
     assert (["0"], {}) == (handle(manifest("b.jpg")), aws.results())
     assert [] == handle(manifest("b.jpg"))
     assert ["cat"] == [line["predicted_class"] for line in lines(aws)]
 
 
-def test_a_photo_that_breaks_off_is_read_again(aws, handle, encode):
-    """So often; after that its message fails."""
+def test_handler_retries_a_body_that_breaks_off(aws, handle, encode):
+    """After the last attempt, the message fails."""
     aws.put("a.jpg", encode("red"))
-    aws.cuts["a.jpg"] = BODIES - 1
+    aws.cuts["a.jpg"] = BODY_ATTEMPTS - 1
     assert [] == handle(manifest("a.jpg"))
     assert ["cat"] == [line["predicted_class"] for line in lines(aws)]
-    aws.cuts["a.jpg"] = BODIES
+    aws.cuts["a.jpg"] = BODY_ATTEMPTS
     assert ["0"] == handle(manifest("a.jpg"))
 
 
@@ -269,29 +268,28 @@ def test_a_photo_that_breaks_off_is_read_again(aws, handle, encode):
         ("my.photos", f"https://s3.{REGION}.amazonaws.com/my.photos/a.jpg"),
     ],
 )
-def test_photos_are_asked_for_in_their_region(bucket, address):
-    """Of the global endpoint new buckets are not known to; a name with dots fits no certificate as a host."""
+def test_signer_uses_the_regional_endpoint(bucket, address):
+    """S3's global endpoint does not know new buckets, and its certificate covers no host name with further dots."""
     session = Session()
     session.set_credentials("test", "test")
     s3 = session.create_client("s3", REGION, config=S3_CONFIG)
-    assert address == Signer(s3, session.get_credentials()).url(Source(bucket, "a.jpg")).split("?")[0]
+    assert address == split(Signer(s3, session.get_credentials()).sign(Source(bucket, "a.jpg")))[0]
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "2026/a b+c%20.jpg", "-", "~/ä?&=#.jpg", "a//b'(!*).jpg"])
 @pytest.mark.parametrize("version", [None, "3/L4kq+t="])
-def test_urls_are_those_of_botocore(monkeypatch, key, version):
-    """Signature and all, of a temporary right; its own method is only slower."""
+def test_signer_returns_the_urls_of_botocore(monkeypatch, key, version):
+    """The signatures are equal, for temporary credentials too; botocore's method is only slower."""
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: datetime(2026, 11, 21, tzinfo=UTC))
     session = Session()
     session.set_credentials("test", "test", "token/+=")
     s3 = session.create_client("s3", REGION, config=S3_CONFIG)
-    names = {"Bucket": PHOTOS, "Key": key} | ({"VersionId": version} if version else {})
-    theirs = s3.generate_presigned_url("get_object", Params=names, ExpiresIn=URL_SECONDS)
-    ours = Signer(s3, session.get_credentials()).url(Source(PHOTOS, key, version))
-    assert [part(theirs) for part in (address_of, query_of)] == [part(ours) for part in (address_of, query_of)]
+    parameters = {"Bucket": PHOTOS, "Key": key} | ({"VersionId": version} if version else {})
+    expected = s3.generate_presigned_url("get_object", Params=parameters, ExpiresIn=URL_SECONDS)
+    assert split(expected) == split(Signer(s3, session.get_credentials()).sign(Source(PHOTOS, key, version)))
 
 
-def test_amazon_is_known_by_the_certificates_that_ship(scorer):
+def test_reader_verifies_s3_with_the_certificates_of_botocore(scorer):
     """The image has no others."""
     pool = scorer.reader.http.connection_from_url("https://s3.amazonaws.com")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -299,18 +297,18 @@ def test_amazon_is_known_by_the_certificates_that_ship(scorer):
     assert len(context.get_ca_certs()) > 100
 
 
-def test_no_redirection_is_followed(aws, scorer, encode):
-    """A signature is one host's; to which other it leads is in nobody's message."""
+def test_reader_does_not_follow_redirects(aws, scorer, encode):
+    """A signature is valid for one host, and no message names another."""
     aws.put("a.jpg", encode("red"))
-    aws.moved["old.jpg"] = f"/{PHOTOS}/a.jpg"
+    aws.redirects["old.jpg"] = f"/{PHOTOS}/a.jpg"
     with pytest.raises(StorageRefused, match="S3 answered 307"):
         scorer.reader.fetch(Source(PHOTOS, "old.jpg"))
 
 
-def test_one_line_is_logged_for_a_message(aws, scorer, encode):
-    """What its photos came to, and no names."""
-    for key, colour in {"a.jpg": "red", "b.jpg": "blue", "c.jpg": "grey"}.items():
-        aws.put(key, encode(colour))
+def test_score_logs_one_line_for_a_message(aws, scorer, encode):
+    """The line counts classes and errors, and has no object names."""
+    for key, color in {"a.jpg": "red", "b.jpg": "blue", "c.jpg": "gray"}.items():
+        aws.put(key, encode(color))
     scorer.score(manifest("a.jpg", "b.jpg", "c.jpg", "never.jpg"))
     [line] = logged(scorer)
     assert ("batch", 4, 1, {"missing": 1}) == (line["message"], line["photos"], line["unknown"], line["errors"])
@@ -318,12 +316,12 @@ def test_one_line_is_logged_for_a_message(aws, scorer, encode):
     assert ".jpg" not in str(line)
 
 
-def test_failures_never_fail_the_whole_batch():
-    """Powertools would raise where the only message failed, and Lambda would count an error of the function."""
+def test_processor_never_fails_the_whole_batch():
+    """By default, Powertools raises if all messages failed, and Lambda counts a function error."""
     assert not processor.raise_on_entire_batch_failure
 
 
-def test_where_results_go_has_no_default():
+def test_settings_require_the_results_bucket():
     """The error names the variable."""
     with pytest.raises(SettingsError, match="RESULTS_BUCKET"):
         BatchSettings.from_env({"RESULTS_PREFIX": PREFIX})

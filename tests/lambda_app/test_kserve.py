@@ -241,7 +241,7 @@ def test_bad_input_is_told_what_is_wrong_with_it(client, status, code, said, con
         ({"data": [7]}, 422, "bad_field", "expected strings of base64"),
         ({"data": []}, 422, "bad_field", "0 strings; expected 1"),
         ({"shape": [2], "data": [[""], "A"]}, 422, "bad_field", "lists and values side by side"),
-        ({"data": base64_of(b"text")}, 415, "unsupported_image", "photo 1 of 1: not an image"),
+        ({"data": base64_of(b"text")}, 415, "unsupported_image", "photo 1 of 1: the file is not a supported image"),
         ({"data": base64_of(b"")}, 400, "no_file", "photo 1 of 1: the photo is empty"),
         ({"data": base64_of(bytes(100_001))}, 413, "too_large", "100001 bytes of photos; at most 100000"),
     ],
@@ -272,7 +272,7 @@ def test_strings_that_do_not_fit_their_lengths_are_refused(client, data):
 def test_a_bad_photo_fails_the_request_and_is_named(logged, encode):
     """The protocol has no other way; so nothing was predicted for anybody."""
     answer = logged.client.post(f"{PHOTOS}/infer", json=request(encode(), b"text"))
-    assert_error(answer, 415, "unsupported_image", "photo 2 of 2: not an image")
+    assert_error(answer, 415, "unsupported_image", "photo 2 of 2: the file is not a supported image")
     [line, metrics] = logged.lines()
     assert ("request", "unsupported_image", 415) == (line["message"], line["error_code"], line["status"])
     assert (2, {"unsupported_image": 1}) == (line["photos"], line["failed"])

@@ -1,4 +1,4 @@
-"""Bytes to pixels: every mode and format, upright, limited, and damaged files told from foreign ones."""
+"""Photo bytes to network input: formats, modes, orientation, limits, and damaged or unsupported files."""
 
 from io import BytesIO
 
@@ -18,13 +18,13 @@ def saved(image, image_format="PNG", **options) -> bytes:
     return buffer.getvalue()
 
 
-def centre_of(data: bytes) -> list[int]:
+def center_of(data: bytes) -> list[int]:
     return preprocess(data, 8).pixels[:, 4, 4].tolist()
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_every_format_gives_uint8_channels_first(encode, image_format):
-    """A photo of any accepted format becomes contiguous uint8 (3, S, S), and its format and size are kept."""
+def test_preprocess_returns_uint8_channels_first(encode, image_format):
+    """A photo of any supported format becomes contiguous uint8 (3, S, S); its format and size are kept."""
     photo = preprocess(encode("red", (64, 48), image_format), 32)
     assert ((3, 32, 32), np.uint8, True) == (photo.pixels.shape, photo.pixels.dtype, photo.pixels.flags.c_contiguous)
     assert (64, 48, image_format) == (photo.width, photo.height, photo.format)
@@ -32,41 +32,41 @@ def test_every_format_gives_uint8_channels_first(encode, image_format):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
-def test_every_mode_of_png_is_read(mode):
-    """White is white, whatever the mode: bilevel, grey, palette, alpha, 16 bits."""
+def test_preprocess_reads_every_mode_of_png(mode):
+    """White stays white in bilevel, gray, palette, alpha and 16-bit files."""
     white = Image.new(mode, (16, 16), 65535 if mode == "I;16" else "white")
-    assert WHITE == centre_of(saved(white))
+    assert WHITE == center_of(saved(white))
 
 
-def test_cmyk_jpeg_is_read():
-    """CMYK of no ink is white."""
-    assert WHITE == centre_of(saved(Image.new("CMYK", (16, 16), (0, 0, 0, 0)), "JPEG"))
+def test_preprocess_reads_cmyk_jpeg():
+    """CMYK without ink is white."""
+    assert WHITE == center_of(saved(Image.new("CMYK", (16, 16), (0, 0, 0, 0)), "JPEG"))
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped():
-    """Half of 65535 is half of 255."""
-    assert [128, 128, 128] == centre_of(saved(Image.new("I;16", (16, 16), 32768)))
+def test_preprocess_scales_16_bit_gray():
+    """Half of 65535 becomes half of 255 and is not clipped."""
+    assert [128, 128, 128] == center_of(saved(Image.new("I;16", (16, 16), 32768)))
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
-def test_deep_modes_without_a_white_point_are_refused(mode):
-    """No viewer agrees with another one on which value of 32 bits is white."""
+def test_preprocess_refuses_32_bit_modes(mode):
+    """Viewers do not agree on which 32-bit value is white."""
     ramp = Image.fromarray(np.tile(np.linspace(1000, 3000, 64), (64, 1)).astype(np.int32)).convert(mode)
     with pytest.raises(UnsupportedPhoto, match=r"1 samples of 32 bits \((signed|floating point)"):
         preprocess(saved(ramp, "TIFF"), 64)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparency_is_laid_over_white(mode):
-    """A wholly transparent black photo is white."""
+def test_preprocess_composites_transparency_over_white(mode):
+    """A fully transparent black photo becomes white."""
     image = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
     data = saved(image.convert("P"), transparency=0) if mode == "P" else saved(image.convert(mode))
-    assert WHITE == centre_of(data)
+    assert WHITE == center_of(data)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_what_needs_no_conversion_comes_out_as_if_converted(mode):
-    """Grey is resized before it becomes RGB, and RGB is not copied: pixel for pixel the same."""
+def test_preprocess_gives_equal_pixels_without_conversion(mode):
+    """Resizing gray before its conversion to RGB, and not copying RGB, changes no pixel."""
     noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
     image = Image.fromarray(noise).convert(mode)
     expected = preprocess(saved(image.convert("RGB")), 32).pixels
@@ -74,16 +74,16 @@ def test_what_needs_no_conversion_comes_out_as_if_converted(mode):
     assert "RGB" == decode(saved(image)).mode
 
 
-def test_animation_gives_its_first_frame():
-    """Of a GIF, the first frame is classified."""
-    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
-    assert RED == centre_of(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+def test_preprocess_reads_the_first_frame_of_an_animation():
+    """A GIF of a red and a blue frame gives red pixels."""
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
+    assert RED == center_of(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_every_exif_orientation_comes_out_upright(orientation, image_format):
-    """A photo stored in any of EXIF's eight orientations gives the pixels of the upright one."""
+def test_preprocess_applies_every_exif_orientation(orientation, image_format):
+    """A photo stored in any of the eight orientations gives the pixels of the upright photo."""
     upright = np.zeros((64, 64, 3), np.uint8)
     upright[:32, :32], upright[:32, 32:], upright[32:, :32] = (250, 0, 0), (0, 250, 0), (0, 0, 250)
     inverse = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
@@ -105,21 +105,21 @@ def test_every_exif_orientation_comes_out_upright(orientation, image_format):
     assert np.abs(np.asarray(decode(data))[[8, 8, 56, 56], [8, 56, 8, 56]].astype(int) - expected).max() <= 4
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's remark on the file that this test damages
-def test_damaged_exif_does_not_lose_the_photo(encode):
-    """Pixels that can be read are worth more than metadata that cannot."""
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")  # Pillow's warning about the damaged file
+def test_preprocess_ignores_damaged_exif(encode):
+    """Damaged metadata never causes an error if the pixels can be read."""
     data = encode("red", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40)
-    assert np.abs(np.array(centre_of(data)) - RED).max() <= 3
+    assert np.abs(np.array(center_of(data)) - RED).max() <= 3
 
 
-def test_the_centre_square_is_kept():
-    """Of a wide photo the sides are cut off, not squeezed in."""
+def test_preprocess_crops_the_center_square():
+    """The sides of a wide photo are cropped, not squeezed."""
     wide = Image.new("RGB", (300, 100), "blue")
     wide.paste("red", (100, 0, 200, 100))
     assert [[255] * 100, [0] * 100] == preprocess(saved(wide), 100).pixels[[0, 2], 50].tolist()
 
 
-def test_a_big_jpeg_drafted_looks_like_the_full_decode():
+def test_preprocess_decodes_large_jpegs_at_a_smaller_scale():
     """Decoding at 1/8 changes a smooth photo by less than 3 of 255 on average."""
     y, x = np.mgrid[0:1600, 0:1600]
     image = np.stack([x * 255 // 1599, y * 255 // 1599, (x + y) * 255 // 3198], -1).astype(np.uint8)
@@ -128,16 +128,16 @@ def test_a_big_jpeg_drafted_looks_like_the_full_decode():
     assert np.abs(drafted.astype(int) - full).mean() < 3
 
 
-def test_pixels_are_counted_before_any_is_decoded(encode, monkeypatch):
-    """A picture of 50 x 50 pixels over a limit of 2,000 is refused by its header, with both figures."""
+def test_preprocess_checks_the_pixel_limit_before_decoding(encode, monkeypatch):
+    """A picture of 50 x 50 pixels with a limit of 2,000 is refused; the message has both numbers."""
     monkeypatch.delattr("PIL.ImageFile.ImageFile.load")
     with pytest.raises(PhotoTooLarge, match=r"50x50 = 2500 pixels; at most 2000"):
         preprocess(encode("red", (50, 50), "PNG"), 32, max_pixels=2000)
 
 
 @pytest.mark.parametrize("size", [(1, 32_768), (32_768, 1)])
-def test_a_side_is_limited_as_well_as_the_area(size):
-    """A picture of one pixel by a million costs a decoder more than its area tells."""
+def test_preprocess_limits_each_side(size):
+    """Decoding a long, narrow picture costs more than its area suggests."""
     with pytest.raises(PhotoTooLarge, match="at most 32767 a side are accepted"):
         preprocess(saved(Image.new("L", size)), 32)
 
@@ -153,23 +153,23 @@ def test_a_side_is_limited_as_well_as_the_area(size):
         (b"\xff\xd8\xff\xe0" + b"\0" * 50, DamagedPhoto),
     ],
 )
-def test_foreign_bytes_are_unsupported_and_a_signature_alone_is_damaged(data, error):
-    """Only the signature decides which of the two it is."""
+def test_preprocess_distinguishes_unsupported_from_damaged(data, error):
+    """A file is damaged if it has a known signature, and unsupported otherwise."""
     with pytest.raises(error):
         preprocess(data, 32)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_a_truncated_photo_is_damaged(image_format):
-    """Half a file is an error, not half a grey picture."""
+def test_preprocess_refuses_a_truncated_photo(image_format):
+    """Half a file causes an error instead of a half-gray picture."""
     noise = np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8)
     data = saved(Image.fromarray(noise), image_format)
     with pytest.raises((DamagedPhoto, UnsupportedPhoto)):
         preprocess(data[: len(data) // 2], 32)
 
 
-def test_a_photo_of_no_size_is_refused():
-    """A GIF of 0 x 0 pixels is not a photo."""
+def test_preprocess_refuses_a_photo_of_size_zero():
+    """A GIF of 0 x 0 pixels is refused."""
     data = b"GIF89a" + b"\0\0\0\0" + b"\0\0\0;"
     with pytest.raises((DamagedPhoto, UnsupportedPhoto)):
         preprocess(data, 32)

@@ -1,4 +1,4 @@
-"""Every TIFF that libtiff's `tiffcp` writes is decoded as libtiff's `tiff2rgba` does, or refused by name."""
+"""Each TIFF that libtiff's `tiffcp` writes is decoded like libtiff's `tiff2rgba`, or refused by name."""
 
 import contextlib
 import shutil
@@ -31,9 +31,9 @@ READ = {
     "CMYK 8": Tiff(CMYK, 8),
     "YCbCr 8": Tiff(YCBCR, 8),
 }
-# libtiff itself shows these wrongly or not at all; the expected picture is the one that was stored.
+# libtiff shows these wrongly or not at all; the stored picture is expected.
 READ_WITHOUT_LIBTIFF = {
-    "black-is-zero 8, alpha 2": Tiff(BLACK_IS_ZERO, 8, (2,)),  # it does not multiply gray by its alpha
+    "black-is-zero 8, alpha 2": Tiff(BLACK_IS_ZERO, 8, (2,)),  # libtiff does not multiply gray by alpha
     "black-is-zero 12": Tiff(BLACK_IS_ZERO, 12),
 }
 REFUSED = {
@@ -78,7 +78,7 @@ def _libtiff_tools():
 
 
 def converted(source: Path, options: list[str]) -> bytes | None:
-    """Return the file as `tiffcp` writes it with these options, or None where it refuses the combination."""
+    """Return the file that `tiffcp` writes with these options, or None if it refuses the combination."""
     if not options:
         return source.read_bytes()
     target = source.with_name("converted.tif")
@@ -88,14 +88,14 @@ def converted(source: Path, options: list[str]) -> bytes | None:
 
 
 def as_libtiff_shows(data: bytes, folder: Path) -> np.ndarray | None:
-    """Return (HEIGHT, WIDTH, 3) over white, or None where `tiff2rgba` refuses the file."""
+    """Return (HEIGHT, WIDTH, 3) over white, or None if `tiff2rgba` refuses the file."""
     source, target = folder / "source.tif", folder / "rgba.tif"
     source.write_bytes(data)
     target.unlink(missing_ok=True)
     program = subprocess.run(["tiff2rgba", "-c", "none", source, target], capture_output=True, check=False)
     if program.returncode or not target.exists():
         return None
-    # Its pixels are premultiplied and begin behind the header. Pillow does not read all that it writes.
+    # The pixels are premultiplied and follow the header. Pillow cannot read all files of `tiff2rgba`.
     rgba = np.frombuffer(target.read_bytes(), np.uint8, HEIGHT * WIDTH * 4, 8).reshape(HEIGHT, WIDTH, 4).astype(int)
     return rgba[..., :3] + 255 - rgba[..., 3:]
 
@@ -110,7 +110,7 @@ def as_stored(tiff: Tiff) -> np.ndarray:
 
 @pytest.mark.parametrize("name", READ | READ_WITHOUT_LIBTIFF)
 def test_tiff_is_decoded_as_libtiff_does(name, tmp_path):
-    """In strips and tiles, each compression, either byte order and BigTIFF: at most 3 of 255 on average."""
+    """Strips, tiles, all compressions, both byte orders and BigTIFF differ by at most 3 of 255 on average."""
     tiff = (READ | READ_WITHOUT_LIBTIFF)[name]
     source = tmp_path / "original.tif"
     source.write_bytes(tiff.file())
@@ -120,7 +120,7 @@ def test_tiff_is_decoded_as_libtiff_does(name, tmp_path):
         if data is None:
             continue
         try:
-            got = np.asarray(decode(data)).astype(int)
+            actual = np.asarray(decode(data)).astype(int)
         except UnsupportedPhoto:
             assert "-B" in options or tiff.bits == 12  # Pillow lacks some big-endian variants and compressed 12 bits
             continue
@@ -128,32 +128,32 @@ def test_tiff_is_decoded_as_libtiff_does(name, tmp_path):
         is_garbled = "-t" in options and tiff.bits == 16 and tiff.photometric != RGB
         expected = None if is_garbled or name in READ_WITHOUT_LIBTIFF else as_libtiff_shows(data, tmp_path)
         expected = as_stored(tiff) if expected is None else expected
-        assert np.abs(expected - got).mean() <= LIMIT, options
+        assert np.abs(expected - actual).mean() <= LIMIT, options
         compared += 1
     assert compared >= (3 if tiff.bits == 12 else 10)
 
 
 @pytest.mark.parametrize("name", READ)
 def test_tiff_in_separate_planes_is_decoded_or_refused(name, tmp_path):
-    """Never wrong pixels."""
+    """Separate planes never give wrong pixels."""
     source = tmp_path / "original.tif"
     source.write_bytes(READ[name].file())
     for options in PLANES:
         if (data := converted(source, options)) is None:
             continue
         try:
-            got = np.asarray(decode(data)).astype(int)
+            actual = np.asarray(decode(data)).astype(int)
         except (UnsupportedPhoto, DamagedPhoto):
             assert "," in name or "YCbCr" in name or READ[name].bits == 16 or "jpeg" in options[1]
             continue
         expected = None if READ[name].bits == 16 else as_libtiff_shows(data, tmp_path)
         expected = as_stored(READ[name]) if expected is None else expected
-        assert np.abs(expected - got).mean() <= LIMIT, options
+        assert np.abs(expected - actual).mean() <= LIMIT, options
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_tiff_variant_is_refused_by_name(name, tmp_path):
-    """The answer is 415, however the pixels are laid out, and it names the bits and what the samples mean."""
+    """The error names bits and photometric interpretation, whatever the layout of the pixels."""
     source = tmp_path / "original.tif"
     source.write_bytes(REFUSED[name].file())
     for options in ([], ["-c", "lzw", *TILES], ["-c", "zip", "-p", "separate"], ["-c", "none", "-B"]):
@@ -164,7 +164,7 @@ def test_tiff_variant_is_refused_by_name(name, tmp_path):
 
 @pytest.mark.parametrize("options", UNUSUAL, ids=" ".join)
 def test_tiff_of_a_fax_is_refused(options, tmp_path):
-    """CCITT compression and reversed bits are those of fax machines; libtiff writes a warning for each damaged row."""
+    """Fax machines use CCITT compression and reversed bits; libtiff writes a warning for each damaged row."""
     source = tmp_path / "original.tif"
     source.write_bytes(Tiff(BLACK_IS_ZERO, 1).file())
     with pytest.raises(UnsupportedPhoto, match=r"compression .*fill order"):
@@ -179,8 +179,8 @@ def with_tag(tag: int, value: bytes) -> bytes:
     return data[: place + 8] + value + data[place + 12 :]
 
 
-def test_tiff_of_millions_of_strips_is_refused_from_its_directory(monkeypatch):
-    """Pillow would make an object of each."""
+def test_tiff_with_too_many_strips_is_refused_before_pillow_reads_it(monkeypatch):
+    """Pillow would create an object for each strip."""
     monkeypatch.delattr("PIL.TiffImagePlugin.TiffImageFile.__init__")
     data = Tiff(BLACK_IS_ZERO, 8).file()
     directory = int.from_bytes(data[4:8], "little")
@@ -191,8 +191,8 @@ def test_tiff_of_millions_of_strips_is_refused_from_its_directory(monkeypatch):
 
 
 @pytest.mark.parametrize("tag", [257, 258, 277, 278])
-def test_tiff_of_very_many_values_of_a_tag_is_damaged(tag):
-    """Each tag could name the whole file as its value, and all of them would be copied."""
+def test_tiff_with_too_many_values_in_a_tag_is_damaged(tag):
+    """Each tag could have the whole file as its value, and all values would be copied."""
     data = Tiff(BLACK_IS_ZERO, 8).file()
     directory = int.from_bytes(data[4:8], "little")
     place = data.index(tag.to_bytes(2, "little"), directory + 2)
@@ -201,8 +201,8 @@ def test_tiff_of_very_many_values_of_a_tag_is_damaged(tag):
         preprocess(many + bytes(4_000_000), 32)
 
 
-def test_tiff_of_jpeg_data_is_refused_for_what_its_strips_hold(tmp_path):
-    """A progressive marker in a strip counts; the same bytes behind the picture do not."""
+def test_tiff_with_progressive_jpeg_data_is_refused(tmp_path):
+    """A progressive marker is refused in a strip, and ignored after the picture."""
     source = tmp_path / "original.tif"
     source.write_bytes(Tiff(RGB, 8).file())
     data = converted(source, ["-c", "jpeg"])
@@ -213,7 +213,7 @@ def test_tiff_of_jpeg_data_is_refused_for_what_its_strips_hold(tmp_path):
 
 
 def test_tiff_with_values_outside_the_file_is_damaged():
-    """The message names the tag."""
+    """The error names the tag."""
     data = Tiff(PALETTE, 8).file()
     directory = int.from_bytes(data[4:8], "little")
     place = data.index((320).to_bytes(2, "little"), directory + 2)
@@ -222,7 +222,7 @@ def test_tiff_with_values_outside_the_file_is_damaged():
 
 
 def test_tiff_with_a_tile_far_larger_than_the_picture_is_too_large(tmp_path):
-    """A tile is decoded whole, however little of it shows."""
+    """A tile is decoded as a whole, even if only a part of it is visible."""
     source = tmp_path / "original.tif"
     source.write_bytes(Tiff(BLACK_IS_ZERO, 8).file())
     data = bytearray(converted(source, ["-c", "lzw", "-t", "-w", "16", "-l", "16"]))
@@ -236,7 +236,7 @@ def test_tiff_with_a_tile_far_larger_than_the_picture_is_too_large(tmp_path):
 
 @pytest.mark.parametrize("options", [["-c", "zip"], ["-c", "lzw"], ["-c", "jpeg"]], ids=" ".join)
 def test_tiff_that_is_damaged_writes_nothing(options, tmp_path, capfd):
-    """libtiff's own lines would pass the log level."""
+    """libtiff's messages would ignore the log level."""
     source = tmp_path / "original.tif"
     source.write_bytes(Tiff(RGB, 8).file())
     data = converted(source, [*options, "-r", "16"])
@@ -246,18 +246,18 @@ def test_tiff_that_is_damaged_writes_nothing(options, tmp_path, capfd):
     assert ("", "") == tuple(capfd.readouterr())
 
 
-def test_tiff_with_many_values_where_one_is_expected_is_read_without_a_warning():
-    """The first one counts; a warning of Pillow would be an error here."""
+def test_tiff_with_several_values_in_a_single_value_tag_is_read():
+    """The first value counts. A warning from Pillow would fail the test."""
     data = Tiff(RGB, 8).file()
     directory = int.from_bytes(data[4:8], "little")
     place = data.index((278).to_bytes(2, "little"), directory + 2)
     many = data[: place + 4] + (9).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data[place + 12 :]
-    got = np.asarray(decode(many + HEIGHT.to_bytes(2, "little") * 9), int)
-    assert np.abs(as_stored(Tiff(RGB, 8)) - got).mean() <= LIMIT
+    actual = np.asarray(decode(many + HEIGHT.to_bytes(2, "little") * 9), int)
+    assert np.abs(as_stored(Tiff(RGB, 8)) - actual).mean() <= LIMIT
 
 
-def test_tiff_metadata_never_refuses_a_picture():
-    """A thousand broken tags beside the picture's own change nothing."""
+def test_tiff_metadata_never_causes_an_error():
+    """Large private tags are ignored."""
     data = saved(photo(), "TIFF", tiffinfo={274: 6, 270: "x" * 100_000, 33432: "y" * 1000})
     assert (WIDTH, HEIGHT) == (preprocess(data, 32).width, preprocess(data, 32).height)
     np.testing.assert_array_equal(np.asarray(decode(data)), np.asarray(photo().transpose(Image.Transpose.ROTATE_270)))

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from lambda_app.decoding.color import BT709, BT2020, D65, P3, Colorimetry, profile_of
+from lambda_app.decoding.color import BT709, BT2020, D65, P3, Colorimetry, build_profile
 
 WIDTH, HEIGHT = 48, 36
 PROPHOTO = ((0.7347, 0.2653, 0.1596, 0.8404, 0.0366, 0.0001), (0.3457, 0.3585))
 ADOBE_RGB = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 PROFILES = {
-    "linear": profile_of(Colorimetry((1.0,))),
-    "display-p3": profile_of(Colorimetry(primaries=P3)),
-    "adobe-rgb": profile_of(Colorimetry((2.2,), ADOBE_RGB)),
-    "prophoto": profile_of(Colorimetry((1.8,), *PROPHOTO)),
-    "rec2020": profile_of(Colorimetry((2.4,), BT2020)),
+    "linear": build_profile(Colorimetry((1.0,))),
+    "display-p3": build_profile(Colorimetry(primaries=P3)),
+    "adobe-rgb": build_profile(Colorimetry((2.2,), ADOBE_RGB)),
+    "prophoto": build_profile(Colorimetry((1.8,), *PROPHOTO)),
+    "rec2020": build_profile(Colorimetry((2.4,), BT2020)),
     "srgb": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
     "broken": b"not a profile",
 }

@@ -125,7 +125,7 @@ class OpenInference:
         if isinstance(given, list):
             answers = await _of_photos(self.inference, given, request.state.record)
         else:
-            answers = await self.inference.images(given, request.state.record)
+            answers = await self.inference.classify_images(given, request.state.record)
         about = {"model_name": model.name, "model_version": self.version}
         return write_tensors(about, asked, _tensors(answers), self.class_names)
 
@@ -144,7 +144,7 @@ class OpenInference:
 
 async def _of_photos(inference: Inference, photos: Sequence[bytes], record: Record) -> list[Classified]:
     answers: list[Classified] = []
-    for place, answer in enumerate(await inference.many(photos, record), 1):
+    for place, answer in enumerate(await inference.classify_photos(photos, record), 1):
         if isinstance(answer, RequestError):
             record.predictions = []  # nobody gets to see them
             raise type(answer)(f"photo {place} of {len(photos)}: {answer}") from answer

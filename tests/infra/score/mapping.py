@@ -1,7 +1,8 @@
-"""Plays Lambda's event source mapping, which moto has not: `python -m tests.infra.score.mapping QUEUE`, until killed.
+"""Stand in for Lambda's event source mapping, which moto lacks: `python -m tests.infra.score.mapping QUEUE`.
 
-Receives a message, calls the handler, deletes it where it is not reported as failed; a failed one comes again at once.
-The first is handled twice, as SQS may deliver any message twice. What it does is on its output.
+It receives a message, invokes the handler, and deletes the message unless the handler reports it as failed; a failed
+message becomes visible again immediately. The first message is handled twice, because SQS may deliver a message twice.
+It prints the receipt of each message, and "failed" after a failure, until it is killed.
 """
 
 import os
@@ -14,11 +15,11 @@ from botocore.session import Session
 
 from lambda_app.batch.handler import handler
 
-PAUSE_S = 0.05  # between two questions to an empty queue
+PAUSE_S = 0.05  # between two polls of an empty queue
 
 
 def event(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """As Lambda hands messages over."""
+    """Return the event with which Lambda invokes the handler."""
     return {
         "Records": [
             {
@@ -33,22 +34,22 @@ def event(messages: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def poll(sqs: Any, queue: str, stop: threading.Event, tell: Callable[[str], None]) -> None:
-    """Handle messages until `stop` is set. `tell` gets each message's receipt, and "failed" where it failed."""
-    twice = True
+def poll(sqs: Any, queue: str, stop: threading.Event, report: Callable[[str], None]) -> None:
+    """Handle messages until `stop` is set. Call `report` with each receipt, and with "failed" after a failure."""
+    is_first = True
     while not stop.is_set():
-        found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=1, AttributeNames=["All"])
-        messages = found.get("Messages", [])
+        response = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=1, AttributeNames=["All"])
+        messages = response.get("Messages", [])
         if not messages:
             stop.wait(PAUSE_S)
             continue
         receipt = messages[0]["ReceiptHandle"]
-        tell(receipt)
-        if twice:
+        report(receipt)
+        if is_first:
             handler(event(messages), None)
-            twice = False
+            is_first = False
         if handler(event(messages), None)["batchItemFailures"]:
-            tell("failed")
+            report("failed")
             sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=receipt, VisibilityTimeout=0)
         else:
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=receipt)

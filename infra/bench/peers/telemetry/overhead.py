@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
-from lambda_app import inference
+from lambda_app import prediction_record as prediction
 from lambda_app.handler import handler
 from lambda_app.telemetry.request_log import Telemetry
 
@@ -22,12 +22,18 @@ def main() -> None:
     event = json.load(sys.stdin)
     times: dict[str, list[float]] = {"with": [], "without": [], "signals": [], "record": []}
     ask = clocked(answered, times["with"]), clocked(answered, times["without"])
-    signals, finish = clocked(inference.signals, times["signals"]), clocked(Telemetry.finish, times["record"])
+    signals, finish = (
+        clocked(prediction.measure_signals, times["signals"]),
+        clocked(Telemetry.finish, times["record"]),
+    )
     for _ in range(UNCOUNTED + int(sys.argv[1])):
-        with patch.object(inference, "signals", signals), patch.object(Telemetry, "finish", finish):
+        with patch.object(prediction, "measure_signals", signals), patch.object(Telemetry, "finish", finish):
             for _ in range(REQUESTS):
                 ask[0](event)
-        with patch.object(inference, "signals", lambda *_: {}), patch.object(Telemetry, "finish", lambda *_: None):
+        with (
+            patch.object(prediction, "measure_signals", lambda *_: {}),
+            patch.object(Telemetry, "finish", lambda *_: None),
+        ):
             for _ in range(REQUESTS):
                 ask[1](event)
     print(json.dumps({name: found[UNCOUNTED * REQUESTS :] for name, found in times.items()}))

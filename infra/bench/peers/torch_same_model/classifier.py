@@ -23,8 +23,8 @@ class Outputs:
     logits: NDArray[np.float32]
     familiarity: NDArray[np.float32]
 
-    def of(self, photo: int) -> "Outputs":
-        one = slice(photo, photo + 1)
+    def select(self, index: int) -> "Outputs":
+        one = slice(index, index + 1)
         return Outputs(self.probabilities[one], self.logits[one], self.familiarity[one])
 
 
@@ -55,10 +55,10 @@ class Classifier:
             return Outputs(probabilities.numpy(), logits.numpy(), recalled.logsumexp(1).numpy())
 
     def predict(self, pixels: NDArray[np.uint8]) -> Prediction:
-        [prediction] = self.predictions(self.run(pixels[None]))
+        [prediction] = self.interpret(self.run(pixels[None]))
         return prediction
 
-    def predictions(self, outputs: Outputs) -> list[Prediction]:
+    def interpret(self, outputs: Outputs) -> list[Prediction]:
         names = self.metadata.class_names
         return [
             Prediction(

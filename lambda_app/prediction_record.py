@@ -1,0 +1,60 @@
+"""The record of one prediction, which serving logs, the batch stores, and the drift reference consists of."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lambda_app.classifier import Classifier, Outputs, Prediction
+from lambda_app.preprocess import Photo
+from lambda_app.signals import measure_signals
+
+
+@dataclass(frozen=True)
+class PredictionRecord:
+    """A prediction and the measurements that describe it."""
+
+    prediction: Prediction
+    outputs: Outputs  # N = 1
+    signals: dict[str, float]
+    inference_ms: float  # this photo's share of its run
+    photo_fields: Mapping[str, Any]
+
+    def log_fields(self) -> dict[str, Any]:
+        return {
+            "predicted_class": self.prediction.predicted_class,
+            "confidence": round(self.prediction.confidence, 6),
+            "unknown": self.prediction.unknown,
+            **self.photo_fields,
+            "inference_ms": round(self.inference_ms, 3),
+            **self.signals,
+        }
+
+
+def describe_photo(photo: Photo, size: int) -> dict[str, Any]:
+    """Return the log fields of a photo whose file has `size` bytes."""
+    return {
+        "photo_format": photo.format,
+        "photo_bytes": size,
+        "photo_width": photo.width,
+        "photo_height": photo.height,
+    }
+
+
+def classify(
+    classifier: Classifier, images: Sequence[NDArray[np.uint8]], photo_fields: Sequence[Mapping[str, Any]]
+) -> list[PredictionRecord]:
+    """Run the network once on N images, each (3, S, S) RGB, 0..255. `photo_fields` has N entries."""
+    start = time.perf_counter()
+    outputs = classifier.run(np.stack(images))
+    predictions = classifier.interpret(outputs)
+    inference_ms = (time.perf_counter() - start) * 1000 / len(images)
+    records = []
+    for index, prediction in enumerate(predictions):
+        own_outputs = outputs.select(index)
+        signals = measure_signals(images[index], own_outputs)
+        records.append(PredictionRecord(prediction, own_outputs, signals, inference_ms, photo_fields[index]))
+    return records
