@@ -18,7 +18,7 @@ from lambda_app.metadata import Metadata
 from training import config
 from training.metrics import wilson
 from training.source import sha256
-from training.tools.results import percent, table
+from training.tools.results_page import percent, table
 
 METRICS = Path("artifacts/metrics")
 TEMPLATE = Path("export/card_template.md")

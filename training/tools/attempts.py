@@ -13,7 +13,7 @@ import mlflow
 from mlflow.entities import Run
 
 from training import config
-from training.tools.results import insert, percent, table
+from training.tools.results_page import insert, percent, table
 from training.tracking import connect
 
 ATTEMPTS = Path("artifacts/metrics/attempts.json")

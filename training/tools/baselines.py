@@ -25,7 +25,7 @@ from training.evaluate import METRICS as EVALUATED
 from training.model import CHECKPOINT, count_parameters, load_checkpoint
 from training.prepare import MANIFEST
 from training.source import EXTRA, OUTLIERS, sha256
-from training.tools.results import hardware, insert, percent, table
+from training.tools.results_page import hardware, insert, percent, table
 from training.tracking import connect
 from training.train import HISTORY
 

@@ -22,7 +22,7 @@ from training.data import Batches, class_names, loader, read_manifest, read_spli
 from training.distributed import join
 from training.optimize import make_networks, make_parts, train_epoch
 from training.state import keep_memory
-from training.tools.results import hardware, insert
+from training.tools.results_page import hardware, insert
 from training.train import seed_everything
 
 METRICS = Path("artifacts/metrics/input.json")

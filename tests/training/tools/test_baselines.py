@@ -18,7 +18,7 @@ from training.model import CHECKPOINT
 from training.networks import TIMM
 from training.tools import baselines
 from training.tools.baselines import BASELINES, PLAN, identify, override, set_up, start_stages
-from training.tools.results import RESULTS
+from training.tools.results_page import RESULTS
 
 SCRATCH = {"weights": None, "recall": 0, "freeze_batch_norm": False, "body_lr": 1}
 SMALL_PLAN = {

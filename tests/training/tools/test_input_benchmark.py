@@ -7,7 +7,7 @@ from tests.training.workspace import write_params
 from training.prepare import MANIFEST
 from training.tools import input_benchmark as benchmark
 from training.tools.input_benchmark import METRICS, share
-from training.tools.results import RESULTS
+from training.tools.results_page import RESULTS
 
 
 def test_benchmark(trained, project, monkeypatch):

@@ -1,6 +1,6 @@
 """The tables of training/RESULTS.md."""
 
-from training.tools.results import percent, table
+from training.tools.results_page import percent, table
 
 
 def test_table():

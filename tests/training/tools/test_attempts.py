@@ -8,7 +8,7 @@ import pytest
 from tests.mlflow_stores import write_store
 from training.tools import attempts
 from training.tools.attempts import ATTEMPTS, differences, minutes
-from training.tools.results import RESULTS
+from training.tools.results_page import RESULTS
 
 METRICS = {
     "train_accuracy": 0.9,
