@@ -6,7 +6,6 @@ The threshold comes from validation photos of the classes alone: no picture of a
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import binom
 
-from training.model import Scored
+from training.model import Floats, Labels, Scored
 
 CALIBRATION = Path("artifacts/calibration.json")
 REPORT = Path("artifacts/metrics/evaluate.json")  # here, so that export reads it without the imports of evaluation
-Floats = NDArray[np.floating[Any]]
-Labels = NDArray[np.int64]
 CONFIDENCE = 0.95  # that no more of the photos to come are called unknown than may be
 
 

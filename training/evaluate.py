@@ -14,11 +14,11 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from training import calibration, config, plots
-from training.calibration import CALIBRATION, Calibration, Floats, familiarity
+from training.calibration import CALIBRATION, Calibration, familiarity
 from training.data import Photos, Upright, every, loader, read_folder, read_manifest, read_split, read_unlabelled
 from training.distributed import join
 from training.metrics import score
-from training.model import Scored, load_checkpoint, predict
+from training.model import Floats, Scored, load_checkpoint, predict
 from training.source import EXTRA, OUTLIERS
 from training.state import keep_memory
 from training.tracking import start_run

@@ -13,6 +13,8 @@ from torch import nn
 from training.networks import TIMM, Network, baseline, pretrainable
 from training.source import sha256
 
+Floats = NDArray[np.floating[Any]]
+Labels = NDArray[np.int64]
 BASELINES = ("simple_cnn", "improved_cnn", "logistic")
 CHECKPOINT = Path("artifacts/checkpoint.pt")
 PRETRAINED = Path("data/raw/weights")  # ARCHITECTURE.pth here is used before timm's download
@@ -28,7 +30,7 @@ class Scored:
 
     logits: NDArray[np.float32]  # (n, C)
     recalled: NDArray[np.float32]  # (n, K) logits of the pretraining's classes; K may be 0
-    labels: NDArray[np.int64]  # (n,)
+    labels: Labels  # (n,)
 
 
 def build(architecture: str, classes: int, dropout: float = 0.0, weights: str | None = None) -> Network:

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
 
-from training.calibration import Floats, Labels
 from training.data import Photos
+from training.model import Floats, Labels
 
 
 def curves(history: list[dict[str, float]], path: Path) -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+ROOT = Path(__file__).parents[1]
+CODE = ("lambda_app/", "training/")  # the other dependencies are data
 STATE = Path("artifacts/training.pt")
 OTHERS = Path("artifacts/training.old.pt")  # a state that was not gone on from
 
@@ -54,8 +57,19 @@ class Parts:
         return progress
 
 
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of all tensors of a model."""
+def hash_code(root: Path = ROOT) -> str:
+    """Return the SHA-256 of the code that the stage `train` depends on, as dvc.yaml lists it.
+
+    A resumed training must not mix epochs of two versions of this code, and DVC reruns the stage when it changes.
+    """
+    dependencies = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]["train"]["deps"]
+    code = [root / name for name in dependencies if name.startswith(CODE)]
+    files = [file for path in code for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def hash_weights(model: nn.Module) -> str:
+    """Return the SHA-256 of all tensors of a model."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())

@@ -5,7 +5,6 @@ its last epoch to the same weights. `torchrun --nproc_per_node=N -m training.tra
 """
 
 import csv
-import hashlib
 import json
 import math
 import random
@@ -31,16 +30,12 @@ from training.model import CHECKPOINT, count_parameters, predict
 from training.optimize import make_networks, make_parts, train_epoch
 from training.prepare import MANIFEST
 from training.source import sha256
-from training.state import OTHERS, STATE, Progress, fingerprint, keep_memory, save_atomically
+from training.state import OTHERS, STATE, Progress, hash_code, hash_weights, keep_memory, save_atomically
 from training.tracking import git_commit, start_run
 
 HISTORY = Path("artifacts/plots/history.csv")
 CURVES = Path("artifacts/plots/curves.png")
 METRICS = Path("artifacts/metrics/train.json")
-CODE = (
-    "lambda_app/preprocess.py",
-    *(f"training/{name}.py" for name in ("augment", "data", "model", "networks", "optimise", "train")),
-)
 
 
 def main() -> None:
@@ -55,7 +50,7 @@ def main() -> None:
 
     seed_everything(params.seed)
     model, teacher = make_networks(params, len(names), world.device)
-    start = fingerprint(model)  # the file of pretrained weights may be another one than last time
+    start = hash_weights(model)  # the file of pretrained weights may be another one than last time
     parts = make_parts(model, params, params.epochs * len(train_batches))
     learner: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
 
@@ -66,7 +61,7 @@ def main() -> None:
         "val_size": test.image_size,
         "start": start,
         "processes": world.size,
-        "code": code(),
+        "code": hash_code(),
     }
     progress = parts.resume(identity)
     world.wait()  # a lead with nothing left to train would remove the state before the others have read it
@@ -113,12 +108,6 @@ def shared(
         raise SystemExit(f"train.batch_size is {params.batch_size}; expected a multiple of the {world.size} processes")
     share: DistributedSampler[Any] = DistributedSampler(photos, world.size, world.rank, seed=params.seed)
     return loader(photos, params.batch_size // world.size, params.workers, sampler=share), share
-
-
-def code() -> str:
-    """SHA-256 of what decides, beside the params, what an epoch does; half of a training by other code is neither's."""
-    root = Path(__file__).parents[1]
-    return hashlib.sha256(b"".join((root / name).read_bytes() for name in CODE)).hexdigest()
 
 
 def seed_everything(seed: int) -> None:

@@ -23,7 +23,7 @@ from tests.training.workspace import write_params
 from training import train
 from training.model import CHECKPOINT, build
 from training.prepare import MANIFEST
-from training.state import OTHERS, STATE, fingerprint, keep_memory, save_atomically
+from training.state import OTHERS, STATE, hash_weights, keep_memory, save_atomically
 from training.train import HISTORY
 
 OTHER = f"{STATE} is of other photos, params, weights, code or processes; starting anew, it becomes {OTHERS}"
@@ -177,7 +177,7 @@ def test_other_weights(trained, tmp_path, monkeypatch, capsys):
 
 def test_other_code(interrupted, monkeypatch):
     """A state that other code left is left aside, and kept."""
-    monkeypatch.setattr(train, "code", lambda: "newer")
+    monkeypatch.setattr(train, "hash_code", lambda: "newer")
     monkeypatch.setattr(train, "validate", scripted([0.5] * 9))
     old = (interrupted / STATE).read_bytes()
     assert OTHER in train_here(interrupted)
@@ -216,15 +216,15 @@ def test_torn_file(interrupted, monkeypatch, name):
 # --- its parts
 
 
-def test_fingerprint():
+def test_hash_weights():
     """The same weights have the same fingerprint; one number that differs makes another."""
     torch.manual_seed(0)
     model = build("simple_cnn", 2)
-    before = fingerprint(model)
-    assert before == fingerprint(copy.deepcopy(model))
+    before = hash_weights(model)
+    assert before == hash_weights(copy.deepcopy(model))
     with torch.no_grad():
         model.head.bias[1] += 1
-    assert before != fingerprint(model)
+    assert before != hash_weights(model)
 
 
 def test_saved_whole(tmp_path):

@@ -11,14 +11,13 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 from torch.utils.data import DistributedSampler
 
 from tests.training.processes import REMEMBERING, write_weights
-from tests.training.workspace import ROOT, write_params
+from tests.training.workspace import write_params
 from training import config, train
 from training.data import Upright, loader, read_manifest, read_split
 from training.distributed import World
@@ -28,7 +27,7 @@ from training.optimize import ema, forgetting, parameter_groups
 from training.prepare import MANIFEST
 from training.source import sha256
 from training.state import save_atomically
-from training.train import CODE, CURVES, HISTORY, METRICS, code, enough, validate
+from training.train import CURVES, HISTORY, METRICS, enough, validate
 
 
 @pytest.fixture
@@ -232,20 +231,6 @@ def test_bad_weights(retrained, weights):
 
 
 # --- its parts
-
-
-def test_code(tmp_path, monkeypatch):
-    """A change of any file that decides what an epoch does is another code; each is a dependency of the stage."""
-    for name in CODE:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(ROOT / name, tmp_path / name)
-    monkeypatch.setattr(train, "__file__", str(tmp_path / "training/train.py"))
-    seen = {code()}
-    for name in CODE:
-        (tmp_path / name).write_text((tmp_path / name).read_text() + "# more\n")
-        seen.add(code())
-    assert len(CODE) + 1 == len(seen)
-    assert set(CODE) <= set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]["deps"])
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from training import config
-from training.calibration import Floats, Labels, familiarity, fit_familiar
+from training.calibration import familiarity, fit_familiar
 from training.data import Photos, Upright, class_names, loader, read_manifest
-from training.model import Scored, build
+from training.model import Floats, Labels, Scored, build
 from training.networks import Network
 from training.source import PHOTOS, Source
 from training.state import keep_memory
