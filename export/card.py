@@ -91,7 +91,7 @@ def data(prepared: Values) -> str:
 
 def catalogue() -> str:
     entries = yaml.safe_load(CATALOGUE.read_text()).values()
-    return "\n".join(f"- {entry['title']}: {entry['licence']}" for entry in entries)
+    return "\n".join(f"- {entry['title']}: {entry['license']}" for entry in entries)
 
 
 def recipe() -> dict[str, str]:

@@ -30,9 +30,12 @@ class Exported(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """uint8 (N, 3, S, S) -> calibrated probabilities (N, C), raw logits (N, C), familiarity (N,)."""
-        logits, recalled = self.network(images)
-        known = torch.softmax(recalled, dim=1) @ self.familiar if recalled.shape[1] else torch.logsumexp(logits, dim=1)
-        return torch.softmax(logits / self.temperature, dim=1), logits, known
+        logits, frozen_logits = self.network(images)
+        if frozen_logits.shape[1]:
+            familiarity = torch.softmax(frozen_logits, dim=1) @ self.familiar
+        else:
+            familiarity = torch.logsumexp(logits, dim=1)
+        return torch.softmax(logits / self.temperature, dim=1), logits, familiarity
 
 
 def main() -> None:

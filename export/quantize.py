@@ -21,11 +21,11 @@ from export.convert import MODEL
 from export.half import halve
 from lambda_app.classifier import Classifier
 from training import config
-from training.data import Photos, Upright, every, read_manifest, read_split
+from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
 
 CANDIDATES = Path("artifacts/candidates")
 PRECISIONS = ("fp32", "fp16", "int8")
-# What stays in floats: Normalise before the network, temperature, both softmaxes and the familiarity behind it. In int8
+# What stays in floats: Normalize before the network, temperature, both softmaxes and the familiarity behind it. In int8
 # they put 4.2 % of 547 test photos below the unknown threshold instead of 1.3 %, and save 2 kB.
 FLOAT = ("Cast", "Sub", "Div", "MatMul", "Softmax", "ReduceLogSumExp")
 LAYERS = ("Conv", "Gemm")
@@ -45,8 +45,8 @@ class Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime s
 
 def main() -> None:
     params = config.load(config.Quantize)
-    load = Upright(Classifier.load(MODEL).metadata.image_size)
-    photos = every(read_split(read_manifest(), "train", load), params.photos)
+    load = Preprocessor(Classifier.load(MODEL).metadata.image_size)
+    photos = subsample(read_split(read_manifest(), "train", load), params.photos)
     CANDIDATES.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
         quantised = Path(folder) / "int8.onnx"

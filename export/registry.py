@@ -17,7 +17,7 @@ from mlflow.models import infer_signature
 
 from lambda_app.classifier import OUTPUTS, Classifier
 from training.source import sha256
-from training.tracking import connect, start_run
+from training.tracking import start_run
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 PREDECESSOR = "predecessor"  # the tag that a champion carries: the version it took the place of
@@ -36,7 +36,6 @@ class Registry:
 
     @property
     def client(self) -> mlflow.MlflowClient:
-        connect()
         return mlflow.MlflowClient()
 
     def holder(self, alias: str) -> ModelVersion | None:

@@ -19,11 +19,11 @@ from export.quantize import CANDIDATES, PRECISIONS
 from lambda_app.classifier import Classifier, Outputs
 from training import config
 from training.calibration import Calibration
-from training.data import Photos, Upright, every, read_manifest, read_split
+from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
 from training.evaluate import METRICS as EVALUATED
 from training.evaluate import read_extra, read_outliers
 from training.model import count_parameters, load_checkpoint
-from training.state import keep_memory
+from training.state import keep_freed_memory
 
 METRICS = Path("artifacts/metrics/verify.json")
 Figures = dict[str, Any]
@@ -31,7 +31,7 @@ Said = Mapping[str, Mapping[str, Outputs]]  # by set, then by pytorch, fp32, fp1
 
 
 def main() -> None:
-    keep_memory()
+    keep_freed_memory()
     limits = config.load(config.Verify)
     network, checkpoint = load_checkpoint()
     expected = describe(checkpoint, json.loads(EVALUATED.read_text()), count_parameters(network))
@@ -40,7 +40,7 @@ def main() -> None:
     candidates = {name: file.run for name, file in files.items()}
     reference = pytorch(Exported(network, Calibration.read()).eval())
 
-    load = Upright(expected.image_size)
+    load = Preprocessor(expected.image_size)
     sets = {"test": read_split(read_manifest(), "test", load)} | read_extra(list(expected.class_names), load)
     outliers = read_outliers(set(sets), load)
     first = np.stack([np.asarray(sets["test"][i][0]) for i in range(min(FIRST, len(sets["test"])))])
@@ -55,7 +55,7 @@ def main() -> None:
     released, reason = choose(figures, limits)
     print(f"released: {released}, because {reason}")
     behaviour = {
-        "agreement": agreement(files[released], every(sets["test"], limits.behaviour_photos)),
+        "agreement": agreement(files[released], subsample(sets["test"], limits.behavior_photos)),
         "difference": consistency(files[released], first),
     }
     gates = [

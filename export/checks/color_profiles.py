@@ -18,7 +18,7 @@ from tqdm import tqdm
 from lambda_app.classifier import Classifier
 from lambda_app.decoding.color import BT2020, P3, Colorimetry, profile_of
 from lambda_app.preprocess import decode, preprocess
-from training.source import Source, discover
+from training.source import Source, detect_layout
 
 FIGURES = Path("artifacts/color.json")
 MODEL = Path("lambda_app/model.onnx")
@@ -59,7 +59,7 @@ def stored(image: Image.Image, space: str) -> tuple[bytes, bytes]:
 
 def labeled(source: Source, class_names: list[str], limit: int) -> Iterator[tuple[str, int]]:
     """Yield names of photos and the index of their class, evenly spread over the archive."""
-    layout = discover(source.names())
+    layout = detect_layout(source.names())
     photos = sorted(layout.labels.items())
     for name, label in photos[:: max(1, len(photos) // limit)][:limit]:
         yield name, class_names.index(label.lower())

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from lambda_app.classifier import Classifier
 from training.config import Release
-from training.data import Upright, loader, read_manifest, read_split
+from training.data import Preprocessor, loader, read_manifest, read_split
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def loaded(path: Path) -> Classifier | None:
 
 def right(classifier: Classifier) -> NDArray[np.bool_]:
     """(n,) of the test split, each photo at the size that the model wants."""
-    photos = read_split(read_manifest(), "test", Upright(classifier.metadata.image_size))
+    photos = read_split(read_manifest(), "test", Preprocessor(classifier.metadata.image_size))
     batches = tqdm(loader(photos, 64, workers=0), desc=classifier.metadata.model_version, unit="batch")
     answers = [classifier.run(batch.numpy()).probabilities.argmax(1) for batch, _ in batches]
     return np.asarray(np.concatenate(answers) == np.array(photos.labels))

@@ -37,7 +37,7 @@ def quality(judged: Figures, limits: config.Verify) -> list[Gate]:
     return [
         *by_set("accuracy", "min_accuracy", limits.min_accuracy, accuracy),
         *by_set("unknown_rate", "max_unknown_rate", limits.max_unknown_rate, unknown),
-        *by_set("recognised", "min_recognised", limits.min_recognised, recognised),
+        *by_set("recognised", "min_unknown_rate", limits.min_unknown_rate, recognised),
         *(
             Gate(f"calibration_error_{name}", figures["calibration_error"], limits.max_calibration_error, key)
             for name, figures in sets.items()

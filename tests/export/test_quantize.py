@@ -30,7 +30,7 @@ class Drawings:
 def remembering(tmp_path_factory):
     """A small network of timm's with a memory of 200 classes: exported, quantised, and optimised."""
     folder = tmp_path_factory.mktemp("remembering")
-    network = untrained("mobilenet_v2_050", 3, SIZE, remembered=200)
+    network = untrained("mobilenet_v2_050", 3, SIZE, frozen_classes=200)
     calibration = Calibration(1.7, tuple(np.linspace(0, 1, 200).tolist()), METADATA.unknown_threshold)
     program = export(Exported(network, calibration).eval(), SIZE, opset=20)
     stamp(program, METADATA)
@@ -79,7 +79,7 @@ def test_int8_answers_alike(candidates, count):
 
 
 def test_memory_is_quantised(remembering):
-    """The weights of the remembered classes, which may be a quarter of all, are bytes as well."""
+    """The weights of the frozen head, which may be a quarter of all, are bytes as well."""
     assert (200, 1280) in {tuple(sorted(tensor.shape)) for tensor in int8(remembering / "int8.onnx")}
 
 

@@ -1,10 +1,11 @@
-"""Trainings that end themselves with SIGKILL after certain events, in order.
+"""Run trainings that kill themselves with SIGKILL after a sequence of events.
 
 `python -m tests.training.cut_off EVENT…` trains in the working directory. Without arguments, standard input is a JSON
-object of folders with their events: each trains in a fork of this process, which imports PyTorch and MLflow once, and
-prints to FOLDER/output.txt. Prints a JSON object of folders with their exit codes.
+object of folders with their events. Each trains in a fork of this process, so that PyTorch and MLflow are imported
+once, and writes to FOLDER/output.txt. Prints a JSON object of folders with their exit codes.
 
-The events are the interpreter's own (PEP 578), so that the training is the real one and the moment always the same.
+The events are audit events of the interpreter (PEP 578), so that training needs no hooks and the moment is always the
+same.
 """
 
 import json
@@ -15,21 +16,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # this and the next before the forks, else in each of them
+import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # imported before the forks, instead of in each of them
 import torch._dynamo  # noqa: F401
 
 from training import train
 
 EVENTS = {
-    "photo": r"open \('.*\.jpg', 'rb?'",  # is read
-    "state": r"os.rename \(.*training\.partial",  # is written, but does not count yet
-    "torn": r"os.rename \(.*training\.partial",  # only half of it is written
-    "end": r"os.remove \(.*training\.pt",  # the checkpoint is kept, the state not yet removed
+    "photo": r"open \('.*\.jpg', 'rb?'",  # a photo is read
+    "state": r"os.rename \(.*training\.partial",  # a state is written but not yet renamed
+    "torn": r"os.rename \(.*training\.partial",  # half of a state is written
+    "end": r"os.remove \(.*training\.pt",  # the checkpoint is written, the state not yet removed
 }
 
 
 class CutOff:
-    """An audit hook that waits for one event after the other."""
+    """An audit hook that waits for a sequence of events, then kills the process."""
 
     def __init__(self, events: list[str]) -> None:
         self.events = events
@@ -39,14 +40,14 @@ class CutOff:
             return
         last = self.events.pop(0)
         if self.events:
-            return  # else this was the last, and os.kill is an event too
+            return  # after the last event, os.kill is an event, too
         if last == "torn":
             os.truncate(arguments[0], Path(arguments[0]).stat().st_size // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def fork(folder: str, events: list[str]) -> int:
-    """Train there in a fork; return its exit code, negative for a signal."""
+    """Train in the folder, in a fork; return its exit code, negative for a signal."""
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
