@@ -16,13 +16,13 @@ from training.augment import ASPECT_RATIOS, Augmenter, random_crop
 from training.train import seed_everything
 
 AUGMENT = config.load(config.Augment, ROOT / "params.yaml")
-STILL = config.Augment(
+NO_EDITS = config.Augment(
     crop_scale=(1.0, 1.0), flip=0, rotation=0, brightness=0, contrast=0, gray=0, blur=0, noise=0
 )  # fmt: skip
 PHOTO = encode(draw("cat", 0))
 
 
-@pytest.mark.parametrize("params", [AUGMENT, STILL], ids=["as trained", "still"])
+@pytest.mark.parametrize("params", [AUGMENT, NO_EDITS], ids=["params.yaml", "no edits"])
 @pytest.mark.parametrize("photo", [draw("cat", 0, 200), draw("cat", 0, 20), draw("dog", 1).convert("L")])
 def test_augmenter_returns_pixels_of_one_shape(photo, params):
     """Photos of any size and mode become uint8 (3, S, S)."""
@@ -32,8 +32,8 @@ def test_augmenter_returns_pixels_of_one_shape(photo, params):
 
 def augment_often(params, times=10):
     """Augment the same photo `times` times at 48 pixels: uint8 (times, 3, 48, 48)."""
-    augmented = Augmenter(params, 48)
-    return np.stack([augmented(PHOTO) for _ in range(times)])
+    augmenter = Augmenter(params, 48)
+    return np.stack([augmenter(PHOTO) for _ in range(times)])
 
 
 def test_augmentation_varies():
@@ -57,8 +57,8 @@ def is_gray(images):
 
 def test_gray_removes_color():
     """With a probability of 1 all channels are equal, with a probability of 0 they are not."""
-    assert not is_gray(augment_often(replace(STILL, gray=0.0))).any()
-    assert is_gray(augment_often(replace(STILL, gray=1.0))).all()
+    assert not is_gray(augment_often(replace(NO_EDITS, gray=0.0))).any()
+    assert is_gray(augment_often(replace(NO_EDITS, gray=1.0))).all()
 
 
 def detail(images):
@@ -68,8 +68,8 @@ def detail(images):
 
 def test_blur_removes_detail():
     """A blurred photo has less detail, at three different strengths."""
-    [sharp] = detail(augment_often(STILL, 1))
-    blurred = detail(augment_often(replace(STILL, blur=1.0), 30))
+    [sharp] = detail(augment_often(NO_EDITS, 1))
+    blurred = detail(augment_often(replace(NO_EDITS, blur=1.0), 30))
     assert (blurred < 0.8 * sharp).all()
     assert 3 == len(set(blurred.tolist()))
 
@@ -80,8 +80,8 @@ GRAY = Image.new("RGB", (48, 48), (128, 128, 128))
 def test_noise_is_gaussian():
     """One photo in ten has Gaussian noise of the configured standard deviation and a mean of zero."""
     seed_everything(0)
-    augmented = Augmenter(replace(STILL, noise=0.1), 48)
-    added = np.stack([augmented.augment(GRAY) for _ in range(300)]).astype(float) - 128
+    augmenter = Augmenter(replace(NO_EDITS, noise=0.1), 48)
+    added = np.stack([augmenter.augment(GRAY) for _ in range(300)]).astype(float) - 128
     noisy = added[added.any(axis=(1, 2, 3))]
     assert 15 < len(noisy) < 50
     assert noisy.std() == pytest.approx(255 * 0.1, rel=0.03)
@@ -92,18 +92,18 @@ def test_augmenter_without_edits_only_resizes():
     """With every strength at zero, a photo is only resized."""
     photo = draw("cat", 0, 128)
     expected = np.asarray(photo.resize((48, 48), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
-    np.testing.assert_array_equal(expected, Augmenter(STILL, 48).augment(photo))
+    np.testing.assert_array_equal(expected, Augmenter(NO_EDITS, 48).augment(photo))
 
 
 @pytest.mark.parametrize("edit", ["flip", "gray", "blur"])
 def test_edit_has_its_probability(edit):
     """With a probability of 0.3, three of ten photos have the edit."""
     seed_everything(0)
-    edited = (augment_often(replace(STILL, **{edit: 0.3}), 300) != augment_often(STILL, 1)).any(axis=(1, 2, 3))
+    edited = (augment_often(replace(NO_EDITS, **{edit: 0.3}), 300) != augment_often(NO_EDITS, 1)).any(axis=(1, 2, 3))
     assert 65 < edited.sum() < 115
 
 
-# --- one at a time
+# --- single edits
 
 
 def means(images):
@@ -112,7 +112,7 @@ def means(images):
 
 def test_flip_mirrors_the_photo():
     """A flipped photo is the mirror image."""
-    np.testing.assert_array_equal(augment_often(STILL, 1)[..., ::-1], augment_often(replace(STILL, flip=1.0), 1))
+    np.testing.assert_array_equal(augment_often(NO_EDITS, 1)[..., ::-1], augment_often(replace(NO_EDITS, flip=1.0), 1))
 
 
 def test_rotation_stays_within_its_limit():
@@ -120,8 +120,8 @@ def test_rotation_stays_within_its_limit():
     seed_everything(0)
     line = np.zeros((48, 48, 3), np.uint8)
     line[23:25] = 255
-    augmented = Augmenter(replace(STILL, rotation=15), 48)
-    seen = np.stack([augmented.augment(Image.fromarray(line))[0] for _ in range(200)])
+    augmenter = Augmenter(replace(NO_EDITS, rotation=15), 48)
+    seen = np.stack([augmenter.augment(Image.fromarray(line))[0] for _ in range(200)])
     rows, columns = np.indices((48, 48)) - 23.5
     slopes = np.array([np.polyfit(columns[image > 127], rows[image > 127], 1)[0] for image in seen])
     degrees = np.degrees(np.arctan(slopes))
@@ -132,18 +132,18 @@ def test_rotation_stays_within_its_limit():
 def test_brightness_scales_all_pixels():
     """Brightness multiplies all pixels by one factor, which covers the configured range."""
     seed_everything(0)
-    factors = means(augment_often(replace(STILL, brightness=0.2), 200)) / means(augment_often(STILL, 1))
+    factors = means(augment_often(replace(NO_EDITS, brightness=0.2), 200)) / means(augment_often(NO_EDITS, 1))
     assert 0.79 < factors.min() < 0.83
-    assert 1.12 < factors.max() < 1.21  # what is white cannot become brighter
+    assert 1.12 < factors.max() < 1.21  # white pixels cannot become brighter
 
 
 def test_contrast_keeps_the_mean():
     """Contrast spreads the pixels around the mean, which does not change, even for a dark photo."""
     seed_everything(0)
     dark = draw("cat", 0).point(lambda value: value // 3)
-    still = Augmenter(STILL, 48).augment(dark)
-    augmented = Augmenter(replace(STILL, contrast=0.2), 48)
-    seen = np.stack([augmented.augment(dark) for _ in range(200)])
+    still = Augmenter(NO_EDITS, 48).augment(dark)
+    augmenter = Augmenter(replace(NO_EDITS, contrast=0.2), 48)
+    seen = np.stack([augmenter.augment(dark) for _ in range(200)])
     spread = seen.std(axis=(1, 2, 3)) / still.std()
     np.testing.assert_allclose(means(seen), still.mean(), rtol=0.05)
     assert 0.79 < spread.min() < 0.85
@@ -176,21 +176,21 @@ def test_crops_cover_the_photo():
     assert (shapes.min() < 0.78, shapes.max() > 1.28) == (True, True)
 
 
-# --- how much of a big JPEG is decoded
+# --- decoding at reduced size
 
 
-def decoded_size(augmented, size):
+def decoded_size(augmenter, size):
     """Return the size at which a JPEG of `size` is decoded."""
     seen = []
-    augmented.augment = lambda photo: seen.append(photo.size)
-    augmented(encode(Image.new("RGB", size)))
+    augmenter.augment = lambda photo: seen.append(photo.size)
+    augmenter(encode(Image.new("RGB", size)))
     return seen[0]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.35, 1.0])
 def test_min_side_covers_the_smallest_crop(share):
     """At `min_side`, the smallest crop has as many pixels as the network's input."""
-    smallest = Augmenter(replace(STILL, crop_scale=(share, 1.0)), 160).min_side
+    smallest = Augmenter(replace(NO_EDITS, crop_scale=(share, 1.0)), 160).min_side
     assert 160**2 == pytest.approx(share * smallest**2, rel=0.01)
 
 
@@ -198,14 +198,14 @@ def test_min_side_covers_the_smallest_crop(share):
 @given(st.integers(1, 1000), st.integers(1, 1000), st.integers(8, 64))
 def test_large_jpeg_is_decoded_at_reduced_size(width, height, image_size):
     """A JPEG is decoded at up to an eighth of its size, or at up to twice the needed size, never at less."""
-    augmented = Augmenter(AUGMENT, image_size)
-    decoded = decoded_size(augmented, (width, height))
-    short, needed = min(decoded), min(width, height, augmented.min_side)
+    augmenter = Augmenter(AUGMENT, image_size)
+    decoded = decoded_size(augmenter, (width, height))
+    short, needed = min(decoded), min(width, height, augmenter.min_side)
     assert needed <= short
-    assert short <= max(2 * augmented.min_side, -(-min(width, height) // 8))
+    assert short <= max(2 * augmenter.min_side, -(-min(width, height) // 8))
 
 
 def test_jpeg_is_decoded_at_an_eighth():
     """A photo of 1600 x 1200, of which 81 pixels are needed, is decoded at an eighth."""
-    augmented = Augmenter(replace(AUGMENT, crop_scale=(0.35, 1.0)), 48)
-    assert (200, 150) == decoded_size(augmented, (1600, 1200))
+    augmenter = Augmenter(replace(AUGMENT, crop_scale=(0.35, 1.0)), 48)
+    assert (200, 150) == decoded_size(augmenter, (1600, 1200))

@@ -24,7 +24,7 @@ def predictions_of(logits=None, frozen_logits=None) -> Predictions:
     return Predictions(logits, frozen_logits, np.zeros(count, np.int64))
 
 
-def drawn(count, classes=2, seed=0):
+def draw_logits(count, classes=2, seed=0):
     return np.random.default_rng(seed).normal(0, 3, (count, classes)).astype(np.float32)
 
 
@@ -35,7 +35,7 @@ def drawn(count, classes=2, seed=0):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_fit_temperature_recovers_the_temperature(temperature, classes):
     """For labels drawn from softmax(logits / T) the fitted temperature is T, within 5 %."""
-    logits = drawn(20_000, classes)
+    logits = draw_logits(20_000, classes)
     uniform = np.random.default_rng(1).random((len(logits), 1))
     labels = (softmax(logits / temperature, axis=1).cumsum(1) < uniform).sum(1)
     assert temperature == pytest.approx(fit_temperature(logits, labels), rel=0.05)
@@ -50,8 +50,8 @@ def test_fit_temperature_of_few_correct_photos_is_not_certain():
 
 def test_probabilities_divide_logits_by_temperature():
     """Logits of 2 log 3 and 0 at a temperature of 2 give 75 % and 25 %."""
-    answers = predictions_of(logits=[[2 * np.log(3), 0.0]])
-    np.testing.assert_allclose(Calibration(2.0, (), 0.0).probabilities(answers), [[0.75, 0.25]], rtol=1e-6)
+    predictions = predictions_of(logits=[[2 * np.log(3), 0.0]])
+    np.testing.assert_allclose(Calibration(2.0, (), 0.0).probabilities(predictions), [[0.75, 0.25]], rtol=1e-6)
 
 
 # --- familiarity with a frozen head
@@ -140,16 +140,16 @@ def test_threshold_warns_below_the_needed_number_of_photos(capsys):
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.05, 0.5])
 def test_fit_keeps_the_unknown_rate(kind, rate):
     """Slightly fewer validation photos than the rate are called unknown, and none at a rate of 0."""
-    val = predictions_of(**{kind: drawn(1000, 7)})
-    fitted = fit(predictions_of(**{kind: drawn(200, 7, seed=1)}), val, rate)
+    val = predictions_of(**{kind: draw_logits(1000, 7)})
+    fitted = fit(predictions_of(**{kind: draw_logits(200, 7, seed=1)}), val, rate)
     share = fitted.is_unknown(val).mean()
     assert rate - 2.5 * (rate * (1 - rate) / 1000) ** 0.5 <= share <= rate
 
 
 def test_fit_uses_each_split_for_its_part():
     """Familiar classes come from training photos; temperature and threshold from validation photos."""
-    train = Predictions(drawn(50), drawn(50, 7), np.zeros(50, np.int64))
-    val = Predictions(drawn(60, seed=1), drawn(60, 7, seed=1), np.arange(60) % 2)
+    train = Predictions(draw_logits(50), draw_logits(50, 7), np.zeros(50, np.int64))
+    val = Predictions(draw_logits(60, seed=1), draw_logits(60, 7, seed=1), np.arange(60) % 2)
     fitted = fit(train, val, 0.1)
     assert fit_familiar(train.frozen_logits) == fitted.familiar
     assert fit_temperature(val.logits, val.labels) == fitted.temperature

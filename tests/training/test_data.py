@@ -45,7 +45,7 @@ def source(tmp_path_factory):
     return Source(write_zip(tmp_path_factory.mktemp("source") / "photos.zip", FILES))
 
 
-# --- as served
+# --- photos
 
 
 @pytest.mark.parametrize("size", [(90, 60), (60, 90), (300, 200), (31, 32)])

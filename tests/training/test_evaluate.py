@@ -125,14 +125,16 @@ def test_extra_set_is_scored(evaluated):
 def test_outlier_set_is_scored(evaluated, capsys):
     """Every photo of a set under data/raw/outliers/ counts, and the share called unknown is reported and logged."""
     (OUTLIERS / "rabbits").mkdir(parents=True)
-    for seed in range(6):  # one is called a cat by its folder
+    for seed in range(6):  # one is in a folder called cat
         path = OUTLIERS / "rabbits" / ("cat" if not seed else "") / f"{seed}.jpg"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(encode(draw("rabbit", seed)))
     evaluate.main()
     measured = report()["outliers"]["rabbits"]
-    answers = evaluate.predict_photos(load_checkpoint()[0], read_unlabeled(OUTLIERS / "rabbits", Preprocessor(32)), 8)
-    unknown = logsumexp(answers.logits, axis=1) < report()["unknown_threshold"]
+    predictions = evaluate.predict_photos(
+        load_checkpoint()[0], read_unlabeled(OUTLIERS / "rabbits", Preprocessor(32)), 8
+    )
+    unknown = logsumexp(predictions.logits, axis=1) < report()["unknown_threshold"]
     assert {"photos": 6, "recognised": unknown.mean()}.items() <= measured.items()
     assert f'"rabbits_recognised": {measured["recognised"]}' in capsys.readouterr().out
     run = mlflow.get_run(load_checkpoint()[1]["run_id"])
@@ -170,7 +172,7 @@ def test_outlier_set_with_a_taken_name_is_an_error(evaluated, name):
         evaluate.main()
 
 
-# --- sets that are not predict_split
+# --- skipped and rejected sets
 
 
 @pytest.mark.parametrize("counts", [{"cat": 5}, {"rabbit": 5}], ids=["one class", "none"])
@@ -201,7 +203,7 @@ def test_extra_set_called_test_is_an_error(evaluated):
 def test_plots_of_removed_sets_are_deleted(evaluated):
     """The plots of a set that is no longer scored are deleted; those of the training stay."""
     for name in ("confusion_gone.png", "predictions_gone.csv", "curves.png"):
-        (PLOTS / name).write_bytes(b"as it was")
+        (PLOTS / name).write_bytes(b"unchanged")
     evaluate.main()
     assert [] == list(PLOTS.glob("*_gone.*"))
-    assert b"as it was" == (PLOTS / "curves.png").read_bytes()
+    assert b"unchanged" == (PLOTS / "curves.png").read_bytes()

@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 from training.metrics import calibration_error, classification_metrics, score, wilson
 
-# Four photos; the second, of class 1, is taken for class 0.
+# Four photos; the second is of class 1 and predicted as class 0.
 LABELS = np.array([0, 1, 1, 1])
 PROBABILITIES = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.1, 0.9]])
 
@@ -29,13 +29,13 @@ def test_precision_of_a_class_never_predicted_is_zero():
 
 def test_score_of_two_classes():
     """Rows of the confusion matrix are labels, and all three pairs of a cat and a dog are ranked correctly."""
-    scored = score(PROBABILITIES, LABELS)
-    assert 4 == scored["photos"]
-    assert wilson(3, 4) == scored["accuracy_interval"]
-    assert calibration_error(PROBABILITIES, LABELS) == scored["calibration_error"]
-    assert [[1, 0], [1, 2]] == scored["confusion_matrix"]
-    assert 1.0 == scored["roc_auc"]
-    assert -(2 * math.log(0.9) + math.log(0.4) + math.log(0.8)) / 4 == pytest.approx(scored["log_loss"])
+    scores = score(PROBABILITIES, LABELS)
+    assert 4 == scores["photos"]
+    assert wilson(3, 4) == scores["accuracy_interval"]
+    assert calibration_error(PROBABILITIES, LABELS) == scores["calibration_error"]
+    assert [[1, 0], [1, 2]] == scores["confusion_matrix"]
+    assert 1.0 == scores["roc_auc"]
+    assert -(2 * math.log(0.9) + math.log(0.4) + math.log(0.8)) / 4 == pytest.approx(scores["log_loss"])
 
 
 def test_roc_auc_is_the_share_of_ranked_pairs():
@@ -47,26 +47,26 @@ def test_roc_auc_is_the_share_of_ranked_pairs():
 def test_roc_auc_averages_one_versus_rest():
     """For three classes, ROC-AUC is the mean of each class against the rest: 1, 1 and 1/4."""
     probabilities = np.array([[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.5, 0.4, 0.1]])
-    scored = score(probabilities, np.array([0, 1, 2]))
-    assert [[1, 0, 0], [0, 1, 0], [1, 0, 0]] == scored["confusion_matrix"]
-    assert (1 + 1 + 1 / 4) / 3 == pytest.approx(scored["roc_auc"])
+    scores = score(probabilities, np.array([0, 1, 2]))
+    assert [[1, 0, 0], [0, 1, 0], [1, 0, 0]] == scores["confusion_matrix"]
+    assert (1 + 1 + 1 / 4) / 3 == pytest.approx(scores["roc_auc"])
 
 
 def test_roc_auc_skips_missing_classes():
     """For a set without one of three classes, ROC-AUC averages the other two and is not NaN."""
     probabilities = np.array([[0.8, 0.1, 0.1], [0.1, 0.7, 0.2], [0.6, 0.3, 0.1]])
-    scored = json.loads(json.dumps(score(probabilities, np.array([0, 1, 1])), allow_nan=False))
-    assert 1.0 == scored["roc_auc"]
-    assert 2 / 3 == pytest.approx(scored["accuracy"])
+    scores = json.loads(json.dumps(score(probabilities, np.array([0, 1, 1])), allow_nan=False))
+    assert 1.0 == scores["roc_auc"]
+    assert 2 / 3 == pytest.approx(scores["accuracy"])
 
 
 def test_score_accepts_probabilities_of_zero_and_one():
     """Probabilities of exactly 0 and 1 are scored, even for a class that does not occur."""
     probabilities = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    assert (1 + 3 / 4) / 2 == score(probabilities, np.array([0, 1, 1]))["roc_auc"]  # of each class
+    assert (1 + 3 / 4) / 2 == score(probabilities, np.array([0, 1, 1]))["roc_auc"]  # mean of the classes
 
 
-# --- how sure a share is
+# --- intervals
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_wilson_contains_the_share(of, data):
     assert successes / of - 1e-12 <= high <= 1
 
 
-# --- whether a confidence may be believed
+# --- calibration error
 
 
 def test_calibration_error_of_four_photos():

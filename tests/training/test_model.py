@@ -211,6 +211,19 @@ def test_checkpoint_restores_the_network(frozen_classes):
     torch.testing.assert_close(loaded(photos(2)), network(photos(2)), rtol=0, atol=0)
 
 
+@pytest.mark.usefixtures("project")
+def test_checkpoint_with_the_old_name_of_the_frozen_head_loads():
+    """Older checkpoints, which call the frozen head `memory`, are restored, too."""
+    network = build_timm("mobilenet_v2_050", 2, dropout=0.5, frozen_classes=7).eval()
+    save(network, "mobilenet_v2_050")
+    checkpoint = torch.load(CHECKPOINT)
+    checkpoint["state_dict"] = {
+        key.replace("frozen_head.", "memory."): value for key, value in checkpoint["state_dict"].items()
+    }
+    torch.save(checkpoint, CHECKPOINT)
+    torch.testing.assert_close(load_checkpoint()[0](photos(2)), network(photos(2)), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("architecture", BASELINES)
 @pytest.mark.usefixtures("project")
 def test_checkpoint_restores_a_baseline(architecture):
@@ -227,8 +240,8 @@ def test_predict_returns_outputs_in_order():
     """Predictions have logits, frozen logits and labels of every batch in order, in evaluation mode."""
     network = build_timm("mobilenet_v2_050", 2, dropout=0.5, frozen_classes=7).train()
     images, labels = photos(5), torch.tensor([0, 1, 1, 0, 1])
-    scored = predict(network, [(images[:2], labels[:2]), (images[2:], labels[2:])], torch.device("cpu"))
-    logits, frozen_logits = (answer.detach().numpy() for answer in network.eval()(images))
-    np.testing.assert_allclose(scored.logits, logits, atol=1e-5)
-    np.testing.assert_allclose(scored.frozen_logits, frozen_logits, atol=1e-5)
-    assert [0, 1, 1, 0, 1] == scored.labels.tolist()
+    predictions = predict(network, [(images[:2], labels[:2]), (images[2:], labels[2:])], torch.device("cpu"))
+    logits, frozen_logits = (output.detach().numpy() for output in network.eval()(images))
+    np.testing.assert_allclose(predictions.logits, logits, atol=1e-5)
+    np.testing.assert_allclose(predictions.frozen_logits, frozen_logits, atol=1e-5)
+    assert [0, 1, 1, 0, 1] == predictions.labels.tolist()

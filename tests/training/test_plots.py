@@ -9,16 +9,16 @@ from training import plots
 from training.data import Photos, Preprocessor
 from training.source import Source
 
-TRUTHS = {
+SPLITS = {
     "two classes": (2, [0, 0, 1, 1]),
     "three classes": (3, [0, 1, 2, 2]),
-    "three classes, of which one is not shown": (3, [0, 1, 1, 1]),
-    "all right": (2, [0, 1, 0, 1]),
+    "three classes, one missing": (3, [0, 1, 1, 1]),
+    "all correct": (2, [0, 1, 0, 1]),
     "all wrong": (2, [1, 0, 1, 0]),
 }
 
 
-@pytest.fixture(params=TRUTHS.values(), ids=TRUTHS)
+@pytest.fixture(params=SPLITS.values(), ids=SPLITS)
 def predictions(request):
     """Return probabilities of four photos, of which every second is predicted as the first class, and their labels."""
     classes, labels = request.param

@@ -65,7 +65,7 @@ def resumed(request, killed):
     folder, code = killed[request.param]
     left = torch.load(folder / STATE, weights_only=True)
     return SimpleNamespace(
-        folder=folder, code=code, left=left, epochs=MOMENTS[request.param][1], said=train_here(folder)
+        folder=folder, code=code, left=left, epochs=MOMENTS[request.param][1], output=train_here(folder)
     )
 
 
@@ -91,8 +91,8 @@ def test_killed_training_leaves_a_complete_state(resumed):
 
 def test_resumed_training_repeats_no_epoch(resumed):
     """No finished epoch is trained again."""
-    assert f"resuming after epoch {resumed.epochs}\n" in resumed.said
-    assert EPOCHS - resumed.epochs == resumed.said.count("epoch ") - 1
+    assert f"resuming after epoch {resumed.epochs}\n" in resumed.output
+    assert EPOCHS - resumed.epochs == resumed.output.count("epoch ") - 1
 
 
 def test_resumed_training_has_the_same_weights(resumed, uninterrupted):
@@ -187,9 +187,9 @@ def test_state_with_other_code_is_kept_aside(interrupted, monkeypatch):
 def test_patience_counts_epochs_before_the_interruption(interrupted, monkeypatch):
     """The third epoch without a lower loss than the first is the last."""
     monkeypatch.setattr(train, "validate", script_losses([3.0]))
-    said = train_here(interrupted)
-    assert "resuming after epoch 2\n" in said
-    assert "early stop: no better validation loss than 1.0000 for 2 epochs" in said
+    output = train_here(interrupted)
+    assert "resuming after epoch 2\n" in output
+    assert "early stop: no better validation loss than 1.0000 for 2 epochs" in output
     assert (4, 1) == (len(history(interrupted)), checkpoint(interrupted)["epoch"]["epoch"])
 
 

@@ -275,7 +275,7 @@ def test_moving_average_has_a_rising_decay():
     assert [1 - 2 / 11, 1 - 9 / 18, 0.5] == pytest.approx([float(average) for average in averages])
 
 
-# --- not distillation_loss
+# --- distillation
 
 
 def logits(seed, rows=3, classes=5):

@@ -45,7 +45,7 @@ def start_here(folder, name, stages):
 
 
 def modification_times(pattern):
-    """Return when each of these files was last modification_times."""
+    """Return when each of these files was last modified."""
     return {path: path.stat().st_mtime_ns for path in sorted(BASELINES.glob(pattern))}
 
 
