@@ -110,7 +110,7 @@ def check_classes(rows: list[Row], layout: Layout, path: Path) -> None:
             if not counts[label, name]:
                 total = sum(counts[label, s] for s in SPLITS)
                 raise SourceError(
-                    f"{path}: class {label!r} has {total} photos, none of them in the {name!r} split; 50 photos suffice"
+                    f"{path}: class {label!r} has {total} photos, none in the {name!r} split; 50 per class suffice"
                 )
 
 

@@ -1,6 +1,6 @@
 """Run trainings that kill themselves with SIGKILL after a sequence of events.
 
-`python -m tests.training.cut_off EVENT…` trains in the working directory. Without arguments, standard input is a JSON
+`python -m tests.training.interrupt EVENT…` trains in the working directory. Without arguments, standard input is a JSON
 object of folders with their events. Each trains in a fork of this process, so that PyTorch and MLflow are imported
 once, and writes to FOLDER/output.txt. Prints a JSON object of folders with their exit codes.
 
@@ -24,24 +24,26 @@ from training import train
 EVENTS = {
     "photo": r"open \('.*\.jpg', 'rb?'",  # a photo is read
     "state": r"os.rename \(.*training\.partial",  # a state is written but not yet renamed
-    "torn": r"os.rename \(.*training\.partial",  # half of a state is written
+    "torn state": r"os.rename \(.*training\.partial",  # half of a state is written
     "end": r"os.remove \(.*training\.pt",  # the checkpoint is written, the state not yet removed
 }
 
 
-class CutOff:
+class KillAfter:
     """An audit hook that waits for a sequence of events, then kills the process."""
 
     def __init__(self, events: list[str]) -> None:
         self.events = events
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.events or not re.match(EVENTS[self.events[0]], f"{event} {arguments}"):
+        if not self.events:
+            return  # os.kill below raises an audit event, too
+        if not re.match(EVENTS[self.events[0]], f"{event} {arguments}"):
             return
         last = self.events.pop(0)
         if self.events:
-            return  # after the last event, os.kill is an event, too
-        if last == "torn":
+            return
+        if last == "torn state":
             os.truncate(arguments[0], Path(arguments[0]).stat().st_size // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -55,17 +57,17 @@ def fork(folder: str, events: list[str]) -> int:
     output = os.open("output.txt", os.O_CREAT | os.O_WRONLY)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    cut_off(events)
+    train_until(events)
     sys.exit()
 
 
-def cut_off(events: list[str]) -> None:
-    sys.addaudithook(CutOff(events))
+def train_until(events: list[str]) -> None:
+    sys.addaudithook(KillAfter(events))
     train.main()
 
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        cut_off(sys.argv[1:])
+        train_until(sys.argv[1:])
     else:
         print(json.dumps({folder: fork(folder, events) for folder, events in json.load(sys.stdin).items()}))

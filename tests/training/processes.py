@@ -73,10 +73,10 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
-def run_cut_off(events: Mapping[Path, list[str]]) -> dict[Path, int]:
+def run_interrupted(events: Mapping[Path, list[str]]) -> dict[Path, int]:
     """Train in each folder until its events have happened; return exit codes. The output is in output.txt."""
     done = subprocess.run(
-        (sys.executable, "-m", "tests.training.cut_off"),
+        (sys.executable, "-m", "tests.training.interrupt"),
         env=ENVIRONMENT,
         input=json.dumps({str(folder): names for folder, names in events.items()}),
         stdout=subprocess.PIPE,

@@ -51,7 +51,7 @@ def paired(trained, tmp_path_factory):
 def resumed(trained, tmp_path_factory):
     """Return a project of two processes, one killed with SIGKILL in the second epoch, and of two that resumed it."""
     folder = copy_prepared(trained, tmp_path_factory.mktemp("resumed") / "project", **DETERMINISTIC)
-    first = run(folder, "-m", *TORCHRUN, "-m", "tests.training.cut_off", "state", "state", *["photo"] * 10)
+    first = run(folder, "-m", *TORCHRUN, "-m", "tests.training.interrupt", "state", "state", *["photo"] * 10)
     assert ["training.pt"] == [path.name for path in (folder / "artifacts").glob("*.p*t*")], first.stdout
     return folder, (first, run(folder, "-m", *TORCHRUN, "-m", "training.train"))
 

@@ -157,7 +157,7 @@ def test_committed_review_is_valid():
         (drawings("cat", 5) | drawings("dog", 5) | {"pets/rabbit/": b""}, "class folder 'pets/rabbit' holds no photo"),
         (drawings("cat", 25) | {"pets/dog/1.jpg": b"no", "pets/dog/2.jpg": b""}, "class 'dog' is empty: not one of"),
         ({"pets/cat/1.jpg": b"", "pets/dog/1.jpg": b""}, "class 'cat' is empty: not one of"),
-        (drawings("cat", 25) | drawings("dog", 1), "class 'dog' has 1 photos, none of them in the '(train|val)' split"),
+        (drawings("cat", 25) | drawings("dog", 1), "class 'dog' has 1 photos, none in the '(train|val)' split"),
     ],
     ids=["nothing", "one class", "an empty class folder", "a broken class", "all broken", "an empty split"],
 )

@@ -15,7 +15,7 @@ from tests.training.processes import (
     WITH_FROZEN_HEAD,
     copy_prepared,
     mlflow_runs,
-    run_cut_off,
+    run_interrupted,
     train_here,
     write_weights,
 )
@@ -30,13 +30,13 @@ OTHER = f"{STATE} was written with other photos, params, weights, code or number
 EPOCHS = 3
 PARAMS = {"train__epochs": EPOCHS, "train__batch_size": 8}
 LOGISTIC = {"train__architecture": "logistic", "train__epochs": 9, "train__patience": 2}
-# The events before SIGKILL (see tests/training/cut_off.py), and the number of epochs finished by then. The first state,
-# of no epoch, is written before the first photo is read. An epoch reads 48 photos in batches of 8.
+# The events before SIGKILL (see tests/training/interrupt.py), and the number of epochs finished by then. The first
+# state, of no epoch, is written before the first photo is read. An epoch reads 48 photos in batches of 8.
 MOMENTS = {
     "in the first epoch": (["state"] + ["photo"] * 20, 0),
     "in the second epoch": (["state", "state"] + ["photo"] * 20, 1),
     "right after a state": (["state", "state", "state", "photo"], 2),
-    "while a state is written": (["state", "state", "torn"], 1),
+    "while a state is written": (["state", "state", "torn state"], 1),
     "before the state is removed": (["end"], EPOCHS),
 }
 
@@ -44,7 +44,7 @@ MOMENTS = {
 @pytest.fixture(scope="module")
 def uninterrupted(trained, tmp_path_factory):
     """Return a project whose training was not interrupted."""
-    folder = copy_prepared(trained, tmp_path_factory.mktemp("uncut") / "project", **PARAMS)
+    folder = copy_prepared(trained, tmp_path_factory.mktemp("uninterrupted") / "project", **PARAMS)
     train_here(folder)
     return folder
 
@@ -53,9 +53,9 @@ def uninterrupted(trained, tmp_path_factory):
 def killed(trained, tmp_path_factory):
     """Return a project for each moment, and the exit code of the process that trained there."""
     folders = {
-        moment: copy_prepared(trained, tmp_path_factory.mktemp("cut") / "project", **PARAMS) for moment in MOMENTS
+        moment: copy_prepared(trained, tmp_path_factory.mktemp("killed") / "project", **PARAMS) for moment in MOMENTS
     }
-    codes = run_cut_off({folder: MOMENTS[moment][0] for moment, folder in folders.items()})
+    codes = run_interrupted({folder: MOMENTS[moment][0] for moment, folder in folders.items()})
     return {moment: (folder, codes[folder]) for moment, folder in folders.items()}
 
 
