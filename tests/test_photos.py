@@ -40,7 +40,7 @@ def test_faults_of_the_official_archive_are_set_aside(shared):
     rows = prepare.inspect_photos(source, labels)
     assert FAULTS == {row.id: row.reason for row in rows if row.reason}
     params = config.load(config.Prepare)
-    rows = prepare.split(prepare.group(rows, params.near_duplicate_bits), params.train_share)
+    rows = prepare.assign_splits(prepare.group_duplicates(rows, params.near_duplicate_bits), params.train_share)
     sides = {}
     for row in rows:
         if row.split:
