@@ -20,7 +20,7 @@ from lambda_app.metadata import Metadata
 from training import config
 from training.metrics import wilson
 from training.source import sha256
-from training.tools.results import percent, table
+from training.tools.results_page import percent, table
 
 METRICS = Path("artifacts/metrics")
 TEMPLATE = Path("export/card_template.md")
@@ -108,7 +108,7 @@ def fill_paragraph(text: str) -> str:
 
 def render_catalog() -> str:
     entries = yaml.safe_load(CATALOG.read_text()).values()
-    return "\n".join(f"- {entry['title']}: {entry['licence']}" for entry in entries)
+    return "\n".join(f"- {entry['title']}: {entry['license']}" for entry in entries)
 
 
 def render_recipe() -> dict[str, str]:

@@ -33,9 +33,9 @@ class ExportedNetwork(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Map uint8 (N, 3, S, S) to calibrated probabilities (N, C), raw logits (N, C) and familiarity (N,)."""
-        logits, recalled = self.network(images)
-        if recalled.shape[1]:
-            familiarity = torch.softmax(recalled, dim=1) @ self.familiar
+        logits, frozen_logits = self.network(images)
+        if frozen_logits.shape[1]:
+            familiarity = torch.softmax(frozen_logits, dim=1) @ self.familiar
         else:
             familiarity = torch.logsumexp(logits, dim=1)
         return torch.softmax(logits / self.temperature, dim=1), logits, familiarity

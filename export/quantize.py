@@ -21,7 +21,7 @@ from export.convert import MODEL
 from export.fp16 import convert_to_fp16
 from lambda_app.classifier import Classifier
 from training import config
-from training.data import Photos, Upright, every, read_manifest, read_split
+from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
 
 CANDIDATES = Path("artifacts/candidates")
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -45,8 +45,8 @@ class CalibrationPhotos(CalibrationDataReader):  # type: ignore[misc]  # onnxrun
 
 def main() -> None:
     params = config.load(config.Quantize)
-    load = Upright(Classifier.load(MODEL).metadata.image_size)
-    photos = every(read_split(read_manifest(), "train", load), params.photos)
+    load = Preprocessor(Classifier.load(MODEL).metadata.image_size)
+    photos = subsample(read_split(read_manifest(), "train", load), params.photos)
     CANDIDATES.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
         quantized = Path(folder) / "int8.onnx"

@@ -18,7 +18,7 @@ from mlflow.models import infer_signature
 
 from lambda_app.classifier import OUTPUTS, Classifier
 from training.source import sha256
-from training.tracking import connect, start_run
+from training.tracking import start_run
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 PREDECESSOR = "predecessor"  # tag of a champion: the version that it replaced
@@ -37,7 +37,6 @@ class Registry:
 
     @property
     def client(self) -> mlflow.MlflowClient:
-        connect()
         return mlflow.MlflowClient()
 
     def find_alias(self, alias: str) -> ModelVersion | None:

@@ -31,11 +31,11 @@ from export.quantize import CANDIDATES, PRECISIONS
 from lambda_app.classifier import Classifier, Outputs
 from training import config
 from training.calibration import Calibration
-from training.data import Photos, Upright, every, read_manifest, read_split
+from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
 from training.evaluate import METRICS as EVALUATION
 from training.evaluate import read_extra, read_outliers
 from training.model import count_parameters, load_checkpoint
-from training.state import keep_memory
+from training.state import keep_freed_memory
 
 METRICS = Path("artifacts/metrics/verify.json")
 Figures = dict[str, Any]
@@ -43,7 +43,7 @@ OutputsBySet = Mapping[str, Mapping[str, Outputs]]  # by set, then by pytorch, f
 
 
 def main() -> None:
-    keep_memory()
+    keep_freed_memory()
     limits = config.load(config.Verify)
     network, checkpoint = load_checkpoint()
     expected = build_metadata(checkpoint, json.loads(EVALUATION.read_text()), count_parameters(network))
@@ -52,7 +52,7 @@ def main() -> None:
     candidates = {name: file.run for name, file in files.items()}
     pytorch = make_pytorch_run(ExportedNetwork(network, Calibration.read()).eval())
 
-    load = Upright(expected.image_size)
+    load = Preprocessor(expected.image_size)
     sets = {"test": read_split(read_manifest(), "test", load)} | read_extra(list(expected.class_names), load)
     outliers = read_outliers(set(sets), load)
     test = sets["test"]
@@ -70,7 +70,7 @@ def main() -> None:
     released, reason = select_candidate(figures, limits)
     print(f"released: {released}, because {reason}")
     behavior = {
-        "agreement": measure_agreement(files[released], every(test, limits.behaviour_photos)),
+        "agreement": measure_agreement(files[released], subsample(test, limits.behavior_photos)),
         "difference": measure_consistency(files[released], pixels),
     }
     max_difference = limits.max_probability_difference

@@ -14,8 +14,8 @@ from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
 from training import config, prepare
-from training.data import Photos, Upright
-from training.source import Source, discover
+from training.data import Photos, Preprocessor
+from training.source import Source, detect_layout
 
 pytestmark = pytest.mark.photos
 FAULTS = {
@@ -34,13 +34,13 @@ def released() -> Classifier:
 def test_faults_of_the_archive_are_set_aside(shared):
     """Of every eighth file and the four known faults, exactly the four faults are set aside."""
     source = Source(shared / "data/dogs-vs-cats.zip")
-    layout = discover(source.names())
+    layout = detect_layout(source.names())
     labels = {name: label for name, label in layout.labels.items() if name in FAULTS}
     labels |= {name: layout.labels[name] for name in sorted(layout.labels)[::8]}
-    rows = prepare.inspect(source, labels)
+    rows = prepare.inspect_photos(source, labels)
     assert FAULTS == {row.id: row.reason for row in rows if row.reason}
     params = config.load(config.Prepare)
-    rows = prepare.split(prepare.group(rows, params.near_duplicate_bits), params.train_share)
+    rows = prepare.assign_splits(prepare.group_duplicates(rows, params.near_duplicate_bits), params.train_share)
     sides = {}
     for row in rows:
         if row.split:
@@ -65,7 +65,7 @@ def test_released_model_has_the_accuracy_in_its_metadata(shared, released):
     stated = released.metadata.metrics["oxford-pets-trainval"]
     correct = 0
     with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
-        labels = discover(archive.namelist()).labels
+        labels = detect_layout(archive.namelist()).labels
         for name, label in labels.items():
             photo = preprocess(archive.read(name), released.metadata.image_size)
             correct += label == released.predict(photo.pixels).predicted_class
@@ -93,9 +93,9 @@ def test_edits_do_not_change_the_class(shared):
     """
     released = Classifier.load(Settings().model_path, arena=True)  # in batches of eight, 6.5 ms per photo instead of 9
     source = Source(shared / "data/oxford-pets-trainval.zip")
-    all_labels = discover(source.names()).labels
+    all_labels = detect_layout(source.names()).labels
     labels = {name: all_labels[name] for name in sorted(all_labels)[::5]}
-    photos = Photos(source, labels, list(released.metadata.class_names), Upright(released.metadata.image_size))
+    photos = Photos(source, labels, list(released.metadata.class_names), Preprocessor(released.metadata.image_size))
     shares = measure_agreement(released, photos)
     assert EDITS.keys() == shares.keys()
     kept = {edit: round(share * len(labels)) for edit, share in shares.items()}

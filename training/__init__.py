@@ -1,1 +1,1 @@
-"""Photos to a checkpoint: prepare, train, evaluate; one module a stage."""
+"""Train the network: one module per DVC stage (prepare, train, evaluate), with its helpers beside it."""

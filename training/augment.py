@@ -1,7 +1,7 @@
-"""Photos as training sees them: cropped, turned, darker, grey, blurred, noisy, so that the label is all that stays.
+"""Augment training photos: random crop, flip, rotation, exposure, grayscale, blur and noise.
 
-Written with Pillow and NumPy rather than torchvision's transforms, so that photos keep up (`make bench-input`): one
-resampling does the crop, one table of 256 values brightness and contrast.
+Written with Pillow and NumPy instead of torchvision's transforms, so that decoding keeps up with training
+(`make bench-input`): one resampling does the crop, and one table of 256 values does brightness and contrast.
 """
 
 import random
@@ -16,63 +16,66 @@ from training.config import Augment
 
 BILINEAR = Image.Resampling.BILINEAR
 Box = tuple[float, float, float, float]  # left, top, right, bottom
-SHAPES = (3 / 4, 4 / 3)  # of a crop, width to height
-TURNED, NOISY = 0.5, 0.1  # probabilities
-BLURS = (0.25, 0.4, 0.6)  # of the side, to which a photo is made small before it is made big again
+ASPECT_RATIOS = (3 / 4, 4 / 3)  # narrowest and widest crop, width to height
+ROTATION_PROBABILITY, NOISE_PROBABILITY = 0.5, 0.1
+BLUR_SCALES = (0.25, 0.4, 0.6)  # share of the side to which a photo is shrunk before it is enlarged again
 
 
-class Augmented:
-    """Bytes to an augmented uint8 (3, S, S); it draws from `random` and from NumPy's global generator."""
+class Augmenter:
+    """Turn the bytes of a photo into augmented uint8 pixels (3, S, S).
+
+    Draws from `random` and from NumPy's global generator.
+    """
 
     def __init__(self, params: Augment, image_size: int) -> None:
         self.params, self.side = params, image_size
-        # A crop of the smallest share must not be enlarged more than the photo itself would be.
+        # The smallest crop must not be enlarged more than the photo itself would be.
         self.min_side = round(image_size / params.crop_scale[0] ** 0.5)
         quantiles = norm.ppf((np.arange(256) + 0.5) / 256)
         self.noise = np.rint(255 * params.noise * quantiles).astype(np.int16)  # 256 equally likely values
 
     def __call__(self, data: bytes) -> NDArray[np.uint8]:
-        return self.pixels(decode(data, min_side=self.min_side))
+        return self.augment(decode(data, min_side=self.min_side))
 
-    def pixels(self, photo: Image.Image) -> NDArray[np.uint8]:
-        """Of an RGB photo of any size; the crop comes first, so that the rest is cheap."""
+    def augment(self, photo: Image.Image) -> NDArray[np.uint8]:
+        """Return pixels (3, S, S) of an RGB photo of any size. The crop comes first, so that the rest is cheap."""
         params, size = self.params, (self.side, self.side)
-        image = photo.resize(size, BILINEAR, crop(photo.size, params.crop_scale))
+        image = photo.resize(size, BILINEAR, random_crop(photo.size, params.crop_scale))
         if random.random() < params.flip:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if params.rotation and random.random() < TURNED:
+        if params.rotation and random.random() < ROTATION_PROBABILITY:
             image = image.rotate(random.uniform(-params.rotation, params.rotation), BILINEAR)
-        image = image.point(self.exposure(image))
-        if random.random() < params.grey:
+        image = image.point(self.exposure_table(image))
+        if random.random() < params.gray:
             image = image.convert("L").convert("RGB")
         if random.random() < params.blur:
-            small = round(self.side * random.choice(BLURS))
+            small = round(self.side * random.choice(BLUR_SCALES))
             image = image.resize((small, small), BILINEAR).resize(size, BILINEAR)
         pixels = np.asarray(image).transpose(2, 0, 1)
-        return self.noisy(pixels) if random.random() < NOISY else np.ascontiguousarray(pixels)
+        return self.add_noise(pixels) if random.random() < NOISE_PROBABILITY else np.ascontiguousarray(pixels)
 
-    def exposure(self, image: Image.Image) -> list[int]:
-        """Brightness, then contrast around the mean grey, as a table of 256 values for each channel."""
+    def exposure_table(self, image: Image.Image) -> list[int]:
+        """Draw brightness, and contrast around the mean luma; return both as 256 values for each channel."""
         brightness, contrast = (
-            1 + random.uniform(-most, most) for most in (self.params.brightness, self.params.contrast)
+            1 + random.uniform(-limit, limit) for limit in (self.params.brightness, self.params.contrast)
         )
         bright = np.minimum(brightness * np.arange(256), 255)
-        mean = bright[np.asarray(image.reduce(8).convert("L"))].mean()  # of a thumbnail: a third of the time
+        mean = bright[np.asarray(image.reduce(8).convert("L"))].mean()  # a thumbnail takes a third of the time
         table = (mean + contrast * (bright - mean)).clip(0, 255).round().astype(np.uint8)
         return [*table.tolist()] * 3
 
-    def noisy(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """With Gaussian noise, each value of its own."""
+    def add_noise(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Add Gaussian noise, drawn for each value separately."""
         noise = self.noise[np.random.randint(0, 256, pixels.shape, np.uint8)]
         return (pixels + noise).clip(0, 255).astype(np.uint8)
 
 
-def crop(size: tuple[int, int], scale: tuple[float, float]) -> Box:
-    """A box of a share of the area, anywhere, of any of the shapes with which it fits (Szegedy et al. 2015)."""
+def random_crop(size: tuple[int, int], scale: tuple[float, float]) -> Box:
+    """Draw a box whose share of the area lies in `scale`, with an aspect ratio that fits (Szegedy et al. 2015)."""
     width, height = size
     area = width * height * random.uniform(*scale)
-    narrowest, widest = np.clip(SHAPES, area / height**2, width**2 / area)
-    shape = np.exp(random.uniform(np.log(narrowest), np.log(widest)))
-    wide, high = min(width, (area * shape) ** 0.5), min(height, (area / shape) ** 0.5)
-    left, top = random.uniform(0, width - wide), random.uniform(0, height - high)
-    return left, top, left + wide, top + high
+    narrowest, widest = np.clip(ASPECT_RATIOS, area / height**2, width**2 / area)
+    ratio = np.exp(random.uniform(np.log(narrowest), np.log(widest)))
+    box_width, box_height = min(width, (area * ratio) ** 0.5), min(height, (area / ratio) ** 0.5)
+    left, top = random.uniform(0, width - box_width), random.uniform(0, height - box_height)
+    return left, top, left + box_width, top + box_height

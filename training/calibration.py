@@ -1,12 +1,11 @@
-"""What is fitted once a network is trained, so that its answers can be believed: temperature, and when to say unknown.
+"""Calibrate a trained network: fit the temperature of its probabilities and the threshold of `unknown`.
 
-The threshold comes from validation photos of the classes alone: no picture of anything else is needed, or seen.
+The threshold is fitted on validation photos of the known classes alone; no photo of anything else is needed.
 """
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,30 +13,29 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import binom
 
-from training.model import Scored
+from training.model import Floats, Labels, Predictions
 
 CALIBRATION = Path("artifacts/calibration.json")
-REPORT = Path("artifacts/metrics/evaluate.json")  # here, so that export reads it without the imports of evaluation
-Floats = NDArray[np.floating[Any]]
-Labels = NDArray[np.int64]
-CONFIDENCE = 0.95  # that no more of the photos to come are called unknown than may be
+REPORT = Path("artifacts/metrics/evaluate.json")  # defined here so that export need not import scikit-learn for it
+CONFIDENCE = 0.95  # with which the share of future photos called unknown stays within `unknown_rate`
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Fitted numbers; `familiar` is empty where the network remembers no pretraining."""
+    """The fitted numbers. `familiar` is empty for a network without a frozen head."""
 
     temperature: float
-    familiar: tuple[float, ...]  # (K,) see `fit_familiar`
+    familiar: tuple[float, ...]  # (K,) in [0, 1], one for each class of the frozen head; see `fit_familiar`
     unknown_threshold: float
 
-    def probabilities(self, scored: Scored) -> Floats:
-        """(n, C), rows sum to 1."""
-        calibrated: Floats = softmax(scored.logits / self.temperature, axis=1)
+    def probabilities(self, predictions: Predictions) -> Floats:
+        """Return calibrated probabilities (N, C); rows sum to 1."""
+        calibrated: Floats = softmax(predictions.logits / self.temperature, axis=1)
         return calibrated
 
-    def unknown(self, scored: Scored) -> NDArray[np.bool_]:
-        return familiarity(scored, self.familiar) < self.unknown_threshold
+    def is_unknown(self, predictions: Predictions) -> NDArray[np.bool_]:
+        """Return for each photo whether its familiarity lies below the threshold: booleans (N,)."""
+        return familiarity(predictions, self.familiar) < self.unknown_threshold
 
     def write(self, path: Path = CALIBRATION) -> None:
         path.write_text(json.dumps(asdict(self)) + "\n")
@@ -48,52 +46,59 @@ class Calibration:
         return cls(**values | {"familiar": tuple(values["familiar"])})
 
 
-def fit(train: Scored, val: Scored, unknown_rate: float) -> Calibration:
-    """`unknown_rate` is the share of photos of the classes that may be called unknown."""
-    familiar = fit_familiar(train.recalled)
+def fit(train: Predictions, val: Predictions, unknown_rate: float) -> Calibration:
+    """Fit a calibration in which at most `unknown_rate` of the photos of known classes are called unknown."""
+    familiar = fit_familiar(train.frozen_logits)
     threshold = fit_threshold(familiarity(val, familiar), unknown_rate)
     return Calibration(fit_temperature(val.logits, val.labels), familiar, threshold)
 
 
 def fit_threshold(familiarities: Floats, unknown_rate: float) -> float:
-    """The highest of n values below which, with CONFIDENCE, at most `unknown_rate` of the photos to come will lie.
+    """Return the highest value below which, with CONFIDENCE, at most `unknown_rate` of future photos will lie.
 
-    A tolerance limit free of any distribution (Wilks 1941): of 1,600 photos it leaves 9 below, where 1 % are 16. Of
-    fewer than 299 not even the lowest value can promise 1 %; it is taken all the same, and what it promises is said.
+    This is a distribution-free tolerance limit (Wilks 1941): of 1,600 photos it leaves 9 below the threshold, where 1 %
+    would be 16. With fewer than 299 photos not even the lowest value can guarantee 1 %. The lowest value is used all
+    the same, and the rate that it guarantees is printed.
     """
-    promised = 1 - (1 - CONFIDENCE) ** (1 / len(familiarities))  # by the lowest value
-    if unknown_rate < promised:
-        print(f"evaluate.unknown_rate is {unknown_rate}; {len(familiarities)} validation photos promise {promised:.2g}")
+    guaranteed = 1 - (1 - CONFIDENCE) ** (1 / len(familiarities))  # by the lowest value
+    if unknown_rate < guaranteed:
+        print(
+            f"evaluate.unknown_rate is {unknown_rate}; {len(familiarities)} validation photos guarantee no less than "
+            f"{guaranteed:.2g}"
+        )
     below = max(0, int(binom.ppf(1 - CONFIDENCE, len(familiarities), unknown_rate)) - 1)
     return float(np.sort(familiarities)[below])
 
 
-def familiarity(scored: Scored, familiar: tuple[float, ...]) -> Floats:
-    """(n,), higher for photos like those of the training.
+def familiarity(predictions: Predictions, familiar: tuple[float, ...]) -> Floats:
+    """Return how much each photo resembles the training photos: (N,), higher is more familiar.
 
-    With a memory: the probability that the photo is one of ours rather than any of the pretraining's, in [0, 1].
-    Without one: the log-sum-exp of the logits (Liu et al. 2020, "Energy-based Out-of-distribution Detection").
+    With a frozen head: the probability, in [0, 1], that the photo shows a known class rather than anything else from
+    the pretraining. Without one: the log-sum-exp of the logits (Liu et al. 2020, "Energy-based Out-of-distribution
+    Detection").
     """
-    known = softmax(scored.recalled, axis=1) @ np.array(familiar) if familiar else logsumexp(scored.logits, axis=1)
-    return np.asarray(known)
+    if familiar:
+        return np.asarray(softmax(predictions.frozen_logits, axis=1) @ np.array(familiar))
+    return np.asarray(logsumexp(predictions.logits, axis=1))
 
 
-def fit_familiar(recalled: Floats) -> tuple[float, ...]:
-    """For each of K remembered classes, the probability that what looks like it is ours: q / (q + 1/K) by Bayes' rule.
+def fit_familiar(frozen_logits: Floats) -> tuple[float, ...]:
+    """Return for each of the frozen head's K classes the probability that a photo predicted as it is of a known class.
 
-    q is how often our photos look like it, 1/K how often the pretraining's did; both kinds are taken as equally likely.
+    By Bayes' rule this is q / (q + 1/K): q is the class's mean probability on our training photos, 1/K that on the
+    pretraining's photos. Both kinds of photos are taken as equally likely.
     """
-    if not recalled.shape[1]:
+    if not frozen_logits.shape[1]:
         return ()
-    ours = softmax(recalled.astype(np.float64), axis=1).mean(axis=0)
-    return tuple((ours / (ours + 1 / len(ours))).tolist())
+    mean = softmax(frozen_logits.astype(np.float64), axis=1).mean(axis=0)
+    return tuple((mean / (mean + 1 / len(mean))).tolist())
 
 
 def fit_temperature(logits: Floats, labels: Labels) -> float:
-    """The T that minimises the log loss of softmax(logits / T) (Guo et al. 2017, "On Calibration").
+    """Return the T that minimizes the log loss of softmax(logits / T) (Guo et al. 2017, "On Calibration").
 
-    Against targets that keep 1 / (n + 2) for the other classes (Platt 1999): of a few photos, all classified rightly,
-    hard targets would make T as small as it may be and every answer certain.
+    The targets leave 1 / (n + 2) to the other classes (Platt 1999). With hard targets, a few photos that are all
+    classified correctly would make T as small as allowed and every prediction certain.
     """
     classes = logits.shape[1]
     rest = 1 / (len(labels) + 2)

@@ -1,4 +1,4 @@
-"""params.yaml as frozen dataclasses: a section is a class, an unknown key or a value of the wrong kind is an error."""
+"""Read params.yaml: each section is a frozen dataclass; an unknown key or an invalid value is an error."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,12 +10,19 @@ from pydantic.dataclasses import dataclass
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
-Some = Annotated[float, Field(gt=0, le=1)]  # a share that is not nothing
+NonzeroShare = Annotated[float, Field(gt=0, le=1)]
 Section = TypeVar("Section")
 FORBID = ConfigDict(extra="forbid")
+# Keys of earlier versions of params.yaml, and of the MLflow runs that were trained with them.
+RENAMED = {
+    "train.recall": "train.distillation_weight",
+    "augment.grey": "augment.gray",
+    "verify.min_recognised": "verify.min_unknown_rate",
+    "verify.behaviour_photos": "verify.behavior_photos",
+}
 
 
-def rising(bounds: tuple[float, float]) -> tuple[float, float]:
+def check_ascending(bounds: tuple[float, float]) -> tuple[float, float]:
     if bounds[0] > bounds[1]:
         raise ValueError("the first bound is above the second")
     return bounds
@@ -52,7 +59,7 @@ class Train:
     label_smoothing: Share
     ema_decay: Share
     dropout: Share
-    recall: Annotated[float, Field(ge=0)]
+    distillation_weight: Annotated[float, Field(ge=0)]
     freeze_batch_norm: bool
     bf16: bool
     workers: Annotated[int, Field(ge=0)]
@@ -61,12 +68,12 @@ class Train:
 
 @dataclass(frozen=True, config=FORBID)
 class Augment:
-    crop_scale: Annotated[tuple[Some, Some], AfterValidator(rising)]
+    crop_scale: Annotated[tuple[NonzeroShare, NonzeroShare], AfterValidator(check_ascending)]
     flip: Share
     rotation: Annotated[float, Field(ge=0, le=180)]
     brightness: Share
     contrast: Share
-    grey: Share
+    gray: Share
     blur: Share
     noise: Share
 
@@ -96,12 +103,12 @@ class Verify:
     max_accuracy_loss: Share
     min_accuracy: dict[str, Share]
     max_unknown_rate: dict[str, Share]
-    min_recognised: dict[str, Share]
+    min_unknown_rate: dict[str, Share]
     max_calibration_error: Share
     max_size_mb: Annotated[float, Field(gt=0)]
     max_latency_ratio: Annotated[float, Field(gt=0)]
     min_agreement: Share
-    behaviour_photos: Positive
+    behavior_photos: Positive
     latency_repeats: Positive
 
 
@@ -119,11 +126,11 @@ class Release:
 
 
 class ConfigError(SystemExit):
-    """params.yaml cannot be used; the message names file, section, key and expectation."""
+    """Report that params.yaml is invalid; the message names the file, the section, the key and what was expected."""
 
 
 def load(section: type[Section], path: Path = Path("params.yaml")) -> Section:
-    """Read the section named like the class, in lower case."""
+    """Read the section that has the name of the class, in lower case. Raise `ConfigError` if it is invalid."""
     name = section.__name__.lower()
     try:
         sections = yaml.safe_load(path.read_text())
@@ -135,11 +142,19 @@ def load(section: type[Section], path: Path = Path("params.yaml")) -> Section:
     try:
         return TypeAdapter(section).validate_python(values)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc'])) or name}: {e['msg']} (got {e['input']!r})" for e in error.errors())
-        raise ConfigError(f"{path}, section {name!r}: " + "; ".join(problems)) from None
+        problems = "; ".join(describe(name, problem) for problem in error.errors())
+        raise ConfigError(f"{path}, section {name!r}: {problems}") from None
 
 
-def flat(*sections: Any) -> dict[str, Any]:
-    """Sections as `section.key: value`, for logging."""
+def describe(section: str, problem: Any) -> str:
+    """Describe one of pydantic's errors: the key, what is wrong, and the value or the key's new name."""
+    key = ".".join(map(str, problem["loc"])) or section
+    if new := RENAMED.get(f"{section}.{key}"):
+        return f"{key}: was renamed; write {new.split('.')[1]} instead (got {problem['input']!r})"
+    return f"{key}: {problem['msg']} (got {problem['input']!r})"
+
+
+def flatten(*sections: Any) -> dict[str, Any]:
+    """Return the sections as `section.key: value`, for logging."""
     pairs = ((type(s).__name__.lower(), asdict(s)) for s in sections)
     return {f"{name}.{key}": value for name, values in pairs for key, value in values.items()}

@@ -1,4 +1,4 @@
-"""The manifest as a torch Dataset: photos are read where they lie, decoded by the serving code."""
+"""Read the photos of the manifest as a torch Dataset. The code that serves the model decodes them."""
 
 import copy
 import csv
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lambda_app.preprocess import preprocess
-from training.prepare import MANIFEST, inspect
-from training.source import PHOTOS, SUFFIXES, Source, discover
+from training.prepare import MANIFEST, inspect_photos
+from training.source import PHOTOS, SUFFIXES, Source, detect_layout
 
 Pixels = NDArray[np.uint8]  # (3, S, S), 0..255
 Batches = DataLoader[tuple[Pixels, int]]  # yields uint8 (N, 3, S, S), int64 (N,)
 
 
 class Photos(Dataset[tuple[Pixels, int]]):
-    """Pairs of pixels and label index; `load` turns a photo's bytes into pixels."""
+    """Pairs of pixels and label index, sorted by name. `load` turns the bytes of a photo into pixels."""
 
     def __init__(
         self, source: Source, labels: dict[str, str], class_names: list[str], load: Callable[[bytes], Pixels]
@@ -37,18 +37,18 @@ class Photos(Dataset[tuple[Pixels, int]]):
         return self.load(self.source.read(self.ids[index])), self.labels[index]
 
 
-class Upright:
-    """Bytes to (3, S, S) exactly as served."""
+class Preprocessor:
+    """Turn the bytes of a photo into pixels (3, S, S), exactly as the function does when it serves."""
 
     def __init__(self, image_size: int) -> None:
         self.image_size = image_size
 
-    def __call__(self, data: bytes) -> NDArray[np.uint8]:
+    def __call__(self, data: bytes) -> Pixels:
         return preprocess(data, self.image_size).pixels
 
 
 def read_manifest(path: Path = MANIFEST) -> list[dict[str, str]]:
-    """The photos that have a split."""
+    """Return the rows of the photos that have a split."""
     with path.open(newline="") as file:
         return [row for row in csv.DictReader(file) if row["split"]]
 
@@ -59,18 +59,18 @@ def read_split(rows: list[dict[str, str]], split: str, load: Callable[[bytes], P
 
 
 def read_folder(path: Path, class_names: list[str], load: Callable[[bytes], Pixels]) -> Photos:
-    """Any archive or folder of classes; of its readable photos those of a class that the model knows, maybe none."""
+    """Return the readable photos of the known classes in an archive or folder of classes. There may be none."""
     source = Source(path)
-    rows = inspect(source, discover(source.names()).labels)
+    rows = inspect_photos(source, detect_layout(source.names()).labels)
     labels = {row.id: row.label for row in rows if not row.reason and row.label in class_names}
     return Photos(source, labels, class_names, load)
 
 
-def read_unlabelled(path: Path, load: Callable[[bytes], Pixels]) -> Photos:
-    """Every readable photo of an archive or folder, whatever its folders say; all of one label."""
+def read_unlabeled(path: Path, load: Callable[[bytes], Pixels]) -> Photos:
+    """Return every readable photo of an archive or folder, all with the label `outlier`, whatever the folders say."""
     source = Source(path)
     photos = {name: "outlier" for name in source.names() if PurePosixPath(name).suffix.lower() in SUFFIXES}
-    readable = [row.id for row in inspect(source, photos) if not row.reason]
+    readable = [row.id for row in inspect_photos(source, photos) if not row.reason]
     return Photos(source, dict.fromkeys(readable, "outlier"), ["outlier"], load)
 
 
@@ -78,8 +78,8 @@ def class_names(rows: list[dict[str, str]]) -> list[str]:
     return sorted({row["label"] for row in rows})
 
 
-def every(photos: Photos, count: int) -> Photos:
-    """At most `count` of them, evenly spread, since they are sorted by name and so by class."""
+def subsample(photos: Photos, count: int) -> Photos:
+    """Return at most `count` photos at equal distances. Photos are sorted by name, so every class is represented."""
     step = max(1, -(-len(photos) // count))
     chosen = copy.copy(photos)
     chosen.ids, chosen.labels = photos.ids[::step], photos.labels[::step]
@@ -89,15 +89,16 @@ def every(photos: Photos, count: int) -> Photos:
 def loader(
     photos: Dataset[tuple[Pixels, int]], batch_size: int, workers: int, sampler: DistributedSampler[Any] | None = None
 ) -> Batches:
-    """Batches of uint8 (N, 3, S, S) and int64 (N,), in order, or as the sampler of a training says.
+    """Return batches of uint8 (N, 3, S, S) and int64 (N,), in order or, for training, in the order of the sampler.
 
-    Workers start anew each epoch with seeds drawn from torch's, so that an epoch's augmentation depends on no other's.
+    Each epoch starts new workers with seeds drawn from torch's generator, so that the augmentation of an epoch does
+    not depend on earlier epochs.
     """
     return DataLoader(
         photos,
         batch_size,
         sampler=sampler,
-        # Batch norm on one or two photos is noise, but of few photos none is to spare.
+        # Batch norm on one or two photos is noise, so a remainder under half a batch is dropped while training.
         drop_last=sampler is not None and len(sampler) > batch_size and len(sampler) % batch_size < batch_size / 2,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
@@ -106,6 +107,6 @@ def loader(
 
 
 def _seed_worker(_worker: int) -> None:
-    # torch seeds its own generator; the augmentation draws from these.
+    # torch seeds only its own generator; the augmentation draws from these two.
     np.random.seed(torch.initial_seed() % 2**32)
     random.seed(torch.initial_seed())

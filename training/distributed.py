@@ -1,4 +1,4 @@
-"""One process, or the several that `torchrun` starts: who we are, and what we tell each other."""
+"""Join the group of processes that `torchrun` starts, and exchange values with them."""
 
 import os
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from torch import distributed
 
 @dataclass(frozen=True)
 class World:
-    """This process among its peers; rank 0 of 1 without `torchrun`."""
+    """This process within its group; rank 0 of 1 without `torchrun`."""
 
     rank: int
     size: int
     device: torch.device
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def share(self, value: Any) -> Any:
-        """What rank 0 says, on every rank."""
+    def broadcast(self, value: Any) -> Any:
+        """Return the value of rank 0 on every rank."""
         if self.size == 1:
             return value
         box = [value]
@@ -29,32 +29,32 @@ class World:
         return box[0]
 
     def wait(self) -> None:
-        """Until every process has come here."""
+        """Block until every process has called this method."""
         if self.size > 1:
             distributed.barrier()
 
     def leave(self) -> None:
+        """Leave the process group."""
         if self.size > 1:
             distributed.destroy_process_group()
 
 
-def join() -> World:
-    """NCCL where each process has a GPU, gloo on CPUs; `torchrun` sets the environment.
+def join_world() -> World:
+    """Join the process group of `torchrun`'s environment: NCCL if each process has a GPU, gloo on CPUs.
 
-    Raises SystemExit where there are more processes than GPUs, if there are any.
+    Raise SystemExit if the machine has GPUs, but fewer than processes.
     """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # of those that a too old driver lists, none
-    if 0 < gpus < here:
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # an outdated driver counts unusable GPUs
+    if 0 < gpus < local_size:
         raise SystemExit(
-            f"{here} processes on a machine with {gpus} GPU(s); expected --nproc_per_node={gpus} at most, or "
+            f"{local_size} processes on a machine with {gpus} GPU(s); expected --nproc_per_node={gpus} at most, or "
             "CUDA_VISIBLE_DEVICES= to train on its CPU"
         )
-    gpu = gpus > 0
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if gpu else torch.device("cpu")
-    if gpu:
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if gpus else torch.device("cpu")
+    if gpus:
         torch.cuda.set_device(device)
     if size > 1:
-        distributed.init_process_group("nccl" if gpu else "gloo")
+        distributed.init_process_group("nccl" if gpus else "gloo")
     return World(rank, size, device)

@@ -1,6 +1,7 @@
-"""Stage 3: calibrate on validation photos, then score the test split once, and every other set, with pictures.
+"""Stage 3: calibrate on the validation split, then score the test split and every further set, with plots.
 
-Sets under data/raw/extra/ show our classes, taken by others; those under data/raw/outliers/ show none of them.
+Sets under data/raw/extra/ show the known classes and come from other sources. Sets under data/raw/outliers/ show none
+of the classes.
 """
 
 import csv
@@ -14,106 +15,130 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from training import calibration, config, plots
-from training.calibration import CALIBRATION, Calibration, Floats, familiarity
-from training.data import Photos, Upright, every, loader, read_folder, read_manifest, read_split, read_unlabelled
-from training.distributed import join
+from training.calibration import CALIBRATION, Calibration, familiarity
+from training.data import (
+    Photos,
+    Preprocessor,
+    loader,
+    read_folder,
+    read_manifest,
+    read_split,
+    read_unlabeled,
+    subsample,
+)
+from training.distributed import join_world
 from training.metrics import score
-from training.model import Scored, load_checkpoint, predict
+from training.model import Floats, Predictions, load_checkpoint, predict
 from training.source import EXTRA, OUTLIERS
-from training.state import keep_memory
+from training.state import keep_freed_memory
 from training.tracking import start_run
 
 METRICS = calibration.REPORT
 PLOTS = Path("artifacts/plots")
-DRAWN = ("confusion", "predictions", "reliability", "roc")
-MISTAKES = Path("artifacts/mistakes")  # holds photos, so it stays out of Git
-FAMILIAR_PHOTOS = 2000  # of the training split, at most: enough for an average
+PLOT_KINDS = ("confusion", "predictions", "reliability", "roc")
+MISTAKES = Path("artifacts/mistakes")  # contains photos, so Git ignores it
+MAX_FAMILIAR_PHOTOS = 2000  # of the training split; enough for an average
 
 
 def main() -> None:
-    keep_memory()
+    keep_freed_memory()
     params = config.load(config.Evaluate)
     model, checkpoint = load_checkpoint()
     names = checkpoint["class_names"]
-    load, rows = Upright(params.image_size), read_manifest()
-    sets = {"test": read_split(rows, "test", load)} | read_extra(names, load)  # before the work: these may be wrong
+    load, rows = Preprocessor(params.image_size), read_manifest()
+    # Read all sets first: an invalid one should fail before minutes of inference.
+    sets = {"test": read_split(rows, "test", load)} | read_extra(names, load)
     outliers = read_outliers(set(sets), load)
     train, val = (
-        run(model, photos, params.batch_size)
-        for photos in (every(read_split(rows, "train", load), FAMILIAR_PHOTOS), read_split(rows, "val", load))
+        predict_photos(model, photos, params.batch_size)
+        for photos in (subsample(read_split(rows, "train", load), MAX_FAMILIAR_PHOTOS), read_split(rows, "val", load))
     )
     fitted = calibration.fit(train, val, params.unknown_rate)
     fitted.write()
 
-    scored = {name: run(model, photos, params.batch_size) for name, photos in sets.items()}
+    predictions = {name: predict_photos(model, photos, params.batch_size) for name, photos in sets.items()}
     report = {
         "image_size": params.image_size,
         "temperature": fitted.temperature,
         "unknown_threshold": fitted.unknown_threshold,
-        "sets": {name: score_set(fitted, answers) for name, answers in scored.items()},
+        "sets": {name: score_set(fitted, values) for name, values in predictions.items()},
         "outliers": {
-            name: score_outliers(fitted, run(model, photos, params.batch_size), scored["test"])
+            name: score_outliers(fitted, predict_photos(model, photos, params.batch_size), predictions["test"])
             for name, photos in outliers.items()
         },
     }
-    for path in [*MISTAKES.glob("*.png"), *(drawing for kind in DRAWN for drawing in PLOTS.glob(f"{kind}_*"))]:
-        path.unlink()  # maybe of a set that is no longer scored
+    remove_old_plots()
     for name, photos in sets.items():
-        draw(name, names, photos, fitted.probabilities(scored[name]))
+        write_plots(name, names, photos, fitted.probabilities(predictions[name]))
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(report, indent=2) + "\n")
     log(checkpoint["run_id"], report)
-    print(json.dumps(_shares(report), indent=2))
+    print(json.dumps(flatten(report), indent=2))
 
 
-def score_set(fitted: Calibration, scored: Scored) -> dict[str, Any]:
-    figures = score(fitted.probabilities(scored), scored.labels)
-    return figures | {"unknown_rate": float(fitted.unknown(scored).mean())}
+def score_set(fitted: Calibration, predictions: Predictions) -> dict[str, Any]:
+    scores = score(fitted.probabilities(predictions), predictions.labels)
+    return scores | {"unknown_rate": float(fitted.is_unknown(predictions).mean())}
 
 
-def score_outliers(fitted: Calibration, scored: Scored, ours: Scored) -> dict[str, Any]:
-    """The share that is called unknown, and how well familiarity tells them from the test split at any threshold."""
-    known, strange = (familiarity(answers, fitted.familiar) for answers in (ours, scored))
-    which = np.repeat([1, 0], [len(known), len(strange)])
+def score_outliers(fitted: Calibration, outliers: Predictions, test: Predictions) -> dict[str, Any]:
+    """Return the share of outliers called unknown, and how well familiarity separates them from the test split.
+
+    The share is called `recognised`, as in the metadata of released models.
+    """
+    known, unknown = (familiarity(predictions, fitted.familiar) for predictions in (test, outliers))
+    is_known = np.repeat([1, 0], [len(known), len(unknown)])
     return {
-        "photos": len(strange),
-        "recognised": float(fitted.unknown(scored).mean()),
-        "roc_auc": float(roc_auc_score(which, np.concatenate([known, strange]))),
+        "photos": len(unknown),
+        "recognised": float(fitted.is_unknown(outliers).mean()),
+        "roc_auc": float(roc_auc_score(is_known, np.concatenate([known, unknown]))),
     }
 
 
-def read_extra(names: list[str], load: Upright) -> dict[str, Photos]:
-    """The further sets that show at least two of the model's classes; ROC-AUC means nothing on one."""
+def read_extra(names: list[str], load: Preprocessor) -> dict[str, Photos]:
+    """Read the further sets that show at least two of the model's classes; ROC-AUC is undefined for one.
+
+    Raise SystemExit if a set is called `test`.
+    """
     if (EXTRA / "test").exists():
-        raise SystemExit(f"{EXTRA / 'test'} would take the place of the test split; rename it")
-    found = {path.name: read_folder(path, names, load) for path in _visible(EXTRA)}
+        raise SystemExit(f"{EXTRA / 'test'} has the name of the test split; rename it")
+    found = {path.name: read_folder(path, names, load) for path in list_sets(EXTRA)}
     for name, photos in found.items():
         if len(set(photos.labels)) < 2:
             print(f"{name}: skipped, it shows fewer than two of the classes {', '.join(names)}")
     return {name: photos for name, photos in found.items() if len(set(photos.labels)) > 1}
 
 
-def read_outliers(taken: set[str], load: Upright) -> dict[str, Photos]:
-    """The sets that show no class of ours and hold a readable photo; no two figures may have one name."""
-    found = {path.name: read_unlabelled(path, load) for path in _visible(OUTLIERS)}
+def read_outliers(taken: set[str], load: Preprocessor) -> dict[str, Photos]:
+    """Read the sets that show none of the classes, except for those without a readable photo.
+
+    Raise SystemExit if the name of a set is in `taken`: their metrics would share a name.
+    """
+    found = {path.name: read_unlabeled(path, load) for path in list_sets(OUTLIERS)}
     for name, photos in found.items():
         if name in taken:
             raise SystemExit(f"{OUTLIERS / name} has the name of another set that is scored; rename it")
         if not len(photos):
-            print(f"{name}: skipped, it holds no readable photo")
+            print(f"{name}: skipped, it has no readable photo")
     return {name: photos for name, photos in found.items() if len(photos)}
 
 
-def _visible(folder: Path) -> list[Path]:
+def list_sets(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]  # .DS_Store
 
 
-def run(model: nn.Module, photos: Photos, batch_size: int) -> Scored:
-    device = join().device
+def predict_photos(model: nn.Module, photos: Photos, batch_size: int) -> Predictions:
+    device = join_world().device
     return predict(model.to(device), loader(photos, batch_size, config.load(config.Train).workers), device)
 
 
-def draw(name: str, names: list[str], photos: Photos, probabilities: Floats) -> None:
+def remove_old_plots() -> None:
+    """Remove the plots of the last run: one of its sets may no longer be scored."""
+    for path in [*MISTAKES.glob("*.png"), *(plot for kind in PLOT_KINDS for plot in PLOTS.glob(f"{kind}_*"))]:
+        path.unlink()
+
+
+def write_plots(name: str, names: list[str], photos: Photos, probabilities: Floats) -> None:
     labels = np.array(photos.labels)
     for folder in (PLOTS, MISTAKES):
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,23 +146,23 @@ def draw(name: str, names: list[str], photos: Photos, probabilities: Floats) -> 
     plots.reliability(probabilities, labels, PLOTS / f"reliability_{name}.png")
     plots.roc(probabilities, labels, names, PLOTS / f"roc_{name}.png")
     plots.worst_mistakes(probabilities, photos, names, MISTAKES / f"{name}.png")
-    with (PLOTS / f"predictions_{name}.csv").open("w", newline="") as file:  # what `dvc plots show` draws
+    with (PLOTS / f"predictions_{name}.csv").open("w", newline="") as file:  # `dvc plots show` draws this file
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("label", "predicted"))
         writer.writerows((names[i], names[j]) for i, j in zip(labels, probabilities.argmax(1), strict=True))
 
 
 def log(run_id: str, report: dict[str, Any]) -> None:
-    """Add the figures and pictures to the run that trained the network."""
+    """Add the metrics and plots to the MLflow run that trained the network."""
     with start_run(run_id):
-        mlflow.log_metrics(_shares(report))
+        mlflow.log_metrics(flatten(report))
         for path in (METRICS, CALIBRATION):
             mlflow.log_artifact(str(path))
         mlflow.log_artifacts(str(PLOTS), "plots")
 
 
-def _shares(report: dict[str, Any]) -> dict[str, float]:
-    """`SET_figure: value` of every figure that is one number."""
+def flatten(report: dict[str, Any]) -> dict[str, float]:
+    """Return every metric that is a float as `SET_metric: value`."""
     sets = report["sets"] | report["outliers"]
     return {f"{name}_{k}": v for name, values in sets.items() for k, v in values.items() if isinstance(v, float)}
 

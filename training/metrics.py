@@ -1,4 +1,4 @@
-"""Figures of merit from probabilities and labels, with scikit-learn and SciPy."""
+"""Compute metrics from probabilities and labels, with scikit-learn and SciPy."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support, roc_auc_score
 
-from training.calibration import Floats, Labels
+from training.model import Floats, Labels
 
 
-def classification(predicted: Labels, labels: Labels) -> dict[str, float]:
-    """Accuracy, and precision, recall and F1 averaged over the classes, each in [0, 1]."""
+def classification_metrics(predicted: Labels, labels: Labels) -> dict[str, float]:
+    """Return accuracy, and precision, recall and F1 averaged over the classes; each in [0, 1]."""
     precision, recall, f1, _ = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0)
     return {
         "accuracy": float(accuracy_score(labels, predicted)),
@@ -20,17 +20,17 @@ def classification(predicted: Labels, labels: Labels) -> dict[str, float]:
     }
 
 
-def prefixed(split: str, metrics: dict[str, float]) -> dict[str, float]:
+def add_prefix(split: str, metrics: dict[str, float]) -> dict[str, float]:
     return {f"{split}_{name}": value for name, value in metrics.items()}
 
 
 def score(probabilities: Floats, labels: Labels) -> dict[str, Any]:
-    """Everything that evaluation reports: (N, C) probabilities against (N,) labels."""
+    """Return every metric of the evaluation report, from probabilities (N, C) and labels (N,)."""
     classes = list(range(probabilities.shape[1]))
     predicted = probabilities.argmax(1)
     return {
         "photos": len(labels),
-        **classification(predicted, labels),
+        **classification_metrics(predicted, labels),
         "accuracy_interval": wilson(int((predicted == labels).sum()), len(labels)),
         "roc_auc": _roc_auc(probabilities, labels),
         "log_loss": float(log_loss(labels, probabilities, labels=classes)),
@@ -39,20 +39,20 @@ def score(probabilities: Floats, labels: Labels) -> dict[str, Any]:
     }
 
 
-def wilson(successes: int, of: int) -> list[float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    interval = binomtest(successes, of).proportion_ci(0.95, method="wilson")
+def wilson(successes: int, total: int) -> list[float]:
+    """Return the 95 % interval of a share (Wilson 1927)."""
+    interval = binomtest(successes, total).proportion_ci(0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
 
 
 def calibration_error(probabilities: Floats, labels: Labels, bins: int = 15) -> float:
-    """Expected calibration error of the predicted class, in bins of equal width (Guo et al. 2017)."""
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(confidence[place == b].sum() - right[place == b].sum()) for b in range(bins)]
+    """Return the expected calibration error of the predicted class, with bins of equal width (Guo et al. 2017)."""
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    indices = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(confidence[indices == b].sum() - correct[indices == b].sum()) for b in range(bins)]
     return float(sum(gaps) / len(labels))
 
 
 def _roc_auc(probabilities: Floats, labels: Labels) -> float:
-    """Each class against the rest, averaged over those that a set shows; of two classes, one mirrors the other."""
+    """Return the mean one-versus-rest ROC-AUC of the classes that occur in `labels`."""
     return float(np.mean([roc_auc_score(labels == label, probabilities[:, label]) for label in np.unique(labels)]))

@@ -1,4 +1,4 @@
-"""A network by name with its pretrained weights, to a checkpoint and back."""
+"""Build a network by name with its pretrained weights, load a checkpoint, and predict."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,29 +10,31 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from training.networks import TIMM, Network, baseline, pretrainable
+from training.networks import TIMM, Network, build_baseline, build_timm
 from training.source import sha256
 
+Floats = NDArray[np.floating[Any]]
+Labels = NDArray[np.int64]
 BASELINES = ("simple_cnn", "improved_cnn", "logistic")
 CHECKPOINT = Path("artifacts/checkpoint.pt")
-PRETRAINED = Path("data/raw/weights")  # ARCHITECTURE.pth here is used before timm's download
+PRETRAINED = Path("data/raw/weights")  # ARCHITECTURE.pth in this folder takes precedence over timm's download
 
 
 class WeightsError(SystemExit):
-    """The pretrained weights cannot be had; the message says which file to put where."""
+    """Report that pretrained weights cannot be loaded; the message says which file to put where."""
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What a network says of n photos, in order."""
+class Predictions:
+    """The outputs of a network for N photos, in order, with their labels."""
 
-    logits: NDArray[np.float32]  # (n, C)
-    recalled: NDArray[np.float32]  # (n, K) logits of the pretraining's classes; K may be 0
-    labels: NDArray[np.int64]  # (n,)
+    logits: NDArray[np.float32]  # (N, C)
+    frozen_logits: NDArray[np.float32]  # (N, K) of the frozen head; K is 0 without one
+    labels: Labels  # (N,)
 
 
 def build(architecture: str, classes: int, dropout: float = 0.0, weights: str | None = None) -> Network:
-    """Raises WeightsError or ValueError naming what was asked for."""
+    """Build a network. Raise `ValueError` for an invalid combination, `WeightsError` for weights that do not load."""
     if architecture not in (*TIMM, *BASELINES):
         raise ValueError(f"train.architecture is {architecture!r}; expected one of {', '.join((*TIMM, *BASELINES))}")
     if architecture in BASELINES:
@@ -40,38 +42,42 @@ def build(architecture: str, classes: int, dropout: float = 0.0, weights: str | 
             raise ValueError(
                 f"train.weights is {weights!r}, but {architecture!r} has no pretrained weights; expected null"
             )
-        return baseline(architecture, classes, dropout)
+        return build_baseline(architecture, classes, dropout)
     if weights is None:
-        return pretrainable(architecture, classes, dropout, remembered=0)
-    tensors = list(pretrained(architecture, weights).values())
-    network = pretrainable(architecture, classes, dropout, remembered=tensors[-1].shape[:1].numel())  # of a number, 1
-    fill(network, tensors, f"train.weights {weights!r} for {architecture!r}")
+        return build_timm(architecture, classes, dropout, frozen_classes=0)
+    tensors = list(load_pretrained(architecture, weights).values())
+    frozen_classes = tensors[-1].shape[:1].numel()  # 1 for a scalar, which `copy_weights` then rejects
+    network = build_timm(architecture, classes, dropout, frozen_classes)
+    copy_weights(tensors, network, f"train.weights {weights!r} for {architecture!r}")
     return network
 
 
-def fill(network: Network, tensors: list[torch.Tensor], name: str) -> None:
-    """By position, since every library names the same layers otherwise; a tensor of another shape is an error."""
-    places = [*_tensors(network.body), *_tensors(network.memory)]
-    if len(places) != len(tensors):
-        raise WeightsError(f"{name} do not fit: {len(places)} tensors are needed, the file has {len(tensors)}")
-    for (key, place), tensor in zip(places, tensors, strict=True):
-        if place.shape != tensor.shape:
-            raise WeightsError(f"{name} do not fit: {key} is {tuple(place.shape)}, the file has {tuple(tensor.shape)}")
-        place.copy_(tensor)
+def copy_weights(tensors: list[torch.Tensor], network: Network, name: str) -> None:
+    """Copy tensors to body and frozen head by position, since each library names the same layers differently.
+
+    Raise `WeightsError` if the number of tensors or the shape of one differs.
+    """
+    targets = [*_tensors(network.body), *_tensors(network.frozen_head)]
+    if len(targets) != len(tensors):
+        raise WeightsError(f"{name} do not fit: {len(targets)} tensors are needed, the file has {len(tensors)}")
+    for (key, target), tensor in zip(targets, tensors, strict=True):
+        if target.shape != tensor.shape:
+            raise WeightsError(f"{name} do not fit: {key} is {tuple(target.shape)}, the file has {tuple(tensor.shape)}")
+        target.copy_(tensor)
 
 
 def _tensors(part: nn.Module | None) -> list[tuple[str, torch.Tensor]]:
-    """In the order of the layers, without the counts of batches that batch norm has seen."""
+    """Return the tensors of a part in the order of its layers, without batch norm's counts of batches."""
     state = {} if part is None else part.state_dict()  # shares its memory with the part
     return [(key, value) for key, value in state.items() if not key.endswith("num_batches_tracked")]
 
 
-def pretrained(architecture: str, weights: str) -> dict[str, torch.Tensor]:
-    """`imagenet` is a file under data/raw/weights/, else timm's download; anything else is a file."""
+def load_pretrained(architecture: str, weights: str) -> dict[str, torch.Tensor]:
+    """Load a state dict: for `imagenet` a file under data/raw/weights/, else timm's download; otherwise a file."""
     local = PRETRAINED / f"{architecture}.pth" if weights == "imagenet" else Path(weights)
     if local.exists():
         print(f"weights: {local}, SHA-256 {sha256(local)[:16]}")
-        state = _load(local)
+        state = _read_state_dict(local)
     elif weights != "imagenet":
         raise WeightsError(f"train.weights is {weights!r}: no such file; expected imagenet, a .pth file or null")
     else:
@@ -84,43 +90,46 @@ def _download(architecture: str, local: Path) -> dict[str, torch.Tensor]:
 
     try:
         return dict(timm.create_model(TIMM[architecture], pretrained=True).state_dict())
-    except (OSError, RuntimeError) as error:  # no way out; no huggingface_hub
+    except (OSError, RuntimeError) as error:  # no network, or no huggingface_hub
         reason = str(error).splitlines()[0]
         raise WeightsError(f"cannot download {TIMM[architecture]} ({reason}); put its state dict at {local}") from None
 
 
-def _load(path: Path) -> dict[str, torch.Tensor]:
+def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # of random bytes, torch.load also makes KeyError, IndexError, TypeError, struct.error
+    except Exception as error:  # for random bytes torch.load raises KeyError, IndexError, TypeError, struct.error, …
         raise WeightsError(f"{path} holds no weights ({type(error).__name__}); expected a .pth state dict") from None
     if not state:
         raise WeightsError(f"{path} is empty; expected a .pth state dict")
-    if strangers := [key for key, value in state.items() if not isinstance(value, torch.Tensor)]:
-        raise WeightsError(f"{path} holds {strangers[0]!r}, which is no tensor; expected a .pth state dict")
+    if others := [key for key, value in state.items() if not isinstance(value, torch.Tensor)]:
+        raise WeightsError(f"{path} holds {others[0]!r}, which is not a tensor; expected a .pth state dict")
     return state
 
 
 def load_checkpoint(path: Path = CHECKPOINT) -> tuple[Network, dict[str, Any]]:
-    """The trained network in evaluation mode, and all that `training.train` put beside it."""
+    """Return the trained network in evaluation mode, and the checkpoint that `training.train` wrote."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     architecture, classes = checkpoint["train"]["architecture"], len(checkpoint["class_names"])
-    state = checkpoint["state_dict"]
+    # The frozen head of older checkpoints is called `memory`.
+    state = {key.replace("memory.", "frozen_head."): value for key, value in checkpoint["state_dict"].items()}
     if architecture in BASELINES:
-        network = baseline(architecture, classes, dropout=0)
+        network = build_baseline(architecture, classes, dropout=0)
     else:
-        network = pretrainable(architecture, classes, 0, remembered=len(state.get("memory.bias", ())))
+        network = build_timm(architecture, classes, 0, frozen_classes=len(state.get("frozen_head.bias", ())))
     network.load_state_dict(state)
     return network.eval(), checkpoint
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], device: torch.device) -> Scored:
-    """Every batch, in order."""
+def predict(
+    model: nn.Module, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], device: torch.device
+) -> Predictions:
+    """Return the outputs for every batch, in order, in evaluation mode."""
     model.eval()
-    answers = [(*model(images.to(device)), labels) for images, labels in batches]
-    logits, recalled, labels = (torch.cat([part.cpu() for part in parts]) for parts in zip(*answers, strict=True))
-    return Scored(logits.float().numpy(), recalled.float().numpy(), labels.numpy())
+    outputs = [(*model(images.to(device)), labels) for images, labels in batches]
+    logits, frozen_logits, labels = (torch.cat([part.cpu() for part in parts]) for parts in zip(*outputs, strict=True))
+    return Predictions(logits.float().numpy(), frozen_logits.float().numpy(), labels.numpy())
 
 
 def count_parameters(model: nn.Module) -> int:

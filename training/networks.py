@@ -1,4 +1,4 @@
-"""What can stand behind `train.architecture`: pretrained bodies from timm, and the baselines written out here."""
+"""Define the networks of `train.architecture`: pretrained bodies from timm, and baselines defined here."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-# Our names, timm's names.
+# Names in params.yaml, and timm's names for them.
 TIMM = {
     "efficientnet_lite0": "tf_efficientnet_lite0",
     "mobilenet_v2": "mobilenetv2_100",
@@ -15,14 +15,14 @@ TIMM = {
     "mobilenet_v3_small": "mobilenetv3_small_100",
     "resnet18": "resnet18",
 }
-# ImageNet statistics, RGB in [0, 1]: what torchvision's weights were trained with.
+# Statistics of ImageNet, RGB in [0, 1], with which torchvision's weights were trained.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-BatchNorm = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  # the base of all of them, timm's too; it has no public name
+BatchNorm = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  # the base of all, timm's too, has no public name
 
 
-class Normalise(nn.Module):
-    """uint8 0..255 to what the body was trained with."""
+class Normalize(nn.Module):
+    """Normalize uint8 pixels (N, 3, S, S) in 0..255 with the statistics of the pretraining."""
 
     def __init__(self, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> None:
         super().__init__()
@@ -34,30 +34,31 @@ class Normalise(nn.Module):
 
 
 class Network(nn.Module):
-    """A body under two heads: `head` for our classes and, frozen, `memory` for those of the pretraining.
+    """A body with two heads: `head` for the classes to learn, and `frozen_head` for those of the pretraining.
 
-    The memory keeps what the network knew before (Li & Hoiem 2016, "Learning without Forgetting"): it holds the body in
-    place while training, and tells the known from the unknown when serving. Without pretraining it is absent.
+    The frozen head preserves what the network learned before (Li & Hoiem 2016, "Learning without Forgetting"). It
+    regularizes the body during training, and tells known from unknown photos when serving. A network without
+    pretraining has none.
     """
 
     def __init__(
-        self, normalise: Normalise, body: nn.Module, head: nn.Linear, dropout: float, memory: nn.Linear | None
+        self, normalize: Normalize, body: nn.Module, head: nn.Linear, dropout: float, frozen_head: nn.Linear | None
     ) -> None:
         super().__init__()
-        self.normalise, self.body, self.head, self.memory = normalise, body, head, memory
+        self.normalize, self.body, self.head, self.frozen_head = normalize, body, head, frozen_head
         self.dropout = nn.Dropout(dropout)
         self.freeze_batch_norm = False
-        if memory is not None:
-            memory.requires_grad_(requires_grad=False)
+        if frozen_head is not None:
+            frozen_head.requires_grad_(requires_grad=False)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """uint8 (N, 3, S, S) -> logits (N, C) and recalled logits (N, K); K is 0 without a memory."""
-        features = self.body(self.normalise(images))  # (N, D)
-        recalled = features[:, :0] if self.memory is None else self.memory(features)
-        return self.head(self.dropout(features)), recalled
+        """Map uint8 (N, 3, S, S) to logits (N, C) and frozen logits (N, K); K is 0 without a frozen head."""
+        features = self.body(self.normalize(images))  # (N, D)
+        frozen_logits = features[:, :0] if self.frozen_head is None else self.frozen_head(features)
+        return self.head(self.dropout(features)), frozen_logits
 
     def train(self, mode: bool = True) -> "Network":  # noqa: FBT001, FBT002  # torch's signature
-        """As torch does, but frozen batch norms go on using the statistics of the pretraining."""
+        """Set the mode as torch does, but keep frozen batch norms on the statistics of the pretraining."""
         super().train(mode)
         if self.freeze_batch_norm:
             for module in self.modules():
@@ -66,26 +67,28 @@ class Network(nn.Module):
         return self
 
 
-def pretrainable(architecture: str, classes: int, dropout: float, remembered: int) -> Network:
-    """A timm body, a new head, and a memory of `remembered` classes."""
-    import timm  # noqa: PLC0415  # brings torchvision and torch._dynamo: a third of the start of stages without a body
+def build_timm(architecture: str, classes: int, dropout: float, frozen_classes: int) -> Network:
+    """Build a body from timm with a new head and, if `frozen_classes` is not 0, a frozen head. Nothing is loaded."""
+    import timm  # noqa: PLC0415  # imports torchvision and torch._dynamo: a third of the start of other stages
 
     body: Any = timm.create_model(TIMM[architecture], pretrained=False)  # timm's modules are typed too loosely
-    about = body.pretrained_cfg
+    pretraining = body.pretrained_cfg
     features = body.get_classifier().in_features
-    memory = nn.Linear(features, remembered) if remembered else None
+    frozen_head = nn.Linear(features, frozen_classes) if frozen_classes else None
     body.reset_classifier(0)
-    return Network(Normalise(about["mean"], about["std"]), body, nn.Linear(features, classes), dropout, memory)
+    normalize = Normalize(pretraining["mean"], pretraining["std"])
+    return Network(normalize, body, nn.Linear(features, classes), dropout, frozen_head)
 
 
-def baseline(architecture: str, classes: int, dropout: float) -> Network:
+def build_baseline(architecture: str, classes: int, dropout: float) -> Network:
+    """Build one of the networks that this module defines, with random weights."""
     bodies = {"simple_cnn": (simple_cnn, 256), "improved_cnn": (improved_cnn, 256), "logistic": (thumbnail, 3 * 64**2)}
-    make, features = bodies[architecture]
-    return Network(Normalise(), make(), nn.Linear(features, classes), dropout, memory=None)
+    build_body, features = bodies[architecture]
+    return Network(Normalize(), build_body(), nn.Linear(features, classes), dropout, frozen_head=None)
 
 
 def simple_cnn() -> nn.Module:
-    """Four conv blocks, global pooling: the baseline that tutorials train from scratch."""
+    """Return four convolution blocks and global pooling: the baseline of most tutorials."""
     blocks = [_simple_block(i, o) for i, o in pairwise((3, 32, 64, 128, 256))]
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
@@ -95,7 +98,7 @@ def _simple_block(channels_in: int, channels_out: int) -> nn.Module:
 
 
 def improved_cnn() -> nn.Module:
-    """The same widths with a stem of stride two and two residual blocks a stage (He et al. 2016)."""
+    """Return stages of the same widths, each a stride-2 convolution and two residual blocks (He et al. 2016)."""
     stages = [
         nn.Sequential(_convolution(i, o, stride=2), nn.ReLU(inplace=True), Residual(o), Residual(o))
         for i, o in pairwise((3, 32, 64, 128, 256))
@@ -104,7 +107,7 @@ def improved_cnn() -> nn.Module:
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions and the identity around them."""
+    """Add the input to two 3 x 3 convolutions of it, then rectify."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -122,5 +125,5 @@ def _convolution(channels_in: int, channels_out: int, stride: int = 1) -> nn.Mod
 
 
 def thumbnail() -> nn.Module:
-    """The pixels of a 64 x 64 thumbnail; with the head, the logistic regression that any network has to beat."""
+    """Return a 64 x 64 thumbnail as features. With a head this is logistic regression, the lowest baseline."""
     return nn.Sequential(nn.Upsample(size=(64, 64), mode="bilinear"), nn.Flatten())

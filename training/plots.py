@@ -1,4 +1,4 @@
-"""The pictures of training and evaluation, one function a file: (N, C) probabilities and (N,) labels."""
+"""Plot training and evaluation, one function per file, from probabilities (N, C) and labels (N,)."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
 
-from training.calibration import Floats, Labels
 from training.data import Photos
+from training.model import Floats, Labels
 
 
 def curves(history: list[dict[str, float]], path: Path) -> None:
-    """Loss and accuracy of both splits by epoch."""
+    """Plot loss and accuracy of the training and validation splits by epoch."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     epochs = [record["epoch"] for record in history]
     for axis, metric in zip(axes, ("loss", "accuracy"), strict=True):
@@ -25,6 +25,7 @@ def curves(history: list[dict[str, float]], path: Path) -> None:
 
 
 def confusion(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> None:
+    """Plot the confusion matrix."""
     figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
     ConfusionMatrixDisplay.from_predictions(
         labels,
@@ -39,7 +40,7 @@ def confusion(probabilities: Floats, labels: Labels, names: list[str], path: Pat
 
 
 def roc(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> None:
-    """Each class that a set shows against the rest; two classes are one curve."""
+    """Plot a ROC curve for each class that occurs, against the rest; for two classes, plot one curve."""
     figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
     for index in np.unique(labels)[1 if len(names) == 2 else 0 :]:
         RocCurveDisplay.from_predictions(labels == index, probabilities[:, index], name=names[index], ax=axis)
@@ -49,23 +50,25 @@ def roc(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> 
 
 
 def reliability(probabilities: Floats, labels: Labels, path: Path) -> None:
-    """How often the predicted class is right, against how sure the network was; ten bins of equal count."""
+    """Plot accuracy by confidence, in ten bins of equal count."""
     figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
     confidence = probabilities.max(1).clip(0, 1)
-    right, sure = calibration_curve(probabilities.argmax(1) == labels, confidence, n_bins=10, strategy="quantile")
+    accuracy, mean_confidence = calibration_curve(
+        probabilities.argmax(1) == labels, confidence, n_bins=10, strategy="quantile"
+    )
     axis.plot([0, 1], [0, 1], ":", color="grey")
-    axis.plot(sure, right, marker="o")
-    low = max(0.0, min(sure.min(), right.min()) - 0.02)
+    axis.plot(mean_confidence, accuracy, marker="o")
+    low = max(0.0, min(mean_confidence.min(), accuracy.min()) - 0.02)
     axis.set(xlabel="confidence", ylabel="accuracy", xlim=(low, 1.002), ylim=(low, 1.002))
     axis.grid(alpha=0.3)
     _save(figure, path)
 
 
-def worst_mistakes(probabilities: Floats, photos: Photos, names: list[str], path: Path, most: int = 24) -> None:
-    """The wrong predictions, surest first, as the network saw them."""
+def worst_mistakes(probabilities: Floats, photos: Photos, names: list[str], path: Path, count: int = 24) -> None:
+    """Show the wrong predictions with the highest confidence, as the network saw them."""
     labels = np.array(photos.labels)
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
-    worst = wrong[np.argsort(-probabilities.max(1)[wrong])][:most]
+    worst = wrong[np.argsort(-probabilities.max(1)[wrong])][:count]
     rows = max(1, -(-len(worst) // 6))
     figure, axes = plt.subplots(rows, 6, figsize=(12, 2.5 * rows), squeeze=False)
     for axis in axes.flat:
@@ -73,8 +76,8 @@ def worst_mistakes(probabilities: Floats, photos: Photos, names: list[str], path
     for axis, index in zip(axes.flat, worst, strict=False):
         pixels, label = photos[index]
         axis.imshow(np.asarray(pixels).transpose(1, 2, 0))
-        sure, said = probabilities[index].max(), names[probabilities[index].argmax()]
-        title = f"{photos.ids[index].rsplit('/', 1)[-1]}: {names[label]}\nsaid {said} {sure:.2f}"
+        confidence, predicted = probabilities[index].max(), names[probabilities[index].argmax()]
+        title = f"{photos.ids[index].rsplit('/', 1)[-1]}: {names[label]}\npredicted {predicted} {confidence:.2f}"
         axis.set_title(title, fontsize=8)
     figure.tight_layout()
     _save(figure, path)

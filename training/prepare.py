@@ -1,4 +1,4 @@
-"""Stage 1: photos to `artifacts/manifest.csv`. Opens every photo, sets broken ones aside, groups duplicates, splits."""
+"""Stage 1: write `artifacts/manifest.csv`. Open every photo, set broken ones aside, group duplicates, assign splits."""
 
 import csv
 import hashlib
@@ -19,36 +19,37 @@ from tqdm import tqdm
 from lambda_app.errors import RequestError
 from lambda_app.preprocess import decode
 from training import config
-from training.source import PHOTOS, SUFFIXES, Layout, Source, SourceError, discover
-from training.split import SPLITS, Row, group, split
+from training.source import PHOTOS, SUFFIXES, Layout, Source, SourceError, detect_layout
+from training.split import SPLITS, Row, assign_splits, group_duplicates
 
 REVIEWED = Path("data/set-aside.csv")
 MANIFEST = Path("artifacts/manifest.csv")
 SUMMARY = Path("artifacts/metrics/prepare.json")
-# Of a folder: OSError. Of an archive: a wrong checksum, a broken stream, a password, a method that zipfile lacks.
+# A folder raises OSError; an archive also the errors of a wrong checksum, a broken stream, a password, or a compression
+# method that zipfile does not support.
 UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 def main() -> None:
     params = config.load(config.Prepare)
     source = Source(PHOTOS)
-    layout = discover(source.names())
-    rows = split(group(inspect(source, layout.labels), params.near_duplicate_bits), params.train_share)
-    rows = set_aside(rows, read_reviewed())
-    rows += [Row(id=name, reason=reason) for name, reason in layout.unlabelled.items()]
-    check(rows, layout, source.path)
-    write(rows, layout)
+    layout = detect_layout(source.names())
+    rows = group_duplicates(inspect_photos(source, layout.labels), params.near_duplicate_bits)
+    rows = set_aside_reviewed(assign_splits(rows, params.train_share), read_reviewed())
+    rows += [Row(id=name, reason=reason) for name, reason in layout.unlabeled.items()]
+    check_classes(rows, layout, source.path)
+    write_manifest(rows, layout)
 
 
-def inspect(source: Source, labels: dict[str, str]) -> list[Row]:
-    """Decode every file (name to label) once, on all cores."""
-    work = partial(inspect_one, source)
+def inspect_photos(source: Source, labels: dict[str, str]) -> list[Row]:
+    """Decode every file of `labels` (name to label) once, on all cores; return its row without group and split."""
+    work = partial(inspect_photo, source)
     with ProcessPoolExecutor() as pool:
         found = pool.map(work, labels, labels.values(), chunksize=64)
         return list(tqdm(found, total=len(labels), desc=f"open {source.path.name}", unit="photo"))
 
 
-def inspect_one(source: Source, name: str, label: str) -> Row:
+def inspect_photo(source: Source, name: str, label: str) -> Row:
     try:
         data = source.read(name)
     except UNREADABLE as error:
@@ -66,19 +67,22 @@ def inspect_one(source: Source, name: str, label: str) -> Row:
 
 
 def read_reviewed(path: Path = REVIEWED) -> dict[str, str]:
-    """What people found wrong with a photo, by the SHA-256 of its bytes; nothing where nobody looked."""
+    """Return the reviewers' reasons for setting photos aside, by SHA-256; empty if there is no such file.
+
+    Raise `SourceError` if a column is missing.
+    """
     if not path.exists():
         return {}
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
         if not {"sha256", "reason"} <= set(reader.fieldnames or ()):
             found = ",".join(reader.fieldnames or ())
-            raise SourceError(f"{path} begins with {found!r}; expected a line that names the columns sha256 and reason")
+            raise SourceError(f"{path} begins with {found!r}; expected a header with the columns sha256 and reason")
         return {row["sha256"]: row["reason"] for row in reader}
 
 
-def set_aside(rows: list[Row], reviewed: dict[str, str]) -> list[Row]:
-    """Reviewed photos neither train nor validate; in the test split they stay, or it would be easier than the world."""
+def set_aside_reviewed(rows: list[Row], reviewed: dict[str, str]) -> list[Row]:
+    """Set reviewed photos aside. In the test split they stay: without them it would be easier than production data."""
     return [
         replace(row, split="", reason=f"reviewed: {reviewed[row.sha256]}")
         if row.split in {"train", "val"} and row.sha256 in reviewed
@@ -87,8 +91,8 @@ def set_aside(rows: list[Row], reviewed: dict[str, str]) -> list[Row]:
     ]
 
 
-def check(rows: list[Row], layout: Layout, path: Path) -> None:
-    """Raises SourceError naming the class that is missing, empty or without a photo in some split."""
+def check_classes(rows: list[Row], layout: Layout, path: Path) -> None:
+    """Raise `SourceError` if a class is missing, is empty or has no photo in one of the splits."""
     labels = sorted(set(layout.labels.values()))
     if layout.empty_folders:
         raise SourceError(
@@ -106,11 +110,11 @@ def check(rows: list[Row], layout: Layout, path: Path) -> None:
             if not counts[label, name]:
                 total = sum(counts[label, s] for s in SPLITS)
                 raise SourceError(
-                    f"{path}: class {label!r} has {total} photos and none falls into {name!r}; 50 suffice"
+                    f"{path}: class {label!r} has {total} photos, none in the {name!r} split; 50 per class suffice"
                 )
 
 
-def write(rows: list[Row], layout: Layout) -> None:
+def write_manifest(rows: list[Row], layout: Layout) -> None:
     for path in (MANIFEST, SUMMARY):
         path.parent.mkdir(parents=True, exist_ok=True)
     columns = [f.name for f in fields(Row) if f.name != "phash"]
@@ -118,7 +122,7 @@ def write(rows: list[Row], layout: Layout) -> None:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in sorted(rows, key=lambda r: r.id))
-    summary = summarise(rows, layout)
+    summary = summarize(rows, layout)
     SUMMARY.write_text(json.dumps(summary, indent=2) + "\n")
     print(
         f"{summary['photos']} photos of {len(summary['classes'])} classes ({layout.kind}): {_line(summary['splits'])}"
@@ -126,7 +130,7 @@ def write(rows: list[Row], layout: Layout) -> None:
     print(f"set aside {sum(summary['set_aside'].values())}: {_line(summary['set_aside']) or 'none'}")
 
 
-def summarise(rows: Iterable[Row], layout: Layout) -> dict[str, Any]:
+def summarize(rows: Iterable[Row], layout: Layout) -> dict[str, Any]:
     used = [row for row in rows if row.split]
     sizes = Counter(row.group for row in used)
     return {

@@ -1,4 +1,4 @@
-"""An archive or a folder of photos, read where it lies. Which layout it has is found out, not configured."""
+"""Read an archive or a folder of photos in place, and detect its layout."""
 
 import hashlib
 import os
@@ -9,8 +9,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-PHOTOS = Path("data/raw/photos")  # a link that `training.fetch` makes, as are those in the other two folders
-EXTRA = Path("data/raw/extra")  # further sets of the classes, to score on, never to train on
+PHOTOS = Path("data/raw/photos")  # a link that `training.fetch` creates, like those in the next two folders
+EXTRA = Path("data/raw/extra")  # further sets of the classes, for evaluation only
 OUTLIERS = Path("data/raw/outliers")  # sets that show none of the classes
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
 SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "test"}
@@ -18,11 +18,11 @@ KAGGLE = re.compile(r"(?P<label>[^./]+)\.\d+\.\w+")  # cat.0.jpg
 
 
 class SourceError(SystemExit):
-    """The photos cannot be used; the message names the thing."""
+    """Report that the photos cannot be used; the message names the archive, file or class."""
 
 
 class Source:
-    """File names relative to the root, with `/`, and their bytes. Each process opens its own archive, on first read."""
+    """Access files by name, relative to the root and with `/`. Each process opens the archive itself, on first read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,12 +33,12 @@ class Source:
             raise SourceError(f"{path} is neither a folder nor a .zip archive")
 
     def names(self) -> list[str]:
-        """Every file, and every folder with a trailing `/`, sorted. Raises SourceError for one that leaves the root."""
+        """Return all files, and all folders with a trailing `/`, sorted. Raise `SourceError` for an unsafe name."""
         names = sorted(self._folder_names() if self.path.is_dir() else self._zip_names())
         for name in names:
             if name.startswith("/") or re.match(r"[A-Za-z]:[/\\]", name) or ".." in re.split(r"[/\\]", name):
                 raise SourceError(f"{self.path} holds {name!r}, a path that leaves its folder; refusing the archive")
-            if "\\" in name or not _printable(name):
+            if "\\" in name or not _is_printable(name):
                 raise SourceError(f"{self.path} holds {name!r}; expected a printable name with `/` between folders")
         return names
 
@@ -63,7 +63,7 @@ class Source:
         return self._archive().namelist()
 
     def _archive(self) -> zipfile.ZipFile:
-        # A forked worker would share its parent's file offset, so each process opens its own.
+        # A forked worker would share the file offset of its parent, so each process opens the archive itself.
         if self._zip is None or self._zip[0] != os.getpid():
             self._zip = (os.getpid(), zipfile.ZipFile(self.path))
         return self._zip[1]
@@ -74,34 +74,37 @@ class Source:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which file shows what."""
+    """The label of each file."""
 
     kind: str  # "class folders" or "kaggle"
     labels: dict[str, str]  # file name to label, lower case
-    unlabelled: dict[str, str]  # file name to the reason
-    empty_folders: tuple[str, ...]  # beside the class folders
+    unlabeled: dict[str, str]  # file name to the reason why it has no label
+    empty_folders: tuple[str, ...]  # siblings of the class folders
 
 
-def discover(names: list[str]) -> Layout:
-    """`Cat/1.jpg`, at any depth, is labelled by its folder; `train/cat.1.jpg` by its name."""
+def detect_layout(names: list[str]) -> Layout:
+    """Detect the layout: `Cat/1.jpg`, at any depth, is labeled by its folder, `train/cat.1.jpg` by its name.
+
+    Raise `SourceError` if photos are in a folder and in its subfolders.
+    """
     files = {name: PurePosixPath(name) for name in names if not name.endswith("/")}
-    photos = [f for f in files.values() if f.suffix.lower() in SUFFIXES and not _hidden(f)]
-    if _named_by_kaggle(photos):
+    photos = [f for f in files.values() if f.suffix.lower() in SUFFIXES and not _is_hidden(f)]
+    if _has_kaggle_names(photos):
         folders = {f.parent for f in photos if KAGGLE.fullmatch(f.name)}
-        found = {n: KAGGLE.fullmatch(f.name) for n, f in files.items() if f.parent in folders and not _hidden(f)}
+        found = {n: KAGGLE.fullmatch(f.name) for n, f in files.items() if f.parent in folders and not _is_hidden(f)}
         labels = {name: match["label"].lower() for name, match in found.items() if match}
         return Layout("kaggle", labels, {name: "not named label.number" for name in files if name not in labels}, ())
     folders = {f.parent for f in photos if f.parent.name}
     _check_flat(folders)
-    labels = {n: f.parent.name.lower() for n, f in files.items() if f.parent in folders and not _hidden(f)}
+    labels = {n: f.parent.name.lower() for n, f in files.items() if f.parent in folders and not _is_hidden(f)}
     outside = {
-        n: "hidden file" if _hidden(f) else "outside the class folders" for n, f in files.items() if n not in labels
+        n: "hidden file" if _is_hidden(f) else "outside the class folders" for n, f in files.items() if n not in labels
     }
     return Layout("class folders", labels, outside, _empty_folders(names, folders))
 
 
-def _named_by_kaggle(photos: list[PurePosixPath]) -> bool:
-    """Most are called `label.number`, with the labels side by side: in one folder, or in one for each split."""
+def _has_kaggle_names(photos: list[PurePosixPath]) -> bool:
+    """Return whether most names are `label.number`, with all labels in one folder, or in one folder per split."""
     labels: dict[PurePosixPath, set[str]] = {}
     matches = [(photo, match) for photo in photos if (match := KAGGLE.fullmatch(photo.name))]
     for photo, match in matches:
@@ -115,16 +118,16 @@ def _check_flat(folders: set[PurePosixPath]) -> None:
     for folder in sorted(folders):
         if outer := folders & set(folder.parents):
             raise SourceError(
-                f"photos lie in {str(min(outer))!r} and in its folder {str(folder)!r}; which is the class?"
+                f"photos are in {str(min(outer))!r} and in its subfolder {str(folder)!r}; expected one of the two"
             )
 
 
-def _printable(name: str) -> bool:
-    """Neither control characters nor the surrogates that stand for bytes that are not UTF-8."""
+def _is_printable(name: str) -> bool:
+    """Return whether a name has no control characters and no surrogates, which stand for bytes that are not UTF-8."""
     return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in name)
 
 
-def _hidden(file: PurePosixPath) -> bool:
+def _is_hidden(file: PurePosixPath) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in file.parts)
 
 
@@ -132,12 +135,12 @@ def _empty_folders(names: list[str], folders: set[PurePosixPath]) -> tuple[str, 
     beside = {folder.parent for folder in folders}
     listed = [PurePosixPath(n) for n in names if n.endswith("/")]
     empty = (
-        d for d in listed if d.parent in beside and not _hidden(d) and not any(f.is_relative_to(d) for f in folders)
+        d for d in listed if d.parent in beside and not _is_hidden(d) and not any(f.is_relative_to(d) for f in folders)
     )
     return tuple(str(d) for d in empty)
 
 
 def sha256(path: Path) -> str:
-    """Of a file of any size, in hexadecimal."""
+    """Return the SHA-256 of a file of any size, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Which photo trains, validates or tests: by content, with duplicates on one side."""
+"""Assign photos to the training, validation and test splits by content, with duplicates in the same split."""
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -13,21 +13,21 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Row:
-    """One file. `split` is empty where `reason` says why it was set aside."""
+    """One file of the source. A file that was set aside has a `reason` and no `split`."""
 
-    id: str  # its path in the archive
+    id: str  # path in the archive
     sha256: str = ""
     label: str = ""
     split: str = ""
-    group: str = ""  # the smallest sha256 among its exact and near duplicates
+    group: str = ""  # smallest sha256 among the exact and near duplicates of the photo
     reason: str = ""
     phash: int = 0  # 64 bits
 
 
-def group(rows: list[Row], max_bits: int) -> list[Row]:
-    """Join rows whose perceptual hashes (pHash, 64 bits) differ in at most `max_bits`, transitively.
+def group_duplicates(rows: list[Row], max_bits: int) -> list[Row]:
+    """Group rows whose perceptual hashes (pHash, 64 bits) differ in at most `max_bits`, transitively.
 
-    All pairs, 512 rows at a time: 1.5 s for 16,000 photos, growing with the square.
+    Compares all pairs, 512 rows at a time: 1.5 s for 16,000 photos, growing quadratically.
     """
     usable = [row for row in rows if not row.reason]
     hashes = np.array([row.phash for row in usable], dtype=np.uint64)
@@ -50,31 +50,34 @@ def _components(hashes: NDArray[np.uint64], max_bits: int) -> list[int]:
     return list(connected_components(graph, directed=False)[1])
 
 
-def split(rows: list[Row], train_share: float) -> list[Row]:
-    """Give every usable photo the split that its own content hash says: the same shares of every class, on average.
+def assign_splits(rows: list[Row], train_share: float) -> list[Row]:
+    """Assign each usable photo to a split by its content hash: the same shares of every class, on average.
 
-    Content decides alone, so adding files never moves an old one to another split. Where a group of duplicates would
-    straddle, its members in the test split stay (else those in validation) and the others are set aside with the
-    reason; so is a whole group whose members are labelled differently.
+    The content alone decides, so adding files never moves a photo to another split. If a group of duplicates falls
+    into several splits, its members in the test split stay (otherwise those in validation), and the others are set
+    aside. A group with different labels is set aside entirely.
     """
-    rows = [replace(row, split=natural_split(row.sha256, train_share)) if not row.reason else row for row in rows]
+    rows = [replace(row, split=split_by_hash(row.sha256, train_share)) if not row.reason else row for row in rows]
     members = defaultdict(list)
     for row in rows:
         if row.split:
             members[row.group].append(row)
-    return [_kept(row, members[row.group]) if row.split else row for row in rows]
+    return [_resolve_duplicates(row, members[row.group]) if row.split else row for row in rows]
 
 
-def natural_split(sha256: str, train_share: float) -> str:
-    """A uniform number in [0, 1) from the first 32 bits; below the share trains, the rest is halved."""
+def split_by_hash(sha256: str, train_share: float) -> str:
+    """Return the split of a photo: the first 32 bits of its hash are a uniform number in [0, 1).
+
+    Numbers below `train_share` are for training; validation and test share the rest equally.
+    """
     position = int(sha256[:8], 16) / 2**32
     if position < train_share:
         return "train"
     return "val" if position < (1 + train_share) / 2 else "test"
 
 
-def _kept(row: Row, group: list[Row]) -> Row:
+def _resolve_duplicates(row: Row, group: list[Row]) -> Row:
     if len({member.label for member in group}) > 1:
         return replace(row, split="", reason="duplicates with different labels")
-    holder = max((member.split for member in group), key=SPLITS.index)
-    return row if row.split == holder else replace(row, split="", reason=f"duplicate of a photo in {holder}")
+    kept = max((member.split for member in group), key=SPLITS.index)
+    return row if row.split == kept else replace(row, split="", reason=f"duplicate of a photo in {kept}")

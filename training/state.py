@@ -1,4 +1,4 @@
-"""A training under way: everything that the next epoch follows from, in one file that is whole or absent."""
+"""Save and resume a training in progress. One file holds everything that the next epoch depends on."""
 
 import ctypes
 import hashlib
@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+ROOT = Path(__file__).parents[1]
+CODE = ("lambda_app/", "training/")  # the other dependencies of a stage are data
 STATE = Path("artifacts/training.pt")
-OTHERS = Path("artifacts/training.old.pt")  # a state that was not gone on from
+OLD_STATE = Path("artifacts/training.old.pt")  # a state that could not be resumed
 
 
 @dataclass
 class Progress:
-    """What the epochs so far came to."""
+    """The results of the epochs so far."""
 
     run_id: str | None = None  # MLflow
     history: list[dict[str, float]] = field(default_factory=list)
@@ -25,27 +28,31 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What learns, and so has a state."""
+class TrainingState:
+    """The objects that change while training."""
 
     model: nn.Module
     average: AveragedModel
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
 
-    def _states(self) -> dict[str, dict[str, Any]]:
-        return {name: part.state_dict() for name, part in vars(self).items()}
-
     def save(self, progress: Progress, identity: dict[str, Any]) -> None:
-        save_atomically(self._states() | {"progress": vars(progress), "identity": identity}, STATE)
+        states = {name: part.state_dict() for name, part in vars(self).items()}
+        save_atomically(states | {"progress": vars(progress), "identity": identity}, STATE)
 
     def resume(self, identity: dict[str, Any]) -> Progress:
-        """The progress of the training that was cut off, if it was of this identity."""
+        """Load the state of an interrupted training and return its progress, if it has the same identity.
+
+        Otherwise, return an empty progress and leave this state unchanged.
+        """
         if not STATE.exists():
             return Progress()
         saved = torch.load(STATE, map_location="cpu", weights_only=True)
         if saved["identity"] != identity:
-            print(f"{STATE} is of other photos, params, weights, code or processes; starting anew, it becomes {OTHERS}")
+            print(
+                f"{STATE} was written with other photos, params, weights, code or number of processes; starting over "
+                f"and keeping it as {OLD_STATE}"
+            )
             return Progress()
         for name, part in vars(self).items():
             part.load_state_dict(saved[name])
@@ -54,8 +61,19 @@ class Parts:
         return progress
 
 
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of all tensors of a model."""
+def hash_code(root: Path = ROOT) -> str:
+    """Return the SHA-256 of the code that the stage `train` depends on, as dvc.yaml lists it.
+
+    A resumed training must not mix epochs of two versions of this code, and DVC reruns the stage when it changes.
+    """
+    dependencies = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]["train"]["deps"]
+    code = [root / name for name in dependencies if name.startswith(CODE)]
+    files = [file for path in code for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def hash_weights(model: nn.Module) -> str:
+    """Return the SHA-256 of all tensors of a model."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().numpy().tobytes())
@@ -63,7 +81,7 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def save_atomically(value: Any, path: Path) -> None:
-    """Beside it, flushed, then renamed: a reader, or a power cut, sees the old file or the new one."""
+    """Write beside `path`, flush, then rename: a reader or a power cut sees the old file or the new one."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         torch.save(value, file)
@@ -71,11 +89,11 @@ def save_atomically(value: Any, path: Path) -> None:
     partial.rename(path)
 
 
-def keep_memory() -> None:
-    """Ask glibc to keep what was freed: a step frees and takes hundreds of megabytes, and page faults cost half of it.
+def keep_freed_memory() -> None:
+    """Make glibc keep freed memory: a step frees and allocates hundreds of MB, and page faults take half its time.
 
-    EfficientNet-Lite0, 160 px, batch 64, two cores: 44 images/s without, 94 with (mallopt(3); on others than glibc it
-    does nothing).
+    EfficientNet-Lite0 at 160 px with batches of 64 on two cores trains on 44 images/s without and 94 with this
+    (mallopt(3)). Does nothing on other C libraries.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,6 +1,5 @@
-"""MLflow: where runs are kept and what every run is tagged with."""
+"""Track runs with MLflow, and find the commit that they are tagged with."""
 
-import os
 import subprocess
 
 import mlflow
@@ -8,18 +7,17 @@ from mlflow.exceptions import MlflowException
 
 from training import config
 
-
-def connect() -> None:
-    """Runs and models are kept in SQLite at mlflow.db unless MLFLOW_TRACKING_URI says otherwise."""
-    mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))
+# Changes to metrics, plots, tables and the released model do not count: a run produces them. The paths are relative to
+# the top of the repository, because baselines run in folders of their own.
+INPUTS = (":/lambda_app/*.py", ":/training/*.py", ":/export/*.py", ":/params.yaml", ":/dvc.yaml")
 
 
 def start_run(run_id: str | None = None) -> mlflow.ActiveRun:
-    """A new run, or the one of that id again.
+    """Start a new run, or continue the run with that ID.
 
-    Where the store does not know the run, as with a checkpoint pulled from a remote, a new one refers to it.
+    If the store does not have the run, as for a checkpoint pulled from a remote, start a new run that refers to it.
+    MLflow's store is MLFLOW_TRACKING_URI, by default the SQLite database mlflow.db.
     """
-    connect()
     mlflow.set_experiment(config.load(config.Tracking).experiment)
     try:
         return mlflow.start_run(run_id=run_id)
@@ -30,12 +28,11 @@ def start_run(run_id: str | None = None) -> mlflow.ActiveRun:
 
 
 def git_commit() -> str:
-    """HEAD, with `-dirty` where code or params differ from it; `unknown` outside a repository."""
-    # Metrics, plots, tables and the released model are what a run makes, not what it is made from. From the top of the
-    # repository, since baselines run in folders of their own.
-    made_from = (":/lambda_app/*.py", ":/training/*.py", ":/export/*.py", ":/params.yaml", ":/dvc.yaml")
+    """Return the hash of HEAD, with `-dirty` if code or params differ from it; `unknown` outside a repository."""
     head = _git("rev-parse", "--verify", "--quiet", "HEAD")
-    return f"{head}-dirty" if head and _git("status", "--porcelain", "--", *made_from) else head or "unknown"
+    if not head:
+        return "unknown"
+    return f"{head}-dirty" if _git("status", "--porcelain", "--", *INPUTS) else head
 
 
 def _git(*arguments: str) -> str:

@@ -1,11 +1,11 @@
-"""Stage 2: the training split to `artifacts/checkpoint.pt`, which carries weights, params and class names.
+"""Stage 2: train on the training split and write `artifacts/checkpoint.pt` with weights, params and class names.
 
-An epoch follows from the weights it starts with and from its number alone, so a training that was cut off goes on from
-its last epoch to the same weights. `torchrun --nproc_per_node=N -m training.train` shares each batch among N processes.
+An epoch depends only on the state before it and on its number. An interrupted training therefore resumes from its last
+epoch and ends with the same weights. `torchrun --nproc_per_node=N -m training.train` splits each batch among N
+processes.
 """
 
 import csv
-import hashlib
 import json
 import math
 import random
@@ -23,102 +23,95 @@ from torch.utils.data import ConcatDataset, DistributedSampler
 from tqdm import tqdm
 
 from training import config, plots
-from training.augment import Augmented
-from training.data import Batches, Photos, Pixels, Upright, class_names, loader, read_manifest, read_split
-from training.distributed import World, join
-from training.metrics import classification, prefixed
+from training.augment import Augmenter
+from training.data import Batches, Photos, Pixels, Preprocessor, class_names, loader, read_manifest, read_split
+from training.distributed import World, join_world
+from training.metrics import add_prefix, classification_metrics
 from training.model import CHECKPOINT, count_parameters, predict
-from training.optimize import make_networks, make_parts, train_epoch
+from training.optimize import build_networks, build_state, train_epoch
 from training.prepare import MANIFEST
 from training.source import sha256
-from training.state import OTHERS, STATE, Progress, fingerprint, keep_memory, save_atomically
+from training.state import OLD_STATE, STATE, Progress, hash_code, hash_weights, keep_freed_memory, save_atomically
 from training.tracking import git_commit, start_run
 
 HISTORY = Path("artifacts/plots/history.csv")
 CURVES = Path("artifacts/plots/curves.png")
 METRICS = Path("artifacts/metrics/train.json")
-CODE = (
-    "lambda_app/preprocess.py",
-    *(f"training/{name}.py" for name in ("augment", "data", "model", "networks", "optimize", "train")),
-)
 
 
 def main() -> None:
-    keep_memory()
-    world = join()
+    keep_freed_memory()
+    world = join_world()
     params, augment, test = config.load(config.Train), config.load(config.Augment), config.load(config.Evaluate)
     rows = read_manifest()
     names = class_names(rows)
-    train_photos = enough(read_split(rows, "train", Augmented(augment, params.image_size)), params)
-    train_batches, share = shared(train_photos, params, world)
-    val_batches = loader(read_split(rows, "val", Upright(test.image_size)), test.batch_size, params.workers)
+    train_photos = repeat_photos(read_split(rows, "train", Augmenter(augment, params.image_size)), params)
+    train_batches, sampler = shard(train_photos, params, world)
+    val_batches = loader(read_split(rows, "val", Preprocessor(test.image_size)), test.batch_size, params.workers)
 
     seed_everything(params.seed)
-    model, teacher = make_networks(params, len(names), world.device)
-    start = fingerprint(model)  # the file of pretrained weights may be another one than last time
-    parts = make_parts(model, params, params.epochs * len(train_batches))
+    model, teacher = build_networks(params, len(names), world.device)
+    initial_weights = hash_weights(model)  # the file of pretrained weights may have changed under the same name
+    state = build_state(model, params, params.epochs * len(train_batches))
     learner: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
 
     provenance = {"data_hash": sha256(MANIFEST), "git_commit": git_commit()}
-    about = {"train": asdict(params), "augment": asdict(augment), "class_names": names}
-    identity = about | {
+    description = {"train": asdict(params), "augment": asdict(augment), "class_names": names}
+    identity = description | {
         "data_hash": provenance["data_hash"],
         "val_size": test.image_size,
-        "start": start,
+        "initial_weights": initial_weights,
         "processes": world.size,
-        "code": code(),
+        "code": hash_code(),
     }
-    progress = parts.resume(identity)
-    world.wait()  # a lead with nothing left to train would remove the state before the others have read it
-    if world.leads and STATE.exists() and not progress.run_id:
-        STATE.replace(OTHERS)
-    with start_run(progress.run_id) if world.leads else nullcontext() as run:
+    progress = state.resume(identity)
+    world.wait()  # a main process with no epochs left would remove the state before the others have read it
+    if world.is_main and STATE.exists() and not progress.run_id:
+        STATE.replace(OLD_STATE)
+    with start_run(progress.run_id) if world.is_main else nullcontext() as run:
         if run is not None and not progress.run_id:
             progress.run_id = run.info.run_id
             mlflow.set_tags(provenance)
             counts = {"parameters": count_parameters(model), "classes": names, "processes": world.size}
-            mlflow.log_params(config.flat(params, augment) | counts)
-            parts.save(progress, identity)  # cut off in its first epoch, too, a training goes on in the same run
+            mlflow.log_params(config.flatten(params, augment) | counts)
+            state.save(progress, identity)  # a training that is interrupted in its first epoch resumes this run, too
         for epoch in range(len(progress.history) + 1, params.epochs + 1):
-            if patience_is_over(progress, params.patience):
+            if is_patience_exhausted(progress, params.patience):
                 break
             seed_everything(params.seed + epoch * world.size + world.rank)
-            share.set_epoch(epoch)
-            bar = tqdm(train_batches, desc=f"epoch {epoch}/{params.epochs}", unit="batch", disable=not world.leads)
-            trained = train_epoch(learner, teacher, bar, parts, params)
-            trained["images_per_second"] *= world.size
-            record = {"epoch": epoch, "lr": parts.optimizer.param_groups[-1]["lr"], **trained}
-            record |= world.share(validate(parts.average, val_batches, world) if world.leads else {})
-            keep(progress, record, parts.average.module, params.lr)
-            if world.leads:
+            sampler.set_epoch(epoch)
+            bar = tqdm(train_batches, desc=f"epoch {epoch}/{params.epochs}", unit="batch", disable=not world.is_main)
+            metrics = train_epoch(learner, teacher, bar, state, params)
+            metrics["images_per_second"] *= world.size
+            record = {"epoch": epoch, "lr": state.optimizer.param_groups[-1]["lr"], **metrics}
+            record |= world.broadcast(validate(state.average, val_batches, world) if world.is_main else {})
+            record_epoch(progress, record, state.average.module, params.lr)
+            if world.is_main:
                 mlflow.log_metrics({k: v for k, v in record.items() if k != "epoch"}, step=epoch)
                 print(" ".join(f"{key} {value:.4g}" for key, value in record.items()))
-                parts.save(progress, identity)
-        if world.leads:
-            finish(progress, about | provenance)
+                state.save(progress, identity)
+        if world.is_main:
+            write_results(progress, description | provenance)
     world.leave()
 
 
-def enough(photos: Photos, params: config.Train) -> ConcatDataset[tuple[Pixels, int]]:
-    """Few photos are seen several times in an epoch, so that a training that does not stop early has `min_steps`."""
-    batches = math.ceil(params.min_steps / params.epochs)  # of an epoch
-    return ConcatDataset([photos] * math.ceil(batches * params.batch_size / len(photos)))
+def repeat_photos(photos: Photos, params: config.Train) -> ConcatDataset[tuple[Pixels, int]]:
+    """Repeat a small set of photos within each epoch, so that a full training has at least `min_steps` steps."""
+    batches_per_epoch = math.ceil(params.min_steps / params.epochs)
+    return ConcatDataset([photos] * math.ceil(batches_per_epoch * params.batch_size / len(photos)))
 
 
-def shared(
+def shard(
     photos: ConcatDataset[tuple[Pixels, int]], params: config.Train, world: World
 ) -> tuple[Batches, DistributedSampler[Any]]:
-    """This process's part of each batch, and what shuffles it. Raises SystemExit where a batch cannot be shared."""
+    """Return this process's part of each batch, and the sampler that shuffles it.
+
+    Raise SystemExit if the batch size is not a multiple of the number of processes.
+    """
     if params.batch_size % world.size:
         raise SystemExit(f"train.batch_size is {params.batch_size}; expected a multiple of the {world.size} processes")
-    share: DistributedSampler[Any] = DistributedSampler(photos, world.size, world.rank, seed=params.seed)
-    return loader(photos, params.batch_size // world.size, params.workers, sampler=share), share
-
-
-def code() -> str:
-    """SHA-256 of what decides, beside the params, what an epoch does; half of a training by other code is neither's."""
-    root = Path(__file__).parents[1]
-    return hashlib.sha256(b"".join((root / name).read_bytes() for name in CODE)).hexdigest()
+    sampler: DistributedSampler[Any] = DistributedSampler(photos, world.size, world.rank, seed=params.seed)
+    return loader(photos, params.batch_size // world.size, params.workers, sampler=sampler), sampler
 
 
 def seed_everything(seed: int) -> None:
@@ -128,25 +121,30 @@ def seed_everything(seed: int) -> None:
 
 
 def validate(model: nn.Module, batches: Batches, world: World) -> dict[str, float]:
-    """Loss without smoothing, and the classification metrics, of the averaged weights."""
-    scored = predict(model, batches, world.device)
-    loss = nn.functional.cross_entropy(torch.from_numpy(scored.logits), torch.from_numpy(scored.labels))
-    return prefixed("val", {"loss": float(loss), **classification(scored.logits.argmax(1), scored.labels)})
+    """Return the loss, without label smoothing, and the classification metrics of the averaged weights."""
+    predictions = predict(model, batches, world.device)
+    logits, labels = predictions.logits, predictions.labels
+    loss = nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+    return add_prefix("val", {"loss": float(loss), **classification_metrics(logits.argmax(1), labels)})
 
 
-def keep(progress: Progress, record: dict[str, float], model: nn.Module, lr: float) -> None:
-    """Add the epoch; its weights too where it is the best so far."""
+def record_epoch(progress: Progress, record: dict[str, float], model: nn.Module, lr: float) -> None:
+    """Append the epoch to the history, and keep its weights if its validation loss is the lowest so far.
+
+    Raise SystemExit if the validation loss is not finite.
+    """
     if not math.isfinite(record["val_loss"]):
         raise SystemExit(
-            f"epoch {record['epoch']:.0f}: the validation loss is {record['val_loss']}; a lower lr than {lr}?"
+            f"epoch {record['epoch']:.0f}: the validation loss is {record['val_loss']}; expected a finite number; set "
+            f"train.lr below {lr}"
         )
     progress.history.append(record)
     if record is min(progress.history, key=lambda r: r["val_loss"]):
-        state = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
-        progress.best = {"state_dict": state, "epoch": record}
+        weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+        progress.best = {"state_dict": weights, "epoch": record}
 
 
-def patience_is_over(progress: Progress, patience: int) -> bool:
+def is_patience_exhausted(progress: Progress, patience: int) -> bool:
     if not progress.history or len(progress.history) - progress.best["epoch"]["epoch"] < patience:
         return False
     loss = progress.best["epoch"]["val_loss"]
@@ -154,12 +152,12 @@ def patience_is_over(progress: Progress, patience: int) -> bool:
     return True
 
 
-def finish(progress: Progress, about: dict[str, Any]) -> None:
-    """All that the later stages need to rebuild the network; the state has done its work."""
-    about = about | {"run_id": progress.run_id}
-    save_atomically(progress.best | about, CHECKPOINT)
+def write_results(progress: Progress, description: dict[str, Any]) -> None:
+    """Write the checkpoint, metrics, history and plot, log them to MLflow, and remove the state."""
+    description = description | {"run_id": progress.run_id}
+    save_atomically(progress.best | description, CHECKPOINT)
     METRICS.parent.mkdir(parents=True, exist_ok=True)
-    METRICS.write_text(json.dumps(about | {"best": progress.best["epoch"]}, indent=2) + "\n")
+    METRICS.write_text(json.dumps(description | {"best": progress.best["epoch"]}, indent=2) + "\n")
     HISTORY.parent.mkdir(parents=True, exist_ok=True)
     with HISTORY.open("w", newline="") as file:
         writer = csv.DictWriter(file, progress.history[0], lineterminator="\n")

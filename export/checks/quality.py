@@ -41,7 +41,7 @@ def check_quality(judged: Figures, limits: config.Verify) -> list[Gate]:
     return [
         *make_set_gates("accuracy", "min_accuracy", limits.min_accuracy, accuracy),
         *make_set_gates("unknown_rate", "max_unknown_rate", limits.max_unknown_rate, unknown),
-        *make_set_gates("recognised", "min_recognised", limits.min_recognised, recognized),
+        *make_set_gates("recognised", "min_unknown_rate", limits.min_unknown_rate, recognized),
         *(
             Gate(f"calibration_error_{name}", figures["calibration_error"], limits.max_calibration_error, hint)
             for name, figures in sets.items()

@@ -1,6 +1,5 @@
 """Where the figures go: MLflow's store keeps the report, CloudWatch the numbers that alarms watch."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,6 @@ def to_cloudwatch(report: Mapping[str, Any]) -> None:
 
 def to_mlflow(report: Mapping[str, Any], folder: Path) -> None:
     """A run of an experiment of its own, in the store of the trainings: figures, and the report's files."""
-    connect()
     mlflow.set_experiment(EXPERIMENT)
     tags = {name: str(report[name]) for name in ("source", "first", "last", "retrain")}
     tags |= {"model_version": ", ".join(report["versions"]), "alarms": str(len(report["alarms"]))}
@@ -76,11 +74,6 @@ def to_mlflow(report: Mapping[str, Any], folder: Path) -> None:
         mlflow.log_metrics(metrics(report) | _figures(report))
         for name in ("report.json", "report.html"):
             mlflow.log_artifact(str(folder / name))
-
-
-def connect() -> None:
-    """As `training.tracking` does, which this room does not import."""
-    mlflow.set_tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from lambda_app.metadata import Metadata, MetadataError
 from tests.export.models import pixels, restamp, untrained
 from tests.training.workspace import ROOT
 from training.calibration import Calibration, familiarity
-from training.model import Scored, count_parameters, load_checkpoint
+from training.model import Predictions, count_parameters, load_checkpoint
 
 SIZE = 64
 TEMPERATURE = 1.7
@@ -42,9 +42,9 @@ METADATA = Metadata(
 )
 def exported(request, tmp_path_factory):
     """Return a network of three classes, its ONNX file and its calibration. The first network remembers ten classes."""
-    architecture, remembered = request.param
-    calibration = Calibration(TEMPERATURE, tuple(np.linspace(0, 1, remembered).tolist()), METADATA.unknown_threshold)
-    module = ExportedNetwork(untrained(architecture, 3, SIZE, remembered), calibration).eval()
+    architecture, frozen_classes = request.param
+    calibration = Calibration(TEMPERATURE, tuple(np.linspace(0, 1, frozen_classes).tolist()), METADATA.unknown_threshold)
+    module = ExportedNetwork(untrained(architecture, 3, SIZE, frozen_classes), calibration).eval()
     program = export_onnx(module, SIZE, opset=20)
     replace_metadata(program, METADATA)
     path = tmp_path_factory.mktemp(architecture) / "model.onnx"
@@ -77,12 +77,12 @@ def test_probabilities_are_calibrated(exported):
 
 
 def test_familiarity_matches_calibration(exported):
-    """The graph computes the familiarity that the threshold was fitted on, with and without remembered classes."""
+    """The graph computes the familiarity that the threshold was fitted on, with and without frozen_classes classes."""
     module, path, calibration = exported
     images = pixels(7, SIZE)
     with torch.inference_mode():
-        logits, recalled = (output.numpy() for output in module.network(torch.from_numpy(images)))
-    expected = familiarity(Scored(logits, recalled, np.zeros(7, np.int64)), calibration.familiar)
+        logits, frozen_logits = (output.numpy() for output in module.network(torch.from_numpy(images)))
+    expected = familiarity(Predictions(logits, frozen_logits, np.zeros(7, np.int64)), calibration.familiar)
     np.testing.assert_allclose(Classifier.load(path).run(images).familiarity, expected, rtol=1e-4, atol=1e-4)
     assert expected.std() > 0.01
 

@@ -30,7 +30,7 @@ class Drawings:
 def remembering(tmp_path_factory):
     """Return the folder of a small timm network with 200 remembered classes: exported, quantized and optimized."""
     folder = tmp_path_factory.mktemp("remembering")
-    network = untrained("mobilenet_v2_050", 3, SIZE, remembered=200)
+    network = untrained("mobilenet_v2_050", 3, SIZE, frozen_classes=200)
     calibration = Calibration(1.7, tuple(np.linspace(0, 1, 200).tolist()), METADATA.unknown_threshold)
     program = export_onnx(ExportedNetwork(network, calibration).eval(), SIZE, opset=20)
     replace_metadata(program, METADATA)

@@ -131,7 +131,7 @@ def test_report_contains_the_selection(verified):
         ("calibration_error_test", {"verify__max_calibration_error": 0.0}),
         ("size_mb", {"verify__max_size_mb": 0.01}),
         ("latency_ratio", {"verify__max_latency_ratio": 1e-6}),
-        ("same_class_grey", {"verify__min_agreement": 1.0, "verify__behaviour_photos": 34}),
+        ("same_class_grey", {"verify__min_agreement": 1.0, "verify__behavior_photos": 34}),
     ],
 )
 def test_gate_breaks_beyond_its_limit(find_broken, gate, limits):
@@ -143,7 +143,7 @@ def test_gate_breaks_beyond_its_limit(find_broken, gate, limits):
     ("threshold", "gate", "limits"),
     [
         (1e6, "unknown_rate_test", {"verify__max_unknown_rate": {"test": 0.99}}),
-        (-1e6, "recognised_noise", {"verify__min_recognised": {"noise": 0.01}}),
+        (-1e6, "recognised_noise", {"verify__min_unknown_rate": {"noise": 0.01}}),
     ],
 )
 def test_unknown_gates_break(find_broken, threshold, gate, limits):

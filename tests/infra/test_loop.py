@@ -25,7 +25,7 @@ from tests.conftest import SHARED
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.test_runtime import needs_rie
 from training import config
-from training.split import natural_split
+from training.split import split_by_hash
 
 pytestmark = needs_rie
 ROOT = Path(__file__).parents[2]
@@ -94,7 +94,7 @@ def held_out() -> list[tuple[str, bytes]]:
             key=lambda name: hashlib.sha256(name.encode()).digest(),
         )
         photos = ((Path(name).parent.name.lower(), archive.read(name)) for name in names)
-        untrained = (p for p in photos if natural_split(hashlib.sha256(p[1]).hexdigest(), share) == "test")
+        untrained = (p for p in photos if split_by_hash(hashlib.sha256(p[1]).hexdigest(), share) == "test")
         return list(islice(untrained, PHOTOS))
 
 

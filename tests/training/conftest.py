@@ -1,4 +1,4 @@
-"""Projects to train in: an empty one for each test, and one that was trained once for all."""
+"""Project folders for the tests of training: an empty one per test, and a trained one that all tests share."""
 
 import socket
 from contextlib import chdir
@@ -19,7 +19,7 @@ def _quick():
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """An empty folder with params.yaml, the working directory of the test."""
+    """Return an empty folder with params.yaml, which is the working directory of the test."""
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
     return tmp_path
@@ -27,9 +27,9 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def offline(project, monkeypatch):
-    """The way out leads to a port where nobody listens, and nothing was downloaded before."""
+    """Send all connections to a closed port, and hide earlier downloads."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(project))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # or it would try again for a minute
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # otherwise it retries for a minute
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -39,18 +39,18 @@ def offline(project, monkeypatch):
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
-    """A folder of 40 cats and 40 dogs."""
+    """Return a folder with 40 cats and 40 dogs."""
     return write_dataset(tmp_path_factory.mktemp("photos"), {"cat": 40, "dog": 40})
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, photos):
-    """A project after prepare, train and evaluate, with an MLflow store of its own."""
+    """Return a project after prepare, train and evaluate, with its own MLflow store."""
     folder = tmp_path_factory.mktemp("trained")
     write_params(folder, prepare__train_share=0.6)
     link_photos(folder, photos)
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
-        # Absolute, because MLflow keeps the store of an address open, whatever the working directory becomes.
+        # Absolute, because MLflow caches stores by address, whatever the working directory is.
         patch.setenv("MLFLOW_TRACKING_URI", write_store(folder))
         prepare.main()
         train.main()

@@ -1,4 +1,4 @@
-"""Trainings in projects and processes of their own."""
+"""Train in project folders and processes of their own."""
 
 import json
 import os
@@ -23,36 +23,36 @@ from training.networks import TIMM
 from training.prepare import MANIFEST
 
 EXPERIMENT = "trainings"
-# What gloo and torchrun ask the name service for is this machine's own address; a sandbox may have no name.
+# By default, gloo and torchrun look up this machine's host name, which a sandbox may not resolve.
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "--local-addr=127.0.0.1")
-# Params of a network with a memory: a small body under a fake pretraining's classifier (see write_weights).
-REMEMBERING = {
+# Params of a small network with a frozen head (see write_weights).
+WITH_FROZEN_HEAD = {
     "train__architecture": "mobilenet_v2_050",
     "train__weights": "imagenet",
     "train__body_lr": 0.2,
-    "train__recall": 1.0,
+    "train__distillation_weight": 1.0,
     "train__freeze_batch_norm": True,
 }
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")} | {
-    "CUDA_VISIBLE_DEVICES": "",  # both processes would want the second GPU too
+    "CUDA_VISIBLE_DEVICES": "",  # otherwise both processes would need a GPU
     "GLOO_SOCKET_IFNAME": "lo",
-    "OMP_NUM_THREADS": "1",  # as in this process: another number of threads adds in another order
+    "OMP_NUM_THREADS": "1",  # as in this process: sums depend on the number of threads
     "PYTHONPATH": str(ROOT),
 }
 
 
 def copy_prepared(trained: Path, folder: Path, **params: Any) -> Path:
-    """The trained project as it was before, with a store of its own, where no run is in its experiment."""
+    """Copy the prepared data of the trained project to a new project, with a store that has no run in EXPERIMENT."""
     (folder / "artifacts").mkdir(parents=True)
     shutil.copytree(trained / "data", folder / "data", symlinks=True)
     shutil.copy(trained / MANIFEST, folder / MANIFEST)
-    shutil.copy(trained / "mlflow.db", folder / "mlflow.db")  # MLflow takes seconds to set up an empty one
+    shutil.copy(trained / "mlflow.db", folder / "mlflow.db")  # creating an empty store takes seconds
     write_params(folder, tracking__experiment=EXPERIMENT, **params)
     return folder
 
 
 def write_weights(folder: Path, seed: int = 0) -> Path:
-    """An untrained network where the pretrained one is looked for; its batch norms pass on what they get."""
+    """Write random weights as the pretrained ones. Their batch norms do not change their input."""
     torch.manual_seed(seed)
     path = folder / PRETRAINED / "mobilenet_v2_050.pth"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def write_weights(folder: Path, seed: int = 0) -> Path:
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `python ARGUMENTS…` there to its end; what it printed is in stdout."""
+    """Run `python ARGUMENTS…` in the folder; return its exit code and output."""
     return subprocess.run(
         (sys.executable, *arguments),
         cwd=folder,
@@ -73,10 +73,10 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
-def run_cut_off(events: Mapping[Path, list[str]]) -> dict[Path, int]:
-    """Train in each folder until its events have come; return exit codes. What each printed is in output.txt."""
+def run_interrupted(events: Mapping[Path, list[str]]) -> dict[Path, int]:
+    """Train in each folder until its events have happened; return exit codes. The output is in output.txt."""
     done = subprocess.run(
-        (sys.executable, "-m", "tests.training.cut_off"),
+        (sys.executable, "-m", "tests.training.interrupt"),
         env=ENVIRONMENT,
         input=json.dumps({str(folder): names for folder, names in events.items()}),
         stdout=subprocess.PIPE,
@@ -87,16 +87,16 @@ def run_cut_off(events: Mapping[Path, list[str]]) -> dict[Path, int]:
 
 
 def train_here(folder: Path) -> str:
-    """In this process; what it said."""
-    said = StringIO()
+    """Train in this process, in the folder; return the output."""
+    output = StringIO()
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         try:
-            with redirect_stdout(said):
+            with redirect_stdout(output):
                 train.main()
-        finally:  # where training fails, pytest shows it
-            print(said.getvalue())
-    return said.getvalue()
+        finally:  # pytest shows the output if training fails
+            print(output.getvalue())
+    return output.getvalue()
 
 
 def mlflow_runs(folder: Path) -> list[mlflow.entities.Run]:

@@ -1,4 +1,4 @@
-"""What is fitted after training: a temperature that makes confidence a share, and when to say unknown."""
+"""Calibration: the temperature, familiarity and the threshold of `unknown`."""
 
 from contextlib import redirect_stdout
 from io import StringIO
@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from training.calibration import Calibration, familiarity, fit, fit_familiar, fit_temperature, fit_threshold
-from training.model import Scored
+from training.model import Predictions
 
-CAT, CAR, CUP = 50 * np.eye(3, dtype=np.float32)  # recalled for certain
+CAT, CAR, CUP = 50 * np.eye(3, dtype=np.float32)  # frozen logits, all certain
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
-def scored(logits=None, recalled=None) -> Scored:
-    """Of photos of which only the one is of interest, or the other."""
-    count = len(logits if logits is not None else recalled)
+def predictions_of(logits=None, frozen_logits=None) -> Predictions:
+    """Return predictions with the given logits, and zeros for the others."""
+    count = len(logits if logits is not None else frozen_logits)
     logits = np.zeros((count, 2), np.float32) if logits is None else np.asarray(logits, np.float32)
-    recalled = np.zeros((count, 0), np.float32) if recalled is None else np.asarray(recalled, np.float32)
-    return Scored(logits, recalled, np.zeros(count, np.int64))
+    frozen_logits = np.zeros((count, 0), np.float32) if frozen_logits is None else np.asarray(frozen_logits, np.float32)
+    return Predictions(logits, frozen_logits, np.zeros(count, np.int64))
 
 
-def drawn(count, classes=2, seed=0):
+def draw_logits(count, classes=2, seed=0):
     return np.random.default_rng(seed).normal(0, 3, (count, classes)).astype(np.float32)
 
 
@@ -33,142 +33,142 @@ def drawn(count, classes=2, seed=0):
 
 @pytest.mark.parametrize("classes", [2, 5])
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_temperature_is_recovered(temperature, classes):
-    """Labels drawn from softmax(logits / T) give T back, within 5 %."""
-    logits = drawn(20_000, classes)
+def test_fit_temperature_recovers_the_temperature(temperature, classes):
+    """For labels drawn from softmax(logits / T) the fitted temperature is T, within 5 %."""
+    logits = draw_logits(20_000, classes)
     uniform = np.random.default_rng(1).random((len(logits), 1))
     labels = (softmax(logits / temperature, axis=1).cumsum(1) < uniform).sum(1)
     assert temperature == pytest.approx(fit_temperature(logits, labels), rel=0.05)
 
 
-def test_temperature_of_perfect_logits():
-    """A few photos, all classified rightly, are no proof of certainty: confidence stays below 0.99."""
+def test_fit_temperature_of_few_correct_photos_is_not_certain():
+    """For 20 photos that are all classified correctly, confidence stays below 0.99."""
     logits = np.array([[2.0, -2.0], [-2.0, 2.0]] * 10)
     temperature = fit_temperature(logits, np.array([0, 1] * 10))
     assert softmax(logits / temperature, axis=1).max() < 0.99
 
 
-def test_probabilities():
-    """Logits divided by the temperature, through softmax: 2 log 3 at a temperature of 2 is three to one."""
-    answers = scored(logits=[[2 * np.log(3), 0.0]])
-    np.testing.assert_allclose(Calibration(2.0, (), 0.0).probabilities(answers), [[0.75, 0.25]], rtol=1e-6)
+def test_probabilities_divide_logits_by_temperature():
+    """Logits of 2 log 3 and 0 at a temperature of 2 give 75 % and 25 %."""
+    predictions = predictions_of(logits=[[2 * np.log(3), 0.0]])
+    np.testing.assert_allclose(Calibration(2.0, (), 0.0).probabilities(predictions), [[0.75, 0.25]], rtol=1e-6)
 
 
-# --- familiarity from a memory
+# --- familiarity with a frozen head
 
 
-def test_familiar_by_hand():
-    """Of four photos three look like a cat, one like a car: q / (q + 1/K) of 3/4, 1/4 and 0 with K = 3."""
+def test_fit_familiar_follows_bayes_rule():
+    """For three cats and one car, K = 3 classes have q / (q + 1/K) of 3/4, 1/4 and 0."""
     assert (9 / 13, 3 / 7, 0.0) == pytest.approx(fit_familiar(np.stack([CAT, CAT, CAT, CAR])))
 
 
-def test_familiarity_by_hand():
-    """What looks half like a cat, half like a cup, is as familiar as the two on average."""
+def test_familiarity_averages_the_classes():
+    """A photo that is half cat, half cup has the mean familiarity of both."""
     half = np.log(np.array([0.5, 1e-30, 0.5], np.float32))
-    known = familiarity(scored(recalled=[CAT, CUP, half]), (0.8, 0.5, 0.2))
+    known = familiarity(predictions_of(frozen_logits=[CAT, CUP, half]), (0.8, 0.5, 0.2))
     np.testing.assert_allclose(known, [0.8, 0.2, 0.5], rtol=1e-6)
 
 
-def test_familiarity_of_nothing_in_particular():
-    """Photos that look like the pretraining's own, class by class, are ours with a probability of one half."""
+def test_familiarity_of_uniform_photos_is_one_half():
+    """If training photos resemble all classes of the pretraining alike, every familiarity is one half."""
     familiar = fit_familiar(np.stack([CAT, CAR, CUP]))
-    np.testing.assert_allclose(familiarity(scored(recalled=[CAT, CAR, CUP]), familiar), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(familiarity(predictions_of(frozen_logits=[CAT, CAR, CUP]), familiar), 0.5, rtol=1e-6)
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 2**32 - 1))
-def test_familiarity_is_a_probability(photos, remembered, seed):
-    """One number for each remembered class, and one for each photo, all in [0, 1]."""
+def test_familiarity_is_a_probability(photos, frozen_classes, seed):
+    """Familiarity has one value in [0, 1] for each class of the frozen head, and one for each photo."""
     rng = np.random.default_rng(seed)
-    ours, theirs = (rng.normal(0, 10, (photos, remembered)).astype(np.float32) for _ in range(2))
-    familiar = fit_familiar(ours)
-    known = familiarity(scored(recalled=theirs), familiar)
-    assert (remembered, (photos,)) == (len(familiar), known.shape)
+    train, test = (rng.normal(0, 10, (photos, frozen_classes)).astype(np.float32) for _ in range(2))
+    familiar = fit_familiar(train)
+    known = familiarity(predictions_of(frozen_logits=test), familiar)
+    assert (frozen_classes, (photos,)) == (len(familiar), known.shape)
     assert all(0 <= value <= 1 for value in (*familiar, *known))
 
 
 @given(st.integers(1, 20), st.integers(2, 40), st.integers(0, 2**32 - 1))
-def test_more_seen_is_more_familiar(photos, remembered, seed):
-    """The classes that our photos look like more often are the more familiar ones."""
-    recalled = np.random.default_rng(seed).normal(0, 3, (photos, remembered)).astype(np.float32)
-    often = softmax(recalled.astype(np.float64), axis=1).mean(axis=0)
-    assert np.argsort(often).tolist() == np.argsort(fit_familiar(recalled)).tolist()
+def test_fit_familiar_orders_classes_by_frequency(photos, frozen_classes, seed):
+    """The classes that training photos resemble more often are more familiar."""
+    frozen_logits = np.random.default_rng(seed).normal(0, 3, (photos, frozen_classes)).astype(np.float32)
+    often = softmax(frozen_logits.astype(np.float64), axis=1).mean(axis=0)
+    assert np.argsort(often).tolist() == np.argsort(fit_familiar(frozen_logits)).tolist()
 
 
-# --- familiarity without one
+# --- familiarity without a frozen head
 
 
-def test_nothing_remembered():
-    """Without a memory nothing is familiar by it."""
+def test_fit_familiar_without_frozen_head_is_empty():
+    """Without a frozen head there are no familiar classes."""
     assert () == fit_familiar(np.zeros((5, 0), np.float32))
 
 
-def test_familiarity_without_a_memory():
-    """It is the log-sum-exp of the logits, whatever the temperature is: of log 3 and 0, log 4."""
-    np.testing.assert_allclose(familiarity(scored(logits=[[np.log(3), 0.0]]), ()), [np.log(4)], rtol=1e-6)
+def test_familiarity_without_frozen_head_is_logsumexp():
+    """Without a frozen head, familiarity is the log-sum-exp of the logits: log 4 for log 3 and 0."""
+    np.testing.assert_allclose(familiarity(predictions_of(logits=[[np.log(3), 0.0]]), ()), [np.log(4)], rtol=1e-6)
 
 
 # --- unknown
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.5])
-def test_threshold(rate):
-    """Of photos to come more than the rate are called unknown in one case of twenty: measured on 2,000 thresholds."""
-    draws = np.random.default_rng(0).random((2000, 1000))  # of a uniform familiarity, the threshold is the share below
+def test_threshold_keeps_its_confidence(rate):
+    """In about one of twenty cases, measured over 2,000, more future photos than the rate are called unknown."""
+    draws = np.random.default_rng(0).random((2000, 1000))  # uniform, so that the threshold is the share below it
     too_many = np.mean([fit_threshold(values, rate) > rate for values in draws])
-    assert 0.02 < too_many < 0.06  # of few photos the limit is a step, below one in twenty
+    assert 0.02 < too_many < 0.06  # the threshold is one of the values, so the rate is below 5 %
 
 
 @given(st.integers(1, 298), st.integers(0, 2**32 - 1))
-def test_threshold_of_few_photos(photos, seed):
-    """Too few photos to promise 1 %: none of them is called unknown, and what they promise is said."""
+def test_threshold_of_few_photos_is_the_lowest_value(photos, seed):
+    """With fewer than 299 photos for a rate of 1 %, the threshold is the lowest value and a message is printed."""
     values = np.random.default_rng(seed).normal(size=photos)
-    with redirect_stdout(StringIO()) as said:
+    with redirect_stdout(StringIO()) as output:
         assert values.min() == fit_threshold(values, 0.01)
-    assert f"evaluate.unknown_rate is 0.01; {photos} validation photos promise 0." in said.getvalue()
+    assert f"evaluate.unknown_rate is 0.01; {photos} validation photos guarantee no less than 0." in output.getvalue()
 
 
-def test_promise(capsys):
-    """Of 59 photos the lowest promises 5 %: below it lie 5 % or more of all with a probability of 0.95 ** 59, 4.8 %."""
+def test_threshold_warns_below_the_needed_number_of_photos(capsys):
+    """59 photos suffice for 5 %, since 0.95 ** 59 is 4.8 %, and 299 for 1 %; 58 photos print a message."""
     fit_threshold(np.arange(59.0), 0.05)
     fit_threshold(np.arange(299.0), 0.01)
     assert "" == capsys.readouterr().out
     fit_threshold(np.arange(58.0), 0.05)
-    assert "58 validation photos promise 0.05" in capsys.readouterr().out
+    assert "58 validation photos guarantee no less than 0.05" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", ["logits", "recalled"])
+@pytest.mark.parametrize("kind", ["logits", "frozen_logits"])
 @pytest.mark.parametrize("rate", [0.0, 0.01, 0.05, 0.5])
-def test_unknown_rate(kind, rate):
-    """Of the validation photos, somewhat fewer than the rate are called unknown; of a rate of none, none."""
-    val = scored(**{kind: drawn(1000, 7)})
-    fitted = fit(scored(**{kind: drawn(200, 7, seed=1)}), val, rate)
-    share = fitted.unknown(val).mean()
+def test_fit_keeps_the_unknown_rate(kind, rate):
+    """Slightly fewer validation photos than the rate are called unknown, and none at a rate of 0."""
+    val = predictions_of(**{kind: draw_logits(1000, 7)})
+    fitted = fit(predictions_of(**{kind: draw_logits(200, 7, seed=1)}), val, rate)
+    share = fitted.is_unknown(val).mean()
     assert rate - 2.5 * (rate * (1 - rate) / 1000) ** 0.5 <= share <= rate
 
 
-def test_each_split_has_its_part():
-    """What is familiar comes from training photos; temperature and threshold from the validation photos."""
-    train = Scored(drawn(50), drawn(50, 7), np.zeros(50, np.int64))
-    val = Scored(drawn(60, seed=1), drawn(60, 7, seed=1), np.arange(60) % 2)
+def test_fit_uses_each_split_for_its_part():
+    """Familiar classes come from training photos; temperature and threshold from validation photos."""
+    train = Predictions(draw_logits(50), draw_logits(50, 7), np.zeros(50, np.int64))
+    val = Predictions(draw_logits(60, seed=1), draw_logits(60, 7, seed=1), np.arange(60) % 2)
     fitted = fit(train, val, 0.1)
-    assert fit_familiar(train.recalled) == fitted.familiar
+    assert fit_familiar(train.frozen_logits) == fitted.familiar
     assert fit_temperature(val.logits, val.labels) == fitted.temperature
     assert fit_threshold(familiarity(val, fitted.familiar), 0.1) == fitted.unknown_threshold
 
 
-def test_the_strange_is_unknown():
-    """After cats and cars, a cup is unknown, though no cup was ever shown; a cat is not."""
-    ours = scored(recalled=np.stack([CAT, CAR] * 50))
-    fitted = fit(ours, ours, 0.01)
-    assert [False, True] == fitted.unknown(scored(recalled=[CAT, CUP])).tolist()
+def test_class_outside_the_training_photos_is_unknown():
+    """After training on cats and cars, a cup is unknown and a cat is not."""
+    known = predictions_of(frozen_logits=np.stack([CAT, CAR] * 50))
+    fitted = fit(known, known, 0.01)
+    assert [False, True] == fitted.is_unknown(predictions_of(frozen_logits=[CAT, CUP])).tolist()
 
 
 # --- the file
 
 
 @given(FINITE, st.lists(FINITE, max_size=5), FINITE)
-def test_round_trip(tmp_path_factory, temperature, familiar, threshold):
-    """What is written is read back, to the bit."""
+def test_calibration_round_trips(tmp_path_factory, temperature, familiar, threshold):
+    """A calibration that is written and read again is equal, to the last bit."""
     path = tmp_path_factory.getbasetemp() / "calibration.json"
     calibration = Calibration(temperature, tuple(familiar), threshold)
     calibration.write(path)

@@ -1,4 +1,4 @@
-"""params.yaml: what is wrong with it is said with file, section, key and value."""
+"""params.yaml: errors name the file, section, key and value."""
 
 from dataclasses import is_dataclass
 
@@ -14,12 +14,12 @@ SECTIONS = [
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
-def test_own_params(section):
-    """This repository's params.yaml fills every section."""
+def test_params_yaml_has_every_section(section):
+    """This repository's params.yaml is valid for every section."""
     assert isinstance(config.load(section, ROOT / "params.yaml"), section)
 
 
-def test_no_section_goes_unread():
+def test_every_section_has_a_class():
     """Every section of this repository's params.yaml has a class."""
     names = set(yaml.safe_load((ROOT / "params.yaml").read_text()))
     assert names == {section.__name__.lower() for section in SECTIONS}
@@ -37,13 +37,13 @@ def test_no_section_goes_unread():
         ("bf16", "maybe", "valid boolean"),
         ("label_smoothing", 1.5, "less than or equal to 1"),
         ("dropout", -0.1, "greater than or equal to 0"),
-        ("recall", -1, "greater than or equal to 0"),
+        ("distillation_weight", -1, "greater than or equal to 0"),
         ("freeze_batch_norm", "sometimes", "valid boolean"),
         ("workers", -1, "greater than or equal to 0"),
     ],
 )
-def test_wrong_value(tmp_path, key, value, expectation):
-    """A key that does not exist, or a value of the wrong kind, is an error naming file, section, key and value."""
+def test_invalid_value_is_an_error(tmp_path, key, value, expectation):
+    """An unknown key or an invalid value is an error that names file, section, key and value."""
     path = write_params(tmp_path, **{f"train__{key}": value})
     with pytest.raises(config.ConfigError) as error:
         config.load(config.Train, path)
@@ -60,38 +60,49 @@ def test_wrong_value(tmp_path, key, value, expectation):
         ([0.9, 0.1], "crop_scale: .*the first bound is above the second"),
     ],
 )
-def test_value_in_a_list(tmp_path, crop_scale, problem):
-    """Of a list, the error names the position; a crop of nothing is none."""
+def test_error_names_the_position_in_a_list(tmp_path, crop_scale, problem):
+    """For an invalid list the error names the position."""
     path = write_params(tmp_path, augment__crop_scale=crop_scale)
     with pytest.raises(config.ConfigError, match=f"section 'augment': {problem}"):
         config.load(config.Augment, path)
 
 
-def test_every_problem_at_once(tmp_path):
-    """Two wrong values are one message."""
+def test_error_lists_every_problem(tmp_path):
+    """Two invalid values are reported in one message."""
     path = write_params(tmp_path, train__epochs="six", train__patience=-1)
     with pytest.raises(config.ConfigError, match=r"epochs: .*; patience: "):
         config.load(config.Train, path)
 
 
+@pytest.mark.parametrize(("old", "new"), config.RENAMED.items())
+def test_renamed_key_is_an_error_with_the_new_name(tmp_path, old, new):
+    """A key of an earlier version is an error that says how it is called now."""
+    section = {section.__name__.lower(): section for section in SECTIONS}[old.split(".")[0]]
+    path = write_params(tmp_path, **{old.replace(".", "__"): 1})
+    with pytest.raises(config.ConfigError) as error:
+        config.load(section, path)
+    key, new_key = (name.split(".")[1] for name in (old, new))
+    assert f"{key}: was renamed; write {new_key} instead (got 1)" in str(error.value)
+
+
 @pytest.mark.parametrize("rate", [-0.01, 1.01])
-def test_unknown_rate(tmp_path, rate):
-    """The share of photos that may be called unknown is a share."""
+def test_unknown_rate_is_a_share(tmp_path, rate):
+    """An unknown rate outside [0, 1] is an error."""
     path = write_params(tmp_path, evaluate__unknown_rate=rate)
     with pytest.raises(config.ConfigError, match=rf"section 'evaluate': unknown_rate: .* \(got {rate}\)"):
         config.load(config.Evaluate, path)
 
 
-def test_missing_key(tmp_path):
-    """No value has a default in the code."""
+def test_missing_key_is_an_error(tmp_path):
+    """Keys have no default values."""
     path = tmp_path / "params.yaml"
     path.write_text("export: {}")
     with pytest.raises(config.ConfigError, match="section 'export': opset: "):
         config.load(config.Export, path)
 
 
-def test_missing_section(tmp_path):
-    """A section that is not there is named."""
+def test_missing_section_is_an_error(tmp_path):
+    """The error names the missing section."""
     path = tmp_path / "params.yaml"
     path.write_text("train: {}")
     with pytest.raises(config.ConfigError, match=r"params\.yaml, section 'export': export: "):
@@ -99,22 +110,22 @@ def test_missing_section(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n- 2\n", "export: {opset: 20\n"], ids=["empty", "a list", "not YAML"])
-def test_not_a_mapping(tmp_path, text):
-    """A file that holds no sections is an error naming the file."""
+def test_file_without_sections_is_an_error(tmp_path, text):
+    """For a file that has no sections, the error names the file."""
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(config.ConfigError, match=r"params\.yaml"):
         config.load(config.Export, path)
 
 
-def test_frozen(tmp_path):
-    """What was read does not change."""
+def test_section_is_frozen(tmp_path):
+    """A section cannot be changed."""
     params = config.load(config.Export, write_params(tmp_path))
     with pytest.raises(AttributeError):
         params.opset = 11
 
 
-def test_flat():
+def test_flatten_joins_section_and_key():
     """Sections are logged as `section.key`."""
     tracking, export = config.Tracking(experiment="pets"), config.Export(opset=20)
-    assert {"tracking.experiment": "pets", "export.opset": 20} == config.flat(tracking, export)
+    assert {"tracking.experiment": "pets", "export.opset": 20} == config.flatten(tracking, export)

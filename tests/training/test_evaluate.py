@@ -1,4 +1,4 @@
-"""The report: figures that can be checked, pictures, other sets beside the test split."""
+"""Evaluation: metrics, plots, and further sets."""
 
 import csv
 import json
@@ -13,17 +13,17 @@ from scipy.special import logsumexp, softmax
 from tests.drawing import draw, encode, write_dataset
 from training import evaluate
 from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature, fit_threshold
-from training.data import Upright, read_manifest, read_split, read_unlabelled
+from training.data import Preprocessor, read_manifest, read_split, read_unlabeled
 from training.evaluate import METRICS, MISTAKES, PLOTS
 from training.metrics import score
-from training.model import CHECKPOINT, Scored, load_checkpoint
-from training.networks import pretrainable
+from training.model import CHECKPOINT, Predictions, load_checkpoint
+from training.networks import build_timm
 from training.source import EXTRA, OUTLIERS
 
 
 @pytest.fixture
 def evaluated(trained, tmp_path, monkeypatch):
-    """A copy of the trained project, which logs to the store of the original."""
+    """Return a copy of the trained project that logs to the store of the original."""
     shutil.copytree(trained, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{trained}/mlflow.db")
     monkeypatch.chdir(tmp_path)
@@ -34,42 +34,42 @@ def report():
     return json.loads(METRICS.read_text())
 
 
-def scored(split):
-    """What the network of the checkpoint says of a split."""
+def predict_split(split):
+    """Return the checkpoint's predictions for a split."""
     model, _ = load_checkpoint()
-    return evaluate.run(model, read_split(read_manifest(), split, Upright(32)), 8)
+    return evaluate.predict_photos(model, read_split(read_manifest(), split, Preprocessor(32)), 8)
 
 
-def test_fitted_on_validation(evaluated):
-    """Temperature and threshold come from the validation split: the test split says nothing before it is scored."""
-    val = scored("val")
+def test_calibration_is_fitted_on_validation(evaluated):
+    """Temperature and threshold come from the validation split."""
+    val = predict_split("val")
     threshold = fit_threshold(logsumexp(val.logits, axis=1), 0.01)
     assert fit_temperature(val.logits, val.labels) == pytest.approx(report()["temperature"], rel=1e-3)
     assert threshold == pytest.approx(report()["unknown_threshold"], rel=1e-3)
 
 
-def test_calibration_is_written(evaluated):
-    """What was fitted lies in a file of its own, for the stages that come; without a memory nothing is familiar."""
+def test_calibration_is_written_to_its_file(evaluated):
+    """The calibration is written for later stages; without a frozen head it has no familiar classes."""
     expected = Calibration(report()["temperature"], (), report()["unknown_threshold"])
     assert expected == Calibration.read()
 
 
-def test_familiar_from_the_training_split(evaluated):
-    """With a memory, what is familiar is what the training photos look like."""
+def test_familiar_classes_come_from_the_training_split(evaluated):
+    """With a frozen head, the familiar classes come from the training photos."""
     torch.manual_seed(0)
-    network = pretrainable("mobilenet_v2_050", 2, dropout=0, remembered=7)
-    about = torch.load(CHECKPOINT) | {"train": {"architecture": "mobilenet_v2_050"}}
-    torch.save(about | {"state_dict": network.state_dict()}, CHECKPOINT)
+    network = build_timm("mobilenet_v2_050", 2, dropout=0, frozen_classes=7)
+    description = torch.load(CHECKPOINT) | {"train": {"architecture": "mobilenet_v2_050"}}
+    torch.save(description | {"state_dict": network.state_dict()}, CHECKPOINT)
     evaluate.main()
     calibration = Calibration.read()
-    assert fit_familiar(scored("train").recalled) == pytest.approx(calibration.familiar)
-    threshold = fit_threshold(familiarity(scored("val"), calibration.familiar), 0.01)
+    assert fit_familiar(predict_split("train").frozen_logits) == pytest.approx(calibration.familiar)
+    threshold = fit_threshold(familiarity(predict_split("val"), calibration.familiar), 0.01)
     assert threshold == pytest.approx(calibration.unknown_threshold)
 
 
-def test_test_split_as_served(evaluated):
-    """The test split's figures are those of calibrated probabilities."""
-    test = scored("test")
+def test_report_uses_calibrated_probabilities(evaluated):
+    """The metrics of the test split are those of calibrated probabilities."""
+    test = predict_split("test")
     expected = score(softmax(test.logits / report()["temperature"], axis=1), test.labels)
     measured = report()["sets"]["test"]
     assert expected["confusion_matrix"] == measured["confusion_matrix"]
@@ -80,8 +80,8 @@ def test_test_split_as_served(evaluated):
     assert unknown.mean() == measured["unknown_rate"]
 
 
-def test_predictions(evaluated):
-    """What DVC draws the confusion matrix from is one line a photo, and the same matrix."""
+def test_predictions_csv_has_the_confusion_matrix(evaluated):
+    """The file from which DVC draws the confusion matrix has one row per photo and the same counts."""
     with (PLOTS / "predictions_test.csv").open(newline="") as file:
         pairs = [(row["label"], row["predicted"]) for row in csv.DictReader(file)]
     counts = [[pairs.count((label, predicted)) for predicted in ("cat", "dog")] for label in ("cat", "dog")]
@@ -91,13 +91,13 @@ def test_predictions(evaluated):
 @pytest.mark.parametrize(
     "picture", [*(PLOTS / f"{kind}_test.png" for kind in ("confusion", "reliability", "roc")), MISTAKES / "test.png"]
 )
-def test_pictures(evaluated, picture):
-    """There is a picture of the confusion matrix, of reliability, of the ROC curve, and of the worst mistakes."""
+def test_plots_are_written(evaluated, picture):
+    """Each plot is a PNG file."""
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_logged_to_the_run_that_trained(evaluated):
-    """MLflow has the test figures and the pictures beside the training's own."""
+def test_metrics_are_logged_to_the_training_run(evaluated):
+    """MLflow has the test metrics and plots in the run of the training."""
     run_id = load_checkpoint()[1]["run_id"]
     evaluate.log(run_id, report())
     run = mlflow.get_run(run_id)
@@ -109,8 +109,8 @@ def test_logged_to_the_run_that_trained(evaluated):
     assert {"plots/confusion_test.png", "plots/roc_test.png", "plots/reliability_test.png"} <= artifacts
 
 
-def test_other_sets(evaluated):
-    """A set under data/raw/extra/ is scored under its name, by the classes that the network knows."""
+def test_extra_set_is_scored(evaluated):
+    """A set under data/raw/extra/ is scored under its name, for the classes of the network."""
     write_dataset(EXTRA / "zoo", {"cat": 5, "dog": 4, "rabbit": 3})
     evaluate.main()
     measured = report()["sets"]["zoo"]
@@ -119,71 +119,73 @@ def test_other_sets(evaluated):
     assert (PLOTS / "confusion_zoo.png").exists()
 
 
-# --- sets that show none of the classes
+# --- outliers
 
 
-def test_outliers_are_scored(evaluated, capsys):
-    """Every photo of a set under data/raw/outliers/ counts: how many are called unknown, how well they stand apart."""
+def test_outlier_set_is_scored(evaluated, capsys):
+    """Every photo of a set under data/raw/outliers/ counts, and the share called unknown is reported and logged."""
     (OUTLIERS / "rabbits").mkdir(parents=True)
-    for seed in range(6):  # one is called a cat by its folder
+    for seed in range(6):  # one is in a folder called cat
         path = OUTLIERS / "rabbits" / ("cat" if not seed else "") / f"{seed}.jpg"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(encode(draw("rabbit", seed)))
     evaluate.main()
     measured = report()["outliers"]["rabbits"]
-    answers = evaluate.run(load_checkpoint()[0], read_unlabelled(OUTLIERS / "rabbits", Upright(32)), 8)
-    unknown = logsumexp(answers.logits, axis=1) < report()["unknown_threshold"]
+    predictions = evaluate.predict_photos(
+        load_checkpoint()[0], read_unlabeled(OUTLIERS / "rabbits", Preprocessor(32)), 8
+    )
+    unknown = logsumexp(predictions.logits, axis=1) < report()["unknown_threshold"]
     assert {"photos": 6, "recognised": unknown.mean()}.items() <= measured.items()
     assert f'"rabbits_recognised": {measured["recognised"]}' in capsys.readouterr().out
     run = mlflow.get_run(load_checkpoint()[1]["run_id"])
     assert measured["recognised"] == run.data.metrics["rabbits_recognised"]
 
 
-def recalled(*classes: int) -> Scored:
-    """Photos that look like that one of two remembered classes, for certain."""
+def frozen_predictions(*classes: int) -> Predictions:
+    """Return predictions whose frozen head is certain of these classes, out of two."""
     count = len(classes)
-    return Scored(np.zeros((count, 2)), 50 * np.eye(2)[list(classes)], np.zeros(count, int))
+    return Predictions(np.zeros((count, 2)), 50 * np.eye(2)[list(classes)], np.zeros(count, int))
 
 
-def test_score_outliers():
-    """Two of three are below the threshold; of the 12 pairs with ours, 6 are ranked rightly and 5 are ties."""
-    ours, strange = recalled(0, 0, 0, 1), recalled(1, 1, 0)
+def test_score_outliers_counts_unknown_and_ranks():
+    """Two of three are below the threshold; of 12 pairs, 6 are ranked correctly and 5 are ties."""
+    test, outliers = frozen_predictions(0, 0, 0, 1), frozen_predictions(1, 1, 0)
     expected = {"photos": 3, "recognised": 2 / 3, "roc_auc": (6 + 5 / 2) / 12}
-    assert expected == pytest.approx(evaluate.score_outliers(Calibration(1.0, (0.9, 0.1), 0.5), strange, ours))
+    assert expected == pytest.approx(evaluate.score_outliers(Calibration(1.0, (0.9, 0.1), 0.5), outliers, test))
 
 
-def test_outliers_without_a_photo(evaluated, capsys):
-    """A set that holds no readable photo is skipped, and that is said."""
+def test_outlier_set_without_photos_is_skipped(evaluated, capsys):
+    """A set without a readable photo is skipped with a message."""
     (OUTLIERS / "nothing").mkdir(parents=True)
     (OUTLIERS / "nothing/broken.jpg").write_bytes(b"no")
     evaluate.main()
     assert {} == report()["outliers"]
-    assert "nothing: skipped, it holds no readable photo" in capsys.readouterr().out
+    assert "nothing: skipped, it has no readable photo" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["test", "zoo"])
-def test_outliers_with_the_name_of_another_set(evaluated, name):
-    """Two sets of one name are refused: their figures would be one."""
+def test_outlier_set_with_a_taken_name_is_an_error(evaluated, name):
+    """Two sets of the same name are an error, since their metrics would share a name."""
     write_dataset(EXTRA / "zoo", {"cat": 5, "dog": 4})
     write_dataset(OUTLIERS / name, {"rabbit": 2})
     with pytest.raises(SystemExit, match=f"data/raw/outliers/{name} has the name of another set"):
         evaluate.main()
 
 
-# --- sets that are not scored
+# --- skipped and rejected sets
 
 
 @pytest.mark.parametrize("counts", [{"cat": 5}, {"rabbit": 5}], ids=["one class", "none"])
-def test_other_set_of_fewer_classes(evaluated, counts, capsys):
-    """A set that shows fewer than two of the classes is skipped, and that is said."""
+def test_extra_set_of_fewer_than_two_classes_is_skipped(evaluated, counts, capsys):
+    """A set that shows fewer than two of the classes is skipped with a message."""
     write_dataset(EXTRA / "cattery", counts)
     evaluate.main()
     assert ["test"] == list(report()["sets"])
     assert "cattery: skipped, it shows fewer than two of the classes cat, dog" in capsys.readouterr().out
 
 
-def test_hidden_files_are_no_sets(evaluated):
-    """What a file manager leaves beside the sets is not opened."""
+def test_hidden_files_are_not_sets(evaluated):
+    """Hidden files of a file manager are ignored."""
     for folder in (EXTRA, OUTLIERS):
         folder.mkdir(exist_ok=True)
         (folder / ".DS_Store").write_bytes(b"Bud1")
@@ -191,17 +193,17 @@ def test_hidden_files_are_no_sets(evaluated):
     assert (["test"], {}) == (list(report()["sets"]), report()["outliers"])
 
 
-def test_other_set_called_test(evaluated):
-    """A set called `test` is refused: it would take the place of the test split."""
+def test_extra_set_called_test_is_an_error(evaluated):
+    """A set called `test` is an error, since it would replace the test split."""
     write_dataset(EXTRA / "test", {"cat": 5, "dog": 4})
     with pytest.raises(SystemExit, match="data/raw/extra/test"):
         evaluate.main()
 
 
-def test_set_that_is_gone(evaluated):
-    """The pictures of a set that is no longer scored go; those of the training stay."""
+def test_plots_of_removed_sets_are_deleted(evaluated):
+    """The plots of a set that is no longer scored are deleted; those of the training stay."""
     for name in ("confusion_gone.png", "predictions_gone.csv", "curves.png"):
-        (PLOTS / name).write_bytes(b"as it was")
+        (PLOTS / name).write_bytes(b"unchanged")
     evaluate.main()
     assert [] == list(PLOTS.glob("*_gone.*"))
-    assert b"as it was" == (PLOTS / "curves.png").read_bytes()
+    assert b"unchanged" == (PLOTS / "curves.png").read_bytes()

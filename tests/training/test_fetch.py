@@ -1,4 +1,4 @@
-"""Downloads that resume, fail in one line and are checked; local files that are linked. The server is real."""
+"""Downloads that resume, fail with one line and are verified; local files that are linked. The server is real."""
 
 import hashlib
 import re
@@ -27,7 +27,7 @@ PART = Path("data/raw/pets.zip.part")
 
 
 def archive(mebibytes: int = 1) -> bytes:
-    """Stored, not compressed."""
+    """Return an archive of that size, uncompressed."""
     buffer = BytesIO()
     with ZipFile(buffer, "w") as file:
         file.writestr("cat/0.jpg", bytes(mebibytes << 20))
@@ -35,14 +35,14 @@ def archive(mebibytes: int = 1) -> bytes:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one file to whoever asks, with byte ranges (RFC 9110, 14.2) or without, and not always to the end."""
+    """Serve one file, with or without byte ranges (RFC 9110, 14.2), optionally closing the connection early."""
 
-    daemon_threads = False  # so that closing the server waits for its answers
+    daemon_threads = False  # closing the server waits for its responses
 
     def __init__(self, content: bytes) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.resumes, self.status, self.hangs_up_after = content, True, 200, len(content)
-        self.ranges: list[str | None] = []  # that were asked for
+        self.content, self.resumes, self.status, self.closes_after = content, True, 200, len(content)
+        self.ranges: list[str | None] = []  # of the requests
 
     @property
     def url(self) -> str:
@@ -53,19 +53,19 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        asked = self.headers["Range"]
-        self.server.ranges.append(asked)
-        begin = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.resumes else 0
+        range_header = self.headers["Range"]
+        self.server.ranges.append(range_header)
+        begin = int(range_header.removeprefix("bytes=").rstrip("-")) if range_header and self.server.resumes else 0
         status = 206 if begin else self.server.status
         rest = self.server.content[begin:]
         self.send_response(status if rest else 416)
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
-        with suppress(ConnectionError):  # the client does not read the page of an error
-            self.wfile.write(rest[: self.server.hangs_up_after])
+        with suppress(ConnectionError):  # the client does not read the body of an error
+            self.wfile.write(rest[: self.server.closes_after])
 
     def log_message(self, *_args: object) -> None:
-        """Nothing: the test's output is pytest's."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def server():
 
 @pytest.fixture
 def run(project, offline, monkeypatch):
-    """`python -m training.fetch` with these arguments, in an empty project that reaches nothing but this machine."""
+    """Return `python -m training.fetch` as a function, in an empty project that can only reach this machine."""
     (project / "data").mkdir()
     (project / "data/datasets.yaml").write_text((ROOT / "data/datasets.yaml").read_text())
 
@@ -92,8 +92,8 @@ def run(project, offline, monkeypatch):
 
 
 @pytest.fixture
-def catalogue(run, server, project):
-    """Puts the server's file, with what is said about it, into the catalogue."""
+def catalog(run, server, project):
+    """Write a catalog with the server's file; return the function that writes it."""
     (project / "data/raw").mkdir()
 
     def write(sha256=None):
@@ -107,68 +107,68 @@ def catalogue(run, server, project):
 # --- downloads
 
 
-def test_downloads(run, catalogue, server):
-    """A name of the catalogue is downloaded, checked and linked."""
-    catalogue(sha256=hashlib.sha256(server.content).hexdigest())
+def test_download_is_verified_and_linked(run, catalog, server):
+    """A name in the catalog is downloaded, verified and linked."""
+    catalog(sha256=hashlib.sha256(server.content).hexdigest())
     run("--data", "pets")
     assert server.content == FILE.read_bytes() == PHOTOS.read_bytes()
     assert not PART.exists()
 
 
-def test_downloads_once(run, catalogue, server):
-    """What is there is not downloaded again."""
+def test_existing_file_is_not_downloaded(run, catalog, server):
+    """A file that exists is not downloaded again."""
     run("--data", "pets")
     run("--data", "pets")
     assert [None] == server.ranges
 
 
-def test_resumes(run, catalogue, server):
-    """An interrupted download goes on where it stopped."""
+def test_interrupted_download_resumes(run, catalog, server):
+    """An interrupted download resumes at its last byte."""
     PART.write_bytes(server.content[:1000])
     run("--data", "pets")
     assert ["bytes=1000-"] == server.ranges
     assert server.content == FILE.read_bytes()
 
 
-def test_server_does_not_resume(run, catalogue, server):
-    """Where the server sends the whole file again, the download starts over."""
+def test_download_restarts_without_ranges(run, catalog, server):
+    """If the server sends the whole file again, the download starts over."""
     PART.write_bytes(b"something else")
     server.resumes = False
     run("--data", "pets")
     assert server.content == FILE.read_bytes()
 
 
-def test_nothing_left(run, catalogue, server):
-    """A download that was interrupted between its last byte and its name is checked and named."""
+def test_complete_partial_file_is_used(run, catalog, server):
+    """A partial file that is complete is verified and renamed."""
     PART.write_bytes(server.content)
     run("--data", "pets")
     assert server.content == FILE.read_bytes()
 
 
-def test_truncated(run, catalogue, server):
-    """A connection that breaks is one line with the address and the place; the next attempt goes on from there."""
+def test_broken_connection_is_an_error_and_resumes(run, catalog, server):
+    """A broken connection is one line with the address and the path; the next attempt resumes."""
     server.content = archive(mebibytes=3)
-    server.hangs_up_after = 2_500_000
+    server.closes_after = 2_500_000
     with pytest.raises(FetchError, match=f"^cannot download {server.url} .*; put that file at {FILE}$"):
         run("--data", "pets")
     assert not FILE.exists()
-    server.hangs_up_after = len(server.content)
+    server.closes_after = len(server.content)
     run("--data", "pets")
-    assert [None, f"bytes={2 << 20}-"] == server.ranges  # whole mebibytes were kept
+    assert [None, f"bytes={2 << 20}-"] == server.ranges  # whole chunks of 1 MiB were kept
     assert server.content == FILE.read_bytes()
 
 
-def test_refused(run, catalogue, server):
-    """An answer that is no success is the same line, with the server's reason, and its page is not kept."""
+def test_http_error_is_an_error(run, catalog, server):
+    """An HTTP error is one line with the status, and its body is not kept."""
     server.status = 404
     with pytest.raises(FetchError, match=f"^cannot download {server.url} .*404.*; put that file at {FILE}$"):
         run("--data", "pets")
     assert not PART.exists()
 
 
-def test_wrong_sha256(run, catalogue, server):
-    """A file with another SHA-256 than the catalogue's is not used; both are named."""
-    catalogue(sha256="0" * 64)
+def test_wrong_sha256_is_an_error(run, catalog, server):
+    """A file with another SHA-256 than the catalog's is not used; the error names both."""
+    catalog(sha256="0" * 64)
     with pytest.raises(
         FetchError, match=f"{PART} has SHA-256 {hashlib.sha256(server.content).hexdigest()}.*{'0' * 64}"
     ):
@@ -176,15 +176,15 @@ def test_wrong_sha256(run, catalogue, server):
     assert not FILE.exists()
 
 
-def test_not_an_archive(run, catalogue, server):
-    """A page that says sorry is not used as an archive."""
+def test_download_that_is_not_an_archive_is_an_error(run, catalog, server):
+    """A web page is not used as an archive."""
     server.content = b"<html>Sorry</html>"
     with pytest.raises(FetchError, match=f"{PART} is not a zip archive; delete it and try again"):
         run("--data", "pets")
     assert not FILE.exists()
 
 
-def test_offline(run, catalogue, server, project):
+def test_download_without_network_is_an_error(run, catalog, server, project):
     """Without a network, one line names the address and where to put the file."""
     with socket.socket() as closed:  # bound but not listening
         closed.bind(("127.0.0.1", 0))
@@ -195,38 +195,38 @@ def test_offline(run, catalogue, server, project):
     assert "\n" not in str(error.value)
 
 
-def test_oxford_offline(run):
-    """Of the Oxford pets, too, one line says where to put them."""
+def test_oxford_pets_without_network_is_an_error(run):
+    """For the Oxford pets, too, one line says where to put them."""
     message = "^cannot download Oxford-IIIT Pet .*; put its folder at data/raw/oxford-iiit-pet$"
     with pytest.raises(FetchError, match=message) as error:
         run("--data", "oxford-iiit-pet")
     assert "\n" not in str(error.value)
 
 
-# --- the catalogue
+# --- the catalog
 
-CATALOGUE = yaml.safe_load((ROOT / "data/datasets.yaml").read_text())
-
-
-@pytest.mark.parametrize("name", CATALOGUE)
-def test_catalogue(name):
-    """An entry says what it is, whose, under which licence and in which layout."""
-    assert {"title", "download", "licence", "layout"} <= set(CATALOGUE[name])
-    assert all(isinstance(value, str | None) for value in CATALOGUE[name].values())
+CATALOG = yaml.safe_load((ROOT / "data/datasets.yaml").read_text())
 
 
-@pytest.mark.parametrize("name", [name for name, entry in CATALOGUE.items() if "file" in entry])
-def test_catalogue_download(name):
-    """A file comes over HTTPS, is named as at its source, and its SHA-256 is one where it is known."""
-    entry = CATALOGUE[name]
+@pytest.mark.parametrize("name", CATALOG)
+def test_catalog_entry_is_complete(name):
+    """An entry has a title, an address, a license and a layout."""
+    assert {"title", "download", "license", "layout"} <= set(CATALOG[name])
+    assert all(isinstance(value, str | None) for value in CATALOG[name].values())
+
+
+@pytest.mark.parametrize("name", [name for name, entry in CATALOG.items() if "file" in entry])
+def test_catalog_download_is_valid(name):
+    """A file has an HTTPS address that ends with its name, and a valid SHA-256 if known."""
+    entry = CATALOG[name]
     assert re.fullmatch(rf"https://[^ ]+/{re.escape(entry['file'])}", entry["download"])
     assert entry["sha256"] is None or re.fullmatch("[0-9a-f]{64}", entry["sha256"])
 
 
-def test_unknown_name(run):
-    """What is neither a path nor in the catalogue is an error that lists what is."""
+def test_unknown_name_is_an_error(run):
+    """A value that is neither a path nor in the catalog is an error that lists the catalog."""
     with pytest.raises(
-        FetchError, match=r"^'cats' is neither a file, a folder nor in data/datasets.yaml \(petimages, "
+        FetchError, match=r"^'cats' is not a file, a folder or a name in data/datasets.yaml \(petimages, "
     ):
         run("--data", "cats")
 
@@ -235,7 +235,7 @@ def test_unknown_name(run):
 
 
 def test_local_paths_are_linked(run, tmp_path):
-    """Photos, further sets, outliers and weights are links to where they lie: nothing is copied."""
+    """Photos, further sets, outliers and weights are linked, not copied."""
     photos = write_dataset(tmp_path / "mine", {"cat": 1, "dog": 1})
     for name in ("more.zip", "else.zip", "net.pth"):
         (tmp_path / name).write_bytes(archive())
@@ -250,14 +250,14 @@ def test_local_paths_are_linked(run, tmp_path):
     } == links
 
 
-def test_weights_are_at_hand(run, tmp_path):
-    """Without a network and without a word about weights, EfficientNet-Lite0 is there with its pretraining."""
+def test_packaged_weights_load(run, tmp_path):
+    """Without a network and without arguments, EfficientNet-Lite0 has its pretrained weights."""
     run("--data", write_dataset(tmp_path / "mine", {"cat": 1}))
-    assert (1000, 1280) == build("efficientnet_lite0", 2, weights="imagenet").memory.weight.shape
+    assert (1000, 1280) == build("efficientnet_lite0", 2, weights="imagenet").frozen_head.weight.shape
 
 
-def test_weights_of_before(run, tmp_path):
-    """A link that an older environment left is replaced."""
+def test_broken_weights_link_is_replaced(run, tmp_path):
+    """A link from an older environment is replaced."""
     place = Path("data/raw/weights/efficientnet_lite0.pth")
     place.parent.mkdir(parents=True)
     place.symlink_to(tmp_path / "gone/efficientnet_lite0.pth")
@@ -265,8 +265,8 @@ def test_weights_of_before(run, tmp_path):
     assert place.exists()
 
 
-def test_weights_of_ones_own(run, tmp_path):
-    """A file that somebody put there is left alone."""
+def test_weights_of_the_user_are_kept(run, tmp_path):
+    """A weights file that the user put there is not replaced."""
     place = Path("data/raw/weights/efficientnet_lite0.pth")
     place.parent.mkdir(parents=True)
     place.write_bytes(b"mine")
@@ -274,8 +274,8 @@ def test_weights_of_ones_own(run, tmp_path):
     assert b"mine" == place.read_bytes()
 
 
-def test_last_photos_stay(run, tmp_path):
-    """Without --data, what was linked last stays; with it, the link moves."""
+def test_photos_stay_linked_without_data(run, tmp_path):
+    """Without --data the last link stays; with it, the link changes."""
     first, second = (write_dataset(tmp_path / name, {"cat": 1}) for name in ("first", "second"))
     run("--data", first)
     run()
@@ -284,7 +284,7 @@ def test_last_photos_stay(run, tmp_path):
     assert second == PHOTOS.readlink()
 
 
-def test_link_to_itself(run, tmp_path):
+def test_data_may_be_the_link_itself(run, tmp_path):
     """`--data data/raw/photos` keeps the link."""
     photos = write_dataset(tmp_path / "mine", {"cat": 1})
     run("--data", photos)
@@ -293,16 +293,16 @@ def test_link_to_itself(run, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["extra", "outliers"])
-def test_two_sets_of_one_name(run, tmp_path, kind):
-    """Two further sets that would be the same link are an error."""
+def test_two_sets_of_one_name_are_an_error(run, tmp_path, kind):
+    """Two further sets with the same name are an error."""
     for name in ("a", "b"):
         write_dataset(tmp_path / name / "zoo", {"cat": 1})
     with pytest.raises(FetchError, match=f"--{kind} names two sets called 'zoo'"):
         run("--data", tmp_path / "a", f"--{kind}", "a/zoo", "b/zoo")
 
 
-def test_other_sets_belong_to_the_photos(run, tmp_path):
-    """With other photos come other sets to score on: the links to the old ones go."""
+def test_new_photos_remove_old_sets(run, tmp_path):
+    """With new photos, the links to the old further sets are removed."""
     first, second = (write_dataset(tmp_path / name, {"cat": 1}) for name in ("first", "second"))
     run("--data", first, "--extra", second, "--outliers", second)
     run("--data", second, "--extra", first)
@@ -310,8 +310,8 @@ def test_other_sets_belong_to_the_photos(run, tmp_path):
     assert [] == [*Path("data/raw/outliers").iterdir()]
 
 
-def test_each_kind_of_set_by_itself(run, tmp_path):
-    """With the photos of before, naming other sets of one kind leaves those of the other kind."""
+def test_new_sets_of_one_kind_keep_the_other_kind(run, tmp_path):
+    """With the same photos, naming sets of one kind keeps those of the other kind."""
     first, second = (write_dataset(tmp_path / name, {"cat": 1}) for name in ("first", "second"))
     run("--data", first, "--extra", first, "--outliers", first)
     run("--outliers", second)
@@ -319,8 +319,8 @@ def test_each_kind_of_set_by_itself(run, tmp_path):
     assert ["second"] == [path.name for path in Path("data/raw/outliers").iterdir()]
 
 
-def test_linked_set_again(run, tmp_path):
-    """A set that is named by its own link keeps it; what a file manager left beside it stays."""
+def test_set_may_be_named_by_its_link(run, tmp_path):
+    """A set that is named by its own link stays linked, and hidden files stay."""
     photos = write_dataset(tmp_path / "zoo", {"cat": 1})
     run("--data", photos, "--extra", photos)
     hidden = Path("data/raw/extra/.DS_Store")
@@ -331,8 +331,8 @@ def test_linked_set_again(run, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["data/raw/extra", "data/raw/outliers"])
-def test_set_in_the_place_of_a_link(run, tmp_path, folder):
-    """A set that was put where the links to sets belong is not deleted."""
+def test_file_among_the_sets_is_not_deleted(run, tmp_path, folder):
+    """A file in the folder of links is not deleted."""
     photos = write_dataset(tmp_path / "mine", {"cat": 1})
     place = Path(folder, "more.zip")
     place.parent.mkdir(parents=True)
@@ -342,8 +342,8 @@ def test_set_in_the_place_of_a_link(run, tmp_path, folder):
     assert place.exists()
 
 
-def test_photos_of_ones_own_are_no_download(run):
-    """Without --data, photos that were put at data/raw/photos are used where they are."""
+def test_folder_at_the_link_is_used(run):
+    """Without --data, a folder at data/raw/photos is used as it is."""
     Path("data/datasets.yaml").write_text("{}")
     write_dataset(PHOTOS, {"cat": 1})
     run()
@@ -351,8 +351,8 @@ def test_photos_of_ones_own_are_no_download(run):
 
 
 @pytest.mark.parametrize("place", ["a file", "a folder"])
-def test_photos_in_the_place_of_the_link(run, tmp_path, place):
-    """Photos that were put where the link belongs are not deleted; the error says what to do."""
+def test_photos_at_the_link_are_not_deleted(run, tmp_path, place):
+    """Photos in the place of the link are not deleted; the error says what to do."""
     photos = write_dataset(tmp_path / "mine", {"cat": 1})
     if place == "a folder":
         write_dataset(PHOTOS, {"cat": 1})
@@ -364,8 +364,8 @@ def test_photos_in_the_place_of_the_link(run, tmp_path, place):
     assert PHOTOS.exists()
 
 
-def test_oxford_layout(run):
-    """The Oxford pets, once unpacked, are one folder of links a class, made from their annotations."""
+def test_oxford_pets_become_class_folders(run):
+    """The Oxford pets become one folder of links per class."""
     root = Path("data/raw/oxford-iiit-pet")
     (root / "images").mkdir(parents=True)
     (root / "annotations").mkdir()

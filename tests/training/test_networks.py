@@ -1,4 +1,4 @@
-"""A body under two heads: what learns, what is remembered, and what stays as the pretraining left it."""
+"""A body with two heads: which parts learn and which stay as in the pretraining."""
 
 from itertools import pairwise
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision import models
 
-from training.networks import TIMM, BatchNorm, Network, Normalise, Residual, baseline, pretrainable
+from training.networks import TIMM, BatchNorm, Network, Normalize, Residual, build_baseline, build_timm
 
 BASELINES = ("simple_cnn", "improved_cnn", "logistic")
 SMALLEST = "mobilenet_v2_050"
@@ -17,18 +17,18 @@ def photos(count: int, size: int = 64) -> torch.Tensor:
 
 
 def step(network: Network) -> None:
-    """One step of learning, from the logits and from what is recalled."""
+    """Take one optimizer step on a loss of both heads."""
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.1)
-    logits, recalled = network.train()(photos(4))
-    (logits.square().sum() + recalled.square().sum()).backward()
+    logits, frozen_logits = network.train()(photos(4))
+    (logits.square().sum() + frozen_logits.square().sum()).backward()
     optimizer.step()
 
 
 @pytest.fixture
 def network():
-    """Remembers seven classes, learns two."""
+    """Return a network with seven frozen classes and two to learn."""
     torch.manual_seed(0)
-    return pretrainable(SMALLEST, 2, dropout=0.5, remembered=7)
+    return build_timm(SMALLEST, 2, dropout=0.5, frozen_classes=7)
 
 
 # --- shapes
@@ -36,53 +36,53 @@ def network():
 
 @pytest.mark.parametrize("size", [32, 47, 96])
 @pytest.mark.parametrize("architecture", TIMM)
-def test_pretrainable(architecture, size):
-    """uint8 (N, 3, S, S) of any size becomes float32 logits (N, C) and what is recalled (N, K)."""
-    logits, recalled = pretrainable(architecture, 5, dropout=0, remembered=7).eval()(photos(2, size))
-    assert [(2, 5), (2, 7)] == [logits.shape, recalled.shape]
-    assert torch.float32 == logits.dtype == recalled.dtype
+def test_timm_network_has_two_outputs(architecture, size):
+    """uint8 (N, 3, S, S) of any size becomes float32 logits (N, C) and frozen logits (N, K)."""
+    logits, frozen_logits = build_timm(architecture, 5, dropout=0, frozen_classes=7).eval()(photos(2, size))
+    assert [(2, 5), (2, 7)] == [logits.shape, frozen_logits.shape]
+    assert torch.float32 == logits.dtype == frozen_logits.dtype
 
 
 @pytest.mark.parametrize("size", [32, 47, 96])
 @pytest.mark.parametrize("architecture", BASELINES)
-def test_baseline(architecture, size):
-    """A baseline takes the same and gives the same; it recalls nothing, (N, 0)."""
-    logits, recalled = baseline(architecture, 5, dropout=0).eval()(photos(2, size))
-    assert [(2, 5), (2, 0)] == [logits.shape, recalled.shape]
+def test_baseline_has_empty_frozen_logits(architecture, size):
+    """A baseline accepts the same input; its frozen logits are (N, 0)."""
+    logits, frozen_logits = build_baseline(architecture, 5, dropout=0).eval()(photos(2, size))
+    assert [(2, 5), (2, 0)] == [logits.shape, frozen_logits.shape]
 
 
-# --- the memory
+# --- the frozen head
 
 
-def test_memory_does_not_learn(network):
-    """A step of learning changes body and head; the memory stays, to the bit."""
+def test_frozen_head_does_not_learn(network):
+    """An optimizer step changes body and head, and no bit of the frozen head."""
     before = {name: value.clone() for name, value in network.state_dict().items()}
     step(network)
     changed = {name.split(".")[0] for name, value in network.state_dict().items() if not value.equal(before[name])}
     assert {"body", "head"} == changed
 
 
-def test_memory_holds_the_body(network):
-    """What is recalled is a reason for the body to change: its gradient passes through the frozen memory."""
-    _, recalled = network(photos(2))
-    recalled.square().sum().backward()
+def test_frozen_head_passes_gradients_to_the_body(network):
+    """The gradient of the frozen logits reaches the body through the frozen head."""
+    _, frozen_logits = network(photos(2))
+    frozen_logits.square().sum().backward()
     assert all(parameter.grad is not None for parameter in network.body.parameters())
     assert network.head.weight.grad is None
 
 
-def test_recalled_without_dropout(network):
-    """Dropout is for the head that learns: the same features are recalled alike."""
-    network.freeze_batch_norm = True  # or the statistics of the batch would differ with what was seen before
-    (logits, recalled), (other_logits, other_recalled) = (network.train()(photos(2)) for _ in range(2))
-    assert recalled.equal(other_recalled)
+def test_dropout_spares_the_frozen_head(network):
+    """Dropout applies to the head alone: frozen logits of the same photos are equal."""
+    network.freeze_batch_norm = True  # otherwise the first pass changes the statistics
+    (logits, frozen_logits), (other_logits, other_recalled) = (network.train()(photos(2)) for _ in range(2))
+    assert frozen_logits.equal(other_recalled)
     assert not logits.equal(other_logits)
 
 
-def test_no_pretraining_no_memory():
-    """Without pretraining there is nothing to remember, and no weight for it in the checkpoint."""
-    network = pretrainable(SMALLEST, 2, dropout=0, remembered=0)
-    assert network.memory is None
-    assert [] == [name for name in network.state_dict() if name.startswith("memory")]
+def test_network_without_pretraining_has_no_frozen_head():
+    """Without pretraining there is no frozen head, and no weight for one in the checkpoint."""
+    network = build_timm(SMALLEST, 2, dropout=0, frozen_classes=0)
+    assert network.frozen_head is None
+    assert [] == [name for name in network.state_dict() if name.startswith("frozen_head")]
     assert (3, 0) == network.eval()(photos(3))[1].shape
 
 
@@ -93,8 +93,8 @@ def statistics(network):
     return {name: value.clone() for name, value in network.state_dict().items() if "running" in name}
 
 
-def test_frozen_batch_norm(network):
-    """Frozen, the statistics of the pretraining are used and kept while everything else learns."""
+def test_frozen_batch_norm_keeps_its_statistics(network):
+    """Frozen batch norms use and keep the statistics of the pretraining while everything else learns."""
     network.freeze_batch_norm = True
     before = statistics(network)
     step(network)
@@ -105,53 +105,53 @@ def test_frozen_batch_norm(network):
     assert all(value.equal(before[name]) for name, value in statistics(network).items())
 
 
-def test_free_batch_norm(network):
-    """From scratch, the statistics are those of the photos."""
+def test_batch_norm_learns_its_statistics(network):
+    """Without freezing, the statistics are updated from the photos."""
     before = statistics(network)
     step(network)
     assert not any(value.equal(before[name]) for name, value in statistics(network).items())
 
 
-def test_frozen_network_evaluates(network):
-    """Evaluation mode is evaluation mode, frozen or not; and back."""
+def test_frozen_network_changes_mode(network):
+    """A network with frozen batch norms can be switched to evaluation mode and back."""
     network.freeze_batch_norm = True
     assert {False} == {module.training for module in network.eval().modules()}
     assert network.train().dropout.training
 
 
-# --- normalisation
+# --- normalization
 
 
-def test_normalisation():
-    """The mean that torchvision's weights expect becomes 0, one standard deviation above it 1, in every channel."""
+def test_normalize_uses_torchvision_statistics():
+    """The mean that torchvision's weights expect becomes 0, and one standard deviation above it 1."""
     published = models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
     mean, std = 255 * torch.tensor(published.mean), 255 * torch.tensor(published.std)
     images = torch.stack([mean, mean + std]).view(2, 3, 1, 1)
     expected = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1)
-    torch.testing.assert_close(Normalise()(images), expected)
+    torch.testing.assert_close(Normalize()(images), expected)
 
 
 @pytest.mark.parametrize(
     ("architecture", "expected"), [("efficientnet_lite0", [-1.0, 1.0]), ("resnet18", [-0.485 / 0.229, 0.515 / 0.229])]
 )
-def test_normalisation_of_the_pretraining(architecture, expected):
-    """Black and white, in red, become what each body was pretrained with."""
+def test_normalize_uses_the_statistics_of_the_body(architecture, expected):
+    """Black and white, in red, become the values with which each body was pretrained."""
     images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
-    network = pretrainable(architecture, 2, dropout=0, remembered=0)
-    torch.testing.assert_close(network.normalise(images)[:, 0].flatten(), torch.tensor(expected))
+    network = build_timm(architecture, 2, dropout=0, frozen_classes=0)
+    torch.testing.assert_close(network.normalize(images)[:, 0].flatten(), torch.tensor(expected))
 
 
-def test_normalisation_is_no_weight(network):
-    """The statistics are part of the network, not of its state: a checkpoint cannot change them."""
-    assert {"body", "head", "memory"} == {name.split(".")[0] for name in network.state_dict()}
+def test_normalize_is_not_in_the_state(network):
+    """The statistics are not in the state dict, so a checkpoint cannot change them."""
+    assert {"body", "head", "frozen_head"} == {name.split(".")[0] for name in network.state_dict()}
 
 
-# --- what is written out here
+# --- baselines
 
 
-def test_simple_cnn_widens_and_shrinks():
-    """Each block halves the sides and widens: 64 pixels of 3 channels become 4 of 256."""
-    *blocks, _pool, _flatten = baseline("simple_cnn", 2, 0).body
+def test_simple_cnn_halves_and_widens():
+    """Each block halves the sides and adds channels: 64 pixels of 3 channels become 4 of 256."""
+    *blocks, _pool, _flatten = build_baseline("simple_cnn", 2, 0).body
     shapes = [photos(1).float()]
     for block in blocks:
         shapes.append(block(shapes[-1]))
@@ -159,18 +159,18 @@ def test_simple_cnn_widens_and_shrinks():
     assert all(b.min() >= 0 for _, b in pairwise(shapes))  # rectified
 
 
-def test_residual():
-    """With a block that says nothing, what comes in comes out, rectified."""
-    residual = next(m for m in baseline("improved_cnn", 2, 0).modules() if isinstance(m, Residual))
+def test_residual_of_zero_weights_is_relu():
+    """A residual block with zero weights returns its rectified input."""
+    residual = next(m for m in build_baseline("improved_cnn", 2, 0).modules() if isinstance(m, Residual))
     for parameter in residual.parameters():
         torch.nn.init.zeros_(parameter)
     features = torch.randn(1, 32, 5, 5, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(residual(features), features.relu())
 
 
-def test_dropout():
-    """The share of the params is what the network drops while it learns; at rest it drops nothing."""
-    network = baseline("logistic", 2, dropout=0.35)
+def test_dropout_has_the_rate_of_params():
+    """The dropout rate is that of params, and evaluation mode drops nothing."""
+    network = build_baseline("logistic", 2, dropout=0.35)
     assert 0.35 == network.dropout.p
     first, second = (network.eval()(photos(1))[0] for _ in range(2))
     torch.testing.assert_close(first, second, rtol=0, atol=0)

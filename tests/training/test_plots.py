@@ -1,4 +1,4 @@
-"""The pictures of evaluation are drawn, without a warning, of whatever a test split may be."""
+"""The plots of evaluation are drawn without a warning for any test split."""
 
 import numpy as np
 import pytest
@@ -6,21 +6,21 @@ import pytest
 from tests.drawing import LABELS, draw, encode
 from tests.training.workspace import write_zip
 from training import plots
-from training.data import Photos, Upright
+from training.data import Photos, Preprocessor
 from training.source import Source
 
-TRUTHS = {
+SPLITS = {
     "two classes": (2, [0, 0, 1, 1]),
     "three classes": (3, [0, 1, 2, 2]),
-    "three classes, of which one is not shown": (3, [0, 1, 1, 1]),
-    "all right": (2, [0, 1, 0, 1]),
+    "three classes, one missing": (3, [0, 1, 1, 1]),
+    "all correct": (2, [0, 1, 0, 1]),
     "all wrong": (2, [1, 0, 1, 0]),
 }
 
 
-@pytest.fixture(params=TRUTHS.values(), ids=TRUTHS)
-def scored(request):
-    """Probabilities of four photos, of which the network takes every second for the first class; and their labels."""
+@pytest.fixture(params=SPLITS.values(), ids=SPLITS)
+def predictions(request):
+    """Return probabilities of four photos, of which every second is predicted as the first class, and their labels."""
     classes, labels = request.param
     probabilities = np.full((4, classes), 0.1)
     probabilities[::2, 0] = probabilities[1::2, 1] = 1 - 0.1 * (classes - 1)
@@ -28,25 +28,25 @@ def scored(request):
 
 
 @pytest.mark.parametrize("plot", [plots.confusion, plots.roc], ids=["confusion", "roc"])
-def test_pictures_with_names(scored, plot, tmp_path):
-    """The confusion matrix and the ROC curves say which class is which."""
-    probabilities, labels = scored
+def test_plot_with_class_names_is_written(predictions, plot, tmp_path):
+    """The confusion matrix and the ROC curves are drawn with class names."""
+    probabilities, labels = predictions
     plot(probabilities, labels, list(LABELS[: probabilities.shape[1]]), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_reliability(scored, tmp_path):
+def test_reliability_is_written(predictions, tmp_path):
     """The reliability diagram is drawn."""
-    plots.reliability(*scored, tmp_path / "plot.png")
+    plots.reliability(*predictions, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_worst_mistakes(scored, tmp_path):
-    """The worst mistakes are drawn, also where there are none."""
-    probabilities, labels = scored
+def test_worst_mistakes_are_written(predictions, tmp_path):
+    """The worst mistakes are drawn, even if there are none."""
+    probabilities, labels = predictions
     names = list(LABELS[: probabilities.shape[1]])
     shown = {f"{i}.jpg": names[label] for i, label in enumerate(labels)}
     files = {name: encode(draw(label, 0)) for name, label in shown.items()}
-    photos = Photos(Source(write_zip(tmp_path / "photos.zip", files)), shown, names, Upright(32))
+    photos = Photos(Source(write_zip(tmp_path / "photos.zip", files)), shown, names, Preprocessor(32))
     plots.worst_mistakes(probabilities, photos, names, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""The manifest: every file is in it, with a split or with the reason why it has none."""
+"""The manifest: every file has a split or a reason."""
 
 import csv
 import hashlib
@@ -14,7 +14,7 @@ from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import ROOT, link_photos, write_params, write_zip
 from training import prepare
 from training.prepare import MANIFEST, SUMMARY, read_reviewed
-from training.source import SourceError, discover
+from training.source import SourceError, detect_layout
 from training.split import SPLITS
 
 CAT = encode(draw("cat", 0))
@@ -30,9 +30,9 @@ BROKEN = {
 
 
 def prepared(project, photos):
-    """The manifest by id, after the stage ran."""
+    """Run the stage; return the manifest by ID."""
     link_photos(project, photos)
-    write_params(project, prepare__train_share=0.6)  # so that small sets fill all three splits
+    write_params(project, prepare__train_share=0.6)  # fills all three splits with few photos
     prepare.main()
     with MANIFEST.open(newline="") as file:
         return {row["id"]: row for row in csv.DictReader(file)}
@@ -42,11 +42,11 @@ def drawings(label, count):
     return {f"pets/{label}/{seed}.jpg": encode(draw(label, seed)) for seed in range(count)}
 
 
-# --- what is set aside
+# --- files that are set aside
 
 
 def test_broken_files_are_set_aside(project):
-    """Each file that is no readable photo has a reason and no split; each photo has a split and no reason."""
+    """Each file that is not a readable photo has a reason and no split; each photo has a split and no reason."""
     photos = drawings("cat", 25) | drawings("dog", 25)
     manifest = prepared(project, write_zip(project / "pets.zip", photos | {k: data for k, (data, _) in BROKEN.items()}))
     reasons = {name: row["reason"].split(":")[0] for name, row in manifest.items() if row["reason"]}
@@ -60,15 +60,15 @@ def test_broken_files_are_set_aside(project):
     assert len(photos) == summary["photos"]
 
 
-def test_manifest_describes_the_bytes(project, photos):
-    """A row holds the file's path in the source, the SHA-256 of its bytes and its label."""
+def test_manifest_has_path_hash_and_label(project, photos):
+    """A row has the path in the source, the SHA-256 of the bytes and the label."""
     row = prepared(project, photos)["dog/7.jpg"]
     assert hashlib.sha256((photos / "dog/7.jpg").read_bytes()).hexdigest() == row["sha256"] == row["group"]
     assert "dog" == row["label"]
 
 
-def test_archive_and_folder_agree(project, photos):
-    """The same photos as an archive are the same manifest, to the byte."""
+def test_archive_and_folder_give_the_same_manifest(project, photos):
+    """The same photos as an archive give the same manifest, byte for byte."""
     prepared(project, photos)
     expected = MANIFEST.read_bytes()
     files = sorted(photos.rglob("*.jpg"), reverse=True)
@@ -77,8 +77,8 @@ def test_archive_and_folder_agree(project, photos):
     assert expected == MANIFEST.read_bytes()
 
 
-def test_damage_in_the_archive(project):
-    """A photo whose bytes in the archive fail their checksum is set aside like any other."""
+def test_photo_with_wrong_checksum_is_set_aside(project):
+    """A photo whose checksum in the archive is wrong is set aside."""
     archive = write_zip(project / "pets.zip", drawings("cat", 25) | drawings("dog", 25))
     data = archive.read_bytes()
     archive.write_bytes(data.replace(CAT[-200:], bytes(200)))
@@ -87,56 +87,58 @@ def test_damage_in_the_archive(project):
     assert not row["split"]
 
 
-def test_unreadable_file(project):
-    """A link that leads nowhere, in a folder of photos, is set aside like any other."""
+def test_dangling_link_is_set_aside(project):
+    """A dangling link in a folder of photos is set aside."""
     photos = write_dataset(project / "pets", {"cat": 25, "dog": 25})
     (photos / "cat/gone.jpg").symlink_to("nowhere.jpg")
     assert prepared(project, photos)["cat/gone.jpg"]["reason"].startswith("unreadable: ")
 
 
-# --- what people set aside
+# --- reviewed photos
 
 REVIEWED_CSV = Path("data/set-aside.csv")
 
 
 def review(**reasons):
-    """Put photos, by the SHA-256 of their bytes, on the list."""
+    """Write a list of reviewed photos, by the SHA-256 of their bytes."""
     REVIEWED_CSV.parent.mkdir(exist_ok=True)
     with REVIEWED_CSV.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("sha256", "id", "reason"))
-        writer.writerows((sha256, "as it was called then", reason) for sha256, reason in reasons.items())
+        writer.writerows((sha256, "another name", reason) for sha256, reason in reasons.items())
 
 
 def test_reviewed_photos_are_set_aside(project, photos):
-    """What people found wrong neither trains nor validates; the other photos stay where they were."""
+    """Reviewed photos leave training and validation; all other photos keep their split."""
     before = prepared(project, photos)
-    wrong = {split: next(row for row in before.values() if row["split"] == split) for split in SPLITS}
-    review(**{row["sha256"]: f"a drawing in {split}" for split, row in wrong.items()})
+    reviewed = {split: next(row for row in before.values() if row["split"] == split) for split in SPLITS}
+    review(**{row["sha256"]: f"a drawing in {split}" for split, row in reviewed.items()})
     after = prepared(project, photos)
     changed = {name: (row["split"], row["reason"]) for name, row in after.items() if row != before[name]}
-    expected = {wrong[split]["id"]: ("", f"reviewed: a drawing in {split}") for split in ("train", "val")}
+    expected = {reviewed[split]["id"]: ("", f"reviewed: a drawing in {split}") for split in ("train", "val")}
     assert expected == changed
     assert {"reviewed": 2} == json.loads(SUMMARY.read_text())["set_aside"]
 
 
-def test_reviewed_photos_of_another_set(project, photos):
-    """Photos on the list that this set does not hold change nothing."""
+def test_reviewed_photos_of_another_set_change_nothing(project, photos):
+    """Listed photos that the set does not have change nothing."""
     before = prepared(project, photos)
     review(**{"0" * 64: "a drawing"})
     assert before == prepared(project, photos)
 
 
-def test_review_without_columns(project, photos):
-    """A list that does not name its columns is an error that says what it begins with."""
+def test_review_without_header_is_an_error(project, photos):
+    """A list without the header is an error that quotes its first line."""
     REVIEWED_CSV.parent.mkdir()
     REVIEWED_CSV.write_text(f"{'0' * 64},a drawing\n")
-    with pytest.raises(SourceError, match=r"set-aside.csv begins with '0{64},a drawing'; expected a line that names"):
+    with pytest.raises(
+        SourceError, match=r"set-aside.csv begins with '0{64},a drawing'; expected a header with the columns"
+    ):
         prepared(project, photos)
 
 
-def test_our_own_review():
-    """The list of this repository names each photo once, by its hash, with a reason."""
+def test_committed_review_is_valid():
+    """The list of this repository has each photo once, by its hash, with a reason."""
     with (ROOT / REVIEWED_CSV).open(newline="") as file:
         hashes = [row["sha256"] for row in csv.DictReader(file)]
     reviewed = read_reviewed(ROOT / REVIEWED_CSV)
@@ -144,7 +146,7 @@ def test_our_own_review():
     assert all(re.fullmatch("[0-9a-f]{64}", sha256) and reason for sha256, reason in reviewed.items())
 
 
-# --- what stops the stage
+# --- unusable photos
 
 
 @pytest.mark.parametrize(
@@ -155,19 +157,19 @@ def test_our_own_review():
         (drawings("cat", 5) | drawings("dog", 5) | {"pets/rabbit/": b""}, "class folder 'pets/rabbit' holds no photo"),
         (drawings("cat", 25) | {"pets/dog/1.jpg": b"no", "pets/dog/2.jpg": b""}, "class 'dog' is empty: not one of"),
         ({"pets/cat/1.jpg": b"", "pets/dog/1.jpg": b""}, "class 'cat' is empty: not one of"),
-        (drawings("cat", 25) | drawings("dog", 1), "class 'dog' has 1 photos and none falls into '(train|val)'"),
+        (drawings("cat", 25) | drawings("dog", 1), "class 'dog' has 1 photos, none in the '(train|val)' split"),
     ],
     ids=["nothing", "one class", "an empty class folder", "a broken class", "all broken", "an empty split"],
 )
-def test_unusable_photos(project, files, message):
-    """Photos that cannot be trained on stop the stage with an error naming archive and class; nothing is written."""
+def test_unusable_photos_stop_the_stage(project, files, message):
+    """Unusable photos stop the stage with an error that names archive and class, and write nothing."""
     with pytest.raises(SourceError, match=message) as error:
         prepared(project, write_zip(project / "pets.zip", files))
     assert "data/raw/photos" in str(error.value)
     assert not MANIFEST.exists()
 
 
-def test_layout_is_kept():
-    """The summary says which layout was found."""
-    layout = discover(["cat.1.jpg", "dog.1.jpg"])
-    assert "kaggle" == prepare.summarise([], layout)["layout"]
+def test_summary_has_the_layout():
+    """The summary has the detected layout."""
+    layout = detect_layout(["cat.1.jpg", "dog.1.jpg"])
+    assert "kaggle" == prepare.summarize([], layout)["layout"]

@@ -1,4 +1,4 @@
-"""Archives and folders of photos: what shows what, and what is refused."""
+"""Archives and folders of photos: labels, and names that are rejected."""
 
 import multiprocessing
 import os
@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.workspace import write_zip
-from training.source import Source, SourceError, discover, sha256
+from training.source import Source, SourceError, detect_layout, sha256
 
 LAYOUTS = {
     "Microsoft's archive": {
         "PetImages/Cat/0.jpg": "cat",
-        "PetImages/Cat/Thumbs.db": "cat",  # a class's file that is no photo: prepare sets it aside and counts it
+        "PetImages/Cat/Thumbs.db": "cat",  # not a photo: prepare sets it aside and counts it
         "PetImages/Dog/0.jpg": "dog",
         "readme[1].txt": None,
         "MSR-LA - 3467.docx": None,
@@ -32,7 +32,7 @@ LAYOUTS = {
         "sampleSubmission.csv": None,
     },
     "Kaggle's files in one folder": {"cat.0.jpg": "cat", "dog.0.jpg": "dog"},
-    "folders of one's own": {
+    "your own folders": {
         "cat/a.png": "cat",
         "rabbit/holiday 1.WEBP": "rabbit",
         "Maine Coon/IMG_0001.jpeg": "maine coon",
@@ -40,7 +40,7 @@ LAYOUTS = {
         "at the top.jpg": None,
     },
     "any depth, not the same for all": {"a/b/cat/1.jpg": "cat", "a/dog/1.jpg": "dog", "c/cat/1.jpg": "cat"},
-    "what systems leave behind": {
+    "hidden files of systems": {
         "Photos/cat/1.jpg": "cat",
         "Photos/dog/1.jpg": "dog",
         "Photos/dog/.hidden.jpg": None,
@@ -65,7 +65,7 @@ LAYOUTS = {
 
 @pytest.fixture(params=["zip", "folder"])
 def source_of(request, tmp_path):
-    """Makes a Source of names and bytes, as an archive and as a folder; a name with a trailing `/` is a folder."""
+    """Return a function that makes a Source of names and bytes, as an archive and as a folder (`NAME/`)."""
 
     def make(files):
         if request.param == "zip":
@@ -81,23 +81,23 @@ def source_of(request, tmp_path):
 
 
 @pytest.mark.parametrize("files", LAYOUTS.values(), ids=LAYOUTS)
-def test_layouts(source_of, files):
-    """The layout is found out: each photo has the label of its class, in lower case; the rest has a reason."""
-    layout = discover(source_of(dict.fromkeys(files, b"data")).names())
+def test_layout_is_detected(source_of, files):
+    """Each photo has the label of its class, in lower case; every other file has a reason."""
+    layout = detect_layout(source_of(dict.fromkeys(files, b"data")).names())
     assert {name: label for name, label in files.items() if label} == layout.labels
-    assert {name for name, label in files.items() if not label} == set(layout.unlabelled)
-    assert all(layout.unlabelled.values())
+    assert {name for name, label in files.items() if not label} == set(layout.unlabeled)
+    assert all(layout.unlabeled.values())
 
 
-def test_empty_class_folder(source_of):
-    """A folder beside the classes that holds no photo is found; hidden ones are not meant."""
+def test_empty_class_folder_is_found(source_of):
+    """A folder without photos beside the class folders is found, unless it is hidden."""
     files = ["pets/cat/1.jpg", "pets/dog/1.jpg", "pets/rabbit/", "pets/.cache/", "__MACOSX/"]
-    layout = discover(source_of(dict.fromkeys(files, b"")).names())
+    layout = detect_layout(source_of(dict.fromkeys(files, b"")).names())
     assert ("pets/rabbit",) == layout.empty_folders
 
 
-def test_reads(source_of):
-    """Bytes come back as they were."""
+def test_read_returns_the_bytes(source_of):
+    """Bytes are returned unchanged."""
     assert b"\x00\xff" == source_of({"cat/1.jpg": b"\x00\xff"}).read("cat/1.jpg")
 
 
@@ -107,8 +107,8 @@ def test_names_are_sorted(source_of):
     assert ["a/1.jpg", "b/1.jpg", "b/2.jpg"] == [name for name in names if not name.endswith("/")]
 
 
-def test_other_processes(tmp_path):
-    """A forked worker opens the archive anew: with its parent's, each would move the other's place in the file."""
+def test_forked_worker_opens_the_archive_itself(tmp_path):
+    """A forked worker opens the archive again, since sharing it would move the parent's file offset."""
     source = Source(write_zip(tmp_path / "photos.zip", {f"cat/{i}.jpg": bytes(100_000) for i in (1, 2)}))
     file = source._archive().fp.fileno()
     place = os.lseek(file, 0, os.SEEK_CUR)
@@ -118,8 +118,8 @@ def test_other_processes(tmp_path):
     assert (100, place) == (worker.exitcode, os.lseek(file, 0, os.SEEK_CUR))
 
 
-def test_pickles(tmp_path):
-    """An open archive travels to another process by its path."""
+def test_source_with_open_archive_pickles(tmp_path):
+    """A source with an open archive is pickled by its path."""
     source = Source(write_zip(tmp_path / "photos.zip", {"cat/1.jpg": b"1"}))
     source.names()
     assert b"1" == pickle.loads(pickle.dumps(source)).read("cat/1.jpg")
@@ -128,8 +128,8 @@ def test_pickles(tmp_path):
 @pytest.mark.parametrize(
     "name", ["../x.jpg", "cat/../../x.jpg", "/etc/x.jpg", "..\\x.jpg", "cat\\..\\..\\x.jpg", "C:/x.jpg", "C:\\x.jpg"]
 )
-def test_leaves_the_folder(tmp_path, name):
-    """An archive with a path that leaves its folder is refused, and the path is named."""
+def test_path_outside_the_folder_is_an_error(tmp_path, name):
+    """An archive with a path outside its folder is rejected, and the error names the path."""
     source = Source(write_zip(tmp_path / "photos.zip", {"cat/1.jpg": b"", name: b""}))
     with pytest.raises(SourceError) as error:
         source.names()
@@ -137,8 +137,8 @@ def test_leaves_the_folder(tmp_path, name):
 
 
 @given(st.text("./\\:Ca", min_size=1, max_size=12))
-def test_accepted_names_stay_inside(tmp_path_factory, name):
-    """Whatever an archive's file is called: it is refused, or it lies inside the folder."""
+def test_accepted_names_are_inside_the_folder(tmp_path_factory, name):
+    """Any name in an archive is rejected or is inside the folder."""
     source = Source(write_zip(tmp_path_factory.getbasetemp() / "name.zip", {name: b""}))
     try:
         source.names()
@@ -148,8 +148,8 @@ def test_accepted_names_stay_inside(tmp_path_factory, name):
 
 
 @pytest.mark.parametrize("name", ["cat\\1.jpg", "cat/\x1b[2J.jpg", "cat/line\nbreak.jpg"])
-def test_odd_names(tmp_path, name):
-    """A name that a terminal or a table would not survive is refused, and quoted."""
+def test_unprintable_name_is_an_error(tmp_path, name):
+    """A name with control characters or a backslash is rejected and quoted."""
     with pytest.raises(SourceError) as error:
         Source(write_zip(tmp_path / "photos.zip", {name: b""})).names()
     assert f"holds {name!r}; expected a printable name" in str(error.value)
@@ -161,20 +161,20 @@ SCREENSHOT = "Screenshot 2026-01-31 at 3.04.05\u202fPM.png"  # macOS puts a narr
 @pytest.mark.parametrize(
     "name", [SCREENSHOT, "gr\u00fc\u00df\u00a0Gott.jpg", "\U0001f469\u200d\U0001f9b0.jpg"], ids=ascii
 )
-def test_names_of_phones_and_screenshots(tmp_path, name):
-    """Letters, signs and spaces of any script are names."""
+def test_names_of_any_script_are_accepted(tmp_path, name):
+    """Letters, signs and spaces of any script are accepted."""
     source = Source(write_zip(tmp_path / "photos.zip", {f"cat/{name}": b""}))
     assert [f"cat/{name}"] == source.names()
 
 
-def test_photos_at_two_depths():
-    """Where photos lie in a folder and in folders of it, the class is not known; both are named."""
-    with pytest.raises(SourceError, match="'pets/cat' and in its folder 'pets/cat/tabby'; which is the class"):
-        discover(["pets/cat/1.jpg", "pets/cat/tabby/2.jpg", "pets/dog/3.jpg"])
+def test_photos_at_two_depths_are_an_error():
+    """If photos are in a folder and in its subfolders, the error names both."""
+    with pytest.raises(SourceError, match="'pets/cat' and in its subfolder 'pets/cat/tabby'; expected one of the two"):
+        detect_layout(["pets/cat/1.jpg", "pets/cat/tabby/2.jpg", "pets/dog/3.jpg"])
 
 
-def test_symbolic_link_in_an_archive(tmp_path):
-    """An archive with a symbolic link is refused, and the link is named."""
+def test_symbolic_link_in_an_archive_is_an_error(tmp_path):
+    """An archive with a symbolic link is rejected, and the error names the link."""
     info = zipfile.ZipInfo("cat/passwd.jpg")
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
@@ -183,20 +183,20 @@ def test_symbolic_link_in_an_archive(tmp_path):
         Source(tmp_path / "photos.zip").names()
 
 
-def test_no_source(tmp_path):
-    """A path where nothing is, is an error naming it."""
+def test_missing_source_is_an_error(tmp_path):
+    """For a path that does not exist, the error names it."""
     with pytest.raises(SourceError, match=r"nowhere does not exist; expected a \.zip archive or a folder"):
         Source(tmp_path / "nowhere")
 
 
-def test_neither_archive_nor_folder(tmp_path):
-    """A file that is no archive is an error naming it."""
+def test_file_that_is_not_an_archive_is_an_error(tmp_path):
+    """For a file that is not an archive, the error names it."""
     (tmp_path / "photos.tar").write_bytes(b"not a zip")
     with pytest.raises(SourceError, match=r"photos\.tar is neither a folder nor a \.zip archive"):
         Source(tmp_path / "photos.tar")
 
 
-def test_sha256(tmp_path):
-    """The digest of NIST's one-block example (FIPS 180-4)."""
+def test_sha256_matches_nist_example(tmp_path):
+    """The digest is that of NIST's one-block example (FIPS 180-4)."""
     (tmp_path / "abc").write_bytes(b"abc")
     assert "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" == sha256(tmp_path / "abc")

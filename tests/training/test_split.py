@@ -1,4 +1,4 @@
-"""Splits: nothing similar straddles, nothing moves, and every class has its share."""
+"""Splits: duplicates share one, photos never move, and every class has its share."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.drawing import LABELS, draw, encode
-from training.prepare import inspect_one
-from training.split import SPLITS, Row, group, natural_split, split
+from training.prepare import inspect_photo
+from training.split import SPLITS, Row, assign_splits, group_duplicates, split_by_hash
 
-BITS, SHARE = 4, 0.6  # with less for training than params.yaml has, small sets fill all three splits
+BITS, SHARE = 4, 0.6  # a smaller share than in params.yaml, to fill all three splits with few photos
 
 
-def divided(rows):
-    return split(group(rows, BITS), SHARE)
+def assign(rows):
+    return assign_splits(group_duplicates(rows, BITS), SHARE)
 
 
 # --- duplicates
 
-# How a photo comes to lie in an archive twice. At most 4 of 64 bits of the perceptual hash change.
+# Ways in which an archive gets two copies of a photo. They change at most 4 of 64 bits of the perceptual hash.
 COPIES = {
     "the same file": encode,
     "compressed again": lambda image: encode(image, quality=80),
@@ -36,10 +36,10 @@ COPIES = {
 
 @cache
 def row_of(label, seed, copy):
-    """As `prepare` sees a drawing, under a name that says what it is."""
+    """Return a drawing's row as `prepare` makes it, with a name that describes the drawing."""
     name = f"{label}/{seed}-{copy}.jpg"
     data = COPIES[copy](draw(label, seed, 96))
-    return inspect_one(SimpleNamespace(read={name: data}.get), name, label)
+    return inspect_photo(SimpleNamespace(read={name: data}.get), name, label)
 
 
 photo_sets = st.lists(
@@ -51,43 +51,43 @@ photo_sets = st.lists(
 
 @given(photo_sets)
 def test_copies_share_a_group(rows):
-    """All copies of a drawing, and no other, are one group, named by the smallest SHA-256 among them."""
+    """All copies of a drawing, and no other photo, form a group named by their smallest SHA-256."""
     expected = defaultdict(list)
     for row in rows:
         expected[row.id.split("-")[0]].append(row.sha256)
-    assert {row.id: min(expected[row.id.split("-")[0]]) for row in rows} == {row.id: row.group for row in divided(rows)}
+    assert {row.id: min(expected[row.id.split("-")[0]]) for row in rows} == {row.id: row.group for row in assign(rows)}
 
 
 @given(photo_sets)
-def test_groups_never_straddle(rows):
-    """The copies that are used lie in one split, and one of them is used."""
+def test_group_is_in_one_split(rows):
+    """The copies that are used are in one split, and at least one is used."""
     splits = defaultdict(set)
-    for row in divided(rows):
+    for row in assign(rows):
         splits[row.group].add(row.split)
     assert all(1 == len(used - {""}) for used in splits.values())
 
 
 @given(photo_sets)
-def test_what_straddles_is_set_aside(rows):
-    """A photo has the split of its own bytes, or none and the reason."""
-    for row in divided(rows):
-        natural = natural_split(row.sha256, SHARE)
+def test_photo_has_its_split_or_a_reason(rows):
+    """A photo has the split of its own hash, or none and a reason."""
+    for row in assign(rows):
+        natural = split_by_hash(row.sha256, SHARE)
         assert natural == row.split or (not row.split and row.reason.startswith("duplicate of a photo in "))
 
 
 @given(photo_sets, st.data())
-def test_adding_never_moves(rows, data):
-    """However a set grows, no photo changes from one split to another."""
+def test_adding_photos_never_moves_a_photo(rows, data):
+    """When a set grows, no photo moves from one split to another."""
     before = data.draw(st.permutations(rows))[: len(rows) // 2]
-    after = {row.id: row.split for row in divided(rows)}
-    assert all(after[row.id] in {row.split, ""} for row in divided(before))
+    after = {row.id: row.split for row in assign(rows)}
+    assert all(after[row.id] in {row.split, ""} for row in assign(before))
 
 
 @given(photo_sets, st.data())
-def test_names_and_order_say_nothing(rows, data):
-    """The split follows from the bytes alone, whatever the files are called and however they are sorted."""
+def test_split_ignores_names_and_order(rows, data):
+    """The split depends on the bytes alone, not on names and order."""
     renamed = [replace(row, id=f"{i}.jpg") for i, row in enumerate(data.draw(st.permutations(rows)))]
-    assert _by_content(divided(rows)) == _by_content(divided(renamed))
+    assert _by_content(assign(rows)) == _by_content(assign(renamed))
 
 
 def _by_content(rows):
@@ -95,51 +95,51 @@ def _by_content(rows):
 
 
 @pytest.mark.parametrize(("splits", "expected"), [("train val test", "test"), ("val train", "val")])
-def test_which_copy_stays(splits, expected):
-    """Of copies that would straddle, the one in the test split stays, else the one in validation."""
+def test_copy_in_the_test_split_stays(splits, expected):
+    """Of copies in several splits, those in the test split stay, otherwise those in validation."""
     first_digit = {"train": "0", "val": "a", "test": "f"}  # below 0.6, below 0.8, and the rest
     rows = [Row(id=name, sha256=first_digit[name] * 64, label="cat") for name in splits.split()]
     reason = f"duplicate of a photo in {expected}"
     assert {name: (name, "") if name == expected else ("", reason) for name in splits.split()} == {
-        row.id: (row.split, row.reason) for row in divided(rows)
+        row.id: (row.split, row.reason) for row in assign(rows)
     }
 
 
-def test_contradicting_labels():
-    """The same photo in two classes is in none: its label is not known."""
+def test_group_with_different_labels_is_set_aside():
+    """Copies of a photo in two classes are all set aside."""
     rows = [row_of("cat", 0, "the same file"), replace(row_of("cat", 0, "compressed again"), label="dog")]
-    assert [("", "duplicates with different labels")] * 2 == [(row.split, row.reason) for row in divided(rows)]
+    assert [("", "duplicates with different labels")] * 2 == [(row.split, row.reason) for row in assign(rows)]
 
 
-def test_chains_are_one_group():
-    """Likeness is passed on: two photos 8 bits apart belong together through one that is 4 bits from both."""
+def test_grouping_is_transitive():
+    """Two photos 8 bits apart are in one group if a third is 4 bits from both."""
     hashes = [0b0, 0b1111, 0b11111111, 0xFFFF << 48]
     rows = [Row(id=str(i), sha256=f"{i:064x}", phash=phash) for i, phash in enumerate(hashes)]
-    assert [f"{i:064x}" for i in (0, 0, 0, 3)] == [row.group for row in group(rows, 4)]
+    assert [f"{i:064x}" for i in (0, 0, 0, 3)] == [row.group for row in group_duplicates(rows, 4)]
 
 
-def test_five_bits_are_different_photos():
-    """One bit more than allowed separates."""
+def test_grouping_ends_above_the_limit():
+    """Photos that differ in one bit more than allowed are in different groups."""
     rows = [Row(id=str(i), sha256=f"{i:064x}", phash=phash) for i, phash in enumerate([0, 0b11111])]
-    assert 2 == len({row.group for row in group(rows, 4)})
+    assert 2 == len({row.group for row in group_duplicates(rows, 4)})
 
 
-def test_many_photos_are_grouped():
-    """Pairs are found beyond the 512 rows that are looked at together."""
+def test_grouping_compares_all_blocks():
+    """Duplicates are found across the blocks of 512 rows."""
     hashes = np.random.default_rng(0).integers(0, 2**64, 1500, np.uint64).tolist()
     rows = [Row(id=str(i), sha256=f"{i:064x}", phash=phash) for i, phash in enumerate([*hashes, hashes[3]])]
-    assert [(f"{3:064x}", 2)] == Counter(row.group for row in group(rows, 4)).most_common(1)
+    assert [(f"{3:064x}", 2)] == Counter(row.group for row in group_duplicates(rows, 4)).most_common(1)
 
 
 # --- shares
 
 
-def test_shares():
-    """2,000 random files are split 80/10/10, each class like the other, within four standard deviations."""
+def test_splits_have_their_shares():
+    """2,000 random files are split 80/10/10 in each class, within four standard deviations."""
     rng = np.random.default_rng(0)
     phashes = rng.integers(0, 2**64, 2000, np.uint64).tolist()
     rows = [Row(str(i), rng.bytes(32).hex(), LABELS[i % 2], phash=phash) for i, phash in enumerate(phashes)]
-    counts = Counter((row.label, row.split) for row in split(group(rows, BITS), 0.8))
+    counts = Counter((row.label, row.split) for row in assign_splits(group_duplicates(rows, BITS), 0.8))
     for label in LABELS[:2]:
         assert [0.8, 0.1, 0.1] == pytest.approx([counts[label, name] / 1000 for name in SPLITS], abs=0.05)
 
@@ -148,6 +148,6 @@ def test_shares():
     ("first_bits", "expected"),
     [("00000000", "train"), ("cccccccc", "train"), ("cccccccd", "val"), ("e6666666", "val"), ("e6666667", "test")],
 )
-def test_borders(first_bits, expected):
-    """The first 32 bits as a number in [0, 1): below 0.8 trains, below 0.9 validates, the rest tests."""
-    assert expected == natural_split(first_bits + "f" * 56, 0.8)
+def test_split_boundaries(first_bits, expected):
+    """The first 32 bits are a number in [0, 1): below 0.8 is training, below 0.9 validation, the rest test."""
+    assert expected == split_by_hash(first_bits + "f" * 56, 0.8)

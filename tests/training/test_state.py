@@ -1,4 +1,4 @@
-"""A training that is cut off goes on where it was, as if nothing had happened."""
+"""An interrupted training resumes with the result of an uninterrupted one."""
 
 import copy
 import ctypes
@@ -12,10 +12,10 @@ import torch
 
 from tests.training.processes import (
     EXPERIMENT,
-    REMEMBERING,
+    WITH_FROZEN_HEAD,
     copy_prepared,
     mlflow_runs,
-    run_cut_off,
+    run_interrupted,
     train_here,
     write_weights,
 )
@@ -23,49 +23,49 @@ from tests.training.workspace import write_params
 from training import train
 from training.model import CHECKPOINT, build
 from training.prepare import MANIFEST
-from training.state import OTHERS, STATE, fingerprint, keep_memory, save_atomically
+from training.state import OLD_STATE, STATE, hash_weights, keep_freed_memory, save_atomically
 from training.train import HISTORY
 
-OTHER = f"{STATE} is of other photos, params, weights, code or processes; starting anew, it becomes {OTHERS}"
+OTHER = f"{STATE} was written with other photos, params, weights, code or number of processes; starting over"
 EPOCHS = 3
 PARAMS = {"train__epochs": EPOCHS, "train__batch_size": 8}
 LOGISTIC = {"train__architecture": "logistic", "train__epochs": 9, "train__patience": 2}
-# When SIGKILL comes, as tests/training/cut_off.py counts, and how many epochs are then over. The first state, of no
-# epoch, is written before the first photo is read; a training reads 48 photos an epoch, in batches of 8.
+# The events before SIGKILL (see tests/training/interrupt.py), and the number of epochs finished by then. The first
+# state, of no epoch, is written before the first photo is read. An epoch reads 48 photos in batches of 8.
 MOMENTS = {
     "in the first epoch": (["state"] + ["photo"] * 20, 0),
     "in the second epoch": (["state", "state"] + ["photo"] * 20, 1),
     "right after a state": (["state", "state", "state", "photo"], 2),
-    "while a state is written": (["state", "state", "torn"], 1),
+    "while a state is written": (["state", "state", "torn state"], 1),
     "before the state is removed": (["end"], EPOCHS),
 }
 
 
 @pytest.fixture(scope="module")
-def uncut(trained, tmp_path_factory):
-    """A project whose training was left alone."""
-    folder = copy_prepared(trained, tmp_path_factory.mktemp("uncut") / "project", **PARAMS)
+def uninterrupted(trained, tmp_path_factory):
+    """Return a project whose training was not interrupted."""
+    folder = copy_prepared(trained, tmp_path_factory.mktemp("uninterrupted") / "project", **PARAMS)
     train_here(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def cut_off(trained, tmp_path_factory):
-    """For each moment a project, and the exit code of the process that trained there."""
+def killed(trained, tmp_path_factory):
+    """Return a project for each moment, and the exit code of the process that trained there."""
     folders = {
-        moment: copy_prepared(trained, tmp_path_factory.mktemp("cut") / "project", **PARAMS) for moment in MOMENTS
+        moment: copy_prepared(trained, tmp_path_factory.mktemp("killed") / "project", **PARAMS) for moment in MOMENTS
     }
-    codes = run_cut_off({folder: MOMENTS[moment][0] for moment, folder in folders.items()})
+    codes = run_interrupted({folder: MOMENTS[moment][0] for moment, folder in folders.items()})
     return {moment: (folder, codes[folder]) for moment, folder in folders.items()}
 
 
 @pytest.fixture(scope="module", params=MOMENTS)
-def resumed(request, cut_off):
-    """A training that was cut off at that moment and then ran to its end."""
-    folder, code = cut_off[request.param]
+def resumed(request, killed):
+    """Return a training that was killed at that moment and then resumed to its end."""
+    folder, code = killed[request.param]
     left = torch.load(folder / STATE, weights_only=True)
     return SimpleNamespace(
-        folder=folder, code=code, left=left, epochs=MOMENTS[request.param][1], said=train_here(folder)
+        folder=folder, code=code, left=left, epochs=MOMENTS[request.param][1], output=train_here(folder)
     )
 
 
@@ -74,61 +74,61 @@ def checkpoint(folder):
 
 
 def history(folder):
-    """Without the speed, which is the only thing that may differ."""
+    """Return the history without the speed, the only value that may differ."""
     lines = [line.split(",") for line in (folder / HISTORY).read_text().splitlines()]
     speed = lines[0].index("images_per_second")
     return [line[:speed] + line[speed + 1 :] for line in lines]
 
 
-# --- cut off by SIGKILL, and started again
+# --- killed by SIGKILL and resumed
 
 
-def test_cut_off(resumed):
-    """The process died by SIGKILL, and the state it left is whole and of its last finished epoch."""
+def test_killed_training_leaves_a_complete_state(resumed):
+    """A process killed by SIGKILL leaves a complete state of its last finished epoch."""
     assert -signal.SIGKILL == resumed.code, (resumed.folder / "output.txt").read_text()[-2000:]
     assert resumed.epochs == len(resumed.left["progress"]["history"])
 
 
-def test_resumes(resumed):
+def test_resumed_training_repeats_no_epoch(resumed):
     """No finished epoch is trained again."""
-    assert f"resuming after epoch {resumed.epochs}\n" in resumed.said
-    assert EPOCHS - resumed.epochs == resumed.said.count("epoch ") - 1
+    assert f"resuming after epoch {resumed.epochs}\n" in resumed.output
+    assert EPOCHS - resumed.epochs == resumed.output.count("epoch ") - 1
 
 
-def test_same_weights(resumed, uncut):
-    """The weights are those of a training that was left alone, bit for bit."""
-    expected, measured = checkpoint(uncut)["state_dict"], checkpoint(resumed.folder)["state_dict"]
+def test_resumed_training_has_the_same_weights(resumed, uninterrupted):
+    """The weights are those of the uninterrupted training, bit for bit."""
+    expected, measured = checkpoint(uninterrupted)["state_dict"], checkpoint(resumed.folder)["state_dict"]
     assert expected.keys() == measured.keys()
     assert [] == [name for name, tensor in expected.items() if not torch.equal(tensor, measured[name])]
 
 
-def test_same_history(resumed, uncut):
-    """Every figure of every epoch is the same, to the last digit."""
-    assert history(uncut) == history(resumed.folder)
-    assert checkpoint(uncut)["epoch"]["val_loss"] == checkpoint(resumed.folder)["epoch"]["val_loss"]
+def test_resumed_training_has_the_same_history(resumed, uninterrupted):
+    """Every metric of every epoch is the same, to the last digit."""
+    assert history(uninterrupted) == history(resumed.folder)
+    assert checkpoint(uninterrupted)["epoch"]["val_loss"] == checkpoint(resumed.folder)["epoch"]["val_loss"]
 
 
-def test_one_run(resumed):
-    """MLflow knows one run, which is finished and has the figures of all epochs; the checkpoint names it."""
+def test_resumed_training_is_one_run(resumed):
+    """MLflow has one finished run with the metrics of all epochs, and the checkpoint names it."""
     [run] = mlflow_runs(resumed.folder)
     assert ("FINISHED", checkpoint(resumed.folder)["run_id"]) == (run.info.status, run.info.run_id)
     assert {f"best_{name}" for name in ("val_loss", "epoch")} <= run.data.metrics.keys()
 
 
-def test_state_is_gone(resumed):
-    """A finished training leaves neither state nor half a file."""
+def test_finished_training_removes_the_state(resumed):
+    """A finished training leaves neither a state nor a partial file."""
     assert ["checkpoint.pt"] == [path.name for path in (resumed.folder / "artifacts").glob("*.p*t*")]
 
 
-# --- what is resumed, and what is not
+# --- which states are resumed
 
 
 class PowerCut(Exception):
     pass
 
 
-def scripted(losses):
-    """Validation losses one after the other; then the power fails."""
+def script_losses(losses):
+    """Return a validation with these losses, after which it raises PowerCut."""
 
     def validate(*_):
         if not losses:
@@ -140,34 +140,34 @@ def scripted(losses):
 
 @pytest.fixture
 def interrupted(trained, tmp_path, monkeypatch):
-    """The project of a training that was cut off in its third epoch, the second being worse than the first."""
+    """Return a project whose training was interrupted in epoch 3; epoch 2 was worse than epoch 1."""
     folder = copy_prepared(trained, tmp_path / "project", **LOGISTIC)
-    monkeypatch.setattr(train, "validate", scripted([1.0, 2.0]))
+    monkeypatch.setattr(train, "validate", script_losses([1.0, 2.0]))
     with pytest.raises(PowerCut):
         train_here(folder)
     return folder
 
 
-def test_other_params(interrupted, monkeypatch):
-    """A state of other params is left aside, and training says so."""
+def test_state_with_other_params_is_not_resumed(interrupted, monkeypatch):
+    """A state with other params is kept aside, with a message."""
     write_params(interrupted, tracking__experiment=EXPERIMENT, **LOGISTIC | {"train__lr": 1e-4})
-    monkeypatch.setattr(train, "validate", scripted([1.0, 2.0, 3.0]))
+    monkeypatch.setattr(train, "validate", script_losses([1.0, 2.0, 3.0]))
     assert OTHER in train_here(interrupted)
     assert 2 == len(mlflow_runs(interrupted))
 
 
-def test_other_photos(interrupted, monkeypatch):
-    """A state of other photos is left aside, and training says so."""
+def test_state_with_other_photos_is_not_resumed(interrupted, monkeypatch):
+    """A state with other photos is kept aside, with a message."""
     lines = (interrupted / MANIFEST).read_text().splitlines(keepends=True)
     (interrupted / MANIFEST).write_text("".join(lines[:-1]))
-    monkeypatch.setattr(train, "validate", scripted([1.0, 2.0, 3.0]))
+    monkeypatch.setattr(train, "validate", script_losses([1.0, 2.0, 3.0]))
     assert OTHER in train_here(interrupted)
 
 
-def test_other_weights(trained, tmp_path, monkeypatch, capsys):
-    """A state that began with other pretrained weights is left aside, though the file has the same name."""
-    folder = copy_prepared(trained, tmp_path / "project", **REMEMBERING)
-    monkeypatch.setattr(train, "validate", scripted([]))
+def test_state_with_other_weights_is_not_resumed(trained, tmp_path, monkeypatch, capsys):
+    """A state with other pretrained weights is kept aside, even if the file has the same name."""
+    folder = copy_prepared(trained, tmp_path / "project", **WITH_FROZEN_HEAD)
+    monkeypatch.setattr(train, "validate", script_losses([]))
     for seed in (0, 1):
         write_weights(folder, seed)
         with pytest.raises(PowerCut):
@@ -175,29 +175,29 @@ def test_other_weights(trained, tmp_path, monkeypatch, capsys):
     assert OTHER in capsys.readouterr().out
 
 
-def test_other_code(interrupted, monkeypatch):
-    """A state that other code left is left aside, and kept."""
-    monkeypatch.setattr(train, "code", lambda: "newer")
-    monkeypatch.setattr(train, "validate", scripted([0.5] * 9))
+def test_state_with_other_code_is_kept_aside(interrupted, monkeypatch):
+    """A state that other code wrote is renamed and not changed."""
+    monkeypatch.setattr(train, "hash_code", lambda: "newer")
+    monkeypatch.setattr(train, "validate", script_losses([0.5] * 9))
     old = (interrupted / STATE).read_bytes()
     assert OTHER in train_here(interrupted)
-    assert old == (interrupted / OTHERS).read_bytes()
+    assert old == (interrupted / OLD_STATE).read_bytes()
 
 
-def test_early_stop(interrupted, monkeypatch):
-    """Patience counts the epochs before the cut: the third without a better loss than the first is the last."""
-    monkeypatch.setattr(train, "validate", scripted([3.0]))
-    said = train_here(interrupted)
-    assert "resuming after epoch 2\n" in said
-    assert "early stop: no better validation loss than 1.0000 for 2 epochs" in said
+def test_patience_counts_epochs_before_the_interruption(interrupted, monkeypatch):
+    """The third epoch without a lower loss than the first is the last."""
+    monkeypatch.setattr(train, "validate", script_losses([3.0]))
+    output = train_here(interrupted)
+    assert "resuming after epoch 2\n" in output
+    assert "early stop: no better validation loss than 1.0000 for 2 epochs" in output
     assert (4, 1) == (len(history(interrupted)), checkpoint(interrupted)["epoch"]["epoch"])
 
 
-def test_after_the_early_stop(interrupted, monkeypatch):
-    """Cut off when patience is over, a training that is started again trains no further epoch."""
-    monkeypatch.setattr(train, "validate", scripted([3.0]))
+def test_training_interrupted_after_early_stop_trains_no_epoch(interrupted, monkeypatch):
+    """If training is interrupted after its early stop, resuming it trains no further epoch."""
+    monkeypatch.setattr(train, "validate", script_losses([3.0]))
     with monkeypatch.context() as patch:
-        patch.setattr(train, "finish", scripted([]))
+        patch.setattr(train, "write_results", script_losses([]))
         with pytest.raises(PowerCut):
             train_here(interrupted)
     assert "early stop" in train_here(interrupted)
@@ -205,30 +205,30 @@ def test_after_the_early_stop(interrupted, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["training.partial", "checkpoint.partial"])
-def test_torn_file(interrupted, monkeypatch, name):
-    """What a cut left half written is neither read nor in the way."""
+def test_partial_file_is_ignored(interrupted, monkeypatch, name):
+    """A partial file is neither read nor in the way."""
     (interrupted / "artifacts" / name).write_bytes(b"PK\3\4 half a file")
-    monkeypatch.setattr(train, "validate", scripted([0.5] * 7))
+    monkeypatch.setattr(train, "validate", script_losses([0.5] * 7))
     assert "resuming after epoch 2\n" in train_here(interrupted)
     assert 3 == checkpoint(interrupted)["epoch"]["epoch"]
 
 
-# --- its parts
+# --- helpers
 
 
-def test_fingerprint():
-    """The same weights have the same fingerprint; one number that differs makes another."""
+def test_hash_weights_depends_on_every_number():
+    """Equal weights have equal hashes; one different number changes the hash."""
     torch.manual_seed(0)
     model = build("simple_cnn", 2)
-    before = fingerprint(model)
-    assert before == fingerprint(copy.deepcopy(model))
+    before = hash_weights(model)
+    assert before == hash_weights(copy.deepcopy(model))
     with torch.no_grad():
         model.head.bias[1] += 1
-    assert before != fingerprint(model)
+    assert before != hash_weights(model)
 
 
-def test_saved_whole(tmp_path):
-    """What is saved takes the place of what was there, and nothing is left beside it."""
+def test_save_atomically_replaces_the_file(tmp_path):
+    """Saving replaces the old file and leaves no other file."""
     path = tmp_path / "value.pt"
     for value in (1, 2):
         save_atomically({"value": value}, path)
@@ -236,8 +236,8 @@ def test_saved_whole(tmp_path):
     assert [path] == list(tmp_path.iterdir())
 
 
-def test_failed_save(tmp_path):
-    """What cannot be saved leaves the old file as it was."""
+def test_failed_save_keeps_the_old_file(tmp_path):
+    """If a value cannot be saved, the old file stays unchanged."""
     path = tmp_path / "value.pt"
     save_atomically(1, path)
     with pytest.raises((AttributeError, pickle.PicklingError)):
@@ -246,14 +246,14 @@ def test_failed_save(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc has mallopt")
-def test_memory_is_kept():
-    """Memory that was freed is there without a page fault when it is wanted again."""
-    keep_memory()
+def test_freed_memory_is_reused_without_page_faults():
+    """Memory that was freed is allocated again without page faults."""
+    keep_freed_memory()
     library = ctypes.CDLL(None)
     library.malloc.restype = ctypes.c_void_p
     library.free.argtypes = (ctypes.c_void_p,)
 
-    def faults(size=2**26):  # bytes; above 2**25 glibc would map each block anew
+    def faults(size=2**26):  # bytes; glibc would otherwise map each block above 2**25 again
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         block = library.malloc(ctypes.c_size_t(size))
         ctypes.memset(block, 1, size)
@@ -264,7 +264,7 @@ def test_memory_is_kept():
     assert 100 > faults()  # of 16,384 pages
 
 
-def test_memory_of_other_libraries(monkeypatch):
-    """A C library without mallopt is left alone."""
+def test_keep_freed_memory_without_mallopt_does_nothing(monkeypatch):
+    """On a C library without mallopt nothing happens."""
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
-    assert keep_memory() is None
+    assert keep_freed_memory() is None

@@ -1,4 +1,4 @@
-"""A project folder as small as a test needs it: params, archives, links."""
+"""Create small project folders: params, archives and links."""
 
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 ROOT = Path(__file__).parents[2]
-# A network that learns drawings in two epochs of two seconds.
+# Params of a network that learns drawings in two epochs of two seconds.
 SMALL = {
     "train.architecture": "simple_cnn",
     "train.weights": None,
@@ -20,11 +20,11 @@ SMALL = {
     "train.min_steps": 1,
     "train.batch_size": 16,
     "train.lr": 4e-3,
-    "train.body_lr": 1.0,  # nothing is pretrained: body and head learn alike,
-    "train.recall": 0.0,  # there is nothing to forget,
-    "train.freeze_batch_norm": False,  # and no statistics to keep
+    "train.body_lr": 1.0,  # nothing is pretrained: body and head have the same rate,
+    "train.distillation_weight": 0.0,  # there is no frozen head,
+    "train.freeze_batch_norm": False,  # and there are no statistics to keep
     "train.ema_decay": 0.9,
-    "train.bf16": False,  # emulated where the CPU has none
+    "train.bf16": False,  # emulated on most CPUs
     "train.workers": 0,
     "augment.crop_scale": [0.8, 1.0],
     "evaluate.image_size": 32,
@@ -32,7 +32,7 @@ SMALL = {
 
 
 def write_params(folder: Path, **overrides: Any) -> Path:
-    """This repository's params.yaml with SMALL, and with `SECTION__KEY=value`, in place of what it says."""
+    """Write this repository's params.yaml with the values of SMALL and of `SECTION__KEY=value` arguments."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for name, value in (SMALL | {name.replace("__", "."): value for name, value in overrides.items()}).items():
         section, key = name.split(".")
@@ -43,7 +43,7 @@ def write_params(folder: Path, **overrides: Any) -> Path:
 
 
 def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
-    """In that order; a name with a trailing `/` is a folder."""
+    """Write an archive with the files in this order; a name with a trailing `/` is a folder."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
             archive.writestr(name, data)
@@ -51,7 +51,7 @@ def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def link_photos(project: Path, photos: Path) -> None:
-    """Where the pipeline looks, as `training.fetch` links them."""
+    """Link the photos to where the pipeline reads them, as `training.fetch` does."""
     (project / "data/raw/extra").mkdir(parents=True, exist_ok=True)
     (project / "data/raw/photos").unlink(missing_ok=True)
     (project / "data/raw/photos").symlink_to(photos)
@@ -59,7 +59,7 @@ def link_photos(project: Path, photos: Path) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """For tensors as small as these: waiting for a second thread takes twenty times as long on a busy machine."""
+    """Use one thread: for tiny tensors, waiting for a second thread takes twenty times as long on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with threadpool_limits(1):  # NumPy's and SciPy's

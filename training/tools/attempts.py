@@ -1,7 +1,7 @@
-"""`make attempts`: the trainings that competed for the release, from MLflow to a table of training/RESULTS.md.
+"""`make attempts`: write the table of trainings that competed for the release to training/RESULTS.md, from MLflow.
 
-An attempt is a run with the tag `attempt`, which says in a few words what was tried (`make train ATTEMPT='…'` sets it).
-Rows are kept in artifacts/metrics/attempts.json, so that the table outlives the store.
+An attempt is a run with the tag `attempt`, which describes the experiment in a few words (`make train ATTEMPT='…'`
+sets it). artifacts/metrics/attempts.json keeps the rows, so that the table survives the loss of the store.
 """
 
 import json
@@ -13,10 +13,10 @@ import mlflow
 from mlflow.entities import Run
 
 from training import config
-from training.tools.results import insert, percent, table
-from training.tracking import connect
+from training.tools.results_page import percent, replace_block, table
 
 ATTEMPTS = Path("artifacts/metrics/attempts.json")
+EPOCH_METRICS = ("train_accuracy", "val_accuracy", "best_train_accuracy", "best_val_accuracy")
 
 
 def main() -> None:
@@ -25,13 +25,12 @@ def main() -> None:
     attempts = sorted(rows.values(), key=lambda row: row["started"])
     ATTEMPTS.parent.mkdir(parents=True, exist_ok=True)
     ATTEMPTS.write_text(json.dumps(attempts, indent=2) + "\n")
-    now = config.flat(config.load(config.Train), config.load(config.Augment))
-    insert("attempts", render(attempts, {key: str(value) for key, value in now.items()}))
+    current = config.flatten(config.load(config.Train), config.load(config.Augment))
+    replace_block("attempts", render(attempts, {key: str(value) for key, value in current.items()}))
 
 
 def read_store() -> list[dict[str, Any]]:
-    """A row for each attempt that was trained and evaluated."""
-    connect()
+    """Return a row for each attempt that was trained and evaluated."""
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name(config.load(config.Tracking).experiment)
     runs = client.search_runs([experiment.experiment_id], "tags.attempt != ''") if experiment else []
@@ -40,46 +39,46 @@ def read_store() -> list[dict[str, Any]]:
 
 def read_run(client: mlflow.MlflowClient, run: Run) -> dict[str, Any]:
     metrics = run.data.metrics
-    trained = ("train_accuracy", "val_accuracy", "best_train_accuracy", "best_val_accuracy")
-    ends = [epoch.timestamp for epoch in client.get_metric_history(run.info.run_id, "val_loss")]
+    epoch_ends = [epoch.timestamp for epoch in client.get_metric_history(run.info.run_id, "val_loss")]
+    params = {k: v for k, v in run.data.params.items() if k.startswith(("train.", "augment."))}
     return {
         "attempt": run.data.tags["attempt"],
         "run_id": run.info.run_id,
         "started": run.info.start_time,
-        "params": {k: v for k, v in run.data.params.items() if k.startswith(("train.", "augment."))},
-        "accuracy": by_set({k: v for k, v in metrics.items() if k not in trained}, "accuracy"),
-        "recognised": by_set(metrics, "recognised"),
+        "params": {config.RENAMED.get(key, key): value for key, value in params.items()},
+        "accuracy": metric_by_set({k: v for k, v in metrics.items() if k not in EPOCH_METRICS}, "accuracy"),
+        "recognised": metric_by_set(metrics, "recognised"),
         "calibration_error": metrics.get("test_calibration_error"),
-        "minutes": minutes(run.info.start_time, ends),
+        "minutes": training_minutes(run.info.start_time, epoch_ends),
     }
 
 
-def by_set(metrics: dict[str, float], figure: str) -> dict[str, float]:
-    """`SET_figure: value`, as evaluation logs it, to `SET: value`."""
-    return {key.removesuffix(f"_{figure}"): value for key, value in metrics.items() if key.endswith(f"_{figure}")}
+def metric_by_set(metrics: dict[str, float], name: str) -> dict[str, float]:
+    """Select one metric: `SET_name: value`, as evaluation logs it, becomes `SET: value`."""
+    return {key.removesuffix(f"_{name}"): value for key, value in metrics.items() if key.endswith(f"_{name}")}
 
 
-def minutes(started: int, ends: list[int]) -> float:
-    """Of training and validation: epochs times the median epoch, so that a pause before resuming does not count.
+def training_minutes(start: int, epoch_ends: list[int]) -> float:
+    """Return the minutes of training and validation, from timestamps in milliseconds.
 
-    Takes milliseconds, the ends of the epochs in order.
+    The number of epochs times the median epoch, so that a pause before resuming does not count.
     """
-    epochs = [end - begin for begin, end in zip([started, *ends], ends, strict=False)]
+    epochs = [end - begin for begin, end in zip([start, *epoch_ends], epoch_ends, strict=False)]
     return len(epochs) * median(epochs) / 60_000
 
 
-def render(attempts: list[dict[str, Any]], now: dict[str, str]) -> str:
-    """What differs in an attempt is told against `now`, the params of params.yaml as MLflow writes them."""
+def render(attempts: list[dict[str, Any]], current: dict[str, str]) -> str:
+    """Render the table. `current` are the params of params.yaml as MLflow writes them."""
     sets = list(dict.fromkeys(name for row in attempts for name in row["accuracy"]))
-    strange = list(dict.fromkeys(name for row in attempts for name in row["recognised"]))
+    outliers = list(dict.fromkeys(name for row in attempts for name in row["recognised"]))
     headings = ["attempt", "differs from params.yaml in", *(f"accuracy, {name}" for name in sets)]
-    headings += [*(f"recognised as unknown, {name}" for name in strange), "calibration error, test", "minutes"]
+    headings += [*(f"called unknown, {name}" for name in outliers), "calibration error, test", "minutes"]
     rows = [
         [
             row["attempt"],
-            differences(row["params"], now),
+            describe_differences(row["params"], current),
             *(percent(row["accuracy"].get(name)) for name in sets),
-            *(percent(row["recognised"].get(name)) for name in strange),
+            *(percent(row["recognised"].get(name)) for name in outliers),
             percent(row["calibration_error"]),
             f"{row['minutes']:.0f}",
         ]
@@ -88,11 +87,13 @@ def render(attempts: list[dict[str, Any]], now: dict[str, str]) -> str:
     return table(headings, rows) + "\n"
 
 
-def differences(then: dict[str, str], now: dict[str, str]) -> str:
-    """`lr 0.001` for each param of another value, `no recall` for one that the code did not have yet."""
-    unlike = [f"`{key.split('.')[1]} {then[key]}`" for key in now if key in then and then[key] != now[key]]
-    unlike += [f"no `{key.split('.')[1]}`" for key in now if key not in then]
-    return ", ".join(unlike) or "nothing"
+def describe_differences(params: dict[str, str], current: dict[str, str]) -> str:
+    """Return `lr 0.001` for each param with another value, and `no min_steps` for each that did not exist yet."""
+    different = [
+        f"`{key.split('.')[1]} {params[key]}`" for key in current if params.get(key, current[key]) != current[key]
+    ]
+    missing = [f"no `{key.split('.')[1]}`" for key in current if key not in params]
+    return ", ".join(different + missing) or "nothing"
 
 
 if __name__ == "__main__":

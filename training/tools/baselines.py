@@ -1,7 +1,7 @@
-"""`make baselines`: every network of training/tools/baselines.yaml, trained alike on the same photos, side by side.
+"""`make baselines`: train every network of training/tools/baselines.yaml on the same photos, and compare them.
 
-Each has a project of its own under artifacts/baselines/, in which the pipeline's own stages run, in one process. A
-finished network is not run again; an interrupted one resumes from its last epoch.
+Each network has a project folder under artifacts/baselines/, in which the stages of the pipeline run. A finished
+network is not run again; an interrupted one resumes from its last epoch.
 """
 
 import csv
@@ -25,28 +25,27 @@ from training.evaluate import METRICS as EVALUATED
 from training.model import CHECKPOINT, count_parameters, load_checkpoint
 from training.prepare import MANIFEST
 from training.source import EXTRA, OUTLIERS, sha256
-from training.tools.results import hardware, insert, percent, table
-from training.tracking import connect
+from training.tools.results_page import describe_hardware, percent, replace_block, table
 from training.train import HISTORY
 
 PLAN = Path("training/tools/baselines.yaml")
 BASELINES = Path("artifacts/baselines")
-CANDIDATES = Path("artifacts/candidates")  # of export.quantize; this room may not import that one
-LATENCY = Path("artifacts/metrics/latency.json")  # of export.checks.latency
+CANDIDATES = Path("artifacts/candidates")  # written by export.quantize, which training may not import
+LATENCY = Path("artifacts/metrics/latency.json")  # written by export.checks.latency
 PRECISIONS = ("fp32", "int8")
 Sections = dict[str, dict[str, Any]]
 
 
 def main() -> None:
     plan = yaml.safe_load(PLAN.read_text())
-    connect()
-    mlflow.set_experiment(config.load(config.Tracking).experiment)  # here: where it is made, its files will lie
-    results = [run(name, override(plan, name)) for name in plan["networks"]]
-    insert("baselines", render(results))
+    # Create the experiment from this folder, since MLflow puts its artifacts beside the folder that creates it.
+    mlflow.set_experiment(config.load(config.Tracking).experiment)
+    results = [run(name, override_params(plan, name)) for name in plan["networks"]]
+    replace_block("baselines", render(results))
 
 
-def override(plan: dict[str, Any], name: str) -> Sections:
-    """params.yaml with what the plan says for all, and then for this network."""
+def override_params(plan: dict[str, Any], name: str) -> Sections:
+    """Return params.yaml with the overrides that the plan has for all networks, and then those for this network."""
     params: Sections = yaml.safe_load(Path("params.yaml").read_text())
     network = {"train": {"architecture": name} | plan["networks"][name]}
     for overrides in (plan["common"], network):
@@ -55,35 +54,35 @@ def override(plan: dict[str, Any], name: str) -> Sections:
 
 
 def run(name: str, params: Sections) -> dict[str, Any]:
-    """The figures of one network: those on file if they follow from the same params and photos, else new ones."""
+    """Return the results of one network: the saved ones if params and photos are the same, else those of a new run."""
     folder = BASELINES / name
     set_up(folder, params)
-    result, identity = folder / "result.json", identify(folder)
-    if result.exists() and (figures := json.loads(result.read_text()))["identity"] == identity:
-        return dict(figures)
+    path, identity = folder / "result.json", identify(folder)
+    if path.exists() and (result := json.loads(path.read_text()))["identity"] == identity:
+        return dict(result)
     print(f"--- {name}", flush=True)
     stages = ["training.evaluate", "export.convert", "export.quantize"]
-    if not trained(folder, identity):
+    if not is_trained(folder, identity):
         stages.insert(0, "training.train")
     start_stages(folder, name, stages)
-    start_stages(folder, name, ["export.checks.latency"])  # of a fresh process, as of a function
-    figures = {"network": name, "identity": identity, "hardware": hardware(), **measure(folder)}
-    result.write_text(json.dumps(figures, indent=2) + "\n")
-    return figures
+    start_stages(folder, name, ["export.checks.latency"])  # in a new process, like a Lambda function
+    result = {"network": name, "identity": identity, "hardware": describe_hardware(), **read_results(folder)}
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    return result
 
 
 def set_up(folder: Path, params: Sections) -> None:
-    """What the stages read: the same photos and manifest, and params of its own."""
+    """Create a project folder with its own params and with the same photos and manifest."""
     for path in (folder / MANIFEST, folder / "data/raw"):
         path.parent.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    copyfile(MANIFEST, folder / MANIFEST)  # a link would change under a training
+    copyfile(MANIFEST, folder / MANIFEST)  # a link could change during a training
     if not (folder / "data/raw").is_symlink():
         (folder / "data/raw").symlink_to(Path("data/raw").resolve())
 
 
 def identify(folder: Path) -> dict[str, Any]:
-    """What the figures follow from, as JSON reads it back."""
+    """Return everything that the results depend on, as JSON would read it."""
     path = folder / "params.yaml"
     params = {
         "train": asdict(config.load(config.Train, path)),
@@ -91,25 +90,25 @@ def identify(folder: Path) -> dict[str, Any]:
         "evaluate": asdict(config.load(config.Evaluate, path)),
     }
     sets = sorted(path.name for place in (EXTRA, OUTLIERS) for path in place.glob("[!.]*"))
-    return as_json(params | {"manifest": sha256(folder / MANIFEST), "sets": sets})
+    return to_json_types(params | {"manifest": sha256(folder / MANIFEST), "sets": sets})
 
 
-def trained(folder: Path, identity: dict[str, Any]) -> bool:
-    """Whether the checkpoint there is of these params and photos."""
+def is_trained(folder: Path, identity: dict[str, Any]) -> bool:
+    """Return whether the folder has a checkpoint that was trained with these params and photos."""
     if not (folder / CHECKPOINT).exists():
         return False
     _, checkpoint = load_checkpoint(folder / CHECKPOINT)
-    made_from = {"train": checkpoint["train"], "augment": checkpoint["augment"], "manifest": checkpoint["data_hash"]}
-    return identity | as_json(made_from) == identity
+    inputs = {"train": checkpoint["train"], "augment": checkpoint["augment"], "manifest": checkpoint["data_hash"]}
+    return identity | to_json_types(inputs) == identity
 
 
-def as_json(values: dict[str, Any]) -> dict[str, Any]:
-    """With lists for tuples."""
+def to_json_types(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with lists instead of tuples."""
     return dict(json.loads(json.dumps(values)))
 
 
 def start_stages(folder: Path, name: str, stages: list[str]) -> None:
-    """Run the stages in a process of their own, whose memory ends with it. Raise SystemExit if one of them fails."""
+    """Run the stages in a new process, which frees its memory when it exits. Raise SystemExit if a stage fails."""
     process = multiprocessing.get_context("spawn").Process(target=run_stages, args=(folder, environment(name), stages))
     process.start()
     process.join()
@@ -118,7 +117,7 @@ def start_stages(folder: Path, name: str, stages: list[str]) -> None:
 
 
 def run_stages(folder: Path, variables: dict[str, str], stages: list[str]) -> None:
-    """Run the stages, named as modules, one after the other in their project; leaves its environment behind."""
+    """Run stages, given as module names, in the project folder. Changes this process's environment and folder."""
     os.environ.update(variables)
     os.chdir(folder)
     for stage in stages:
@@ -126,7 +125,7 @@ def run_stages(folder: Path, variables: dict[str, str], stages: list[str]) -> No
 
 
 def environment(name: str) -> dict[str, str]:
-    """The stages use the store of this project; MLflow tags and names every run that they start."""
+    """Return the variables with which MLflow uses the store of this project, and tags and names every run."""
     return {
         "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd()}/mlflow.db"),
         "MLFLOW_RUN_CONTEXT": json.dumps({"baseline": name}),
@@ -134,16 +133,16 @@ def environment(name: str) -> dict[str, str]:
     }
 
 
-def measure(folder: Path) -> dict[str, Any]:
-    """What the stages left behind, as the figures of the table."""
+def read_results(folder: Path) -> dict[str, Any]:
+    """Read the columns of the table from the files that the stages wrote."""
     evaluated = json.loads((folder / EVALUATED).read_text())
     with (folder / HISTORY).open(newline="") as file:
         speeds = [float(epoch["images_per_second"]) for epoch in csv.DictReader(file)]
     photos = sum(row["split"] == "train" for row in read_manifest(folder / MANIFEST))
     files = {precision: folder / CANDIDATES / f"{precision}.onnx" for precision in PRECISIONS}
     return {
-        "accuracy": {name: figures["accuracy"] for name, figures in evaluated["sets"].items()},
-        "recognised": {name: figures["recognised"] for name, figures in evaluated["outliers"].items()},
+        "accuracy": {name: scores["accuracy"] for name, scores in evaluated["sets"].items()},
+        "recognised": {name: scores["recognised"] for name, scores in evaluated["outliers"].items()},
         "parameters": count_parameters(load_checkpoint(folder / CHECKPOINT)[0]),
         "mb": {precision: path.stat().st_size / 1e6 for precision, path in files.items()},
         "latency_ms": json.loads((folder / LATENCY).read_text()),
@@ -154,13 +153,13 @@ def measure(folder: Path) -> dict[str, Any]:
 
 def render(results: list[dict[str, Any]]) -> str:
     headings = ["network", *(f"accuracy, {name}" for name in results[0]["accuracy"])]
-    headings += [f"recognised as unknown, {name}" for name in results[0]["recognised"]]
+    headings += [f"called unknown, {name}" for name in results[0]["recognised"]]
     headings += ["parameters", *(f"{p} MB" for p in PRECISIONS), *(f"{p} ms" for p in PRECISIONS)]
     headings += ["training, minutes", "images/s"]
-    return table(headings, map(row, results)) + "\n\n" + caption(results[0])
+    return table(headings, map(render_row, results)) + "\n\n" + caption(results[0])
 
 
-def row(result: Mapping[str, Any]) -> list[str]:
+def render_row(result: Mapping[str, Any]) -> list[str]:
     start = "pretrained" if result["identity"]["train"]["weights"] else "from scratch"
     shares = [*result["accuracy"].values(), *result["recognised"].values()]
     return [
@@ -178,7 +177,7 @@ def caption(result: Mapping[str, Any]) -> str:
     train, test = result["identity"]["train"], result["identity"]["evaluate"]
     return (
         f"Each: {train['epochs']} epochs at {train['image_size']} px with the same augmentation, scored in fp32 at "
-        f"{test['image_size']} px. Milliseconds: ONNX Runtime, one photo on one thread, median. Minutes: of training, "
+        f"{test['image_size']} px. Milliseconds: ONNX Runtime, one photo on one thread, median. Minutes: training "
         f"without validation. Measured on {result['hardware']}.\n"
     )
 

@@ -17,8 +17,8 @@ from lambda_app.classifier import Classifier
 from lambda_app.preprocess import decode
 from lambda_app.settings import Settings
 from training import config
-from training.source import Source, discover
-from training.split import natural_split
+from training.source import Source, detect_layout
+from training.split import split_by_hash
 
 pytestmark = pytest.mark.photos
 REQUESTS = 120  # of the 500 that may pass before the alarm; the fewer, the quicker the test
@@ -51,9 +51,9 @@ def held_out(shared):
     """Photos, as bytes, with their class: of the validation split, so neither trained on nor in the reference."""
     source, share = Source(shared / "data/dogs-vs-cats.zip"), config.load(config.Prepare).train_share
     found = []
-    for name, label in discover(source.names()).labels.items():
+    for name, label in detect_layout(source.names()).labels.items():
         data = source.read(name)
-        if data and name.endswith(".jpg") and natural_split(sha256(data).hexdigest(), share) == "val":
+        if data and name.endswith(".jpg") and split_by_hash(sha256(data).hexdigest(), share) == "val":
             found.append((data, label))
     np.random.default_rng(0).shuffle(found)
     return found[:UNTOUCHED]

@@ -14,7 +14,6 @@ from botocore.session import Session
 from infra.report import baseline, benchmark, page, publish
 from infra.report.__main__ import ALARM, main
 from tests.infra.report.lines import feedback, prediction, request
-from training import tracking
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
@@ -274,16 +273,6 @@ def test_mlflow_keeps_the_report(run, good, store):
     assert ", ".join(report["versions"]) == found.data.tags["model_version"]
     files = {file.path for file in client.list_artifacts(found.info.run_id)}
     assert {"report.html", "report.json"} == files
-
-
-def test_the_store_is_that_of_the_trainings(run, monkeypatch):
-    """Where nobody says otherwise."""
-    found = []
-    for connect in (tracking.connect, publish.connect):
-        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow keeps there what it was told
-        connect()
-        found.append(mlflow.get_tracking_uri())
-    assert ["sqlite:///mlflow.db"] * 2 == found
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The comparison of networks, for real and small: two of them, one epoch on drawn photos."""
+"""The comparison of baselines with two small networks and one epoch on drawings."""
 
 import json
 from contextlib import chdir
@@ -17,10 +17,10 @@ from training.model import BASELINES as BUILT_HERE
 from training.model import CHECKPOINT
 from training.networks import TIMM
 from training.tools import baselines
-from training.tools.baselines import BASELINES, PLAN, identify, override, set_up, start_stages
-from training.tools.results import RESULTS
+from training.tools.baselines import BASELINES, PLAN, identify, override_params, set_up, start_stages
+from training.tools.results_page import RESULTS
 
-SCRATCH = {"weights": None, "recall": 0, "freeze_batch_norm": False, "body_lr": 1}
+SCRATCH = {"weights": None, "distillation_weight": 0, "freeze_batch_norm": False, "body_lr": 1}
 SMALL_PLAN = {
     "common": {"train": {"epochs": 1}, "evaluate": {"image_size": 32}},
     "networks": {"logistic": SCRATCH | {"lr": 0.001}, "simple_cnn": SCRATCH | {"lr": 0.01}},
@@ -28,7 +28,7 @@ SMALL_PLAN = {
 
 
 def fail_before(stage):
-    """Stages run as ever, in a process of their own, until one fails in place of this one."""
+    """Return `start_stages` with a failing stage instead of this one."""
 
     def start(folder, name, stages):
         start_stages(folder, name, [*stages[: stages.index(stage)], "training.missing"])
@@ -37,25 +37,25 @@ def fail_before(stage):
 
 
 def start_here(folder, name, stages):
-    """Run the stages in this process, which has imported PyTorch and MLflow already."""
+    """Run the stages in this process, which has already imported PyTorch and MLflow."""
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         for variable, value in baselines.environment(name).items():
             patch.setenv(variable, value)
         baselines.run_stages(Path(), {}, stages)
 
 
-def written(pattern):
-    """When each of these files was last written."""
+def modification_times(pattern):
+    """Return when each of these files was last modified."""
     return {path: path.stat().st_mtime_ns for path in sorted(BASELINES.glob(pattern))}
 
 
 @pytest.fixture(scope="module")
-def cut_off(tmp_path_factory, photos):
-    """A project whose first network was trained and evaluated when a stage failed."""
+def interrupted(tmp_path_factory, photos):
+    """Return a project in which a stage failed after the first network was trained and evaluated."""
     folder = tmp_path_factory.mktemp("compared")
     write_params(folder, prepare__train_share=0.6)
     link_photos(folder, photos)
-    (folder / "training").mkdir()
+    (folder / PLAN).parent.mkdir(parents=True)
     (folder / RESULTS).write_text("before\n<!-- baselines -->\n<!-- /baselines -->\nafter\n")
     (folder / PLAN).write_text(yaml.safe_dump(SMALL_PLAN))
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
@@ -65,20 +65,20 @@ def cut_off(tmp_path_factory, photos):
         patch.setattr(baselines, "start_stages", fail_before("export.convert"))
         with pytest.raises(SystemExit) as failed:
             baselines.main()
-        checkpoints = written("*/artifacts/checkpoint.pt")
+        checkpoints = modification_times("*/artifacts/checkpoint.pt")
         evaluated = json.loads((BASELINES / "logistic" / EVALUATED).read_text())
-    return SimpleNamespace(folder=folder, checkpoints=checkpoints, evaluated=evaluated, said=str(failed.value))
+    return SimpleNamespace(folder=folder, checkpoints=checkpoints, evaluated=evaluated, error=str(failed.value))
 
 
 @pytest.fixture(scope="module")
-def compared(cut_off):
-    """The same project after `make baselines` was started again: both networks were trained and compared."""
-    with chdir(cut_off.folder), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{cut_off.folder}/mlflow.db")
+def compared(interrupted):
+    """Return the same project after a second `make baselines`, which trained and compared both networks."""
+    with chdir(interrupted.folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{interrupted.folder}/mlflow.db")
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setattr(baselines, "start_stages", start_here)
         baselines.main()
-    return cut_off.folder
+    return interrupted.folder
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def in_compared(compared, monkeypatch):
 
 
 def test_table_has_a_row_for_each_network(in_compared):
-    """In the order of the plan, with a figure in every column."""
+    """Rows are in the order of the plan, with a value in every column."""
     before, *lines, after = RESULTS.read_text().splitlines()
     table = [line for line in lines if line.startswith("| ") and not line.startswith("| ---")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
@@ -100,8 +100,8 @@ def test_table_has_a_row_for_each_network(in_compared):
     assert all(all(row) for row in rows)
 
 
-def test_figures_come_from_the_stages(in_compared):
-    """Accuracy is what evaluation wrote, and sizes are the files'."""
+def test_results_come_from_the_stages(in_compared):
+    """The accuracy is that of the evaluation, and the sizes are those of the files."""
     folder = BASELINES / "simple_cnn"
     result = json.loads((folder / "result.json").read_text())
     evaluated = json.loads((folder / "artifacts/metrics/evaluate.json").read_text())
@@ -121,48 +121,48 @@ def test_runs_are_in_the_store_of_the_project(in_compared):
     assert (in_compared / "mlruns").as_posix() in experiment.artifact_location
 
 
-def test_what_is_finished_is_not_run_again(in_compared):
-    """A second `make baselines` starts no stage and writes the same table."""
-    page, files = RESULTS.read_text(), written("*/artifacts/**/*.onnx") | written("*/result.json")
+def test_finished_network_is_not_run_again(in_compared):
+    """Another `make baselines` starts no stage and writes the same table."""
+    page, files = RESULTS.read_text(), modification_times("*/artifacts/**/*.onnx") | modification_times("*/result.json")
     baselines.main()
-    assert files == written("*/artifacts/**/*.onnx") | written("*/result.json")
+    assert files == modification_times("*/artifacts/**/*.onnx") | modification_times("*/result.json")
     assert page == RESULTS.read_text()
 
 
-def test_what_was_cut_off_after_training_is_not_trained_again(cut_off, in_compared):
-    """Of a network without figures, the later stages run, and score the same; the checkpoint stays."""
-    assert [BASELINES / "logistic" / CHECKPOINT] == list(cut_off.checkpoints)
-    assert cut_off.checkpoints == written("logistic/artifacts/checkpoint.pt")
+def test_trained_network_is_not_trained_again(interrupted, in_compared):
+    """For a trained network without results, the later stages run; the checkpoint stays."""
+    assert [BASELINES / "logistic" / CHECKPOINT] == list(interrupted.checkpoints)
+    assert interrupted.checkpoints == modification_times("logistic/artifacts/checkpoint.pt")
     scored = json.loads((BASELINES / "logistic/result.json").read_text())["accuracy"]
-    assert {name: figures["accuracy"] for name, figures in cut_off.evaluated["sets"].items()} == scored
+    assert {name: figures["accuracy"] for name, figures in interrupted.evaluated["sets"].items()} == scored
 
 
-def test_failed_stage(cut_off):
-    """A stage that fails ends the comparison with the network, its stages and the exit code."""
+def test_failed_stage_is_an_error(interrupted):
+    """A failing stage ends the comparison with the network, its stages and the exit code."""
     stages = "training.train, training.evaluate, training.missing"
-    assert f"logistic: the stages {stages} ended with exit code 1; expected 0" == cut_off.said
+    assert f"logistic: the stages {stages} ended with exit code 1; expected 0" == interrupted.error
 
 
 @pytest.mark.parametrize(("key", "value"), [("lr", 0.5), ("epochs", 2)])
-def test_other_params_train_anew(in_compared, tmp_path, key, value):
-    """A checkpoint counts only for the params that made it."""
+def test_other_params_need_another_training(in_compared, tmp_path, key, value):
+    """A checkpoint is only used for the params with which it was trained."""
     checkpoint = (BASELINES / "logistic" / CHECKPOINT).resolve()
-    folder, params = tmp_path / "logistic", override(SMALL_PLAN, "logistic")
+    folder, params = tmp_path / "logistic", override_params(SMALL_PLAN, "logistic")
     set_up(folder, params)
     (folder / CHECKPOINT).symlink_to(checkpoint)
-    assert baselines.trained(folder, identify(folder))
+    assert baselines.is_trained(folder, identify(folder))
     params["train"][key] = value
     set_up(folder, params)
-    assert not baselines.trained(folder, identify(folder))
+    assert not baselines.is_trained(folder, identify(folder))
 
 
-def test_the_plan_fits_params_yaml(tmp_path, monkeypatch):
-    """The committed plan names every network there is, and overrides only keys that exist."""
+def test_plan_matches_params_yaml(tmp_path, monkeypatch):
+    """The committed plan has every network and overrides only existing keys."""
     monkeypatch.chdir(ROOT)
     plan = yaml.safe_load(PLAN.read_text())
     assert {*TIMM, *BUILT_HERE} == set(plan["networks"])
     for name in plan["networks"]:
         path = tmp_path / "params.yaml"
-        path.write_text(yaml.safe_dump(override(plan, name)))
+        path.write_text(yaml.safe_dump(override_params(plan, name)))
         for section in (config.Train, config.Augment, config.Evaluate):
             config.load(section, Path(path))

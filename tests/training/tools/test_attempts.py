@@ -1,4 +1,4 @@
-"""The table of attempts: what MLflow knows of each, what is kept of it, and how it reads."""
+"""The table of attempts: rows from MLflow, rows on file, and the rendering."""
 
 import json
 
@@ -7,8 +7,8 @@ import pytest
 
 from tests.mlflow_stores import write_store
 from training.tools import attempts
-from training.tools.attempts import ATTEMPTS, differences, minutes
-from training.tools.results import RESULTS
+from training.tools.attempts import ATTEMPTS, describe_differences, training_minutes
+from training.tools.results_page import RESULTS
 
 METRICS = {
     "train_accuracy": 0.9,
@@ -23,13 +23,12 @@ METRICS = {
 
 @pytest.fixture
 def store(project, monkeypatch):
-    """An empty MLflow store, and the page with an empty table; returns what logs a run with these tags."""
+    """Return a function that logs a run with tags to an empty store, beside a page with an empty table."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", write_store(project))
     RESULTS.parent.mkdir()
     RESULTS.write_text("before\n<!-- attempts -->\n<!-- /attempts -->\nafter\n")
 
     def log(tags, params=None, metrics=METRICS):
-        attempts.connect()
         mlflow.set_experiment("pet-classifier")
         with mlflow.start_run(tags=tags):
             mlflow.log_params(params or {"train.lr": 0.5})
@@ -40,8 +39,8 @@ def store(project, monkeypatch):
     return log
 
 
-def test_tagged_runs_become_rows(store):
-    """A run that says what was tried is a row with its accuracy on each set; a run that does not say it is none."""
+def test_tagged_run_becomes_a_row(store):
+    """A run with the tag `attempt` is a row with its accuracy on each set; other runs are not."""
     store({"attempt": "higher lr"})
     store({"baseline": "logistic"})
     attempts.main()
@@ -50,15 +49,15 @@ def test_tagged_runs_become_rows(store):
     assert 1 == len(json.loads(ATTEMPTS.read_text()))
 
 
-def test_a_run_that_was_never_evaluated_is_no_attempt(store):
-    """A training that was given up has nothing to compare."""
-    store({"attempt": "given up"}, metrics={"val_accuracy": 0.8})
+def test_run_without_evaluation_is_not_an_attempt(store):
+    """A run without an evaluation is not listed."""
+    store({"attempt": "interrupted"}, metrics={"val_accuracy": 0.8})
     attempts.main()
     assert [] == json.loads(ATTEMPTS.read_text())
 
 
-def test_rows_outlive_the_store(store, project, monkeypatch):
-    """With another store, where they never were, the table is made from the JSON and is the same."""
+def test_rows_survive_the_loss_of_the_store(store, project, monkeypatch):
+    """With another store, the table is rendered from the JSON file and is the same."""
     store({"attempt": "higher lr"})
     attempts.main()
     page = RESULTS.read_text()
@@ -70,20 +69,20 @@ def test_rows_outlive_the_store(store, project, monkeypatch):
 
 
 def test_page_without_markers_is_an_error(store):
-    """What stands around the table is never overwritten, so its place must be marked."""
+    """A page without the markers of the table is not overwritten."""
     RESULTS.write_text("no table\n")
     with pytest.raises(SystemExit, match="has no <!-- attempts -->"):
         attempts.main()
 
 
-def test_differences_are_told_against_params_of_today():
-    """Other values, and params that did not exist then; what is the same, or exists no more, is not told."""
-    then = {"train.lr": "0.5", "train.seed": "0", "train.bygone": "1"}
-    now = {"train.lr": "0.1", "train.seed": "0", "train.recall": "1.0"}
-    assert "`lr 0.5`, no `recall`" == differences(then, now)
-    assert "nothing" == differences(now, now)
+def test_differences_are_relative_to_current_params():
+    """The differences are changed values and params that did not exist; removed params are ignored."""
+    params = {"train.lr": "0.5", "train.seed": "0", "train.removed": "1"}
+    current = {"train.lr": "0.1", "train.seed": "0", "train.distillation_weight": "1.0"}
+    assert "`lr 0.5`, no `distillation_weight`" == describe_differences(params, current)
+    assert "nothing" == describe_differences(current, current)
 
 
-def test_a_pause_does_not_count_as_training():
-    """Three epochs of two minutes, with a night between the second and the third, took six minutes."""
-    assert 6 == minutes(0, [120_000, 240_000, 30_000_000])
+def test_training_minutes_ignore_a_pause():
+    """Three epochs of two minutes, with a night between two of them, are six minutes."""
+    assert 6 == training_minutes(0, [120_000, 240_000, 30_000_000])

@@ -1,4 +1,4 @@
-"""training/RESULTS.md: its tables stand between markers, each rewritten by one command from figures on file."""
+"""Write the tables of training/RESULTS.md. Each is between two markers and is replaced by one command."""
 
 import os
 import platform
@@ -9,8 +9,8 @@ from pathlib import Path
 RESULTS = Path("training/RESULTS.md")
 
 
-def insert(name: str, text: str, path: Path = RESULTS) -> None:
-    """Put `text` between `<!-- NAME -->` and `<!-- /NAME -->`. Raises SystemExit where the markers are missing."""
+def replace_block(name: str, text: str, path: Path = RESULTS) -> None:
+    """Replace the text between `<!-- NAME -->` and `<!-- /NAME -->`. Raise SystemExit if a marker is missing."""
     page = path.read_text()
     block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
     if not block.search(page):
@@ -20,19 +20,19 @@ def insert(name: str, text: str, path: Path = RESULTS) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Markdown; the first column is words, others whose every cell begins with a digit are figures, to the right."""
+    """Return a Markdown table. Columns whose cells all begin with a digit are right-aligned, except for the first."""
     cells = list(rows)
-    figures = [i > 0 and all(row[i][:1].isdigit() for row in cells) for i in range(len(headings))]
-    rule = ["---:" if right else "---" for right in figures]
+    is_numeric = [i > 0 and all(row[i][:1].isdigit() for row in cells) for i in range(len(headings))]
+    rule = ["---:" if numeric else "---" for numeric in is_numeric]
     return "\n".join(f"| {' | '.join(row)} |" for row in (headings, rule, *cells))
 
 
 def percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2f} %"  # noqa: RUF001  # a dash, where there is no figure
+    return "–" if share is None else f"{100 * share:.2f} %"  # noqa: RUF001  # an en dash marks a missing value
 
 
-def hardware() -> str:
-    """Processor and cores, since times are facts about a machine."""
+def describe_hardware() -> str:
+    """Return the processor and the number of cores, on which all times depend."""
     cpuinfo = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
     return f"{found[1] if found else platform.machine()}, {os.cpu_count()} cores"

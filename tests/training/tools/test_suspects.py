@@ -1,4 +1,4 @@
-"""Photos that a network doubts: the mislabelled come first, and what nobody knows."""
+"""Suspects: mislabeled photos come first."""
 
 import csv
 from contextlib import chdir
@@ -13,7 +13,7 @@ from training.tools import suspects
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    """Forty cats and forty dogs, of which three cats lie among the dogs, after the search; the network sees pixels."""
+    """Return a project after the search, with three cats among forty dogs; the network is logistic regression."""
     folder = tmp_path_factory.mktemp("searched")
     write_params(folder, train__architecture="logistic")
     photos = write_dataset(folder / "photos", {"cat": 43, "dog": 40})
@@ -31,19 +31,19 @@ def read(folder):
         return list(csv.DictReader(file))
 
 
-def test_mislabelled_photos_come_first(searched):
-    """Of eighty-three photos the three with the wrong label are believed least."""
+def test_mislabeled_photos_come_first(searched):
+    """Of 83 photos the three with the wrong label have the lowest probabilities."""
     doubted = [row["id"] for row in read(searched) if row["doubt"] == "label"]
     assert {"dog/cat 0.jpg", "dog/cat 1.jpg", "dog/cat 2.jpg"} == set(doubted[:3])
 
 
-def test_the_list_leads_to_the_photo(searched):
-    """A line holds the hash that data/set-aside.csv wants, as the manifest has it."""
+def test_list_has_the_hash_of_each_photo(searched):
+    """Each row has the hash from the manifest, for data/set-aside.csv."""
     with (searched / "artifacts/manifest.csv").open(newline="") as file:
         hashes = {row["id"]: row["sha256"] for row in csv.DictReader(file)}
     assert all(hashes[row["id"]] == row["sha256"] for row in read(searched))
 
 
-def test_the_sheet_is_drawn(searched):
-    """Beside the list there is a picture of all suspects, to be looked at."""
+def test_sheet_is_drawn(searched):
+    """A picture of all suspects is written beside the list."""
     assert (searched / suspects.SHEET).read_bytes().startswith(b"\x89PNG")
