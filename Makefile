@@ -186,7 +186,7 @@ vulnerabilities: .venv-audit/.installed  ## known ones of the serving packages, 
 		-r requirements-serve.txt -r infra/containers/server/requirements.txt
 
 deployed: .venv/.serve  ## what ENV=dev or prod runs: image, commit, URL and who may call it, as NAME=VALUE lines
-	@$(BIN)/python -m infra.deployed "$(ENV)"
+	@$(BIN)/python -m infra.aws.deployed "$(ENV)"
 
 release-notes:  ## what CHANGELOG.md says of VERSION=v1.2.3
 	@$(PYTHON) -m infra.release_notes "$(VERSION)"
@@ -210,14 +210,14 @@ REPLAY := $(call option,AUTH,auth) $(call option,PROFILE,profile) $(call option,
 JOURNAL ?= artifacts/replay.jsonl
 
 collect-feedback: .venv/.train  ## send DATA=photos to URL=…, one folder a class, and what they show as feedback (RATE=, SHARE=, DELAY=, JOURNAL=)
-	@$(BIN)/python -m infra.collect_feedback "$(URL)" "$(DATA)" --output "$(JOURNAL)" $(REPLAY)
+	@$(BIN)/python -m infra.replay "$(URL)" "$(DATA)" --output "$(JOURNAL)" $(REPLAY)
 
 score: .venv/.train  ## photos of SOURCE=s3://… by the million: named to QUEUE=, gathered from RESULTS=s3://… into OUT=file.parquet (RETRY=1, GATHER=notified)
 	@$(BIN)/python -m infra.score_s3 $(if $(GATHER),--gather "$(GATHER)","$(SOURCE)" --queue "$(QUEUE)") \
 		--results "$(RESULTS)" $(call option,OUT,out) $(if $(RETRY),--retry)
 
 evaluate: .venv/.train  ## accuracy and latency by what collect-feedback wrote, to artifacts/post_deploy.json (URL= and DATA= collect first)
-	@$(BIN)/python -m infra.evaluate_post_deploy "$(JOURNAL)" $(call option,JSON,json) \
+	@$(BIN)/python -m infra.replay.evaluation "$(JOURNAL)" $(call option,JSON,json) \
 		$(if $(URL),--replay "$(URL)" "$(DATA)" $(REPLAY))
 
 # The report's exit code 3, an alarm, is no failure here.

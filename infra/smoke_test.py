@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx2
 from botocore.exceptions import BotoCoreError
 
-from infra import target
 from infra.aws.parameters import load_parameters
+from infra.smoke import target
 from infra.smoke.answers import Check
 from infra.smoke.checks import function_checks
 from infra.smoke.edge import counts, edge_checks

@@ -9,8 +9,8 @@ import sys
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.aws.deployed import described, stack_and_region
 from infra.aws.stack import NO_VERSION, Stack
-from infra.deployed import described, stack_and_region
 
 
 def main(environment: str) -> None:

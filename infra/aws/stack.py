@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from botocore.session import Session
 
-from infra.deployed import NotKnown, described, stack_and_region
+from infra.aws.deployed import NotKnown, described, stack_and_region
 
 ALIAS = "live"
 NO_VERSION = "0"  # SAM CLI cannot pass an empty value on its command line

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 NONE = 0  # in place of an HTTP status: no answer came
 START = b'{"photo":'  # of every line
-EXPECTED = "expected what infra.collect_feedback wrote"
+EXPECTED = "expected what infra.replay wrote"
 REFUSED = {400, 413, 415, 422}  # these speak of the photo; the others, of the service or the way to it
 
 

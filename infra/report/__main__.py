@@ -17,14 +17,14 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from infra.emulator.runtime import ROOT
-from infra.report import history, page, publish, sources, traffic
+from infra.report import html_page, log_source, publish, reference_history, traffic
 from infra.report.baseline import BASELINE
 from infra.report.drift import Reference
-from infra.report.records import LATE, read
+from infra.report.log_reader import LATE, read
 from infra.report.summary import summary
 
 OUT = ROOT / "artifacts/report"
-REFERENCE = ROOT / history.REFERENCE
+REFERENCE = ROOT / reference_history.REFERENCE
 ALARM = 3
 
 
@@ -32,17 +32,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = parsed(arguments)
     try:
         source, since = options.source, options.since
-        earlier = sources.earlier(source, since, LATE)
-        log = read(sources.lines(source, since), since, earlier, synthetic=options.synthetic)
+        earlier = log_source.earlier(source, since, LATE)
+        log = read(log_source.lines(source, since), since, earlier, synthetic=options.synthetic)
         serving = traffic.serving(log.requests)
-        reference, good_week = history.find(serving, options.reference), options.baseline
+        reference, good_week = reference_history.find(serving, options.reference), options.baseline
         known = good_week if good_week and good_week.model_version == serving else reference
         report = summary(log, source, reference, known)
-        write(report, page.render(report, log, known), options.out)
+        write(report, html_page.render(report, log, known), options.out)
         if options.publish:
             publish.to_cloudwatch(report)
         publish.to_mlflow(report, options.out)
-    except (sources.SourceError, publish.NotPublished, MlflowException, OSError) as error:
+    except (log_source.SourceError, publish.NotPublished, MlflowException, OSError) as error:
         print(f"report: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
     with redirect_stdout(sys.stderr if options.outputs else sys.stdout):
@@ -56,7 +56,7 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m infra.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    sources.add_arguments(parser)
+    log_source.add_arguments(parser)
     parser.add_argument("--out", type=Path, default=OUT, help="folder of report.json and report.html")
     add_file(parser, "--reference", REFERENCE, "what export/reference.py wrote", labelled=True)
     add_file(parser, "--baseline", BASELINE, "what infra/report/baseline.py wrote", labelled=False)

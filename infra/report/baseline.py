@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from infra.emulator.runtime import ROOT
-from infra.report import sources, traffic, verdict
+from infra.report import alarms, log_source, traffic
 from infra.report.drift import JUDGED
-from infra.report.records import Log, read
+from infra.report.log_reader import Log, read
 
 BASELINE = ROOT / "artifacts/baseline.json"
 FEWEST = 500  # photos: of 100, drift would be found in weeks only
@@ -33,14 +33,14 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sources.add_arguments(parser)
+    log_source.add_arguments(parser)
     parser.add_argument("--out", type=Path, default=BASELINE, help="file to write")
     options = parser.parse_args(arguments)
     try:
-        log = read(sources.lines(options.source, options.since), options.since, synthetic=options.synthetic)
+        log = read(log_source.lines(options.source, options.since), options.since, synthetic=options.synthetic)
         text = sample(log)
         options.out.write_text(text)
-    except (sources.SourceError, TooFew, OSError) as error:
+    except (log_source.SourceError, TooFew, OSError) as error:
         print(f"baseline: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
     print(f"wrote {options.out}: drift is judged by it as long as its model serves")
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 def sample(log: Log) -> str:
     """The file, of the version that serves. Raises TooFew."""
     version = traffic.serving(log.requests) or "any version"
-    photos = verdict.photos(log.requests, version)
+    photos = alarms.photos(log.requests, version)
     if len(photos) < FEWEST:
         raise TooFew(f"the log has {len(photos)} predictions of {version} with every signal; expected {FEWEST} or more")
     photos = photos.where(np.random.default_rng(0).permutation(len(photos))[:MOST])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.report.records import SIGNALS, Column
+from infra.report.log_reader import SIGNALS, Column
 
 NUMBERS = ("confidence", *SIGNALS, "unknown", "photo_bytes", "photo_width", "photo_height")
 JUDGED = (*NUMBERS, "predicted_class")

@@ -9,7 +9,7 @@ import mlflow
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-from infra.report.verdict import MIN_LABELS, MIN_PHOTOS
+from infra.report.alarms import MIN_LABELS, MIN_PHOTOS
 
 NAMESPACE = "PetClassifier"
 EXPERIMENT = "pet-classifier-monitoring"

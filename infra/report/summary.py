@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from infra.report import labels, traffic, verdict
+from infra.report import alarms, label_metrics, traffic
 from infra.report.drift import Reference
-from infra.report.records import Log, Table
+from infra.report.log_reader import Log, Table
 
 POINTS = 30  # of a line that can still be read on a phone
 FEW_POINTS = 10  # for accuracy: labels are few
@@ -16,11 +16,11 @@ FEW_POINTS = 10  # for accuracy: labels are few
 def summary(log: Log, source: str, reference: Reference | None, known: Reference | None) -> dict[str, Any]:
     """`reference` are the test photos of the version that serves, `known` what its traffic should be like."""
     requests, serving = log.requests, traffic.serving(log.requests)
-    labelled, feedback = labels.join(log)
-    qualities = {version: labels.quality(table) for version, table in traffic.by_version(labelled).items()}
-    drift = verdict.drift(requests, serving, known)
-    accuracy = verdict.accuracy(qualities.get(serving or ""), serving, reference)
-    retrain, reason = verdict.retrain(drift, accuracy)
+    labelled, feedback = label_metrics.join(log)
+    qualities = {version: label_metrics.quality(table) for version, table in traffic.by_version(labelled).items()}
+    drift = alarms.drift(requests, serving, known)
+    accuracy = alarms.accuracy(qualities.get(serving or ""), serving, reference)
+    retrain, reason = alarms.retrain(drift, accuracy)
     return {
         "source": source,
         "generated": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -36,16 +36,16 @@ def summary(log: Log, source: str, reference: Reference | None, known: Reference
             version: _figures(*(table.where(table["model_version"] == version) for table in (requests, labelled)))
             for version in traffic.by_version(requests) | qualities
         },
-        "quality": {"overall": labels.quality(labelled), "versions": qualities},
-        "estimate": labels.estimate(requests, labelled),
+        "quality": {"overall": label_metrics.quality(labelled), "versions": qualities},
+        "estimate": label_metrics.estimate(requests, labelled),
         "drift": drift,
         "accuracy": accuracy,
-        "alarms": verdict.alarms(drift, accuracy),
+        "alarms": alarms.alarms(drift, accuracy),
         "retrain": retrain,
         "retrain_reason": reason,
         "step_seconds": traffic.step(requests, POINTS),
         "over_time": list(traffic.over_time(requests, POINTS, traffic.figures)),
-        "labels_over_time": list(traffic.over_time(labelled, FEW_POINTS, labels.figures)),
+        "labels_over_time": list(traffic.over_time(labelled, FEW_POINTS, label_metrics.figures)),
     }
 
 
@@ -53,7 +53,7 @@ def _figures(requests: Table, labelled: Table) -> dict[str, Any]:
     """A label counts when it comes; of the predictions that are labelled, only those of the window are a share."""
     predictions = requests.having("predicted_class")["id"]
     coverage = float(np.isin(predictions, labelled["id"]).mean()) if len(predictions) else None
-    return traffic.figures(requests) | labels.figures(labelled) | {"label_coverage": coverage}
+    return traffic.figures(requests) | label_metrics.figures(labelled) | {"label_coverage": coverage}
 
 
 def _time(seconds: float) -> str:

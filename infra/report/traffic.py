@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from infra.report.records import Column, Table
+from infra.report.log_reader import Column, Table
 
 # Seconds: what a clock or a calendar shows, from a minute to a week.
 STEPS = (60, 300, 900, 3600, 3 * 3600, 6 * 3600, 86_400, 7 * 86_400)

@@ -8,9 +8,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.aws.deployed import NotKnown
 from infra.aws.parameters import load_parameters
 from infra.aws.stack import ALIAS, Stack
-from infra.deployed import NotKnown
 from infra.smoke.answers import Check, NoAnswer, Pair
 
 UNRESERVED = "-1"

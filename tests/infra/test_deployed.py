@@ -5,7 +5,7 @@ import json
 import pytest
 from botocore.session import Session
 
-from infra import deployed
+from infra.aws import deployed
 
 IMAGE = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier@sha256:{'c' * 64}"
 TEMPLATE = {

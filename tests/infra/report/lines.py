@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from infra.report.records import SIGNALS
+from infra.report.log_reader import SIGNALS
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import pytest
 from infra.report import benchmark
 from infra.report.baseline import MOST, main
 from infra.report.drift import JUDGED, Reference
-from infra.report.records import read
+from infra.report.log_reader import read
 from tests.infra.report.lines import prediction
 
 

@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp
 
 from infra.report.__main__ import REFERENCE
 from infra.report.drift import JUDGED, NUMBERS, Reference, Signal, judge, limits
-from infra.report.records import SIGNALS
+from infra.report.log_reader import SIGNALS
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 

@@ -11,7 +11,7 @@ import mlflow
 import pytest
 from botocore.session import Session
 
-from infra.report import baseline, benchmark, page, publish
+from infra.report import baseline, benchmark, html_page, publish
 from infra.report.__main__ import ALARM, main
 from tests.infra.report.lines import feedback, prediction, request
 from training import tracking
@@ -30,7 +30,7 @@ def store(tmp_path_factory):
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
 
 
-draw = page.render
+draw = html_page.render
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def run(tmp_path, store, monkeypatch):
 
     def run(lines, *options, page=True):
         (tmp_path / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
-        monkeypatch.setattr("infra.report.page.render", draw if page else lambda *_: "")
+        monkeypatch.setattr("infra.report.html_page.render", draw if page else lambda *_: "")
         code = main([str(tmp_path / "log.jsonl"), "--out", str(tmp_path / "out"), *options])
         written = tmp_path / "out/report.json"
         return code, json.loads(written.read_text()) if written.exists() else None

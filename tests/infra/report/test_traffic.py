@@ -3,7 +3,7 @@
 import pytest
 
 from infra.report import traffic
-from infra.report.records import read
+from infra.report.log_reader import read
 from tests.infra.report.lines import part, prediction, request
 
 

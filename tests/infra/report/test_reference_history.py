@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from infra.report.drift import Reference
-from infra.report.history import REFERENCE, find
+from infra.report.reference_history import REFERENCE, find
 
 pytestmark = pytest.mark.process
 

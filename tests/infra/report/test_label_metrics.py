@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.report.labels import estimate, join, quality, wilson
-from infra.report.records import LATE, read
+from infra.report.label_metrics import estimate, join, quality, wilson
+from infra.report.log_reader import LATE, read
 from tests.infra.report.lines import BEGIN, feedback, part, prediction, request
 
 

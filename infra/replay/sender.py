@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from infra.emulator.event import HttpRequest
 from infra.emulator.response import HttpResponse
 from infra.replay.journal import NONE, Answer, Prediction
-from infra.replay.photos import Photo
+from infra.replay.labeled_photos import Photo
 from infra.smoke.answers import Ask, NoAnswer, at, json_of, post
 
 

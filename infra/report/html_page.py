@@ -6,9 +6,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from infra.emulator.runtime import ROOT
-from infra.report import plots, verdict
+from infra.report import alarms, charts
 from infra.report.drift import NUMBERS, Reference
-from infra.report.records import Log
+from infra.report.log_reader import Log
 
 NONE = "–"  # noqa: RUF001  # a dash, where there is no figure
 SAMPLE = 20_000  # photos of a histogram; more would not change its shape
@@ -30,7 +30,7 @@ def render(report: Mapping[str, Any], log: Log, known: Reference | None) -> str:
         "number": number,
         "duration": duration,
     }
-    return templates.get_template("page.html").render(
+    return templates.get_template("template.html").render(
         report=report,
         pictures=pictures(report),
         distributions=list(distributions(report["drift"], log, known)),
@@ -40,21 +40,21 @@ def render(report: Mapping[str, Any], log: Log, known: Reference | None) -> str:
 def pictures(report: Mapping[str, Any]) -> dict[str, str]:
     points, found = report["over_time"], {}
     if report["overall"]["requests"]:
-        found["requests"] = plots.requests(points)
+        found["requests"] = charts.requests(points)
         rates = {"errors": ("error_rate",), "cold starts": ("cold_start_rate",)}
-        found["rates"] = plots.lines(points, rates, percent=True)
+        found["rates"] = charts.lines(points, rates, percent=True)
     if report["overall"]["latency_ms"]:
         latencies = {name: ("latency_ms", name) for name in ("mean", "p50", "p95", "p99")}
-        found["latency"] = plots.lines(points, latencies, log=True)
+        found["latency"] = charts.lines(points, latencies, log=True)
     if report["overall"]["predictions"]:
         classes = {name: ("classes", name) for name in report["overall"]["classes"]}
-        found["classes"] = plots.lines([shares(point) for point in points], classes, percent=True)
-        found["unknown"] = plots.lines(points, {"called unknown": ("unknown_share",)}, percent=True)
-        found["confidence"] = plots.lines(points, {"mean confidence": ("confidence",)}, percent=True)
+        found["classes"] = charts.lines([shares(point) for point in points], classes, percent=True)
+        found["unknown"] = charts.lines(points, {"called unknown": ("unknown_share",)}, percent=True)
+        found["confidence"] = charts.lines(points, {"mean confidence": ("confidence",)}, percent=True)
     if report["overall"]["labelled"]:
-        found["accuracy"] = plots.accuracy(report["labels_over_time"])
+        found["accuracy"] = charts.accuracy(report["labels_over_time"])
     if report["drift"]["judged"]:
-        found["distances"] = plots.distances(report["drift"]["signals"])
+        found["distances"] = charts.distances(report["drift"]["signals"])
     return found
 
 
@@ -67,11 +67,11 @@ def distributions(drift: Mapping[str, Any], log: Log, known: Reference | None) -
     """Name, whether it drifted, and picture of each signal that is a number."""
     if known is None or not drift["judged"]:
         return
-    photos = verdict.photos(log.requests, drift["model_version"])
+    photos = alarms.photos(log.requests, drift["model_version"])
     photos = photos.where(slice(None, None, max(1, len(photos) // SAMPLE)))
     for name in NUMBERS:
         drifted = drift["signals"][name]["drifted"]
-        yield name, drifted, plots.distribution(photos[name], known.columns[name], drifted=drifted)
+        yield name, drifted, charts.distribution(photos[name], known.columns[name], drifted=drifted)
 
 
 def percent(share: float | None) -> str:

@@ -2,7 +2,7 @@
 
 Without a stack the values are empty.
 
-    python -m infra.deployed dev
+    python -m infra.aws.deployed dev
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-SAMCONFIG = Path(__file__).parents[1] / "samconfig.toml"
+SAMCONFIG = Path(__file__).parents[2] / "samconfig.toml"
 # Parameters and outputs of template.yaml.
 SHOWN = {"image_uri": "ImageUri", "commit": "Commit", "auth": "UrlAuthType", "origin": "CorsOrigin", "url": "Url"}
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from infra.report.drift import NUMBERS, Reference, judge
-from infra.report.records import SIGNALS, Table
+from infra.report.log_reader import SIGNALS, Table
 
 # Of 100 photos a fifth have to be different before it can be told from chance; of fewer still more.
 MIN_PHOTOS = 100

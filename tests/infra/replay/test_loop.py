@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from infra import collect_feedback, evaluate_post_deploy
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app
 from infra.emulator.sigv4 import signed_here
+from infra.replay import __main__ as collect_feedback
+from infra.replay import evaluation as evaluate_post_deploy
 from infra.replay.journal import read
 from infra.report import __main__ as reporting
-from infra.report.records import read as log_of
+from infra.report.log_reader import read as log_of
 from tests.conftest import SHARED
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.test_runtime import needs_rie
@@ -28,7 +29,7 @@ from training import config
 from training.split import natural_split
 
 pytestmark = needs_rie
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PHOTOS = 300  # enough for the report to judge drift, and accuracy by the share that gets feedback
 MISLABELLED = 2  # so that not everything is right
 SERVICE = "pet-classifier-test"
@@ -37,7 +38,7 @@ Change = Callable[[Image.Image], Image.Image]
 
 @dataclass(frozen=True)
 class Rehearsal:
-    evaluated: dict  # what infra.evaluate_post_deploy wrote
+    evaluated: dict  # what infra.replay.evaluation wrote
     report: dict  # what infra.report wrote
     code: int  # its exit code
     told: str

@@ -11,7 +11,7 @@ from matplotlib import dates
 from matplotlib import pyplot as plt
 from matplotlib.ticker import PercentFormatter
 
-from infra.report.records import Column
+from infra.report.log_reader import Column
 from infra.report.svg import ALARM, COLOURS, INK, SMALL, STYLES, TALL, svg
 
 Point = Mapping[str, Any]  # of report["over_time"]

@@ -16,10 +16,10 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError
 from tqdm import tqdm
 
-from infra import target
 from infra.replay.journal import Answer, Journal, JournalError, read
-from infra.replay.photos import Photo, PhotosError, check_labels, find
-from infra.replay.run import Pace, Replay
+from infra.replay.labeled_photos import Photo, PhotosError, check_labels, find
+from infra.replay.sender import Pace, Replay
+from infra.smoke import target
 from infra.smoke.answers import Ask, NoAnswer, at, get, json_of, text
 from infra.smoke.url import Url
 
@@ -85,7 +85,7 @@ def summary(answers: Sequence[Answer]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.collect_feedback", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m infra.replay", description=__doc__)
     target.add_arguments(parser)
     parser.add_argument("photos", type=Path, help="a folder or a .zip, with one folder a class")
     parser.add_argument("--output", metavar="FILE", type=Path, default=Path("artifacts/replay.jsonl"))

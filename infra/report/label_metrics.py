@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
-from infra.report.records import Log, Table
+from infra.report.log_reader import Log, Table
 
 
 def join(log: Log) -> tuple[Table, dict[str, int]]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.report.labels import join
-from infra.report.records import SIGNALS, read
+from infra.report.label_metrics import join
+from infra.report.log_reader import SIGNALS, read
 from lambda_app import signals
 from tests.infra.report.lines import BEGIN, feedback, part, prediction, request
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from infra.report.labels import quality
-from infra.report.records import Table
-from infra.report.verdict import MARGIN, accuracy, retrain
+from infra.report.alarms import MARGIN, accuracy, retrain
+from infra.report.label_metrics import quality
+from infra.report.log_reader import Table
 
 
 def labelled(right, of):

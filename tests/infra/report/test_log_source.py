@@ -9,8 +9,8 @@ from botocore.session import Session
 from moto.core.exceptions import JsonRESTError
 from moto.logs.models import LogsBackend
 
-from infra.report.records import REQUIRED
-from infra.report.sources import THREADS, SourceError, earlier, lines, moment
+from infra.report.log_reader import REQUIRED
+from infra.report.log_source import THREADS, SourceError, earlier, lines, moment
 from tests.infra.report.lines import BEGIN, request
 
 GROUP = "/aws/lambda/pet-classifier-dev"

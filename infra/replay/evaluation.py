@@ -1,4 +1,4 @@
-"""How right and how fast a deployed service was, by what infra.collect_feedback wrote.
+"""How right and how fast a deployed service was, by what infra.replay wrote.
 
 Writes JSON and prints a table. Exit code 0; 1 where the service failed at a photo, or classified none; 2 for bad
 arguments.
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from infra import collect_feedback
+from infra.replay import __main__ as collect_feedback
 from infra.replay.journal import Answer, JournalError, read
-from infra.report.labels import quality, wilson
-from infra.report.records import Table
+from infra.report.label_metrics import quality, wilson
+from infra.report.log_reader import Table
 
 OUTPUT = Path("artifacts/post_deploy.json")
 
@@ -105,11 +105,11 @@ def _with_interval(evaluated: dict[str, Any], name: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.evaluate_post_deploy", description=__doc__)
-    parser.add_argument("journal", metavar="FILE", type=Path, help="what infra.collect_feedback wrote")
+    parser = argparse.ArgumentParser(prog="python -m infra.replay.evaluation", description=__doc__)
+    parser.add_argument("journal", metavar="FILE", type=Path, help="what infra.replay wrote")
     parser.add_argument("--json", metavar="FILE", type=Path, default=OUTPUT, help=f"to write; {OUTPUT}")
     parser.add_argument(
-        "--replay", metavar="…", nargs=argparse.REMAINDER, help="URL PHOTOS …, as for infra.collect_feedback: first"
+        "--replay", metavar="…", nargs=argparse.REMAINDER, help="URL PHOTOS …, as for infra.replay: first"
     )
     return parser
 

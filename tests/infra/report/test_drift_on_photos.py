@@ -9,10 +9,10 @@ import pytest
 from PIL import ImageEnhance, ImageFilter
 
 from export.reference import logged
+from infra.report.alarms import accuracy, retrain
 from infra.report.drift import JUDGED, Reference, judge
-from infra.report.labels import figures
-from infra.report.records import Table
-from infra.report.verdict import accuracy, retrain
+from infra.report.label_metrics import figures
+from infra.report.log_reader import Table
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import decode
 from lambda_app.settings import Settings

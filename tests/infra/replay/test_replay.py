@@ -21,20 +21,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import ASGIApp
 
-from infra import collect_feedback, evaluate_post_deploy
 from infra.emulator.event import HttpRequest
 from infra.emulator.response import HttpResponse
 from infra.emulator.serve import background
+from infra.replay import __main__ as collect_feedback
+from infra.replay import evaluation as evaluate_post_deploy
 from infra.replay.journal import Answer, read
-from infra.replay.photos import Photo, find
-from infra.replay.run import Pace, Replay, chosen
+from infra.replay.labeled_photos import Photo, find
+from infra.replay.sender import Pace, Replay, chosen
 from infra.smoke.url import Url
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
+from tests.infra.replay.virtual_time import VirtualTimeLoop
 from tests.infra.smoke.services import changed, edited, hanging, page
-from tests.infra.virtual_time import VirtualTimeLoop
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LIMIT = 20_000  # bytes of a photo
 
 
@@ -273,7 +274,7 @@ def test_interrupting_loses_no_answer(held: tuple[str, threading.Semaphore], tmp
     for number, name in enumerate(names):
         put(tmp_path / "photos" / name, encode((255 - number, 0, 0)))
     journal = tmp_path / "replay.jsonl"
-    command = [sys.executable, "-m", "infra.collect_feedback", url, str(tmp_path / "photos")]
+    command = [sys.executable, "-m", "infra.replay", url, str(tmp_path / "photos")]
     command += ["--output", str(journal), "--timeout", "600"]
     allowed.release(8)  # the feedback of some of them may wait for a connection, behind photos that are held
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as first:
@@ -311,7 +312,7 @@ def test_a_torn_last_line_is_repaired(url: str, photos: Path, tmp_path: Path, ca
 def test_a_full_disk_is_one_line(url: str, photos: Path, tmp_path: Path) -> None:
     """What was written before stays; there is no stack trace."""
     journal = tmp_path / "replay.jsonl"
-    command = [sys.executable, "-m", "infra.collect_feedback", url, str(photos), "--output", str(journal)]
+    command = [sys.executable, "-m", "infra.replay", url, str(photos), "--output", str(journal)]
     limited = ["prlimit", "--fsize=500", *command]
     # Coverage's own file would be larger.
     unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
@@ -440,7 +441,7 @@ def test_what_it_comes_to(url: str, photos: Path, tmp_path: Path, encode, capsys
 
 
 def test_evaluation_can_replay_by_itself(url: str, photos: Path, tmp_path: Path, capsys) -> None:
-    """With the arguments of infra.collect_feedback."""
+    """With the arguments of infra.replay."""
     journal = tmp_path / "replay.jsonl"
     code, evaluated = evaluate(journal, "--replay", url, str(photos), "--share", "0")
     assert (0, 6, {"sent": 0, "taken": 0}) == (code, evaluated["classified"], evaluated["feedback"])
@@ -501,13 +502,11 @@ def test_a_file_of_another_kind(url: str, photos: Path, tmp_path: Path, capsys, 
     ):
         message = refused([*before, str(journal)], capsys, main)
         assert f"error: {journal}: {problem}" in message
-        assert message.endswith("; expected what infra.collect_feedback wrote")
+        assert message.endswith("; expected what infra.replay wrote")
     assert text == journal.read_text()
 
 
 def test_nothing_to_evaluate(tmp_path: Path, capsys) -> None:
     """A file that is not there is named."""
     missing = refused([str(tmp_path / "none")], capsys, evaluate_post_deploy.main)
-    assert missing.endswith(
-        f"{tmp_path / 'none'}: No such file or directory; expected what infra.collect_feedback wrote"
-    )
+    assert missing.endswith(f"{tmp_path / 'none'}: No such file or directory; expected what infra.replay wrote")
