@@ -100,4 +100,4 @@ def test_the_docs_load_nothing(tiny_classifier):
 
 def test_the_reference_in_readme_is_of_this_api(document):
     """`make results` asked the function for it; only the version of the model may have changed since."""
-    assert api_reference.blocks(document) == api_reference.blocks(results._read("openapi"))
+    assert api_reference.render_tables(document) == api_reference.render_tables(results._read("openapi"))

@@ -1,107 +1,108 @@
-"""What is an alarm, and what asks for another training.
+"""Decide whether the report raises an alarm, and whether to retrain.
 
-An alarm is traffic unlike what is known, or an accuracy that is surely below what was released. Retraining answers the
-second, and the first where it may cost accuracy.
+An alarm means that the traffic differs from the reference, or that the accuracy is significantly below that of the
+release. Lower accuracy always triggers retraining; drift triggers it only if it may reduce accuracy.
 """
 
 from typing import Any
 
 import numpy as np
 
-from infra.report.drift import NUMBERS, Reference, judge
+from infra.report.drift import NUMBERS, Reference, measure_drift
 from infra.report.log_reader import SIGNALS, Table
 
-# Of 100 photos a fifth have to be different before it can be told from chance; of fewer still more.
+# With 100 photos, a fifth of them must differ before drift is distinguishable from chance; with fewer, even more.
 MIN_PHOTOS = 100
-MIN_LABELS = 200  # of 100, four wrong clicks of users would do
-MARGIN = 0.01  # of accuracy, which photos from elsewhere cost: the second source is 0.6 points below the test split
-# What clients choose. Photos as large as a phone's, or more dogs than cats, are worth a look, and cost no accuracy.
-CHOSEN = frozenset({"photo_bytes", "photo_width", "photo_height", "predicted_class"})
+MIN_LABELS = 200  # with 100, four wrong labels would raise an alarm
+MARGIN = 0.01  # accuracy that photos of another source cost: the second source scores 0.6 points below the test split
+# Clients choose these. Photos from phones, or more dogs than cats, raise an alarm but do not reduce accuracy.
+CLIENT_CHOICES = frozenset({"photo_bytes", "photo_width", "photo_height", "predicted_class"})
 
 
-def photos(requests: Table, version: str) -> Table:
-    """The predictions of the version whose lines carry every signal."""
-    found = requests.where(requests["model_version"] == version).having("predicted_class")
-    return found.where(np.all([np.isfinite(found[name]) for name in NUMBERS], axis=0))
+def select_photos(requests: Table, version: str) -> Table:
+    """Return the predictions of a version whose lines carry every signal."""
+    predictions = requests.where(requests["model_version"] == version).having("predicted_class")
+    return predictions.where(np.all([np.isfinite(predictions[name]) for name in NUMBERS], axis=0))
 
 
-def drift(requests: Table, serving: str | None, known: Reference | None) -> dict[str, Any]:
-    """Of the version that serves, against what is known of it."""
-    if serving is None or known is None:
-        return _not_judged(_unknown(serving))
-    ours = photos(requests, serving)
-    if len(ours) < MIN_PHOTOS:
-        count = f"{len(ours)} predictions of {serving} with {', '.join(SIGNALS)}"
+def judge_drift(requests: Table, serving: str | None, reference: Reference | None) -> dict[str, Any]:
+    """Compare the photos of the serving version with its reference."""
+    if serving is None or reference is None:
+        return _not_judged(_missing_reference(serving))
+    photos = select_photos(requests, serving)
+    if len(photos) < MIN_PHOTOS:
+        count = f"{len(photos)} predictions of {serving} with {', '.join(SIGNALS)}"
         return _not_judged(f"the log has {count}; expected {MIN_PHOTOS} or more")
-    signals = judge(ours.columns, known)
+    signals = measure_drift(photos.columns, reference)
     return {
         "judged": True,
         "model_version": serving,
-        "photos": len(ours),
-        "reference": known.what,
-        "reference_photos": len(known),
+        "photos": len(photos),
+        "reference": reference.description,
+        "reference_photos": len(reference),
         "signals": signals,
-        "drifted": [name for name, found in signals.items() if found["drifted"]],
+        "drifted": [name for name, figures in signals.items() if figures["drifted"]],
     }
 
 
-def accuracy(quality: dict[str, Any] | None, serving: str | None, reference: Reference | None) -> dict[str, Any]:
-    """By the labels of the version that serves, against its test photos."""
+def judge_accuracy(quality: dict[str, Any] | None, serving: str | None, reference: Reference | None) -> dict[str, Any]:
+    """Compare the accuracy of the serving version, by its labels, with that on its test photos."""
     if serving is None or reference is None:
-        return _not_judged(_unknown(serving))
-    labelled = quality["labelled"] if quality else 0
-    if quality is None or labelled < MIN_LABELS:
-        return _not_judged(f"{labelled} predictions of {serving} have a label; expected {MIN_LABELS} or more")
+        return _not_judged(_missing_reference(serving))
+    labels = quality["labelled"] if quality else 0
+    if quality is None or labels < MIN_LABELS:
+        return _not_judged(f"{labels} predictions of {serving} have a label; expected {MIN_LABELS} or more")
     limit = reference.accuracy - MARGIN
     return {
         "judged": True,
         "model_version": serving,
-        "labelled": labelled,
+        "labelled": labels,
         "accuracy": quality["accuracy"],
         "upper_bound": quality["accuracy_interval"][1],
         "released": reference.accuracy,
         "limit": limit,
         "alarm": quality["accuracy_interval"][1] < limit,
-        # What was seen, not the lower bound, for which a model that is as right as released would need 480 labels a
-        # week, and one of 99.2 % 2,400. One that fell to 97.5 % is seen above the limit in 12 of 100 weeks of 200
-        # labels, in 2 of 600.
+        # This compares the measured accuracy, not its lower bound: with the lower bound, a model as accurate as at its
+        # release would need 480 labels a week, and one at 99.2 % would need 2,400. A model that fell to 97.5 % is
+        # measured above the limit in 12 of 100 weeks with 200 labels, and in 2 of 100 with 600.
         "holds": quality["accuracy"] >= limit,
     }
 
 
-def alarms(drift: dict[str, Any], accuracy: dict[str, Any]) -> list[dict[str, str]]:
-    found = []
+def list_alarms(drift: dict[str, Any], accuracy: dict[str, Any]) -> list[dict[str, str]]:
+    alarms = []
     if accuracy.get("alarm"):
-        said = (
-            f"at most {accuracy['upper_bound']:.2%} of the labelled photos are right; expected {accuracy['limit']:.2%}"
+        message = (
+            f"the accuracy on labeled photos is at most {accuracy['upper_bound']:.2%}; "
+            f"expected {accuracy['limit']:.2%} or more"
         )
-        found.append({"alarm": "accuracy", "message": said})
+        alarms.append({"alarm": "accuracy", "message": message})
     if drifted := drift.get("drifted"):
-        worst = sorted(drifted, key=lambda name: -drift["signals"][name]["ratio"])
-        said = f"{drift['photos']} photos are unlike the {drift['reference']} in {', '.join(worst)}"
-        found.append({"alarm": "drift", "message": said})
-    return found
+        ranked = sorted(drifted, key=lambda name: -drift["signals"][name]["ratio"])
+        message = f"{drift['photos']} photos differ from the {drift['reference']} in {', '.join(ranked)}"
+        alarms.append({"alarm": "drift", "message": message})
+    return alarms
 
 
-def retrain(drift: dict[str, Any], accuracy: dict[str, Any]) -> tuple[bool, str]:
-    """Whether to, and why."""
-    drifted = [name for name in drift.get("drifted", ()) if name not in CHOSEN]
+def decide_retraining(drift: dict[str, Any], accuracy: dict[str, Any]) -> tuple[bool, str]:
+    """Return whether to retrain, and the reason."""
+    drifted = [name for name in drift.get("drifted", ()) if name not in CLIENT_CHOICES]
     if accuracy.get("alarm"):
-        return True, "fewer photos are right than were when the model was released"
+        return True, "the accuracy is lower than at the release"
     if not drift["judged"]:
-        return False, "there is nothing to judge by"
+        return False, "there is too little data or no reference"
     if not drifted:
-        return False, "nothing drifted but size or class mix" if drift["drifted"] else "nothing drifted"
+        return False, "only photo size or class mix drifted" if drift["drifted"] else "nothing drifted"
     if not accuracy["judged"]:
-        return True, f"{', '.join(drifted)} drifted, and no labels say that accuracy holds"
+        return True, f"{', '.join(drifted)} drifted, and there are too few labels to confirm the accuracy"
     if accuracy["holds"]:
-        return False, f"{', '.join(drifted)} drifted, yet by {accuracy['labelled']} labels accuracy holds"
-    said = f"{100 * accuracy['accuracy']:.2f} % of {accuracy['labelled']} labelled photos are right"
-    return True, f"{', '.join(drifted)} drifted, and labels cannot tell whether accuracy holds: {said}"
+        return False, f"{', '.join(drifted)} drifted, but {accuracy['labelled']} labels confirm the accuracy"
+    measured = f"{100 * accuracy['accuracy']:.2f} % of {accuracy['labelled']} labeled photos are correct"
+    return True, f"{', '.join(drifted)} drifted, and the labels do not confirm the accuracy: {measured}"
 
 
-def _unknown(serving: str | None) -> str:
-    return f"there is no reference of {serving}, here or in Git's history" if serving else "there was no request"
+def _missing_reference(serving: str | None) -> str:
+    return f"no reference of {serving} exists here or in Git's history" if serving else "the log has no request"
 
 
 def _not_judged(reason: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The pictures of the report: what happened over time, and how far the signals are from the reference."""
+"""Draw the charts of the report: figures over time, and the distances of the signals from the reference."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -12,111 +12,116 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import PercentFormatter
 
 from infra.report.log_reader import Column
-from infra.report.svg import ALARM, COLOURS, INK, SMALL, STYLES, TALL, svg
+from infra.report.svg import ALARM, COLORS, INK, SMALL, STYLES, TALL, render_svg
 
-Point = Mapping[str, Any]  # of report["over_time"]
+Point = Mapping[str, Any]  # an element of report["over_time"]
 
 
-def requests(points: Sequence[Point]) -> str:
-    """Stacked by version."""
+def draw_requests(points: Sequence[Point]) -> str:
+    """Draw the number of requests as bars, stacked by version."""
 
     def draw(axes: plt.Axes) -> None:
-        below: dict[datetime, float] = {}
-        for colour, (version, found) in zip(cycle(COLOURS), _by_version(points).items(), strict=False):
-            times, counts = _series(found, "requests")
-            bottoms = [below.get(time, 0) for time in times]
-            axes.bar(times, counts, 0.9 * _width(points[0]), bottoms, align="edge", color=colour, label=version)
-            below |= {time: bottom + count for time, bottom, count in zip(times, bottoms, counts, strict=True)}
-        _finish(axes, points)
+        bottoms_by_time: dict[datetime, float] = {}
+        for color, (version, series) in zip(cycle(COLORS), _by_version(points).items(), strict=False):
+            times, counts = _series(series, "requests")
+            bottoms = [bottoms_by_time.get(time, 0) for time in times]
+            axes.bar(times, counts, 0.9 * _width(points[0]), bottoms, align="edge", color=color, label=version)
+            bottoms_by_time |= {
+                time: bottom + count for time, bottom, count in zip(times, bottoms, counts, strict=True)
+            }
+        _format_axes(axes, points)
 
-    return svg(draw)
+    return render_svg(draw)
 
 
-def lines(
+def draw_lines(
     points: Sequence[Point], names: Mapping[str, tuple[str, ...]], *, percent: bool = False, log: bool = False
 ) -> str:
-    """Each of `names` (its label, to where it is in the figures) over time, a style a version."""
+    """Draw lines over time. `names` maps a label to the keys of its figure; each version has a line style."""
 
     def draw(axes: plt.Axes) -> None:
-        for style, found in zip(cycle(STYLES), _by_version(points).values(), strict=False):
-            for colour, (label, keys) in zip(cycle(COLOURS), names.items(), strict=False):
-                said = label if style == STYLES[0] else "_"  # Matplotlib leaves such labels out of the legend
-                axes.plot(*_series(found, *keys), style, color=colour, label=said, marker=".", lw=1.4)
+        for style, series in zip(cycle(STYLES), _by_version(points).values(), strict=False):
+            for color, (label, keys) in zip(cycle(COLORS), names.items(), strict=False):
+                legend = (
+                    label if style == STYLES[0] else "_"
+                )  # Matplotlib omits labels with an underscore from the legend
+                axes.plot(*_series(series, *keys), style, color=color, label=legend, marker=".", lw=1.4)
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter("")
-        _finish(axes, points)
+        _format_axes(axes, points)
 
-    return svg(draw)
+    return render_svg(draw)
 
 
-def accuracy(points: Sequence[Point]) -> str:
-    """Of the labelled predictions, with Wilson's interval, a colour a version."""
+def draw_accuracy(points: Sequence[Point]) -> str:
+    """Draw the accuracy of the labeled predictions with its Wilson interval, in one color per version."""
 
     def draw(axes: plt.Axes) -> None:
-        for colour, (version, found) in zip(cycle(COLOURS), _by_version(points).items(), strict=False):
-            times, values = _series(found, "accuracy")
-            low, high = np.transpose([point["accuracy_interval"] for point in found if point["labelled"]] or [[], []])
+        for color, (version, series) in zip(cycle(COLORS), _by_version(points).items(), strict=False):
+            times, values = _series(series, "accuracy")
+            low, high = np.transpose([point["accuracy_interval"] for point in series if point["labelled"]] or [[], []])
             errors = (np.subtract(values, low), np.subtract(high, values))
-            axes.errorbar(times, values, errors, fmt="o", ms=4, color=colour, elinewidth=1.2, capsize=2, label=version)
+            axes.errorbar(times, values, errors, fmt="o", ms=4, color=color, elinewidth=1.2, capsize=2, label=version)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
-        _finish(axes, points)
+        _format_axes(axes, points)
 
-    return svg(draw)
+    return render_svg(draw)
 
 
-def distances(signals: Mapping[str, Mapping[str, Any]]) -> str:
-    """In units of the limit, farthest on top."""
+def draw_distances(signals: Mapping[str, Mapping[str, Any]]) -> str:
+    """Draw the distance of each signal in units of its limit, largest on top."""
     ranked = sorted(signals.items(), key=lambda item: item[1]["distance"] / item[1]["limit"])
 
     def draw(axes: plt.Axes) -> None:
-        ratios = [found["distance"] / found["limit"] for _, found in ranked]
-        colours = [ALARM if found["drifted"] else COLOURS[0] for _, found in ranked]
-        axes.barh([name.replace("_", " ") for name, _ in ranked], ratios, color=colours, height=0.6)
+        ratios = [figures["distance"] / figures["limit"] for _, figures in ranked]
+        colors = [ALARM if figures["drifted"] else COLORS[0] for _, figures in ranked]
+        axes.barh([name.replace("_", " ") for name, _ in ranked], ratios, color=colors, height=0.6)
         axes.axvline(1, color=INK, lw=1, ls="--")
-        axes.set(xlabel="distance to the reference, in units of its limit")
+        axes.set(xlabel="distance from the reference, in units of the limit")
         axes.grid(visible=False, axis="y")
 
-    return svg(draw, TALL)
+    return render_svg(draw, TALL)
 
 
-def distribution(ours: Column, theirs: Column, *, drifted: bool) -> str:
-    """Traffic as a line over the reference as an area; what lies outside of 98 % of both is counted at the ends."""
+def draw_distribution(values: Column, reference_values: Column, *, drifted: bool) -> str:
+    """Draw traffic as a line over the reference as an area. The outermost bins include the 1 % beyond each end."""
 
     def draw(axes: plt.Axes) -> None:
-        ends = np.quantile(np.concatenate([ours, theirs]), (0.01, 0.99))
+        ends = np.quantile(np.concatenate([values, reference_values]), (0.01, 0.99))
         edges = np.linspace(ends[0], max(ends[1], ends[0] + 1e-6), 25)
-        for values, options in (
-            (theirs, {"histtype": "stepfilled", "color": COLOURS[-1], "alpha": 0.35}),
-            (ours, {"histtype": "step", "color": ALARM if drifted else COLOURS[0], "lw": 1.5}),
+        for numbers, options in (
+            (reference_values, {"histtype": "stepfilled", "color": COLORS[-1], "alpha": 0.35}),
+            (values, {"histtype": "step", "color": ALARM if drifted else COLORS[0], "lw": 1.5}),
         ):
-            axes.hist(values.clip(edges[0], edges[-1]), edges, weights=np.full(len(values), 1 / len(values)), **options)
+            weights = np.full(len(numbers), 1 / len(numbers))
+            axes.hist(numbers.clip(edges[0], edges[-1]), edges, weights=weights, **options)
         axes.set(yticks=[])
         axes.locator_params(axis="x", nbins=3)
         axes.spines["left"].set_visible(False)
 
-    return svg(draw, SMALL)
+    return render_svg(draw, SMALL)
 
 
 def _by_version(points: Sequence[Point]) -> dict[str, list[Point]]:
-    found: dict[str, list[Point]] = {}
+    versions: dict[str, list[Point]] = {}
     for point in points:
-        found.setdefault(point["model_version"], []).append(point)
-    return found
+        versions.setdefault(point["model_version"], []).append(point)
+    return versions
 
 
 def _series(points: Sequence[Point], *keys: str) -> tuple[list[datetime], list[float]]:
-    """Without the points that have no such value; more keys lead into nested figures."""
-    found: list[tuple[datetime, Any]] = [
-        (datetime.fromisoformat(point["from"]), reduce(_inside, keys, point)) for point in points
+    """Return the times and the values of the points that have the value. `keys` is the path to a nested figure."""
+    pairs: list[tuple[datetime, Any]] = [
+        (datetime.fromisoformat(point["from"]), reduce(_get_or_none, keys, point)) for point in points
     ]
-    return [time for time, value in found if value is not None], [value for _, value in found if value is not None]
+    return [time for time, value in pairs if value is not None], [value for _, value in pairs if value is not None]
 
 
-def _inside(figures: Any, key: str) -> Any:
+def _get_or_none(figures: Any, key: str) -> Any:
     return None if figures is None else figures.get(key)
 
 
@@ -124,8 +129,8 @@ def _width(point: Point) -> timedelta:
     return datetime.fromisoformat(point["to"]) - datetime.fromisoformat(point["from"])
 
 
-def _finish(axes: plt.Axes, points: Sequence[Point]) -> None:
-    """Times that say no more than they have to; a legend above, where it hides nothing."""
+def _format_axes(axes: plt.Axes, points: Sequence[Point]) -> None:
+    """Format the time axis concisely, and place the legend above the chart so that it covers no data."""
     locator = dates.AutoDateLocator(minticks=3, maxticks=6)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))

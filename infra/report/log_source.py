@@ -1,4 +1,4 @@
-"""Where log lines come from: a CloudWatch log group, a file of JSON lines, or standard input."""
+"""Stream log lines from a CloudWatch log group, a file of JSON lines, or standard input."""
 
 import argparse
 import re
@@ -14,32 +14,32 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-# A log group answers 5 to 25 such requests a second, by region, and throttles the rest: wait, and ask again. An answer
-# is a megabyte at most, and takes half a second to a whole one. Of a million requests a week, which are 650 bytes each,
-# a week and the thirty days before it are 3,450 answers: one after the other half an hour to an hour, four at a time 7
-# to 14 minutes (computed, not measured).
+# CloudWatch Logs allows 5 to 25 FilterLogEvents requests per second, depending on the region, and throttles the rest,
+# so retry adaptively. A response holds 1 MB at most and takes 0.5 to 1 s. At a million requests per week, with lines of
+# 650 bytes, one week plus the 30 days before it are 3,450 responses: 30 to 60 minutes one at a time, 7 to 14 minutes
+# with four threads (computed, not measured).
 THREADS = 4
 RETRIES = Config(retries={"mode": "adaptive", "max_attempts": 10})
-# Lambda's own lines, and the metrics, stay where they are.
-OURS = '{ ($.message = "request") || ($.message = "prediction") || ($.message = "feedback") }'
+# These filters exclude Lambda's own lines and the metrics.
+REPORT_LINES = '{ ($.message = "request") || ($.message = "prediction") || ($.message = "feedback") }'
 PREDICTIONS = "{ $.confidence >= 0 }"
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class SourceError(Exception):
-    """There is no log to read; the message names it."""
+    """The source cannot be read. The message names it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", type=_source, help="CloudWatch log group, file of JSON lines, or - for standard input"
+        "source", type=_parse_source, help="CloudWatch log group, file of JSON lines, or - for standard input"
     )
-    parser.add_argument("--since", type=_since, help="30m, 12h, 7d, 2w or 2026-11-01; default: all that is there")
-    parser.add_argument("--synthetic", action="store_true", help="with the lines of rehearsals and smoke tests")
+    parser.add_argument("--since", type=_parse_since, help="30m, 12h, 7d, 2w or 2026-11-01; default: the whole log")
+    parser.add_argument("--synthetic", action="store_true", help="include the lines of replays and smoke tests")
 
 
-def lines(source: str, since: datetime | None) -> Iterator[str]:
-    """Every line, in any order; of a log group those since then. Raises SourceError."""
+def stream_lines(source: str, since: datetime | None) -> Iterator[str]:
+    """Yield all lines in any order, or those since a time if the source is a log group. Raise `SourceError`."""
     if source == "-":
         yield from sys.stdin
     elif Path(source).is_dir():
@@ -48,69 +48,71 @@ def lines(source: str, since: datetime | None) -> Iterator[str]:
         with Path(source).open(encoding="utf-8", errors="replace") as file:
             yield from file
     else:
-        yield from chain.from_iterable(_log_group(source, OURS, _days(since, datetime.now(UTC)) if since else [{}]))
+        spans = _split_into_days(since, datetime.now(UTC)) if since else [{}]
+        yield from chain.from_iterable(_filter_log_group(source, REPORT_LINES, spans))
 
 
-def earlier(source: str, since: datetime | None, late: timedelta) -> Iterator[Iterable[str]]:
-    """A log group's predictions from up to `late` before then, a day at a time, newest first; nothing is asked for
-    before the first is. Other sources have given all their lines. Raises SourceError.
+def stream_earlier(source: str, since: datetime | None, window: timedelta) -> Iterator[Iterable[str]]:
+    """Yield the predictions of a log group in the `window` before a time, one day at a time, newest first.
+
+    No request is sent before the first day is consumed. Other sources yield nothing, because `stream_lines` has
+    already read all their lines. Raise `SourceError`.
     """
     if since and source != "-" and not Path(source).exists():
-        yield from _log_group(source, PREDICTIONS, _days(since - late, since))
+        yield from _filter_log_group(source, PREDICTIONS, _split_into_days(since - window, since))
 
 
-def _days(begin: datetime, end: datetime) -> list[dict[str, int]]:
-    """From begin to just before end, newest first, as CloudWatch names and counts it: milliseconds, both included."""
+def _split_into_days(begin: datetime, end: datetime) -> list[dict[str, int]]:
+    """Return the days of [begin, end), newest first, as CloudWatch expects them: milliseconds, both ends included."""
     first, last, day = (int(1000 * seconds) for seconds in (begin.timestamp(), end.timestamp(), 86_400))
     return [{"startTime": max(first, at - day), "endTime": at - 1} for at in range(last, first, -day)]
 
 
-def _log_group(name: str, pattern: str, spans: Sequence[dict[str, int]]) -> Iterator[Iterable[str]]:
-    """The lines of each span of time, in their order, some of them asked for at a time; those of a single one, as they
-    come.
-    """
-    with _named(name):
+def _filter_log_group(name: str, pattern: str, spans: Sequence[dict[str, int]]) -> Iterator[Iterable[str]]:
+    """Yield the matching lines of each time span, in order. Several spans are fetched in parallel; one is streamed."""
+    with _source_errors(name):
         pages = Session().create_client("logs", config=RETRIES).get_paginator("filter_log_events")
 
-    def told(span: dict[str, int]) -> Iterator[str]:
-        with _named(name):
+    def stream_span(span: dict[str, int]) -> Iterator[str]:
+        with _source_errors(name):
             for page in pages.paginate(logGroupName=name, filterPattern=pattern, **span):
                 yield from (event["message"] for event in page["events"])
 
     if len(spans) == 1:
-        yield told(spans[0])
+        yield stream_span(spans[0])
     else:
         with ThreadPoolExecutor(THREADS) as pool:
-            yield from pool.map(lambda span: list(told(span)), spans)
+            yield from pool.map(lambda span: list(stream_span(span)), spans)
 
 
 @contextmanager
-def _named(group: str) -> Iterator[None]:
+def _source_errors(group: str) -> Iterator[None]:
+    """Convert botocore's errors to `SourceError`."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise SourceError(f"{group} is no file, and as a log group CloudWatch does not give it: {error}") from None
+        raise SourceError(f"{group} is not a file, and CloudWatch cannot read it as a log group: {error}") from None
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """`7d`, `12h`, `30m` or `2w` before now, or a date or time of ISO 8601, in UTC unless it says otherwise."""
+def parse_moment(text: str, now: datetime) -> datetime:
+    """Return the time that `30m`, `12h`, `7d`, `2w` before now or an ISO 8601 date or time means; UTC by default."""
     if match := re.fullmatch(r"(\d{1,4})([mhdw])", text):
         return now - timedelta(**{UNITS[match[2]]: int(match[1])})
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{text!r}: expected 30m, 12h, 7d, 2w, or a date such as 2026-11-01") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _source(text: str) -> str:
+def _parse_source(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("SOURCE is empty: expected a CloudWatch log group, a file of JSON lines, or -")
     return text
 
 
-def _since(text: str) -> datetime:
+def _parse_since(text: str) -> datetime:
     try:
-        return moment(text, datetime.now(UTC))
+        return parse_moment(text, datetime.now(UTC))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

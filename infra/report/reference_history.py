@@ -1,4 +1,4 @@
-"""The test photos of the version that serves: this checkout's, or an older model's from Git's history."""
+"""Find the reference of the serving model version, in this checkout or in Git's history."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,24 +10,25 @@ from infra.report.drift import Reference
 REFERENCE = Path("artifacts/reference.json")
 
 
-def find(version: str | None, current: Reference | None, root: Path = ROOT) -> Reference | None:
-    """None where Git knows none either, or there is no Git: in a shallow clone it is not there."""
+def find_reference(version: str | None, current: Reference | None, root: Path = ROOT) -> Reference | None:
+    """Return the reference of a version, or None if Git lacks it, as in a shallow clone."""
     if version is None or (current and current.model_version == version):
         return current
-    return next((found for found in _earlier(root) if found.model_version == version), None)
+    references = _committed_references(root)
+    return next((reference for reference in references if reference.model_version == version), None)
 
 
-def _earlier(root: Path) -> Iterator[Reference]:
-    """Newest first; what is none any more, or not yet, is passed over."""
-    for commit in _git(root, "log", "--format=%H", "--", str(REFERENCE)).split():
+def _committed_references(root: Path) -> Iterator[Reference]:
+    """Yield the committed references, newest first. Skip commits without a valid one."""
+    for commit in _run_git(root, "log", "--format=%H", "--", str(REFERENCE)).split():
         try:
-            yield Reference.parse(_git(root, "show", f"{commit}:{REFERENCE}"))
+            yield Reference.parse(_run_git(root, "show", f"{commit}:{REFERENCE}"))
         except (ValueError, KeyError, TypeError):
             continue
 
 
-def _git(root: Path, *arguments: str) -> str:
-    """What it prints; nothing where it fails."""
+def _run_git(root: Path, *arguments: str) -> str:
+    """Return the output of a Git command, or an empty string if it fails."""
     try:
         return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False).stdout
     except OSError:

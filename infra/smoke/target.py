@@ -1,4 +1,4 @@
-"""The service that a command line names: its URL, and whether requests to it are signed."""
+"""Parse the command-line arguments that name a live service: its URL, and whether requests to it are signed."""
 
 import argparse
 from urllib.parse import urlsplit
@@ -7,18 +7,23 @@ import httpx2
 
 from infra.emulator.sigv4 import SigV4
 
-AWS = ".on.aws"  # where function URLs are
+FUNCTION_URL_SUFFIX = ".on.aws"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", type=url, help="e.g. http://127.0.0.1:8000")
-    parser.add_argument("--auth", choices=["AWS_IAM", "NONE"], help="AWS_IAM signs; so do --profile and *.on.aws")
-    parser.add_argument("--profile", metavar="NAME", help="whose credentials sign, if not those of the environment")
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=20.0, help="of one request; 20")
+    parser.add_argument("url", type=url, help="base URL, for example http://127.0.0.1:8000")
+    parser.add_argument(
+        "--auth", choices=["AWS_IAM", "NONE"], help="AWS_IAM signs requests; default for *.on.aws and with --profile"
+    )
+    parser.add_argument("--profile", metavar="NAME", help="AWS profile that signs; default: the environment's keys")
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=20.0, help="per request; %(default)s")
 
 
 def signer(options: argparse.Namespace) -> httpx2.Auth | None:
-    """Raises ValueError or botocore's BotoCoreError where there is nothing to sign with."""
+    """Return the signer of requests, or None for a public service.
+
+    Raise `ValueError` or `BotoCoreError` if a private service has no credentials.
+    """
     return SigV4(options.url, profile=options.profile) if is_private(options) else None
 
 
@@ -28,16 +33,17 @@ def is_private(options: argparse.Namespace) -> bool:
 
 
 def is_on_aws(url: str) -> bool:
-    return (urlsplit(url).hostname or "").endswith(AWS)
+    return (urlsplit(url).hostname or "").endswith(FUNCTION_URL_SUFFIX)
 
 
 def url(value: str) -> str:
+    """Return a base URL without its trailing slash. Raise `ArgumentTypeError` if it is not one."""
     try:
         parts = urlsplit(value)
-        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        is_valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
-        good = False
-    if not good or parts.path.strip("/") or parts.query or parts.fragment:
+        is_valid = False
+    if not is_valid or parts.path.strip("/") or parts.query or parts.fragment:
         raise argparse.ArgumentTypeError(f"{value!r}: expected http:// or https:// and a host, no path")
     return value.rstrip("/")
 
@@ -47,6 +53,7 @@ def seconds(value: str) -> float:
 
 
 def positive(value: str, expected: str = "a positive number") -> float:
+    """Return a finite positive number. Raise `ArgumentTypeError` if the value is not one."""
     try:
         number = float(value)
     except ValueError:

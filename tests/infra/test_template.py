@@ -11,7 +11,7 @@ import pytest
 from infra.emulator.event import predict_request, to_event, to_payload
 from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import lambda_runtime
-from infra.report.publish import rung
+from infra.report.publish import alarm_metrics
 from lambda_app.batch.handler import BatchSettings
 from lambda_app.batch.objects import AHEAD
 from lambda_app.preprocess import MAX_PIXELS
@@ -328,7 +328,7 @@ def computed(name: str) -> tuple[str, dict[str, tuple[str, str]]]:
 @pytest.mark.parametrize("name", ["AccuracyAlarm", "DriftAlarm"])
 def test_an_alarm_of_the_report_rings_as_the_report_does(name: str) -> None:
     """By what every report publishes for it, 1 or 0; that stands until the next one, so a missing point is ignored."""
-    assert name in rung({"alarms": []})
+    assert name in alarm_metrics({"alarms": []})
     alarm = properties(name)
     assert (name, "Maximum", "GreaterThanOrEqualToThreshold", 1, 1, "ignore") == tuple(
         alarm[key]

@@ -1,53 +1,55 @@
-"""What alarms, and what of it asks for another training."""
+"""Tests of the alarms and the decision to retrain."""
 
 import numpy as np
 import pytest
 
-from infra.report.alarms import MARGIN, accuracy, retrain
-from infra.report.label_metrics import quality
+from infra.report.alarms import MARGIN, decide_retraining, judge_accuracy
+from infra.report.label_metrics import classification_metrics
 from infra.report.log_reader import Table
 
 
-def labelled(right, of):
-    """What so many labels, of which so many agree, come to."""
-    said = np.array(["cat"] * right + ["dog"] * (of - right), object)
-    return quality(Table({"time": np.arange(of), "predicted_class": np.array(["cat"] * of, object), "label": said}))
+def metrics(correct, count):
+    """Return the metrics of `count` labels, of which `correct` match the prediction."""
+    labels = np.array(["cat"] * correct + ["dog"] * (count - correct), object)
+    predicted = np.array(["cat"] * count, object)
+    return classification_metrics(Table({"time": np.arange(count), "predicted_class": predicted, "label": labels}))
 
 
-@pytest.mark.parametrize(("right", "alarm"), [(290, True), (296, False)])
-def test_accuracy_alarms_where_it_is_surely_below_the_released(reference, right, alarm):
-    """Of 300 labels, 97 % and 98.7 %: the upper bound of the first is below 99.8 % less the margin."""
-    found = accuracy(labelled(right, 300), "1", reference)
-    assert (alarm, pytest.approx(reference.accuracy - MARGIN)) == (found["alarm"], found["limit"])
+@pytest.mark.parametrize(("correct", "alarm"), [(290, True), (296, False)])
+def test_accuracy_alarm_fires_below_the_released_accuracy(reference, correct, alarm):
+    """Of 300 labels, 97 % has an upper bound below 99.8 % minus the margin; 98.7 % does not."""
+    judged = judge_accuracy(metrics(correct, 300), "1", reference)
+    assert (alarm, pytest.approx(reference.accuracy - MARGIN)) == (judged["alarm"], judged["limit"])
 
 
-HOLDS, DOUBTFUL, FALLS, FEW = (198, 200), (195, 200), (290, 300), (7, 7)  # labels that agree, of so many
-CANNOT_TELL = (
-    "sharpness drifted, and labels cannot tell whether accuracy holds: 97.50 % of 200 labelled photos are right"
+CONFIRMED, UNCERTAIN, BELOW, FEW = (198, 200), (195, 200), (290, 300), (7, 7)  # correct labels, labels
+NOT_CONFIRMED = (
+    "sharpness drifted, and the labels do not confirm the accuracy: 97.50 % of 200 labeled photos are correct"
 )
+TOO_FEW = "sharpness drifted, and there are too few labels to confirm the accuracy"
 
 
 @pytest.mark.parametrize(
     ("drifted", "labels", "expected"),
     [
-        ([], HOLDS, (False, "nothing drifted")),
-        ([], DOUBTFUL, (False, "nothing drifted")),
-        ([], FALLS, (True, "fewer photos are right than were when the model was released")),
-        (["photo_bytes", "photo_width", "predicted_class"], FEW, (False, "nothing drifted but size or class mix")),
-        (["photo_width", "sharpness"], FEW, (True, "sharpness drifted, and no labels say that accuracy holds")),
-        (["sharpness"], HOLDS, (False, "sharpness drifted, yet by 200 labels accuracy holds")),
-        (["sharpness"], DOUBTFUL, (True, CANNOT_TELL)),
-        (["photo_width"], FALLS, (True, "fewer photos are right than were when the model was released")),
+        ([], CONFIRMED, (False, "nothing drifted")),
+        ([], UNCERTAIN, (False, "nothing drifted")),
+        ([], BELOW, (True, "the accuracy is lower than at the release")),
+        (["photo_bytes", "photo_width", "predicted_class"], FEW, (False, "only photo size or class mix drifted")),
+        (["photo_width", "sharpness"], FEW, (True, TOO_FEW)),
+        (["sharpness"], CONFIRMED, (False, "sharpness drifted, but 200 labels confirm the accuracy")),
+        (["sharpness"], UNCERTAIN, (True, NOT_CONFIRMED)),
+        (["photo_width"], BELOW, (True, "the accuracy is lower than at the release")),
     ],
 )
-def test_when_to_retrain(reference, drifted, labels, expected):
-    """Where accuracy falls; where photos are of another kind, unless labels say that they are as well known: the
-    released accuracy is 99.8 %, and 97.5 % of few photos may be chance, but is not as right as that.
-    """
-    assert expected == retrain({"judged": True, "drifted": drifted}, accuracy(labelled(*labels), "1", reference))
+def test_retraining_depends_on_drift_and_labels(reference, drifted, labels, expected):
+    """Lower accuracy triggers retraining, and drift does unless labels confirm the released accuracy of 99.8 %."""
+    accuracy = judge_accuracy(metrics(*labels), "1", reference)
+    assert expected == decide_retraining({"judged": True, "drifted": drifted}, accuracy)
 
 
-def test_what_was_not_judged_starts_nothing(reference):
-    """Without a reference, or with too few photos."""
-    unknown = accuracy(None, "1", reference)
-    assert (False, "there is nothing to judge by") == retrain({"judged": False, "reason": "few"}, unknown)
+def test_retraining_needs_a_judgment(reference):
+    """A report with too few photos and no labels triggers no retraining."""
+    accuracy = judge_accuracy(None, "1", reference)
+    expected = (False, "there is too little data or no reference")
+    assert expected == decide_retraining({"judged": False, "reason": "few"}, accuracy)
