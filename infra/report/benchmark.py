@@ -27,7 +27,7 @@ BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 WEEK = timedelta(days=7)
 LINES = 1_000_000
 MAX_SECONDS, MAX_MEGABYTES = 60, 1000
-LABELLED = 0.05  # share of the predictions
+LABELED_SHARE = 0.05  # of the predictions
 Fields = dict[str, Any]
 
 
@@ -101,7 +101,7 @@ def log_prediction(row: Fields, service: Fields, moment: datetime, rng: random.R
         "inference_ms": round(inference, 3),
     }
     yield metrics_line({**service, "class": row["predicted_class"]}, request_id, moment)
-    if rng.random() < LABELLED:
+    if rng.random() < LABELED_SHARE:
         common = common_fields("feedback", service, str(uuid.UUID(int=rng.getrandbits(128), version=4)), moment)
         yield {**common, "feedback_for": request_id, "label": label}
 

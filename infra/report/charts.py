@@ -42,9 +42,8 @@ def draw_lines(
     def draw(axes: plt.Axes) -> None:
         for style, series in zip(cycle(STYLES), _by_version(points).values(), strict=False):
             for color, (label, keys) in zip(cycle(COLORS), names.items(), strict=False):
-                legend = (
-                    label if style == STYLES[0] else "_"
-                )  # Matplotlib omits labels with an underscore from the legend
+                # Matplotlib omits labels that begin with an underscore from the legend.
+                legend = label if style == STYLES[0] else "_"
                 axes.plot(*_series(series, *keys), style, color=color, label=legend, marker=".", lw=1.4)
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1))

@@ -29,8 +29,8 @@ def serving_metrics(report: Mapping[str, Any]) -> dict[str, float]:
     values: dict[str, Any] = {"Reference": report["reference"] or report["serving"] is None}
     if served := report["versions"].get(report["serving"]):
         low, high = served["accuracy_interval"] or (None, None)
-        labelled = {"Accuracy": served["accuracy"], "AccuracyLowerBound": low, "AccuracyUpperBound": high}
-        values |= labelled if served["labelled"] >= MIN_LABELS else {}
+        label_metrics = {"Accuracy": served["accuracy"], "AccuracyLowerBound": low, "AccuracyUpperBound": high}
+        values |= label_metrics if served["labelled"] >= MIN_LABELS else {}
         values |= {"EstimatedAccuracy": served["confidence"]} if served["predictions"] >= MIN_PHOTOS else {}
         values["LabelCoverage"] = served["label_coverage"]
     values["AccuracyLimit"] = report["accuracy"].get("limit")
