@@ -190,7 +190,7 @@ vulnerabilities: .venv-audit/.installed  ## check the serving packages for known
 		-r requirements-serve.txt -r infra/containers/server/requirements.txt
 
 deployed: .venv/.serve  ## print what ENV=dev or prod runs as NAME=VALUE lines: image, commit, URL, authentication, CORS origin
-	@$(BIN)/python -m infra.deployed "$(ENV)"
+	@$(BIN)/python -m infra.aws.deployed "$(ENV)"
 
 release-notes:  ## print the section of VERSION=v1.2.3 in CHANGELOG.md
 	@$(PYTHON) .github/scripts/release_notes.py "$(VERSION)"
@@ -214,14 +214,14 @@ REPLAY := $(call option,AUTH,auth) $(call option,PROFILE,profile) $(call option,
 JOURNAL ?= artifacts/replay.jsonl
 
 collect-feedback: .venv/.train  ## send DATA=photos (one folder per class) to URL=…, and their labels as feedback (RATE=, SHARE=, DELAY=, JOURNAL=)
-	@$(BIN)/python -m infra.collect_feedback "$(URL)" "$(DATA)" --output "$(JOURNAL)" $(REPLAY)
+	@$(BIN)/python -m infra.replay "$(URL)" "$(DATA)" --output "$(JOURNAL)" $(REPLAY)
 
 score: .venv/.train  ## classify all photos of SOURCE=s3://… through QUEUE=; collect results from RESULTS=s3://… into OUT=file.parquet (RETRY=1, GATHER=notified)
 	@$(BIN)/python -m infra.score $(if $(GATHER),--gather "$(GATHER)","$(SOURCE)" --queue "$(QUEUE)") \
 		--results "$(RESULTS)" $(call option,OUT,out) $(if $(RETRY),--retry)
 
 evaluate: .venv/.train  ## compute accuracy and latency from collect-feedback's journal, to artifacts/post_deploy.json (URL= and DATA= collect first)
-	@$(BIN)/python -m infra.evaluate_post_deploy "$(JOURNAL)" $(call option,JSON,json) \
+	@$(BIN)/python -m infra.replay.evaluation "$(JOURNAL)" $(call option,JSON,json) \
 		$(if $(URL),--replay "$(URL)" "$(DATA)" $(REPLAY))
 
 # The report exits with 3 for an alarm, which is not a failure of this target.

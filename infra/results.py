@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from infra import reference
+from infra import api_reference
 from infra.bench.tables import read_bench, short
 from infra.emulator.demo import SAMPLE, run
 from infra.emulator.event import predict_request
@@ -21,7 +21,7 @@ def main() -> None:
     if _read("release")["sha256"] != served():
         raise SystemExit(f"{METRICS} is not about the {MODEL} that serves; expected the file of the last release")
     _write("serving", {"answer": run(predict_request(SAMPLE)).answer})
-    _write("openapi", reference.ask())
+    _write("openapi", api_reference.fetch_openapi())
     render()
 
 
@@ -37,7 +37,7 @@ def served() -> str:
 
 def rendered(readme: str) -> str:
     blocks = {"results": accuracy(), "bench": short(read_bench()), "answer": answer()}
-    return filled(readme, blocks | reference.blocks(_read("openapi")))
+    return filled(readme, blocks | api_reference.render_tables(_read("openapi")))
 
 
 def accuracy() -> str:

@@ -87,7 +87,6 @@ class Inference:
         """Call the function on a thread. Raise `Overloaded` or `ClientDisconnect` if the wait was too long."""
         with self.admission.queue(record.is_disconnected) as turn:
 
-
             def take_turn() -> T:
                 turn.check()
                 return function(*arguments)

@@ -14,8 +14,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
+from infra.aws.deployed import NotKnown
 from infra.aws.stack import ALIAS, NO_VERSION, Stack, previous_version
-from infra.deployed import NotKnown
 
 UNRESERVED = "-1"
 WAIT = {"Delay": 2, "MaxAttempts": 450}  # 15 minutes

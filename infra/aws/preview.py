@@ -13,9 +13,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
+from infra.aws.deployed import NotKnown, describe_stack, stack_and_region
 from infra.aws.parameters import load_parameters
 from infra.aws.stack import Stack
-from infra.deployed import NotKnown, described, stack_and_region
 from infra.markdown import table
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def preview(environment: str, new: dict[str, str], template: str) -> str:
     """Return the changes as Markdown. For a new stack, list only the parameters, because it has no change set."""
-    if not described(*stack_and_region(environment)):
+    if not describe_stack(*stack_and_region(environment)):
         return f"The stack is new.\n\n{_parameters({}, new)}"
     stack = Stack.read(environment)
     return f"{_parameters(stack.parameters, new)}\n\n{_resources(_changes(stack, new, template))}"

@@ -9,12 +9,12 @@ import sys
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.aws.deployed import describe_stack, stack_and_region
 from infra.aws.stack import NO_VERSION, Stack
-from infra.deployed import described, stack_and_region
 
 
 def main(environment: str) -> None:
-    if not described(*stack_and_region(environment)):
+    if not describe_stack(*stack_and_region(environment)):
         print(NO_VERSION)
         return
     stack = Stack.read(environment)

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from botocore.session import Session
 
-from infra.deployed import NotKnown, described, stack_and_region
+from infra.aws.deployed import NotKnown, describe_stack, stack_and_region
 
 ALIAS = "live"
 NO_VERSION = "0"  # SAM CLI accepts no empty value on its command line
@@ -24,7 +24,7 @@ class Stack:
     def read(cls, environment: str) -> Self:
         """Return the stack of an environment. Raise `NotKnown` if there is none."""
         name, region = stack_and_region(environment)
-        found = described(name, region)
+        found = describe_stack(name, region)
         if not found:
             raise NotKnown(f"stack {name} in {region}: expected a deployed stack, found none")
         parameters = {entry["ParameterKey"]: entry["ParameterValue"] for entry in found.get("Parameters", [])}

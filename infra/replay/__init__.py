@@ -1,1 +1,1 @@
-"""Labelled photos sent to a live service as its clients would, and what came back."""
+"""Send labeled photos to a live service at a given pace, journal the answers, and evaluate them."""

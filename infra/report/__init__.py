@@ -1,1 +1,1 @@
-"""What the function's log says: how fast, how loaded, how right it is, and whether the world has changed."""
+"""Report load, latency, accuracy and drift from the log of the function."""

@@ -1,6 +1,7 @@
-"""Reads the function's log and writes report.json and report.html: load, speed, accuracy, drift.
+"""Write report.json and report.html from the log of the function: load, latency, accuracy and drift.
 
-Exit code 3 where an alarm fires, 0 where none does, 1 for a log that cannot be read, 2 for bad arguments.
+Exits with 3 if the report raises an alarm, with 0 if not, with 1 if the log cannot be read, and with 2 for invalid
+arguments.
 
     python -m infra.report /aws/lambda/pet-classifier-dev --since 7d --publish
     docker logs CONTAINER | python -m infra.report -
@@ -17,74 +18,74 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from infra.emulator.runtime import ROOT
-from infra.report import history, page, publish, sources, traffic
+from infra.report import html_page, log_source, publish, reference_history, traffic
 from infra.report.baseline import BASELINE
 from infra.report.drift import Reference
-from infra.report.records import LATE, read
-from infra.report.summary import summary
+from infra.report.log_reader import FEEDBACK_WINDOW, read
+from infra.report.summary import build_report
 
-OUT = ROOT / "artifacts/report"
-REFERENCE = ROOT / history.REFERENCE
-ALARM = 3
+OUTPUT = ROOT / "artifacts/report"
+REFERENCE = ROOT / reference_history.REFERENCE
+ALARM_EXIT_CODE = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parsed(arguments)
+    options = parse_arguments(arguments)
     try:
         source, since = options.source, options.since
-        earlier = sources.earlier(source, since, LATE)
-        log = read(sources.lines(source, since), since, earlier, synthetic=options.synthetic)
-        serving = traffic.serving(log.requests)
-        reference, good_week = history.find(serving, options.reference), options.baseline
-        known = good_week if good_week and good_week.model_version == serving else reference
-        report = summary(log, source, reference, known)
-        write(report, page.render(report, log, known), options.out)
+        earlier = log_source.stream_earlier(source, since, FEEDBACK_WINDOW)
+        log = read(log_source.stream_lines(source, since), since, earlier, synthetic=options.synthetic)
+        serving = traffic.serving_version(log.requests)
+        reference, baseline = reference_history.find_reference(serving, options.reference), options.baseline
+        if baseline is None or baseline.model_version != serving:
+            baseline = reference
+        report = build_report(log, source, reference, baseline)
+        write_files(report, html_page.render_page(report, log, baseline), options.out)
         if options.publish:
             publish.to_cloudwatch(report)
         publish.to_mlflow(report, options.out)
-    except (sources.SourceError, publish.NotPublished, MlflowException, OSError) as error:
+    except (log_source.SourceError, publish.PublishError, MlflowException, OSError) as error:
         print(f"report: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
     with redirect_stdout(sys.stderr if options.outputs else sys.stdout):
-        told(report, options.out)
+        print_summary(report, options.out)
     if options.outputs:
         print(f"alarm={json.dumps(bool(report['alarms']))}\nretrain={json.dumps(report['retrain'])}")
-    return ALARM if report["alarms"] else 0
+    return ALARM_EXIT_CODE if report["alarms"] else 0
 
 
-def parsed(arguments: list[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m infra.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    sources.add_arguments(parser)
-    parser.add_argument("--out", type=Path, default=OUT, help="folder of report.json and report.html")
-    add_file(parser, "--reference", REFERENCE, "what export/drift_reference.py wrote", labelled=True)
-    add_file(parser, "--baseline", BASELINE, "what infra/report/baseline.py wrote", labelled=False)
-    parser.add_argument("--publish", action="store_true", help="the figures to CloudWatch, for alarms")
-    parser.add_argument("--outputs", action="store_true", help="print alarm= and retrain= alone, for a workflow")
+    log_source.add_arguments(parser)
+    parser.add_argument("--out", type=Path, default=OUTPUT, help="output folder for report.json and report.html")
+    add_reference_option(parser, "--reference", REFERENCE, "file that export/drift_reference.py wrote", labeled=True)
+    add_reference_option(parser, "--baseline", BASELINE, "file that infra.report.baseline wrote", labeled=False)
+    parser.add_argument("--publish", action="store_true", help="publish the figures to CloudWatch, for alarms")
+    parser.add_argument("--outputs", action="store_true", help="print only alarm= and retrain=, for a workflow")
     return parser.parse_args(arguments)
 
 
-def add_file(parser: argparse.ArgumentParser, name: str, standard: Path, text: str, *, labelled: bool) -> None:
-    default = str(standard) if standard.exists() else None
-    parser.add_argument(name, type=partial(known_photos, labelled=labelled), default=default, help=text)
+def add_reference_option(parser: argparse.ArgumentParser, name: str, path: Path, text: str, *, labeled: bool) -> None:
+    default = str(path) if path.exists() else None
+    parser.add_argument(name, type=partial(parse_reference, labeled=labeled), default=default, help=text)
 
 
-def known_photos(text: str, *, labelled: bool) -> Reference:
+def parse_reference(text: str, *, labeled: bool) -> Reference:
     try:
-        return Reference.read(Path(text), labelled=labelled)
+        return Reference.read(Path(text), labeled=labeled)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def write(report: dict[str, Any], html: str, out: Path) -> None:
+def write_files(report: dict[str, Any], html: str, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     (out / "report.html").write_text(html)
 
 
-def told(report: dict[str, Any], out: Path) -> None:
-    """What is worth a line."""
+def print_summary(report: dict[str, Any], out: Path) -> None:
     print(f"{report['overall']['requests']} requests; wrote {out / 'report.json'} and {out / 'report.html'}")
     for name in ("drift", "accuracy"):
         if not report[name]["judged"]:

@@ -1,7 +1,7 @@
-"""A week that was good, by which drift is judged from then on, in place of the model's test photos.
+"""Write a baseline: a good week of traffic that replaces the model's test photos as the reference for drift.
 
-Writes artifacts/baseline.json: the numbers and classes of a sample of its photos, in no order. Have a look at the
-week's report first. A new model needs a baseline of its own; until then its test photos do.
+Writes artifacts/baseline.json: the signals and classes of a random sample of the week's photos. Check the report of the
+week first. A new model needs a new baseline; until it has one, drift is judged by its test photos.
 
     python -m infra.report.baseline /aws/lambda/pet-classifier-prod --since 7d
 """
@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from infra.emulator.runtime import ROOT
-from infra.report import sources, traffic, verdict
-from infra.report.drift import JUDGED
-from infra.report.records import Log, read
+from infra.report import alarms, log_source, traffic
+from infra.report.drift import SIGNAL_COLUMNS
+from infra.report.log_reader import Log, read
 
 BASELINE = ROOT / "artifacts/baseline.json"
-FEWEST = 500  # photos: of 100, drift would be found in weeks only
-MOST = 2000  # more would make the file large, and the limits hardly finer
+MIN_PHOTOS = 500  # with 100, detecting drift would take weeks
+MAX_PHOTOS = 2000  # more would enlarge the file and barely tighten the limits
 
 
-class TooFew(Exception):
-    """The log holds too few photos; the message names their number."""
+class TooFewPhotos(Exception):
+    """The log holds too few photos for a baseline. The message names their number."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,28 +33,29 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sources.add_arguments(parser)
+    log_source.add_arguments(parser)
     parser.add_argument("--out", type=Path, default=BASELINE, help="file to write")
     options = parser.parse_args(arguments)
     try:
-        log = read(sources.lines(options.source, options.since), options.since, synthetic=options.synthetic)
-        text = sample(log)
-        options.out.write_text(text)
-    except (sources.SourceError, TooFew, OSError) as error:
+        log = read(log_source.stream_lines(options.source, options.since), options.since, synthetic=options.synthetic)
+        options.out.write_text(render_sample(log))
+    except (log_source.SourceError, TooFewPhotos, OSError) as error:
         print(f"baseline: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
-    print(f"wrote {options.out}: drift is judged by it as long as its model serves")
+    print(f"wrote {options.out}: the reference for drift while the same model version serves")
     return 0
 
 
-def sample(log: Log) -> str:
-    """The file, of the version that serves. Raises TooFew."""
-    version = traffic.serving(log.requests) or "any version"
-    photos = verdict.photos(log.requests, version)
-    if len(photos) < FEWEST:
-        raise TooFew(f"the log has {len(photos)} predictions of {version} with every signal; expected {FEWEST} or more")
-    photos = photos.where(np.random.default_rng(0).permutation(len(photos))[:MOST])
-    columns = {name: photos[name].tolist() for name in JUDGED}
+def render_sample(log: Log) -> str:
+    """Return the baseline of the serving version as JSON. Raise `TooFewPhotos`."""
+    version = traffic.serving_version(log.requests) or "any version"
+    photos = alarms.select_photos(log.requests, version)
+    if len(photos) < MIN_PHOTOS:
+        raise TooFewPhotos(
+            f"the log has {len(photos)} predictions of {version} with every signal; expected {MIN_PHOTOS} or more"
+        )
+    photos = photos.where(np.random.default_rng(0).permutation(len(photos))[:MAX_PHOTOS])
+    columns = {name: photos[name].tolist() for name in SIGNAL_COLUMNS}
     return json.dumps({"model_version": version, "photos": len(photos), "columns": columns}) + "\n"
 
 

@@ -1,60 +1,70 @@
-"""All of the report as one JSON value; the page, MLflow and CloudWatch show parts of it."""
+"""Assemble the report as one JSON value. The page, MLflow and CloudWatch show parts of it."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from infra.report import labels, traffic, verdict
+from infra.report import alarms, label_metrics, traffic
 from infra.report.drift import Reference
-from infra.report.records import Log, Table
+from infra.report.log_reader import Log, Table
 
-POINTS = 30  # of a line that can still be read on a phone
-FEW_POINTS = 10  # for accuracy: labels are few
+POINTS = 30  # per line of a chart, so that it is legible on a phone
+ACCURACY_POINTS = 10  # fewer, because labels are rare
 
 
-def summary(log: Log, source: str, reference: Reference | None, known: Reference | None) -> dict[str, Any]:
-    """`reference` are the test photos of the version that serves, `known` what its traffic should be like."""
-    requests, serving = log.requests, traffic.serving(log.requests)
-    labelled, feedback = labels.join(log)
-    qualities = {version: labels.quality(table) for version, table in traffic.by_version(labelled).items()}
-    drift = verdict.drift(requests, serving, known)
-    accuracy = verdict.accuracy(qualities.get(serving or ""), serving, reference)
-    retrain, reason = verdict.retrain(drift, accuracy)
+def build_report(log: Log, source: str, reference: Reference | None, baseline: Reference | None) -> dict[str, Any]:
+    """Return the report.
+
+    `reference` holds the test photos of the serving version. `baseline` holds the photos that its traffic is compared
+    with.
+    """
+    requests, serving = log.requests, traffic.serving_version(log.requests)
+    labeled, feedback = label_metrics.join_feedback(log)
+    qualities = {
+        version: label_metrics.classification_metrics(table)
+        for version, table in traffic.split_by_version(labeled).items()
+    }
+    drift = alarms.judge_drift(requests, serving, baseline)
+    accuracy = alarms.judge_accuracy(qualities.get(serving or ""), serving, reference)
+    retrain, reason = alarms.decide_retraining(drift, accuracy)
     return {
         "source": source,
         "generated": datetime.now(UTC).isoformat(timespec="seconds"),
-        "first": _time(requests["time"][0]) if len(requests) else None,
-        "last": _time(requests["time"][-1]) if len(requests) else None,
+        "first": _format_time(requests["time"][0]) if len(requests) else None,
+        "last": _format_time(requests["time"][-1]) if len(requests) else None,
         "services": sorted({str(service) for service in requests["service"].tolist()}),
         "lines": dict(log.counts),
         "feedback": feedback,
         "serving": serving,
         "reference": reference is not None,
-        "overall": _figures(requests, labelled),
+        "overall": _figures(requests, labeled),
         "versions": {
-            version: _figures(*(table.where(table["model_version"] == version) for table in (requests, labelled)))
-            for version in traffic.by_version(requests) | qualities
+            version: _figures(*(table.where(table["model_version"] == version) for table in (requests, labeled)))
+            for version in traffic.split_by_version(requests) | qualities
         },
-        "quality": {"overall": labels.quality(labelled), "versions": qualities},
-        "estimate": labels.estimate(requests, labelled),
+        "quality": {"overall": label_metrics.classification_metrics(labeled), "versions": qualities},
+        "estimate": label_metrics.estimate_accuracy(requests, labeled),
         "drift": drift,
         "accuracy": accuracy,
-        "alarms": verdict.alarms(drift, accuracy),
+        "alarms": alarms.list_alarms(drift, accuracy),
         "retrain": retrain,
         "retrain_reason": reason,
-        "step_seconds": traffic.step(requests, POINTS),
-        "over_time": list(traffic.over_time(requests, POINTS, traffic.figures)),
-        "labels_over_time": list(traffic.over_time(labelled, FEW_POINTS, labels.figures)),
+        "step_seconds": traffic.choose_step(requests, POINTS),
+        "over_time": list(traffic.over_time(requests, POINTS, traffic.traffic_figures)),
+        "labels_over_time": list(traffic.over_time(labeled, ACCURACY_POINTS, label_metrics.accuracy_figures)),
     }
 
 
-def _figures(requests: Table, labelled: Table) -> dict[str, Any]:
-    """A label counts when it comes; of the predictions that are labelled, only those of the window are a share."""
-    predictions = requests.having("predicted_class")["id"]
-    coverage = float(np.isin(predictions, labelled["id"]).mean()) if len(predictions) else None
-    return traffic.figures(requests) | labels.figures(labelled) | {"label_coverage": coverage}
+def _figures(requests: Table, labeled: Table) -> dict[str, Any]:
+    """Return all figures of a part of the traffic.
+
+    Labels count at the time they arrive. The label coverage counts only predictions of the window.
+    """
+    ids = requests.having("predicted_class")["id"]
+    coverage = float(np.isin(ids, labeled["id"]).mean()) if len(ids) else None
+    return traffic.traffic_figures(requests) | label_metrics.accuracy_figures(labeled) | {"label_coverage": coverage}
 
 
-def _time(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

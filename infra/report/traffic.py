@@ -1,4 +1,4 @@
-"""How loaded and how fast: rates, latencies, classes and confidence, of any part of the requests."""
+"""Compute rates, latencies, class counts and confidence for any part of the requests."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,64 +7,70 @@ from typing import Any
 
 import numpy as np
 
-from infra.report.records import Column, Table
+from infra.report.log_reader import Column, Table
 
-# Seconds: what a clock or a calendar shows, from a minute to a week.
+# Seconds, from a minute to a week: the intervals that clocks and calendars use.
 STEPS = (60, 300, 900, 3600, 3 * 3600, 6 * 3600, 86_400, 7 * 86_400)
-RECENT = 100  # lines
+RECENT_LINES = 100
 
 
-def figures(requests: Table) -> dict[str, Any]:
-    """Of every request the rates; of the predictions classes and confidence, and latency where a photo came alone."""
+def traffic_figures(requests: Table) -> dict[str, Any]:
+    """Return the rates of all requests, and the classes and confidence of the predictions.
+
+    The latency covers the predictions of single photos: photos of a batch have no latency of their own.
+    """
     predictions = requests.having("predicted_class")
-    failed = _known(requests["status"]) >= 400
+    failed = _finite(requests["status"]) >= 400
     return {
         "requests": len(failed),
         "errors": int(failed.sum()),
         "error_rate": _mean(failed),
         "error_codes": dict(Counter(requests.having("error_code")["error_code"].tolist()).most_common()),
-        "cold_start_rate": _mean(_known(requests["cold_start"])),
+        "cold_start_rate": _mean(_finite(requests["cold_start"])),
         "predictions": len(predictions),
-        "latency_ms": _latency(_known(predictions["total_ms"])),
+        "latency_ms": _latency(_finite(predictions["total_ms"])),
         "classes": dict(sorted(Counter(predictions["predicted_class"].tolist()).items())),
         "confidence": _mean(predictions["confidence"]),
         "unknown_share": _mean(predictions["unknown"]),
     }
 
 
-def serving(requests: Table) -> str | None:
-    """The version of most of the last lines: after a rollback the older one, while a canary runs the one before."""
-    last = Counter(requests["model_version"][-RECENT:].tolist()).most_common(1)
-    return str(last[0][0]) if last else None
+def serving_version(requests: Table) -> str | None:
+    """Return the most frequent version of the last lines.
+
+    After a rollback this is the older version; during a canary deployment it is the previous one.
+    """
+    most_common = Counter(requests["model_version"][-RECENT_LINES:].tolist()).most_common(1)
+    return str(most_common[0][0]) if most_common else None
 
 
-def by_version(table: Table) -> dict[str, Table]:
-    """Oldest first."""
+def split_by_version(table: Table) -> dict[str, Table]:
+    """Return the rows of each model version, oldest version first."""
     versions = dict.fromkeys(table["model_version"].tolist())
     return {str(version): table.where(table["model_version"] == version) for version in versions}
 
 
-def step(table: Table, points: int) -> int:
-    """Seconds of each of at most so many points in time, or a week."""
+def choose_step(table: Table, points: int) -> int:
+    """Return the shortest of `STEPS` that yields at most `points` points in time, or a week."""
     seconds = np.ptp(table["time"]) if len(table) else 0
     return next((step for step in STEPS if seconds / step < points), STEPS[-1])
 
 
-def over_time(table: Table, points: int, of: Callable[[Table], dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The figures `of` each version in each step that has any."""
-    width = step(table, points)
-    for version, part in by_version(table).items():
-        place = part["time"] // width
-        starts = np.flatnonzero(np.diff(place, prepend=-1))
+def over_time(table: Table, points: int, compute: Callable[[Table], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the figures that `compute` returns for each version in each time step with rows."""
+    width = choose_step(table, points)
+    for version, part in split_by_version(table).items():
+        steps = part["time"] // width
+        starts = np.flatnonzero(np.diff(steps, prepend=-1))
         for first, last in zip(starts, [*starts[1:], len(part)], strict=True):
             begin, end = (
-                datetime.fromtimestamp(at * width, UTC).isoformat() for at in (place[first], place[first] + 1)
+                datetime.fromtimestamp(at * width, UTC).isoformat() for at in (steps[first], steps[first] + 1)
             )
-            yield {"from": begin, "to": end, "model_version": version, **of(part.where(slice(first, last)))}
+            yield {"from": begin, "to": end, "model_version": version, **compute(part.where(slice(first, last)))}
 
 
-def _known(values: Column) -> Column:
-    """A photo that came with others has no status, cold start or latency of its own."""
+def _finite(values: Column) -> Column:
+    """Drop the NaN of photos in a batch, which have no status, cold start or latency of their own."""
     return values[np.isfinite(values)]
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import httpx2
 from botocore.exceptions import BotoCoreError
 
-from infra import target
 from infra.aws.parameters import load_parameters
+from infra.smoke import target
 from infra.smoke.checks import function_checks, health_check, metrics_count
 from infra.smoke.golden import Expected, Golden, GoldenError
 from infra.smoke.messages import Ask

@@ -10,9 +10,9 @@ from typing import Any, Self
 import httpx2
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.aws.deployed import NotKnown
 from infra.aws.parameters import load_parameters
 from infra.aws.stack import ALIAS, Stack
-from infra.deployed import NotKnown
 from infra.emulator.event import MAX_PAYLOAD_BYTES, HttpRequest
 from infra.emulator.invoke import DIRECT
 from infra.emulator.response import HttpResponse

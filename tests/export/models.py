@@ -48,8 +48,8 @@ def pixels(count: int, size: int) -> np.ndarray:
 def untrained(architecture: str, classes: int, size: int = 32, frozen_classes: int = 0) -> Network:
     """Return a network with random weights in evaluation mode.
 
-    Batch norms hold the statistics of drawings, and logits differ by a few units. With `frozen_classes`, which requires an
-    architecture of timm, the network keeps a classifier of that many pretraining classes.
+    Batch norms hold the statistics of drawings, and logits differ by a few units. With `frozen_classes`, which requires
+    an architecture of timm, the network keeps a classifier of that many pretraining classes.
     """
     torch.manual_seed(0)
     model = build_timm(architecture, classes, 0, frozen_classes) if frozen_classes else build(architecture, classes)

@@ -43,7 +43,9 @@ METADATA = Metadata(
 def exported(request, tmp_path_factory):
     """Return a network of three classes, its ONNX file and its calibration. The first network remembers ten classes."""
     architecture, frozen_classes = request.param
-    calibration = Calibration(TEMPERATURE, tuple(np.linspace(0, 1, frozen_classes).tolist()), METADATA.unknown_threshold)
+    calibration = Calibration(
+        TEMPERATURE, tuple(np.linspace(0, 1, frozen_classes).tolist()), METADATA.unknown_threshold
+    )
     module = ExportedNetwork(untrained(architecture, 3, SIZE, frozen_classes), calibration).eval()
     program = export_onnx(module, SIZE, opset=20)
     replace_metadata(program, METADATA)

@@ -1,8 +1,7 @@
-"""infra/containers/compose.yaml: read by Docker Compose itself, and started.
+"""Tests of infra/containers/compose.yaml: Docker Compose parses it and starts its services.
 
-Everything in it runs here but Grafana, which no package carries; what its dashboard asks is tests/infra/monitoring's.
-Where the images of Prometheus and Alertmanager cannot be pulled, Debian's stand in for them, as the same user and with
-the same command.
+Grafana does not start here, because no package contains it; tests/infra/monitoring covers its dashboard. If the images
+of Prometheus and Alertmanager cannot be pulled, Debian's packages replace them, with the same user and command.
 """
 
 import functools
@@ -27,10 +26,10 @@ from tests.infra.monitoring.channel import Channel, channel, wait_until
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "infra/containers/compose.yaml"
 COMPOSE = ROOT / ".venv-audit/bin/docker-compose"
-PROJECT = f"pet-classifier-test-{os.getpid()}"  # another run may be at work on this machine
+PROJECT = f"pet-classifier-test-{os.getpid()}"  # unique, because tests may run in parallel on a machine
 RUNS_HERE = ("classifier", "mlflow", "prometheus", "alertmanager")
 SERVICES = (*RUNS_HERE, "grafana")
-BUILD_SECONDS = 1800  # 90 measured, with nothing built before
+BUILD_SECONDS = 1800  # measured: 90 without cached layers
 STAND_IN = """
 FROM debian:trixie-slim
 WORKDIR /tmp
@@ -66,7 +65,7 @@ def run(*command: str | Path, seconds: float = 600) -> str:
 
 @functools.cache
 def services() -> dict[str, dict[str, Any]]:
-    """As Docker Compose understands them."""
+    """Return the services as Docker Compose parses them."""
     configuration = json.loads(run(COMPOSE, "--file", COMPOSE_FILE, "config", "--format", "json"))
     return configuration["services"]
 
@@ -76,20 +75,20 @@ def target_port(service: str) -> int:
     return port["target"]
 
 
-def test_valid():
-    """By the schema of the Compose specification; that Docker Compose takes it every other test shows."""
+def test_compose_file_is_valid():
+    """The file matches the schema of the Compose specification."""
     check = ROOT / ".venv-audit/bin/check-jsonschema"
     assert 0 == execute(check, "--builtin-schema", "vendor.compose-spec", COMPOSE_FILE).returncode
 
 
-def test_services():
-    """The classifier and what watches it."""
+def test_services_are_complete():
+    """The services are the classifier and its monitoring."""
     assert {*SERVICES} == services().keys()
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_contained(name):
-    """Not root, nothing to write to but volumes, no rights, limits, and reached from this machine alone."""
+def test_services_are_hardened(name):
+    """Each service is unprivileged, read-only, limited, and reachable only from this machine."""
     service = services()[name]
     assert re.fullmatch(r"[1-9]\d*:\d+", service["user"])
     assert (True, ["ALL"], ["no-new-privileges:true"]) == (
@@ -102,8 +101,8 @@ def test_contained(name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_mounts(name):
-    """Folders of this repository are there and read only; everything else is a named volume."""
+def test_mounts_are_read_only_or_named_volumes(name):
+    """Folders of this repository exist and are mounted read-only."""
     mounts = services()[name].get("volumes", [])
     assert [] == [m["source"] for m in mounts if m["type"] == "bind" and not Path(m["source"]).is_dir()]
     assert [] == [m for m in mounts if not (m["type"] == "volume" or m.get("read_only"))]
@@ -111,15 +110,15 @@ def test_mounts(name):
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_images_are_pinned(name):
-    """By the exact version, or made of this checkout."""
+    """Images have an exact version, or are built from this checkout."""
     service = services()[name]
     assert (
         service["image"].endswith(":local") if "build" in service else re.search(r":v?\d+\.\d+\.\d+$", service["image"])
     )
 
 
-def test_environment_of_the_classifier():
-    """Settings of the function, and the number of CPUs that it may use."""
+def test_classifier_environment_is_valid():
+    """It has settings of the function, and a CPU count that equals the limit."""
     service = services()["classifier"]
     assert service["environment"].keys() <= {name.upper() for name in Settings.model_fields} | {"PYTHON_CPU_COUNT"}
     assert int(service["deploy"]["resources"]["limits"]["cpus"]) == int(service["environment"]["PYTHON_CPU_COUNT"])
@@ -127,7 +126,7 @@ def test_environment_of_the_classifier():
 
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory) -> dict[str, dict[str, Any]]:
-    """What replaces the images where they cannot be pulled."""
+    """Return the replacements of images that cannot be pulled."""
     if shutil.which("docker") is None or execute("docker", "info").returncode:
         pytest.skip("no Docker engine answers")
     if all(execute("docker", "pull", "--quiet", services()[n]["image"]).returncode == 0 for n in PROGRAMS):
@@ -140,14 +139,14 @@ def stand_ins(tmp_path_factory) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def operator() -> Iterator[Channel]:
-    """Whom the file of the operator names: a channel on this machine, which containers reach too."""
-    with channel("0.0.0.0") as told:
-        yield told
+    """Yield a fake Slack channel on this machine that containers can reach."""
+    with channel("0.0.0.0") as operator_channel:
+        yield operator_channel
 
 
 @pytest.fixture(scope="module")
 def compose(stand_ins, operator, tmp_path_factory) -> tuple[str | Path, ...]:
-    """The command, for services on free ports, of which Alertmanager does not wait for more alerts."""
+    """Return the command for services on free ports, with an Alertmanager that notifies without delay."""
     folder = tmp_path_factory.mktemp("compose")
     ports = "\n".join(f"  {name}: {{ports: !override ['127.0.0.1::{target_port(name)}']}}" for name in RUNS_HERE)
     (folder / "ports.yaml").write_text(f"services:\n{ports}\n")
@@ -166,7 +165,7 @@ def compose(stand_ins, operator, tmp_path_factory) -> tuple[str | Path, ...]:
 
 @pytest.fixture(scope="module")
 def urls(compose) -> Iterator[dict[str, str]]:
-    """Of the services, started and healthy."""
+    """Start the services, and yield their URLs once they are healthy."""
     run("infra/emulator/base_image.sh", seconds=BUILD_SECONDS)
     try:
         run(*compose, "up", "--detach", "--build", "--wait", *RUNS_HERE, seconds=BUILD_SECONDS)
@@ -180,17 +179,17 @@ def get(url: str, **parameters: str) -> Any:
 
 
 @pytest.mark.docker
-def test_the_classifier_passes_the_smoke_test(urls):
-    """Behind uvicorn, contained as it is, it answers everything that the function answers."""
+def test_classifier_passes_the_smoke_test(urls):
+    """The hardened container answers like the function."""
     done = execute(sys.executable, "-m", "infra.smoke", urls["classifier"])
     assert 0 == done.returncode, done.stdout
 
 
 @pytest.mark.docker
 def test_prometheus_scrapes_the_classifier(urls):
-    """With its own configuration and rules, and it finds Alertmanager."""
-    asked = f"{urls['prometheus']}/api/v1/query"
-    wait_until(lambda: get(asked, query="up").json()["data"]["result"])
+    """Prometheus loads its rules, scrapes the classifier and finds Alertmanager."""
+    query_url = f"{urls['prometheus']}/api/v1/query"
+    wait_until(lambda: get(query_url, query="up").json()["data"]["result"])
     [target] = get(f"{urls['prometheus']}/api/v1/targets").json()["data"]["activeTargets"]
     assert ("up", "") == (target["health"], target["lastError"])
     assert get(f"{urls['prometheus']}/api/v1/rules").json()["data"]["groups"]
@@ -200,11 +199,11 @@ def test_prometheus_scrapes_the_classifier(urls):
 
 @pytest.mark.docker
 def test_mlflow_keeps_runs_and_artifacts(urls):
-    """What a training logs there comes back, and its pages are there."""
+    """The server returns logged metrics and artifacts, and serves its web UI."""
     assert "OK" == get(f"{urls['mlflow']}/health").text
     assert "<!doctype html>" == get(urls["mlflow"]).text[:15]
     client = MlflowClient(urls["mlflow"])
-    run_id = client.create_run(client.create_experiment("rehearsal")).info.run_id
+    run_id = client.create_run(client.create_experiment("test")).info.run_id
     client.log_metric(run_id, "accuracy", 0.99)
     client.log_text(run_id, "kept", "note.txt")
     assert {"accuracy": 0.99} == client.get_run(run_id).data.metrics
@@ -212,8 +211,8 @@ def test_mlflow_keeps_runs_and_artifacts(urls):
 
 
 @pytest.mark.docker
-def test_the_classifier_is_the_function_behind_another_server(urls):
-    """Its image begins with the function's layers, all of them."""
+def test_classifier_image_extends_the_function_image(urls):
+    """Its first layers are those of the function."""
     function = run("docker", "build", "--quiet", "--file", "Dockerfile.lambda", "--target", "function", ".").strip()
     layers = [
         json.loads(run("docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", image))
@@ -223,8 +222,8 @@ def test_the_classifier_is_the_function_behind_another_server(urls):
 
 
 @pytest.mark.docker
-def test_a_trial_alert_reaches_the_operator(urls, compose, operator):
-    """Sent as an operator sends it, by the Alertmanager that is contained and reads the operator's file."""
+def test_trial_alert_reaches_the_operator(urls, compose, operator):
+    """`make compose-alert` sends an alert through Alertmanager to the URL in the operator's file."""
     run("make", "compose-alert", f"COMPOSE={shlex.join(map(str, compose))}")
     wait_until(lambda: operator.messages)
     assert {"FIRING: Trial": "A trial: nothing is wrong.\n"} == operator.texts()

@@ -1,11 +1,11 @@
-"""What an environment runs, asked of a CloudFormation that is moto's, over HTTP."""
+"""Tests of infra.aws.deployed against a CloudFormation API that moto serves over HTTP."""
 
 import json
 
 import pytest
 from botocore.session import Session
 
-from infra import deployed
+from infra.aws import deployed
 
 IMAGE = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier@sha256:{'c' * 64}"
 TEMPLATE = {
@@ -23,46 +23,46 @@ def cloudformation(aws):
 
 def create(cloudformation) -> None:
     values = {"ImageUri": IMAGE, "Commit": "abc", "UrlAuthType": "NONE"}
-    given = [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
+    parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
     name, _ = deployed.stack_and_region("dev")
-    cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(TEMPLATE), Parameters=given)
+    cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(TEMPLATE), Parameters=parameters)
 
 
-def test_what_is_said_is_what_the_stack_says(cloudformation, capsys):
-    """One NAME=VALUE a line, as a step's output is written."""
+def test_deployed_prints_the_stack(cloudformation, capsys):
+    """It prints NAME=VALUE lines, the format of step outputs."""
     create(cloudformation)
     deployed.main("dev")
     expected = f"image_uri={IMAGE}\ncommit=abc\nauth=NONE\norigin=\nurl=https://abc.example.org/\n"
     assert expected == capsys.readouterr().out
 
 
-def test_before_the_first_deployment_there_is_nothing(cloudformation, capsys):
-    """That is no error, so that the first deployment runs as every other."""
+def test_deployed_prints_empty_values_before_the_first_deployment(cloudformation, capsys):
+    """A missing stack is no error, so that the first deployment runs like any other."""
     deployed.main("dev")
     assert "image_uri=\ncommit=\nauth=\norigin=\nurl=\n" == capsys.readouterr().out
 
 
-def test_what_is_asked_for_is_in_the_template():
-    """A parameter or output that is renamed there would be empty here."""
+def test_shown_values_are_in_the_template():
+    """A parameter or output renamed in the template would be empty."""
     template = (deployed.SAMCONFIG.parent / "template.yaml").read_text()
     assert [key for key in deployed.SHOWN.values() if f"\n  {key}:\n" not in template] == []
 
 
-def test_dev_and_prod_are_stacks_of_their_own():
-    """Where the workflows deploy to, as samconfig.toml names it."""
+def test_environments_have_separate_stacks():
+    """samconfig.toml names the stacks of dev and prod."""
     assert ["pet-classifier-dev", "pet-classifier-prod"] == [
         deployed.stack_and_region(environment)[0] for environment in ("dev", "prod")
     ]
 
 
-def test_an_environment_that_is_not_configured_is_named():
-    """With those that are."""
+def test_unknown_environment_is_refused():
+    """The error lists the configured environments."""
     with pytest.raises(SystemExit, match=r"^ENV=stage: expected one of .*dev, prod.*, as in samconfig\.toml$"):
         deployed.main("stage")
 
 
-def test_an_aws_that_does_not_answer_is_said_in_one_line(monkeypatch):
-    """An endpoint where nobody listens stands for it."""
+def test_unreachable_aws_is_reported(monkeypatch):
+    """The one-line error names the stack and the region."""
     for name, value in {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
         "AWS_MAX_ATTEMPTS": "1",

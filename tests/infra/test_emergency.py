@@ -9,8 +9,8 @@ import boto3
 import pytest
 
 from infra.aws import emergency, serving
+from infra.aws.deployed import NotKnown
 from infra.aws.stack import Stack
-from infra.deployed import NotKnown
 from tests.infra.test_stacks import STACK, push, stack_arguments
 from tests.sam import ALIAS, REGION, SAM, read
 

@@ -1,7 +1,7 @@
-"""infra/containers/k8s as kubectl renders it: valid for Kubernetes, and consistent with the application and Compose.
+"""Tests of infra/containers/k8s as kubectl renders it: valid, and consistent with the application and Compose.
 
-ServiceMonitor, PrometheusRule and Application are other projects' types, whose schemas no package here carries: of
-these the fields that matter are looked at one by one.
+The schemas of ServiceMonitor, PrometheusRule and Application are not installed here, so the tests check their fields
+one by one.
 """
 
 import functools
@@ -35,8 +35,8 @@ def rendered() -> str:
 
 
 def resource(kind: str) -> dict[str, Any]:
-    [found] = [each for each in yaml.safe_load_all(rendered()) if each["kind"] == kind]
-    return found
+    [match] = [each for each in yaml.safe_load_all(rendered()) if each["kind"] == kind]
+    return match
 
 
 def pod() -> dict[str, Any]:
@@ -48,13 +48,13 @@ def container() -> dict[str, Any]:
     return only
 
 
-def option(name: str) -> int:
-    """Of the image's uvicorn."""
+def uvicorn_option(name: str) -> int:
+    """Return an option of uvicorn in the image."""
     return int(re.search(rf'"--{name}", "(\d+)"', SERVER)[1])
 
 
-def test_valid(tmp_path):
-    """By the schemas of Kubernetes, which allow no unknown field; Prometheus Operator's types have none."""
+def test_manifests_are_valid(tmp_path):
+    """They match the strict schemas of Kubernetes, except for the types of Prometheus Operator."""
     file = tmp_path / "rendered.yaml"
     file.write_text(rendered())
     check = [KUBECTL.with_name("kubernetes-validate"), "--strict", file]
@@ -72,23 +72,23 @@ def test_valid(tmp_path):
     assert ["PrometheusRule", "ServiceMonitor"] == sorted(re.findall(r"find schema for kind (\w+)", done.stdout))
 
 
-def test_every_file_is_used():
-    """Each is among the resources; Argo CD's is applied by itself."""
+def test_all_files_are_resources():
+    """Only the Argo CD application is applied separately."""
     kustomization = yaml.safe_load((K8S / "kustomization.yaml").read_text())
     files = {str(path.relative_to(K8S)) for path in K8S.rglob("*.yaml")}
     assert {"kustomization.yaml", "argocd/application.yaml", *kustomization["resources"]} == files
 
 
-def test_everything_is_in_the_namespace():
-    """Which admits nothing but what keeps to the restricted standard."""
+def test_resources_are_in_the_namespace():
+    """The namespace enforces the restricted pod security standard."""
     namespace = resource("Namespace")["metadata"]
     assert "restricted" == namespace["labels"]["pod-security.kubernetes.io/enforce"]
     others = [each["metadata"]["namespace"] for each in yaml.safe_load_all(rendered()) if each["kind"] != "Namespace"]
     assert {namespace["name"]} == set(others)
 
 
-def test_restricted():
-    """The pod security standard of that name, and more: nothing to write to, no token, as the image's own user."""
+def test_pod_is_restricted():
+    """The pod meets the restricted standard, is read-only, has no token, and runs as the user of the image."""
     uid, gid = map(int, re.search(r"^USER (\d+):(\d+)$", SERVER, re.MULTILINE).groups())
     assert {
         "runAsNonRoot": True,
@@ -104,21 +104,21 @@ def test_restricted():
     assert not pod()["automountServiceAccountToken"]
 
 
-def test_image_and_command_are_those_of_compose():
-    """The image that compose builds, and its own command."""
+def test_image_and_command_match_compose():
+    """Both use the image that Compose builds, with its default command."""
     assert COMPOSE["image"] == container()["image"]
     assert not {"command", "args"} & container().keys()
     assert not {"command", "entrypoint"} & COMPOSE.keys()
 
 
-def test_limits_are_those_of_compose():
-    """The same CPU and memory, measured once."""
+def test_limits_match_compose():
+    """Both have the same CPU and memory limits."""
     limits = COMPOSE["deploy"]["resources"]["limits"]
     assert {"cpu": limits["cpus"], "memory": f"{limits['memory']}i"} == container()["resources"]["limits"]
 
 
-def test_environment():
-    """Names and values are settings that the function takes; Python counts the CPUs of the limit."""
+def test_environment_is_valid():
+    """It has settings of the function, and a CPU count that equals the limit."""
     [source] = container()["envFrom"]
     settings = resource("ConfigMap")
     assert settings["metadata"]["name"] == source["configMapRef"]["name"]
@@ -128,30 +128,30 @@ def test_environment():
     assert [cpus] == container()["env"]
 
 
-def test_ports():
-    """What listens is uvicorn's port; everything else names it."""
-    assert [{"name": "http", "containerPort": option("port")}] == container()["ports"]
+def test_ports_match_uvicorn():
+    """The container port is that of uvicorn, and all other resources refer to it by name."""
+    assert [{"name": "http", "containerPort": uvicorn_option("port")}] == container()["ports"]
     assert [{"name": "http", "port": 80, "targetPort": "http"}] == resource("Service")["spec"]["ports"]
     [allowed] = resource("NetworkPolicy")["spec"]["ingress"]
     assert {"ports": [{"protocol": "TCP", "port": "http"}]} == allowed
 
 
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
-def test_probes(probe):
-    """Each asks a route of the application."""
+def test_probes_use_routes_of_the_app(probe):
+    """Each probe requests an existing route."""
     get = container()[probe]["httpGet"]
     assert "http" == get["port"]
     assert f"GET {get['path']}" in ROUTES
 
 
-def test_nothing_goes_out():
-    """Not even the question where a name is."""
+def test_egress_is_denied():
+    """The network policy blocks all outgoing traffic, including DNS."""
     policy = resource("NetworkPolicy")["spec"]
     assert (["Ingress", "Egress"], []) == (policy["policyTypes"], policy["egress"])
 
 
-def test_everything_selects_the_same_pods():
-    """Those of the deployment."""
+def test_selectors_match_the_deployment():
+    """All resources select the pods of the deployment."""
     labels = resource("Deployment")["spec"]["template"]["metadata"]["labels"]
     [spread] = pod()["topologySpreadConstraints"]
     assert (
@@ -161,11 +161,11 @@ def test_everything_selects_the_same_pods():
     )
     selectors = [resource(kind)["spec"]["selector"] for kind in ("Deployment", "PodDisruptionBudget", "ServiceMonitor")]
     assert [{"matchLabels": labels}] * 4 == [*selectors, spread["labelSelector"]]
-    assert labels == resource("Service")["metadata"]["labels"]  # which is what a ServiceMonitor selects
+    assert labels == resource("Service")["metadata"]["labels"]  # a ServiceMonitor selects these
 
 
-def test_autoscaler():
-    """Two to five pods of this deployment, by what the container requests."""
+def test_autoscaler_targets_the_deployment():
+    """It scales from two to five pods by the requested CPU and memory."""
     deployment, autoscaler = resource("Deployment"), resource("HorizontalPodAutoscaler")["spec"]
     assert (2, 2, 5) == (deployment["spec"]["replicas"], autoscaler["minReplicas"], autoscaler["maxReplicas"])
     assert {
@@ -176,14 +176,14 @@ def test_autoscaler():
     assert container()["resources"]["requests"].keys() == {each["resource"]["name"] for each in autoscaler["metrics"]}
 
 
-def test_there_is_time_to_stop():
-    """Requests that are open when a pod has to go are answered before it is killed."""
+def test_grace_period_covers_the_shutdown():
+    """A pod answers its open requests before it is killed."""
     before = container()["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert before + option("timeout-graceful-shutdown") < pod()["terminationGracePeriodSeconds"]
+    assert before + uvicorn_option("timeout-graceful-shutdown") < pod()["terminationGracePeriodSeconds"]
 
 
-def test_prometheus_knows_the_pods_as_it_knows_the_container():
-    """By the same route and under the name of the same job, which rules and alerts ask for."""
+def test_service_monitor_matches_prometheus():
+    """Both scrape the same route under the same job name, which the rules and alerts use."""
     [scrape] = yaml.safe_load((ROOT / "infra/containers/monitoring/prometheus.yml").read_text())["scrape_configs"]
     monitor = resource("ServiceMonitor")["spec"]
     assert scrape["job_name"] == resource("Service")["metadata"]["labels"][monitor["jobLabel"]]
@@ -192,8 +192,8 @@ def test_prometheus_knows_the_pods_as_it_knows_the_container():
     assert f"GET {endpoint['path']}" in ROUTES
 
 
-def test_what_rings_is_what_rings_beside_the_container():
-    """The groups of infra/containers/monitoring, all of them and word by word, each under a name of its own."""
+def test_prometheus_rule_matches_monitoring():
+    """It has the same groups as infra/containers/monitoring, with unique names."""
     groups = [
         group
         for name in ("rules.yml", "alerts.yml")
@@ -205,8 +205,8 @@ def test_what_rings_is_what_rings_beside_the_container():
     assert len(groups) == len({group["name"] for group in groups})
 
 
-def test_argo_cd():
-    """It applies this folder into this namespace, and leaves the number of pods to the autoscaler."""
+def test_argo_cd_applies_this_folder():
+    """It syncs this folder into the namespace, and ignores the number of replicas."""
     application = yaml.safe_load((K8S / "argocd/application.yaml").read_text())
     assert ("argoproj.io/v1alpha1", "Application") == (application["apiVersion"], application["kind"])
     spec = application["spec"]

@@ -11,7 +11,7 @@ import pytest
 from infra.emulator.event import predict_request, to_event, to_payload
 from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import lambda_runtime
-from infra.report.publish import rung
+from infra.report.publish import alarm_metrics
 from lambda_app.batch.handler import BatchSettings
 from lambda_app.batch.objects import PREFETCHED
 from lambda_app.preprocess import MAX_PIXELS
@@ -328,7 +328,7 @@ def alarm_expression(name: str) -> tuple[str, dict[str, tuple[str, str]]]:
 @pytest.mark.parametrize("name", ["AccuracyAlarm", "DriftAlarm"])
 def test_report_metrics_fire_alarms(name: str) -> None:
     """An alarm follows the metric of the last report, 1 or 0; missing data does not change its state."""
-    assert name in rung({"alarms": []})
+    assert name in alarm_metrics({"alarms": []})
     alarm = properties(name)
     assert (name, "Maximum", "GreaterThanOrEqualToThreshold", 1, 1, "ignore") == tuple(
         alarm[key]

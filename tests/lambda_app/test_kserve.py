@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from infra.emulator.serve import background
-from infra.report.records import read
+from infra.report.log_reader import read
 from lambda_app.app import create_app
 from lambda_app.errors import BadField
 from lambda_app.settings import Settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from infra.report.records import REQUIRED
+from infra.report.log_reader import REQUIRED
 from lambda_app.settings import Settings
 from lambda_app.signals import SIGNALS
 from lambda_app.telemetry.fields import BatchPredictionFields, CommonFields, FeedbackFields, RequestFields

@@ -1,4 +1,4 @@
-"""What a message of Alertmanager's reaches in place of Slack, and how long to wait for it."""
+"""A fake Slack webhook that records the notifications of Alertmanager, and a helper that waits for them."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Channel(ThreadingHTTPServer):
-    """It answers as Slack's incoming webhooks do, and keeps what it was told."""
+    """Answer like an incoming webhook of Slack, and record the messages."""
 
     daemon_threads = True
 
@@ -19,7 +19,7 @@ class Channel(ThreadingHTTPServer):
         self.messages: list[dict[str, Any]] = []
 
     def texts(self) -> dict[str, str]:
-        """Of the messages, by their titles."""
+        """Return the texts of the messages by their titles."""
         return {part["title"]: part["text"] for message in self.messages for part in message["attachments"]}
 
 
@@ -34,7 +34,7 @@ class Hook(BaseHTTPRequestHandler):
         self.wfile.write(b"ok")
 
     def log_message(self, *_: Any) -> None:
-        """Nobody reads it."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
@@ -49,10 +49,10 @@ def channel(host: str = "127.0.0.1") -> Iterator[Channel]:
             thread.join()
 
 
-def wait_until(there: Callable[[], Any], seconds: float = 300) -> Any:
-    """What `there` returns, as soon as it is true."""
+def wait_until(condition: Callable[[], Any], seconds: float = 300) -> Any:
+    """Return the first true value of `condition`. Fail after `seconds`."""
     deadline = time.monotonic() + seconds
-    while not (found := there()):
-        assert time.monotonic() < deadline, f"not within {seconds} seconds: {there}"
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not true within {seconds} seconds: {condition}"
         time.sleep(0.1)
-    return found
+    return result

@@ -1,4 +1,4 @@
-"""A real Prometheus with our configuration, which scrapes the running app, and a real Alertmanager that it tells."""
+"""Fixtures: a real Prometheus with the project's configuration that scrapes the app, and a real Alertmanager."""
 
 import contextlib
 import ipaddress
@@ -23,10 +23,10 @@ from tests.infra.monitoring.channel import channel, wait_until
 
 ROOT = Path(__file__).parents[3]
 MONITORING = ROOT / "infra/containers/monitoring"
-NOBODY = "127.0.0.1:1"  # an instance that does not answer
-# An address of the loopback network that no other process uses: nobody takes a port of it while a server starts.
+UNREACHABLE = "127.0.0.1:1"  # an instance that does not answer
+# A loopback address of this process alone, so that no other process takes a port before its server starts.
 HOST = str(ipaddress.ip_address("127.0.0.0") + os.getpid())
-FRESH_S = 20  # a dashboard's rates are those of the last minute
+FRESH_S = 20  # the rates of the dashboard cover one minute
 
 
 def free_port() -> int:
@@ -37,30 +37,33 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(*command: str, url: str) -> Iterator[httpx2.Client]:
-    """A server until the context ends, and a client of it; it is ready when `url` answers."""
+    """Run a server until the context ends, and yield a client once `url` answers."""
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             with httpx2.Client(base_url=url.rsplit("/", 1)[0], trust_env=False, timeout=300) as client:
-                wait_until(lambda: process.poll() is not None or answers(client, url))
+                wait_until(lambda: process.poll() is not None or is_ready(client, url))
                 assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
                 yield client
         finally:
             process.terminate()
 
 
-def answers(client: httpx2.Client, url: str) -> bool:
+def is_ready(client: httpx2.Client, url: str) -> bool:
     with contextlib.suppress(httpx2.TransportError):
         return client.get(url).is_success
     return False
 
 
-def configured(folder: Path, targets: list[str], alertmanager: str) -> Path:
-    """Our files with other targets, asked every second; what has to last rings at once, for promtool minds the time."""
+def configure_prometheus(folder: Path, targets: list[str], alertmanager: str) -> Path:
+    """Write the configuration with other targets and an interval of 1 s.
+
+    Alerts fire without delay; the promtool test covers their durations.
+    """
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
     config["global"] = dict.fromkeys(config["global"], "1s")
     [[static]] = [scrape["static_configs"] for scrape in config["scrape_configs"]]
     static["targets"] = targets
-    [[static]] = [told["static_configs"] for told in config["alerting"]["alertmanagers"]]
+    [[static]] = [each["static_configs"] for each in config["alerting"]["alertmanagers"]]
     static["targets"] = [alertmanager]
     rules = {name: yaml.safe_load((MONITORING / name).read_text()) for name in config["rule_files"]}
     for rule in rules["alerts.yml"]["groups"][0]["rules"]:
@@ -70,8 +73,8 @@ def configured(folder: Path, targets: list[str], alertmanager: str) -> Path:
     return folder / "prometheus.yml"
 
 
-def telling(folder: Path, url: str) -> Path:
-    """Our Alertmanager's file, with a short wait for more alerts, and the operator's, as an editor leaves it."""
+def configure_alertmanager(folder: Path, url: str) -> Path:
+    """Write the configuration with a short group_wait, and the URL file with the newline that editors append."""
     config = yaml.safe_load((MONITORING / "alertmanager.yml").read_text())
     config["route"]["group_wait"] = "1s"
     [[slack]] = [receiver["slack_configs"] for receiver in config["receivers"]]
@@ -81,7 +84,7 @@ def telling(folder: Path, url: str) -> Path:
     return folder / "alertmanager.yml"
 
 
-def installed(name: str) -> str:
+def require_program(name: str) -> str:
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
     return name
@@ -89,18 +92,19 @@ def installed(name: str) -> str:
 
 @pytest.fixture(scope="session")
 def promtool():
-    return installed("promtool")
+    return require_program("promtool")
 
 
 @pytest.fixture(scope="session")
 def amtool():
-    return installed("amtool")
+    return require_program("amtool")
 
 
 @pytest.fixture(scope="session")
 def watched(promtool, amtool, tmp_path_factory, cat_jpg):
-    """The app, what Prometheus says about it, a channel in place of the operator's, and `send`, which sends traffic of
-    which most is errors, and returns when Prometheus has seen it.
+    """Run the app, Prometheus, Alertmanager and a fake Slack channel.
+
+    `send` sends traffic, most of it errors, and returns once Prometheus has evaluated it.
     """
     folder = tmp_path_factory.mktemp("prometheus")
     target, address, alertmanager = (f"{HOST}:{free_port()}" for _ in range(3))
@@ -110,8 +114,8 @@ def watched(promtool, amtool, tmp_path_factory, cat_jpg):
         channel(HOST) as operator,
         running(*app, url=f"http://{target}/health") as client,
         running(
-            "prometheus-alertmanager",  # as Debian calls it
-            f"--config.file={telling(folder, f'http://{HOST}:{operator.server_port}')}",
+            "prometheus-alertmanager",  # the name of Debian's package
+            f"--config.file={configure_alertmanager(folder, f'http://{HOST}:{operator.server_port}')}",
             f"--storage.path={folder / 'alertmanager'}",
             f"--web.listen-address={alertmanager}",
             "--cluster.listen-address=",
@@ -119,29 +123,29 @@ def watched(promtool, amtool, tmp_path_factory, cat_jpg):
         ),
         running(
             "prometheus",
-            f"--config.file={configured(folder, [target, NOBODY], alertmanager)}",
+            f"--config.file={configure_prometheus(folder, [target, UNREACHABLE], alertmanager)}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address={address}",
             url=f"http://{address}/-/ready",
-        ) as asked,
+        ) as prometheus,
     ):
 
         def ask(path: str, **parameters: str) -> Any:
-            return asked.get(f"http://{address}/api/v1/{path}", params=parameters).json()["data"]
+            return prometheus.get(f"http://{address}/api/v1/{path}", params=parameters).json()["data"]
 
         def query(expression: str) -> list[dict[str, Any]]:
-            """Labels and value of each series."""
+            """Return the labels and the value of each series."""
             result = ask("query", query=expression)["result"]
             return [series["metric"] | {"value": float(series["value"][1])} for series in result]
 
         def send_and_wait() -> None:
             send(client, cat_jpg)
             wait_until(lambda: scraped(client, query))
-            # Two evaluations: the alerts are asked beside the rules, and so about what these found a second before.
-            seen = datetime.now(UTC) + timedelta(seconds=2)
-            wait_until(lambda: all(evaluated(group) > seen for group in ask("rules")["groups"]))
+            # Wait for two evaluations: alerts use the recording rules' values of one second before.
+            deadline = datetime.now(UTC) + timedelta(seconds=2)
+            wait_until(lambda: all(evaluated(group) > deadline for group in ask("rules")["groups"]))
 
-        send_and_wait()  # what is counted for the first time is no increase yet
+        send_and_wait()  # the first value of a counter is not an increase
         yield SimpleNamespace(
             target=target, ask=ask, query=query, operator=operator, send=send_and_wait, sent=float("-inf")
         )
@@ -149,7 +153,7 @@ def watched(promtool, amtool, tmp_path_factory, cat_jpg):
 
 @pytest.fixture
 def monitored(watched):
-    """The same, with traffic of the last seconds, whatever ran before this test and however long that took."""
+    """Return `watched` with traffic of the last seconds, however long earlier tests took."""
     if time.monotonic() - watched.sent > FRESH_S:
         watched.send()
         watched.sent = time.monotonic()
@@ -157,7 +161,7 @@ def monitored(watched):
 
 
 def send(client: httpx2.Client, photo: bytes) -> None:
-    """Each kind of request; ten errors and more, as ErrorRatio wants them."""
+    """Send each kind of request, and more than the ten errors that ErrorRatio requires."""
     headers = {"content-type": "image/jpeg"}
     answer = client.post("/predict", content=photo, headers=headers).json()
     feedback = {"request_id": answer["request_id"], "label": answer["predicted_class"]}
@@ -173,6 +177,6 @@ def evaluated(group: dict[str, Any]) -> datetime:
 
 
 def scraped(client: httpx2.Client, query: Callable[[str], list[dict[str, Any]]]) -> bool:
-    """Whether Prometheus knows of all that the app has counted."""
-    counted = next(line for line in client.get("/metrics").text.splitlines() if line.startswith("feedback_total{"))
-    return [float(counted.split()[-1])] == [series["value"] for series in query("feedback_total")]
+    """Return whether Prometheus has scraped the current counters of the app."""
+    line = next(line for line in client.get("/metrics").text.splitlines() if line.startswith("feedback_total{"))
+    return [float(line.split()[-1])] == [series["value"] for series in query("feedback_total")]

@@ -1,6 +1,6 @@
-"""Grafana's dashboard: fields that Grafana knows, and queries that return data from a real Prometheus.
+"""Tests of the Grafana dashboard: its fields are valid, and its queries return data from a real Prometheus.
 
-Grafana itself does not run here: in place of it stands what its makers publish of its schema.
+Grafana does not run here; its published SDK validates the schema.
 """
 
 import json
@@ -20,7 +20,7 @@ GRAFANA = MONITORING / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards/pet-classifier.json").read_text())
 PANELS = DASHBOARD["panels"]
 [JOB] = DASHBOARD["templating"]["list"]
-RATE_INTERVAL = "1m"  # four scrapes, as Grafana works it out
+RATE_INTERVAL = "1m"  # four scrape intervals, as Grafana computes it
 
 
 def resolved(expression: str, job: str) -> str:
@@ -29,22 +29,22 @@ def resolved(expression: str, job: str) -> str:
 
 @pytest.fixture
 def job(monitored) -> str:
-    """The variable's only value; `label_values(metric, label)` asks Prometheus just this."""
+    """Return the only value of the variable, as `label_values(metric, label)` queries it."""
     metric, label = JOB["query"]["query"].removeprefix("label_values(").removesuffix(")").split(", ")
     [value] = monitored.ask(f"label/{label}/values", **{"match[]": metric})
     return str(value)
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_every_query_returns_data(monitored, job, panel):
-    """With the variable's value in its place."""
+def test_panel_queries_return_data(monitored, job, panel):
+    """Each query returns data for the value of the variable."""
     assert panel["targets"]
     for target in panel["targets"]:
         assert monitored.query(resolved(target["expr"], job)), target["expr"]
 
 
-def test_every_legend_is_a_label_of_the_data(monitored, job):
-    """What stands in {{}} is not empty."""
+def test_legends_are_labels_of_the_data(monitored, job):
+    """Each label in {{}} has a value."""
     for target in (target for panel in PANELS for target in panel["targets"]):
         legend = target.get("legendFormat", "")
         if legend.startswith("{{"):
@@ -52,32 +52,32 @@ def test_every_legend_is_a_label_of_the_data(monitored, job):
             assert all(series.get(label) for series in monitored.query(resolved(target["expr"], job))), legend
 
 
-def test_grafana_knows_every_field():
-    """Read and written again by Grafana's own SDK, which drops what it does not know, all of it is still there."""
+def test_dashboard_fields_are_valid():
+    """A round trip through Grafana's SDK, which drops unknown fields, keeps all fields."""
     register_default_plugins()
-    again = json.loads(JSONEncoder().encode(Dashboard.from_json(DASHBOARD)))
-    assert [] == lost(DASHBOARD, again)
+    encoded = json.loads(JSONEncoder().encode(Dashboard.from_json(DASHBOARD)))
+    assert [] == lost_fields(DASHBOARD, encoded)
 
 
-def lost(before: Any, after: Any, path: str = "") -> list[str]:
-    """Where `after` lacks something of `before`; it may have more, which are defaults."""
+def lost_fields(before: Any, after: Any, path: str = "") -> list[str]:
+    """Return the paths in `before` that `after` lacks. `after` may have more fields, such as defaults."""
     if isinstance(before, dict) and isinstance(after, dict):
-        return [gone for key, value in before.items() for gone in lost(value, after.get(key), f"{path}/{key}")]
+        return [gone for key, value in before.items() for gone in lost_fields(value, after.get(key), f"{path}/{key}")]
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        return [gone for i, value in enumerate(before) for gone in lost(value, after[i], f"{path}/{i}")]
+        return [gone for i, value in enumerate(before) for gone in lost_fields(value, after[i], f"{path}/{i}")]
     return [] if before == after else [path]
 
 
-def test_a_misspelt_field_is_lost():
-    """So that the test above can fail."""
+def test_misspelled_field_is_detected():
+    """An unknown field is lost in the round trip."""
     register_default_plugins()
     panel = PANELS[0] | {"targets": [{"refId": "A", "expr": "up", "legend": "x"}]}
-    again = json.loads(JSONEncoder().encode(Dashboard.from_json(DASHBOARD | {"panels": [panel]})))
-    assert ["/targets/0/legend"] == lost(panel, again["panels"][0])
+    encoded = json.loads(JSONEncoder().encode(Dashboard.from_json(DASHBOARD | {"panels": [panel]})))
+    assert ["/targets/0/legend"] == lost_fields(panel, encoded["panels"][0])
 
 
 def test_panels_do_not_overlap():
-    """On a grid 24 wide, and each has an id of its own."""
+    """The panels fill a grid 24 wide, and each has a unique id."""
     cells = [
         (x, y)
         for position in (panel["gridPos"] for panel in PANELS)
@@ -89,18 +89,18 @@ def test_panels_do_not_overlap():
     assert len(PANELS) == len({panel["id"] for panel in PANELS})
 
 
-def test_provisioning_fits():
-    """Every panel asks the data source that is provisioned, which asks Prometheus as often as there is news."""
+def test_panels_use_the_provisioned_data_source():
+    """The interval of the data source equals the scrape interval of Prometheus."""
     [source] = yaml.safe_load((GRAFANA / "datasources/prometheus.yml").read_text())["datasources"]
     assert {(source["type"], source["uid"])} == {
-        (asked["datasource"]["type"], asked["datasource"]["uid"]) for asked in [*PANELS, JOB]
+        (each["datasource"]["type"], each["datasource"]["uid"]) for each in [*PANELS, JOB]
     }
     scraping = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["global"]
     assert scraping["scrape_interval"] == source["jsonData"]["timeInterval"]
 
 
 def test_alerts_and_panels_agree_on_thresholds():
-    """A stat turns red where the alert of its description rings."""
+    """A stat turns red at the threshold of the alert in its description."""
     rules = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"][0]["rules"]
     expressions = {rule["alert"]: rule["expr"] for rule in rules}
     named = {panel["title"]: name for panel in PANELS for name in expressions if name in panel["description"]}

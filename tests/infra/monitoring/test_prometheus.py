@@ -1,4 +1,4 @@
-"""What a Prometheus with our configuration sees of the running app, what rings, and who hears of it."""
+"""Tests of the Prometheus and Alertmanager configuration against the running app."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.infra.monitoring.channel import wait_until
-from tests.infra.monitoring.conftest import MONITORING, NOBODY, ROOT
+from tests.infra.monitoring.conftest import MONITORING, ROOT, UNREACHABLE
 
 pytestmark = pytest.mark.process
 
@@ -21,41 +21,41 @@ ALERTS_TEST = ROOT / "tests/infra/monitoring/alerts.yml"
         ["check", "rules", "--lint=all", "--lint-fatal", MONITORING / "rules.yml", MONITORING / "alerts.yml"],
         ["test", "rules", ALERTS_TEST],
     ],
-    ids=["configuration", "rules", "what rings when"],
+    ids=["configuration", "rules", "alerts"],
 )
 def test_promtool(promtool, command):
-    """Prometheus' own tool finds no fault with the files, and the alerts ring when alerts.yml beside this file says."""
+    """promtool accepts the files, and the alerts fire as the tests in alerts.yml expect."""
     done = subprocess.run([promtool, *command], check=False, capture_output=True, text=True, timeout=600)
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
 def test_amtool(amtool):
-    """Alertmanager's own tool finds no fault with its file."""
+    """amtool accepts the configuration."""
     command = [amtool, "check-config", MONITORING / "alertmanager.yml"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
-def test_names_are_those_of_compose():
+def test_targets_match_compose():
     """Prometheus and Grafana address the services by the names and ports of infra/containers/compose.yaml."""
     services = yaml.safe_load((ROOT / "infra/containers/compose.yaml").read_text())["services"]
     addresses = {f"{name}:{port.split(':')[-1]}" for name, service in services.items() for port in service["ports"]}
     config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
-    asked = [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]
-    targets = {target for each in asked for static in each["static_configs"] for target in static["targets"]}
+    sections = [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]
+    targets = {target for each in sections for static in each["static_configs"] for target in static["targets"]}
     [source] = yaml.safe_load((MONITORING / "grafana/datasources/prometheus.yml").read_text())["datasources"]
     assert {*targets, source["url"].removeprefix("http://")} <= addresses
     assert 2 == len(targets)
 
 
-def test_the_app_is_a_target(monitored):
-    """It is up, and the instance that is not there is not."""
+def test_app_is_a_target(monitored):
+    """The app is up, and the unreachable instance is down."""
     up = {series["instance"]: series["value"] for series in monitored.query("up")}
-    assert {monitored.target: 1, NOBODY: 0} == up
+    assert {monitored.target: 1, UNREACHABLE: 0} == up
 
 
-def test_every_rule_is_loaded_and_works(monitored):
-    """Those of both files, none of them with an error."""
+def test_rules_are_loaded(monitored):
+    """Prometheus loads the rules of both files without errors."""
     rules = [rule for group in monitored.ask("rules")["groups"] for rule in group["rules"]]
     assert {"ok"} == {rule["health"] for rule in rules}
     assert {"recording": 7, "alerting": 6} == {
@@ -63,8 +63,8 @@ def test_every_rule_is_loaded_and_works(monitored):
     }
 
 
-def test_every_recording_rule_has_data(monitored):
-    """Of the job as a whole."""
+def test_recording_rules_have_data(monitored):
+    """Each rule returns one series of the job."""
     rules = [rule for group in monitored.ask("rules", type="record")["groups"] for rule in group["rules"]]
     assert rules
     for rule in rules:
@@ -73,27 +73,26 @@ def test_every_recording_rule_has_data(monitored):
         assert 0 <= series["value"]
 
 
-def test_what_rings(monitored):
-    """That an instance is gone, and that most requests fail; not what is well: 500s, latency, unknown photos."""
+def test_alerts_fire(monitored):
+    """ClassifierDown and ErrorRatio fire; the alerts on 500s, latency and unknown photos do not."""
     firing = {(series["alertname"], series.get("instance")) for series in monitored.query("ALERTS")}
-    assert {("ClassifierDown", NOBODY), ("ErrorRatio", None)} == firing
+    assert {("ClassifierDown", UNREACHABLE), ("ErrorRatio", None)} == firing
 
 
-def test_the_operator_hears_of_what_rings(monitored):
-    """Through Alertmanager, in words that say what it is and what to do."""
-    rings = {"FIRING: ClassifierDown", "FIRING: ErrorRatio"}
-    wait_until(lambda: rings <= monitored.operator.texts().keys())
+def test_operator_is_notified(monitored):
+    """Alertmanager sends the summary and the description of each alert."""
+    titles = {"FIRING: ClassifierDown", "FIRING: ErrorRatio"}
+    wait_until(lambda: titles <= monitored.operator.texts().keys())
     assert (
-        f"{NOBODY} does not answer Prometheus. "
-        "Its log says why it ended or never began; a setting that does not fit is named there.\n"
+        f"{UNREACHABLE} does not answer Prometheus. See its log for the reason, such as an invalid setting.\n"
     ) == monitored.operator.texts()["FIRING: ClassifierDown"]
 
 
-def test_what_rings_when_is_told_of_real_series(monitored):
-    """The series that alerts.yml beside this file makes up have names and labels of the app's."""
-    made_up = re.findall(r"series: '(\w+)\{(.*)\}'", ALERTS_TEST.read_text())
-    assert made_up
-    for name, labels in made_up:
+def test_promtool_series_exist(monitored):
+    """The series in alerts.yml have the names and labels of the app's metrics."""
+    test_series = re.findall(r"series: '(\w+)\{(.*)\}'", ALERTS_TEST.read_text())
+    assert test_series
+    for name, labels in test_series:
         real = monitored.query(name)
         assert real, name
         assert set(re.findall(r"(\w+)=", labels)) <= set(real[0]), name

@@ -1,4 +1,4 @@
-"""The released model's own reference."""
+"""Fixtures for the report: the reference of the released model."""
 
 from importlib.util import find_spec
 
@@ -7,7 +7,7 @@ import pytest
 from infra.report.__main__ import REFERENCE
 from infra.report.drift import Reference
 
-collect_ignore = [] if find_spec("torch") else ["test_photos.py"]  # `make check` does without PyTorch
+collect_ignore = [] if find_spec("torch") else ["test_drift_on_photos.py"]  # `make check` does not install PyTorch
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Log lines as the function writes them, with what a test wants to differ."""
+"""Build log lines as the function writes them, with fields that a test can override."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ def request_id(number):
 
 
 def request(number, **fields):
-    """The `number`-th request, a minute after the one before; `None` removes a field."""
+    """Return the line of a request, `number` minutes after BEGIN. A field of None is removed."""
     line = {
         "level": "INFO",
         "message": "request",
@@ -32,20 +32,20 @@ def request(number, **fields):
 
 
 def prediction(number, **fields):
-    """That request, answered with a class."""
+    """Return the line of a request with a prediction."""
     answer = {"predicted_class": "cat", "confidence": 0.99, "unknown": False, "photo_format": "JPEG"}
     photo = {"photo_bytes": 10_000, "photo_width": 300, "photo_height": 200}
     return request(number, **answer | photo | dict.fromkeys(SIGNALS, 0.5) | fields)
 
 
 def part(number, **fields):
-    """That photo, had it come with others: the line says nothing of the request."""
-    of_the_request = dict.fromkeys(("method", "route", "status", "cold_start", "total_ms"))
-    return prediction(number, message="prediction", batch_id=request_id(0), **of_the_request | fields)
+    """Return the line of a photo in a batch, which has no fields of the request."""
+    request_fields = dict.fromkeys(("method", "route", "status", "cold_start", "total_ms"))
+    return prediction(number, message="prediction", batch_id=request_id(0), **request_fields | fields)
 
 
 def feedback(number, label="cat", *, later=60, **fields):
-    """What the photo of the `number`-th request showed, told so many minutes later."""
+    """Return the line of feedback on request `number`, `later` minutes after it."""
     line = {
         "message": "feedback",
         "timestamp": (BEGIN + timedelta(minutes=number + later)).isoformat(timespec="milliseconds"),

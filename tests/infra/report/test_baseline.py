@@ -1,4 +1,4 @@
-"""`make baseline`: a good week by which drift is judged."""
+"""Tests of `make baseline`, which writes the reference for drift from a good week."""
 
 import json
 import re
@@ -6,55 +6,57 @@ import re
 import pytest
 
 from infra.report import benchmark
-from infra.report.baseline import MOST, main
-from infra.report.drift import JUDGED, Reference
-from infra.report.records import read
+from infra.report.baseline import MAX_PHOTOS, main
+from infra.report.drift import SIGNAL_COLUMNS, Reference
+from infra.report.log_reader import read
 from tests.infra.report.lines import prediction
 
 
-def written(folder, lines, *options):
+def write_baseline(folder, lines, *options):
     (folder / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
     return main([str(folder / "log.jsonl"), "--out", str(folder / "baseline.json"), *options])
 
 
-def test_a_sample_of_the_week(tmp_path, capsys):
-    """Whole rows of what the log says, of the version that serves, in no order; without ids, times and labels."""
-    lines = [json.dumps(line) for line in benchmark.traffic(5000)]
+def test_baseline_is_a_sample_of_the_serving_version(tmp_path, capsys):
+    """It holds shuffled rows of the log without ids, times and labels."""
+    lines = [json.dumps(line) for line in benchmark.generate_traffic(5000)]
     old = [prediction(number, model_version="old") for number in range(300)]
-    assert 0 == written(tmp_path, [*old, *lines])
+    assert 0 == write_baseline(tmp_path, [*old, *lines])
     values = json.loads((tmp_path / "baseline.json").read_text())
-    assert [{"model_version", "photos", "columns"}, set(JUDGED)] == [set(values), set(values["columns"])]
-    found = Reference.read(tmp_path / "baseline.json", labelled=False)
-    assert (MOST, "photos of a good week") == (len(found), found.what)
+    assert [{"model_version", "photos", "columns"}, set(SIGNAL_COLUMNS)] == [set(values), set(values["columns"])]
+    found = Reference.read(tmp_path / "baseline.json", labeled=False)
+    assert (MAX_PHOTOS, "baseline photos") == (len(found), found.description)
     logged = read(lines).requests
-    rows, all_rows = ([*zip(*(table[name] for name in JUDGED), strict=True)] for table in (found.columns, logged))
+    rows, all_rows = (
+        [*zip(*(table[name] for name in SIGNAL_COLUMNS), strict=True)] for table in (found.columns, logged)
+    )
     assert set(rows) <= set(all_rows)
-    assert rows != all_rows[:MOST]
+    assert rows != all_rows[:MAX_PHOTOS]
 
 
-def test_too_few_photos_are_no_week(tmp_path, capsys):
-    """In one line, with their number; rehearsals count where they are asked for."""
+def test_baseline_needs_500_photos(tmp_path, capsys):
+    """The one-line error has the number of photos; synthetic ones count only if requested."""
     lines = [prediction(number, synthetic=number >= 300) for number in range(600)]
-    assert 1 == written(tmp_path, lines)
+    assert 1 == write_baseline(tmp_path, lines)
     assert (
         "baseline: the log has 300 predictions of 1 with every signal; expected 500 or more\n"
         == capsys.readouterr().err
     )
-    assert 0 == written(tmp_path, lines, "--synthetic")
+    assert 0 == write_baseline(tmp_path, lines, "--synthetic")
 
 
-def test_of_an_idle_week_there_is_none(tmp_path, capsys):
-    """Nor of a log that is not there."""
-    assert 1 == written(tmp_path, [])
+def test_baseline_needs_a_log_with_requests(tmp_path, capsys):
+    """An empty log and an unreadable one each yield a one-line error."""
+    assert 1 == write_baseline(tmp_path, [])
     assert 1 == main([str(tmp_path), "--out", str(tmp_path / "out")])
     assert re.fullmatch(r"baseline: the log has 0 .*\nbaseline: \S+ is a folder; .*\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("spoil", [lambda values: [values], lambda values: {**values, "columns": {}}])
-def test_a_baseline_that_lacks_something_is_named(tmp_path, spoil):
-    """With the command that writes a good one."""
-    written(tmp_path, [prediction(number) for number in range(500)])
+def test_incomplete_baseline_is_refused(tmp_path, spoil):
+    """The error names the file and the command that writes it."""
+    write_baseline(tmp_path, [prediction(number) for number in range(500)])
     path = tmp_path / "baseline.json"
     path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
     with pytest.raises(ValueError, match=r"baseline\.json: .*; expected the file that `make baseline` writes$"):
-        Reference.read(path, labelled=False)
+        Reference.read(path, labeled=False)

@@ -1,9 +1,9 @@
-"""Rates, latencies, classes: of everything, of a version, of a time."""
+"""Tests of the traffic figures: rates, latencies, classes and points in time."""
 
 import pytest
 
 from infra.report import traffic
-from infra.report.records import read
+from infra.report.log_reader import read
 from tests.infra.report.lines import part, prediction, request
 
 
@@ -11,9 +11,9 @@ def table(*lines):
     return read(lines).requests
 
 
-def test_figures():
-    """Rates are of all requests; latency, classes, confidence and unknown of the predictions."""
-    found = traffic.figures(
+def test_figures_cover_requests_and_predictions():
+    """Rates cover all requests; latency, classes, confidence and the unknown share cover the predictions."""
+    found = traffic.traffic_figures(
         table(
             *(prediction(i, total_ms=i + 1, confidence=0.8) for i in range(100)),
             prediction(100, total_ms=50.5, confidence=0.8, predicted_class="dog", unknown=True, cold_start=True),
@@ -29,9 +29,9 @@ def test_figures():
     assert pytest.approx(1 / 101) == found["unknown_share"]
 
 
-def test_photos_that_came_together_are_predictions_of_one_request():
-    """Classes, confidence and unknown are theirs; errors, cold starts and latency are of requests alone."""
-    found = traffic.figures(
+def test_batch_counts_as_one_request_with_several_predictions():
+    """Photos of a batch count in classes, confidence and unknown; errors, cold starts and latency count requests."""
+    found = traffic.traffic_figures(
         table(
             request(0, photos=2, total_ms=900, cold_start=True),
             part(1, confidence=0.6),
@@ -52,23 +52,23 @@ def test_photos_that_came_together_are_predictions_of_one_request():
     ("versions", "expected"),
     [("", None), ("2" * 5 + "1" * 90, "1"), ("1" * 200 + "2" * 9, "1"), ("1" + "2" * 150, "2")],
 )
-def test_which_version_serves(versions, expected):
-    """Of the last hundred requests most: it rolled back, a canary has begun, another one has taken over."""
+def test_serving_version_is_the_most_frequent_recent_one(versions, expected):
+    """It is found after a rollback, during a canary deployment and after a replacement."""
     lines = [request(number, model_version=version) for number, version in enumerate(versions)]
-    assert expected == traffic.serving(table(*lines))
+    assert expected == traffic.serving_version(table(*lines))
 
 
-def test_without_predictions_nothing_is_said_of_them():
-    """Not even zero."""
-    found = traffic.figures(table(request(0)))
+def test_figures_without_predictions_are_none():
+    """Latency, confidence and the unknown share are None, not zero."""
+    found = traffic.traffic_figures(table(request(0)))
     assert [None] * 3 == [found[name] for name in ("latency_ms", "confidence", "unknown_share")]
 
 
-def test_over_time():
-    """Each version in each hour, as few points ask for, counted once; an hour without requests has no point."""
+def test_over_time_groups_by_version_and_step():
+    """Each version has a point for each hour with requests, and no point for other hours."""
     minutes = (0, 59, 60, 200)
     lines = [request(minute, model_version="2" if minute > 59 else "1") for minute in minutes]
-    found = list(traffic.over_time(table(*lines), 10, traffic.figures))
+    found = list(traffic.over_time(table(*lines), 10, traffic.traffic_figures))
     assert [("1", "2026-01-05T00:00:00+00:00", 2), ("2", "2026-01-05T01:00:00+00:00", 1)] == [
         (point["model_version"], point["from"], point["requests"]) for point in found[:2]
     ]
@@ -78,6 +78,6 @@ def test_over_time():
 @pytest.mark.parametrize(
     ("minutes", "seconds"), [(0, 60), (29, 60), (60, 300), (7 * 1440 - 1, 21_600), (300_000, 604_800), (9**8, 604_800)]
 )
-def test_a_step_is_one_that_a_clock_or_a_calendar_shows(minutes, seconds):
-    """So that about thirty of them cover the time."""
-    assert seconds == traffic.step(table(request(0), request(minutes)), 30)
+def test_step_is_chosen_from_calendar_intervals(minutes, seconds):
+    """At most thirty steps cover the time, up to a step of a week."""
+    assert seconds == traffic.choose_step(table(request(0), request(minutes)), 30)

@@ -1,4 +1,4 @@
-"""The reference of a model that this checkout no longer has."""
+"""Tests of finding the reference of an older model in Git's history."""
 
 import json
 import subprocess
@@ -6,14 +6,14 @@ import subprocess
 import pytest
 
 from infra.report.drift import Reference
-from infra.report.history import REFERENCE, find
+from infra.report.reference_history import REFERENCE, find_reference
 
 pytestmark = pytest.mark.process
 
 
 @pytest.fixture
 def repository(tmp_path, reference):
-    """Two models' references, a broken one and none, a commit each."""
+    """Create a repository whose commits hold the references of two models, a broken one, and none."""
 
     def git(*arguments):
         subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x", *arguments], cwd=tmp_path, check=True)
@@ -33,14 +33,14 @@ def repository(tmp_path, reference):
     return tmp_path
 
 
-def test_an_older_models_reference_is_in_gits_history(repository, reference):
-    """By the version that serves; what is broken there, or gone, is passed over."""
-    found = {version: find(version, None, repository) for version in ("first", "second", "third")}
+def test_older_reference_is_found_in_history(repository, reference):
+    """Broken and deleted references are skipped."""
+    found = {version: find_reference(version, None, repository) for version in ("first", "second", "third")}
     assert ("first", "second", None) == (found["first"].model_version, found["second"].model_version, found["third"])
     assert reference.accuracy == found["first"].accuracy
 
 
-def test_this_checkouts_own_needs_no_history(reference, tmp_path):
-    """Nor does a week in which nothing served; where there is no Git, there is no other."""
+def test_current_reference_needs_no_history(reference, tmp_path):
+    """It is returned for its own version and without a serving version; without Git there is no other."""
     own = Reference("own", reference.columns)
-    assert [own, own, None] == [find(version, own, tmp_path / "none") for version in ("own", None, "other")]
+    assert [own, own, None] == [find_reference(version, own, tmp_path / "none") for version in ("own", None, "other")]

@@ -1,4 +1,4 @@
-"""The API reference of README, from what the function itself says at `/openapi.json`; `make results` asks it."""
+"""Render README's API reference from the function's OpenAPI document, for `make results`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
@@ -12,19 +12,21 @@ from infra.emulator.serve import background, local_app
 Json = Mapping[str, Any]
 
 
-def ask() -> Any:
-    """The document of the function in Lambda's own runtime."""
+def fetch_openapi() -> Any:
+    """Return `/openapi.json` of the function in Lambda's own runtime."""
     with lambda_runtime() as runtime, background(local_app(runtime.endpoint)) as url:
         return httpx2.get(f"{url}/openapi.json", trust_env=False, timeout=60).raise_for_status().json()
 
 
-def blocks(document: Json) -> dict[str, str]:
-    """Markdown, by the name of its block."""
+def render_tables(document: Json) -> dict[str, str]:
+    """Return Markdown tables by the name of their block in README."""
     fields = document["components"]["schemas"]["PredictionResponse"]["properties"]
     return {
-        "routes": _table(("route", "answer"), _routes(document)),
-        "fields": _table(("field", "meaning"), ((f"`{name}`", field["description"]) for name, field in fields.items())),
-        "errors": _table(("status", "code", "when"), sorted(set(_errors(document)))),
+        "routes": _render_table(("route", "answer"), _routes(document)),
+        "fields": _render_table(
+            ("field", "meaning"), ((f"`{name}`", field["description"]) for name, field in fields.items())
+        ),
+        "errors": _render_table(("status", "code", "when"), sorted(set(_errors(document)))),
     }
 
 
@@ -35,7 +37,7 @@ def _operations(document: Json) -> Iterator[tuple[str, Json]]:
 
 
 def _routes(document: Json) -> Iterator[tuple[str, str]]:
-    """In the order in which `GET /docs` groups them."""
+    """Yield routes and their descriptions in the order in which `GET /docs` groups them."""
     for tag in document["tags"]:
         for name, operation in _operations(document):
             if tag["name"] in operation["tags"]:
@@ -44,15 +46,16 @@ def _routes(document: Json) -> Iterator[tuple[str, str]]:
 
 
 def _errors(document: Json) -> Iterator[tuple[str, str, str]]:
-    """Those of the routes, and those of requests that no route takes."""
+    """Yield status, code and summary of the routes' errors, and of the errors for requests that match no route."""
     routes = (operation["responses"] for _, operation in _operations(document))
-    for status, response in chain(*(each.items() for each in (*routes, document["components"]["responses"]))):
+    responses = chain.from_iterable(each.items() for each in (*routes, document["components"]["responses"]))
+    for status, response in responses:
         content = response.get("content", {}).get("application/json", {})
         for code, example in content.get("examples", {}).items():
             yield status, f"`{code}`", example["summary"]
 
 
-def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """Of words in every column."""
+def _render_table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a Markdown table whose columns are all left-aligned."""
     lines = (headings, ("---",) * len(headings), *rows)
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""Log lines to columns: a million lines are some arrays of numbers, never a million dictionaries."""
+"""Read log lines into columns: a million lines become a few NumPy arrays instead of a million dictionaries."""
 
 import json
 import sys
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from lambda_app.signals import NUMERIC_FIELDS
 
 Column = NDArray[Any]
-LATE = timedelta(days=30)  # so long after its prediction, feedback still finds it
-# Without which a line of its kind says nothing.
+FEEDBACK_WINDOW = timedelta(days=30)  # feedback is matched with predictions of up to this age
 REQUIRED = {
     "request": ("service", "model_version", "status", "total_ms", "cold_start"),
     "prediction": ("service", "model_version", "predicted_class", "confidence", "unknown"),
@@ -27,7 +26,7 @@ REQUIRED = {
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of one length, in the order of `time` (seconds since 1970). What a line lacks is NaN or None."""
+    """Columns of equal length, sorted by `time` (seconds since 1970). Missing values are NaN or None."""
 
     columns: Mapping[str, Column]
 
@@ -38,28 +37,29 @@ class Table:
         return len(self.columns["time"])
 
     def where(self, rows: Column | slice) -> "Table":
-        """Those of a mask, of a list of indices or of a slice."""
+        """Return the rows of a boolean mask, an array of indices or a slice."""
         return Table({name: column[rows] for name, column in self.columns.items()})
 
     def having(self, name: str) -> "Table":
-        return self.where(self[name] != None)  # noqa: E711  # element by element
+        """Return the rows whose value in this column is not None."""
+        return self.where(self[name] != None)  # noqa: E711  # NumPy compares element by element
 
 
 @dataclass(frozen=True)
 class Log:
-    """A window of the log. Each line counts once, however often it was read, but for feedback."""
+    """The log lines of a time window. Duplicate requests and predictions are removed; feedback is kept as it is."""
 
-    requests: Table  # and the predictions of those with several photos, which have no status
-    earlier: Table  # predictions of before the window, as much of them as feedback needs
+    requests: Table  # requests, and the predictions of batches, which have no status
+    earlier: Table  # predictions before the window; only as many as matching the feedback requires
     feedback: Table
-    counts: Counter[str]  # of lines, by what they were
+    counts: Counter[str]  # number of lines by kind
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Of a line what is kept, beside its time."""
+    """The fields of a line that a table keeps besides the time."""
 
-    key: str  # the field whose hash is the id
+    key: str  # field whose hash becomes the id
     words: tuple[str, ...]
     numbers: tuple[str, ...] = ()
 
@@ -75,8 +75,11 @@ TABLES = {
 }
 
 
-class _Rows:
-    """Lines of one table. An id is a 64-bit hash: two of a million ids share one in 3e-8 of all reports."""
+class _TableBuilder:
+    """Collect the lines of one table.
+
+    Ids are 64-bit hashes: among a million ids, a collision occurs in 3e-8 of all reports.
+    """
 
     def __init__(self, fields: Fields) -> None:
         self.fields = fields
@@ -84,11 +87,11 @@ class _Rows:
         self.numbers = {name: array("d") for name in ("time", *fields.numbers)}
         self.words: dict[str, list[str | None]] = {name: [] for name in fields.words}
 
-    def add(self, time: float, record: Mapping[str, Any]) -> None:
-        """Raises KeyError, TypeError, ValueError or OverflowError before anything of the line is kept."""
+    def append(self, time: float, record: Mapping[str, Any]) -> None:
+        """Append a line, or raise KeyError, TypeError, ValueError or OverflowError and append nothing."""
         key, get = hash(str(record[self.fields.key])), record.get
         numbers = [time, *(float(get(name, nan)) for name in self.fields.numbers)]
-        # Interned: of a class name that comes a million times, one is kept.
+        # Interning keeps one copy of a class name that occurs a million times.
         words = [None if word is None else sys.intern(word) for word in map(get, self.fields.words)]
         self.ids.append(key)
         for column, number in zip(self.numbers.values(), numbers, strict=True):
@@ -96,8 +99,8 @@ class _Rows:
         for names, word in zip(self.words.values(), words, strict=True):
             names.append(word)
 
-    def table(self) -> Table:
-        """Sorted by time."""
+    def build(self) -> Table:
+        """Return the table, sorted by time."""
         columns: dict[str, Column] = {"id": np.frombuffer(self.ids, np.int64)}
         columns |= {name: np.frombuffer(column, np.float64) for name, column in self.numbers.items()}
         columns |= {name: np.array(words, object) for name, words in self.words.items()}
@@ -111,36 +114,35 @@ def read(
     *,
     synthetic: bool = False,
 ) -> Log:
-    """What the function wrote since then; whatever else is in the log is counted, and passed over.
+    """Read the lines that the function has written since a time; count and skip all others.
 
-    So are the lines of rehearsals and smoke tests, unless `synthetic` ones are wanted. Of the parts of what is
-    `earlier`, as many are read as it takes to find the predictions of all feedback.
+    `earlier` yields batches of older lines. They are read only until the prediction of every feedback is found.
+    Lines of replays and smoke tests are skipped unless `synthetic` is set.
     """
-    rows = {name: _Rows(fields) for name, fields in TABLES.items()}
+    builders = {name: _TableBuilder(fields) for name, fields in TABLES.items()}
     begin = since.timestamp() if since else 0.0
-    counts, parts = Counter[str](), iter(earlier)
-    part: Iterable[str] | None = lines
-    while part is not None:
-        counts.update(_read(line, rows, begin, synthetic=synthetic) for line in part)
-        part = next(parts, None) if _missing(rows) else None
-    requests, before, feedback = (rows[name].table() for name in TABLES)
-    # A log that was read twice, or joined from files that overlap, holds a request twice.
-    once = np.sort(np.unique(requests["id"], return_index=True)[1])
-    counts["repeated"] = len(requests) - len(once)
-    requests = requests.where(once)
+    counts, batches = Counter[str](), iter(earlier)
+    batch: Iterable[str] | None = lines
+    while batch is not None:
+        counts.update(_read_line(line, builders, begin, synthetic=synthetic) for line in batch)
+        batch = next(batches, None) if _has_unmatched_feedback(builders) else None
+    requests, before, feedback = (builders[name].build() for name in TABLES)
+    # A log that was read twice, or joined from overlapping files, contains a request twice.
+    first_rows = np.sort(np.unique(requests["id"], return_index=True)[1])
+    counts["repeated"] = len(requests) - len(first_rows)
+    requests = requests.where(first_rows)
     counts["request"] = int(np.isfinite(requests["status"]).sum())
     counts["prediction"] = len(requests) - counts["request"]
     return Log(requests, before, feedback, +counts)
 
 
-def _missing(rows: Mapping[str, _Rows]) -> bool:
-    """Whether there is feedback whose prediction was not read."""
-    return bool(set(rows["feedback"].ids).difference(rows["requests"].ids, rows["earlier"].ids))
+def _has_unmatched_feedback(builders: Mapping[str, _TableBuilder]) -> bool:
+    return bool(set(builders["feedback"].ids).difference(builders["requests"].ids, builders["earlier"].ids))
 
 
-def _read(line: str, rows: Mapping[str, _Rows], begin: float, *, synthetic: bool) -> str:
-    """Keep what the line says; returns what it was."""
-    kind, record = _kind(line)
+def _read_line(line: str, builders: Mapping[str, _TableBuilder], begin: float, *, synthetic: bool) -> str:
+    """Append a line to its table and return its kind for the counts."""
+    kind, record = _parse(line)
     if kind not in REQUIRED:
         return kind
     if record.get("synthetic") and not synthetic:
@@ -152,22 +154,23 @@ def _read(line: str, rows: Mapping[str, _Rows], begin: float, *, synthetic: bool
         if "predicted_class" in record and not 0 <= record["confidence"] <= 1:
             return "malformed"
         if time >= begin:
-            rows["feedback" if kind == "feedback" else "requests"].add(time, record)
-        elif "predicted_class" in record and time >= begin - LATE.total_seconds():
-            rows["earlier"].add(time, record)
+            builders["feedback" if kind == "feedback" else "requests"].append(time, record)
+        elif "predicted_class" in record and time >= begin - FEEDBACK_WINDOW.total_seconds():
+            builders["earlier"].append(time, record)
     except (KeyError, TypeError, ValueError, OverflowError):
         return "malformed"
     return kind if time >= begin else "earlier"
 
 
-def _kind(line: str) -> tuple[str, Mapping[str, Any]]:
+def _parse(line: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the kind of a line, and its fields."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
-        return "no JSON", {}
+        return "not JSON", {}
     if not isinstance(record, dict):
-        return "another's", {}
+        return "other", {}
     if "_aws" in record:
         return "metrics", record
-    message = record.get("message")  # of Lambda's own lines it may be an object
-    return (message if message in tuple(REQUIRED) else "another's"), record
+    message = record.get("message")  # an object in some of Lambda's own lines, which is not hashable
+    return (message if message in tuple(REQUIRED) else "other"), record

@@ -1,4 +1,4 @@
-"""On real photos: what is no longer like the reference alarms within 500 requests, what is like it does not."""
+"""Tests of drift detection on real photos: changed photos raise an alarm within 500 requests, others do not."""
 
 from hashlib import sha256
 from io import BytesIO
@@ -9,10 +9,10 @@ import pytest
 from PIL import ImageEnhance, ImageFilter
 
 from export.drift_reference import prediction_fields
-from infra.report.drift import JUDGED, Reference, judge
-from infra.report.labels import figures
-from infra.report.records import Table
-from infra.report.verdict import accuracy, retrain
+from infra.report.alarms import decide_retraining, judge_accuracy
+from infra.report.drift import SIGNAL_COLUMNS, Reference, measure_drift
+from infra.report.label_metrics import accuracy_figures
+from infra.report.log_reader import Table
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import decode
 from lambda_app.settings import Settings
@@ -21,22 +21,22 @@ from training.source import Source, detect_layout
 from training.split import split_by_hash
 
 pytestmark = pytest.mark.photos
-REQUESTS = 120  # of the 500 that may pass before the alarm; the fewer, the quicker the test
-UNTOUCHED = 400
-OXFORD = 300  # of each half
+REQUESTS = 120  # of the 500 allowed; fewer requests make the test faster
+UNCHANGED = 400
+OXFORD = 300  # photos per half
 
 
 def cropped(image):
-    """The middle quarter, as large as the photo was."""
+    """Return the middle quarter, enlarged to the size of the photo."""
     width, height = image.size
     return image.crop((width // 4, height // 4, width * 3 // 4, height * 3 // 4)).resize(image.size)
 
 
-# What is done to a photo, and the signal that has to notice.
+# Edits, and the signal that must drift.
 EDITS = {
     "blurred": (lambda image: image.filter(ImageFilter.GaussianBlur(2)), "sharpness"),
     "dark": (lambda image: ImageEnhance.Brightness(image).enhance(0.6), "brightness"),
-    "greyscale": (lambda image: image.convert("L"), "saturation"),
+    "grayscale": (lambda image: image.convert("L"), "saturation"),
     "cropped": (cropped, "sharpness"),
 }
 
@@ -48,7 +48,7 @@ def released():
 
 @pytest.fixture(scope="module")
 def held_out(shared):
-    """Photos, as bytes, with their class: of the validation split, so neither trained on nor in the reference."""
+    """Return photos of the validation split as bytes, with their class: neither in training nor in the reference."""
     source, share = Source(shared / "data/dogs-vs-cats.zip"), config.load(config.Prepare).train_share
     found = []
     for name, label in detect_layout(source.names()).labels.items():
@@ -56,22 +56,22 @@ def held_out(shared):
         if data and name.endswith(".jpg") and split_by_hash(sha256(data).hexdigest(), share) == "val":
             found.append((data, label))
     np.random.default_rng(0).shuffle(found)
-    return found[:UNTOUCHED]
+    return found[:UNCHANGED]
 
 
 @pytest.fixture(scope="module")
-def untouched(released, held_out):
+def unchanged(released, held_out):
     return columns([prediction_fields(released, data) for data, _ in held_out])
 
 
 def columns(rows):
-    """As the report reads them from the log."""
-    found = {name: np.array([row[name] for row in rows], float) for name in JUDGED if name != "predicted_class"}
+    """Return the columns that the report reads from the log."""
+    found = {name: np.array([row[name] for row in rows], float) for name in SIGNAL_COLUMNS if name != "predicted_class"}
     return found | {"predicted_class": np.array([row["predicted_class"] for row in rows], object)}
 
 
 def drifted(photos, reference):
-    return {name for name, found in judge(photos, reference).items() if found["drifted"]}
+    return {name for name, figures in measure_drift(photos, reference).items() if figures["drifted"]}
 
 
 def edited(data, edit):
@@ -80,39 +80,39 @@ def edited(data, edit):
     return buffer.getvalue()
 
 
-def test_untouched_photos_do_not_alarm(untouched, reference):
-    """Four hundred that are new to model and reference, and the first of them."""
-    assert set() == drifted(untouched, reference)
-    assert set() == drifted({name: column[:REQUESTS] for name, column in untouched.items()}, reference)
+def test_unchanged_photos_raise_no_alarm(unchanged, reference):
+    """Neither 400 new photos nor the first 120 of them drift."""
+    assert set() == drifted(unchanged, reference)
+    assert set() == drifted({name: column[:REQUESTS] for name, column in unchanged.items()}, reference)
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_another_camera_alarms(released, held_out, reference, edit):
-    """By the signal that shows the fault, not only by the size of the files."""
+def test_edited_photos_raise_an_alarm(released, held_out, reference, edit):
+    """The signal that corresponds to the edit drifts."""
     change, signal = EDITS[edit]
     photos = columns([prediction_fields(released, edited(data, change)) for data, _ in held_out[:REQUESTS]])
     assert signal in drifted(photos, reference)
 
 
-def test_other_species_alarm(released, shared, reference):
-    """Scenes, flowers and faces: the network does not recognise them, and says so."""
+def test_other_subjects_raise_an_alarm(released, shared, reference):
+    """Scenes, flowers and faces lower the familiarity and the confidence."""
     with ZipFile(shared / "data/not-pets.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
         photos = columns([prediction_fields(released, archive.read(name)) for name in names[:: len(names) // REQUESTS]])
     assert {"familiarity", "unknown", "confidence", "entropy"} <= drifted(photos, reference)
 
 
-def test_another_mix_of_classes_alarms(untouched, held_out, reference):
-    """Four dogs to each cat, of photos that are otherwise like the reference."""
+def test_changed_class_mix_raises_an_alarm(unchanged, held_out, reference):
+    """Four dogs per cat drift, with photos that are otherwise like the reference."""
     label = np.array([label for _, label in held_out])
     dogs, cats = np.flatnonzero(label == "dog"), np.flatnonzero(label == "cat")
     rows = np.concatenate([dogs[:REQUESTS], cats[: REQUESTS // 4]])
-    assert "predicted_class" in drifted({name: column[rows] for name, column in untouched.items()}, reference)
+    assert "predicted_class" in drifted({name: column[rows] for name, column in unchanged.items()}, reference)
 
 
 @pytest.fixture(scope="module")
 def oxford(released, shared):
-    """The first of another source's photos in an order of no meaning, which the network knows as well."""
+    """Return photos of another source, in pseudorandom order, that the model classifies equally well."""
     with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
         names = sorted((n for n in archive.namelist() if n.endswith(".jpg")), key=lambda n: sha256(n.encode()).digest())
         names = names[: 2 * OXFORD]
@@ -124,19 +124,19 @@ def rows_of(photos, rows):
     return {name: column[rows] for name, column in photos.items()}
 
 
-def test_another_source_is_as_usual_once_it_is_the_baseline(oxford, released, reference):
-    """By one half of it the other does not alarm; and what is done to a photo still does."""
+def test_other_source_raises_no_alarm_with_its_own_baseline(oxford, released, reference):
+    """With one half as the baseline, the other half does not drift, but darker photos do."""
     half = Reference("1", rows_of(oxford, slice(OXFORD)))
     other = rows_of(oxford, slice(OXFORD, None))
     assert set() == drifted(other, half)
     assert {"brightness"} == drifted(other | {"brightness": other["brightness"] * 0.6}, half)
 
 
-def test_another_source_starts_no_retraining(oxford, reference):
-    """Against the test split it alarms, by more than size and class mix; labels say that the model is as right."""
-    signals = judge(oxford, reference)
+def test_other_source_needs_no_retraining_with_labels(oxford, reference):
+    """It drifts from the test split, but labels confirm the accuracy."""
+    signals = measure_drift(oxford, reference)
     drift = {"judged": True, "drifted": [name for name, found in signals.items() if found["drifted"]]}
     table = Table({**oxford, "time": np.arange(len(oxford["label"]))})
     assert "confidence" in drift["drifted"]
-    assert retrain(drift, {"judged": False})[0]
-    assert not retrain(drift, accuracy(figures(table), "1", reference))[0]
+    assert decide_retraining(drift, {"judged": False})[0]
+    assert not decide_retraining(drift, judge_accuracy(accuracy_figures(table), "1", reference))[0]

@@ -1,8 +1,8 @@
-"""What an environment of samconfig.toml runs: image, commit, URL and who may call it, as NAME=VALUE lines.
+"""Print what an environment of samconfig.toml runs, as NAME=VALUE lines: image, commit, URL, authorization, origin.
 
-Without a stack the values are empty.
+The values are empty before the first deployment.
 
-    python -m infra.deployed dev
+    python -m infra.aws.deployed dev
 """
 
 import sys
@@ -13,26 +13,25 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-SAMCONFIG = Path(__file__).parents[1] / "samconfig.toml"
-# Parameters and outputs of template.yaml.
+SAMCONFIG = Path(__file__).parents[2] / "samconfig.toml"
+# Output names, and the parameters and outputs of template.yaml that hold their values.
 SHOWN = {"image_uri": "ImageUri", "commit": "Commit", "auth": "UrlAuthType", "origin": "CorsOrigin", "url": "Url"}
-
-
-NEVER_RAN = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+NEVER_DEPLOYED = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 
 
 class NotKnown(SystemExit):
-    """There is no such environment, or AWS does not say; the message names it."""
+    """The environment is not configured, or AWS returned an error. The message names the environment or the stack."""
 
 
 def main(environment: str) -> None:
-    stack = described(*stack_and_region(environment))
+    stack = describe_stack(*stack_and_region(environment))
     values = {entry["OutputKey"]: entry["OutputValue"] for entry in stack.get("Outputs", [])}
     values |= {entry["ParameterKey"]: entry["ParameterValue"] for entry in stack.get("Parameters", [])}
     print(*(f"{name}={values.get(key, '')}" for name, key in SHOWN.items()), sep="\n")
 
 
 def stack_and_region(environment: str) -> tuple[str, str]:
+    """Return the stack name and the region of an environment. Raise `NotKnown` if samconfig.toml lacks it."""
     config = tomllib.loads(SAMCONFIG.read_text())
     environments = [name for name, commands in config.items() if isinstance(commands, dict)]
     if environment not in environments:
@@ -41,8 +40,11 @@ def stack_and_region(environment: str) -> tuple[str, str]:
     return parameters["stack_name"], parameters["region"]
 
 
-def described(name: str, region: str) -> dict[str, Any]:
-    """The stack as CloudFormation describes it; nothing where there is none, or none that ever ran. Raises NotKnown."""
+def describe_stack(name: str, region: str) -> dict[str, Any]:
+    """Return CloudFormation's description of a stack, or an empty dict if it was never deployed.
+
+    Raise `NotKnown` if AWS returns another error.
+    """
     try:
         client = Session().create_client("cloudformation", region_name=region)
         stack: dict[str, Any] = client.describe_stacks(StackName=name)["Stacks"][0]
@@ -50,7 +52,7 @@ def described(name: str, region: str) -> dict[str, Any]:
         if "does not exist" in str(error):
             return {}
         raise NotKnown(f"stack {name} in {region}: {error}") from None
-    return {} if stack["StackStatus"] in NEVER_RAN else stack
+    return {} if stack["StackStatus"] in NEVER_DEPLOYED else stack
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An event loop whose clock stands still while anything can run, and jumps to the next timer when nothing can."""
+"""An event loop with a virtual clock that advances to the next timer whenever no task can run."""
 
 import asyncio
 import selectors
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Starts at 0 s. What is given to an executor runs at once, in this thread; its result comes `takes_s` later."""
+    """A loop whose clock starts at 0 s. Executor calls run at once in this thread, and complete after `takes_s`."""
 
     def __init__(self, takes_s: float) -> None:
         self._now, self._takes_s = 0.0, takes_s
@@ -29,12 +29,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self.create_task(answer())
 
     def _advance(self, seconds: float | None) -> None:
-        assert seconds is not None, "every task waits for something that no timer brings"
+        assert seconds is not None, "deadlock: no task can run and no timer is pending"
         self._now += seconds
 
 
 class _Selector(selectors.DefaultSelector):
-    """Reports the seconds that it would have waited for, instead of waiting."""
+    """A selector that reports its timeout instead of waiting."""
 
     def __init__(self, waited: Callable[[float | None], None]) -> None:
         super().__init__()

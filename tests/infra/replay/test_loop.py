@@ -1,4 +1,4 @@
-"""The loop: photos to the function in Lambda's runtime, feedback to it, its own log lines to the report."""
+"""Tests of the feedback loop: replay photos to the function in Lambda's runtime, and report on its log."""
 
 import hashlib
 import json
@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from infra import collect_feedback, evaluate_post_deploy
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app
 from infra.emulator.sigv4 import signed_here
+from infra.replay import __main__ as replay
+from infra.replay import evaluation
 from infra.replay.journal import read
 from infra.report import __main__ as reporting
-from infra.report.records import read as log_of
+from infra.report.log_reader import read as log_of
 from tests.conftest import SHARED
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.test_runtime import needs_rie
@@ -28,30 +29,30 @@ from training import config
 from training.split import split_by_hash
 
 pytestmark = needs_rie
-ROOT = Path(__file__).parents[2]
-PHOTOS = 300  # enough for the report to judge drift, and accuracy by the share that gets feedback
-MISLABELLED = 2  # so that not everything is right
+ROOT = Path(__file__).parents[3]
+PHOTOS = 300  # enough for the report to judge drift and accuracy
+MISLABELED = 2  # so that the accuracy is below 1
 SERVICE = "pet-classifier-test"
 Change = Callable[[Image.Image], Image.Image]
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    evaluated: dict  # what infra.evaluate_post_deploy wrote
-    report: dict  # what infra.report wrote
-    code: int  # its exit code
-    told: str
-    lines: list[str]  # of the function's log
+class LoopResult:
+    evaluation: dict  # the output of infra.replay.evaluation
+    report: dict  # report.json
+    code: int  # exit code of the report
+    output: str  # of the report
+    lines: list[str]  # the log of the function
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """MLflow's, of all reports here: to make one takes seconds."""
+    """Return an MLflow store for all reports of this module. Creating one takes seconds."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
 
 
-def rehearse(photos: Path, folder: Path, store: str, *options: str) -> Rehearsal:
-    """Through a private function URL, as in a deployment; only CloudWatch is a file."""
+def run_loop(photos: Path, folder: Path, store: str, *options: str) -> LoopResult:
+    """Run replay, evaluation and report against a private function URL. A file replaces CloudWatch."""
     journal, log, evaluated = folder / "replay.jsonl", folder / "log.jsonl", folder / "evaluated.json"
     with pytest.MonkeyPatch.context() as environment:
         for name, value in KEYS.items():
@@ -63,29 +64,29 @@ def rehearse(photos: Path, folder: Path, store: str, *options: str) -> Rehearsal
             background(local_app(runtime.endpoint, authorized=signed_here())) as url,
         ):
             arguments = [url, str(photos), "--auth", "AWS_IAM", "--output", str(journal), *options]
-            assert 0 == collect_feedback.main(arguments)
+            assert 0 == replay.main(arguments)
             wait_for(1 + sum(1 + bool(answer.feedback_status) for answer in read(journal).values()), runtime.lines)
             log.write_text("\n".join(runtime.lines))
-    assert 0 == evaluate_post_deploy.main([str(journal), "--json", str(evaluated)])
-    with pytest.MonkeyPatch.context() as environment, redirect_stdout(StringIO()) as told:
+    assert 0 == evaluation.main([str(journal), "--json", str(evaluated)])
+    with pytest.MonkeyPatch.context() as environment, redirect_stdout(StringIO()) as output:
         environment.setenv("MLFLOW_TRACKING_URI", store)
         code = reporting.main([str(log), "--out", str(folder / "report"), "--synthetic"])
     report = json.loads((folder / "report/report.json").read_text())
     lines = log.read_text().splitlines()
-    return Rehearsal(json.loads(evaluated.read_text()), report, code, told.getvalue(), lines)
+    return LoopResult(json.loads(evaluated.read_text()), report, code, output.getvalue(), lines)
 
 
 def wait_for(requests: int, lines: list[str]) -> None:
-    """Until so many are logged: a line may come a moment after its answer."""
+    """Wait until the log has this many requests, because a line may follow its answer."""
     deadline = time.monotonic() + 300
     while sum('"message":"request"' in line for line in lines) < requests and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
 def held_out() -> list[tuple[str, bytes]]:
-    """Some photos that the network was not trained on, by the rule of the pipeline, and their labels.
+    """Return photos of the test split, and their labels.
 
-    In an order of no meaning: the archive's has the squares at its end.
+    The order is pseudorandom, because the archive has all square photos at its end.
     """
     share = config.load(config.Prepare).train_share
     with zipfile.ZipFile(SHARED / "data/dogs-vs-cats.zip") as archive:
@@ -99,7 +100,7 @@ def held_out() -> list[tuple[str, bytes]]:
 
 
 def bundled() -> list[tuple[str, bytes]]:
-    """Where there are no others: the cat, cut in many ways."""
+    """Return crops of the bundled cat, for machines without the shared photos."""
     cat = Image.open(ROOT / "data/samples/cat.jpg")
     return [("cat", jpeg(cat.crop((0, 0, cat.width - number, cat.height)))) for number in range(PHOTOS)]
 
@@ -119,50 +120,50 @@ def write(photos: list[tuple[str, bytes]], folder: Path, change: Change | None =
 
 
 @pytest.fixture(scope="module")
-def rehearsal(tmp_path_factory: pytest.TempPathFactory, store: str) -> Rehearsal:
+def result(tmp_path_factory: pytest.TempPathFactory, store: str) -> LoopResult:
     folder = tmp_path_factory.mktemp("loop")
     photos = held_out() if SHARED.is_dir() else bundled()
     other = {"cat": "dog", "dog": "cat"}
-    photos[:MISLABELLED] = [(other[label], data) for label, data in photos[:MISLABELLED]]
-    return rehearse(write(photos, folder / "photos"), folder, store)
+    photos[:MISLABELED] = [(other[label], data) for label, data in photos[:MISLABELED]]
+    return run_loop(write(photos, folder / "photos"), folder, store)
 
 
-def test_the_report_is_as_right_as_the_replay(rehearsal: Rehearsal) -> None:
-    """Feedback found its predictions: what the log comes to is what the client saw, photo by photo."""
-    quality = rehearsal.report["quality"]["overall"]
-    assert PHOTOS == quality["labelled"] == rehearsal.evaluated["classified"]
+def test_report_matches_the_client(result: LoopResult) -> None:
+    """The metrics computed from the log equal those computed from the client's answers."""
+    quality = result.report["quality"]["overall"]
+    assert PHOTOS == quality["labelled"] == result.evaluation["classified"]
     for name in ("accuracy", "accuracy_interval", "class_names", "confusion_matrix", "classes"):
-        assert rehearsal.evaluated[name] == quality[name]
+        assert result.evaluation[name] == quality[name]
     assert quality["accuracy"] < 1
 
 
-def test_the_report_knows_what_was_asked(rehearsal: Rehearsal) -> None:
-    """A request for each photo and for each feedback, and the one for the class names, of the service that it was."""
-    overall = rehearsal.report["overall"]
+def test_report_counts_all_requests(result: LoopResult) -> None:
+    """It counts a request per photo and per feedback, and the one for the class names."""
+    overall = result.report["overall"]
     assert (2 * PHOTOS + 1, PHOTOS, 1.0) == (overall["requests"], overall["predictions"], overall["label_coverage"])
-    assert [SERVICE] == rehearsal.report["services"]
-    assert list(rehearsal.evaluated["model_versions"]) == list(rehearsal.report["versions"])
-    assert {"received": PHOTOS, "repeated": 0, "without a prediction": 0} == rehearsal.report["feedback"]
+    assert [SERVICE] == result.report["services"]
+    assert list(result.evaluation["model_versions"]) == list(result.report["versions"])
+    assert {"received": PHOTOS, "repeated": 0, "without a prediction": 0} == result.report["feedback"]
 
 
-def test_a_rehearsal_is_nobodys_traffic(rehearsal: Rehearsal) -> None:
-    """Every line of it says so, and without being asked for none of them counts."""
-    log = log_of(rehearsal.lines)
+def test_replayed_lines_are_synthetic(result: LoopResult) -> None:
+    """The reader skips all lines of the replay by default."""
+    log = log_of(result.lines)
     assert (0, 0, 3 * PHOTOS + 1) == (len(log.requests), len(log.feedback), log.counts["synthetic"])
 
 
-def test_the_function_is_faster_than_its_client_sees(rehearsal: Rehearsal) -> None:
-    """The report's latency is the function's own, the replay's has the way there and back in it."""
+def test_function_latency_is_below_client_latency(result: LoopResult) -> None:
+    """The client's latency includes the network."""
     for name in ("p50", "p95", "p99"):
-        assert 0 < rehearsal.report["overall"]["latency_ms"][name] < rehearsal.evaluated["latency_ms"][name]
+        assert 0 < result.report["overall"]["latency_ms"][name] < result.evaluation["latency_ms"][name]
 
 
 @pytest.mark.photos
-def test_photos_like_those_of_the_test_split_alarm_nobody(shared: Path, rehearsal: Rehearsal) -> None:
-    """Drift and accuracy were judged, and are as released."""
-    assert (0, [], False) == (rehearsal.code, rehearsal.report["alarms"], rehearsal.report["retrain"])
-    assert rehearsal.report["drift"]["judged"]
-    assert rehearsal.report["accuracy"]["judged"]
+def test_test_photos_raise_no_alarm(shared: Path, result: LoopResult) -> None:
+    """Drift and accuracy are judged, and match the release."""
+    assert (0, [], False) == (result.code, result.report["alarms"], result.report["retrain"])
+    assert result.report["drift"]["judged"]
+    assert result.report["accuracy"]["judged"]
 
 
 def dark_and_blurred(photo: Image.Image) -> Image.Image:
@@ -170,11 +171,11 @@ def dark_and_blurred(photo: Image.Image) -> Image.Image:
 
 
 @pytest.mark.photos
-def test_photos_of_another_kind_alarm(shared: Path, store: str, tmp_path: Path) -> None:
-    """Exit code 3, and the report names what changed; that only a part has labels does not matter."""
-    found = rehearse(write(held_out(), tmp_path / "photos", dark_and_blurred), tmp_path, store, "--share", "0.3")
+def test_edited_photos_raise_an_alarm(shared: Path, store: str, tmp_path: Path) -> None:
+    """The report exits with 3 and names the drifted signals, also if only some photos are labeled."""
+    found = run_loop(write(held_out(), tmp_path / "photos", dark_and_blurred), tmp_path, store, "--share", "0.3")
     assert (3, True) == (found.code, {"brightness", "sharpness"} <= set(found.report["drift"]["drifted"]))
-    feedback = found.evaluated["feedback"]["taken"]
+    feedback = found.evaluation["feedback"]["taken"]
     assert 0 < feedback < PHOTOS
     assert feedback / PHOTOS == found.report["overall"]["label_coverage"]
-    assert "ALARM, drift: " in found.told
+    assert "ALARM, drift: " in found.output

@@ -1,0 +1,63 @@
+"""Parse the command-line arguments that name a live service: its URL, and whether requests to it are signed."""
+
+import argparse
+from urllib.parse import urlsplit
+
+import httpx2
+
+from infra.emulator.sigv4 import SigV4
+
+FUNCTION_URL_SUFFIX = ".on.aws"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("url", type=url, help="base URL, for example http://127.0.0.1:8000")
+    parser.add_argument(
+        "--auth", choices=["AWS_IAM", "NONE"], help="AWS_IAM signs requests; default for *.on.aws and with --profile"
+    )
+    parser.add_argument("--profile", metavar="NAME", help="AWS profile that signs; default: the environment's keys")
+    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=20.0, help="per request; %(default)s")
+
+
+def signer(options: argparse.Namespace) -> httpx2.Auth | None:
+    """Return the signer of requests, or None for a public service.
+
+    Raise `ValueError` or `BotoCoreError` if a private service has no credentials.
+    """
+    return SigV4(options.url, profile=options.profile) if is_private(options) else None
+
+
+def is_private(options: argparse.Namespace) -> bool:
+    auth = options.auth or ("AWS_IAM" if options.profile or is_on_aws(options.url) else "NONE")
+    return bool(auth == "AWS_IAM")
+
+
+def is_on_aws(url: str) -> bool:
+    return (urlsplit(url).hostname or "").endswith(FUNCTION_URL_SUFFIX)
+
+
+def url(value: str) -> str:
+    """Return a base URL without its trailing slash. Raise `ArgumentTypeError` if it is not one."""
+    try:
+        parts = urlsplit(value)
+        is_valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid or parts.path.strip("/") or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError(f"{value!r}: expected http:// or https:// and a host, no path")
+    return value.rstrip("/")
+
+
+def seconds(value: str) -> float:
+    return positive(value, "a positive number of seconds")
+
+
+def positive(value: str, expected: str = "a positive number") -> float:
+    """Return a finite positive number. Raise `ArgumentTypeError` if the value is not one."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{value!r}: expected {expected}")
+    return number
