@@ -8,28 +8,28 @@ import json
 import re
 import subprocess
 
-from infra import results
+from infra import documents
+from infra.documents import METRICS, MODEL
 from infra.emulator.runtime import ROOT
 from infra.markdown import table
-from infra.results import METRICS, MODEL
 
 PROPOSAL = ROOT / "artifacts/proposal.md"
-BLOCK = re.compile(r"<!-- results -->\n(.*?)\n<!-- /results -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- \[\[\[cog .*results\(\).* -->\n(.*?)\n<!-- \[\[\[end\]\]\] -->", re.DOTALL)
 
 
 def main() -> None:
     text = proposal()
     print(text)
     PROPOSAL.unlink(missing_ok=True)
-    if hashlib.sha256(committed(MODEL)).hexdigest() != results.served():
+    if hashlib.sha256(committed(MODEL)).hexdigest() != documents.served():
         PROPOSAL.write_text(text)
 
 
 def proposal() -> str:
-    """Who was judged and why so, and README's figures, those of the last commit beside those of the last run."""
+    """Return the verdict, and README's figures of the last commit beside those of the last run."""
     released = json.loads((METRICS / "release.json").read_text())
     [before] = BLOCK.findall(committed("README.md").decode())
-    return f"{released['model_version']}: {released['reason']}.\n\n{compared(before, results.accuracy())}\n"
+    return f"{released['model_version']}: {released['reason']}.\n\n{compared(before, documents.results())}\n"
 
 
 def committed(path: str) -> bytes:
@@ -39,7 +39,9 @@ def committed(path: str) -> bytes:
 def compared(before: str, now: str) -> str:
     """Two tables of figures as one; what only one of them has stays empty in the other."""
     then, today = figures(before), figures(now)
-    return table(("what", "before", "now"), [(what, then.get(what, ""), today.get(what, "")) for what in then | today])
+    return table(
+        ("measure", "before", "now"), [(what, then.get(what, ""), today.get(what, "")) for what in then | today]
+    )
 
 
 def figures(page: str) -> dict[str, str]:

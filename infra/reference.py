@@ -1,6 +1,6 @@
-"""The API reference of README, from what the function itself says at `/openapi.json`; `make results` asks it."""
+"""API reference of lambda_app/README.md, from the function's `/openapi.json`, which `make results` stores."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -8,23 +8,27 @@ import httpx2
 
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app
+from infra.markdown import text_table
 
 Json = Mapping[str, Any]
 
 
 def ask() -> Any:
-    """The document of the function in Lambda's own runtime."""
+    """Return the OpenAPI document of the function, asked in Lambda's own runtime."""
     with lambda_runtime() as runtime, background(local_app(runtime.endpoint)) as url:
         return httpx2.get(f"{url}/openapi.json", trust_env=False, timeout=60).raise_for_status().json()
 
 
 def blocks(document: Json) -> dict[str, str]:
-    """Markdown, by the name of its block."""
+    """Return the Markdown of each block by its name: `routes`, `details`, `fields` and `errors`."""
     fields = document["components"]["schemas"]["PredictionResponse"]["properties"]
     return {
-        "routes": _table(("route", "answer"), _routes(document)),
-        "fields": _table(("field", "meaning"), ((f"`{name}`", field["description"]) for name, field in fields.items())),
-        "errors": _table(("status", "code", "when"), sorted(set(_errors(document)))),
+        "routes": text_table(("route", "answer"), ((f"`{name}`", summary) for name, summary, _ in _routes(document))),
+        "details": "\n".join(f"- `{name}`: {text}" for name, _, text in _routes(document) if text),
+        "fields": text_table(
+            ("field", "meaning"), ((f"`{name}`", field["description"]) for name, field in fields.items())
+        ),
+        "errors": text_table(("status", "code", "when"), sorted(set(_errors(document)))),
     }
 
 
@@ -34,25 +38,18 @@ def _operations(document: Json) -> Iterator[tuple[str, Json]]:
             yield f"{method.upper()} {path}", operation
 
 
-def _routes(document: Json) -> Iterator[tuple[str, str]]:
-    """In the order in which `GET /docs` groups them."""
+def _routes(document: Json) -> Iterator[tuple[str, str, str]]:
+    """Yield name, summary and description of each route, in the order in which `GET /docs` groups them."""
     for tag in document["tags"]:
         for name, operation in _operations(document):
             if tag["name"] in operation["tags"]:
-                description = " ".join(operation.get("description", "").split())
-                yield f"`{name}`", f"{operation['summary']}. {description}".strip()
+                yield name, operation["summary"], " ".join(operation.get("description", "").split())
 
 
 def _errors(document: Json) -> Iterator[tuple[str, str, str]]:
-    """Those of the routes, and those of requests that no route takes."""
+    """Yield status, code and meaning of each error: those of the routes, then those of requests that match no route."""
     routes = (operation["responses"] for _, operation in _operations(document))
     for status, response in chain(*(each.items() for each in (*routes, document["components"]["responses"]))):
         content = response.get("content", {}).get("application/json", {})
         for code, example in content.get("examples", {}).items():
             yield status, f"`{code}`", example["summary"]
-
-
-def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """Of words in every column."""
-    lines = (headings, ("---",) * len(headings), *rows)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

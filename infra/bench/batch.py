@@ -98,7 +98,7 @@ def render(figures: Mapping[str, Any]) -> str:
 
 
 def costs(figures: Mapping[str, Any]) -> str:
-    """Of 100 million photos of the first size, in infra/README.md."""
+    """Return the tables of infra/score/README.md: costs and time of 100 million photos of the first size."""
     ms = figures["ms"][MEASURED[0]]["handler"]["p50"] + WAIT_MS / PER_MESSAGE
     messages = PHOTOS / PER_MESSAGE
     # An invocation a message, which is received and deleted alone, but sent in company.

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 # A message costs an invocation, two requests to SQS and one object of results, as much as 17 photos' CPU time. With 100
-# they take a second; with more of them, more is done again where something fails (infra/README.md).
+# they take a second; with more of them, more is done again where something fails (infra/score/README.md).
 PER_MESSAGE = 100
 MESSAGES, MAX_BYTES = 10, 900_000  # of one request; SQS takes 1 MiB
 ATTEMPTS = 6  # 0.2 to 6.4 s apart

@@ -2,7 +2,7 @@
 
 Messages name photos in S3; each message becomes one object of JSON lines, one line a photo, with its prediction or with
 the reason why there is none. Where that lies follows from message and model, so a message that comes twice changes
-nothing. What S3 may give another time fails its message, which SQS then repeats. Runbook: infra/README.md.
+nothing. What S3 may give another time fails its message, which SQS then repeats. Runbook: infra/score/README.md.
 """
 
 import json

@@ -53,7 +53,7 @@ def test_a_challenger_that_serves_is_proposed_with_the_figures_of_both(checkout)
     assert proposal == printed.removesuffix("\n")
     version = json.loads((checkout / "artifacts/metrics/release.json").read_text())["model_version"]
     assert proposal.startswith(f"{version}: better: ")
-    assert "\n| what | before | now |\n" in proposal
+    assert "\n| measure | before | now |\n" in proposal
     [row] = [line for line in proposal.splitlines() if line.startswith("| accuracy, test |")]
     assert [" of 1,636 photos ", " of 818 photos "] == [cell[cell.index(" of") :] for cell in row.split("|")[2:4]]
 
