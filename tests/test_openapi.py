@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
-from infra import reference, results
+from infra import documents, reference
 from infra.emulator.serve import background
 from lambda_app.app import ROUTES, create_app
 from lambda_app.classifier import Classifier
@@ -100,4 +100,4 @@ def test_the_docs_load_nothing(tiny_classifier):
 
 def test_the_reference_in_readme_is_of_this_api(document):
     """`make results` asked the function for it; only the version of the model may have changed since."""
-    assert reference.blocks(document) == reference.blocks(results._read("openapi"))
+    assert reference.blocks(document) == reference.blocks(documents.read_metrics("openapi"))
