@@ -1,4 +1,4 @@
-# What README and the workflows call; nothing cleverer.
+# Commands of README.md and of the workflows.
 
 PYTHON ?= python3
 BIN := .venv/bin

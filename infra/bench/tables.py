@@ -11,14 +11,14 @@ from infra.markdown import table
 BENCH = ROOT / "artifacts/bench.json"
 LABELS = {
     "ours": "**this function**",
-    "torch_simple_cnn": "PyTorch, torchvision, a small CNN (1)",
-    "torch_same_model": "this function with PyTorch for ONNX Runtime (1)",
-    "ort_plain": "ONNX Runtime as tutorials write it (2)",
-    "floor_imports": "floor: the bare imports",
-    "floor_decode_infer": "floor: decode, resize, run",
+    "torch_simple_cnn": "small CNN with PyTorch and torchvision (1)",
+    "torch_same_model": "this function, PyTorch instead of ONNX Runtime (1)",
+    "ort_plain": "ONNX Runtime, as in tutorials (2)",
+    "floor_imports": "floor: imports only",
+    "floor_decode_infer": "floor: decode, resize, run the model",
 }
-HEADINGS = ("", "cold ms", "warm ms", "p99", "12 MP ms", "peak MB", "image MB", "USD a million")
-NOTES = "(1) The wheels of PyPI, which carry CUDA. (2) Shipped without bytecode."
+HEADINGS = ("", "cold ms", "warm ms", "p99", "12 MP ms", "peak MB", "image MB", "USD per million")
+NOTES = "(1) With the wheels of PyPI, which contain CUDA. (2) Without bytecode."
 Figures = Mapping[str, Any]
 
 
@@ -51,19 +51,31 @@ def dollars(figures: Figures, name: str) -> float:
 
 
 GOALS = (
-    Goal("cold start, to the small CNN in PyTorch", lambda f: cold(f, "ours") / cold(f, "torch_simple_cnn"), 1 / 8),
-    Goal("cold start, to plain ONNX Runtime", lambda f: cold(f, "ours") / cold(f, "ort_plain"), 0.6),
-    Goal("cold start, to the bare imports", lambda f: cold(f, "ours") / cold(f, "floor_imports"), 1.25),
-    Goal("warm, to the small CNN in PyTorch", lambda f: warm(f, "ours") / warm(f, "torch_simple_cnn"), 1 / 5),
-    Goal("warm, to decode, resize, run", lambda f: warm(f, "ours") / warm(f, "floor_decode_infer"), 1.3),
     Goal(
-        "warm at 12 MP, to plain ONNX Runtime", lambda f: warm(f, "ours", "12mp") / warm(f, "ort_plain", "12mp"), 1 / 3
+        "cold start, relative to the small CNN with PyTorch",
+        lambda f: cold(f, "ours") / cold(f, "torch_simple_cnn"),
+        1 / 8,
     ),
-    Goal("warm p99, to p50", lambda f: warm(f, "ours", quantile="p99") / warm(f, "ours"), 2),
+    Goal("cold start, relative to plain ONNX Runtime", lambda f: cold(f, "ours") / cold(f, "ort_plain"), 0.6),
+    Goal("cold start, relative to imports only", lambda f: cold(f, "ours") / cold(f, "floor_imports"), 1.25),
+    Goal(
+        "warm, relative to the small CNN with PyTorch", lambda f: warm(f, "ours") / warm(f, "torch_simple_cnn"), 1 / 5
+    ),
+    Goal("warm, relative to decode, resize, run", lambda f: warm(f, "ours") / warm(f, "floor_decode_infer"), 1.3),
+    Goal(
+        "warm at 12 MP, relative to plain ONNX Runtime",
+        lambda f: warm(f, "ours", "12mp") / warm(f, "ort_plain", "12mp"),
+        1 / 3,
+    ),
+    Goal("warm p99, relative to p50", lambda f: warm(f, "ours", quantile="p99") / warm(f, "ours"), 2),
     Goal("peak RSS", lambda f: float(f["candidates"]["ours"]["rss_mb"]), 150, "MB"),
     Goal("image, unpacked", lambda f: f["candidates"]["ours"]["image_mb"], 220, "MB"),
-    Goal("answers a second of LitServe or BentoML, whichever has more, to uvicorn's", throughput_ratio, 1),
-    Goal("cost, to the small CNN in PyTorch", lambda f: dollars(f, "ours") / dollars(f, "torch_simple_cnn"), 1 / 5),
+    Goal("throughput of the faster of LitServe and BentoML, relative to uvicorn", throughput_ratio, 1),
+    Goal(
+        "cost, relative to the small CNN with PyTorch",
+        lambda f: dollars(f, "ours") / dollars(f, "torch_simple_cnn"),
+        1 / 5,
+    ),
 )
 
 
@@ -81,8 +93,8 @@ def short(figures: Figures) -> str:
 
 def hardware(figures: Figures) -> str:
     """Return a sentence on starts, machine and commit of the measurement."""
-    lives = figures["candidates"]["ours"]["cold_ms"]["n"]
-    return f"Medians over {lives} starts each, in turns, on {figures['hardware']}; commit `{figures['commit']}`."
+    starts = figures["candidates"]["ours"]["cold_ms"]["n"]
+    return f"Medians of {starts} starts each, in turns, on {figures['hardware']}; commit `{figures['commit']}`."
 
 
 def _row(name: str, candidate: Figures) -> tuple[str, ...]:
@@ -126,13 +138,13 @@ def full(figures: Figures) -> str:
     parts = [table(headings, rows), "Milliseconds. " + hardware(figures)]
     if found := figures["compressed_mb"]:
         sizes = ", ".join(f"`{name}` {mb:.0f} MB" for name, mb in found.items())
-        parts.append(f"Images as a registry keeps them, compressed: {sizes}.")
+        parts.append(f"Compressed images, as in a registry: {sizes}.")
     if found := figures["from_disk"]:
         disk = [(f"`{n}`", f"{v['cold_ms']:.0f}", f"{v['read_mb']:.0f}") for n, v in found.items()]
         parts.append(table(("page cache dropped", "cold ms", "MB read"), disk))
     if found := figures["throughput"]:
         speeds = [(f"`{name}`", f"{value:.0f}") for name, value in found["requests_per_second"].items()]
-        parts.append(table(("two cores, 500x375", "requests a second"), speeds))
+        parts.append(table(("two cores, 500x375", "requests per second"), speeds))
     return "\n\n".join(parts)
 
 
@@ -157,7 +169,7 @@ def costs(figures: Figures) -> str:
             (f"{a['memory_mb']}", f"{a['ms']:.1f}", f"{a['billed_ms']}", f"{a['usd_per_million']:.2f}", f"{usd:.2f}")
             for a, usd in zip(x86["by_memory"], arm64, strict=True)
         ]
-        parts.append(table((f"`{name}`, MB", "warm ms", "billed ms", "x86 USD a million", "arm64"), rows))
+        parts.append(table((f"`{name}`, MB", "warm ms", "billed ms", "x86 USD per million", "arm64"), rows))
         under = ", ".join(
             f"{size} MB under {target}" if size else f"none under {target}" for target, size in x86["cheapest"].items()
         )
