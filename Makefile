@@ -14,6 +14,9 @@ UV := .venv/bin/uv
 UV_INSTALL := $(UV) pip install --quiet --python
 COMPOSE := docker compose --file infra/containers/compose.yaml
 PORT ?= 8000
+# Documents with generated parts; cog runs the Python between [[[cog and ]]] and inserts what it prints.
+DOCUMENTS := README.md lambda_app/README.md infra/score/README.md infra/bench/RESULTS.md
+COG := $(BIN)/python -m cogapp --verbosity=1
 GOLDEN := $(BIN)/python -m infra.smoke.golden
 # The date and time in UTC, as ten digits. A new value makes a deployment publish a new version.
 RELEASE ?= $(shell date -u +%y%m%d%H%M)
@@ -47,7 +50,7 @@ REQUIRE_IMAGE_URI = $(call require,IMAGE_URI,[a-z0-9._/:-]+@sha256:[0-9a-f]{64},
 REQUIRE_ENV = $(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-levers bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy preview back off on log-group notify bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results docs screenshot image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy preview back off on log-group notify bootstrap localstack lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -74,8 +77,8 @@ check-tests:
 test: lint  ## lint, type-check, run every test that this machine can run, and print the coverage
 	$(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder --cov
 
-coverage: .venv/.dev  ## write the coverage of the last `make test` to artifacts/coverage.json and README
-	$(BIN)/python -m tests.support.coverage && $(BIN)/python -m infra.bench.pages
+coverage: .venv/.dev  ## write the coverage of the last `make test` to artifacts/coverage.json and the documents
+	$(BIN)/python -m tests.support.coverage && $(COG) -r $(DOCUMENTS)
 
 # GitHub's runners need SUDO=sudo and already have Chrome.
 PROGRAMS ?= chromium curl libheif-examples libtiff-tools nodejs prometheus prometheus-alertmanager
@@ -87,6 +90,7 @@ lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
+	$(COG) --check $(DOCUMENTS)
 
 train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=name, archive or folder; EXTRA=, OUTLIERS=further sets to score)
 	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS)
@@ -136,13 +140,17 @@ bench: .venv/.train .venv-sam/.installed  ## benchmark the function against peer
 	$(if $(QUICK),,$(BIN)/python -m infra.bench.growth)
 	$(BIN)/python -m infra.bench.fleet
 	$(BIN)/python -m infra.bench.batch
-	$(BIN)/python -m infra.bench.pages
+	$(COG) -r $(DOCUMENTS)
 
-bench-levers: .venv/.train .venv-sam/.installed  ## benchmark each optimization (15 minutes on an idle machine, needs Docker)
-	$(BIN)/python -m infra.bench.levers && $(BIN)/python -m infra.bench.pages
+results: .venv/.check .venv-sam/.installed  ## ask the function for its API and an example answer, and rewrite the documents with them
+	$(BIN)/python -m infra.documents
+	$(COG) -r $(DOCUMENTS)
 
-results: .venv/.serve .venv-sam/.installed  ## rewrite README's tables and example answer
-	$(BIN)/python -m infra.results
+docs: .venv/.check  ## rewrite the generated parts of the documents from the figures in artifacts/
+	$(COG) -r $(DOCUMENTS)
+
+screenshot: .venv/.dev .venv-sam/.installed  ## take .github/page.png, the picture of the page in README (needs Chromium)
+	$(BIN)/python -m tests.support.screenshot
 
 # BUILDX_NO_DEFAULT_ATTESTATIONS: Lambda rejects the image index that attestations need. PLATFORM: Apple silicon would build an
 # arm64 image, which fails with "exec format error".

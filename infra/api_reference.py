@@ -1,6 +1,6 @@
-"""Render README's API reference from the function's OpenAPI document, for `make results`."""
+"""API reference of lambda_app/README.md, from the function's `/openapi.json`, which `make results` stores."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -8,25 +8,27 @@ import httpx2
 
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app
+from infra.markdown import text_table
 
 Json = Mapping[str, Any]
 
 
 def fetch_openapi() -> Any:
-    """Return `/openapi.json` of the function in Lambda's own runtime."""
+    """Return the OpenAPI document of the function, asked in Lambda's own runtime."""
     with lambda_runtime() as runtime, background(local_app(runtime.endpoint)) as url:
         return httpx2.get(f"{url}/openapi.json", trust_env=False, timeout=60).raise_for_status().json()
 
 
-def render_tables(document: Json) -> dict[str, str]:
-    """Return Markdown tables by the name of their block in README."""
+def render_blocks(document: Json) -> dict[str, str]:
+    """Return the Markdown of each block by its name: `routes`, `details`, `fields` and `errors`."""
     fields = document["components"]["schemas"]["PredictionResponse"]["properties"]
     return {
-        "routes": _render_table(("route", "answer"), _routes(document)),
-        "fields": _render_table(
+        "routes": text_table(("route", "answer"), ((f"`{name}`", summary) for name, summary, _ in _routes(document))),
+        "details": "\n".join(f"- `{name}`: {text}" for name, _, text in _routes(document) if text),
+        "fields": text_table(
             ("field", "meaning"), ((f"`{name}`", field["description"]) for name, field in fields.items())
         ),
-        "errors": _render_table(("status", "code", "when"), sorted(set(_errors(document)))),
+        "errors": text_table(("status", "code", "when"), sorted(set(_errors(document)))),
     }
 
 
@@ -36,26 +38,18 @@ def _operations(document: Json) -> Iterator[tuple[str, Json]]:
             yield f"{method.upper()} {path}", operation
 
 
-def _routes(document: Json) -> Iterator[tuple[str, str]]:
-    """Yield routes and their descriptions in the order in which `GET /docs` groups them."""
+def _routes(document: Json) -> Iterator[tuple[str, str, str]]:
+    """Yield name, summary and description of each route, in the order in which `GET /docs` groups them."""
     for tag in document["tags"]:
         for name, operation in _operations(document):
             if tag["name"] in operation["tags"]:
-                description = " ".join(operation.get("description", "").split())
-                yield f"`{name}`", f"{operation['summary']}. {description}".strip()
+                yield name, operation["summary"], " ".join(operation.get("description", "").split())
 
 
 def _errors(document: Json) -> Iterator[tuple[str, str, str]]:
-    """Yield status, code and summary of the routes' errors, and of the errors for requests that match no route."""
+    """Yield status, code and meaning of each error: those of the routes, then those of requests that match no route."""
     routes = (operation["responses"] for _, operation in _operations(document))
-    responses = chain.from_iterable(each.items() for each in (*routes, document["components"]["responses"]))
-    for status, response in responses:
+    for status, response in chain(*(each.items() for each in (*routes, document["components"]["responses"]))):
         content = response.get("content", {}).get("application/json", {})
         for code, example in content.get("examples", {}).items():
             yield status, f"`{code}`", example["summary"]
-
-
-def _render_table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """Return a Markdown table whose columns are all left-aligned."""
-    lines = (headings, ("---",) * len(headings), *rows)
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,98 +1,140 @@
-"""Check that the documents cover routes, errors, settings and commands, and that their figures and links are valid."""
+"""The documents are complete and correct: routes, errors, settings, commands, figures, links, table cells."""
 
 import re
+import subprocess
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from cogapp import Cog
 
-from infra import results
+from infra import documents
+from lambda_app.app import ROUTES
 from lambda_app.errors import RequestError
 from lambda_app.settings import Settings
-from tests.support.routes import ROUTES
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+API = (ROOT / "lambda_app/README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
+LISTED = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True)
+DOCUMENTS = [name for name in LISTED.stdout.split() if not name.startswith("tests/")]
+GENERATED = re.search(r"^DOCUMENTS := (.*)$", MAKEFILE, re.MULTILINE)[1].split()
+MAX_CELL = 120  # characters
 
 
 def table_rows(first_heading: str) -> dict[str, list[str]]:
-    """Return the rows of the table with this heading: the first cell to the others, without backquotes."""
-    table = README[README.index(f"\n| {first_heading} |") :].strip().split("\n\n")[0]
-    lines = [line for line in table.splitlines()[2:] if line.startswith("|")]  # skips the end mark of a generated block
+    """Return the table of the API guide with this first heading: first cell to the other cells, without backquotes."""
+    table = API[API.index(f"\n| {first_heading} |") :].strip().split("\n\n")[0]
+    lines = [line for line in table.splitlines()[2:] if line.startswith("|")]  # a generated table ends in a marker
     rows = [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in lines]
     return {row[0]: row[1:] for row in rows}
 
 
 def test_every_route_is_documented():
-    """README lists exactly the routes of the app."""
+    """The API guide lists exactly the routes of the application."""
     assert set(ROUTES) == set(table_rows("route"))
 
 
 def test_every_error_code_is_documented():
-    """README lists the codes of this API and of the framework, with their HTTP status."""
-    listed = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", README, re.MULTILINE))
-    own = {(str(error.status), error.code) for error in RequestError.__subclasses__()}
+    """The API guide lists each error with its HTTP status, including those of the framework."""
+    listed = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", API, re.MULTILINE))
+    application = {(str(error.status), error.code) for error in RequestError.__subclasses__()}
     framework = {("404", "not_found"), ("405", "method_not_allowed"), ("500", "internal_error")}
-    assert own | framework == listed
+    assert application | framework == listed
 
 
 def test_every_setting_is_documented_with_its_default():
-    """README's table of settings equals the fields of `Settings`."""
+    """The table of settings has the names and defaults of the code."""
     defaults = {name.upper(): str(field.default) for name, field in Settings.model_fields.items()}
     defaults["MODEL_PATH"] = str(Path(defaults["MODEL_PATH"]).relative_to(ROOT))
     assert defaults == {name: cells[0] for name, cells in table_rows("variable").items()}
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        "README.md",
-        "CONTRIBUTING.md",
-        "data/README.md",
-        "export/MODEL_CARD.md",
-        "training/RESULTS.md",
-        "infra/README.md",
-        "infra/bench/RESULTS.md",
-    ],
-)
-def test_make_commands_in_documents_exist(document):
-    """Every `make` command of a document is a target of the Makefile."""
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_command_in_the_documents_exists(document):
+    """Each `make` command in a document is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
     assert set(re.findall(r"(?:`|^)make ([a-z-]+)", (ROOT / document).read_text(), re.MULTILINE)) <= targets
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_module_in_the_documents_exists(document):
+    """Each `python -m` command of this repository names a module or a package."""
+    named = re.findall(r"python -m ((?:infra|training|export|lambda_app|tests)[\w.]*)", (ROOT / document).read_text())
+    paths = [ROOT / name.rstrip(".").replace(".", "/") for name in named]
+    assert [] == [path for path in paths if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists())]
+
+
+def test_every_file_in_the_map_of_the_code_exists():
+    """Each path in the map of CONTRIBUTING.md exists."""
+    section = (ROOT / "CONTRIBUTING.md").read_text().split("## Map of the code")[1].split("\n## ")[0]
+    paths = [path for path in re.findall(r"`([\w./]+)`", section) if "/" in path or "." in path]
+    assert [] == [path for path in paths if not (ROOT / path).exists()]
+    assert len(paths) >= 30
+
+
+@pytest.mark.parametrize("document", sorted({*DOCUMENTS} - {"export/MODEL_CARD.md", "export/card_template.md"}))
+def test_table_cells_are_short(document):
+    """No cell is longer than 120 characters without link targets; the model card belongs to the pipeline."""
+    rows = [row for row in (ROOT / document).read_text().splitlines() if row.startswith("|")]
+    cells = [re.sub(r"\]\([^)]*\)", "]", cell.strip()) for row in rows for cell in row.strip("|").split("|")]
+    assert [] == [cell for cell in cells if len(cell) > MAX_CELL]
+
+
+def test_readme_is_short():
+    """README.md has at most 140 lines; everything else is in the document of its package."""
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 140
+
+
 def test_every_target_has_a_description():
-    """`make help` lists targets with a comment; the exceptions are steps of other targets."""
+    """`make help` lists the targets that have a comment; targets without one are steps of others."""
     phony = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())
     explained = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
     assert {"check-code", "check-tests", "lint"} == phony - explained
 
 
-def test_generated_blocks_are_current():
-    """README's tables and example equal what `make results` renders from artifacts/."""
-    assert results.rendered(README) == README
+@pytest.mark.parametrize("document", GENERATED)
+def test_generated_parts_are_current(document, monkeypatch):
+    """`make docs` would change nothing: the tables contain the figures in artifacts/."""
+    monkeypatch.chdir(ROOT)
+    output, cog = StringIO(), Cog()
+    cog.set_output(stdout=output, stderr=output)
+    assert (0, "") == (cog.main(["cog", "--check", "--verbosity=1", document]), output.getvalue())
 
 
-def test_results_describe_the_served_model(monkeypatch):
-    """`make results` rejects metrics of a model other than the released one."""
-    assert results._read("release")["sha256"] == results.served()
-    monkeypatch.setattr(results, "served", lambda: "0" * 64)
+def test_every_document_with_generated_parts_is_checked():
+    """The Makefile's DOCUMENTS lists every document that contains code for cog."""
+    assert set(GENERATED) == {name for name in DOCUMENTS if "[[[cog" in (ROOT / name).read_text()}
+
+
+def test_results_of_another_model_are_rejected(monkeypatch):
+    """`make results` stops if the metrics describe another file than the released model."""
+    assert documents.read_metrics("release")["sha256"] == documents.served()
+    monkeypatch.setattr(documents, "served", lambda: "0" * 64)
     with pytest.raises(SystemExit, match=r"is not about the lambda_app/model\.onnx that serves"):
-        results.main()
+        documents.main()
 
 
-def test_relative_links_exist():
-    """The target of every relative link in the documents exists."""
-    documents = [
-        ROOT / name
-        for name in ("README.md", "CONTRIBUTING.md", "training/RESULTS.md", "infra/README.md", "infra/bench/RESULTS.md")
-    ]
-    for document in [*documents, *ROOT.glob("data/**/README.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_relative_link_leads_to_a_file(document):
+    """Each relative link names an existing file; links to GitHub's own pages start with ../../actions."""
+    path = ROOT / document
+    targets = re.findall(r"\]\((?!https?:|#|\.\./\.\./actions)([^)#\s]+)", path.read_text())
+    assert [] == [target for target in targets if not (path.parent / target).exists()]
 
 
-def test_readme_states_the_size_of_the_page():
-    """README states the size of the page in kB."""
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_anchor_is_a_heading(document):
+    """Each link to a section of a document names one of its headings."""
+    path = ROOT / document
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#([\w-]+)\)", path.read_text()):
+        linked = path.parent / target if target else path
+        headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+        anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert anchor in anchors, f"{document}: {target}#{anchor}"
+
+
+def test_size_of_the_page_is_documented():
+    """The API guide states the size of the page in kB."""
     size = (ROOT / "lambda_app/web/page.html").stat().st_size
-    assert [f"{size / 1000:.0f}"] == re.findall(r"One file of (\d+) kB", README)
+    assert [f"{size / 1000:.0f}"] == re.findall(r"one file of (\d+) kB", API)

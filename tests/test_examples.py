@@ -1,4 +1,4 @@
-"""README's examples do what it says: each is taken from there and run against the function in Lambda's own runtime."""
+"""Examples of the API guide: each runs against the function in Lambda's own runtime."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 
 pytest_plugins = ["tests.emulator"]
 pytestmark = pytest.mark.rie
-README = (ROOT / "README.md").read_text()
-SECTION = README[README.index("## Ask it") : README.index("<!-- answer -->")]
+GUIDE = (ROOT / "lambda_app/README.md").read_text()
+SECTION = GUIDE[GUIDE.index("## Client examples") : GUIDE.index("## Requests")]
 BLOCKS = dict(re.findall(r"```(\w+)\n(.*?)```", SECTION, re.DOTALL))
 ADDRESS = "http://127.0.0.1:8000"
 
@@ -26,7 +26,7 @@ def url(function):
 
 @pytest.fixture
 def typed(url, tmp_path):
-    """Runs a command as if it was typed into a terminal; its output, read as JSON."""
+    """Return a function that runs a command as if typed into a terminal and returns its output."""
     (tmp_path / "config.json").write_text('{"disable_update_warnings": true}')  # HTTPie would ask its maker
     path = f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "HTTPIE_CONFIG_DIR": str(tmp_path), "NO_PROXY": "127.0.0.1"}
@@ -53,8 +53,8 @@ def typed(url, tmp_path):
 
 
 @pytest.mark.parametrize("command", BLOCKS["sh"].splitlines())
-def test_the_shells_examples_work(typed, command):
-    """curl and HTTPie: a photo by form and raw, two at a time, and feedback."""
+def test_shell_example_succeeds(typed, command):
+    """curl and HTTPie send a photo as a form, as bytes and as JSON, two photos, and feedback."""
     answer = json.loads(typed("bash", "-c", command))
     if "/predict/batch" in command:
         assert [False, True] == [one["unknown"] for one in answer]
@@ -62,14 +62,14 @@ def test_the_shells_examples_work(typed, command):
         assert "cat" == answer["label" if "/feedback" in command else "predicted_class"]
 
 
-def test_pythons_example_works(typed):
-    """It prints a class of both photos, and that nobody knows what the second one shows."""
+def test_python_example_succeeds(typed):
+    """The example prints the class of both photos, and that the second one is unknown."""
     assert re.fullmatch(r"\[\('cat', False\), \('(cat|dog)', True\)\]\n", typed(sys.executable, "-c", BLOCKS["python"]))
 
 
 @pytest.mark.browser
-def test_javascripts_example_works(url):
-    """In Chromium, in a page with a file chosen; its feedback is taken."""
+def test_javascript_example_succeeds(url):
+    """The example classifies the chosen file in Chromium and sends feedback."""
     with started_chromium() as browser:
         page, statuses, kinds = browser.new_page(), [], []
         page.set_default_timeout(TIMEOUT_MS)
@@ -86,6 +86,6 @@ def test_javascripts_example_works(url):
 
 
 def test_every_example_is_run():
-    """A block in another language would be none of the above."""
+    """The section has no example in a language that is not tested above."""
     assert {"sh", "python", "js"} == set(BLOCKS)
     assert 3 == SECTION.count("```") // 2

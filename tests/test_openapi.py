@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
-from infra import api_reference, results
+from infra import api_reference, documents
 from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
@@ -106,4 +106,4 @@ def test_docs_assets_fit_a_function_url(tiny_classifier, name):
 
 def test_the_reference_in_readme_is_of_this_api(document):
     """`make results` asked the function for it; only the version of the model may have changed since."""
-    assert api_reference.render_tables(document) == api_reference.render_tables(results._read("openapi"))
+    assert api_reference.render_blocks(document) == api_reference.render_blocks(documents.read_metrics("openapi"))

@@ -9,27 +9,27 @@ import re
 import subprocess
 from pathlib import Path
 
-from infra import results
+from infra import documents
 from infra.markdown import table
 
 ROOT = Path(__file__).parents[2]
 PROPOSAL = ROOT / "artifacts/proposal.md"
-RESULTS_BLOCK = re.compile(r"<!-- results -->\n(.*?)\n<!-- /results -->", re.DOTALL)
+RESULTS_BLOCK = re.compile(r"<!-- \[\[\[cog .*results\(\).* -->\n(.*?)\n<!-- \[\[\[end\]\]\] -->", re.DOTALL)
 
 
 def main() -> None:
     text = render_proposal()
     print(text)
     PROPOSAL.unlink(missing_ok=True)
-    if hashlib.sha256(read_committed(results.MODEL)).hexdigest() != results.served():
+    if hashlib.sha256(read_committed(documents.MODEL)).hexdigest() != documents.served():
         PROPOSAL.write_text(text)
 
 
 def render_proposal() -> str:
     """Return the verdict, then the figures in the README of the last commit beside those of this run."""
-    release = json.loads((results.METRICS / "release.json").read_text())
+    release = json.loads((documents.METRICS / "release.json").read_text())
     [before] = RESULTS_BLOCK.findall(read_committed("README.md").decode())
-    return f"{release['model_version']}: {release['reason']}.\n\n{merge_tables(before, results.accuracy())}\n"
+    return f"{release['model_version']}: {release['reason']}.\n\n{merge_tables(before, documents.results())}\n"
 
 
 def read_committed(path: str) -> bytes:
@@ -41,7 +41,7 @@ def merge_tables(before: str, after: str) -> str:
     """Merge two tables of figures into one; a figure that one of them lacks is an empty cell."""
     old, new = parse_figures(before), parse_figures(after)
     rows = [(name, old.get(name, ""), new.get(name, "")) for name in old | new]
-    return table(("what", "before", "now"), rows)
+    return table(("measure", "before", "now"), rows)
 
 
 def parse_figures(markdown: str) -> dict[str, str]:

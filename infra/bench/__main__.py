@@ -1,7 +1,7 @@
-"""`make bench`: measures every candidate, in turns, and writes artifacts/bench.json and the tables made from it.
+"""`make bench`: measure every candidate, in turns, and write artifacts/bench.json.
 
-With Docker each life is a fresh container; without, a process on one core (no image sizes, no HTTP throughput then).
-QUICK=1 repeats less. The machine should have nothing else to do.
+With Docker, each run of a candidate is a new container. Without Docker, it is a process on one core, and image sizes
+and HTTP throughput are not measured. QUICK=1 repeats less. The machine should be idle.
 """
 
 import argparse
@@ -23,11 +23,14 @@ from infra.emulator.runtime import RuntimeDied, RuntimeNotFound
 
 
 def main() -> int:
+    """Run the benchmark; return 1 if a candidate cannot be built or started."""
     parser = argparse.ArgumentParser(prog="python -m infra.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, under ten minutes")
     quick = parser.parse_args().quick
     docker = has_docker()
-    print(f"bench: {'containers' if docker else 'no Docker engine answers, so processes on one core'}", file=sys.stderr)
+    print(
+        f"bench: {'containers' if docker else 'no Docker engine found; using processes on one core'}", file=sys.stderr
+    )
     try:
         prepare(docker=docker)
         figures = compare(quick=quick, docker=docker)
@@ -39,17 +42,18 @@ def main() -> int:
         try:
             figures[name] = measure()
         except (SandboxError, images.BuildFailed, throughput.ThroughputError, OSError) as error:
-            print(f"bench: {name} is left out: {error}", file=sys.stderr)
+            print(f"bench: {name} is skipped: {error}", file=sys.stderr)
         save(figures)
     return 0
 
 
 def save(figures: dict[str, Any]) -> None:
+    """Write artifacts/bench.json."""
     tables.BENCH.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def prepare(*, docker: bool) -> None:
-    """Weights, build contexts and images."""
+    """Create the weights, build contexts and images of all candidates."""
     images.make_weights()
     servers = {each.candidate.name: each.candidate for each in throughput.SERVERS.values()} if docker else {}
     for candidate in (bar := tqdm([*CANDIDATES, *servers.values()], desc="build")):
@@ -62,10 +66,11 @@ def prepare(*, docker: bool) -> None:
 
 
 def compare(*, quick: bool, docker: bool) -> dict[str, Any]:
-    measured_at = commit()  # now: what is edited meanwhile is not what runs
+    """Measure all candidates and return the content of artifacts/bench.json."""
+    measured_at = commit()  # before the measurement: later edits are not what runs
     photos = bench_photos()
     repeats = Repeats(first=20, others=5, health=10) if quick else Repeats(first=100, others=10, health=30)
-    lives = lives_of_all(container if docker else process, photos, repeats, rounds=4 if quick else 10)
+    lives = measure_all(container if docker else process, photos, repeats, rounds=4 if quick else 10)
     sizes = {image: images.unpacked_mb(image) for image in {each.image for each in CANDIDATES}} if docker else {}
     return {
         "hardware": hardware(docker=docker),
@@ -78,10 +83,8 @@ def compare(*, quick: bool, docker: bool) -> dict[str, Any]:
     }
 
 
-def lives_of_all(
-    launch: Launch, photos: tuple[BenchPhoto, ...], repeats: Repeats, rounds: int
-) -> dict[str, list[Life]]:
-    """The candidates take turns in an order drawn anew, so that what else happens hits all of them alike.
+def measure_all(launch: Launch, photos: tuple[BenchPhoto, ...], repeats: Repeats, rounds: int) -> dict[str, list[Life]]:
+    """Measure each candidate once per round, in a random order, so that other load affects all of them equally.
 
     The first round fills the page cache and is not counted.
     """
@@ -95,7 +98,7 @@ def lives_of_all(
 
 
 def extras(*, quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
-    """What only Docker can show, each by itself: one that fails takes nothing else with it."""
+    """Return the measurements that need Docker, by name; each can fail without affecting the others."""
     photo = bench_photos()[0]
     return {
         "from_disk": lambda: disk(photo, rounds=1 if quick else 10),
@@ -105,7 +108,7 @@ def extras(*, quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
 
 
 def disk(photo: BenchPhoto, rounds: int) -> dict[str, Any]:
-    """Cold starts with a dropped page cache: the start of a machine that never ran the function."""
+    """Measure cold starts with a dropped page cache, as on a machine that has never run the function."""
     starts: dict[str, list[tuple[float, float]]] = {each.name: [] for each in CANDIDATES}
     for _ in trange(rounds, desc="from disk", unit="round"):
         for candidate in CANDIDATES:

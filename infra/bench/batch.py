@@ -97,7 +97,7 @@ def render(figures: Mapping[str, Any]) -> str:
 
 
 def costs(figures: Mapping[str, Any]) -> str:
-    """Return the tables of cost and duration for 100 million photos of the first size, for infra/README.md."""
+    """Return the tables of infra/score/README.md: cost and duration for 100 million photos of the first size."""
     ms = figures["ms"][MEASURED[0]]["handler"]["p50"] + WAIT_MS / PHOTOS_PER_MESSAGE
     messages = PHOTOS / PHOTOS_PER_MESSAGE
     # Each message takes one invocation and is received and deleted alone; messages are sent in groups.

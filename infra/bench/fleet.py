@@ -1,8 +1,8 @@
-"""How Lambda would serve the measured function at 1, 100 and 10,000 requests/s: environments, cold starts, p99, cost.
+"""Simulate how Lambda serves the function at 1, 100 and 10,000 requests/s: environments, cold starts, p99 and cost.
 
-Feeds the times of artifacts/bench.json into a simulation of Lambda's published scaling rules; writes
-artifacts/fleet.json and a picture, and prints a table, after comparing the simulation of one environment with Lambda's
-emulator. Takes about a minute on one core.
+The simulation applies Lambda's published scaling rules to the times of artifacts/bench.json. The command compares the
+simulation of one environment with Lambda's emulator, writes artifacts/fleet.json and a plot, and prints a table. It
+takes about a minute on one core.
 """
 
 import argparse
@@ -25,11 +25,13 @@ from infra.emulator.runtime import ROOT, RuntimeDied, RuntimeNotFound
 
 RESULT = ROOT / "artifacts/fleet.json"
 PLOT = ROOT / "artifacts/plots/fleet.png"
-RESTORE_MS = 400  # of Java mostly, people published REPORT lines with 326 to 565 ms; nothing here can measure it
+RESTORE_MS = (
+    400  # assumed: published REPORT lines, most of them of Java, have 326 to 565 ms; not measurable outside AWS
+)
 
 
 def run(bench: Path, *, seed: int, idle_s: float, restore_ms: float) -> str:
-    """The table; raises BenchError."""
+    """Simulate, write the result and the plot, and return the table. Raise `BenchError` for a bad file."""
     times = read(bench)
     found = answers(times, idle_s=idle_s, restore_ms=restore_ms, seed=seed)
     shares = quiet(times, idle_s=idle_s, seed=seed)
@@ -52,18 +54,21 @@ def run(bench: Path, *, seed: int, idle_s: float, restore_ms: float) -> str:
 
 
 def render(result: Mapping[str, Any]) -> str:
-    """The table, from artifacts/fleet.json."""
-    answered, even = [Answer(**one) for one in result["answers"]], BreakEven(**result["break_even"])
-    agreed = f"One environment, simulated and under Lambda's emulator: p50 of {result['agreement']:.2f} to 1."
-    return f"{markdown(answered, even, result['assumptions'])}\n\n{agreed}"
+    """Return the Markdown of infra/bench/RESULTS.md for the content of artifacts/fleet.json."""
+    rows, even = [Answer(**row) for row in result["answers"]], BreakEven(**result["break_even"])
+    validation = f"One environment, simulated and under Lambda's emulator: p50 of {result['agreement']:.2f} to 1."
+    return f"{markdown(rows, even, result['assumptions'])}\n\n{validation}"
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return 1 after an error."""
     parser = argparse.ArgumentParser(prog="python -m infra.bench.fleet", description=__doc__)
     parser.add_argument("--bench", type=Path, default=BENCH)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--idle-s", type=float, default=Rules().idle_s, help="an idle environment ends after so long")
-    parser.add_argument("--restore-ms", type=float, default=RESTORE_MS, help="what a SnapStart restore takes")
+    parser.add_argument(
+        "--idle-s", type=float, default=Rules().idle_s, help="time after which an idle environment ends"
+    )
+    parser.add_argument("--restore-ms", type=float, default=RESTORE_MS, help="duration of a SnapStart restore")
     options = parser.parse_args(arguments)
     try:
         print(run(options.bench, seed=options.seed, idle_s=options.idle_s, restore_ms=options.restore_ms))

@@ -1,9 +1,9 @@
-"""Is the simulation right about one environment? The same arrivals, simulated and sent to Lambda's emulator.
+"""Validate the simulation of one environment: the same arrivals, simulated and sent to Lambda's emulator.
 
-The emulator has one environment, and requests wait for it. Each round starts it twice: once to measure a cold and some
-warm requests, one after the other; then anew, to send it requests faster than it answers, the first of which waits for
-the cold start and all others behind it. The simulation gets the measured times; the queue is its own. A queue that only
-grows adds up its times, so that a disturbance counts once; one that comes and goes would magnify it.
+The emulator has one environment, and requests wait for it. Each round starts it twice. The first start measures a cold
+request and some warm ones, one after the other. The second start receives requests faster than it answers: the first
+one waits for the cold start, the others wait behind it. The simulation uses the measured times and computes the
+queue. In a queue that only grows, times add up and a disturbance counts once; a queue that empties would amplify it.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ from infra.emulator.event import predict_request
 from infra.emulator.runtime import Runtime, lambda_runtime
 from infra.emulator.serve import background, local_app
 
-ROUNDS = 5  # their median forgives rounds in which the machine was busy elsewhere
+ROUNDS = 5  # the median tolerates rounds with other load on the machine
 WARM_REQUESTS = 20
 REQUESTS = 30
-RATE = 2.0  # times what the environment can take
+RATE = 2.0  # multiple of the rate that the environment can serve
 
 Start = Callable[[], contextlib.AbstractContextManager[Runtime]]
 
@@ -41,13 +41,13 @@ class Round:
 
 
 def rounds(count: int = ROUNDS, start: Start = lambda_runtime) -> list[Round]:
-    """Raises RuntimeNotFound without the emulator. `start` starts the function that is measured."""
+    """Measure and simulate `count` rounds. Raise `RuntimeNotFound` if the emulator is missing."""
     return [_round(start) for _ in range(count)]
 
 
 def agreement(measured: Sequence[Round]) -> float:
-    """Predicted over measured, the median of the rounds; 1 is perfect."""
-    return statistics.median(one.predicted_s / one.measured_s for one in measured)
+    """Return the ratio of predicted to measured latency, the median of the rounds; 1 is perfect."""
+    return statistics.median(item.predicted_s / item.measured_s for item in measured)
 
 
 def _round(start: Start) -> Round:
@@ -67,14 +67,14 @@ def _function(start: Start) -> Iterator[str]:
 
 
 def _ask(client: httpx2.Client) -> float:
-    """Seconds to the answer."""
+    """Send one request; return the seconds until its answer."""
     started = time.perf_counter()
     client.post(PHOTO.path, content=PHOTO.body, headers=HEADERS).raise_for_status()
     return time.perf_counter() - started
 
 
 async def _send(url: str, arrivals: Floats) -> list[float]:
-    """Each request at its time, whatever became of those before; seconds from that time to its answer."""
+    """Send each request at its time, regardless of earlier ones; return the seconds from that time to its answer."""
     limits = httpx2.Limits(max_connections=None)  # the function queues, not the client
     async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=60, limits=limits) as client:
         started = time.perf_counter()

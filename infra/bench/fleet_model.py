@@ -1,6 +1,6 @@
-"""Lambda's fleet for one function, event by event (SimPy): who takes a request, what starts for it, who gets 429.
+"""Discrete-event simulation (SimPy) of Lambda's environments for one function: warm and cold starts, throttling.
 
-An environment takes one request at a time. Scaling: https://docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html,
+An environment serves one request at a time. Scaling: https://docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html,
 requests a second: https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html#concurrency-vs-requests-per-second.
 """
 
@@ -17,7 +17,7 @@ from infra.bench.cost import Floats
 
 
 class Taken(IntEnum):
-    """How a request was taken."""
+    """How a request is served."""
 
     THROTTLED = 0
     WARM = 1
@@ -27,24 +27,24 @@ class Taken(IntEnum):
 
 @dataclass(frozen=True)
 class Load:
-    """Requests, and what each would take: (n,) arrays in seconds. Drawn before, so that every fleet gets the same."""
+    """Requests and their durations, (n,) arrays in seconds, drawn in advance: every fleet gets the same."""
 
     arrivals: Floats  # ascending
-    warm: Floats  # on an environment that has answered before
-    cold: Floats  # on a new one: its start and its first answer
+    warm: Floats  # duration on an environment that has served a request
+    cold: Floats  # duration on a new environment: startup and first request
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The defaults are the published ones."""
+    """Scaling rules of a fleet; the defaults are published by AWS unless marked."""
 
-    environments: float = 1000  # new ones at once, ...
+    environments: float = 1000  # new environments at once, ...
     environments_per_s: float = 100  # ... refilled "continuously over time", never beyond the number above
     requests_per_environment: float = 10  # a second: the same limits, counted in requests, "whichever happens first"
-    idle_s: float = 600  # then an idle environment ends. Not published; https://mikhail.io/2019/08/aws-lambda-cold-starts-after-10-minutes/
-    warm: int = 0  # idle environments that a fleet in service has when the simulation begins
+    idle_s: float = 600  # an idle environment ends after this time. Not published; https://mikhail.io/2019/08/aws-lambda-cold-starts-after-10-minutes/
+    warm: int = 0  # idle environments when the simulation begins
     provisioned: int = 0  # environments of provisioned concurrency, ready from the start
-    waits: bool = False  # a request without environment waits, however many there are, in place of a 429
+    waits: bool = False  # a request without an environment waits instead of getting 429
 
 
 # One environment, behind the lock of infra.emulator.invoke.Function.
@@ -53,17 +53,17 @@ EMULATOR = Rules(environments=1, environments_per_s=0, idle_s=np.inf, waits=True
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of each request: (n,) arrays."""
+    """Result for each request, (n,) arrays."""
 
-    taken: npt.NDArray[np.int8]  # of Taken
+    taken: npt.NDArray[np.int8]  # values of Taken
     latency: Floats  # s from arrival to answer; NaN if throttled
-    duration: Floats  # s that its environment was busy with it; 0 if throttled
-    busy: npt.NDArray[np.int64]  # environments that it found busy
-    environments: npt.NDArray[np.int64]  # that exist once it is taken
+    duration: Floats  # s that the environment is busy with the request; 0 if throttled
+    busy: npt.NDArray[np.int64]  # busy environments at its arrival
+    environments: npt.NDArray[np.int64]  # existing environments after its arrival
 
 
 class Bucket:
-    """So many at once, refilled at so many a second; what would overflow is lost."""
+    """Token bucket: `size` tokens, refilled at `per_s` tokens per second."""
 
     def __init__(self, size: float, per_s: float) -> None:
         self.size, self.per_s = size, per_s
@@ -79,9 +79,9 @@ class Bucket:
 
 
 class RequestRate:
-    """Requests a second may grow as environments do: `size` over what the last second took, and `per_s` every second.
+    """Limit on requests per second: at most `size` more than in the last second, and a limit that grows by `per_s`.
 
-    Counted in whole seconds, which is an assumption: how Lambda counts is not published.
+    Counting in whole seconds is an assumption: how Lambda counts is not published.
     """
 
     def __init__(self, size: float, per_s: float) -> None:
@@ -99,7 +99,7 @@ class RequestRate:
 
 
 class Fleet:
-    """One run. A request costs two SimPy events, its arrival and its end, which makes a million take seconds."""
+    """One run of the simulation. Each request has two SimPy events, so a million take seconds."""
 
     def __init__(self, load: Load, rules: Rules) -> None:
         self.rules, self.clock = rules, simpy.Environment()
@@ -108,8 +108,10 @@ class Fleet:
         self.starts = Bucket(rules.environments, rules.environments_per_s)
         self.rate = RequestRate(rules.environments * per_environment, rules.environments_per_s * per_environment)
         self.ready_rate = Bucket(rules.provisioned * per_environment, rules.provisioned * per_environment)
-        self.ready = rules.provisioned  # idle ones of provisioned concurrency
-        self.idle = deque([0.0] * rules.warm)  # since when each of the others is; the most recently used is last
+        self.ready = rules.provisioned  # idle environments of provisioned concurrency
+        self.idle = deque(
+            [0.0] * rules.warm
+        )  # start of the idle time of each other environment; the most recently used is last
         self.waiting: deque[int] = deque()
         self.busy, self.on_demand = 0, rules.warm
         self.rows: list[tuple[int, int]] = []
@@ -132,7 +134,7 @@ class Fleet:
             self.rows.append((found_busy, self.on_demand + self.rules.provisioned))
 
     def _expire(self) -> None:
-        """Only arrivals look at idle environments, so none needs an event of its own to end."""
+        """End environments whose idle time is over. Only arrivals look at them, so no event is needed."""
         while self.idle and self.idle[0] <= self.clock.now - self.rules.idle_s:
             self.idle.popleft()
             self.on_demand -= 1
@@ -147,7 +149,7 @@ class Fleet:
         elif not (self.rules.waits or self.rate.take(now)):
             pass  # 429
         elif self.idle:
-            self.idle.pop()  # the most recently used takes it: an assumption, which lets the others end
+            self.idle.pop()  # assumption: the most recently used environment serves it, so that the others end
             self._run(request, Taken.WARM, self.warm[request])
         elif self.starts.take(now):
             self.on_demand += 1
@@ -172,4 +174,5 @@ class Fleet:
 
 
 def simulate(load: Load, rules: Rules) -> Outcome:
+    """Return what happens to each request of `load` under `rules`."""
     return Fleet(load, rules).run()

@@ -1,4 +1,4 @@
-"""What the simulated fleet shows: assumptions, break-even points, a Markdown table and a picture."""
+"""Report of the simulated fleet: assumptions, break-even points, a Markdown table and a plot."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from infra.markdown import table
 
 
 def assumptions(times: Times, idle_s: float, restore_ms: float) -> list[str]:
-    """What is not published, not measurable on this machine, or left out."""
+    """Return the assumptions: what is not published, not measurable outside AWS, or left out."""
     return [
         f"An idle environment ends after {idle_s:g} s, and the most recently used takes a request; both unpublished.",
         f"SnapStart restores in {restore_ms:g} ms, of which all is billed; it cannot be measured without AWS.",
@@ -33,14 +33,14 @@ def assumptions(times: Times, idle_s: float, restore_ms: float) -> list[str]:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """Where provisioned concurrency and SnapStart begin to pay, from prices and rules alone."""
+    """Points from which provisioned concurrency and SnapStart save money, from prices and rules alone."""
 
-    provisioned_busy_share: float  # above it an environment is cheaper provisioned than on demand
-    provisioned_reachable_share: float  # which 10 requests a second allow at most
-    provisioned_from_ms: float  # billed; requests this long reach it
-    snapstart_from_init_ms: float  # where the init that it saves costs as much as a restore
+    provisioned_busy_share: float  # above this share, a provisioned environment is cheaper
+    provisioned_reachable_share: float  # the maximum with 10 requests per second
+    provisioned_from_ms: float  # billed duration that reaches the share
+    snapstart_from_init_ms: float  # duration of an init that costs as much as a restore
     snapstart_faster: bool
-    p99_cold_below_rate: float  # requests/s; seldom enough that 1 % of them find no environment
+    p99_cold_below_rate: float  # requests/s; below this rate, 1 % of the requests find no environment
 
 
 def break_even(times: Times, idle_s: float, restore_ms: float) -> BreakEven:
@@ -52,7 +52,7 @@ def break_even(times: Times, idle_s: float, restore_ms: float) -> BreakEven:
         provisioned_from_ms=1000 * share / per_s,
         snapstart_from_init_ms=restore_ms + 1000 * cost.SNAPSTART_RESTORED_GB / prices.gb_second,
         snapstart_faster=restore_ms < times.init,
-        p99_cold_below_rate=math.log(100) / idle_s,  # exp(-rate * idle_s) of the gaps are longer than idle_s
+        p99_cold_below_rate=math.log(100) / idle_s,  # a share of exp(-rate * idle_s) of the gaps is longer than idle_s
     )
 
 
@@ -73,6 +73,7 @@ HEADINGS = (
 
 
 def markdown(answers: Sequence[Answer], even: BreakEven, assumed: Sequence[str]) -> str:
+    """Return the table, the break-even points and the assumptions as Markdown."""
     head = f"Candidate `{CANDIDATE}`, photo {PHOTO}, {MEMORY_MB} MB, x86, us-east-1."
     pays = [f"- {line}" for line in (*_rules(even), *_prices(answers))]
     return "\n".join(
@@ -83,7 +84,7 @@ def markdown(answers: Sequence[Answer], even: BreakEven, assumed: Sequence[str])
             "",
             *pays,
             "",
-            "Assumed:",
+            "Assumptions:",
             "",
             *(f"- {line}" for line in assumed),
         ]
@@ -101,18 +102,19 @@ def _row(a: Answer) -> list[str]:
 def _rules(even: BreakEven) -> list[str]:
     busy, reachable = 100 * even.provisioned_busy_share, 100 * even.provisioned_reachable_share
     from_ms, init_s, below = even.provisioned_from_ms, even.snapstart_from_init_ms / 1000, even.p99_cold_below_rate
-    than = "shorter" if even.snapstart_faster else "no shorter"
-    # A restored environment also needs a snapshot, which costs by the hour: see the table.
+    comparison = "shorter" if even.snapstart_faster else "no shorter"
+    # A restored environment also needs a snapshot, which costs by the hour; the table includes it.
     return [
-        f"Provisioned concurrency saves money where its environments are busy more than {busy:.0f} % of the time.",
-        f"Its limit of 10 requests/s each allows {reachable:.0f} % here, and enough from {from_ms:.0f} ms a request.",
-        f"A SnapStart restore costs less than an init of {init_s:.1f} s or more. As assumed, it is {than} than ours.",
+        f"Provisioned concurrency saves money if its environments are busy more than {busy:.0f} % of the time.",
+        f"The limit of 10 requests/s each allows {reachable:.0f} % here, and enough from {from_ms:.0f} ms per request.",
+        f"A SnapStart restore costs less than an init of {init_s:.1f} s or more.",
+        f"With the assumed time, it is {comparison} than an init of this function.",
         f"Below {below:.4f} requests/s, one in {1 / below:.0f} s, p99 is a cold start.",
     ]
 
 
 def _prices(answers: Sequence[Answer]) -> list[str]:
-    """What ending cold starts costs, by rate."""
+    """Return the cost of avoiding cold starts, one line per rate."""
     steady = {(a.rate, a.strategy): a for a in answers if a.traffic == "steady"}
     return [
         f"At {rate:,} requests/s, steady, {plain.cold:,} of {plain.requests:,} are cold on demand: "
@@ -130,12 +132,13 @@ def _price(plain: Answer, other: Answer) -> str:
 
 
 def plot(answers: Sequence[Answer], quiet: Mapping[float, float], idle_s: float, path: Path) -> None:
+    """Write a plot of cold starts, cost and p99.9 to `path`."""
     figure, axes = plt.subplots(1, 3, figsize=(15, 4), layout="constrained")
     _plot_quiet(axes[0], quiet, idle_s)
     _plot_bars(axes[1], [a for a in answers if a.traffic == "steady"], "usd_per_million", "USD per million, steady")
     _plot_bars(axes[2], [a for a in answers if a.traffic == "burst"], "p999_ms", "p99.9 in a burst, ms")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100, metadata={"Software": None})  # the same bytes from the same numbers
+    figure.savefig(path, dpi=100, metadata={"Software": None})  # the same figures give the same bytes
     plt.close(figure)
 
 

@@ -1,4 +1,4 @@
-"""The questions to the simulated fleet: each traffic with each way to start environments, and what it costs."""
+"""Scenarios of the simulated fleet: each traffic with each strategy for cold starts, and its cost."""
 
 import math
 from collections.abc import Sequence
@@ -21,24 +21,24 @@ ON_DEMAND, PROVISIONED, SNAPSTART = "on demand", "provisioned", "SnapStart"
 
 
 def settled(rate: float, times: Times, idle_s: float) -> int:
-    """Environments of a fleet that has long served this rate: as many as are busy at once every `idle_s` or so.
+    """Return the environments of a fleet in steady state: the number that is busy at once about every `idle_s` seconds.
 
-    How many are busy is Poisson-distributed (M/G/infinity). Begun with none, 10,000 requests/s would start a thousand
-    in the time of one init, and keep them for as long as is simulated.
+    The number of busy environments is Poisson-distributed (M/G/infinity). Without any at the beginning, 10,000
+    requests/s would start a thousand during one init, and keep them for the whole simulation.
     """
     return int(poisson.isf(1 / max(1.0, rate * idle_s), rate * times.warm_mean / 1000)) + 1
 
 
 @dataclass(frozen=True)
 class Answer:
-    """About the counted requests of one traffic, of which at least one was served."""
+    """Figures on the counted requests of one traffic; at least one of them was served."""
 
     strategy: str
     traffic: str
     rate: float
-    simulated_s: float  # counted
+    simulated_s: float  # without the time before counting begins
     requests: int
-    environments: int  # at most
+    environments: int  # maximum
     provisioned: int
     busy: float  # mean
     cold: int
@@ -48,12 +48,12 @@ class Answer:
     p50_ms: float
     p99_ms: float
     p999_ms: float
-    usd_per_million: float  # served
+    usd_per_million: float  # per million served
     usd_per_hour: float
 
 
 def usd(outcome: Outcome, counted: npt.NDArray[np.bool_], seconds: float, strategy: str, provisioned: int) -> float:
-    """The bill for `seconds` with these requests; init and restore are billed as the request that waits for them."""
+    """Return the cost of these requests; init and restore are billed like the request that waits for them."""
     prices, gb = cost.PRICES["x86_64"], MEMORY_MB / 1024
     taken = outcome.taken[counted]
     billed_s = cost.billed_ms(1000 * outcome.duration[counted]) / 1000
@@ -68,7 +68,8 @@ def usd(outcome: Outcome, counted: npt.NDArray[np.bool_], seconds: float, strate
     return float(total)
 
 
-def answer(strategy: str, traffic: str, pieces: Sequence[Piece], drawn: Drawn, load: Load, rules: Rules) -> Answer:
+def summarize(strategy: str, traffic: str, pieces: Sequence[Piece], drawn: Drawn, load: Load, rules: Rules) -> Answer:
+    """Simulate one traffic under `rules` and return its figures."""
     outcome, counted = simulate(load, rules), drawn.counted
     seconds = sum(piece.seconds for piece in pieces if piece.counted)
     dollars = usd(outcome, counted, seconds, strategy, rules.provisioned)
@@ -99,27 +100,27 @@ def answer(strategy: str, traffic: str, pieces: Sequence[Piece], drawn: Drawn, l
 def answers(
     times: Times, *, rates: Sequence[float] = RATES, idle_s: float, restore_ms: float, seed: int
 ) -> list[Answer]:
-    """Each rate, steady and in a burst, with each strategy on the same requests."""
+    """Simulate each rate, steady and in a burst, with each strategy on the same requests."""
     found = []
     for rate in rates:
         on_demand = Rules(idle_s=idle_s, warm=settled(rate, times, idle_s))
-        # For the steady traffic: what it needs, and 10 requests a second for each, with the buffer that AWS advises:
+        # Sized for steady traffic: its environments, or 10 requests/s each with the buffer that AWS recommends:
         # https://docs.aws.amazon.com/lambda/latest/dg/provisioned-concurrency.html
         ready = max(on_demand.warm, math.ceil(1.1 * rate / on_demand.requests_per_environment))
         provisioned = Rules(idle_s=idle_s, provisioned=ready)
         for traffic, pieces in (("steady", steady(rate, idle_s)), ("burst", burst(rate, idle_s))):
             drawn = draw(pieces, seed)
-            initialised, restored = load(drawn, times, times.init), load(drawn, times, restore_ms)
+            initialized, restored = load(drawn, times, times.init), load(drawn, times, restore_ms)
             found += [
-                answer(ON_DEMAND, traffic, pieces, drawn, initialised, on_demand),
-                answer(PROVISIONED, traffic, pieces, drawn, initialised, provisioned),
-                answer(SNAPSTART, traffic, pieces, drawn, restored, on_demand),
+                summarize(ON_DEMAND, traffic, pieces, drawn, initialized, on_demand),
+                summarize(PROVISIONED, traffic, pieces, drawn, initialized, provisioned),
+                summarize(SNAPSTART, traffic, pieces, drawn, restored, on_demand),
             ]
     return found
 
 
 def quiet(times: Times, *, rates: Sequence[float] = QUIET_RATES, idle_s: float, seed: int) -> dict[float, float]:
-    """Requests a second to the share of cold starts: how seldom may requests come before most of them wait?"""
+    """Return the share of cold starts by rate (requests/s), mostly for rates at which environments end."""
     shares = {}
     for rate in rates:
         pieces = [Piece(rate, 10_000 / rate, counted=True)]

@@ -1,4 +1,4 @@
-"""The measured times that the simulated fleet works with, from the benchmark's file."""
+"""Measured times for the simulated fleet, read from artifacts/bench.json."""
 
 import json
 import math
@@ -12,12 +12,12 @@ Z95, Z99 = 1.6449, 2.3263  # quantiles of the normal distribution
 
 
 class BenchError(ValueError):
-    """The benchmark's file is missing or lacks a figure; the message names the file and what was expected."""
+    """The file of the benchmark is missing or lacks a figure; the message names the file and the expected value."""
 
 
 @dataclass(frozen=True)
 class Times:
-    """Milliseconds, as measured."""
+    """Measured times in milliseconds."""
 
     init: float
     first: float
@@ -28,10 +28,10 @@ class Times:
 
     @property
     def warm_sigma(self) -> float:
-        """Of a lognormal through p50 and p99.
+        """Return the sigma of a lognormal distribution through p50 and p99.
 
-        It keeps both figures that are reported, goes on beyond p99 and never below zero; quantiles joined by lines
-        would need an invented smallest and largest time. `fitted_p95` is what the fit says of the figure between.
+        The distribution keeps both reported figures, extends beyond p99 and is never negative. Interpolated quantiles
+        would need an invented minimum and maximum. `fitted_p95` shows how well the fit matches p95.
         """
         return math.log(self.warm_p99 / self.warm_p50) / Z99
 
@@ -49,7 +49,7 @@ class Times:
 
 
 def read(path: Path) -> Times:
-    """The times of `CANDIDATE` on `PHOTO`; raises BenchError."""
+    """Return the times of `CANDIDATE` with `PHOTO`. Raise `BenchError` if the file is missing or lacks a figure."""
     try:
         bench = json.loads(path.read_text())
     except OSError as error:
@@ -65,8 +65,8 @@ def read(path: Path) -> Times:
 
 
 def _ms(path: Path, bench: Any, *keys: str) -> float:
-    where = ("candidates", CANDIDATE, *keys)
-    value = reduce(lambda found, key: found.get(key) if isinstance(found, dict) else None, where, bench)
+    path_in_file = ("candidates", CANDIDATE, *keys)
+    value = reduce(lambda found, key: found.get(key) if isinstance(found, dict) else None, path_in_file, bench)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise BenchError(f"{path}: {'.'.join(where)} is {value!r}, expected milliseconds above 0")
+        raise BenchError(f"{path}: {'.'.join(path_in_file)} is {value!r}, expected milliseconds above 0")
     return float(value)

@@ -1,4 +1,4 @@
-"""Who comes to the simulated fleet, when, and what each request takes."""
+"""Traffic of the simulated fleet: arrivals and durations of requests."""
 
 import math
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from infra.bench.cost import Floats
 from infra.bench.fleet_model import Load
 from infra.bench.fleet_times import Times
 
-BURST, BURST_S = 5, 10  # so many times the rate, for so long
+BURST, BURST_S = 5, 10  # multiple of the rate, and seconds
 
 
 class Piece(NamedTuple):
-    """A stretch of traffic with one rate; only requests of a piece that is `counted` are in the answer."""
+    """A period of traffic with one rate; the figures include only requests of periods with `counted`."""
 
     rate: float
     seconds: float
@@ -24,25 +24,25 @@ class Piece(NamedTuple):
 
 
 def steady(rate: float, idle_s: float) -> list[Piece]:
-    """Long enough for 300,000 requests, between a minute and a day."""
+    """Return steady traffic of about 300,000 requests, for at least a minute and at most a day."""
     return [_settling(rate, idle_s), Piece(rate, min(max(300_000 / rate, 60), 86_400), counted=True)]
 
 
 def burst(rate: float, idle_s: float) -> list[Piece]:
-    """Bursts on a settled fleet, repeated until they hold 2,000 requests; after `idle_s` one forgets the last."""
+    """Return bursts on a fleet in steady state, repeated until they have 2,000 requests, with `idle_s` to recover."""
     times = math.ceil(2_000 / (BURST * BURST_S * rate))
     between = Piece(rate, 2 * idle_s, counted=False) if times > 1 else _settling(rate, idle_s)
     return [between, Piece(BURST * rate, BURST_S, counted=True)] * times
 
 
 def _settling(rate: float, idle_s: float) -> Piece:
-    """Until idle environments may end, at most 100,000 requests; the fleet begins with its size, see `settled`."""
+    """Return the traffic before counting begins: `idle_s` seconds, at most 100,000 requests. See also `settled`."""
     return Piece(rate, max(min(idle_s, 100_000 / rate), 10), counted=False)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What chance decided: (n,) arrays."""
+    """Random draws for the requests, (n,) arrays."""
 
     arrivals: Floats  # s
     counted: npt.NDArray[np.bool_]
@@ -51,7 +51,7 @@ class Drawn:
 
 
 def draw(pieces: Sequence[Piece], seed: int) -> Drawn:
-    """Poisson arrivals: as many as chance has it, anywhere within their piece."""
+    """Draw Poisson arrivals: a random number per piece, uniformly distributed within it."""
     rng = np.random.default_rng(seed)
     starts = np.cumsum([0.0, *(piece.seconds for piece in pieces)])
     counts = [rng.poisson(piece.rate * piece.seconds) for piece in pieces]
@@ -65,7 +65,7 @@ def draw(pieces: Sequence[Piece], seed: int) -> Drawn:
 
 
 def load(drawn: Drawn, times: Times, start_ms: float) -> Load:
-    """`start_ms` is what comes before the first request of an environment: its init, or its restore."""
+    """Return the requests with durations. `start_ms` is the startup of an environment: its init or its restore."""
     warm = times.warm_p50 * np.exp(times.warm_sigma * drawn.warm_z)
     cold = (start_ms + times.first) * np.exp(times.cold_sigma * drawn.cold_z)
     return Load(drawn.arrivals, warm / 1000, cold / 1000)

@@ -1,7 +1,7 @@
-"""The photos that every candidate gets: the bundled cat at the sizes of a thumbnail, a web page and a phone.
+"""Photos for the benchmark: the bundled cat at the sizes of a thumbnail, a web page and a phone.
 
-No camera's file ships with the repository, so the big ones are scaled up from the bundled photo, with the grain that a
-sensor would add: without it a JPEG of 12 megapixels would have the bytes of one of 1.
+No camera photo ships with the repository, so the large photos are the bundled photo, enlarged, with sensor grain.
+Without the grain, a JPEG of 12 megapixels would be as small as one of 1 megapixel.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from infra.emulator.event import DOMAIN, HttpRequest
 from infra.emulator.runtime import ROOT
 
 SAMPLE = ROOT / "data/samples/cat.jpg"
-GRAIN = 6.0  # standard deviation of 255; gives 0.3 bytes a pixel at quality 85, as phones do
+GRAIN = 6.0  # standard deviation on a scale of 0 to 255; gives 0.3 bytes per pixel at quality 85, as phones do
 QUALITY = 85
 
 
@@ -33,6 +33,7 @@ class BenchPhoto:
 
 
 def bench_photos() -> tuple[BenchPhoto, ...]:
+    """Return the photos that every candidate receives."""
     return (
         photo("500x375", 500, 375),
         photo("4mp", 2309, 1732),
@@ -43,7 +44,7 @@ def bench_photos() -> tuple[BenchPhoto, ...]:
 
 
 def photo(name: str, width: int, height: int, file_format: str = "JPEG") -> BenchPhoto:
-    """The bundled cat, `width` x `height` pixels; the same bytes in every run."""
+    """Return the bundled cat with `width` x `height` pixels; the bytes are the same in every run."""
     with Image.open(SAMPLE) as sample:
         image = sample.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
     grain = np.random.default_rng(0).normal(0, GRAIN, (height, width, 1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""artifacts/bench.json as people read it: README's table, and those of infra/bench/RESULTS.md with the goals."""
+"""Markdown tables of infra/bench/RESULTS.md from artifacts/bench.json: summary, candidates, goals and costs."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,23 +9,23 @@ from infra.emulator.runtime import ROOT
 from infra.markdown import table
 
 BENCH = ROOT / "artifacts/bench.json"
-WORDS = {
+LABELS = {
     "ours": "**this function**",
-    "torch_simple_cnn": "PyTorch, torchvision, a small CNN (1)",
-    "torch_same_model": "this function with PyTorch for ONNX Runtime (1)",
-    "ort_plain": "ONNX Runtime as tutorials write it (2)",
-    "floor_imports": "floor: the bare imports",
-    "floor_decode_infer": "floor: decode, resize, run",
+    "torch_simple_cnn": "small CNN with PyTorch and torchvision (1)",
+    "torch_same_model": "this function, PyTorch instead of ONNX Runtime (1)",
+    "ort_plain": "ONNX Runtime, as in tutorials (2)",
+    "floor_imports": "floor: imports only",
+    "floor_decode_infer": "floor: decode, resize, run the model",
 }
-HEADINGS = ("", "cold ms", "warm ms", "p99", "12 MP ms", "peak MB", "image MB", "USD a million")
-NOTES = "(1) The wheels of PyPI, which carry CUDA. (2) Shipped without bytecode."
+HEADINGS = ("", "cold ms", "warm ms", "p99", "12 MP ms", "peak MB", "image MB", "USD per million")
+NOTES = "(1) With the wheels of PyPI, which contain CUDA. (2) Without bytecode."
 Figures = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Goal:
     name: str
-    value: Callable[[Figures], float | None]  # of bench.json; None where it was not measured
+    value: Callable[[Figures], float | None]  # computed from bench.json; None if not measured
     limit: float
     unit: str = "x"
 
@@ -38,7 +38,8 @@ def warm(figures: Figures, name: str, photo: str = "500x375", quantile: str = "p
     return float(figures["candidates"][name]["warm_ms"][photo][quantile])
 
 
-def rivals(figures: Figures) -> float | None:
+def throughput_ratio(figures: Figures) -> float | None:
+    """Return the throughput of the faster of LitServe and BentoML as a multiple of uvicorn's; None if not measured."""
     if not figures["throughput"]:
         return None
     speeds = figures["throughput"]["requests_per_second"]
@@ -50,56 +51,69 @@ def dollars(figures: Figures, name: str) -> float:
 
 
 GOALS = (
-    Goal("cold start, to the small CNN in PyTorch", lambda f: cold(f, "ours") / cold(f, "torch_simple_cnn"), 1 / 8),
-    Goal("cold start, to plain ONNX Runtime", lambda f: cold(f, "ours") / cold(f, "ort_plain"), 0.6),
-    Goal("cold start, to the bare imports", lambda f: cold(f, "ours") / cold(f, "floor_imports"), 1.25),
-    Goal("warm, to the small CNN in PyTorch", lambda f: warm(f, "ours") / warm(f, "torch_simple_cnn"), 1 / 5),
-    Goal("warm, to decode, resize, run", lambda f: warm(f, "ours") / warm(f, "floor_decode_infer"), 1.3),
     Goal(
-        "warm at 12 MP, to plain ONNX Runtime", lambda f: warm(f, "ours", "12mp") / warm(f, "ort_plain", "12mp"), 1 / 3
+        "cold start, relative to the small CNN with PyTorch",
+        lambda f: cold(f, "ours") / cold(f, "torch_simple_cnn"),
+        1 / 8,
     ),
-    Goal("warm p99, to p50", lambda f: warm(f, "ours", quantile="p99") / warm(f, "ours"), 2),
+    Goal("cold start, relative to plain ONNX Runtime", lambda f: cold(f, "ours") / cold(f, "ort_plain"), 0.6),
+    Goal("cold start, relative to imports only", lambda f: cold(f, "ours") / cold(f, "floor_imports"), 1.25),
+    Goal(
+        "warm, relative to the small CNN with PyTorch", lambda f: warm(f, "ours") / warm(f, "torch_simple_cnn"), 1 / 5
+    ),
+    Goal("warm, relative to decode, resize, run", lambda f: warm(f, "ours") / warm(f, "floor_decode_infer"), 1.3),
+    Goal(
+        "warm at 12 MP, relative to plain ONNX Runtime",
+        lambda f: warm(f, "ours", "12mp") / warm(f, "ort_plain", "12mp"),
+        1 / 3,
+    ),
+    Goal("warm p99, relative to p50", lambda f: warm(f, "ours", quantile="p99") / warm(f, "ours"), 2),
     Goal("peak RSS", lambda f: float(f["candidates"]["ours"]["rss_mb"]), 150, "MB"),
     Goal("image, unpacked", lambda f: f["candidates"]["ours"]["image_mb"], 220, "MB"),
-    Goal("answers a second of LitServe or BentoML, whichever has more, to uvicorn's", rivals, 1),
-    Goal("cost, to the small CNN in PyTorch", lambda f: dollars(f, "ours") / dollars(f, "torch_simple_cnn"), 1 / 5),
+    Goal("throughput of the faster of LitServe and BentoML, relative to uvicorn", throughput_ratio, 1),
+    Goal(
+        "cost, relative to the small CNN with PyTorch",
+        lambda f: dollars(f, "ours") / dollars(f, "torch_simple_cnn"),
+        1 / 5,
+    ),
 )
 
 
 def read_bench() -> Figures:
-    """Raises FileNotFoundError before the first `make bench`."""
+    """Return artifacts/bench.json. Raise `FileNotFoundError` before the first `make bench`."""
     figures: Figures = json.loads(BENCH.read_text())
     return figures
 
 
 def short(figures: Figures) -> str:
-    """README's."""
-    rows = [_row(name, figures["candidates"][name]) for name in WORDS if name in figures["candidates"]]
+    """Return the summary: one row per candidate with its most important figures."""
+    rows = [_row(name, figures["candidates"][name]) for name in LABELS if name in figures["candidates"]]
     return f"{table(HEADINGS, rows)}\n\n{hardware(figures)} {NOTES}"
 
 
 def hardware(figures: Figures) -> str:
-    lives = figures["candidates"]["ours"]["cold_ms"]["n"]
-    return f"Medians over {lives} starts each, in turns, on {figures['hardware']}; commit `{figures['commit']}`."
+    """Return a sentence on starts, machine and commit of the measurement."""
+    starts = figures["candidates"]["ours"]["cold_ms"]["n"]
+    return f"Medians of {starts} starts each, in turns, on {figures['hardware']}; commit `{figures['commit']}`."
 
 
 def _row(name: str, candidate: Figures) -> tuple[str, ...]:
     warm_ms = candidate["warm_ms"]
-    works = name != "floor_imports"  # it imports, and answers nothing
+    has_requests = name != "floor_imports"  # this candidate only imports
     return (
-        WORDS[name],
+        LABELS[name],
         f"{candidate['cold_ms']['p50']:.0f}",
-        f"{warm_ms['500x375']['p50']:.1f}" if works else "",
-        f"{warm_ms['500x375']['p99']:.1f}" if works else "",
-        f"{warm_ms['12mp']['p50']:.0f}" if works else "",
+        f"{warm_ms['500x375']['p50']:.1f}" if has_requests else "",
+        f"{warm_ms['500x375']['p99']:.1f}" if has_requests else "",
+        f"{warm_ms['12mp']['p50']:.0f}" if has_requests else "",
         f"{candidate['rss_mb']:.0f}",
-        f"{candidate['image_mb']:,.0f}" if candidate["image_mb"] else "–",  # noqa: RUF001  # a dash, where there is no figure
-        f"{candidate['usd_per_million']:.2f}" if works else "",
+        f"{candidate['image_mb']:,.0f}" if candidate["image_mb"] else "–",  # noqa: RUF001  # a dash marks a missing figure
+        f"{candidate['usd_per_million']:.2f}" if has_requests else "",
     )
 
 
 def full(figures: Figures) -> str:
-    """Every candidate, every photo; then cold starts from the disk and throughput."""
+    """Return the tables of all candidates and photos, of cold starts with a dropped page cache, and of throughput."""
     photos = list(figures["photos"])
     headings = (
         "",
@@ -124,17 +138,18 @@ def full(figures: Figures) -> str:
     parts = [table(headings, rows), "Milliseconds. " + hardware(figures)]
     if found := figures["compressed_mb"]:
         sizes = ", ".join(f"`{name}` {mb:.0f} MB" for name, mb in found.items())
-        parts.append(f"Images as a registry keeps them, compressed: {sizes}.")
+        parts.append(f"Compressed images, as in a registry: {sizes}.")
     if found := figures["from_disk"]:
         disk = [(f"`{n}`", f"{v['cold_ms']:.0f}", f"{v['read_mb']:.0f}") for n, v in found.items()]
         parts.append(table(("page cache dropped", "cold ms", "MB read"), disk))
     if found := figures["throughput"]:
         speeds = [(f"`{name}`", f"{value:.0f}") for name, value in found["requests_per_second"].items()]
-        parts.append(table(("two cores, 500x375", "requests a second"), speeds))
+        parts.append(table(("two cores, 500x375", "requests per second"), speeds))
     return "\n\n".join(parts)
 
 
 def goals(figures: Figures) -> str:
+    """Return the table of goals that were measured, each met or missed."""
     rows = []
     for goal in GOALS:
         value = goal.value(figures)
@@ -145,7 +160,7 @@ def goals(figures: Figures) -> str:
 
 
 def costs(figures: Figures) -> str:
-    """By memory size; then the cheapest one under each target."""
+    """Return the costs by memory size, and the cheapest size for each target of latency."""
     parts = []
     for name, sizes in figures["cost"].items():
         x86, arm = sizes["x86_64"], sizes["arm64"]
@@ -154,7 +169,7 @@ def costs(figures: Figures) -> str:
             (f"{a['memory_mb']}", f"{a['ms']:.1f}", f"{a['billed_ms']}", f"{a['usd_per_million']:.2f}", f"{usd:.2f}")
             for a, usd in zip(x86["by_memory"], arm64, strict=True)
         ]
-        parts.append(table((f"`{name}`, MB", "warm ms", "billed ms", "x86 USD a million", "arm64"), rows))
+        parts.append(table((f"`{name}`, MB", "warm ms", "billed ms", "x86 USD per million", "arm64"), rows))
         under = ", ".join(
             f"{size} MB under {target}" if size else f"none under {target}" for target, size in x86["cheapest"].items()
         )

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 # A message costs an invocation, two requests to SQS and one result object: as much as the CPU time of 17 photos. A
-# message of 100 photos takes a second; larger messages repeat more work after a failure (infra/README.md).
+# message of 100 photos takes a second; larger messages repeat more work after a failure (infra/score/README.md).
 PHOTOS_PER_MESSAGE = 100
 MAX_MESSAGES, MAX_BYTES = 10, 900_000  # per request; SQS accepts 1 MiB
 ATTEMPTS = 6  # 0.2 to 6.4 s apart

@@ -2,7 +2,7 @@
 
 Each message names photos and produces one object of JSON lines, one line per photo: its prediction, or the reason why
 there is none. The object's key depends on the message and the model alone, so processing a message twice is idempotent.
-A temporary error of S3 fails the message, which SQS then delivers again. Runbook: infra/README.md.
+A temporary error of S3 fails the message, which SQS then delivers again. Runbook: infra/score/README.md.
 """
 
 import json

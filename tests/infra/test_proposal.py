@@ -56,7 +56,7 @@ def test_proposal_compares_winner_with_served_model(checkout):
     assert proposal == printed.removesuffix("\n")
     version = json.loads((checkout / "artifacts/metrics/release.json").read_text())["model_version"]
     assert proposal.startswith(f"{version}: better: ")
-    assert "\n| what | before | now |\n" in proposal
+    assert "\n| measure | before | now |\n" in proposal
     [row] = [line for line in proposal.splitlines() if line.startswith("| accuracy, test |")]
     assert [" of 1,636 photos ", " of 818 photos "] == [cell[cell.index(" of") :] for cell in row.split("|")[2:4]]
 

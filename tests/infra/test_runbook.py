@@ -1,4 +1,4 @@
-"""Tests that every command in the runbook, infra/README.md, exists with all its options."""
+"""Commands in the documents: every program, subcommand and option exists."""
 
 import json
 import re
@@ -14,34 +14,38 @@ import yaml
 from botocore import xform_name
 
 ROOT = Path(__file__).parents[2]
-RUNBOOK = (ROOT / "infra/README.md").read_text()
+RUNBOOK = (ROOT / "infra/aws/README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "training/README.md", ROOT / "export/README.md"]
+PAGES = [path.read_text() for path in (*DOCUMENTS, *sorted(ROOT.glob("infra/**/README.md")))]
 MAKEFILE = (ROOT / "Makefile").read_text()
-LINES = [line.strip() for block in re.findall(r"```sh\n(.*?)```", RUNBOOK, re.DOTALL) for line in block.splitlines()]
+BLOCKS = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)]
+LINES = dict.fromkeys(line.strip() for block in BLOCKS for line in block.splitlines())
 SHELL = [command for line in LINES if line for command in re.split(r" (?:&&|\|) ", line)]
 COMMANDS = [shlex.split(re.sub(r"^[A-Z_]+=\S+ ", "", command)) for command in SHELL]  # without variables in front
 # Of AWS's command line alone, no operations of its services.
 AWS_OWN = {("ecr", "get-login-password"), ("logs", "tail"), ("s3", "rb")}
+INSTALLED = sorted({command[0] for command in COMMANDS if command[0].startswith(".venv/")})
 GLOBAL = {"region", "profile", "output"}
 RENAMED = {("sns", "subscribe"): {"notification-endpoint"}}  # --endpoint-url is every command's
 
 
-def of(program: str) -> list[list[str]]:
+def commands_of(program: str) -> list[list[str]]:
     return [command for command in COMMANDS if command[0] == program]
 
 
 def options(command: list[str]) -> list[str]:
-    return [word for word in command if word.startswith("--")]
+    return [word.partition("=")[0] for word in command if word.startswith("--")]
 
 
-def test_runbook_uses_known_programs():
-    """The tests below check each program except docker, gh, git and kubectl."""
-    checked = {"make", "aws", ".venv/bin/dvc", ".venv/bin/mlflow", ".venv-sam/bin/sam"}
-    assert checked == {command[0] for command in COMMANDS} - {"docker", "gh", "git", "kubectl"}
+def test_every_program_is_known():
+    """Each program is checked below or belongs to the system."""
+    checked = {"make", "aws", ".venv-sam/bin/sam", *INSTALLED}
+    assert checked == {command[0] for command in COMMANDS} - {"cd", "curl", "docker", "gh", "git", "kubectl"}
 
 
-@pytest.mark.parametrize("command", of("make"), ids=" ".join)
-def test_make_commands_exist(command):
-    """The target exists and reads every given variable."""
+@pytest.mark.parametrize("command", commands_of("make"), ids=" ".join)
+def test_make(command):
+    """The target exists and reads every variable that the command sets."""
     words = [word.partition("=") for word in command[1:]]
     targets = [name for name, equals, _ in words if not equals]
     assert [] == [name for name in targets if not re.search(rf"^{name}:.*## ", MAKEFILE, re.MULTILINE)]
@@ -51,9 +55,9 @@ def test_make_commands_exist(command):
     ]
 
 
-@pytest.mark.parametrize("command", of("aws"), ids=" ".join)
-def test_aws_commands_exist(command):
-    """The service has the operation, and the operation has each option."""
+@pytest.mark.parametrize("command", commands_of("aws"), ids=" ".join)
+def test_aws(command):
+    """The service has the operation, and the operation has each option as a parameter."""
     service, operation = command[1:3]
     if (service, operation) in AWS_OWN:
         return
@@ -67,7 +71,7 @@ def test_aws_commands_exist(command):
 
 @cache
 def help_of(*subcommand: str) -> str:
-    """Each program takes seconds to start, and the runbook has some subcommands more than once."""
+    """Return the help text of a subcommand; cached, because each program takes seconds to start."""
     done = subprocess.run([*subcommand, "--help"], cwd=ROOT, check=False, capture_output=True, text=True, timeout=600)
     assert 0 == done.returncode, done.stderr
     return done.stdout
@@ -75,30 +79,34 @@ def help_of(*subcommand: str) -> str:
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    "command", [*of(".venv/bin/dvc"), *of(".venv/bin/mlflow"), *of(".venv-sam/bin/sam")], ids=" ".join
+    "command",
+    [command for program in (".venv-sam/bin/sam", *INSTALLED) for command in commands_of(program)],
+    ids=" ".join,
 )
-def test_installed_programs_have_options(command):
-    """The subcommand's help lists each option."""
+def test_installed_programs(command):
+    """The help text of the subcommand lists each option."""
     program, *words = command
     if not (ROOT / program).exists():
         pytest.skip(f"{program} is not installed")
-    help_text = help_of(program, *(word for word in words[:2] if re.fullmatch("[a-z]+", word)))
-    assert [] == [option for option in options(command) if option not in help_text]
+    # The subcommand; of `python`, the module.
+    subcommand = words[:2] if "-m" == words[0] else [word for word in words[:2] if re.fullmatch("[a-z]+", word)]
+    shown = help_of(program, *subcommand)
+    assert [] == [option for option in options(command) if option not in shown]
 
 
-def test_runbook_explains_every_alarm():
-    """The rows of the table are the template's alarms and the budget."""
+def test_every_alarm_is_explained():
+    """The table of alarms has exactly the alarms of the template, and the budget."""
     table = RUNBOOK[RUNBOOK.index("| alarm |") :].split("\n\n")[0]
     explained = {re.match(r"\| `?([\w-]+)", row)[1] for row in table.splitlines()[2:]}
     names = re.findall(r"AlarmName: !Sub \$\{AWS::StackName\}-([\w-]+)", (ROOT / "template.yaml").read_text())
     assert {*names, "budget"} == explained
 
 
-def test_runbook_names_existing_environments_and_outputs():
-    """The tables name the environments of samconfig.toml and the outputs of the bootstrap stack."""
+def test_environments_and_outputs_exist():
+    """The runbook names environments of samconfig.toml and outputs of the bootstrap stack."""
 
     class Loader(yaml.SafeLoader):
-        """CloudFormation's tags, as plain values."""
+        """Read CloudFormation's tags as plain values."""
 
     Loader.add_multi_constructor(
         "!", lambda loader, _, node: loader.construct_yaml_str(node) if isinstance(node, yaml.ScalarNode) else None
@@ -109,13 +117,13 @@ def test_runbook_names_existing_environments_and_outputs():
     assert set(re.findall(r"(?:ENV=|--config-env )(\w+)", RUNBOOK)) <= set(environments)
 
 
-def test_runbook_grants_both_permissions_of_private_url():
-    """A caller of a private URL needs both permissions."""
+def test_policy_of_callers_has_both_permissions():
+    """The policy for callers has both permissions; with only one of them, AWS answers 403."""
     [policy] = re.findall(r"```json\n(.*?)```", RUNBOOK, re.DOTALL)
     assert ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"] == json.loads(policy)["Action"]
 
 
-def test_runbook_has_section_for_unverified_claims():
-    """The runbook has the heading to which the emergency commands refer."""
+def test_emergency_commands_are_verified_on_the_first_deployment():
+    """The section for checks that only AWS can do lists each emergency command."""
     [section] = re.findall(r"^## Verify on your first deployment\n(.*?)^## ", RUNBOOK, re.DOTALL | re.MULTILINE)
     assert [] == [command for command in ("make back", "make off", "make on") if command not in section]

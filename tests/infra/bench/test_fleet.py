@@ -1,4 +1,4 @@
-"""Test the fleet simulation: invariants, cases with a closed form, and one environment against the emulator."""
+"""The simulated fleet: properties for any traffic, cases with a formula, and one environment against the emulator."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from infra.bench import cost, fleet
 from infra.bench.fleet_check import agreement, rounds
 from infra.bench.fleet_model import EMULATOR, Bucket, Load, Rules, Taken, simulate
 from infra.bench.fleet_report import assumptions, break_even, markdown, plot
-from infra.bench.fleet_scenarios import ON_DEMAND, PROVISIONED, SNAPSTART, answer, answers, quiet, settled
+from infra.bench.fleet_scenarios import ON_DEMAND, PROVISIONED, SNAPSTART, answers, quiet, settled, summarize
 from infra.bench.fleet_times import BenchError, Times, read
 from infra.bench.fleet_traffic import Piece, burst, draw, load, steady
 from infra.emulator.runtime import RuntimeNotFound, find_rie, lambda_runtime
@@ -23,20 +23,20 @@ pytestmark = pytest.mark.slow
 
 TIMES = Times(init=350, first=40, warm_p50=12, warm_p95=15, warm_p99=18, cold_spread=1.2)
 UNLIMITED = Rules(environments=1e9, environments_per_s=1e9)
-SMALL = Rules(environments=3, environments_per_s=2, idle_s=1)  # binds for as little traffic as Hypothesis draws
+SMALL = Rules(environments=3, environments_per_s=2, idle_s=1)  # limits that the little traffic of Hypothesis reaches
 
 
-def of(arrivals, *, warm=0.01, cold=0.4):
+def constant_load(arrivals, *, warm=0.01, cold=0.4):
     arrivals = np.array(arrivals, dtype=float)
     return Load(arrivals, np.full(len(arrivals), warm), np.full(len(arrivals), cold))
 
 
-def how(outcome):
+def kinds(outcome):
     return [Taken(taken).name for taken in outcome.taken]
 
 
 LOADS = st.builds(
-    of,
+    constant_load,
     st.lists(st.floats(0, 20), min_size=1, max_size=60).map(sorted),
     warm=st.floats(0.001, 2),
     cold=st.floats(0.001, 3),
@@ -44,77 +44,77 @@ LOADS = st.builds(
 RULES = st.builds(replace, st.just(SMALL), provisioned=st.integers(0, 3), warm=st.integers(0, 2))
 
 
-# --- single requests
+# Single requests
 
 
-def test_the_first_request_waits_for_an_environment():
-    """The first request is a cold start; a second one after its response is warm."""
-    outcome = simulate(of([0, 1]), Rules())
-    assert ["COLD", "WARM"] == how(outcome)
+def test_first_request_waits_for_an_environment():
+    """The first request is a cold start; a later one finds the environment warm."""
+    outcome = simulate(constant_load([0, 1]), Rules())
+    assert ["COLD", "WARM"] == kinds(outcome)
     assert pytest.approx([0.4, 0.01]) == outcome.latency
 
 
-def test_an_environment_takes_one_request_at_a_time():
+def test_environment_serves_one_request_at_a_time():
     """A concurrent request starts a second environment."""
-    outcome = simulate(of([0, 0.1]), Rules())
-    assert ["COLD", "COLD"] == how(outcome)
+    outcome = simulate(constant_load([0, 0.1]), Rules())
+    assert ["COLD", "COLD"] == kinds(outcome)
     assert [0, 1] == outcome.busy.tolist()
     assert [1, 2] == outcome.environments.tolist()
 
 
-def test_an_idle_environment_ends():
-    """A request after the idle time is a cold start; a request just before it is warm."""
-    assert ["COLD", "WARM", "COLD"] == how(simulate(of([0, 600, 1200.5], warm=0.4), Rules(idle_s=600)))
+def test_idle_environment_ends():
+    """A request after the idle time is a cold start; a request just before is warm."""
+    assert ["COLD", "WARM", "COLD"] == kinds(simulate(constant_load([0, 600, 1200.5], warm=0.4), Rules(idle_s=600)))
 
 
-def test_the_most_recently_used_environment_takes_the_request():
+def test_most_recently_used_environment_serves_the_request():
     """The other environment ends, although there is continuous traffic."""
     every_second = [0, 0, *range(1, 13)]
-    outcome = simulate(of(every_second), Rules(idle_s=10))
+    outcome = simulate(constant_load(every_second), Rules(idle_s=10))
     assert [2, 1] == [outcome.environments.max(), outcome.environments[-1]]
 
 
-def test_excess_requests_are_throttled():
-    """The fourth concurrent request is throttled if three environments may start."""
-    outcome = simulate(of([0, 0, 0, 0]), SMALL)
-    assert ["COLD"] * 3 + ["THROTTLED"] == how(outcome)
+def test_request_over_the_limit_is_throttled():
+    """Of four concurrent requests, the fourth is throttled if three environments may start."""
+    outcome = simulate(constant_load([0, 0, 0, 0]), SMALL)
+    assert ["COLD"] * 3 + ["THROTTLED"] == kinds(outcome)
     assert math.isnan(outcome.latency[3])
 
 
 def test_a_thousand_environments_start_at_once_and_a_hundred_a_second():
-    """The published limit is refilled continuously: half a second adds fifty environments."""
-    outcome = simulate(of([0.0] * 1100 + [0.5] * 100, cold=10), Rules())
+    """The published limits are refilled continuously: half a second allows fifty more environments."""
+    outcome = simulate(constant_load([0.0] * 1100 + [0.5] * 100, cold=10), Rules())
     started = outcome.taken == Taken.COLD
     assert [1000, 50] == [started[:1100].sum(), started[1100:].sum()]
 
 
-def test_requests_per_second_are_limited_by_environments():
-    """Each environment that may start adds ten requests per second: 10,000 in the first second, however short."""
+def test_requests_a_second_are_limited_as_environments_are():
+    """Ten requests per environment that may start: 10,000 in the first second, even if they are short."""
     arrivals = np.linspace(0, 0.999, 12_000)
-    outcome = simulate(of(arrivals, warm=1e-6, cold=1e-6), Rules())
+    outcome = simulate(constant_load(arrivals, warm=1e-6, cold=1e-6), Rules())
     assert 2_000 == (outcome.taken == Taken.THROTTLED).sum()
 
 
 def test_provisioned_environments_are_warm():
-    """Provisioned environments have no cold start; an additional request starts an environment."""
-    outcome = simulate(of([0, 0, 0]), Rules(provisioned=2))
-    assert ["PROVISIONED", "PROVISIONED", "COLD"] == how(outcome)
+    """Provisioned environments are warm from the first request on; an additional request is a cold start."""
+    outcome = simulate(constant_load([0, 0, 0]), Rules(provisioned=2))
+    assert ["PROVISIONED", "PROVISIONED", "COLD"] == kinds(outcome)
 
 
 def test_provisioned_environments_take_ten_requests_a_second():
-    """Faster requests spill over to on-demand environments."""
-    outcome = simulate(of(np.arange(12) / 80, warm=0.001), Rules(provisioned=1))
-    assert ["PROVISIONED"] * 11 + ["COLD"] == how(outcome)  # the eleventh is what 0.1 s refilled
+    """Faster requests use on-demand environments ("whichever happens first")."""
+    outcome = simulate(constant_load(np.arange(12) / 80, warm=0.001), Rules(provisioned=1))
+    assert ["PROVISIONED"] * 11 + ["COLD"] == kinds(outcome)  # the eleventh is what 0.1 s refilled
 
 
-def test_the_emulator_makes_requests_wait():
-    """Requests are served in order: the first waits for the start, each other for its predecessor."""
-    outcome = simulate(of([0, 0.1, 0.2], warm=0.05, cold=0.4), EMULATOR)
-    assert ["COLD", "WARM", "WARM"] == how(outcome)
+def test_requests_wait_in_order_for_the_emulator():
+    """The first request waits for the startup, each other one for the request before it."""
+    outcome = simulate(constant_load([0, 0.1, 0.2], warm=0.05, cold=0.4), EMULATOR)
+    assert ["COLD", "WARM", "WARM"] == kinds(outcome)
     assert pytest.approx([0.4, 0.35, 0.3]) == outcome.latency
 
 
-# --- invariants
+# Properties for any traffic
 
 
 @given(LOADS, RULES)
@@ -128,7 +128,7 @@ def test_every_request_is_served_or_throttled(load, rules):
 
 @given(LOADS, RULES)
 def test_environments_never_start_faster_than_the_rule(load, rules):
-    """Between two starts there are at most as many as the burst limit plus the refill of that time."""
+    """Between two starts, at most the size of the bucket and its refill are started."""
     at = load.arrivals[simulate(load, rules).taken == Taken.COLD]
     for first in range(len(at)):
         for last in range(first, len(at)):
@@ -138,7 +138,7 @@ def test_environments_never_start_faster_than_the_rule(load, rules):
 
 @given(LOADS, RULES)
 def test_no_more_environments_are_busy_than_exist(load, rules):
-    """The number of busy environments never exceeds that of environments or of unfinished requests."""
+    """The number of busy environments never exceeds the number of environments or of running requests."""
     outcome = simulate(load, rules)
     assert (outcome.busy <= outcome.environments).all()
     ends = load.arrivals + outcome.latency
@@ -147,17 +147,17 @@ def test_no_more_environments_are_busy_than_exist(load, rules):
 
 
 @given(LOADS)
-def test_emulator_never_throttles(load):
-    """The emulator serves all requests in order, one at a time."""
+def test_waiting_requests_are_not_throttled(load):
+    """The emulator answers all requests, one after the other, in order."""
     outcome = simulate(load, EMULATOR)
     ends = load.arrivals + outcome.latency
-    assert "THROTTLED" not in how(outcome)
+    assert "THROTTLED" not in kinds(outcome)
     assert (np.diff(ends) >= outcome.duration[1:] - 1e-9).all()
 
 
 @given(st.integers(1, 20), st.lists(st.floats(0, 5), max_size=40))
-def test_a_bucket_gives_no_more_than_it_holds_and_refills(size, gaps):
-    """A bucket never gives out more than its size plus the refill, for any sequence of requests."""
+def test_bucket_gives_at_most_its_size_and_refill(size, gaps):
+    """The limit holds for any arrivals."""
     bucket, now = Bucket(size, per_s=2), 0.0
     given_out = 0
     for gap in gaps:
@@ -166,7 +166,7 @@ def test_a_bucket_gives_no_more_than_it_holds_and_refills(size, gaps):
         assert given_out <= size + 2 * now + 1e-6
 
 
-# --- queueing theory
+# Queueing theory
 
 
 @settings(max_examples=10)
@@ -174,39 +174,39 @@ def test_a_bucket_gives_no_more_than_it_holds_and_refills(size, gaps):
 def test_littles_law_holds(rate, seconds):
     """The mean number of busy environments is the request rate times the duration."""
     drawn = draw([Piece(rate, 10_000 / rate, counted=True)], seed=1)
-    outcome = simulate(of(drawn.arrivals, warm=seconds, cold=seconds), UNLIMITED)
+    outcome = simulate(constant_load(drawn.arrivals, warm=seconds, cold=seconds), UNLIMITED)
     settled_in = drawn.arrivals > seconds
     busy = rate * seconds
-    error = 5 * (busy + math.sqrt(busy)) / 100  # standard deviations of a mean of 10,000
+    error = 5 * (busy + math.sqrt(busy)) / 100  # five standard deviations of a mean of 10,000
     assert pytest.approx(busy, abs=error) == outcome.busy[settled_in].mean()
 
 
 def test_busy_environments_are_poisson_distributed():
-    """In an M/D/∞ queue with 100 requests/s of 20 ms, the number of busy environments is Poisson(2) distributed."""
+    """M/D/infinity: without slower cold starts, 100 requests/s of 20 ms find Poisson(2) busy environments."""
     drawn = draw([Piece(100, 500, counted=True)], seed=2)
-    outcome = simulate(of(drawn.arrivals, warm=0.02, cold=0.02), UNLIMITED)
+    outcome = simulate(constant_load(drawn.arrivals, warm=0.02, cold=0.02), UNLIMITED)
     expected = [math.exp(-2) * 2**k / math.factorial(k) for k in range(5)]
     assert pytest.approx(expected, abs=0.01) == [(outcome.busy == k).mean() for k in range(5)]
 
 
 @pytest.mark.slow
-def test_rare_requests_are_cold_after_long_gaps():
-    """The share of Poisson arrivals whose gap exceeds the idle time is exp(-rate * idle)."""
+def test_share_of_cold_starts_is_the_share_of_long_gaps():
+    """A share of exp(-rate * idle) of Poisson arrivals has a gap longer than the idle time."""
     shares = quiet(TIMES, rates=(0.001, 0.005), idle_s=600, seed=3)
     assert pytest.approx([math.exp(-0.6), math.exp(-3)], abs=0.015) == list(shares.values())
 
 
-def test_saturated_queue_sums_all_durations():
-    """The last of many simultaneous requests waits for the start and all other requests."""
-    outcome = simulate(of([0.0] * 30, warm=0.01, cold=0.4), EMULATOR)
+def test_last_request_of_a_queue_waits_for_all_others():
+    """Of concurrent requests, the last waits for the startup and all other requests."""
+    outcome = simulate(constant_load([0.0] * 30, warm=0.01, cold=0.4), EMULATOR)
     assert pytest.approx(0.4 + 29 * 0.01) == outcome.latency[-1]
 
 
-# --- traffic and durations
+# Traffic and times
 
 
 def test_service_times_keep_the_measured_quantiles():
-    """p50 and p99 of the samples equal those of the benchmark, and p95 that of the fit."""
+    """Drawn durations have the p50 and p99 of the benchmark and the p95 of the fit."""
     drawn = draw([Piece(1000, 200, counted=True)], seed=4)
     warm = 1000 * load(drawn, TIMES, TIMES.init).warm
     expected = [TIMES.warm_p50, TIMES.fitted_p95, TIMES.warm_p99]
@@ -215,7 +215,7 @@ def test_service_times_keep_the_measured_quantiles():
 
 
 def test_cold_starts_keep_the_measured_spread():
-    """The median cold start is the sum of init and first request."""
+    """Drawn cold starts have the median of startup plus first request, and the measured spread."""
     drawn = draw([Piece(1000, 200, counted=True)], seed=5)
     p50, p95 = np.quantile(1000 * load(drawn, TIMES, TIMES.init).cold, [0.5, 0.95])
     assert pytest.approx([390, TIMES.cold_spread], rel=0.01) == [p50, p95 / p50]
@@ -223,7 +223,7 @@ def test_cold_starts_keep_the_measured_spread():
 
 @pytest.mark.parametrize("rate", [1, 100, 10_000])
 def test_traffic_is_long_enough(rate):
-    """Steady traffic has a minute and 80,000 requests, or lasts a day; bursts have 2,000 requests."""
+    """Steady traffic has a minute and 80,000 requests or more, at most a day; bursts have 2,000 requests or more."""
     counted = {name: [p for p in pieces(rate, 600) if p.counted] for name, pieces in (("s", steady), ("b", burst))}
     assert 60 <= sum(piece.seconds for piece in counted["s"]) <= 86_400
     assert 80_000 <= sum(piece.rate * piece.seconds for piece in counted["s"])
@@ -231,15 +231,15 @@ def test_traffic_is_long_enough(rate):
 
 
 def test_the_same_seed_gives_the_same_traffic():
-    """Equal seeds give equal traffic, and different seeds different traffic."""
+    """Equal seeds give equal traffic; another seed gives other traffic."""
     one, same, other = (draw(steady(100, 1), seed) for seed in (6, 6, 7))
     assert (one.arrivals == same.arrivals).all()
     assert (one.warm_z == same.warm_z).all()
     assert len(one.arrivals) != len(other.arrivals)
 
 
-def test_a_settled_fleet_needs_no_cold_start_soon():
-    """At 1,000 requests/s for 20 s, a settled fleet has almost no cold starts."""
+def test_fleet_in_steady_state_has_almost_no_cold_starts():
+    """With the environments of a steady state, 1,000 requests/s for 20 s cause at most two cold starts."""
     drawn = draw([Piece(1000, 20, counted=True)], seed=8)
     warm = settled(1000, TIMES, idle_s=600)
     outcome = simulate(load(drawn, TIMES, TIMES.init), Rules(warm=warm))
@@ -247,47 +247,47 @@ def test_a_settled_fleet_needs_no_cold_start_soon():
     assert warm <= 3 * 1000 * TIMES.warm_mean / 1000
 
 
-# --- cost
+# Costs
 
 
-def asked(strategy, rules, *, start_ms=TIMES.init, rate=20.0):
+def simulated(strategy, rules, *, start_ms=TIMES.init, rate=20.0):
     pieces = [Piece(rate, 60, counted=True)]
     drawn = draw(pieces, seed=9)
-    return answer(strategy, "steady", pieces, drawn, load(drawn, TIMES, start_ms), rules)
+    return summarize(strategy, "steady", pieces, drawn, load(drawn, TIMES, start_ms), rules)
 
 
 def test_on_demand_pays_for_time_and_requests():
-    """Each request costs about 12.7 ms of 1.73 GB, rounded up; a single start is negligible."""
+    """Each request costs about 12.7 ms of 1.73 GB, rounded up; one cold start is negligible."""
     exactly = cost.usd_per_million(TIMES.warm_mean + 0.5, 1769)
-    assert pytest.approx(exactly, rel=0.05) == asked(ON_DEMAND, Rules(warm=5)).usd_per_million
+    assert pytest.approx(exactly, rel=0.05) == simulated(ON_DEMAND, Rules(warm=5)).usd_per_million
 
 
-def test_provisioned_environments_cost_money_while_idle():
-    """Each environment adds the same cost, and its requests cost less than on demand."""
-    four, five = (asked(PROVISIONED, Rules(provisioned=count)) for count in (4, 5))
+def test_provisioned_environments_cost_by_the_hour():
+    """Each environment adds the same hourly price; its requests cost less than on demand."""
+    four, five = (simulated(PROVISIONED, Rules(provisioned=count)) for count in (4, 5))
     hour = 3600 * 1769 / 1024 * 0.0000041667
     assert pytest.approx(hour, rel=1e-6) == five.usd_per_hour - four.usd_per_hour
-    assert four.usd_per_hour - 4 * hour < asked(ON_DEMAND, Rules(warm=5)).usd_per_hour
+    assert four.usd_per_hour - 4 * hour < simulated(ON_DEMAND, Rules(warm=5)).usd_per_hour
 
 
-def test_snapstart_pays_for_the_snapshot_and_each_restore():
-    """With a restore as long as the init, snapshot and restores are the only difference in cost."""
-    plain, restored = asked(ON_DEMAND, Rules()), asked(SNAPSTART, Rules())
+def test_snapstart_costs_snapshot_and_restores():
+    """If a restore takes as long as an init, the cost differs only by snapshot and restores."""
+    plain, restored = simulated(ON_DEMAND, Rules()), simulated(SNAPSTART, Rules())
     gb = 1769 / 1024
     more = gb * (3600 * 0.0000015046 + restored.cold_per_hour * 0.0001397998)
     assert pytest.approx(more, rel=1e-6) == restored.usd_per_hour - plain.usd_per_hour
 
 
 def test_throttled_requests_cost_nothing():
-    """The cost per million counts served requests only."""
-    some = asked(ON_DEMAND, Rules(environments=1, environments_per_s=0, requests_per_environment=1e9))
+    """Throttled requests are not billed, and the cost per million counts served requests only."""
+    some = simulated(ON_DEMAND, Rules(environments=1, environments_per_s=0, requests_per_environment=1e9))
     assert 0 < some.throttled_share < 1
     per_hour = some.usd_per_million / 1e6 * some.requests * (1 - some.throttled_share) * 60
     assert pytest.approx(some.usd_per_hour) == per_hour
 
 
-def test_break_even_equalizes_the_cost():
-    """At break-even, a provisioned environment costs as much as on demand, and an init as much as a restore."""
+def test_costs_are_equal_at_break_even():
+    """Provisioned and on-demand environments cost the same, and so do init and restore."""
     even, prices = break_even(TIMES, idle_s=600, restore_ms=400), cost.PRICES["x86_64"]
     busy = even.provisioned_busy_share
     provisioned = prices.provisioned_gb_second + busy * prices.provisioned_busy_gb_second
@@ -299,12 +299,12 @@ def test_break_even_equalizes_the_cost():
 
 @pytest.fixture(scope="module")
 def few():
-    """Return the results at one request per second, which are quick to simulate."""
+    """Return the answers for one request per second, which is fast to simulate."""
     return answers(TIMES, rates=(1,), idle_s=60, restore_ms=100, seed=10)
 
 
-def test_each_strategy_gets_the_same_requests(few):
-    """All strategies are compared on equal traffic."""
+def test_strategies_get_the_same_requests(few):
+    """All strategies serve the same number of requests of each traffic."""
     assert {"steady", "burst"} == {a.traffic for a in few}
     for traffic in ("steady", "burst"):
         same = [a for a in few if a.traffic == traffic]
@@ -312,19 +312,19 @@ def test_each_strategy_gets_the_same_requests(few):
         assert 1 == len({a.requests for a in same})
 
 
-def test_the_report_shows_every_answer_and_assumption(few, tmp_path):
-    """The report has a row per result, the break-even points, the assumptions and a plot."""
+def test_report_has_every_answer_and_assumption(few, tmp_path):
+    """The report has a row per answer, break-even points, assumptions and a plot."""
     even, assumed = break_even(TIMES, 60, 100), assumptions(TIMES, 60, 100)
     text = markdown(few, even, assumed)
     assert len(few) == sum(line.startswith("| 1 |") for line in text.splitlines())
     assert "An idle environment ends after 60 s" in text
     assert "SnapStart restores in 100 ms" in text
-    assert "it is shorter than ours" in text
+    assert "it is shorter than an init of this function" in text
     plot(few, {0.001: 0.5, 1.0: 0.0001}, 60, tmp_path / "plots" / "fleet.png")
     assert (tmp_path / "plots" / "fleet.png").read_bytes().startswith(b"\x89PNG")
 
 
-# --- file of the benchmark
+# The file of the benchmark
 
 OURS = {
     "cold_ms": {"p50": 400, "p95": 480, "n": 10},
@@ -340,7 +340,7 @@ def written(path, ours):
 
 
 def test_times_come_from_the_benchmark(tmp_path):
-    """The durations are those of this function with the small photo."""
+    """The times are those of the function with the small photo."""
     assert TIMES == read(written(tmp_path / "bench.json", OURS))
 
 
@@ -357,27 +357,27 @@ def test_times_come_from_the_benchmark(tmp_path):
         ([], "candidates.ours.init_ms.p50 is None, expected milliseconds above 0"),
     ],
 )
-def test_a_missing_figure_is_named(tmp_path, ours, reason):
-    """The error names the file and the expectation."""
+def test_missing_figure_is_named(tmp_path, ours, reason):
+    """The error names the file, the figure and the expected value."""
     with pytest.raises(BenchError, match=rf"^\S*/bench\.json: .*{reason}"):
         read(written(tmp_path / "bench.json", ours))
 
 
-def test_a_missing_file_is_one_line(tmp_path, capsys):
-    """The command prints one line and exits with 1 if the file is missing."""
+def test_missing_file_is_one_line(tmp_path, capsys):
+    """A missing file gives one line on standard error and exit code 1."""
     assert 1 == fleet.main(["--bench", str(tmp_path / "bench.json")])
     expected = f"fleet: {tmp_path}/bench.json: No such file or directory; expected what `make bench` writes\n"
     assert ("", expected) == capsys.readouterr()
 
 
-def test_a_file_that_is_not_json_is_one_line(tmp_path, capsys):
-    """The command prints one line and exits with 1 if the file is not JSON."""
+def test_invalid_json_is_one_line(tmp_path, capsys):
+    """A file that is not JSON gives one line on standard error and exit code 1."""
     (tmp_path / "bench.json").write_text("{")
     assert 1 == fleet.main(["--bench", str(tmp_path / "bench.json")])
     assert capsys.readouterr().err.startswith(f"fleet: {tmp_path}/bench.json: expected JSON; ")
 
 
-# --- emulator
+# The emulator
 
 
 WAITING = """
@@ -393,11 +393,11 @@ def handler(event, context):
 
 
 @pytest.mark.rie
-def test_one_environment_is_predicted(tmp_path):
-    """The p50 of a queue behind a cold start, simulated from measured times, is the emulator's within a factor of 1.5.
+def test_simulation_predicts_one_environment(tmp_path):
+    """The simulated p50 of a queue behind a cold start matches the emulator within a factor of 1.5.
 
-    Without the queue it would be predicted 20 times too small, without the cold start 3 times. The function waits
-    instead of working, so that its times depend little on what else the machine does.
+    Without the queue, the prediction would be 20 times too small; without the cold start, 3 times. The function sleeps
+    instead of computing, so that other load on the machine has little effect on its times.
     """
     try:
         find_rie()

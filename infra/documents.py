@@ -1,0 +1,109 @@
+"""Generated parts of README.md and lambda_app/README.md; `make docs` inserts them with cog.
+
+`make results` runs this module: it asks the function for an answer and for its OpenAPI document, and stores both under
+artifacts/metrics. The functions below read these files and the figures of the pipeline and of the benchmark.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from infra import api_reference
+from infra.bench.tables import read_bench
+from infra.emulator.demo import SAMPLE, run
+from infra.emulator.event import predict_request
+from infra.emulator.runtime import ROOT
+from infra.markdown import table
+
+METRICS = ROOT / "artifacts/metrics"
+COVERAGE = ROOT / "artifacts/coverage.json"
+MODEL = "lambda_app/model.onnx"
+
+
+def main() -> None:
+    """Store an answer and the OpenAPI document. Raise `SystemExit` if the metrics describe another model file."""
+    if read_metrics("release")["sha256"] != served():
+        raise SystemExit(
+            f"{METRICS} is not about the {MODEL} that serves; expected those of the last release: run `make train`"
+        )
+    _write_metrics("serving", {"answer": run(predict_request(SAMPLE)).answer})
+    _write_metrics("openapi", api_reference.fetch_openapi())
+
+
+def served() -> str:
+    """Return the SHA-256 digest of the released model file."""
+    return hashlib.sha256((ROOT / MODEL).read_bytes()).hexdigest()
+
+
+def read_metrics(name: str) -> Any:
+    """Return the content of artifacts/metrics/`name`.json."""
+    return json.loads((METRICS / f"{name}.json").read_text())
+
+
+def results() -> str:
+    """Return the table of results: quality, file size, coverage, and speed beside the peer on PyTorch."""
+    return table(("measure", "result"), [*_quality(), *_speed()])
+
+
+def answer() -> str:
+    """Return the example answer of `POST /predict` as a fenced block of JSON."""
+    return f"```json\n{json.dumps(read_metrics('serving')['answer'], indent=2)}\n```"
+
+
+def api(block: str) -> str:
+    """Return one block of the API reference; `infra.api_reference.render_blocks` lists the names."""
+    return api_reference.render_blocks(read_metrics("openapi"))[block]
+
+
+def _quality() -> list[tuple[str, str]]:
+    verified = read_metrics("verify")
+    released = verified["candidates"][verified["released"]]
+    unknown = {name: scores["unknown_rate"] for name, scores in released["sets"].items()}
+    unknown |= {name: scores["recognised"] for name, scores in released["outliers"].items()}
+    parity = max(gate["measured"] for name, gate in verified["gates"].items() if name.startswith("probability"))
+    return [
+        *((f"accuracy, {name}", _accuracy(scores)) for name, scores in released["sets"].items()),
+        *((f"called unknown, {name}", _percent(share)) for name, share in unknown.items()),
+        ("largest difference of a probability, PyTorch to fp32", f"{parity:.0e}"),
+        (f"model file, {verified['released']}", f"{released['size_mb']:.1f} MB"),
+        ("test coverage, lines and branches", f"{json.loads(COVERAGE.read_text())['total']:.1f} %"),
+    ]
+
+
+def _speed() -> list[tuple[str, str]]:
+    """Return the rows on cold start, warm request, memory, image and cost, each beside the same figure on PyTorch."""
+    candidates = read_bench()["candidates"]
+    ours, peer = candidates["ours"], candidates["torch_simple_cnn"]
+
+    def row(name: str, value: str, baseline: str) -> tuple[str, str]:
+        return name, f"{value} (PyTorch: {baseline})"
+
+    def warm(candidate: dict[str, Any]) -> str:
+        return f"{candidate['warm_ms']['500x375']['p50']:.1f}"
+
+    def dollars(candidate: dict[str, Any]) -> str:
+        return f"{candidate['usd_per_million']:.2f}"
+
+    return [
+        row("cold start, p50", f"{ours['cold_ms']['p50']:.0f} ms", f"{peer['cold_ms']['p50']:,.0f} ms"),
+        row("warm request, p50", f"{warm(ours)} ms", f"{warm(peer)} ms"),
+        row("peak memory", f"{ours['rss_mb']:.0f} MB", f"{peer['rss_mb']:,.0f} MB"),
+        row("container image", f"{ours['image_mb']:.0f} MB", f"{peer['image_mb']:,.0f} MB"),
+        row("a million requests", f"{dollars(ours)} USD", f"{dollars(peer)} USD"),
+    ]
+
+
+def _write_metrics(name: str, figures: Any) -> None:
+    (METRICS / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _accuracy(scores: dict[str, Any]) -> str:
+    return f"{_percent(scores['accuracy'])} of {scores['photos']:,} photos"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""`make screenshot`: take .github/page.png, the picture of the page in README.md, with Chromium.
+
+The page comes from the function in Lambda's own runtime behind the function URL, as `make run` serves it. It classifies
+the bundled photos.
+"""
+
+import sys
+
+from playwright.sync_api import expect, sync_playwright
+
+from infra.emulator.runtime import ROOT, lambda_runtime
+from infra.emulator.serve import background, local_app
+from tests.browser.conftest import CHROMIUM, PATIENCE_MS
+
+VERDICTS = {"neither": "Neither cat nor dog", "cat": "Cat"}  # of each sample photo; the picture shows the last one
+PICTURE = ROOT / ".github/page.png"
+
+
+def main() -> None:
+    if not CHROMIUM:
+        sys.exit("chromium is not on PATH; expected Debian's chromium or Google Chrome: run `make system`")
+    with lambda_runtime() as runtime, background(local_app(runtime.endpoint)) as url, sync_playwright() as playwright:
+        # Chromium has no sandbox when root runs it, as in a container.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1000, "height": 1000}, reduced_motion="reduce")
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(url)
+        for name, verdict in VERDICTS.items():
+            page.locator("#file").set_input_files(ROOT / f"data/samples/{name}.jpg")
+            expect(page.locator("#verdict")).to_have_text(verdict)
+        page.screenshot(path=PICTURE)
+        browser.close()
+    print(PICTURE.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
