@@ -1,4 +1,4 @@
-"""The routes that take photos."""
+"""Routes that classify photos."""
 
 from fastapi import FastAPI, Request
 
@@ -12,6 +12,7 @@ from lambda_app.uploads.photo import read_photo, read_photos, with_advice
 
 
 def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> None:
+    """Add `POST /predict` and `POST /predict/batch`."""
     model_version = inference.classifier.metadata.model_version
 
     @app.post("/predict")
@@ -22,7 +23,7 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
             prediction = await inference.one(data, record)
         except UnsupportedPhoto as error:
             raise with_advice(error, request) from error
-        return answer(prediction, record.request_id, record.elapsed_ms())
+        return response(prediction, record.request_id, record.elapsed_ms())
 
     @app.post("/predict/batch")
     async def predict_batch(request: Request) -> list[PredictionResponse | ErrorResponse]:
@@ -31,13 +32,13 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
         classified = await inference.many(photos, record)
         share_ms = record.elapsed_ms() / len(photos)
         return [
-            refusal(each, record.request_id)
-            if isinstance(each, RequestError)
-            else answer(each.prediction, each.request_id, share_ms)
-            for each in classified
+            error_of(result, record.request_id)
+            if isinstance(result, RequestError)
+            else response(result.prediction, result.request_id, share_ms)
+            for result in classified
         ]
 
-    def answer(prediction: Prediction, request_id: str, milliseconds: float) -> PredictionResponse:
+    def response(prediction: Prediction, request_id: str, elapsed_ms: float) -> PredictionResponse:
         return PredictionResponse(
             predicted_class=prediction.predicted_class,
             predicted_label=prediction.label,
@@ -46,10 +47,10 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
             unknown=prediction.unknown,
             model_version=model_version,
             request_id=request_id,
-            processing_time_ms=round(milliseconds, 3),
+            processing_time_ms=round(elapsed_ms, 3),
         )
 
 
-def refusal(error: RequestError, request_id: str) -> ErrorResponse:
-    """Under the id of the whole request, whose log line counts it."""
+def error_of(error: RequestError, request_id: str) -> ErrorResponse:
+    """Return the error with the id of the whole request, whose log line counts it."""
     return ErrorResponse(error=ErrorDetail(code=error.code, message=str(error), request_id=request_id))

@@ -1,4 +1,4 @@
-"""The OpenAPI document as a page: plain HTML, without scripts, for any browser and screen reader."""
+"""Render the OpenAPI document as plain HTML without scripts, for any browser and screen reader."""
 
 import base64
 import hashlib
@@ -42,7 +42,8 @@ HEADERS = {
 }
 
 
-def page(document: Json) -> HTMLResponse:
+def render_page(document: Json) -> HTMLResponse:
+    """Return the page; its Content-Security-Policy allows nothing but its own style."""
     title, version = (escape(document["info"][name]) for name in ("title", "version"))
     groups = [(tag, list(_operations(document, tag["name"]))) for tag in document["tags"]]
     body = (
@@ -76,20 +77,20 @@ def _group(document: Json, tag: Json, operations: list[tuple[str, str, Json]]) -
 
 def _section(document: Json, method: str, path: str, operation: Json) -> str:
     responses = operation["responses"]
-    body, answers = operation.get("requestBody", {}).get("content", {}), responses["200"]["content"]
+    body, contents = operation.get("requestBody", {}).get("content", {}), responses["200"]["content"]
     parts = [
         f'<section id="{_id(method, path)}"><h3>{_heading(method, path)}</h3><p>{_sentence(operation["summary"])}</p>',
         f'<p class="soft">{_text(operation.get("description", ""))}</p>',
         _table("Parameters", operation.get("parameters", []), ("in", "name", "description")),
         *(_content(document, "Body", kind, each.get("schema", {})) for kind, each in body.items()),
-        *(_content(document, "Answer", kind, each.get("schema", {})) for kind, each in answers.items()),
+        *(_content(document, "Response", kind, each.get("schema", {})) for kind, each in contents.items()),
         _table("Errors", _errors(responses), ("status", "code", "when")),
     ]
     return f"{''.join(parts)}</section>"
 
 
 def _content(document: Json, title: str, media_type: str, schema: Json) -> str:
-    """Its fields and an example; of a list, those of what is in it."""
+    """Return the fields and an example of a body; for a list, those of its items."""
     items = schema.get("items", schema)
     model = _resolved(document, (items.get("anyOf") or items.get("oneOf") or [items])[0])
     rows = [

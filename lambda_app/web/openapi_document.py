@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI knows of the routes, and the words for it. Made when somebody asks for it."""
+"""Build the OpenAPI document from FastAPI's own, descriptions and examples, on the first request for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy, deepcopy
@@ -15,43 +15,43 @@ from lambda_app.web.route_descriptions import FORM, OPERATIONS, TAGS, Operation
 
 Json = dict[str, Any]
 DESCRIPTION = """\
-Every error is JSON of one shape, with a code for programs and a message for people; under `/v2` that of its protocol, \
-where `error` is the message. Beside those of each route there \
-are 404 `not_found` where no route has the path, and 405 `method_not_allowed` where one has, with another method. \
-Every route that takes GET takes HEAD. The header `x-request-id` of every answer finds the request in the log."""
+Every error is JSON of one shape, with a stable code for programs and a message for people. Under `/v2`, errors follow \
+the Open Inference Protocol: `error` is the message. In addition to the errors of each route, an unknown path returns \
+404 `not_found`, and a method that the path rejects returns 405 `method_not_allowed`. Every GET route supports \
+HEAD. The response header `x-request-id` identifies the request in the log."""
 REFERENCE = "#/components/schemas/{model}"
-INTERNAL = (500, "internal_error", "our fault; the log has the stack under the same `request_id`")
-ELSEWHERE = {
-    "404": ("not_found", "no such route"),
-    "405": ("method_not_allowed", "the route knows another method"),
+INTERNAL = (500, "internal_error", "a server error; the log has the stack trace under the same `request_id`")
+UNROUTED = {
+    "404": ("not_found", "no route has this path"),
+    "405": ("method_not_allowed", "the path does not support this method"),
 }
 
 
 def document(app: FastAPI, summaries: Mapping[str, str], class_names: Sequence[str], max_batch: int) -> Json:
     tags = [{"name": name, "description": text} for name, text in TAGS.items()]
-    made = get_openapi(
+    openapi = get_openapi(
         title=app.title, version=app.version, description=DESCRIPTION, routes=_without_head(app.routes), tags=tags
     )
-    made["components"]["schemas"] = _schemas(made["components"]["schemas"], class_names)
+    openapi["components"]["schemas"] = _schemas(openapi["components"]["schemas"], class_names)
     for name, example in examples(summaries, class_names, app.version).items():
-        if schema := made["components"]["schemas"].get(name):  # PUBLIC_ROUTES may leave its route out
+        if schema := openapi["components"]["schemas"].get(name):  # PUBLIC_ROUTES may leave its route out
             schema["examples"] = [example]
-    for path, operations in made["paths"].items():
+    for path, operations in openapi["paths"].items():
         for method, operation in operations.items():
             name = f"{method.upper()} {path}"
             operation["summary"] = summaries.get(name, operation["summary"])
             if "HTTPValidationError" in str(operation["responses"].get("422")):
-                del operation["responses"]["422"]  # FastAPI's own, which nobody gets to see
-            if words := OPERATIONS.get(name):
-                _describe(operation, words)
-    batch = made["paths"]["/predict/batch"]["post"]["requestBody"]["content"][FORM]["schema"]
+                del operation["responses"]["422"]  # FastAPI's own 422; the application never returns it
+            if description := OPERATIONS.get(name):
+                _describe(operation, description)
+    batch = openapi["paths"]["/predict/batch"]["post"]["requestBody"]["content"][FORM]["schema"]
     batch["properties"]["file"]["maxItems"] = max_batch
-    made["components"]["responses"] = {code: _response({(int(code), *words)}) for code, words in ELSEWHERE.items()}
-    return made
+    openapi["components"]["responses"] = {code: _response({(int(code), *error)}) for code, error in UNROUTED.items()}
+    return openapi
 
 
 def _without_head(routes: Iterable[BaseRoute]) -> list[BaseRoute]:
-    """Return the routes without HEAD, which is documented once for all of them."""
+    """Return copies of the routes without HEAD; the description covers HEAD for all of them."""
     described = [copy(route) for route in routes]
     for route in described:
         if isinstance(route, APIRoute):
@@ -59,33 +59,35 @@ def _without_head(routes: Iterable[BaseRoute]) -> list[BaseRoute]:
     return described
 
 
-def _describe(operation: Json, words: Operation) -> None:
-    operation |= {"tags": [words.tag], "description": words.description}
-    operation |= {"requestBody": deepcopy(words.body)} if words.body else {}
-    answer = operation["responses"]["200"]
-    answer["description"] = "The answer."
-    kinds = {(kind.status, kind.code, kind.__doc__ or "") for kind in words.errors} | {INTERNAL}
+def _describe(operation: Json, route: Operation) -> None:
+    operation |= {"tags": [route.tag], "description": route.description}
+    operation |= {"requestBody": deepcopy(route.body)} if route.body else {}
+    success = operation["responses"]["200"]
+    success["description"] = "Success."
+    kinds = {(kind.status, kind.code, kind.__doc__ or "") for kind in route.errors} | {INTERNAL}
     for status in sorted({status for status, *_ in kinds}):
         response = _response({kind for kind in kinds if kind[0] == status})
-        if words.errors and "text/html" in answer["content"] and status < 500:  # those it does not make itself
+        if (
+            route.errors and "text/html" in success["content"] and status < 500
+        ):  # other handlers answer from 500 up, in JSON
             response["content"]["text/html"] = {"schema": {"type": "string"}}
         operation["responses"][str(status)] = response
 
 
 def _response(kinds: set[tuple[int, str, str]]) -> Json:
-    """Of errors with one status: an example of each code."""
+    """Return the response of one status, with an example of each code."""
     examples = {code: {"summary": when, "value": error(code, when)} for _, code, when in sorted(kinds)}
     content = {"schema": {"$ref": REFERENCE.format(model="ErrorResponse")}, "examples": examples}
     description = "; or ".join(when for *_, when in sorted(kinds))
     return {"description": description, "content": {"application/json": content}}
 
 
-def _schemas(made: Json, class_names: Sequence[str]) -> Json:
-    """With those of what routes read and answer by hand."""
+def _schemas(openapi: Json, class_names: Sequence[str]) -> Json:
+    """Return the schemas with those that routes read or return without FastAPI."""
     for name in ("HTTPValidationError", "ValidationError"):
-        made.pop(name, None)
+        openapi.pop(name, None)
     for model in (Feedback, ErrorResponse):
         schema = model.model_json_schema(ref_template=REFERENCE)
-        made |= schema.pop("$defs", {}) | {model.__name__: schema}
-    made["Feedback"]["properties"]["label"]["enum"] = list(class_names)
-    return made
+        openapi |= schema.pop("$defs", {}) | {model.__name__: schema}
+    openapi["Feedback"]["properties"]["label"]["enum"] = list(class_names)
+    return openapi

@@ -1,4 +1,4 @@
-"""What the code of the routes does not say of them, for whoever reads /docs or README: words, bodies, errors."""
+"""Describe the routes for OpenAPI: descriptions, request bodies and errors that FastAPI cannot derive."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from lambda_app.errors import (
 )
 
 FORM = "multipart/form-data"
-PIXEL = "R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="  # a GIF of one, for it is the shortest
-FILE = {"type": "string", "format": "binary"}  # the words of OpenAPI 3.0, which those of 3.1 understand too
-PART = FILE | {"description": "the photo; its name and content type do not matter"}
+PIXEL = "R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="  # a GIF of one pixel, the shortest image
+FILE = {"type": "string", "format": "binary"}  # OpenAPI 3.0 syntax, which 3.1 tools accept too
+PART = FILE | {"description": "the photo; its file name and content type are ignored"}
 PARTS = {"type": "array", "minItems": 1, "items": FILE, "description": "the photos, in order"}
 
 
@@ -31,7 +31,7 @@ def form(file: Mapping[str, Any]) -> dict[str, Any]:
 IMAGE = {
     "type": "string",
     "format": "byte",
-    "description": "the photo in base64 or base64url, or as a data URL; line breaks and padding do not matter",
+    "description": "the photo in base64 or base64url, or as a data URL; line breaks and padding are ignored",
 }
 JSON_BODY = {"type": "object", "required": ["image"], "properties": {"image": IMAGE}, "examples": [{"image": PIXEL}]}
 PHOTO_BODY: dict[str, Any] = {
@@ -50,14 +50,14 @@ FEEDBACK_BODY: dict[str, Any] = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Feedback"}}},
 }
 Errors = tuple[type[RequestError], ...]
-OF_A_BODY: Errors = (MalformedRequest, SlowUpload, PhotoTooLarge, UnsupportedType, BadField, Overloaded)
-OF_A_FORM: Errors = (NoPhoto, UnsupportedPhoto, *OF_A_BODY)
-OF_A_PHOTO: Errors = (*OF_A_FORM, DamagedPhoto)
+BODY_ERRORS: Errors = (MalformedRequest, SlowUpload, PhotoTooLarge, UnsupportedType, BadField, Overloaded)
+FORM_ERRORS: Errors = (NoPhoto, UnsupportedPhoto, *BODY_ERRORS)
+PHOTO_ERRORS: Errors = (*FORM_ERRORS, DamagedPhoto)
 
 
 @dataclass(frozen=True)
 class Operation:
-    """Of one route. What is not said here, FastAPI knows from its code."""
+    """Description of one route; FastAPI derives the rest from its code."""
 
     tag: str
     description: str
@@ -66,58 +66,59 @@ class Operation:
 
 
 TAGS = {
-    "Photos": "Photos in, classes out.",
-    "Feedback": "What the photos really showed.",
-    "Instance": "The function and its model. Figures are of the instance that answers; there may be many.",
-    "About": "The page and the documentation.",
-    "Open Inference Protocol": "For clients of KServe and Triton: the same predictions, in the shape that they know.",
+    "Photos": "Classification of photos.",
+    "Feedback": "True classes of photos, for monitoring and retraining.",
+    "Instance": "The function and its model. Metrics cover the instance that answers; several may run.",
+    "About": "The web page and the documentation.",
+    "Open Inference Protocol": "The same predictions for clients of KServe and Triton.",
 }
 READ = (
-    "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF are read, in any mode (gray, palette, transparency over white, "
-    "CMYK, 16 bits), upright by their EXIF orientation and in sRGB by their color profile; of an animation, the first "
-    "frame. Decoding may take at most 500 MB and 2 s by the size and format that the file states, else 413."
+    "Accepts JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF in any mode (gray, palette, CMYK, 16 bits; transparency is "
+    "drawn over white). Applies the EXIF orientation, converts color profiles to sRGB and uses the first frame of an "
+    "animation. Returns 413 if the size and format in the file's header imply more than 500 MB or 2 s of decoding."
 )
 OPERATIONS = {
     "POST /predict": Operation(
         "Photos",
-        f"{READ} The bytes decide, not the content type: a raw body may have any. A body of text may be a data URL, or "
-        'JSON with base64: `{"image": "…"}`. Here and wherever else a body is sent, `Content-Encoding` may be gzip or '
-        "deflate. `unknown` says that no class was recognised; the prediction is given all the same.",
-        OF_A_PHOTO,
+        f"{READ} The format is detected from the bytes; a raw body may have any content type. A text body may be a "
+        'data URL or JSON with base64: `{"image": "…"}`. All routes with a body accept the `Content-Encoding` gzip and '
+        "deflate. If `unknown` is true, the photo shows none of the classes; the prediction is returned nevertheless.",
+        PHOTO_ERRORS,
         PHOTO_BODY,
     ),
     "POST /predict/batch": Operation(
         "Photos",
-        "In the order of the files, each answered as `POST /predict` would, under a `request_id` of its own. A photo "
-        "that cannot be answered has an error in its place. The network takes four at a time: with "
-        "more at once each would take longer.",
-        OF_A_FORM,
+        "Returns one result per file, in order, as `POST /predict` does, each with its own `request_id`. A photo that "
+        "cannot be classified has an error in its place. The network runs four photos at a time, since larger batches "
+        "take longer per photo.",
+        FORM_ERRORS,
         PHOTOS_BODY,
     ),
     "POST /feedback": Operation(
         "Feedback",
-        "Only `application/json` is accepted: pages of other sites can send anything else without a preflight "
-        "request. Sending it again is harmless: the last label counts. Whether there was such a prediction, the report "
-        "looks up.",
-        OF_A_BODY,
+        "Accepts `application/json` only: pages of other sites can send other types without a preflight request. "
+        "Idempotent: the last label counts. The monitoring report checks whether the prediction "
+        "exists.",
+        BODY_ERRORS,
         FEEDBACK_BODY,
     ),
-    "GET /health": Operation("Instance", "An instance that answers has loaded its model."),
+    "GET /health": Operation("Instance", "An instance that responds has loaded its model."),
     "GET /model/info": Operation(
-        "Instance", "Classes, training run, commit, data, test metrics: as the training wrote them into the file."
+        "Instance",
+        "Returns the classes, training run, commit, data hash and test metrics that the model file contains.",
     ),
     "GET /metrics": Operation(
         "Instance",
-        "`prediction_requests_total{predicted_class}`, `prediction_unknown_total`, `prediction_errors_total{code}`, "
-        "`prediction_latency_seconds`, `feedback_total{label}` of this instance's last 10,000 predictions, "
-        "`feedback_unmatched_total{label}` of all others, `health_check_requests_total`, "
-        "`model_info{model_version}`.",
+        "Exports `prediction_requests_total{predicted_class}`, `prediction_unknown_total`, "
+        "`prediction_errors_total{code}`, `prediction_latency_seconds`, `feedback_total{label}` of this "
+        "instance's last 10,000 predictions, `feedback_unmatched_total{label}` of others, "
+        "`health_check_requests_total`, `model_info{model_version}`.",
     ),
     "GET /prediction-log": Operation(
-        "Instance", "With their classes, average confidence, average and p95 latency; never a photo or an id."
+        "Instance", "Returns classes, average confidence, and average and p95 latency; never a photo or an id."
     ),
-    "GET /": Operation("About", "Browsers are those that ask for `text/html`."),
-    "POST /": Operation("About", "Its errors are pages too, but for 500 and 503.", OF_A_PHOTO, FORM_BODY),
-    "GET /docs": Operation("About", "It runs no script and asks no other site."),
-    "GET /openapi.json": Operation("About", "OpenAPI 3.1."),
+    "GET /": Operation("About", "Returns the page if the `Accept` header contains `text/html`."),
+    "POST /": Operation("About", "Returns errors as pages, too, except 500 and 503.", PHOTO_ERRORS, FORM_BODY),
+    "GET /docs": Operation("About", "Runs no script and loads nothing from other sites."),
+    "GET /openapi.json": Operation("About", "Returns the OpenAPI 3.1 document."),
 }
