@@ -1,4 +1,4 @@
-"""The HTTP interface. `create_app` takes its collaborators, so a test gives it a tiny model."""
+"""Build the FastAPI application from a classifier and settings."""
 
 from http import HTTPStatus
 
@@ -9,12 +9,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.routing import Match
 
+from lambda_app import __version__
 from lambda_app.classifier import Classifier
 from lambda_app.errors import BadField, Overloaded, RequestError
 from lambda_app.inference import Inference
 from lambda_app.metadata import Metadata
 from lambda_app.routes.feedback import read_feedback
-from lambda_app.routes.open_inference.endpoints import add_kserve_routes
+from lambda_app.routes.open_inference.endpoints import add_open_inference_routes
 from lambda_app.routes.predict import add_photo_routes
 from lambda_app.schemas import (
     FeedbackResponse,
@@ -35,12 +36,13 @@ NAME = "Pet Classifier"
 
 
 def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
+    """Return the application; tests pass a tiny classifier."""
     metadata = classifier.metadata
     telemetry = Telemetry(metadata.model_version, settings)
     app = FastAPI(
         title=NAME,
         version=metadata.model_version,
-        openapi_url=None,  # its own /docs would load scripts from another site
+        openapi_url=None,  # FastAPI's own /docs loads scripts from a CDN
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
@@ -48,14 +50,14 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
     app.add_middleware(UploadLimiter, max_bytes=settings.max_image_bytes)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
     inference = Inference(classifier, settings.max_image_pixels)
-    _answer_errors_as_json(app)
+    _add_error_handlers(app)
     add_page(app, inference, settings)
     add_photo_routes(app, inference, settings)
     add_feedback_route(app, metadata)
     add_instance_routes(app, telemetry, settings, metadata)
-    add_kserve_routes(app, inference, settings)
+    add_open_inference_routes(app, inference, settings)
     add_docs(app, metadata.class_names, settings.max_batch)
-    _answer_head(app)
+    _accept_head(app)
     return app
 
 
@@ -64,7 +66,7 @@ def add_feedback_route(app: FastAPI, metadata: Metadata) -> None:
         "/feedback",
         **describe(
             "Feedback",
-            "Report what a photo really shows: the request_id of its prediction, and the label",
+            "Report the true class of a photo: request_id of its prediction, and label",
             "Only `application/json` is accepted: pages of other sites can send anything else without a preflight "
             "request. Repeating a request is harmless: the last label counts. The monitoring report checks whether the "
             "prediction exists.",
@@ -74,20 +76,18 @@ def add_feedback_route(app: FastAPI, metadata: Metadata) -> None:
     )
     async def feedback(request: Request) -> FeedbackResponse:
         record: Record = request.state.record
-        given = await read_feedback(request, metadata.class_names)
-        record.feedback = {"feedback_for": str(given.request_id), "label": given.label}
-        return FeedbackResponse(
-            request_id=str(given.request_id), label=given.label, model_version=metadata.model_version
-        )
+        body = await read_feedback(request, metadata.class_names)
+        record.feedback = {"feedback_for": str(body.request_id), "label": body.label}
+        return FeedbackResponse(request_id=str(body.request_id), label=body.label, model_version=metadata.model_version)
 
 
 def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, metadata: Metadata) -> None:
-    """Add the routes that describe the instance; those that `PUBLIC_ROUTES` leaves out do not exist."""
+    """Add the routes that describe the instance, without those that `PUBLIC_ROUTES` omits."""
 
     @app.get(
         "/health",
         **describe(
-            "Instance", "Whether the model is loaded, and which", "An instance that responds has loaded its model."
+            "Instance", "Health and model version of the instance", "An instance that responds has loaded its model."
         ),
     )
     async def health(request: Request) -> Health:
@@ -95,7 +95,9 @@ def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, 
         return Health(status="healthy", model_loaded=True, model_version=metadata.model_version, device="cpu")
 
     async def model_info() -> ModelInformation:
-        return ModelInformation(**vars(metadata), image=settings.image, commit=settings.commit)
+        return ModelInformation(
+            **vars(metadata), software_version=__version__, image=settings.image, commit=settings.commit
+        )
 
     async def metrics() -> PlainTextResponse:
         text, media_type = telemetry.instance_metrics.render()
@@ -107,8 +109,8 @@ def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, 
     if is_served("/model/info", settings):
         described = describe(
             "Instance",
-            "The metadata of the model file, and the image that responds",
-            "Classes, training run, commit, data and test metrics, as training wrote them into the file.",
+            "Metadata of the model, and the versions of software and image",
+            "Returns the classes, training run, commit, data hash and test metrics that the model file contains.",
         )
         app.get("/model/info", **described)(model_info)
     if is_served("/metrics", settings):
@@ -133,19 +135,21 @@ def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, 
 
 
 def is_served(path: str, settings: Settings) -> bool:
-    """Tell whether the settings leave this route on."""
+    """Return whether `PUBLIC_ROUTES` enables the route."""
     return path not in OPTIONAL_ROUTES or path in settings.public_routes.split(",")
 
 
-def _answer_head(app: FastAPI) -> None:
-    """Let every route that takes GET take HEAD, as Starlette's own routes do and FastAPI's do not."""
+def _accept_head(app: FastAPI) -> None:
+    """Accept HEAD on every GET route: Starlette's routes do, FastAPI's do not."""
     app.add_middleware(HeadMiddleware)
     for route in app.routes:
         if isinstance(route, APIRoute) and route.methods and "GET" in route.methods:
             route.methods.add("HEAD")
 
 
-def _answer_errors_as_json(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with the JSON of `ErrorResponse`."""
+
     @app.exception_handler(RequestError)
     async def bad_request(request: Request, error: RequestError) -> Response:
         response = error_response(request.state.record, error.status, error.code, str(error))
@@ -156,9 +160,11 @@ def _answer_errors_as_json(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        message = f"{request.method} {request.url.path} is not here; expected one of {', '.join(list_routes(app))}"
+        message = f"{request.method} {request.url.path} is no route; expected one of {', '.join(list_routes(app))}"
         response = error_response(request.state.record, error.status_code, code, message)
-        if methods := _methods(request):  # the framework's 405 names those of the first route of the path alone
+        if methods := _allowed_methods(
+            request
+        ):  # FastAPI's 405 lists the methods of the first route with the path only
             response.headers["allow"] = ", ".join(sorted(methods))
         return response
 
@@ -168,7 +174,7 @@ def _answer_errors_as_json(app: FastAPI) -> None:
         return error_response(request.state.record, BadField.status, BadField.code, problems)
 
 
-def _methods(request: Request) -> set[str]:
-    """Of every route that has the path."""
-    leading = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
-    return set().union(*(route.methods for route in leading if route.path == leading[0].path))
+def _allowed_methods(request: Request) -> set[str]:
+    """Return the methods of all routes with the path of the request."""
+    candidates = [route for route in request.app.routes if route.matches(request.scope)[0] != Match.NONE]
+    return set().union(*(route.methods for route in candidates if route.path == candidates[0].path))

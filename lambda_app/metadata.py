@@ -1,4 +1,4 @@
-"""What the model file says about itself: written at export, read at start; a missing key is an error, not a default."""
+"""Read and write the metadata of the model file; a missing key is an error and never gets a default."""
 
 import json
 from collections.abc import Mapping
@@ -7,32 +7,32 @@ from typing import Any
 
 
 class MetadataError(ValueError):
-    """The model file lacks a key or holds a value of the wrong kind."""
+    """The model file lacks a key or has a value of the wrong type."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """ONNX `metadata_props`, one JSON value a key."""
+    """Metadata in ONNX `metadata_props`: one JSON value per key."""
 
-    class_names: tuple[str, ...]  # in the order of the outputs
+    class_names: tuple[str, ...]  # in the order of the model's outputs
     image_size: int  # S of the input (N, 3, S, S)
     model_version: str
-    run_id: str  # MLflow
+    run_id: str  # MLflow run that trained the model
     architecture: str
     parameters: int
     temperature: float  # divides the logits inside the graph
-    unknown_threshold: float  # a familiarity below it: none of the classes was recognised
-    data_hash: str  # SHA-256 of the manifest
+    unknown_threshold: float  # a photo with a lower familiarity is reported as unknown
+    data_hash: str  # SHA-256 of the manifest of training photos
     git_commit: str
-    metrics: Mapping[str, Mapping[str, Any]]  # of each evaluated set
+    metrics: Mapping[str, Mapping[str, Any]]  # by evaluation set
 
     def to_props(self) -> dict[str, str]:
-        """The fields as ONNX wants them: strings."""
+        """Return the fields as JSON strings for `metadata_props`."""
         return {key: json.dumps(value, sort_keys=True) for key, value in asdict(self).items()}
 
     @classmethod
     def from_props(cls, props: Mapping[str, str]) -> "Metadata":
-        """Raises MetadataError naming the key that is missing or malformed."""
+        """Return the metadata. Raise `MetadataError` if a key is missing or malformed."""
         values = {field.name: _value(props, field.name) for field in fields(cls)}
         names = values["class_names"]
         if not isinstance(names, list) or len(names) < 2:
@@ -45,7 +45,7 @@ class Metadata:
 def _value(props: Mapping[str, str], key: str) -> Any:
     if key not in props:
         raise MetadataError(
-            f"the model file has no metadata {key!r}; expected all of those that export/convert.py writes"
+            f"the model file has no metadata {key!r}; export the model again with export/convert.py, which writes it"
         )
     try:
         return json.loads(props[key])

@@ -1,4 +1,4 @@
-"""What the environment may change, read once. README lists these; a value that does not fit stops the start."""
+"""Read the settings from environment variables once, at start; an invalid value stops the start."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ OPTIONAL_ROUTES = ("/metrics", "/model/info", "/prediction-log")
 
 
 def _public_routes(value: str) -> str:
-    """Return the routes without blanks around them. Raise `ValueError` if one cannot be switched off."""
+    """Return the routes without surrounding spaces. Raise `ValueError` if a route is not optional."""
     routes = [route.strip() for route in value.split(",")] if value.strip() else []
     if not set(routes) <= set(OPTIONAL_ROUTES):
         raise ValueError(f"expected some of {','.join(OPTIONAL_ROUTES)}, separated by commas, or nothing")
@@ -21,11 +21,11 @@ def _public_routes(value: str) -> str:
 
 
 class SettingsError(ValueError):
-    """An environment variable holds a value that cannot be used."""
+    """An environment variable has an invalid value."""
 
 
 class Settings(BaseModel):
-    """Each field is the environment variable of the same name in capitals."""
+    """Settings of the function; each field is read from the environment variable of its name in upper case."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
@@ -46,7 +46,7 @@ class Settings(BaseModel):
     max_batch: int = Field(
         default=16,
         gt=0,
-        le=100,  # values that CloudWatch takes of one metric in one line
+        le=100,  # CloudWatch accepts 100 values of a metric per EMF line
         description="photos in one request; 16 of 280 kB, as the page sends them, fill its 4.5 MB",
     )
     service_name: str = Field(
@@ -63,10 +63,10 @@ class Settings(BaseModel):
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Raises SettingsError naming the variable, its value and what was expected."""
-        given = {name: environ[name.upper()] for name in cls.model_fields if name.upper() in environ}
+        """Return the settings. Raise `SettingsError` with the variable, its value and what was expected."""
+        values = {name: environ[name.upper()] for name in cls.model_fields if name.upper() in environ}
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(values)
         except ValidationError as error:
             problems = (f"{str(e['loc'][0]).upper()} is {e['input']!r}: {e['msg']}" for e in error.errors())
             raise SettingsError("; ".join(problems)) from None

@@ -1,1 +1,1 @@
-"""The routes of the HTTP API."""
+"""Routes of the HTTP API."""

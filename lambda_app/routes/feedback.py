@@ -1,4 +1,4 @@
-"""What a photo really showed, as a client says later: read and checked here, joined with predictions by the report."""
+"""Read and validate feedback, the true class of a photo; the monitoring report joins it with predictions."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ from lambda_app.schemas import Feedback
 from lambda_app.uploads.reader import media_type, read_body
 
 JSON = "application/json"
-MAX_BYTES = 10_000  # a UUID and a class name; FastAPI itself would read a body of any size
+MAX_BYTES = 10_000  # enough for a UUID and a class name; FastAPI itself reads a body of any size
 
 
 async def read_feedback(request: Request, class_names: Sequence[str]) -> Feedback:
-    """Return what the request says. Raise `UnsupportedType`, `PhotoTooLarge`, `RequestValidationError` or `BadField`.
+    """Return the feedback. Raise `UnsupportedType`, `PhotoTooLarge`, `RequestValidationError` or `BadField`.
 
-    A page of another site can send text and forms without asking first (https://fetch.spec.whatwg.org/#simple-header),
-    and so forge feedback: only JSON is taken.
+    Only JSON is accepted: pages of other sites can send text and forms without a preflight request
+    (https://fetch.spec.whatwg.org/#simple-header) and could forge feedback.
     """
     if media_type(request) != JSON:
         content_type = request.headers.get("content-type", "")

@@ -1,4 +1,4 @@
-"""The routes that take photos."""
+"""Routes that classify photos."""
 
 from fastapi import FastAPI, Request
 
@@ -12,23 +12,24 @@ from lambda_app.uploads.photo import read_photo, read_photos, with_advice
 from lambda_app.web.openapi import FORM, FORM_ERRORS, MANY_FILES, PHOTO_BODY, PHOTO_ERRORS, describe
 
 FORMATS = (
-    "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF are accepted, in any mode (gray, palette, transparency over white, "
-    "CMYK, 16 bits). EXIF orientation and color profiles are applied; of an animation, the first frame counts. A photo "
-    "is refused with 413 if its header shows that decoding would take over 500 MB or 2 s."
+    "Accepts JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF in any mode (gray, palette, CMYK, 16 bits; transparency is "
+    "drawn over white). Applies the EXIF orientation, converts color profiles to sRGB and uses the first frame of an "
+    "animation. Returns 413 if the size and format in the file's header imply more than 500 MB or 2 s of decoding."
 )
 
 
 def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> None:
+    """Add `POST /predict` and `POST /predict/batch`."""
     model_version = inference.classifier.metadata.model_version
 
     @app.post(
         "/predict",
         **describe(
             "Photos",
-            "Classify one photo: the raw body, the multipart file 'file', or base64 in JSON",
+            "Classify one photo: a raw body, the multipart file 'file', or base64 in JSON",
             f"{FORMATS} The content decides, not the content type: a raw body may have any. A text body may be a data "
             'URL, or JSON with base64: `{"image": "…"}`. On every route, `Content-Encoding` may be gzip or deflate. '
-            "`unknown` is true if the photo shows none of the classes; the response has a prediction anyway.",
+            "If `unknown` is true, the photo shows none of the classes; the response has a prediction nevertheless.",
             errors=PHOTO_ERRORS,
             body=PHOTO_BODY,
         ),
@@ -40,7 +41,7 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
             prediction = await inference.classify_photo(data, record)
         except UnsupportedPhoto as error:
             raise with_advice(error, request) from error
-        return answer(prediction, record.request_id, record.elapsed_ms())
+        return response(prediction, record.request_id, record.elapsed_ms())
 
     @app.post(
         "/predict/batch",
@@ -60,13 +61,13 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
         classified = await inference.classify_photos(photos, record)
         share_ms = record.elapsed_ms() / len(photos)
         return [
-            refusal(each, record.request_id)
-            if isinstance(each, RequestError)
-            else answer(each.prediction, each.request_id, share_ms)
-            for each in classified
+            error_of(result, record.request_id)
+            if isinstance(result, RequestError)
+            else response(result.prediction, result.request_id, share_ms)
+            for result in classified
         ]
 
-    def answer(prediction: Prediction, request_id: str, milliseconds: float) -> PredictionResponse:
+    def response(prediction: Prediction, request_id: str, elapsed_ms: float) -> PredictionResponse:
         return PredictionResponse(
             predicted_class=prediction.predicted_class,
             predicted_label=prediction.label,
@@ -75,10 +76,10 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
             unknown=prediction.unknown,
             model_version=model_version,
             request_id=request_id,
-            processing_time_ms=round(milliseconds, 3),
+            processing_time_ms=round(elapsed_ms, 3),
         )
 
 
-def refusal(error: RequestError, request_id: str) -> ErrorResponse:
-    """Under the id of the whole request, whose log line counts it."""
+def error_of(error: RequestError, request_id: str) -> ErrorResponse:
+    """Return the error with the id of the whole request, whose log line counts it."""
     return ErrorResponse(error=ErrorDetail(code=error.code, message=str(error), request_id=request_id))

@@ -1,1 +1,1 @@
-"""The page, and the documentation of the API."""
+"""Web page and API documentation."""

@@ -25,14 +25,14 @@ def add_docs(app: FastAPI, class_names: Sequence[str], max_batch: int) -> None:
     def document() -> dict[str, Any]:
         return build_document(app, class_names, max_batch)
 
-    @app.get("/openapi.json", response_class=JSONResponse, **describe("About", "This API for programs", "OpenAPI 3.1."))
+    @app.get("/openapi.json", response_class=JSONResponse, **describe("About", "OpenAPI document", "OpenAPI 3.1."))
     async def openapi() -> JSONResponse:
         return JSONResponse(document())
 
     @app.get(
         "/docs",
         response_class=HTMLResponse,
-        **describe("About", "This API for people", "Swagger UI, which can send requests. It asks no other site."),
+        **describe("About", "API documentation", "Swagger UI, which can send requests. It asks no other site."),
     )
     async def docs() -> HTMLResponse:
         return _swagger_page(app.title)

@@ -1,14 +1,16 @@
-"""An example of each answer and body, with the classes and the version of the model that serves."""
+"""Build an OpenAPI example of each request and response for the served model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from lambda_app import __version__
 
 Json = dict[str, Any]
 REQUEST_ID = "95aded33-aefe-409e-a8f5-bb084fc15cef"
 
 
 def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str) -> Json:
-    """By the name of the schema."""
+    """Return an example of each schema, by schema name."""
     first, *others = class_names
     model = {"model_version": version}
     seen = {"predicted_class": first, "confidence": 0.998, "unknown": False}
@@ -37,6 +39,7 @@ def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str
         },
         "ModelInformation": {
             **model,
+            "software_version": __version__,
             "architecture": "mobilenet_v2",
             "parameters": 3_500_000,
             "class_names": list(class_names),
@@ -55,4 +58,5 @@ def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str
 
 
 def error(code: str, message: str) -> Json:
+    """Return an example of `ErrorResponse`."""
     return {"error": {"code": code, "message": message, "request_id": REQUEST_ID}}

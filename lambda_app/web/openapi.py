@@ -33,9 +33,9 @@ no route has the path, and 405 `method_not_allowed` if the route does not suppor
 supports GET supports HEAD. The header `x-request-id` of each response identifies the request in the log."""
 TAGS = {
     "Photos": "Classify photos.",
-    "Feedback": "Report what the photos really show.",
-    "Instance": "The function and its model. The values describe the instance that responds; there may be many.",
-    "About": "The page and the documentation.",
+    "Feedback": "True classes of photos, for monitoring and retraining.",
+    "Instance": "The function and its model. Metrics cover the instance that responds; several may run.",
+    "About": "The web page and the documentation.",
     "Open Inference Protocol": "The same predictions for clients of KServe and Triton.",
 }
 REFERENCE = "#/components/schemas/{model}"

@@ -1,4 +1,4 @@
-"""The web page: one static file. Without JavaScript its form is answered with the same page and the result in it."""
+"""Routes for the web page; its form works without JavaScript, too, and then returns the page with the result."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ from lambda_app.web.openapi import FORM, ONE_FILE, PHOTO_ERRORS, describe, list_
 from lambda_app.web.wording import megabytes, none_of, percent, problems, question, spoken, title
 
 FILE = Path(__file__).with_name("page.html")
-SHOWN = 5  # classes of a result
+MAX_BARS = 5  # classes in a result
 HEADERS = {
     "cache-control": "no-cache",
     "permissions-policy": "camera=(self), geolocation=(), microphone=()",
@@ -37,13 +37,13 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
     page = Page(inference.classifier.metadata, settings.max_image_bytes, settings.max_image_pixels)
 
     described = describe(
-        "About", "The page for browsers; for other clients, this list", "Browsers ask for `text/html`."
+        "About", "The web page for browsers; this list for other clients", "Browsers ask for `text/html`."
     )
     described["responses"][200] = {"content": {"text/html": {}}}
 
     @app.get("/", response_model=ApiInformation, **described)
     async def start(request: Request, response: Response) -> ApiInformation | HTMLResponse:
-        """The page for browsers, which ask for `text/html`; API information for all others."""
+        """Return the page if the client accepts `text/html`, else information about the API."""
         if "text/html" in request.headers.get("accept", ""):
             return page.answer()
         response.headers["vary"] = HEADERS["vary"]
@@ -55,7 +55,7 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
         response_class=HTMLResponse,
         **describe(
             "About",
-            "The page with the class of a photo, for browsers without JavaScript",
+            "Classify a photo from the web page's form; works without JavaScript",
             "Errors are pages, too, except 500 and 503.",
             errors=PHOTO_ERRORS,
             body={FORM: ONE_FILE},
@@ -63,7 +63,7 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
         ),
     )
     async def form(request: Request) -> HTMLResponse:
-        """The page's own form, for browsers without JavaScript; errors are pages too."""
+        """Classify a photo from the page's form and return a page, also for errors."""
         record: Record = request.state.record
         try:
             prediction = await inference.classify_photo(await read_photo(request, settings.max_image_bytes), record)
@@ -74,16 +74,16 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
 
 
 class Page:
-    """Read when somebody first asks for it: a cold start that is asked for something else does not pay."""
+    """Page for one model; the template is read on the first request for it, which keeps cold starts short."""
 
     def __init__(self, metadata: Metadata, max_bytes: int, max_pixels: int) -> None:
         names = metadata.class_names
         self.none = none_of(names)
         self.problems = problems(max_bytes, max_pixels)
         self.model_version = metadata.model_version
-        given = {"class_names": names, "max_bytes": max_bytes, "none": self.none, "problems": self.problems}
+        script_data = {"class_names": names, "max_bytes": max_bytes, "none": self.none, "problems": self.problems}
         self.words = {
-            "given": json.dumps(given).replace("<", r"\u003c"),  # or a class name could end the element
+            "given": json.dumps(script_data).replace("<", r"\u003c"),  # a class name could close the script element
             "megabytes": megabytes(max_bytes),
             "question": escape(question(names)),
             "version": escape(self.model_version),
@@ -108,17 +108,17 @@ class Page:
         return HTMLResponse(text, status, self.headers)
 
     def result(self, prediction: Prediction, elapsed_ms: float) -> str:
-        """As the page's script makes it."""
+        """Return the same HTML as the page's script renders."""
         unknown = prediction.unknown
-        what = self.none if unknown else title(prediction.predicted_class)
+        verdict = self.none if unknown else title(prediction.predicted_class)
         closest = escape(spoken(prediction.predicted_class))
         sure = f"If it had to be one of them: <strong>{closest}</strong>."
         if not unknown:
             sure = f"<strong>{percent(prediction.confidence)}</strong> sure"
-        best = sorted(prediction.probabilities.items(), key=lambda pair: -pair[1])[:SHOWN]
+        best = sorted(prediction.probabilities.items(), key=lambda pair: -pair[1])[:MAX_BARS]
         bars = "".join(_bar(name, share) for name, share in best)
         return (
-            f'{_verdict(what)}<p class="sure">{sure}</p><ol class="bars{"" if unknown else " known"}">{bars}</ol>'
+            f'{_verdict(verdict)}<p class="sure">{sure}</p><ol class="bars{"" if unknown else " known"}">{bars}</ol>'
             f'<dl class="facts"><div><dt>Server</dt><dd>{elapsed_ms:.0f} ms</dd></div>'
             f"<div><dt>Model</dt><dd>{escape(self.model_version)}</dd></div></dl>"
         )
@@ -139,6 +139,6 @@ def _bar(name: str, share: float) -> str:
 
 
 def _hashes(text: str, element: str) -> Iterator[str]:
-    """Of each element without attributes, as a policy names them: https://www.w3.org/TR/CSP3/#grammardef-hash-source."""
+    """Yield the hash source of each element without attributes: https://www.w3.org/TR/CSP3/#grammardef-hash-source."""
     for content in re.findall(f"<{element}>(.*?)</{element}>", text, re.DOTALL):
         yield f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

@@ -1,49 +1,51 @@
-"""What the page says of classes and errors, in words that suit any folder of classes."""
+"""Format classes, errors and numbers as text for the page, for any set of classes."""
 
 from collections.abc import Sequence
 
-FEW = 4  # classes that a question can name
+MAX_NAMED = 4  # classes that the question lists by name
 
-# By error code, for people; the API's own messages name values and are for programmers.
+# Messages for visitors, by error code; the API's own messages name values and address programmers.
 _PROBLEMS = {
-    "no_file": "There is no photo, or it is empty.",
+    "no_file": "No photo was sent, or the file is empty.",
     "bad_request": "The upload arrived incomplete.",
     "slow_upload": "The upload took too long.",
-    "too_large": "This photo is too large: {megabytes} can travel, and {megapixels} megapixels are read.",
-    "unsupported_image": "This is not an image that can be read. JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF can.",
-    "unsupported_media_type": "The upload is encoded in a way that the server does not read.",
-    "damaged_image": "This image is damaged: it breaks off or contradicts itself.",
-    "overloaded": "Too many people are asking just now. Try again in a moment.",
-    "bad_field": "This was not understood.",
-    "internal_error": "The server failed at this photo. It is not your fault.",
+    "too_large": "This photo is too large. The limits are {megabytes} and {megapixels} megapixels.",
+    "unsupported_image": "This file is not a supported image. Use JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF.",
+    "unsupported_media_type": "The server does not support the encoding of this upload.",
+    "damaged_image": "This image is damaged or incomplete.",
+    "overloaded": "The server is busy. Try again in a moment.",
+    "bad_field": "The request has an invalid field.",
+    "internal_error": "The server failed to process this photo. Try again later.",
 }
 
 
 def problems(max_bytes: int, max_pixels: int) -> dict[str, str]:
+    """Return the message of each error code, with the limits in place."""
     limits = {"megabytes": megabytes(max_bytes), "megapixels": f"{max_pixels / 1e6:.0f}"}
     return {code: text.format(**limits) for code, text in _PROBLEMS.items()}
 
 
 def spoken(class_name: str) -> str:
-    """Folders have underscores for spaces."""
+    """Return the class name with spaces for underscores."""
     return class_name.replace("_", " ")
 
 
 def title(class_name: str) -> str:
+    """Return the class name with spaces and an upper-case first letter."""
     name = spoken(class_name)
     return name[:1].upper() + name[1:]
 
 
 def question(class_names: Sequence[str]) -> str:
-    """Cat or dog?"""
-    if len(class_names) > FEW:
+    """Return the question of the page, such as "Cat or dog?"."""
+    if len(class_names) > MAX_NAMED:
         return f"Which of {len(class_names)} is it?"
     *others, last = map(spoken, class_names)
     return title(f"{', '.join(others)} or {last}?")
 
 
 def none_of(class_names: Sequence[str]) -> str:
-    """What an unknown photo shows."""
+    """Return the verdict for an unknown photo, such as "Neither cat nor dog"."""
     if len(class_names) > 2:
         return f"None of the {len(class_names)} classes"
     one, other = map(spoken, class_names)

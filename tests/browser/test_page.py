@@ -292,10 +292,10 @@ def test_what_is_wrong_with_a_photo_is_said(visit, tmp_path):
     phone.write_bytes(bytes(4_600_000))
     page = visit()
     for photo, message in (
-        (upload("empty.jpg", b""), "There is no photo, or it is empty."),
-        (upload("notes.jpg", b"text"), "This is not an image that can be read."),
+        (upload("empty.jpg", b""), "No photo was sent, or the file is empty."),
+        (upload("notes.jpg", b"text"), "This file is not a supported image."),
         (upload("cut.jpg", CAT.read_bytes()[:9000]), "This image is damaged"),
-        (phone, "This photo is too large: 4.5 MB can travel"),
+        (phone, "This photo is too large. The limits are 4.5 MB"),
     ):
         choose(page, photo)
         expect(page.locator(".sure")).to_contain_text(message)
@@ -312,7 +312,7 @@ def test_what_stands_between_is_told_too(visit):
             ("the address wants a signed request", {"status": 403, "body": '{"Message":"Forbidden"}'}),
             ("The server cannot be reached.", None),
             ("This photo is too large", {"status": 413, "body": '{"message":"Request Too Long"}'}),
-            ("Too many people are asking", {"status": 429, "headers": {"retry-after": "0.01"}}),
+            ("The server is busy", {"status": 429, "headers": {"retry-after": "0.01"}}),
             ("The server cannot be reached.", f"{broken}/predict"),
             ("The server failed", {"status": 502, "body": "Internal Server Error"}),
             ("This did not come from the server", {"status": 200, "body": "<p>Log in to this network"}),

@@ -1,12 +1,15 @@
 """The HTTP interface, on the tiny model: red photos are cats, blue ones dogs."""
 
 import json
+import tomllib
 
 import pytest
 from starlette.testclient import TestClient
 
+from lambda_app import __version__
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
+from tests.conftest import ROOT
 
 FEEDBACK = {"request_id": "abcdef11-2222-3333-4444-555555555555", "label": "dog"}
 
@@ -86,6 +89,7 @@ def test_model_information_is_the_files_metadata(client, tiny_classifier):
     metadata = tiny_classifier.metadata
     body = client.get("/model/info").json()
     assert ("", "") == (body.pop("image"), body.pop("commit"))
+    assert __version__ == body.pop("software_version")
     assert metadata == type(metadata)(**body | {"class_names": tuple(body["class_names"])})
 
 
@@ -159,6 +163,11 @@ def test_feedback_that_does_not_fit_is_422(client, body, said):
     error = answer.json()["error"]
     assert (422, "bad_field") == (answer.status_code, error["code"])
     assert said in error["message"]
+
+
+def test_pyproject_has_the_version_of_the_software():
+    """`pyproject.toml` and `lambda_app.__version__` are equal."""
+    assert __version__ == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def test_the_prediction_log_of_a_new_instance_is_empty(client):

@@ -266,7 +266,7 @@ def binary(data, count):
 @pytest.mark.parametrize("data", [b"\1\0\0", b"\2\0\0\0x", b"\1\0\0\0xy", b"\xff\xff\xff\xff"])
 def test_strings_that_do_not_fit_their_lengths_are_refused(client, data):
     """Cut, too long, too short."""
-    assert_error(client.post(f"{PHOTOS}/infer", **binary(data, 1)), 422, "bad_field", "each behind its length")
+    assert_error(client.post(f"{PHOTOS}/infer", **binary(data, 1)), 422, "bad_field", "each after its length")
 
 
 def test_a_bad_photo_fails_the_request_and_is_named(logged, encode):

@@ -92,7 +92,7 @@ def test_an_error_is_a_page_too(logged):
     """It says in words what is wrong; status and log line say the code."""
     answer = logged.client.post("/", files={"photo": ("x.jpg", b"text")})
     assert (400, "No answer") == (answer.status_code, verdict(answer))
-    assert "There is no photo, or it is empty." in answer.text
+    assert "No photo was sent, or the file is empty." in answer.text
     [line] = [line for line in logged.lines() if "_aws" not in line]
     assert ("no_file", 400) == (line["error_code"], line["status"])
 

@@ -1,1 +1,1 @@
-"""The Open Inference Protocol (KServe's and Triton's V2) beside the native routes."""
+"""Open Inference Protocol (V2 of KServe and Triton)."""

@@ -1,6 +1,6 @@
-"""The Open Inference Protocol (KServe's and Triton's V2) beside the native routes, for clients that speak it already.
+"""Routes for the Open Inference Protocol (V2 of KServe and Triton).
 
-Here are its routes alone: the rest takes 5 ms to import, and is when the first such request comes.
+The models and tensors take 5 ms to import and are imported on the first request for a model.
 """
 
 import json
@@ -24,11 +24,11 @@ MODEL = "pet-classifier"
 MODELS = "/v2/models/{name:model}"
 EXTENSIONS = ["binary_tensor_data", "classification"]
 
-# What OpenAPI says of them.
+# The OpenAPI descriptions of these routes.
 TAGS: list[Any] = ["Open Inference Protocol"]
 TEXT = {"type": "string"}
 ERROR = {"type": "object", "required": ["error"], "properties": dict.fromkeys(("error", "code", "request_id"), TEXT)}
-# Said here, for a parameter of a route's function would take 0.3 ms at the start.
+# Declared here, because a parameter of the route's function would add 0.3 ms to the start.
 NAME = {"in": "path", "required": True, "schema": TEXT, "description": "`pet-classifier` or `pet-classifier-network`"}
 NAMED: dict[str, Any] = {"parameters": [{"name": "name"} | NAME]}
 HEADERS = [
@@ -36,53 +36,53 @@ HEADERS = [
         "in": "header",
         "name": "Inference-Header-Content-Length",
         "schema": {"type": "integer", "minimum": 0},
-        "description": "bytes of the JSON, where tensors in binary follow it",
+        "description": "length of the JSON in bytes, if binary tensors follow it",
     },
     {
         "in": "header",
         "name": "Content-Encoding",
         "schema": TEXT | {"enum": ["gzip", "deflate", "identity"]},
-        "description": "how the body is compressed",
+        "description": "compression of the body",
     },
 ]
 ERRORS = {
-    400: "a body that is no request of the protocol",
-    404: "no such model, or no such version of it",
-    408: "a body of which nothing comes for 10 s, or that takes longer than a minute",
-    413: "more bytes, pixels or photos than the settings allow",
-    415: "not an image that can be read, or an unknown content encoding",
-    422: "a damaged image, or a tensor that the model does not take",
-    500: "our fault",
-    503: "as many photos wait as memory holds",
+    400: "the body is no request of the protocol",
+    404: "the model or its version does not exist",
+    408: "no byte of the body arrived for 10 s, or the body took over a minute",
+    413: "the request has more bytes, pixels or photos than the settings allow",
+    415: "an image has an unsupported format, or the content encoding is unknown",
+    422: "an image is damaged, or the model does not accept the tensor",
+    500: "a server error",
+    503: "the queue of photos is full",
 }
 FIELDS = {
-    "extensions": "what it understands beside the protocol itself",
-    "id": "of the request: the client's own, if it gave one",
-    "inputs": "one tensor: name, datatype, shape, and data or the `binary_data_size` of what follows the JSON",
-    "live": "true, or nothing answers at all",
-    "model_name": "which model answers",
-    "model_version": "of the model file",
-    "name": "which model is meant",
-    "outputs": "tensors; in a request the names of those that are wanted, none for all",
-    "parameters": "`binary_data_output`: all outputs in binary; each may have its own `binary_data`, `classification`",
-    "platform": "what runs it",
-    "ready": "true, or nothing answers at all",
-    "version": "of the model file",
-    "versions": "the one that answers",
+    "extensions": "supported extensions of the protocol",
+    "id": "id of the request, if the client sent one",
+    "inputs": "one tensor: name, datatype, shape, and `data` or `binary_data_size`, the bytes after the JSON",
+    "live": "always true",
+    "model_name": "name of the model that made the predictions",
+    "model_version": "version of the model file",
+    "name": "name of the model or server",
+    "outputs": "tensors; in a request, the requested names, or none for all",
+    "parameters": "`binary_data_output` sets binary for all outputs; each may set `binary_data`, `classification`",
+    "platform": "runtime of the model",
+    "ready": "always true",
+    "version": "version of the model file",
+    "versions": "the served version",
 }
 PREDICTED = {"name": "predicted_class", "datatype": "BYTES", "shape": [1], "data": ["cat"]}
 PHOTOS = {"name": "photos", "datatype": "BYTES", "shape": [1]}
 VERSION = "2026.11.21-9c12c0f2"
 SERVER = {"name": MODEL, "version": VERSION, "extensions": EXTENSIONS}
 METADATA = {"name": MODEL, "versions": [VERSION], "platform": "pillow_onnxruntime", "inputs": [PHOTOS], "outputs": []}
-PIXEL = "R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="  # a GIF of one, for it is the shortest
+PIXEL = "R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="  # a GIF of one pixel, the shortest image
 REQUEST = {"inputs": [PHOTOS | {"data": [PIXEL]}], "outputs": [{"name": "predicted_class"}]}
 ANSWER = {"model_name": MODEL, "model_version": VERSION, "outputs": [PREDICTED]}
 BINARY = {"application/octet-stream": {"schema": TEXT | {"format": "binary"}}}
 
 
 class ModelPath(StringConvertor):
-    """NAME or NAME/versions/VERSION. Routes of their own for these would take 0.4 ms at the start."""
+    """Match NAME or NAME/versions/VERSION; separate routes for versions would add 0.4 ms to the start."""
 
     regex = "[^/]+(?:/versions/[^/]+)?"
 
@@ -93,40 +93,41 @@ def _content(example: Mapping[str, Any], *more: str) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def _answers(content: dict[str, Any], *errors: int) -> dict[int | str, dict[str, Any]]:
+def _responses(content: dict[str, Any], *errors: int) -> dict[int | str, dict[str, Any]]:
     error = {"application/json": {"schema": ERROR}}
-    said = {200: "The answer."} | {status: ERRORS[status] for status in errors}
+    descriptions = {200: "Success."} | {status: ERRORS[status] for status in errors}
     return {
         status: {"description": text, "content": error if status in ERRORS else content}
-        for status, text in said.items()
+        for status, text in descriptions.items()
     }
 
 
-def add_kserve_routes(app: FastAPI, inference: Inference, settings: Settings) -> None:
+def add_open_inference_routes(app: FastAPI, inference: Inference, settings: Settings) -> None:
+    """Add the routes under `/v2`."""
     app.add_middleware(ProtocolErrors)
     register_url_convertor("model", ModelPath())
 
     @cache
     def protocol() -> "OpenInference":
-        from lambda_app.routes.open_inference.models import OpenInference  # noqa: PLC0415  # see above
+        from lambda_app.routes.open_inference.models import OpenInference  # noqa: PLC0415  # see the module docstring
 
         return OpenInference(inference, settings)
 
     @app.get(
         "/v2",
         tags=TAGS,
-        summary="Open Inference Protocol: the server and its version",
-        responses=_answers(_content(SERVER), 500),
+        summary="Open Inference Protocol: server metadata",
+        responses=_responses(_content(SERVER), 500),
     )
     async def server_metadata() -> Response:
-        """Its name is that of its model for photos."""
+        """Return the name and version of the server, named after its model for photos."""
         return JSONResponse({"name": MODEL, "version": app.version, "extensions": EXTENSIONS})
 
     @app.get(
         "/v2/health/live",
         tags=TAGS,
-        summary="Open Inference Protocol: whether the server runs",
-        responses=_answers(_content({"live": True}), 500),
+        summary="Open Inference Protocol: server liveness",
+        responses=_responses(_content({"live": True}), 500),
     )
     async def server_live() -> Response:
         """Return 200 whenever the server runs."""
@@ -135,8 +136,8 @@ def add_kserve_routes(app: FastAPI, inference: Inference, settings: Settings) ->
     @app.get(
         "/v2/health/ready",
         tags=TAGS,
-        summary="Open Inference Protocol: whether the server responds",
-        responses=_answers(_content({"ready": True}), 500, 503),
+        summary="Open Inference Protocol: server readiness",
+        responses=_responses(_content({"ready": True}), 500, 503),
     )
     async def server_ready() -> Response:
         """Return 503 while a request has waited more than 15 s for its predictions."""
@@ -149,12 +150,12 @@ def add_kserve_routes(app: FastAPI, inference: Inference, settings: Settings) ->
     @app.get(
         f"{MODELS}/ready",
         tags=TAGS,
-        summary="Open Inference Protocol: whether the model responds",
-        responses=_answers(ready, 404, 500),
+        summary="Open Inference Protocol: model readiness",
+        responses=_responses(ready, 404, 500),
         openapi_extra=NAMED,
     )
     async def model_ready(request: Request) -> Response:
-        """It is, where there is such a model."""
+        """Return 200 for a model that exists, else 404."""
         return JSONResponse({"name": protocol().model(request.path_params["name"]).name, "ready": True})
 
     body = {"required": True, "content": _content(REQUEST, "id", "parameters") | BINARY}
@@ -162,48 +163,48 @@ def add_kserve_routes(app: FastAPI, inference: Inference, settings: Settings) ->
     @app.post(
         f"{MODELS}/infer",
         tags=TAGS,
-        summary="Open Inference Protocol: predictions for photos, or for the network's own input",
-        responses=_answers(_content(ANSWER, "id") | BINARY, *ERRORS),
+        summary="Open Inference Protocol: classify photos or preprocessed images",
+        responses=_responses(_content(ANSWER, "id") | BINARY, *ERRORS),
         openapi_extra={"parameters": NAMED["parameters"] + HEADERS, "requestBody": body},
     )
     async def infer(request: Request) -> Response:
-        """Of `pet-classifier`, photos as files, BYTES [N]; of `pet-classifier-network`, images of its size, UINT8.
+        """`pet-classifier` takes photos as files, BYTES [N]; `pet-classifier-network` takes UINT8 images of its size.
 
-        In JSON, BYTES are base64. Tensors in binary follow the JSON, whose length the header
-        `Inference-Header-Content-Length` says. A photo that cannot be read fails the request.
+        In JSON, BYTES are base64. Binary tensors follow the JSON; `Inference-Header-Content-Length` is the length of
+        the JSON. A photo that cannot be read fails the whole request.
         """
         return await protocol().infer(request)
 
     @app.get(
         MODELS,
         tags=TAGS,
-        summary="Open Inference Protocol: a model's version, inputs and outputs",
-        responses=_answers(_content(METADATA), 404, 500),
+        summary="Open Inference Protocol: model version, inputs and outputs",
+        responses=_responses(_content(METADATA), 404, 500),
         openapi_extra=NAMED,
     )
     async def model_metadata(request: Request) -> Response:
-        """Its tensors. Each of these paths may name the version: `/v2/models/{name}/versions/{version}`."""
+        """Return the tensors of the model. Model paths may end in a version: `/v2/models/{name}/versions/{version}`."""
         return JSONResponse(protocol().model(request.path_params["name"]).metadata(app.version))
 
 
 class ProtocolErrors:
-    """Pure ASGI, around everything: the protocol's clients take `error` for the message, and fail over an object.
+    """Pure ASGI middleware that rewrites errors under `/v2`: clients of the protocol expect `error` to be a string.
 
-    The code and the request's id stand beside it.
+    `code` and `request_id` become its siblings.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ours = scope["type"] == "http" and f"{scope['path']}/".startswith("/v2/")
-        await self.app(scope, receive, _with_plain_errors(scope, receive, send) if ours else send)
+        in_protocol = scope["type"] == "http" and f"{scope['path']}/".startswith("/v2/")
+        await self.app(scope, receive, _with_flat_errors(scope, receive, send) if in_protocol else send)
 
 
-def _with_plain_errors(scope: Scope, receive: Receive, send: Send) -> Send:
+def _with_flat_errors(scope: Scope, receive: Receive, send: Send) -> Send:
     start: Message = {}
 
-    async def send_plainly(message: Message) -> None:
+    async def send_flat_error(message: Message) -> None:
         if message["type"] == "http.response.start" and message["status"] >= 400:
             start.update(message)
         elif start:
@@ -214,4 +215,4 @@ def _with_plain_errors(scope: Scope, receive: Receive, send: Send) -> Send:
         else:
             await send(message)
 
-    return send_plainly
+    return send_flat_error

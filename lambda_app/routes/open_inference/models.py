@@ -1,4 +1,4 @@
-"""The models of the Open Inference Protocol: one takes photos as files, the other what the network itself takes."""
+"""Models of the Open Inference Protocol: one takes photos as files, the other takes the input of the network."""
 
 import asyncio
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ NETWORK = f"{MODEL}-network"
 
 
 class NoModel(BadField):
-    """a name or version of a model that is not here"""
+    """the model or its version does not exist"""
 
     status = 404
     code = "not_found"
@@ -41,7 +41,7 @@ class NoModel(BadField):
 
 @dataclass(frozen=True)
 class Tensor:
-    """As a model's metadata has it; -1 stands for the number of photos."""
+    """Tensor in the metadata of a model; a dimension of -1 is the number of photos."""
 
     name: str
     datatype: str
@@ -59,24 +59,26 @@ class Model:
         return {"versions": [version]} | asdict(self)
 
     def check(self, asked: InferenceRequest, max_photos: int) -> None:
-        """Raises BadField."""
+        """Raise `BadField` if the model does not accept the input or lacks a requested output."""
         [known], [given] = self.inputs, asked["inputs"]
         if (known.name, known.datatype) != (given["name"], given["datatype"]):
             names = f"{given['name']!r:.80} of {given['datatype']!r:.80}"
             raise BadField(f"the input is {names}; expected {known.name!r} of {known.datatype!r}")
         (photos, *rest), one = given["shape"], list(known.shape[1:])
-        if photos > max_photos or rest not in (one, one or [1]):  # some clients make a column of every list
+        if photos > max_photos or rest not in (one, one or [1]):  # some clients send a list as a column, [N, 1]
             shape = f"{['N', *one]} with N from 1 to {max_photos}"
             raise BadField(f"the shape of {known.name} is {given['shape']!r:.80}; expected {shape}")
         outputs = {output.name: output for output in self.outputs}
         for output in asked.get("outputs", []):
-            tensor = outputs.pop(output["name"], None)  # asked for twice, it is gone
+            tensor = outputs.pop(output["name"], None)  # None if unknown or requested twice
             if tensor is None:
                 raise BadField(
                     f"the output {output['name']!r:.80} is asked for; expected each once of {', '.join(outputs)}"
                 )
             if (output.get("parameters") or {}).get("classification") and len(tensor.shape) == 1:
-                raise BadField(f"classification of {tensor.name} is asked for; it has no value for each class")
+                raise BadField(
+                    f"classification of {tensor.name} is requested; expected an output with a value for each class"
+                )
 
 
 def _models(metadata: Metadata) -> list[Model]:
@@ -86,7 +88,7 @@ def _models(metadata: Metadata) -> list[Model]:
         Tensor("confidence", "FP32", (-1,)),
         Tensor("probabilities", "FP32", (-1, classes)),
         Tensor("unknown", "BOOL", (-1,)),
-        Tensor("request_id", "BYTES", (-1,)),  # of each photo, for feedback
+        Tensor("request_id", "BYTES", (-1,)),  # one per photo, for feedback
         Tensor("logits", "FP32", (-1, classes)),
         Tensor("familiarity", "FP32", (-1,)),
     )
@@ -98,55 +100,55 @@ def _models(metadata: Metadata) -> list[Model]:
 
 
 class OpenInference:
-    """What answers."""
+    """Answers metadata and inference requests for the models."""
 
     def __init__(self, inference: Inference, settings: Settings) -> None:
         self.inference, self.settings = inference, settings
         metadata = inference.classifier.metadata
         self.version, self.class_names = metadata.model_version, metadata.class_names
         self.models = {model.name: model for model in _models(metadata)}
-        self.max_bytes = settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD  # of photos in base64
-        # A list for each row of the largest tensor of images, and as many again for what is around them.
+        self.max_bytes = settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD  # photos in base64
+        # One list per row of the largest image tensor, doubled to leave room for the surrounding JSON.
         self.max_brackets = 2 * settings.max_batch * 3 * metadata.image_size
 
     def model(self, path: str) -> Model:
-        """By its name, behind which the version may stand. Raises NoModel."""
+        """Return the model of a path NAME or NAME/versions/VERSION. Raise `NoModel` if it does not exist."""
         name, _, version = path.partition("/versions/")
         if name in self.models and version in {"", self.version}:
             return self.models[name]
         raise NoModel(f"there is no model {path!r:.80}; expected {' or '.join(self.models)}, version {self.version}")
 
     async def infer(self, request: Request) -> Response:
-        """Raises RequestError or RequestValidationError."""
+        """Return the response to an inference request. Raise `RequestError` or `RequestValidationError`."""
         model = self.model(request.path_params["name"])
         body = await read_body(request, self.max_bytes)
         threads, loop = self.inference.threads, asyncio.get_running_loop()
-        asked, given = await loop.run_in_executor(threads, self._read, model, body, request.headers)
-        if isinstance(given, list):
-            answers = await _of_photos(self.inference, given, request.state.record)
+        asked, inputs = await loop.run_in_executor(threads, self._read, model, body, request.headers)
+        if isinstance(inputs, list):
+            answers = await _classify_photos(self.inference, inputs, request.state.record)
         else:
-            answers = await self.inference.classify_images(given, request.state.record)
-        about = {"model_name": model.name, "model_version": self.version}
-        return write_tensors(about, asked, _tensors(answers), self.class_names)
+            answers = await self.inference.classify_images(inputs, request.state.record)
+        model_fields = {"model_name": model.name, "model_version": self.version}
+        return write_tensors(model_fields, asked, _tensors(answers), self.class_names)
 
     def _read(
         self, model: Model, body: bytes, headers: Headers
     ) -> tuple[InferenceRequest, list[bytes] | NDArray[np.uint8]]:
-        """What is asked for, and of which photos or images."""
-        asked, behind = read_inference(body, headers, self.max_brackets)
+        """Return the request and its photos or images."""
+        asked, binary = read_inference(body, headers, self.max_brackets)
         model.check(asked, self.settings.max_batch)
         [tensor] = asked["inputs"]
-        data, shape = data_of(tensor, behind), tensor["shape"]
+        data, shape = data_of(tensor, binary), tensor["shape"]
         if model.name == MODEL:
             return asked, strings(data, shape[0], self.settings.max_image_bytes)
         return asked, octets(data, shape)
 
 
-async def _of_photos(inference: Inference, photos: Sequence[bytes], record: Record) -> list[Classified]:
+async def _classify_photos(inference: Inference, photos: Sequence[bytes], record: Record) -> list[Classified]:
     answers: list[Classified] = []
     for place, answer in enumerate(await inference.classify_photos(photos, record), 1):
         if isinstance(answer, RequestError):
-            record.predictions = []  # nobody gets to see them
+            record.predictions = []  # the client receives none of them
             raise type(answer)(f"photo {place} of {len(photos)}: {answer}") from answer
         answers.append(answer)
     return answers

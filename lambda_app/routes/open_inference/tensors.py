@@ -1,7 +1,7 @@
-"""Bodies of the Open Inference Protocol: a JSON object, behind it the bytes of the tensors that are sent in binary.
+"""Read and write bodies of the Open Inference Protocol: a JSON object, followed by the bytes of binary tensors.
 
-https://github.com/kserve/open-inference-protocol, with KServe's and Triton's extension for binary tensors. Their schema
-is made when the first one comes: the start would take a millisecond longer.
+https://github.com/kserve/open-inference-protocol, with the extension of KServe and Triton for binary tensors. The
+schema is built on the first request, which saves a millisecond of the start.
 """
 
 import base64
@@ -23,13 +23,13 @@ from typing_extensions import TypedDict  # pydantic reads no other before Python
 
 from lambda_app.errors import BadField, MalformedRequest, PhotoTooLarge
 
-HEADER_LENGTH = "Inference-Header-Content-Length"  # bytes of the JSON object, where others follow it
-DATATYPES = {"f": "FP32", "b": "BOOL", "O": "BYTES"}  # by NumPy's kind
-Tensors = dict[str, NDArray[Any]]  # by name; of strings, an array of objects
+HEADER_LENGTH = "Inference-Header-Content-Length"  # length of the JSON in bytes, if binary tensors follow
+DATATYPES = {"f": "FP32", "b": "BOOL", "O": "BYTES"}  # by kind of NumPy dtype
+Tensors = dict[str, NDArray[Any]]  # by name; strings are arrays of objects
 
 
 class InputParameters(TypedDict):
-    binary_data_size: NotRequired[Annotated[NonNegativeInt, Field(description="bytes of it that follow the JSON")]]
+    binary_data_size: NotRequired[Annotated[NonNegativeInt, Field(description="number of bytes that follow the JSON")]]
 
 
 class Input(TypedDict):
@@ -37,13 +37,13 @@ class Input(TypedDict):
     datatype: str
     shape: Annotated[list[PositiveInt], Field(min_length=1, max_length=4)]
     parameters: NotRequired[InputParameters | None]
-    data: NotRequired[Annotated[list[Any], Field(description="row by row, nested or not; strings in base64")]]
+    data: NotRequired[Annotated[list[Any], Field(description="in row-major order, nested or flat; strings in base64")]]
 
 
 class OutputParameters(TypedDict):
     binary_data: NotRequired[bool]
     classification: NotRequired[
-        Annotated[NonNegativeInt, Field(description="so many of the highest values, as value:index:class")]
+        Annotated[NonNegativeInt, Field(description="number of highest values, as value:index:class")]
     ]
 
 
@@ -53,13 +53,13 @@ class Output(TypedDict):
 
 
 class RequestParameters(TypedDict):
-    binary_data_output: NotRequired[Annotated[bool, Field(description="of all outputs that say nothing themselves")]]
+    binary_data_output: NotRequired[Annotated[bool, Field(description="default for outputs without `binary_data`")]]
 
 
 class InferenceRequest(TypedDict):
-    """What else the protocol knows, and what it does not, is ignored."""
+    """Body of an inference request; other fields are ignored."""
 
-    id: NotRequired[str | None]  # some clients send null where they have none
+    id: NotRequired[str | None]  # some clients send null without an id
     inputs: Annotated[list[Input], Field(min_length=1, max_length=1)]
     outputs: NotRequired[Annotated[list[Output], Field(max_length=10, description="none for all")]]
     parameters: NotRequired[RequestParameters | None]
@@ -71,16 +71,16 @@ def schema() -> TypeAdapter[InferenceRequest]:
 
 
 def read_inference(body: bytes, headers: Headers, max_brackets: int) -> tuple[InferenceRequest, bytes]:
-    """The JSON object and what follows it; for a thread, since megabytes take a tenth of a second.
+    """Return the JSON object and the bytes after it. Raise `MalformedRequest`, `BadField` or `RequestValidationError`.
 
-    Raises MalformedRequest, BadField or RequestValidationError.
+    Call it in a thread: megabytes of JSON take a tenth of a second.
     """
     length = _header_length(headers.get(HEADER_LENGTH), len(body))
-    # Two million empty lists are 6 kB of gzip, but took 220 MB and held every other thread for a second.
+    # Two million empty lists are 6 kB of gzip, but took 220 MB and blocked every other thread for a second.
     if (brackets := body.count(b"[", 0, length) + body.count(b"{", 0, length)) > max_brackets:
         raise BadField(f"the request has {brackets} opening brackets; expected at most {max_brackets}")
     try:
-        # In two steps, for validate_json takes twice the time and three times the memory for a million numbers.
+        # Two steps: for a million numbers, validate_json takes twice the time and three times the memory.
         return schema().validate_python(from_json(body[:length]), strict=True), body[length:]
     except ValidationError as error:
         raise RequestValidationError(error.errors(include_input=False, include_url=False)) from error
@@ -96,20 +96,20 @@ def _header_length(given: str | None, size: int) -> int:
     raise MalformedRequest(f"{HEADER_LENGTH} is {given!r:.80}; expected a number up to the body's {size} bytes")
 
 
-def data_of(tensor: Input, behind: bytes) -> list[Any] | bytes:
-    """Raises MalformedRequest or BadField."""
+def data_of(tensor: Input, binary: bytes) -> list[Any] | bytes:
+    """Return the data of the tensor. Raise `MalformedRequest` or `BadField`."""
     size = (tensor.get("parameters") or {}).get("binary_data_size")
-    if (size or 0) != len(behind):
-        raise MalformedRequest(f"binary_data_size is {size or 0}; {len(behind)} bytes follow the JSON")
+    if (size or 0) != len(binary):
+        raise MalformedRequest(f"binary_data_size is {size or 0}; {len(binary)} bytes follow the JSON")
     if size is not None:
-        return behind
+        return binary
     if "data" not in tensor:
         raise BadField(f"{tensor['name']!r:.80} has neither data nor binary_data_size; expected one of them")
     return tensor["data"]
 
 
 def strings(data: list[Any] | bytes, count: int, max_bytes: int) -> list[bytes]:
-    """Of a BYTES tensor; in JSON they are base64, for a photo is no text. Raises BadField or PhotoTooLarge."""
+    """Return the strings of a BYTES tensor, base64 in JSON. Raise `BadField` or `PhotoTooLarge`."""
     found = _split(data, count) if isinstance(data, bytes) else _decoded(data, count)
     if (size := sum(map(len, found))) > max_bytes:
         raise PhotoTooLarge(f"the request has {size} bytes of photos; at most {max_bytes} are accepted")
@@ -127,19 +127,19 @@ def _decoded(data: list[Any], count: int) -> list[bytes]:
 
 
 def _split(data: bytes, count: int) -> list[bytes]:
-    """Each behind its length, in four bytes."""
+    """Split binary strings, each preceded by its length in four bytes."""
     found, start = [], 0
     for _ in range(count):
         end = start + 4 + int.from_bytes(data[start : start + 4], "little")
         found.append(data[start + 4 : end])
         start = end
     if start != len(data):
-        raise BadField(f"the tensor has {len(data)} bytes; expected {start} of {count} strings, each behind its length")
+        raise BadField(f"the tensor has {len(data)} bytes; expected {start} for {count} strings, each after its length")
     return found
 
 
 def octets(data: list[Any] | bytes, shape: Sequence[int]) -> NDArray[np.uint8]:
-    """A UINT8 tensor. Raises BadField."""
+    """Return a UINT8 tensor. Raise `BadField`."""
     try:
         values = data if isinstance(data, bytes) else bytes(_flat(data))
     except (TypeError, ValueError) as error:
@@ -150,43 +150,43 @@ def octets(data: list[Any] | bytes, shape: Sequence[int]) -> NDArray[np.uint8]:
 
 
 def _flat(data: list[Any]) -> list[Any]:
-    """Row by row, whether it came nested or not. Raises TypeError."""
+    """Flatten nested data in row-major order. Raise `TypeError` if lists and values are mixed."""
     while data and isinstance(data[0], list):
-        if not all(isinstance(row, list) for row in data):  # a string would come apart, at every level anew
+        if not all(isinstance(row, list) for row in data):  # chain() would split strings into letters
             raise TypeError("lists and values side by side")
         data = list(chain.from_iterable(data))
     return data
 
 
 def write_tensors(
-    about: dict[str, Any], asked: InferenceRequest, tensors: Tensors, class_names: Sequence[str]
+    model_fields: dict[str, Any], asked: InferenceRequest, tensors: Tensors, class_names: Sequence[str]
 ) -> Response:
-    """The outputs that were asked for, in the way that was asked for."""
+    """Return the requested outputs, each as JSON or binary."""
     binary = (asked.get("parameters") or {}).get("binary_data_output", False)
     described: list[dict[str, Any]] = []
-    behind = b""
+    payload = b""
     for output in asked.get("outputs") or [Output(name=name) for name in tensors]:
-        wanted = output.get("parameters") or {}
+        options = output.get("parameters") or {}
         values = tensors[output["name"]]
-        if count := wanted.get("classification"):
+        if count := options.get("classification"):
             values = _best(values, count, class_names)
         tensor = {"name": output["name"], "datatype": DATATYPES[values.dtype.kind], "shape": values.shape}
-        if wanted.get("binary_data", binary):
+        if options.get("binary_data", binary):
             data = _bytes(values)
             described.append(tensor | {"parameters": {"binary_data_size": len(data)}})
-            behind += data
+            payload += data
         else:
             described.append(tensor | {"data": values.ravel().tolist()})
     echo = {} if asked.get("id") is None else {"id": asked["id"]}
-    header = json.dumps(about | echo | {"outputs": described}, separators=(",", ":")).encode()
-    if not behind:
+    header = json.dumps(model_fields | echo | {"outputs": described}, separators=(",", ":")).encode()
+    if not payload:
         return Response(header, media_type="application/json")
     headers = {HEADER_LENGTH: str(len(header))}
-    return Response(header + behind, headers=headers, media_type="application/octet-stream")
+    return Response(header + payload, headers=headers, media_type="application/octet-stream")
 
 
 def _best(values: NDArray[Any], count: int, class_names: Sequence[str]) -> NDArray[Any]:
-    """The highest of each row, as Triton writes them."""
+    """Return the highest values of each row, in Triton's format."""
     rows = [
         [f"{row[index]:f}:{index}:{class_names[index]}" for index in np.argsort(-row)[:count].tolist()]
         for row in values
