@@ -229,7 +229,7 @@ score: .venv/.train  ## classify all photos of SOURCE=s3://… through QUEUE=; c
 		--results "$(RESULTS)" $(call option,OUT,out) $(if $(RETRY),--retry)
 
 evaluate: .venv/.train  ## compute accuracy and latency from collect-feedback's journal, to artifacts/post_deploy.json (URL= and DATA= collect first)
-	@$(BIN)/python -m infra.replay.evaluation "$(JOURNAL)" $(call option,JSON,json) \
+	@$(BIN)/python -m infra.replay.post_deploy_evaluation "$(JOURNAL)" $(call option,JSON,json) \
 		$(if $(URL),--replay "$(URL)" "$(DATA)" $(REPLAY))
 
 # The report exits with 3 for an alarm, which is not a failure of this target.

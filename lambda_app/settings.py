@@ -59,7 +59,7 @@ class Settings(BaseModel):
         description="which of these routes exist; a public function URL may not want to show all of them",
     )
     image: str = Field(default="", description="the container image with its digest, set by the deployment")
-    commit: str = Field(default="", description="the Git commit that the image was built from, likewise")
+    commit: str = Field(default="", description="the Git commit that the image was built from, set by the deployment")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:

@@ -9,9 +9,9 @@ import pytest
 from cogapp import Cog
 
 from infra import documents
-from lambda_app.app import ROUTES
 from lambda_app.errors import RequestError
 from lambda_app.settings import Settings
+from tests.support.routes import ROUTES
 
 ROOT = Path(__file__).parent.parent
 API = (ROOT / "lambda_app/README.md").read_text()

@@ -11,48 +11,34 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Files to check, as glob patterns relative to the repository. Add a pattern once its files pass; at the end, "**/*.py".
-CLEAN = (
-    *(f"lambda_app/{name}.py" for name in ("admission", "errors", "events", "handler", "telemetry/*", "uploads/*")),
-    *(
-        f"tests/{name}.py"
-        for name in ("conftest", "drawing", "emulator", "github", "mlflow_stores", "sam", "tiny_model")
-    ),
-    *(f"tests/test_{name}.py" for name in ("docs", "imports", "photos", "pipeline", "remotes", "support", "workflows")),
-    *(f"tests/lambda_app/{name}.py" for name in ("conftest", "test_admission", "test_backpressure", "test_clients")),
-    *(f"tests/lambda_app/test_{name}.py" for name in ("encodings", "events", "forms", "handler", "instance_metrics")),
-    *(f"tests/lambda_app/test_{name}.py" for name in ("recorded_clients", "secrets", "telemetry", "uploads")),
-    "tests/support/*.py",
+# Documents and Python files to check, as glob patterns relative to the repository.
+CHECKED = (
+    "*.md",
+    *(f"{room}/**/*.{suffix}" for room in ("lambda_app", "training", "export", "infra") for suffix in ("md", "py")),
 )
 
 # Each pattern with its replacement. Patterns match whole words in any case.
 REPLACEMENTS = {
-    "all the same": "nevertheless",
     "amid": "during",
     "anew": "again",
     "anybody|anyone's": "anyone, or name the role",
-    "as it is": "unchanged",
     "by the million": "in bulk",
     "goes on": "resumes, continues",
     "hardly": "rarely",
     "is there to stay": "is long-lived",
     "likewise": "also",
-    "makes? of": "create from",
     "mend(s|ed|ing)?": "fix, repair",
     "nobody('s)?": "no one, or name the role",
-    "of itself": "a subject and a verb",
     "rehears(al|als|e|es|ed)": "replay, local deployment",
     "rung": "level",
     "said": "stated, logged",
-    "says?": "states, specifies",
     "somebody": "a client, a user",
-    "tells?": "states, returns",
     "told": "specified, configured",
     "who(m)?ever": "name the role",
     # British spellings
     r"(colour|behaviour|neighbour|favour)\w*": "color, behavior, neighbor, favor",
     r"(recogni|normali|seriali|optimi|initiali|organi|summari)s(e|es|ed|ing|ation)": "-ize",
-    r"(labell|cancell|modell|travell)(ed|ing)": "labeled, canceled",
+    r"(labell|modell|travell)(ed|ing)": "labeled, modeled, traveled",
 }
 PATTERNS = {re.compile(rf"\b({words})\b", re.IGNORECASE): instead for words, instead in REPLACEMENTS.items()}
 # A fragment such as "Of one photo.", instead of a sentence with a subject and a verb.
@@ -82,11 +68,11 @@ def problems(text: str) -> Iterator[str]:
         yield f"{match[0]!r}: write a complete sentence"
 
 
-@pytest.mark.parametrize("pattern", CLEAN)
+@pytest.mark.parametrize("pattern", CHECKED)
 def test_text_avoids_ruled_out_words(pattern):
     """No comment, docstring, message or document contains a word of the list."""
     paths = sorted(ROOT.glob(pattern))
-    assert paths, f"{pattern} matches no file; remove it from CLEAN"
+    assert paths, f"{pattern} matches no file"
     assert [] == [
         f"{path.relative_to(ROOT)}:{line}: {problem}"
         for path in paths

@@ -84,7 +84,7 @@ def score_set(fitted: Calibration, predictions: Predictions) -> dict[str, Any]:
 def score_outliers(fitted: Calibration, outliers: Predictions, test: Predictions) -> dict[str, Any]:
     """Return the share of outliers called unknown, and how well familiarity separates them from the test split.
 
-    The share is called `recognised`, as in the metadata of released models.
+    The metadata of released models fixes the spelling of its key.
     """
     known, unknown = (familiarity(predictions, fitted.familiar) for predictions in (test, outliers))
     is_known = np.repeat([1, 0], [len(known), len(unknown)])

@@ -15,7 +15,7 @@ from export import release
 from export.convert import MODEL
 from export.registry import Registry
 from export.release import CANDIDATES, METRICS, VERIFICATION
-from tests.export.models import restamp
+from tests.export.untrained_models import restamp
 
 REGISTRY = Registry("pet-classifier")
 

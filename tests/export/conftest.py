@@ -9,7 +9,7 @@ import pytest
 from export import convert, quantize
 from export.release import CANDIDATES, CARD, RELEASED
 from tests.drawing import LABELS, write_dataset
-from tests.export.models import LENIENT, untrained, write_noise
+from tests.export.untrained_models import LENIENT, untrained, write_noise
 from tests.mlflow_stores import one_schema_lookup, write_store
 from tests.training.workspace import link_photos, one_thread, write_params
 from training import evaluate, prepare, train

@@ -15,7 +15,7 @@ from export.checks.evaluation import make_pytorch_run
 from export.convert import MODEL, ExportedNetwork, build_metadata, export_onnx, replace_metadata
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata, MetadataError
-from tests.export.models import pixels, restamp, untrained
+from tests.export.untrained_models import pixels, restamp, untrained
 from tests.training.workspace import ROOT
 from training.calibration import Calibration, familiarity
 from training.model import Predictions, count_parameters, load_checkpoint

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.fp16 import MIN_ELEMENTS, convert_to_fp16
 from lambda_app.classifier import OUTPUTS, Classifier
-from tests.export.models import pixels
+from tests.export.untrained_models import pixels
 
 LARGE = np.linspace(-1, 1, 2 * MIN_ELEMENTS, dtype=np.float32).reshape(2, MIN_ELEMENTS)
 SMALL = np.float32([0.1, 0.2])

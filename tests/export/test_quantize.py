@@ -8,8 +8,8 @@ from onnx import numpy_helper
 from export.convert import MODEL, ExportedNetwork, export_onnx, replace_metadata
 from export.quantize import CANDIDATES, PRECISIONS, copy_metadata, max_magnitudes, optimize, quantize
 from lambda_app.classifier import Classifier
-from tests.export.models import pixels, restamp, untrained
 from tests.export.test_convert import METADATA, SIZE
+from tests.export.untrained_models import pixels, restamp, untrained
 from training.calibration import Calibration
 
 

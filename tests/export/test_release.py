@@ -33,7 +33,7 @@ from tests.export.challengers import (
     run_stage,
     version_number,
 )
-from tests.export.models import pixels, restamp
+from tests.export.untrained_models import pixels, restamp
 from training.prepare import MANIFEST
 from training.source import sha256
 

@@ -15,7 +15,7 @@ from export import verify
 from export.quantize import CANDIDATES, PRECISIONS
 from export.verify import METRICS
 from tests.drawing import LABELS
-from tests.export.models import LENIENT, restamp
+from tests.export.untrained_models import LENIENT, restamp
 from tests.training.workspace import ROOT, write_params
 from training.evaluate import METRICS as EVALUATION
 

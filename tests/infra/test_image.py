@@ -29,7 +29,7 @@ pytestmark = pytest.mark.docker
 ROOT = Path(__file__).parents[2]
 IMAGE = "pet-classifier:test"
 COMMIT = "0123abc"
-VERSION = getattr(lambda_app, "__version__", "")
+VERSION = lambda_app.__version__
 LOCKED_DOWN = ("--rm", "--read-only", "--user", "10001", "--cap-drop", "ALL")
 PYTHON = "/usr/bin/python3"
 SAM = ROOT / ".venv-sam/bin/sam"
@@ -276,7 +276,7 @@ print(json.dumps([name for name in names if importlib.util.find_spec(name)]))
 
 
 def test_image_has_only_serving_code(image: str) -> None:
-    """Of this repository, the image has lambda_app, the hook and its photos, and no tests."""
+    """From this repository, the image has lambda_app, the hook and its photos, and no tests."""
     code = "print(json.dumps(sorted(str(p.relative_to('/var/task')) for p in Path('/var/task').glob('*/*'))))"
     assert {
         "data/samples",

@@ -9,7 +9,7 @@ from PIL import Image
 from export.checks.behavior import EDITS, TOLERANCE, measure_agreement, measure_consistency
 from lambda_app.classifier import Outputs
 from tests.drawing import draw, encode
-from tests.export.models import pixels
+from tests.export.untrained_models import pixels
 
 
 class ColorSource:

@@ -7,7 +7,7 @@ from export.checks.evaluation import score_outputs
 from export.checks.latency import measure_latency
 from export.checks.quality import check_better_than_guessing
 from lambda_app.classifier import Outputs
-from tests.export.models import pixels
+from tests.export.untrained_models import pixels
 
 
 def test_score_counts_nan_as_the_first_class():

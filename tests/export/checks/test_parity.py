@@ -5,7 +5,7 @@ import pytest
 
 from export.checks.parity import check_batch_parity, check_set_parity
 from lambda_app.classifier import Outputs
-from tests.export.models import pixels
+from tests.export.untrained_models import pixels
 
 
 def make_outputs(*probabilities):

@@ -18,7 +18,7 @@ from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app
 from infra.emulator.sigv4 import signed_here
 from infra.replay import __main__ as replay
-from infra.replay import evaluation
+from infra.replay import post_deploy_evaluation
 from infra.replay.journal import read
 from infra.report import __main__ as reporting
 from infra.report.log_reader import read as log_of
@@ -38,7 +38,7 @@ Change = Callable[[Image.Image], Image.Image]
 
 @dataclass(frozen=True)
 class LoopResult:
-    evaluation: dict  # the output of infra.replay.evaluation
+    evaluation: dict  # the output of infra.replay.post_deploy_evaluation
     report: dict  # report.json
     code: int  # exit code of the report
     output: str  # of the report
@@ -67,7 +67,7 @@ def run_loop(photos: Path, folder: Path, store: str, *options: str) -> LoopResul
             assert 0 == replay.main(arguments)
             wait_for(1 + sum(1 + bool(answer.feedback_status) for answer in read(journal).values()), runtime.lines)
             log.write_text("\n".join(runtime.lines))
-    assert 0 == evaluation.main([str(journal), "--json", str(evaluated)])
+    assert 0 == post_deploy_evaluation.main([str(journal), "--json", str(evaluated)])
     with pytest.MonkeyPatch.context() as environment, redirect_stdout(StringIO()) as output:
         environment.setenv("MLFLOW_TRACKING_URI", store)
         code = reporting.main([str(log), "--out", str(folder / "report"), "--synthetic"])

@@ -25,7 +25,7 @@ from infra.emulator.event import HttpRequest
 from infra.emulator.response import HttpResponse
 from infra.emulator.serve import background
 from infra.replay import __main__ as replay
-from infra.replay import evaluation
+from infra.replay import post_deploy_evaluation
 from infra.replay.journal import Answer, read
 from infra.replay.labeled_photos import Photo, find_photos
 from infra.replay.sender import Pace, Replay, is_selected
@@ -70,9 +70,9 @@ def collect(url: str, photos: Path, journal: Path, *options: str) -> int:
     return replay.main([url, str(photos), "--output", str(journal), *options])
 
 
-def evaluate(journal: Path, *options: str) -> tuple[int, dict]:
+def run_evaluation(journal: Path, *options: str) -> tuple[int, dict]:
     output = journal.with_suffix(".json")
-    code = evaluation.main([str(journal), "--json", str(output), *options])
+    code = post_deploy_evaluation.main([str(journal), "--json", str(output), *options])
     return code, json.loads(output.read_text())
 
 
@@ -189,7 +189,7 @@ def test_failed_photos_are_sent_again(
         assert 0 == collect(broken, photos, journal)
     again = [json.loads(line)["photo"] for line in journal.read_text().splitlines()[6:]]
     assert failed == set(again)
-    assert 6 == evaluate(journal)[1]["classified"]
+    assert 6 == run_evaluation(journal)[1]["classified"]
 
 
 def test_journal_of_another_service_is_refused(app: ASGIApp, url: str, photos: Path, tmp_path: Path, capsys) -> None:
@@ -247,7 +247,7 @@ def test_timeouts_are_journaled(app: ASGIApp, photos: Path, tmp_path: Path, caps
         assert 1 == collect(url, photos, journal, "--timeout", "0.3")
     assert {(0, "no_answer")} == {(answer.status, answer.error_code) for answer in read(journal).values()}
     assert 6 == len(read(journal))
-    assert 1 == evaluation.main([str(journal)])
+    assert 1 == post_deploy_evaluation.main([str(journal)])
     assert f"evaluation: {journal}: no photo was classified" in capsys.readouterr().err
 
 
@@ -413,7 +413,7 @@ def test_a_share_of_the_photos_gets_feedback(url: str, photos: Path, tmp_path: P
     collect(url, photos, journal, "--share", "0.5")
     expected = {photo.name for photo in find_photos(photos) if is_selected(photo.read(), 0.5)}
     assert expected == {name for name, answer in read(journal).items() if answer.feedback_status == 200}
-    assert {"sent": len(expected), "taken": len(expected)} == evaluate(journal)[1]["feedback"]
+    assert {"sent": len(expected), "taken": len(expected)} == run_evaluation(journal)[1]["feedback"]
     assert 0 < len(expected) < 6
 
 
@@ -421,7 +421,7 @@ def test_evaluation_has_all_figures(url: str, photos: Path, tmp_path: Path, enco
     """The evaluation has the accuracy with its interval, class scores, latencies and failures, and prints a table."""
     write_photo(photos / "cat/text.jpg", b"text")
     collect(url, photos, tmp_path / "replay.jsonl")
-    code, evaluated = evaluate(tmp_path / "replay.jsonl")
+    code, evaluated = run_evaluation(tmp_path / "replay.jsonl")
     assert (0, 7, 6, {"unsupported_image": 1}) == (
         code,
         evaluated["photos"],
@@ -447,7 +447,7 @@ def test_evaluation_has_all_figures(url: str, photos: Path, tmp_path: Path, enco
 def test_evaluation_can_replay_first(url: str, photos: Path, tmp_path: Path, capsys) -> None:
     """--replay takes the arguments of infra.replay."""
     journal = tmp_path / "replay.jsonl"
-    code, evaluated = evaluate(journal, "--replay", url, str(photos), "--share", "0")
+    code, evaluated = run_evaluation(journal, "--replay", url, str(photos), "--share", "0")
     assert (0, 6, {"sent": 0, "taken": 0}) == (code, evaluated["classified"], evaluated["feedback"])
 
 
@@ -501,7 +501,7 @@ def test_other_files_are_no_journal(url: str, photos: Path, tmp_path: Path, caps
     journal = tmp_path / "replay.jsonl"
     journal.write_text(text)
     for main, before in (
-        (evaluation.main, []),
+        (post_deploy_evaluation.main, []),
         (replay.main, [url, str(photos), "--output"]),
     ):
         message = run_refused([*before, str(journal)], capsys, main)
@@ -512,7 +512,7 @@ def test_other_files_are_no_journal(url: str, photos: Path, tmp_path: Path, caps
 
 def test_missing_journal_is_named(tmp_path: Path, capsys) -> None:
     """The error names the file."""
-    missing = run_refused([str(tmp_path / "none")], capsys, evaluation.main)
+    missing = run_refused([str(tmp_path / "none")], capsys, post_deploy_evaluation.main)
     assert missing.endswith(
         f"{tmp_path / 'none'}: No such file or directory; expected a journal that infra.replay wrote"
     )

@@ -1,4 +1,4 @@
-"""What the network makes of a batch: one photo, decoded once, as many copies of it as the query says in one run.
+"""Answer with predictions for copies of one photo in one run: the lower bound for a batch.
 
 `/predict?photos=8` answers with the milliseconds of the run alone.
 """

@@ -17,7 +17,7 @@ app = FastAPI()
 
 
 def preprocess(data: bytes) -> np.ndarray:
-    """(1, 3, 224, 224) float32, normalised."""
+    """(1, 3, 224, 224) float32, normalized."""
     image = Image.open(BytesIO(data)).convert("RGB").resize((224, 224))
     pixels = np.asarray(image, dtype=np.float32) / 255
     return ((pixels - MEAN) / STD).transpose(2, 0, 1)[None]

@@ -3,7 +3,7 @@
 Writes JSON and prints a table. Exits with 0; with 1 if the service failed on a photo or classified none; with 2 for
 invalid arguments.
 
-    python -m infra.replay.evaluation artifacts/replay.jsonl
+    python -m infra.replay.post_deploy_evaluation artifacts/replay.jsonl
 """
 
 import argparse
@@ -96,8 +96,11 @@ def render_table(evaluation: dict[str, Any]) -> str:
         "feedback": "{sent} sent, {taken} accepted".format(**evaluation["feedback"]),
     }
     rows |= {name: _format_share(evaluation, name) for name in ("accuracy", "unknown")}
-    scores = "precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}, {labelled} photos"
-    rows |= {name: scores.format(**values) for name, values in evaluation["classes"].items()}
+    scores = "precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}"
+    rows |= {
+        name: f"{scores.format(**values)}, {values['labelled']} photos"
+        for name, values in evaluation["classes"].items()
+    }
     latencies = "p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}"
     rows |= {name: latencies.format(**evaluation[name]) for name in ("latency_ms", "late_ms")}
     width = max(map(len, rows))
@@ -111,7 +114,7 @@ def _format_share(evaluation: dict[str, Any], name: str) -> str:
 
 def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m infra.replay.evaluation",
+        prog="python -m infra.replay.post_deploy_evaluation",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
