@@ -237,6 +237,14 @@ def test_report_starts_retraining(retrain, expected):
     assert expected == evaluate(monitor["retrain"]["if"], {"needs.report.outputs.retrain": retrain})
 
 
+def test_report_starts_retraining_only_after_approval():
+    """The job is in the environment whose required reviewers the runbook asks for."""
+    assert "retrain" == jobs("monitor")["retrain"]["environment"]["name"]
+    runbook = (ROOT / "infra/aws/README.md").read_text().splitlines()
+    [row] = [line for line in runbook if "environment `retrain`" in line]
+    assert "required reviewers" in row
+
+
 def test_report_has_the_whole_git_history():
     """The report looks up older references in the history, which a checkout omits by default."""
     checkouts = [step["with"] for step in jobs("monitor")["report"]["steps"] if "checkout" in step.get("uses", "")]

@@ -182,6 +182,11 @@ def test_grace_period_covers_the_shutdown():
     assert before + uvicorn_option("timeout-graceful-shutdown") < pod()["terminationGracePeriodSeconds"]
 
 
+def test_idle_connections_outlive_those_of_proxies():
+    """AWS's load balancers and nginx keep idle connections for 60 s; the server must not close them first."""
+    assert uvicorn_option("timeout-keep-alive") > 60
+
+
 def test_service_monitor_matches_prometheus():
     """Both scrape the same route under the same job name, which the rules and alerts use."""
     [scrape] = yaml.safe_load((ROOT / "infra/containers/monitoring/prometheus.yml").read_text())["scrape_configs"]
