@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the monitoring report imports the names alone, without ONNX
 
 SIGNALS = ("entropy", "energy", "familiarity", "brightness", "contrast", "saturation", "sharpness")
 # The numeric log fields of a prediction that the report compares with the reference.
-NUMERIC_FIELDS = ("confidence", "unknown", *SIGNALS, "photo_bytes", "photo_width", "photo_height")
+NUMERIC_FIELDS = ("confidence", *SIGNALS, "unknown", "photo_bytes", "photo_width", "photo_height")
 # ITU-R BT.601, as in Pillow's mode L; scales 0..255 to 0..1.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None] / np.float32(255)
 

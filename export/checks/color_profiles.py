@@ -2,7 +2,7 @@
 
 `python -m export.checks.color_profiles PHOTOS` takes an archive or a folder of classes, stores the photos in each color
 space as cameras and editors do, and classifies both versions. It writes artifacts/color.json, from which
-`python -m infra.bench.pages` writes the table in infra/bench/RESULTS.md.
+`make docs` writes the table in infra/bench/RESULTS.md.
 """
 
 import argparse

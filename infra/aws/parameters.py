@@ -5,8 +5,6 @@ from pathlib import Path
 import yaml
 
 FOLDER = Path(__file__).parent
-# Each deployment sets these, so no file has them.
-DEPLOYMENT = frozenset({"ImageUri", "Commit", "Release", "PreviousVersion"})
 
 
 def load_parameters(environment: str) -> dict[str, str]:

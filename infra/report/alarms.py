@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from infra.report.drift import NUMBERS, Reference, measure_drift
+from infra.report.drift import Reference, measure_drift
 from infra.report.log_reader import Table
-from lambda_app.signals import SIGNALS
+from lambda_app.signals import NUMERIC_FIELDS, SIGNALS
 
 # With 100 photos, a fifth of them must differ before drift is distinguishable from chance; with fewer, even more.
 MIN_PHOTOS = 100
@@ -23,7 +23,7 @@ CLIENT_CHOICES = frozenset({"photo_bytes", "photo_width", "photo_height", "predi
 def select_photos(requests: Table, version: str) -> Table:
     """Return the predictions of a version whose lines carry every signal."""
     predictions = requests.where(requests["model_version"] == version).having("predicted_class")
-    return predictions.where(np.all([np.isfinite(predictions[name]) for name in NUMBERS], axis=0))
+    return predictions.where(np.all([np.isfinite(predictions[name]) for name in NUMERIC_FIELDS], axis=0))
 
 
 def judge_drift(requests: Table, serving: str | None, reference: Reference | None) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from infra.emulator.runtime import ROOT
 from infra.report import alarms, charts
-from infra.report.drift import NUMBERS, Reference
+from infra.report.drift import Reference
 from infra.report.log_reader import Log
+from lambda_app.signals import NUMERIC_FIELDS
 
 NO_FIGURE = "–"  # noqa: RUF001  # an en dash
 HISTOGRAM_PHOTOS = 20_000  # more would not change the shape
@@ -72,7 +73,7 @@ def draw_distributions(
         return
     photos = alarms.select_photos(log.requests, drift["model_version"])
     photos = photos.where(slice(None, None, max(1, len(photos) // HISTOGRAM_PHOTOS)))
-    for name in NUMBERS:
+    for name in NUMERIC_FIELDS:
         drifted = drift["signals"][name]["drifted"]
         yield name, drifted, charts.draw_distribution(photos[name], baseline.columns[name], drifted=drifted)
 

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambda_app.signals import NUMERIC_FIELDS
+from lambda_app.telemetry.fields import FEEDBACK, PREDICTION, REQUEST
 
 Column = NDArray[Any]
 FEEDBACK_WINDOW = timedelta(days=30)  # feedback is matched with predictions of up to this age
 REQUIRED = {
-    "request": ("service", "model_version", "status", "total_ms", "cold_start"),
-    "prediction": ("service", "model_version", "predicted_class", "confidence", "unknown"),
-    "feedback": ("label",),
+    REQUEST: ("service", "model_version", "status", "total_ms", "cold_start"),
+    PREDICTION: ("service", "model_version", "predicted_class", "confidence", "unknown"),
+    FEEDBACK: ("label",),
 }
 
 

@@ -2,16 +2,40 @@
 
 from collections.abc import Sequence
 
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.requests import Request
 
 from lambda_app.errors import BadField, UnsupportedType
-from lambda_app.schemas import Feedback
+from lambda_app.metadata import Metadata
+from lambda_app.schemas import Feedback, FeedbackResponse
+from lambda_app.telemetry.request_log import Record
 from lambda_app.uploads.reader import media_type, read_body
+from lambda_app.web.openapi import BODY_ERRORS, FEEDBACK_BODY, describe
 
 JSON = "application/json"
 MAX_BYTES = 10_000  # enough for a UUID and a class name; FastAPI itself reads a body of any size
+
+
+def add_feedback_route(app: FastAPI, metadata: Metadata) -> None:
+    @app.post(
+        "/feedback",
+        **describe(
+            "Feedback",
+            "Report the true class of a photo: request_id of its prediction, and label",
+            "Only `application/json` is accepted: pages of other sites can send anything else without a preflight "
+            "request. Repeating a request is harmless: the last label counts. The monitoring report checks whether the "
+            "prediction exists.",
+            errors=BODY_ERRORS,
+            body=FEEDBACK_BODY,
+        ),
+    )
+    async def feedback(request: Request) -> FeedbackResponse:
+        record: Record = request.state.record
+        body = await read_feedback(request, metadata.class_names)
+        record.feedback = {"feedback_for": str(body.request_id), "label": body.label}
+        return FeedbackResponse(request_id=str(body.request_id), label=body.label, model_version=metadata.model_version)
 
 
 async def read_feedback(request: Request, class_names: Sequence[str]) -> Feedback:

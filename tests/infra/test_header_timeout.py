@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import uvicorn
-from tests.infra.virtual_time import VirtualTimeLoop
 from uvicorn.server import ServerState
 
 from infra.containers.server.header_timeout import HEADERS_S, HeaderTimeoutProtocol
+from tests.support.virtual_time import VirtualTimeLoop
 
 REQUEST = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n"
 Client = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]

@@ -6,12 +6,13 @@ import shlex
 import boto3
 import pytest
 
-from infra.aws.parameters import DEPLOYMENT, load_parameters
+from infra.aws.parameters import load_parameters
 from infra.smoke import url
 from infra.smoke.messages import NoAnswer
 from tests.sam import IMAGE, REGION, SAM, run, translated
 
 ENVIRONMENTS = ["dev", "prod"]
+DEPLOYMENT = {"ImageUri", "Commit", "Release", "PreviousVersion"}  # each deployment sets these, so no file has them
 ROLE = {
     "RoleName": "role",
     "AssumeRolePolicyDocument": json.dumps({"Version": "2012-10-17", "Statement": []}),
@@ -22,6 +23,9 @@ import json, sys
 from samcli.cli.types import CfnParameterOverridesType
 from samcli.commands.deploy.deploy_context import DeployContext
 from samcli.yamlhelper import yaml_parse
+
+# Each deployment sets these, so no file has them.
+DEPLOYMENT = {"ImageUri", "Commit", "Release", "PreviousVersion"}
 
 overrides = CfnParameterOverridesType().convert(sys.argv[1:], None, None)
 print(json.dumps(DeployContext.merge_parameters(yaml_parse(open("template.yaml").read()), overrides)))

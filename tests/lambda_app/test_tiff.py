@@ -171,14 +171,6 @@ def test_tiff_of_a_fax_is_refused(options, tmp_path):
         decode(converted(source, options))
 
 
-def with_tag(tag: int, value: bytes) -> bytes:
-    """Return a TIFF with the 4 bytes of one tag's inline value replaced."""
-    data = Tiff(BLACK_IS_ZERO, 8).file()
-    directory = int.from_bytes(data[4:8], "little")
-    place = data.index(tag.to_bytes(2, "little"), directory + 2)
-    return data[: place + 8] + value + data[place + 12 :]
-
-
 def test_tiff_with_too_many_strips_is_refused_before_pillow_reads_it(monkeypatch):
     """Pillow would create an object for each strip."""
     monkeypatch.delattr("PIL.TiffImagePlugin.TiffImageFile.__init__")

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lambda_app.errors import Overloaded
 from lambda_app.inference import Inference
 from lambda_app.settings import Settings
+from lambda_app.web.openapi import PIXEL
 
 if TYPE_CHECKING:
     from lambda_app.routes.open_inference.models import OpenInference
@@ -48,12 +49,12 @@ HEADERS = [
 ERRORS = {
     400: "the body is no request of the protocol",
     404: "the model or its version does not exist",
-    408: "no byte of the body arrived for 10 s, or the body took over a minute",
+    408: "the body arrives at less than 16 kB per second or takes over a minute",
     413: "the request has more bytes, pixels or photos than the settings allow",
     415: "an image has an unsupported format, or the content encoding is unknown",
     422: "an image is damaged, or the model does not accept the tensor",
     500: "a server error",
-    503: "the queue of photos is full",
+    503: "the service is overloaded; retry after `Retry-After` seconds",
 }
 FIELDS = {
     "extensions": "supported extensions of the protocol",
@@ -75,7 +76,6 @@ PHOTOS = {"name": "photos", "datatype": "BYTES", "shape": [1]}
 VERSION = "2026.11.21-9c12c0f2"
 SERVER = {"name": MODEL, "version": VERSION, "extensions": EXTENSIONS}
 METADATA = {"name": MODEL, "versions": [VERSION], "platform": "pillow_onnxruntime", "inputs": [PHOTOS], "outputs": []}
-PIXEL = "R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="  # a GIF of one pixel, the shortest image
 REQUEST = {"inputs": [PHOTOS | {"data": [PIXEL]}], "outputs": [{"name": "predicted_class"}]}
 ANSWER = {"model_name": MODEL, "model_version": VERSION, "outputs": [PREDICTED]}
 BINARY = {"application/octet-stream": {"schema": TEXT | {"format": "binary"}}}

@@ -32,8 +32,8 @@ from infra.replay.sender import Pace, Replay, is_selected
 from infra.smoke.url import UrlClient
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
-from tests.infra.replay.virtual_time import VirtualTimeLoop
 from tests.infra.smoke.faulty_services import changed, edited, hanging, page
+from tests.support.virtual_time import VirtualTimeLoop
 
 ROOT = Path(__file__).parents[3]
 MAX_BYTES = 20_000

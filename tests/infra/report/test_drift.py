@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
 from infra.report.__main__ import REFERENCE
-from infra.report.drift import NUMBERS, SIGNAL_COLUMNS, Reference, Signal, drift_limits, measure_drift
+from infra.report.drift import SIGNAL_COLUMNS, Reference, Signal, drift_limits, measure_drift
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
-from lambda_app.signals import SIGNALS
+from lambda_app.signals import NUMERIC_FIELDS, SIGNALS
 
 
 def draw_photos(reference, count, rng):
@@ -46,7 +46,7 @@ def test_false_alarm_rate_is_at_most_one_percent_of_weeks(reference, photos, ref
     assert alarms / (references * weeks) <= 0.01
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", NUMERIC_FIELDS)
 def test_shift_of_a_single_signal_is_detected(reference, name):
     """500 photos suffice to detect a shift of half a standard deviation, or an unknown share of 5 % instead of 1 %."""
     rng = np.random.default_rng(0)
@@ -98,7 +98,7 @@ def test_reference_belongs_to_the_released_model(reference):
     metadata = Classifier.load(Settings().model_path).metadata
     assert metadata.model_version == reference.model_version
     assert {(len(reference),)} == {reference.columns[name].shape for name in (*SIGNAL_COLUMNS, "label")}
-    assert all(np.isfinite(reference.columns[name]).all() for name in NUMBERS)
+    assert all(np.isfinite(reference.columns[name]).all() for name in NUMERIC_FIELDS)
     assert metadata.metrics["test"]["accuracy"] == pytest.approx(reference.accuracy, abs=1.5 / len(reference))
 
 

@@ -1,0 +1,70 @@
+"""Routes that describe the instance: health, model, metrics, and the last predictions."""
+
+from fastapi import FastAPI, Request
+from starlette.responses import PlainTextResponse
+
+from lambda_app import __version__
+from lambda_app.metadata import Metadata
+from lambda_app.schemas import Health, ModelInformation, PredictionLog
+from lambda_app.settings import OPTIONAL_ROUTES, Settings
+from lambda_app.telemetry.prediction_log import summarize_predictions
+from lambda_app.telemetry.request_log import Telemetry
+from lambda_app.web.openapi import describe
+
+
+def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, metadata: Metadata) -> None:
+    """Add the routes that describe the instance, without those that `PUBLIC_ROUTES` omits."""
+
+    @app.get(
+        "/health",
+        **describe(
+            "Instance", "Health and model version of the instance", "An instance that responds has loaded its model."
+        ),
+    )
+    async def health(request: Request) -> Health:
+        telemetry.instance_metrics.health_checks += request.method == "GET"
+        return Health(status="healthy", model_loaded=True, model_version=metadata.model_version, device="cpu")
+
+    async def model_info() -> ModelInformation:
+        return ModelInformation(
+            **vars(metadata), software_version=__version__, image=settings.image, commit=settings.commit
+        )
+
+    async def metrics() -> PlainTextResponse:
+        text, media_type = telemetry.instance_metrics.render()
+        return PlainTextResponse(text, media_type=media_type)
+
+    async def last_predictions() -> PredictionLog:
+        return summarize_predictions(telemetry.recent)
+
+    if is_served("/model/info", settings):
+        described = describe(
+            "Instance",
+            "Metadata of the model, and the versions of software and image",
+            "Returns the classes, training run, commit, data hash and test metrics that the model file contains.",
+        )
+        app.get("/model/info", **described)(model_info)
+    if is_served("/metrics", settings):
+        described = describe(
+            "Instance",
+            "Prometheus metrics of this instance",
+            "`prediction_requests_total{predicted_class}`, `prediction_unknown_total`, "
+            "`prediction_errors_total{code}`, `prediction_latency_seconds`, "
+            "`feedback_total{label}` of this instance's last 10,000 predictions, "
+            "`feedback_unmatched_total{label}` of all others, `health_check_requests_total`, "
+            "`model_info{model_version}`.",
+        )
+        app.get("/metrics", response_class=PlainTextResponse, **described)(metrics)
+    if is_served("/prediction-log", settings):
+        described = describe(
+            "Instance",
+            "The last 100 predictions of this instance",
+            "With the number of each class, the average confidence, and average and p95 latency. It contains neither "
+            "photos nor request ids.",
+        )
+        app.get("/prediction-log", **described)(last_predictions)
+
+
+def is_served(path: str, settings: Settings) -> bool:
+    """Return whether `PUBLIC_ROUTES` enables the route."""
+    return path not in OPTIONAL_ROUTES or path in settings.public_routes.split(",")
