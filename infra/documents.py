@@ -72,7 +72,8 @@ def _quality() -> list[tuple[str, str]]:
 
 def _speed() -> list[tuple[str, str]]:
     """Return the rows on cold start, warm request, memory, image and cost, each beside the same figure on PyTorch."""
-    candidates = read_bench()["candidates"]
+    bench = read_bench()
+    candidates = bench["candidates"]
     ours, peer = candidates["ours"], candidates["torch_simple_cnn"]
 
     def row(name: str, value: str, baseline: str) -> tuple[str, str]:
@@ -85,6 +86,7 @@ def _speed() -> list[tuple[str, str]]:
         return f"{candidate['usd_per_million']:.2f}"
 
     return [
+        ("commit of the measurements below", f"`{bench['commit']}`"),
         row("cold start, p50", f"{ours['cold_ms']['p50']:.0f} ms", f"{peer['cold_ms']['p50']:,.0f} ms"),
         row("warm request, p50", f"{warm(ours)} ms", f"{warm(peer)} ms"),
         row("peak memory", f"{ours['rss_mb']:.0f} MB", f"{peer['rss_mb']:,.0f} MB"),
