@@ -100,13 +100,13 @@ train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and releas
 suspects: .venv/.train  ## list and draw photos with suspicious labels, as judged by networks not trained on them
 	$(BIN)/python -m training.tools.suspects
 
-promote: .venv/.train .venv-sam/.installed  ## release the challenger although it did not win
+promote: .venv/.train .venv-sam/.installed  ## release the challenger even if it lost the comparison
 	$(BIN)/python -m export.release --promote
 	$(BIN)/python -m export.card
 	$(GOLDEN)
 	$(BIN)/python -m export.drift_reference
 
-rollback: .venv/.train .venv-sam/.installed  ## release the previous model again
+rollback: .venv/.train .venv-sam/.installed  ## restore the previous model in this checkout (deployment: `make back`)
 	$(BIN)/python -m export.release --rollback
 	$(GOLDEN)
 	$(BIN)/python -m export.drift_reference
@@ -291,7 +291,7 @@ back: .venv/.serve  ## emergency: roll ENV= back to the version before the last 
 	$(REQUIRE_ENV)
 	@$(BIN)/python -m infra.aws.emergency back "$(ENV)" $(call option,VERSION,version)
 
-off: .venv/.serve  ## emergency: turn ENV= off: requests get 429, and the batch takes no messages
+off: .venv/.serve  ## emergency: turn ENV= off: requests get 429, and the batch function stops
 	$(REQUIRE_ENV)
 	@$(BIN)/python -m infra.aws.emergency off "$(ENV)"
 

@@ -1,4 +1,4 @@
-"""Measure the life of a candidate: a cold start, then repeated requests with every photo."""
+"""Measure one container run of a candidate: a cold start, then repeated requests with every photo."""
 
 import json
 import os

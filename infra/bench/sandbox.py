@@ -89,7 +89,10 @@ class Sandbox:
 
 
 def has_docker() -> bool:
-    """Return whether Docker runs on this machine. A remote engine does not do: /proc must show its processes."""
+    """Return whether a local Docker engine runs.
+
+    A remote engine does not work, because `/proc` must show its processes.
+    """
     try:
         return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:

@@ -127,7 +127,10 @@ def find_rie() -> Path:
 
 
 def _environment(handler: str, timeout_s: int) -> dict[str, str]:
-    """As https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html; what is missing here the RIE sets."""
+    """Return Lambda's environment variables, except those that the RIE sets.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
     return os.environ | {
         "_HANDLER": handler,
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -171,7 +174,10 @@ def _wait_until_listening(
 
 
 def _listening(pid: int) -> set[int]:
-    """Return the ports on which this process listens; a connection would not show whose port it reached."""
+    """Return the ports on which this process listens.
+
+    Connecting to a port would not prove that this process owns it.
+    """
     sockets = set()
     with contextlib.suppress(OSError):  # the process ended
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():

@@ -15,13 +15,13 @@ from lambda_app.signals import NUMERIC_FIELDS, SIGNALS
 # With 100 photos, a fifth of them must differ before drift is distinguishable from chance; with fewer, even more.
 MIN_PHOTOS = 100
 MIN_LABELS = 200  # with 100, four wrong labels would raise an alarm
-MARGIN = 0.01  # accuracy that photos of another source cost: the second source scores 0.6 points below the test split
+MARGIN = 0.01  # tolerated loss of accuracy; photos from a second source score 0.6 points below the test split
 # Clients choose these. Photos from phones, or more dogs than cats, raise an alarm but do not reduce accuracy.
 CLIENT_CHOICES = frozenset({"photo_bytes", "photo_width", "photo_height", "predicted_class"})
 
 
 def select_photos(requests: Table, version: str) -> Table:
-    """Return the predictions of a version whose lines carry every signal."""
+    """Return the predictions of a version whose log lines have every signal."""
     predictions = requests.where(requests["model_version"] == version).having("predicted_class")
     return predictions.where(np.all([np.isfinite(predictions[name]) for name in NUMERIC_FIELDS], axis=0))
 
@@ -63,9 +63,9 @@ def judge_accuracy(quality: dict[str, Any] | None, serving: str | None, referenc
         "released": reference.accuracy,
         "limit": limit,
         "alarm": quality["accuracy_interval"][1] < limit,
-        # This compares the measured accuracy, not its lower bound: with the lower bound, a model as accurate as at its
-        # release would need 480 labels a week, and one at 99.2 % would need 2,400. A model that fell to 97.5 % is
-        # measured above the limit in 12 of 100 weeks with 200 labels, and in 2 of 100 with 600.
+        # Use the measured accuracy, not its lower bound: with the bound, an unchanged model would need 480 labels a
+        # week (2,400 at 99.2 %). A model that dropped to 97.5 % passes in 12 % of weeks with 200 labels and in 2 % with
+        # 600.
         "holds": quality["accuracy"] >= limit,
     }
 

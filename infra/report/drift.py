@@ -1,10 +1,10 @@
 """Detect drift: compare the signals of the traffic with a baseline week, or with the test photos of the model.
 
 The distance of a signal is the two-sample Kolmogorov-Smirnov statistic, evaluated at 51 quantiles of the reference: the
-largest difference between the shares of photos at or below a value. For the classes it is the largest difference of a
-share. The limits come from the multiplier bootstrap (Chernozhukov, Chetverikov, Kato 2013): simulate the distances of
-two samples of one distribution with normal variables that have the covariance of the reference's photos, so that
-correlated signals are not counted twice.
+largest difference between the shares of photos at or below a value. For classes, it is the largest difference between
+two shares. The limits come from the multiplier bootstrap (Chernozhukov, Chetverikov, Kato 2013): it simulates distances
+between two samples of one distribution, using normal variables with the covariance of the reference photos. Correlated
+signals are therefore not counted twice.
 """
 
 import json
@@ -20,11 +20,11 @@ from infra.report.log_reader import Column
 from lambda_app.signals import NUMERIC_FIELDS
 
 SIGNAL_COLUMNS = (*NUMERIC_FIELDS, "predicted_class")
-# The false-alarm rate per report. In a week of daily reports, which count most photos seven times, it amounts to 0.6 %
-# with 500 photos per week and 0.8 % with 20,000 (simulated in test_drift.py). The documented bound is 1 %.
+# The false-alarm rate per report. Each photo appears in seven daily reports, so the weekly rate is 0.6 % with 500
+# photos per week and 0.8 % with 20,000 (simulated in test_drift.py). The documented bound is 1 %.
 ALARM_RATE = 0.0005
 DRAWS = 20_000
-RARE_PHOTOS = 5
+RARE_PHOTOS = 5  # differing photos that never raise an alarm
 QUANTILES = np.linspace(0, 1, 51)  # evaluating at all 1,636 reference photos raises a distance by at most 0.02
 
 
@@ -115,16 +115,21 @@ def measure_drift(photos: Mapping[str, Column], reference: Reference) -> dict[st
 
 
 def drift_limits(signals: Sequence[Signal], reference: Reference, count: int) -> NDArray[np.float64]:
-    """Return (signals,): limits that `count` photos like the reference exceed anywhere with probability ALARM_RATE."""
+    """Return (signals,) limits.
+
+    `count` photos from the reference distribution exceed at least one limit with probability ALARM_RATE.
+    """
     indicators = np.hstack([signal.indicators(reference.columns[signal.name]) for signal in signals]).astype(np.float32)
     starts = np.cumsum([0, *(len(signal.edges) for signal in signals)])[:-1]
     size = len(reference)
-    # The triangular factor has the covariances of all columns, in as many rows as there are columns.
+    # R of the QR decomposition has the same covariance as the indicators, but at most as many rows as columns, so fewer
+    # normal draws are needed.
     factor = np.linalg.qr(indicators - indicators.mean(axis=0), mode="r")
     draws = np.random.default_rng(0).standard_normal((DRAWS, len(factor)), np.float32) @ factor
-    # The shape of the distances is (DRAWS, signals).
-    distances = np.maximum.reduceat(np.abs(draws, out=draws), starts, axis=1) * np.sqrt((1 / count + 1 / size) / size)
+    spread = np.sqrt((1 / count + 1 / size) / size)
+    distances = np.maximum.reduceat(np.abs(draws, out=draws), starts, axis=1) * spread  # (DRAWS, signals)
     # Scale each signal by its own 99 % quantile, so that signals with a small variance keep a small limit. The lower
-    # bound tolerates rare photos that the reference happens to lack, such as an unknown one among 300.
+    # bound prevents alarms about a few rare photos, such as one unknown photo in 300, that the reference does not
+    # contain.
     scales = np.maximum(np.quantile(distances, 0.99, axis=0), RARE_PHOTOS * (1 / count + 1 / size))
     return np.asarray(scales * np.quantile((distances / scales).max(axis=1), 1 - ALARM_RATE))

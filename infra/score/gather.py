@@ -54,7 +54,7 @@ def gather(s3: Any, folder: S3Path, output: Path) -> Counter[str]:
 
 
 def count_results(s3: Any, folder: S3Path) -> int:
-    """Return the number of messages that have results. Results by two models for one message count once."""
+    """Return the number of messages with at least one result. A message scored by two models counts once."""
     return len({item["Key"].rpartition("/")[2] for item in _list(s3, folder)})
 
 

@@ -131,7 +131,7 @@ def metrics(ask: Ask) -> Pair:
 
 
 def metrics_count(ask: Ask, expected: Expected) -> Pair:
-    """Compare the counter of predictions before and after one more; only a single instance keeps this promise."""
+    """Check that a prediction increments the counter. Requires a service with one instance."""
     if "/metrics" in disabled_paths(ask):
         return {"counted": "switched off"}, {"counted": "switched off"}
     before = _prediction_count(ask)

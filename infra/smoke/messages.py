@@ -11,7 +11,7 @@ from infra.emulator.response import HttpResponse
 
 Ask = Callable[[HttpRequest], HttpResponse]  # raises NoAnswer
 BOUNDARY = "smoke"
-SYNTHETIC = ("x-synthetic", "true")  # marks requests that are no user's; the monitoring report leaves them out
+SYNTHETIC = ("x-synthetic", "true")  # marks test requests; the monitoring report excludes them
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 SHOWN_CHARACTERS = 200
 

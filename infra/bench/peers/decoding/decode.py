@@ -1,4 +1,7 @@
-"""Decode one file, and print its cost beside what its header let expect: a program, so that its memory is its own."""
+"""Decode one file. Print its time and memory, and what the function expected from the file's header.
+
+It runs as its own program, so that its memory can be measured separately.
+"""
 
 import json
 import resource

@@ -51,7 +51,7 @@ def clocked(function: Callable[..., Any], times: list[float]) -> Callable[..., A
 
 def answered(event: dict[str, Any]) -> None:
     status = handler(event, None)["statusCode"]
-    if status != 200:  # what fails fast must not look fast
+    if status != 200:  # a fast failure must not count as a fast response
         sys.exit(f"overhead.py: the function answered {status}; expected 200")
 
 

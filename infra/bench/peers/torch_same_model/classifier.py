@@ -1,7 +1,7 @@
-"""Stands in for lambda_app/classifier.py: the same network in PyTorch, the rest of the handler as it is.
+"""Replace lambda_app/classifier.py by the same network in PyTorch. The rest of the handler is unchanged.
 
-TorchScript, though deprecated, because it is the leanest way to run a network in PyTorch: torch.export's loader imports
-half of the compiler.
+TorchScript is deprecated, but it is the leanest way to run a network in PyTorch: torch.export's loader imports half of
+the compiler.
 """
 
 import json
