@@ -68,7 +68,7 @@ def render() -> str:
         "by_class": render_classes(evaluated["sets"], metadata.class_names),
         "calibration": render_calibration(evaluated),
         "unknown": render_unknown(evaluated),
-        "edits": render_edits(verified["behaviour"]),
+        "edits": render_edits(verified["behavior"]),
         "candidate": fill_paragraph(f"Released: {released['candidate']}, because {verified['reason']}."),
         "candidates": render_candidates(verified["candidates"]),
         "outcome": fill_paragraph(f"Decision: {released['reason']}."),

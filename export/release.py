@@ -1,7 +1,7 @@
 """Stage 7: compare the verified file with the champion on the same test photos, and serve it if it wins.
 
-Both models predict today's test split. The content of a photo decides its split (training/split.py). Unless
-`prepare.train_share` changes, no test photo was ever a training photo of an older champion.
+Both models predict the current test split. The content of a photo decides its split (training/split.py), so no test
+photo was used to train an older champion, unless `prepare.train_share` changed.
 
     python -m export.release              register the file as challenger; promote it if it wins
     python -m export.release --promote    promote the challenger regardless of the comparison

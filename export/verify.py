@@ -87,7 +87,7 @@ def main() -> None:
     ]
     for line in not_judged:
         print(f"not judged: {line}")
-    verdict = {"released": released, "reason": reason, "candidates": figures, "behaviour": behavior}
+    verdict = {"released": released, "reason": reason, "candidates": figures, "behavior": behavior}
     write_report(gates, verdict | {"not_judged": not_judged})
 
 

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from lambda_app.errors import Overloaded
 
 MEMORY = 500_000_000  # bytes for all concurrent decoding: the largest photo, or ten JPEGs of 12 megapixels
-MAX_WAIT_S = 5.0  # for a thread, and again for memory; then the client gets a 503 and can retry
+MAX_WAIT_S = 5.0  # limit on the wait for a thread and, separately, for memory; after it, respond with 503
 STUCK_S = 15.0  # from arrival to response: exceeds both waits and the 2 s that decoding may take
 IsDisconnected = Callable[[], Coroutine[Any, Any, bool]]
 
@@ -30,13 +30,16 @@ class Turn:
     loop: asyncio.AbstractEventLoop
 
     def check(self) -> None:
-        """Raise `Overloaded` after too long a wait, and `ClientDisconnect` if the client has left. Runs on a thread."""
+        """Raise `Overloaded` after too long a wait, and `ClientDisconnect` if the client has left.
+
+        Call it on a worker thread.
+        """
         if not self.is_queued:
             return
         waited = time.monotonic() - self.arrived
         if waited > MAX_WAIT_S:
             raise Overloaded(
-                f"the photo waited {waited:.1f} s for others; the limit is {MAX_WAIT_S:.0f} s: try again later"
+                f"the photo waited {waited:.1f} s for a free thread; the limit is {MAX_WAIT_S:.0f} s: try again later"
             )
         if self.is_disconnected and asyncio.run_coroutine_threadsafe(self.is_disconnected(), self.loop).result():
             raise ClientDisconnect
@@ -55,7 +58,7 @@ class Admission:
 
     @contextmanager
     def queue(self, is_disconnected: IsDisconnected | None) -> Iterator[Turn]:
-        """Count a request as in progress. Runs on the event loop."""
+        """Count a request as in progress. Call it on the event loop."""
         number, arrived = next(self._numbers), time.monotonic()
         is_queued = len(self._arrivals) >= self.threads
         self._arrivals[number] = arrived

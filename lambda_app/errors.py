@@ -68,7 +68,7 @@ class BadField(RequestError):
 
 
 class Overloaded(RequestError):
-    """The server has no memory for more photos; retry after `Retry-After` seconds. Never occurs on Lambda."""
+    """The server is at capacity, or the photo waited over 5 s; retry later. Never occurs on Lambda."""
 
     status = 503
     code = "overloaded"

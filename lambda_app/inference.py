@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 # The decoding budget of one request: Lambda's timeout is 15 s, and one photo may take 2 s.
 DECODING_S = 5
-# Photos in one run of the network. Without an arena, a photo in a run of 8 takes twice as long as in a run of 4; with
-# one, runs of 8 save nothing (infra/bench/RESULTS.md).
+# Photos per network run. Without ONNX Runtime's memory arena, runs of 8 take twice as long per photo as runs of 4;
+# with it, they are no faster (infra/bench/RESULTS.md).
 CHUNK = 4
 
 
@@ -42,9 +42,11 @@ class Classified:
 
 @dataclass(frozen=True)
 class Decoded:
+    """A decoded photo and its decoding time."""
+
     photo: Photo
     size: int  # bytes of the file
-    seconds: float  # without the wait for memory
+    seconds: float  # decoding time, excluding the wait for memory
 
     def log_fields(self) -> dict[str, Any]:
         return describe_photo(self.photo, self.size) | {"decode_ms": round(self.seconds * 1000, 3)}

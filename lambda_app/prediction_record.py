@@ -1,4 +1,4 @@
-"""The record of one prediction, which serving logs, the batch stores, and the drift reference consists of."""
+"""Define the record of one prediction. Serving logs it, the batch stores it, and the drift reference contains it."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,11 @@ class PredictionRecord:
     prediction: Prediction
     outputs: Outputs  # N = 1
     signals: dict[str, float]
-    inference_ms: float  # this photo's share of its run
+    inference_ms: float  # time of the network run, divided by its number of photos
     photo_fields: Mapping[str, Any]
 
     def log_fields(self) -> dict[str, Any]:
+        """Return the log fields of the prediction."""
         return {
             "predicted_class": self.prediction.predicted_class,
             "confidence": round(self.prediction.confidence, 6),

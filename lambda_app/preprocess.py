@@ -1,4 +1,4 @@
-"""Turn photo bytes into network input. Serving, validation, calibration and parity checks share this only decoder."""
+"""Turn photo bytes into network input. Serving, validation, calibration and parity checks all use this module."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

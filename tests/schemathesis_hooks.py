@@ -1,4 +1,4 @@
-"""What schemathesis sends where the document says `format: binary` or `byte`: real photos, which are not refused."""
+"""Send real photos where the OpenAPI document says `format: binary` or `byte`, so that they are not refused."""
 
 import base64
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""The API's documentation: complete, true, and shown without asking another site."""
+"""Test the documentation of the API: it is complete and correct, and loads nothing from other sites."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def url(tiny_classifier):
 
 @pytest.fixture(scope="module")
 def document():
-    """Of the model that serves."""
+    """Return the OpenAPI document of the released model."""
     settings = Settings()
     return TestClient(create_app(Classifier.load(settings.model_path), settings)).get("/openapi.json").json()
 
@@ -42,16 +42,16 @@ def operations(document):
     }
 
 
-def test_every_route_is_explained(operations):
-    """In the words of `GET /`; each belongs to a group, and each of its answers has a description."""
+def test_every_route_is_described(operations):
+    """Each route has the summary of `GET /`, one group, and a description of each response."""
     assert ROUTES == {name: operation["summary"] for name, operation in operations.items()}
     for name, operation in operations.items():
         assert 1 == len(operation["tags"]), name
         assert all(response["description"] for response in operation["responses"].values()), name
 
 
-def test_every_field_is_explained(document):
-    """Of all that is sent and answered."""
+def test_every_field_has_a_description(document):
+    """Each field of each request and response has a description."""
     missing = [
         f"{name}.{field}"
         for name, schema in document["components"]["schemas"].items()
@@ -61,8 +61,8 @@ def test_every_field_is_explained(document):
     assert [] == missing
 
 
-def test_everything_sent_and_answered_has_an_example(document):
-    """That fits its own description; parts of others are shown in these."""
+def test_every_schema_has_a_valid_example(document):
+    """Each schema has an example that matches it; parts of other schemas appear in the examples of those."""
     schemas = document["components"]["schemas"]
     assert {"ErrorDetail", "LoggedPrediction"} == {name for name, schema in schemas.items() if "examples" not in schema}
     for name, schema in schemas.items():
@@ -72,13 +72,13 @@ def test_everything_sent_and_answered_has_an_example(document):
             assert set(schema["properties"]) == set(example)
 
 
-def test_no_error_is_the_frameworks(document):
-    """FastAPI would promise its own 422."""
+def test_document_has_no_framework_errors(document):
+    """FastAPI's own 422 does not occur."""
     assert "HTTPValidationError" not in str(document)
 
 
 def test_schemathesis_finds_nothing(url, tmp_path):
-    """All its checks, on requests made from the document: the app does what the document says, and nothing else."""
+    """All checks of Schemathesis pass: the responses are as documented."""
     hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks", "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--checks", "all"]
     command += ["--seed", "1", "--max-examples", str(EXAMPLES), "--no-color"]
@@ -104,6 +104,6 @@ def test_docs_assets_fit_a_function_url(tiny_classifier, name):
     assert 10_000 < len(answer.content) < 4_000_000
 
 
-def test_the_reference_in_readme_is_of_this_api(document):
-    """`make results` asked the function for it; only the version of the model may have changed since."""
+def test_reference_in_the_api_guide_is_current(document):
+    """The document that `make results` stored has the same routes, fields and errors."""
     assert api_reference.render_blocks(document) == api_reference.render_blocks(documents.read_metrics("openapi"))

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 CHECKED = (
     "*.md",
     *(f"{room}/**/*.{suffix}" for room in ("lambda_app", "training", "export", "infra") for suffix in ("md", "py")),
+    "tests/**/*.py",
 )
 
 # Each pattern with its replacement. Patterns match whole words in any case.
@@ -71,7 +72,7 @@ def problems(text: str) -> Iterator[str]:
 @pytest.mark.parametrize("pattern", CHECKED)
 def test_text_avoids_ruled_out_words(pattern):
     """No comment, docstring, message or document contains a word of the list."""
-    paths = sorted(ROOT.glob(pattern))
+    paths = sorted(set(ROOT.glob(pattern)) - {Path(__file__)})  # this file lists the words
     assert paths, f"{pattern} matches no file"
     assert [] == [
         f"{path.relative_to(ROOT)}:{line}: {problem}"

@@ -17,7 +17,7 @@ from training.model import Floats, Labels, Predictions
 
 CALIBRATION = Path("artifacts/calibration.json")
 REPORT = Path("artifacts/metrics/evaluate.json")  # defined here so that export need not import scikit-learn for it
-CONFIDENCE = 0.95  # with which the share of future photos called unknown stays within `unknown_rate`
+CONFIDENCE = 0.95  # probability that at most `unknown_rate` of future photos are called unknown
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ def fit(train: Predictions, val: Predictions, unknown_rate: float) -> Calibratio
 
 
 def fit_threshold(familiarities: Floats, unknown_rate: float) -> float:
-    """Return the highest value below which, with CONFIDENCE, at most `unknown_rate` of future photos will lie.
+    """Return the highest threshold that at most `unknown_rate` of future photos are below, with probability CONFIDENCE.
 
-    This is a distribution-free tolerance limit (Wilks 1941): of 1,600 photos it leaves 9 below the threshold, where 1 %
-    would be 16. With fewer than 299 photos not even the lowest value can guarantee 1 %. The lowest value is used all
-    the same, and the rate that it guarantees is printed.
+    This is a distribution-free tolerance limit (Wilks 1941). For 1,600 photos and a rate of 1 %, it leaves 9 below the
+    threshold, not 16. With fewer than 299 photos, no threshold guarantees 1 %; the function then returns the lowest
+    value and prints the rate that it guarantees.
     """
-    guaranteed = 1 - (1 - CONFIDENCE) ** (1 / len(familiarities))  # by the lowest value
+    guaranteed = 1 - (1 - CONFIDENCE) ** (1 / len(familiarities))  # the lowest rate that the lowest value can guarantee
     if unknown_rate < guaranteed:
         print(
-            f"evaluate.unknown_rate is {unknown_rate}; {len(familiarities)} validation photos guarantee no less than "
+            f"evaluate.unknown_rate is {unknown_rate}; {len(familiarities)} validation photos can guarantee only "
             f"{guaranteed:.2g}"
         )
     below = max(0, int(binom.ppf(1 - CONFIDENCE, len(familiarities), unknown_rate)) - 1)
@@ -83,10 +83,10 @@ def familiarity(predictions: Predictions, familiar: tuple[float, ...]) -> Floats
 
 
 def fit_familiar(frozen_logits: Floats) -> tuple[float, ...]:
-    """Return for each of the frozen head's K classes the probability that a photo predicted as it is of a known class.
+    """Return (K,): for each class of the frozen head, the probability that a photo of that class shows a known class.
 
-    By Bayes' rule this is q / (q + 1/K): q is the class's mean probability on our training photos, 1/K that on the
-    pretraining's photos. Both kinds of photos are taken as equally likely.
+    By Bayes' rule with equal priors, this is q / (q + 1/K), where q is the mean probability of the class on the
+    training photos, and 1/K its mean probability on the photos of the pretraining.
     """
     if not frozen_logits.shape[1]:
         return ()
@@ -98,7 +98,7 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
     """Return the T that minimizes the log loss of softmax(logits / T) (Guo et al. 2017, "On Calibration").
 
     The targets leave 1 / (n + 2) to the other classes (Platt 1999). With hard targets, a few photos that are all
-    classified correctly would make T as small as allowed and every prediction certain.
+    classified correctly would drive T to its lower bound and every probability to 0 or 1.
     """
     classes = logits.shape[1]
     rest = 1 / (len(labels) + 2)

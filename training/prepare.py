@@ -82,7 +82,7 @@ def read_reviewed(path: Path = REVIEWED) -> dict[str, str]:
 
 
 def set_aside_reviewed(rows: list[Row], reviewed: dict[str, str]) -> list[Row]:
-    """Set reviewed photos aside. In the test split they stay: without them it would be easier than production data."""
+    """Set reviewed photos aside, except in the test split, which stays as hard as production data."""
     return [
         replace(row, split="", reason=f"reviewed: {reviewed[row.sha256]}")
         if row.split in {"train", "val"} and row.sha256 in reviewed

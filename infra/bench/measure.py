@@ -1,4 +1,4 @@
-"""Measure one container run of a candidate: a cold start, then repeated requests with every photo."""
+"""Measure one run of a candidate: a cold start, then repeated requests with every photo."""
 
 import json
 import os

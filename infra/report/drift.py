@@ -24,7 +24,7 @@ SIGNAL_COLUMNS = (*NUMERIC_FIELDS, "predicted_class")
 # photos per week and 0.8 % with 20,000 (simulated in test_drift.py). The documented bound is 1 %.
 ALARM_RATE = 0.0005
 DRAWS = 20_000
-RARE_PHOTOS = 5  # differing photos that never raise an alarm
+RARE_PHOTOS = 5  # photos; the lower bound of a signal's scale in `drift_limits`
 QUANTILES = np.linspace(0, 1, 51)  # evaluating at all 1,636 reference photos raises a distance by at most 0.02
 
 

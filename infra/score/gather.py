@@ -47,7 +47,9 @@ def gather(s3: Any, folder: S3Path, output: Path) -> Counter[str]:
         _download(s3, folder, Path(scratch, "results.jsonl"))
         try:
             counts = _merge(Path(scratch), partial)
-        except RuntimeError as error:  # DuckDB raises this on Ctrl-C
+        except RuntimeError as error:
+            if str(error) != "Query interrupted":  # as DuckDB reports Ctrl-C
+                raise
             raise KeyboardInterrupt from error
     partial.replace(output)
     return counts

@@ -7,14 +7,12 @@ A temporary error of S3 fails the message, which SQS then delivers again. Runboo
 
 import json
 import logging
-import sys
 import time
 from collections import Counter
 from functools import cache
 from typing import Any
 from urllib.parse import quote
 
-from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.auth import S3SigV4QueryAuth
@@ -39,6 +37,7 @@ from lambda_app.errors import RequestError
 from lambda_app.prediction_record import classify
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
+from lambda_app.telemetry.logger import create_logger
 
 # S3 accepts only version 4 signatures. The standard retry mode also retries throttled requests. Virtual addressing puts
 # the region into a signed URL: without it, S3's global endpoint redirects or refuses requests outside us-east-1.
@@ -87,13 +86,7 @@ class Scorer:
         self.classifier, self.settings, self.s3 = classifier, settings, s3
         certificates = get_cert_path(True)  # botocore's own: the image has no others
         self.reader = Reader(Signer(s3, credentials).sign, settings.max_image_bytes, certificates)
-        self.logger = Logger(
-            service=settings.service_name,
-            level=settings.log_level,
-            stream=sys.stdout,
-            location=None,
-            use_rfc3339=True,
-        )
+        self.logger = create_logger(settings.service_name, settings.log_level)
 
     def process(self, record: SQSRecord) -> None:
         """Process one message. Log and re-raise every error: Powertools then reports the message to SQS as failed."""

@@ -20,7 +20,7 @@ from lambda_app.decoding.header import Header, Picture, damaged
 from lambda_app.errors import DamagedPhoto, Overloaded, UnsupportedPhoto
 
 MAX_BOXES = 5000  # the grid of a photo of 48 megapixels has about 200 tiles
-# The path to the pictures' properties: from each box, the child to open and the bytes before its first box.
+# Maps each box to the child box to descend into and the size of the child's header, down to the pictures' properties.
 DESCENT = {b"": (b"meta", 4), b"meta": (b"iprp", 0), b"iprp": (b"ipco", 0), b"ipco": (b"", 0)}
 CODECS = {b"hvcC": "HEIC", b"av1C": "AVIF"}
 # By default, the heap of each thread reserves 64 MB of address space.
@@ -45,7 +45,7 @@ def read_header(data: bytes) -> Header:
         brand = data[8:12].decode("latin-1")
         raise UnsupportedPhoto(f"the file of brand {brand!r} has no HEVC or AV1 picture; expected HEIC or AVIF")
     if not sizes:
-        raise damaged("the file states no size")
+        raise damaged("the file has no image size (`ispe` box)")
     profile = _read_colorimetry(data[start:end] for kind, start, end in boxes if kind == b"colr")
     width, height = max(sizes, key=lambda size: size[0] * size[1])  # the size of the grid, not of its tiles
     pixels = width * height

@@ -1,4 +1,4 @@
-"""Read JPEG (ITU T.81). Pillow gets only the segments that decide pixels: no metadata, trailers or appended videos."""
+"""Read JPEG (ITU T.81). Pillow gets only the segments that affect pixels: no metadata, trailers or appended videos."""
 
 import re
 from dataclasses import dataclass, field
@@ -158,10 +158,10 @@ def _load(data: bytes, min_side: int | None) -> Image.Image:
 def _load_unterminated(parts: bytes) -> Image.Image:
     """Decode a JPEG without an end marker. Raise `DamagedPhoto` if pixels are missing, too.
 
-    libjpeg fills in missing bits, and Pillow does not pass its warning on. If two different fillings give the same
-    pixels, no bits are missing.
+    libjpeg pads missing data, and Pillow hides its warning. So decode with two paddings: equal pixels mean that no data
+    is missing.
     """
-    image, other = (_load(parts + filling + END, None) for filling in (b"", b"\x55" * 8))
+    image, other = (_load(parts + padding + END, None) for padding in (b"", b"\x55" * 8))
     if ImageChops.difference(image, other).getbbox(alpha_only=False):
         raise DamagedPhoto("the image is damaged: the JPEG ends before its last pixel")
     return image

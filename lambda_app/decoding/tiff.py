@@ -1,4 +1,4 @@
-"""Read TIFF 6.0. Pillow gets only the tags that decide pixels.
+"""Read TIFF 6.0. Pillow gets only the tags that affect pixels.
 
 Pillow decodes some variants wrongly without an error. test_tiff.py compares every combination with libtiff's own
 conversion, and this module refuses the variants that differ.
@@ -191,7 +191,7 @@ def _check_variant(directory: _Directory, data: bytes) -> None:
 
 
 def _check_jpeg(directory: _Directory, data: bytes) -> None:
-    """Refuse progressive strips and tiles, which TIFF does not allow: libjpeg would decode all pixels for each scan."""
+    """Raise `UnsupportedPhoto` for progressive JPEG data, which TIFF forbids and which is slow to decode."""
     if directory.number(COMPRESSION, UNCOMPRESSED) != JPEG:
         return
     tiled = TILE_OFFSETS in directory.entries
@@ -230,7 +230,7 @@ def _rebuild(directory: _Directory, data: bytes) -> bytes:
     table, values, start = b"", b"", len(data) + len(data) % 2
     kept = KEPT & directory.entries.keys()
     if directory.number(SAMPLES, 1) == 1:
-        kept.discard(PLANAR)  # a single plane under either name; with the tag, Pillow would not invert it
+        kept.discard(PLANAR)  # one sample has one plane; with the tag, Pillow does not invert white-is-zero
     for tag in sorted(kept):
         kind, count, value = directory.entries[tag]
         if kind in {16, 18}:  # 8-byte integers of BigTIFF

@@ -8,13 +8,31 @@ from lambda_app.inference import Inference
 from lambda_app.schemas import ErrorDetail, ErrorResponse, PredictionResponse
 from lambda_app.settings import Settings
 from lambda_app.telemetry.request_log import Record
-from lambda_app.uploads.photo import read_photo, read_photos, with_advice
-from lambda_app.web.openapi import FORM, FORM_ERRORS, MANY_FILES, PHOTO_BODY, PHOTO_ERRORS, describe
+from lambda_app.uploads.photo import FORM, read_photo, read_photos, with_advice
+from lambda_app.web.openapi import FORM_ERRORS, MANY_FILES, PHOTO_BODY, PHOTO_ERRORS, describe
 
 FORMATS = (
     "Accepts JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF in any mode (gray, palette, CMYK, 16 bits; transparency is "
     "drawn over white). Applies the EXIF orientation, converts color profiles to sRGB and uses the first frame of an "
     "animation. Returns 413 if the size and format in the file's header imply more than 500 MB or 2 s of decoding."
+)
+PREDICT = describe(
+    "Photos",
+    "Classify one photo: a raw body, the multipart file 'file', or base64 in JSON",
+    f"{FORMATS} The content decides, not the content type: a raw body may have any. A text body may be a data "
+    'URL, or JSON with base64: `{"image": "…"}`. On every route, `Content-Encoding` may be gzip or deflate. '
+    "If `unknown` is true, the photo shows none of the classes; the response has a prediction nevertheless.",
+    errors=PHOTO_ERRORS,
+    body=PHOTO_BODY,
+)
+PREDICT_BATCH = describe(
+    "Photos",
+    "Classify several photos: multipart files named 'file'",
+    "The results have the order of the files, and each is that of `POST /predict`, with its own `request_id`. "
+    "A photo that cannot be classified has an error in its place. The network runs on four photos at a time, "
+    "because larger runs take longer per photo.",
+    errors=FORM_ERRORS,
+    body={FORM: MANY_FILES},
 )
 
 
@@ -22,18 +40,7 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
     """Add `POST /predict` and `POST /predict/batch`."""
     model_version = inference.classifier.metadata.model_version
 
-    @app.post(
-        "/predict",
-        **describe(
-            "Photos",
-            "Classify one photo: a raw body, the multipart file 'file', or base64 in JSON",
-            f"{FORMATS} The content decides, not the content type: a raw body may have any. A text body may be a data "
-            'URL, or JSON with base64: `{"image": "…"}`. On every route, `Content-Encoding` may be gzip or deflate. '
-            "If `unknown` is true, the photo shows none of the classes; the response has a prediction nevertheless.",
-            errors=PHOTO_ERRORS,
-            body=PHOTO_BODY,
-        ),
-    )
+    @app.post("/predict", **PREDICT)
     async def predict(request: Request) -> PredictionResponse:
         record: Record = request.state.record
         data = await read_photo(request, settings.max_image_bytes)
@@ -43,18 +50,7 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
             raise with_advice(error, request) from error
         return response(prediction, record.request_id, record.elapsed_ms())
 
-    @app.post(
-        "/predict/batch",
-        **describe(
-            "Photos",
-            "Classify several photos: multipart files named 'file'",
-            "The results have the order of the files, and each is that of `POST /predict`, with its own `request_id`. "
-            "A photo that cannot be classified has an error in its place. The network runs on four photos at a time, "
-            "because larger runs take longer per photo.",
-            errors=FORM_ERRORS,
-            body={FORM: MANY_FILES},
-        ),
-    )
+    @app.post("/predict/batch", **PREDICT_BATCH)
     async def predict_batch(request: Request) -> list[PredictionResponse | ErrorResponse]:
         record: Record = request.state.record
         photos = await read_photos(request, settings.max_image_bytes, settings.max_batch)

@@ -11,16 +11,35 @@ from lambda_app.telemetry.prediction_log import summarize_predictions
 from lambda_app.telemetry.request_log import Telemetry
 from lambda_app.web.openapi import describe
 
+HEALTH = describe(
+    "Instance", "Health and model version of the instance", "An instance that responds has loaded its model."
+)
+MODEL_INFO = describe(
+    "Instance",
+    "Metadata of the model, and the versions of software and image",
+    "Returns the classes, training run, commit, data hash and test metrics that the model file contains.",
+)
+METRICS = describe(
+    "Instance",
+    "Prometheus metrics of this instance",
+    "Returns `prediction_requests_total{predicted_class}`, `prediction_unknown_total`, "
+    "`prediction_errors_total{code}`, `prediction_latency_seconds`, "
+    "`feedback_total{label}` of this instance's last 10,000 predictions, "
+    "`feedback_unmatched_total{label}` of all others, `health_check_requests_total`, "
+    "`model_info{model_version}`.",
+)
+PREDICTION_LOG = describe(
+    "Instance",
+    "The last 100 predictions of this instance",
+    "Returns the last predictions, the count of each class, the average confidence, and average and p95 latency. "
+    "Contains neither photos nor request ids.",
+)
+
 
 def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, metadata: Metadata) -> None:
     """Add the routes that describe the instance, without those that `PUBLIC_ROUTES` omits."""
 
-    @app.get(
-        "/health",
-        **describe(
-            "Instance", "Health and model version of the instance", "An instance that responds has loaded its model."
-        ),
-    )
+    @app.get("/health", **HEALTH)
     async def health(request: Request) -> Health:
         telemetry.instance_metrics.health_checks += request.method == "GET"
         return Health(status="healthy", model_loaded=True, model_version=metadata.model_version, device="cpu")
@@ -38,31 +57,11 @@ def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, 
         return summarize_predictions(telemetry.recent)
 
     if is_served("/model/info", settings):
-        described = describe(
-            "Instance",
-            "Metadata of the model, and the versions of software and image",
-            "Returns the classes, training run, commit, data hash and test metrics that the model file contains.",
-        )
-        app.get("/model/info", **described)(model_info)
+        app.get("/model/info", **MODEL_INFO)(model_info)
     if is_served("/metrics", settings):
-        described = describe(
-            "Instance",
-            "Prometheus metrics of this instance",
-            "`prediction_requests_total{predicted_class}`, `prediction_unknown_total`, "
-            "`prediction_errors_total{code}`, `prediction_latency_seconds`, "
-            "`feedback_total{label}` of this instance's last 10,000 predictions, "
-            "`feedback_unmatched_total{label}` of all others, `health_check_requests_total`, "
-            "`model_info{model_version}`.",
-        )
-        app.get("/metrics", response_class=PlainTextResponse, **described)(metrics)
+        app.get("/metrics", response_class=PlainTextResponse, **METRICS)(metrics)
     if is_served("/prediction-log", settings):
-        described = describe(
-            "Instance",
-            "The last 100 predictions of this instance",
-            "With the number of each class, the average confidence, and average and p95 latency. It contains neither "
-            "photos nor request ids.",
-        )
-        app.get("/prediction-log", **described)(last_predictions)
+        app.get("/prediction-log", **PREDICTION_LOG)(last_predictions)
 
 
 def is_served(path: str, settings: Settings) -> bool:

@@ -1,7 +1,8 @@
 """Define the names that the function logs: messages, fields and metrics.
 
-The report, the saved queries, the dashboard and the alarms read these names. `lambda_app.inference` and
-`lambda_app.signals` define the fields of a prediction. Powertools adds `level`, `message`, `timestamp` and `service`.
+The report, the saved queries, the dashboard and the alarms read these names. `lambda_app.prediction_record` and
+`lambda_app.signals` define the fields of a prediction; `lambda_app.inference` adds `decode_ms`. Powertools adds
+`level`, `message`, `timestamp` and `service`.
 """
 
 from typing import Literal, NotRequired, TypedDict

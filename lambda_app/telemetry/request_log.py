@@ -1,7 +1,5 @@
 """Record what happens in a request, and write it to the log and the metrics when the request ends."""
 
-import logging
-import sys
 import time
 import uuid
 from collections import Counter, deque
@@ -9,7 +7,6 @@ from dataclasses import dataclass, field
 from http import HTTPMethod
 from typing import Any
 
-from aws_lambda_powertools.logging import Logger
 from starlette.types import Scope
 
 from lambda_app.admission import IsDisconnected
@@ -17,12 +14,9 @@ from lambda_app.settings import Settings
 from lambda_app.telemetry import fields
 from lambda_app.telemetry.emf import Metric, Metrics, count, milliseconds
 from lambda_app.telemetry.fields import BatchPredictionFields, CommonFields, FeedbackFields, RequestFields
+from lambda_app.telemetry.logger import create_logger
 from lambda_app.telemetry.prediction_log import MAX_PREDICTIONS, PredictionIds, RecentPrediction
 from lambda_app.telemetry.prometheus import InstanceMetrics
-
-# No log line uses these values. Python 3.12 and later would even write the name of the asyncio task.
-logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # unknown to 3.11, which mypy checks for
 
 METHODS = frozenset(HTTPMethod)  # a client may send any other word
 SYNTHETIC = (b"x-synthetic", b"true")  # the header of smoke tests and replays
@@ -30,7 +24,7 @@ SYNTHETIC = (b"x-synthetic", b"true")  # the header of smoke tests and replays
 
 @dataclass
 class Record:
-    """What happens in one request. Routes fill it in, but never with bytes, names or headers that a client sent."""
+    """Collect what happens in one request. Routes set the fields, never to bytes, names or headers from a client."""
 
     request_id: str
     cold_start: bool
@@ -54,14 +48,7 @@ class Telemetry:
     def __init__(self, model_version: str, settings: Settings) -> None:
         self.model_version = model_version
         self.cold_start = True
-        # RFC 3339: in Lambda's JSON format, Lambda replaces the time and level of lines with any other kind of time.
-        self.logger = Logger(
-            service=settings.service_name,
-            level=settings.log_level,
-            stream=sys.stdout,
-            location=None,
-            use_rfc3339=True,
-        )
+        self.logger = create_logger(settings.service_name, settings.log_level)
         self.metrics = Metrics({"model_version": model_version, "service": settings.service_name})
         self.instance_metrics = InstanceMetrics(model_version)
         # Needs no lock: telemetry and routes are coroutines of one event loop, so a single thread reads and writes.

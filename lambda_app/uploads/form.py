@@ -15,7 +15,7 @@ from lambda_app.uploads.encodings import decode_base64
 MAX_HEADERS = 16_384  # bytes of one part's header lines
 MAX_PADDING = 1_024  # bytes of whitespace after a boundary
 FOLD = re.compile(rb"\r\n[ \t]+")
-# The alternative \Z ends an unclosed quote. Without it, each such quote would start a search to the end.
+# \Z matches an unclosed quote; without it, each one would scan to the end of the input (quadratic time).
 QUOTED = re.compile(rb'"(?:\\.|[^"\\])*(?:"|\Z)')
 EXTENDED_NAME = re.compile(rb";\s*filename\*", re.IGNORECASE)  # RFC 5987 and 2231
 AFTER_BOUNDARY = re.compile(rb"--|[ \t]*(?=\r\n)")

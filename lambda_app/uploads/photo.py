@@ -45,7 +45,7 @@ async def read_photos(request: Request, max_bytes: int, max_photos: int) -> list
 
 
 def with_advice(error: UnsupportedPhoto, request: Request) -> UnsupportedPhoto:
-    """Return the error with the two ways to send a photo appended, if the content type fits neither."""
+    """Append the commands for sending a photo, unless the content type is a form or an image."""
     kind = media_type(request)
     if kind == FORM or kind.startswith("image/"):
         return error

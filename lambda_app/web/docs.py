@@ -1,4 +1,4 @@
-"""Serve the OpenAPI document and Swagger UI from this origin, so that the documentation asks no other site.
+"""Serve the OpenAPI document and Swagger UI from this origin, so that the documentation loads nothing from other sites.
 
 The package fastapi-swagger only ships Swagger UI's files; it is never imported.
 """
@@ -32,7 +32,9 @@ def add_docs(app: FastAPI, class_names: Sequence[str], max_batch: int) -> None:
     @app.get(
         "/docs",
         response_class=HTMLResponse,
-        **describe("About", "API documentation", "Swagger UI, which can send requests. It asks no other site."),
+        **describe(
+            "About", "API documentation", "Swagger UI, which can send requests. Loads nothing from other sites."
+        ),
     )
     async def docs() -> HTMLResponse:
         return _swagger_page(app.title)

@@ -22,6 +22,7 @@ from lambda_app.errors import (
     UnsupportedType,
 )
 from lambda_app.schemas import ErrorResponse, Feedback
+from lambda_app.uploads.photo import FORM
 from lambda_app.web.examples import error, examples
 
 Json = dict[str, Any]
@@ -45,8 +46,7 @@ UNROUTED = {  # errors of requests that no route takes
     405: {(405, "method_not_allowed", "The route does not support this method.")},
 }
 
-# Request bodies. The routes read them by hand, so FastAPI does not know them.
-FORM = "multipart/form-data"
+# Request bodies. Routes parse them themselves, so FastAPI cannot document them.
 PIXEL = "R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="  # a GIF of one pixel: the shortest photo
 FILE = {"type": "string", "format": "binary"}  # as in OpenAPI 3.0; tools for 3.1 understand it, too
 IMAGE = {
@@ -122,7 +122,7 @@ def build_document(app: FastAPI, class_names: Sequence[str], max_batch: int) -> 
     document: Json = get_openapi(
         title=app.title, version=app.version, description=DESCRIPTION, routes=_without_head(app.routes), tags=tags
     )
-    schemas = document["components"]["schemas"] | _hand_read_schemas(class_names)
+    schemas = document["components"]["schemas"] | _custom_body_schemas(class_names)
     for name, example in examples(list_routes(app), class_names, app.version).items():
         if name in schemas:  # PUBLIC_ROUTES may leave its route out
             schemas[name]["examples"] = [example]
@@ -133,8 +133,8 @@ def build_document(app: FastAPI, class_names: Sequence[str], max_batch: int) -> 
     return document
 
 
-def _hand_read_schemas(class_names: Sequence[str]) -> Json:
-    """Return the schemas of bodies that routes read and write by hand."""
+def _custom_body_schemas(class_names: Sequence[str]) -> Json:
+    """Return the schemas of bodies that routes parse and render themselves."""
     schemas: Json = {}
     for model in (Feedback, ErrorResponse):
         schema = model.model_json_schema(ref_template=REFERENCE)

@@ -19,8 +19,8 @@ from lambda_app.metadata import Metadata
 from lambda_app.schemas import ApiInformation
 from lambda_app.settings import Settings
 from lambda_app.telemetry.request_log import Record
-from lambda_app.uploads.photo import read_photo
-from lambda_app.web.openapi import FORM, ONE_FILE, PHOTO_ERRORS, describe, list_routes
+from lambda_app.uploads.photo import FORM, read_photo
+from lambda_app.web.openapi import ONE_FILE, PHOTO_ERRORS, describe, list_routes
 from lambda_app.web.wording import megabytes, none_of, percent, problems, question, spoken, title
 
 FILE = Path(__file__).with_name("page.html")
@@ -37,7 +37,9 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
     page = Page(inference.classifier.metadata, settings.max_image_bytes, settings.max_image_pixels)
 
     described = describe(
-        "About", "The web page for browsers; this list for other clients", "Browsers ask for `text/html`."
+        "About",
+        "The web page for browsers; this list for other clients",
+        "Returns HTML if the request accepts `text/html`, else JSON.",
     )
     described["responses"][200] = {"content": {"text/html": {}}}
 

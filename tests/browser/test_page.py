@@ -1,4 +1,4 @@
-"""The page in Chromium, as a visitor has it: real photos go to the real function and back."""
+"""Test the page in Chromium: real photos go to the real function."""
 
 import csv
 import io
@@ -61,14 +61,14 @@ def fact(page: Page, name: str) -> str:
 
 
 def prediction_line(function, page: Page) -> dict:
-    """What the function logged of the photo whose answer the page was given."""
+    """Return the log line of the photo whose result the page shows."""
     [request_id] = page.evaluate("items.slice(-1).map((item) => item.answer.request_id)")
     wanted = {"message": "request", "request_id": request_id}
     return json.loads(function.runtime.log_line(lambda line: line.items() >= wanted.items()))
 
 
 def big(photo: Image.Image) -> bytes:
-    """12 megapixels that lie on their side, as phones store them."""
+    """Return a photo of 12 megapixels that is stored rotated, as phones do."""
     exif = Image.Exif()
     exif[0x0112] = ROTATED
     turned = photo.convert("RGB").transpose(Image.Transpose.ROTATE_90)
@@ -77,8 +77,8 @@ def big(photo: Image.Image) -> bytes:
     return encode(Image.fromarray(pixels), quality=90, exif=exif)
 
 
-def test_a_photo_is_answered(visit, function):
-    """With its class, every class's share, where the time went, what was sent and which model it was."""
+def test_photo_has_a_result(visit, function):
+    """The page shows the class, all probabilities, the times, the bytes sent and the model."""
     page = visit()
     choose(page, CAT)
     verdict(page, "Cat")
@@ -92,8 +92,8 @@ def test_a_photo_is_answered(visit, function):
     expect(page.locator("#said")).to_have_text(f"cat.jpg: Cat, {line['confidence'] * 100:.1f} % sure.")
 
 
-def test_a_photo_of_neither_says_so(visit):
-    """And what it would be if it had to be one of them."""
+def test_unknown_photo_is_named(visit):
+    """The page says that the photo shows none of the classes, and which class is closest."""
     page = visit()
     choose(page, NEITHER)
     verdict(page, "Neither cat nor dog")
@@ -101,7 +101,7 @@ def test_a_photo_of_neither_says_so(visit):
     expect(page.get_by_role("group", name="What is it really?").get_by_role("button")).to_have_text(["Cat", "Dog"])
 
 
-def test_photo_that_the_browser_cannot_read_is_sent_as_it_is(visit, function):
+def test_photo_that_the_browser_cannot_read_is_sent_unchanged(visit, function):
     """An iPhone's HEIC reaches the function, which decodes it."""
     page, data = visit(), (ROOT / "tests/data/cat.heic").read_bytes()
     choose(page, upload("cat.heic", data, "image/heic"))
@@ -110,8 +110,8 @@ def test_photo_that_the_browser_cannot_read_is_sent_as_it_is(visit, function):
     assert ("HEIC", len(data)) == (line["photo_format"], line["photo_bytes"])
 
 
-def test_where_a_photo_was_taken_does_not_travel(visit):
-    """A small photo goes without its EXIF too."""
+def test_location_is_not_sent(visit):
+    """A small photo is sent without its EXIF data, too."""
     exif = Image.Exif()
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (48.0, 12.0, 0.0)
     page, sent = visit(), []
@@ -131,8 +131,8 @@ TRANSFER = """async ([type, name, data]) => {
 
 
 @pytest.mark.parametrize("way", ["drop", "paste", "camera"])
-def test_photos_come_in_every_way(visit, way):
-    """Dropped anywhere on the page, pasted, or just taken."""
+def test_photos_can_be_dropped_pasted_or_taken(visit, way):
+    """A photo that is dropped, pasted or taken with the camera is classified."""
     page = visit()
     if way == "camera":
         page.locator("#camera").set_input_files(CAT)
@@ -141,8 +141,8 @@ def test_photos_come_in_every_way(visit, way):
     verdict(page, "Cat")
 
 
-def test_a_big_photo_is_made_smaller_before_it_travels(visit, function, tmp_path):
-    """12 megapixels go as less than 300 kB, upright, with 512 pixels on the short side; the class stays the same."""
+def test_big_photo_is_shrunk_before_upload(visit, function, tmp_path):
+    """12 megapixels are sent as less than 300 kB, upright, with 512 pixels on the short side, and keep their class."""
     page = visit()
     photo = big(Image.open(CAT))
     (tmp_path / "big.jpg").write_bytes(photo)
@@ -154,8 +154,8 @@ def test_a_big_photo_is_made_smaller_before_it_travels(visit, function, tmp_path
     assert f"{-(-line['photo_bytes'] // 1000)} kB of {len(photo) / 1e6:.1f} MB" == fact(page, "Sent")
 
 
-def test_a_folder_is_opened(visit, tmp_path):
-    """With the folders in it; what is no picture stays where it is, and where nothing is one, that is said."""
+def test_folder_is_read_recursively(visit, tmp_path):
+    """Photos in subfolders are sent and other files are not; a folder without photos gives a message."""
     for place in ("cat.jpg", "litter/cat.jpg", "litter/notes.txt", "empty/notes.txt"):
         (tmp_path / "pets" / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "pets" / place).write_bytes(CAT.read_bytes() if place.endswith("jpg") else b"text")
@@ -168,7 +168,7 @@ def test_a_folder_is_opened(visit, tmp_path):
 
 
 def drop(page: Page, path: Path) -> None:
-    """As the desktop does: a script could not make a folder."""
+    """Drop files as the desktop does; a script cannot create a folder."""
     devtools = page.context.new_cdp_session(page)
     for event in ("dragEnter", "dragOver", "drop"):
         data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
@@ -176,8 +176,8 @@ def drop(page: Page, path: Path) -> None:
 
 
 @pytest.mark.photos
-def test_photos_made_smaller_keep_their_class(visit, function, shared):
-    """As the function itself sees the whole photo, small or large: the same class and, within a twentieth, as sure."""
+def test_shrunk_photos_keep_their_class(visit, function, shared):
+    """The shrunk photo has the class of the whole photo, and a confidence within 0.05 of it."""
     with zipfile.ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
         names = [name for name in archive.namelist() if name.lower().endswith(".jpg")]
         photos = [upload(f"{place}.jpg", archive.read(name)) for place, name in enumerate(names[:: len(names) // 12])]
@@ -193,13 +193,13 @@ def test_photos_made_smaller_keep_their_class(visit, function, shared):
 
 
 def enlarged(photo: bytes) -> bytes:
-    """Three times, so that there is something to make smaller."""
+    """Return the photo at three times its size, so that the page shrinks it."""
     image = Image.open(io.BytesIO(photo)).convert("RGB")
     return encode(image.resize((image.width * 3, image.height * 3)), quality=90)
 
 
 def test_feedback_reaches_the_log(visit, function):
-    """Under the id of the photo's prediction; a second thought counts too, and what does not arrive is not shown."""
+    """Feedback has the id of the prediction and can be changed; feedback that does not arrive is not shown as sent."""
     page = visit()
     choose(page, CAT)
     group = page.get_by_role("group", name="Was this right?")
@@ -216,8 +216,8 @@ def test_feedback_reaches_the_log(visit, function):
     expect(group.locator("[aria-pressed=true]")).to_have_text("Yes, cat")
 
 
-def test_many_photos_travel_four_at_a_time(visit):
-    """With their progress, a summary at the end, and each one's answer a click away."""
+def test_many_photos_are_sent_four_at_a_time(visit):
+    """The page shows the progress and a summary, and the result of each photo on a click."""
     page, held, asked = visit(), [], []
     page.on("request", lambda request: asked.append(request) if request.method == "POST" else None)
     page.route("**/predict", lambda route: held.append(route) if len(held) < IN_FLIGHT else route.continue_())
@@ -236,8 +236,11 @@ def test_many_photos_travel_four_at_a_time(visit):
     expect(page.locator("#verdict")).to_be_focused()
 
 
-def test_a_full_server_is_given_time(visit):
-    """As much as it asks for, by all photos, and none is lost. Played: one page does not fill a real server."""
+def test_overloaded_server_is_retried_after_its_delay(visit):
+    """All photos wait for `Retry-After`, and none is lost.
+
+    The 503 is simulated, because one page cannot overload a real server.
+    """
     page, asked = visit(), []
 
     def full_at_first(route: Route) -> None:
@@ -252,8 +255,11 @@ def test_a_full_server_is_given_time(visit):
     assert asked[IN_FLIGHT] - asked[0] > 1
 
 
-def test_what_was_cancelled_can_be_tried_again(visit):
-    """Nothing more is sent then, and what has no answer says why. The network is held up: the real one is too fast."""
+def test_canceled_photos_can_be_retried(visit):
+    """After canceling, nothing is sent, and each photo without a result has a reason.
+
+    The network is held up, because the real one is too fast.
+    """
     page, held = visit(), []
     page.evaluate("delete AbortSignal.any")  # as in browsers of 2023
     page.route(
@@ -271,8 +277,8 @@ def test_what_was_cancelled_can_be_tried_again(visit):
     expect(page.locator("#summary")).to_have_text("6 neither cat nor dog.")
 
 
-def test_the_history_is_saved_as_a_table(visit):
-    """No file's name becomes a formula or breaks a row."""
+def test_history_is_saved_as_csv(visit):
+    """No file name becomes a formula or breaks a row."""
     page = visit()
     choose(page, upload('=1+1",\n.jpg', CAT.read_bytes()), upload("notes.txt", b"text", "text/plain"))
     expect(page.locator("#said")).to_contain_text("Done.")
@@ -286,8 +292,8 @@ def test_the_history_is_saved_as_a_table(visit):
     assert ("notes.txt", "unsupported_image", "") == (second["file"], second["error"], second["request_id"])
 
 
-def test_what_is_wrong_with_a_photo_is_said(visit, tmp_path):
-    """In words, aloud too, and without an invitation to try it again."""
+def test_error_of_a_photo_is_explained(visit, tmp_path):
+    """The page explains the error in words, also to screen readers, and offers no retry."""
     phone = tmp_path / "phone.heic"
     phone.write_bytes(bytes(4_600_000))
     page = visit()
@@ -304,8 +310,8 @@ def test_what_is_wrong_with_a_photo_is_said(visit, tmp_path):
     expect(page.get_by_role("button", name="Try")).to_have_count(0)
 
 
-def test_what_stands_between_is_told_too(visit):
-    """What AWS itself answers, a captive portal, a lost connection: played here, for they cannot be had on demand."""
+def test_errors_of_the_network_are_explained(visit):
+    """Errors of AWS, a captive portal and a lost connection are simulated, because they cannot be had on demand."""
     page = visit()
     with background(breaks_off) as broken:
         for message, answer in (
@@ -324,7 +330,7 @@ def test_what_stands_between_is_told_too(visit):
 
 
 async def breaks_off(scope, receive, send) -> None:
-    """After the first of two bytes."""
+    """Close the connection after the first of two bytes."""
     if scope["type"] != "http":  # uvicorn asks whether there is anything to start
         return
     await Request(scope, receive).body()  # or the connection would be reset
@@ -342,7 +348,7 @@ def stand_between(answer: dict | str | None, route: Route) -> None:
 
 
 def test_photos_wait_until_the_network_is_back(visit):
-    """Without it nothing is lost; with it they go by themselves."""
+    """Photos are kept while the browser is offline, and sent when it is online again."""
     page = visit()
     page.context.set_offline(True)
     expect(page.locator("#offline")).to_be_visible()
@@ -353,8 +359,8 @@ def test_photos_wait_until_the_network_is_back(visit):
     expect(page.locator("#offline")).to_be_hidden()
 
 
-def test_a_keyboard_is_enough(visit):
-    """From the choice of a photo to feedback and the history; what has the focus can be seen."""
+def test_page_works_by_keyboard(visit):
+    """A photo, feedback and the history can be used by keyboard, and the focus is visible."""
     page = visit()
     page.on("filechooser", lambda chooser: chooser.set_files([CAT, NEITHER]))
     for _ in range(3):
@@ -374,7 +380,7 @@ def test_a_keyboard_is_enough(visit):
 
 
 def look(page: Page, state: str) -> None:
-    """A picture at each width, in the light and in the dark; nothing is cut off, and axe finds nothing to say."""
+    """Take a picture at each width and color scheme; check that nothing is cut off and that axe finds no problem."""
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         for width, height in WIDTHS.items():
@@ -382,16 +388,16 @@ def look(page: Page, state: str) -> None:
             assert width == page.evaluate("document.documentElement.scrollWidth")
             page.screenshot(path=SCREENSHOTS / f"{state}-{width}-{scheme}.jpg", full_page=True, quality=85, type="jpeg")
             if width != 768:  # between what the two others show
-                is_for_everybody(page)
+                assert_accessible(page)
 
 
-def is_for_everybody(page: Page) -> None:
+def assert_accessible(page: Page) -> None:
     found = Axe().run(page).response["violations"]
     assert [] == [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
 
 
-def test_every_state_can_be_seen_and_heard(visit):
-    """On a phone, a tablet and a desk, in the light and in the dark, for everybody."""
+def test_every_state_is_accessible(visit):
+    """Each state is accessible on a phone, a tablet and a desktop, in light and dark mode."""
     page = visit()
     look(page, "empty")
     choose(page, CAT)
@@ -437,8 +443,8 @@ def test_docs_send_requests(visit, function):
     page.screenshot(path=SCREENSHOTS / "docs.png", full_page=True)
 
 
-def test_it_works_without_javascript(visit):
-    """The form is answered with a page, also where there is no answer."""
+def test_page_works_without_javascript(visit):
+    """The form returns a page, also for errors."""
     page = visit(java_script_enabled=False)
     expect(page.locator(".scripted, .camera").locator("visible=true")).to_have_count(0)
     page.screenshot(path=SCREENSHOTS / "plain-empty.png", full_page=True)
@@ -457,17 +463,17 @@ SUBMIT = """(data) => {
 }"""
 
 
-def test_the_page_that_answers_the_form_is_for_everybody(visit):
-    """To look at it, axe needs JavaScript."""
+def test_page_of_the_form_is_accessible(visit):
+    """axe itself needs JavaScript, so a script submits the form."""
     page = visit()
     page.evaluate(SUBMIT, b64encode(CAT.read_bytes()).decode())
     verdict(page, "Cat")
-    is_for_everybody(page)
+    assert_accessible(page)
 
 
 @pytest.fixture(scope="module")
 def other_classes(tmp_path_factory):
-    """A model of seven classes with names that nobody expected, and the path of a proxy before the function."""
+    """Yield the URL of a model with seven classes of unusual names, behind a proxy's path."""
     names = ("<b>bold</b>", "=1+1", "snow_leopard", "d", "e", "f", "</script>")
     path = tiny_model.write(
         tmp_path_factory.mktemp("model") / "seven.onnx", replace(tiny_model.METADATA, class_names=names)
@@ -485,7 +491,7 @@ def other_classes(tmp_path_factory):
 
 
 def test_any_classes_behind_any_path(visit, other_classes):
-    """Names are text, many are not all shown, and feedback chooses from a list."""
+    """Class names are text, only the first of many are shown, and feedback chooses from a list."""
     page = visit(other_classes)
     expect(page.locator("h1")).to_have_text("Which of 7 is it?")
     choose(page, *(upload(f"{colour}.jpg", encode(Image.new("RGB", (64, 48), colour))) for colour in ("red", "blue")))

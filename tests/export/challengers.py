@@ -35,7 +35,7 @@ def write_verification(path, name="fp32"):
         "released": name,
         "reason": "the test selects it",
         "candidates": {name: figures},
-        "behaviour": {"agreement": {"mirrored": 0.875}},
+        "behavior": {"agreement": {"mirrored": 0.875}},
         "not_judged": [],
     }
     VERIFICATION.write_text(json.dumps(verdict))

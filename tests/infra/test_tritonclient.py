@@ -1,4 +1,4 @@
-"""A client of the Open Inference Protocol that others made, Triton's, against the function that is released."""
+"""Test the function with an independent client of the Open Inference Protocol, Triton's."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ def classifier() -> Classifier:
 
 @pytest.fixture(scope="module", params=["server", pytest.param("function URL", marks=needs_rie)])
 def url(request: pytest.FixtureRequest, classifier: Classifier) -> Iterator[str]:
-    """Of uvicorn, as in the containers, and of Lambda's runtime behind a function URL."""
+    """Yield the URL of uvicorn, as in the containers, and of Lambda's runtime behind a function URL."""
     if request.param == "server":
         with background(create_app(classifier, Settings(log_level="ERROR"))) as url:
             yield url
@@ -62,8 +62,8 @@ def photos(*shape: int) -> InferInput:
     return tensor("photos", "BYTES", np.array(PHOTOS, object).reshape(shape))
 
 
-def test_the_server_is_found_to_be_ready(client: InferenceServerClient, classifier: Classifier) -> None:
-    """So are its models, with their version and without; others are not."""
+def test_server_and_models_are_ready(client: InferenceServerClient, classifier: Classifier) -> None:
+    """Both models are ready, with and without their version; unknown models are not."""
     version = classifier.metadata.model_version
     assert (True, True) == (client.is_server_live(), client.is_server_ready())
     assert [True, True, False] == [client.is_model_ready(name) for name in (MODEL, NETWORK, "cats")]
@@ -77,7 +77,7 @@ def test_the_server_is_found_to_be_ready(client: InferenceServerClient, classifi
 def test_photos_in_binary(
     client: InferenceServerClient, url: str, shape: tuple[int, ...], compression: str | None
 ) -> None:
-    """Byte by byte as they are, compressed or not; the answer, in binary too, is that of the native route."""
+    """Binary photos, compressed or not, have the predictions of the native route, returned in binary."""
     result = client.infer(MODEL, [photos(*shape)], request_id="mine", request_compression_algorithm=compression)
     headers = {"content-type": "image/jpeg", "x-synthetic": "true"}
     native = [
@@ -95,10 +95,10 @@ def test_photos_in_binary(
 
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("answer_in_binary", [True, False])
-def test_what_the_network_takes(
+def test_network_input(
     client: InferenceServerClient, classifier: Classifier, images: np.ndarray, *, binary: bool, answer_in_binary: bool
 ) -> None:
-    """In binary or as JSON, and back in either; the numbers are ONNX Runtime's own."""
+    """Images as binary or JSON give the numbers of ONNX Runtime in either form."""
     wanted = [InferRequestedOutput(name, binary_data=answer_in_binary) for name in ("logits", "familiarity", "unknown")]
     result = client.infer(NETWORK, [tensor("images", "UINT8", images, binary_data=binary)], outputs=wanted)
     expected = classifier.run(images)
@@ -108,15 +108,15 @@ def test_what_the_network_takes(
     assert None is result.as_numpy("probabilities")
 
 
-def test_the_highest_classes(client: InferenceServerClient) -> None:
-    """As the client's own examples ask for them: value, index and class."""
+def test_highest_classes(client: InferenceServerClient) -> None:
+    """`class_count` returns value, index and class."""
     wanted = [InferRequestedOutput("probabilities", class_count=2)]
     [[best, second], _] = client.infer(MODEL, [photos(2)], outputs=wanted).as_numpy("probabilities")
     assert (b"0:cat", b"1:dog") == (best.split(b":", 1)[1], second.split(b":", 1)[1])
 
 
-def test_an_error_is_shown_in_words(client: InferenceServerClient, images: np.ndarray) -> None:
-    """The client takes the protocol's `error` for the message; ours, an object, would make it fail itself."""
+def test_error_has_a_message(client: InferenceServerClient, images: np.ndarray) -> None:
+    """The client shows the error's message; it would fail on an object."""
     bad = np.array([PHOTOS[0], b"text"], object)
     for model, given, said in (
         (MODEL, tensor("photos", "BYTES", bad), "[415] photo 2 of 2: the file is not a supported image"),

@@ -53,9 +53,13 @@ def wait_for_tickets(memory, count):
         time.sleep(0.001)
 
 
-def test_photo_larger_than_the_memory_reserves_all_of_it():
-    """A setting that allows larger photos never makes one wait for memory that does not exist."""
-    with Admission(threads=1, memory=100).reserve(1000):
+def test_photo_larger_than_the_memory_reserves_all_of_it(monkeypatch):
+    """Such a photo does not wait for memory that does not exist, and no other photo is decoded beside it."""
+    monkeypatch.setattr(admission, "MAX_WAIT_S", 0)
+    memory = Admission(threads=2, memory=100)
+    with memory.reserve(1000), pytest.raises(Overloaded), memory.reserve(1):
+        pass
+    with memory.reserve(100):
         pass
 
 
@@ -102,7 +106,7 @@ def check(**options):
 
 def test_queued_photo_is_overloaded_after_the_limit():
     """The client can retry instead of waiting for a late answer."""
-    with pytest.raises(Overloaded, match=r"waited \d+\.\d s for others; the limit is 5 s"):
+    with pytest.raises(Overloaded, match=r"waited \d+\.\d s for a free thread; the limit is 5 s"):
         check(arrived=LONG_AGO)
 
 
@@ -154,7 +158,7 @@ def test_overloaded_response_has_retry_after(client, encode, monkeypatch):
     """The error is 503 with a `Retry-After` header, in the usual shape."""
 
     def too_late(_):
-        raise Overloaded("the photo waited 6.0 s for others")
+        raise Overloaded("the photo waited 6.0 s for a free thread")
 
     monkeypatch.setattr(Turn, "check", too_late)
     response = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})

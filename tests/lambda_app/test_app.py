@@ -1,4 +1,4 @@
-"""The HTTP interface, on the tiny model: red photos are cats, blue ones dogs."""
+"""Test the routes with the tiny model: red photos are cats, blue photos are dogs."""
 
 import json
 import tomllib
@@ -31,8 +31,8 @@ def post(client, data, content_type="image/jpeg"):
 
 @pytest.mark.parametrize(("colour", "expected", "label"), [("red", "cat", 0), ("blue", "dog", 1)])
 @pytest.mark.parametrize("way", ["raw", "multipart"])
-def test_predict_answers_every_field_both_ways(client, encode, colour, expected, label, way):
-    """A photo as the raw body or as the form's file gives the same complete answer."""
+def test_predict_returns_every_field_for_both_kinds_of_body(client, encode, colour, expected, label, way):
+    """A photo as the raw body and as a form's file get the same complete response."""
     data = encode(colour)
     answer = post(client, data) if way == "raw" else client.post("/predict", files={"file": ("x.jpg", data)})
     body = answer.json()
@@ -43,38 +43,38 @@ def test_predict_answers_every_field_both_ways(client, encode, colour, expected,
     assert body["processing_time_ms"] > 0
 
 
-def test_a_photo_of_neither_is_unknown_and_still_answered(client, encode):
-    """`unknown` never hides the prediction."""
+def test_unknown_photo_still_has_a_prediction(client, encode):
+    """A photo of none of the classes has `unknown` and a predicted class."""
     body = post(client, encode("grey")).json()
     assert (True, {"cat", "dog"}) == (body["unknown"], set(body["probabilities"]))
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "IMAGE/PNG", "image/png; name=x"])
-def test_the_bytes_decide_what_kind_of_image_it_is(client, encode, content_type):
-    """Any image content type is believed to be some image; the decoder finds out which."""
+def test_bytes_decide_the_format(client, encode, content_type):
+    """The format comes from the bytes, whatever image type the request states."""
     assert 200 == post(client, encode("red", image_format="WEBP"), content_type).status_code
 
 
-def test_other_fields_of_the_form_are_ignored(client, encode):
-    """A form may carry more than the photo."""
+def test_other_form_fields_are_ignored(client, encode):
+    """A form may contain fields besides the photo."""
     answer = client.post("/predict", data={"name": "Tom"}, files={"file": ("x.jpg", encode())})
     assert 200 == answer.status_code
 
 
-def test_the_request_id_is_in_body_and_header(client, encode):
-    """So that a complaint can quote it."""
+def test_request_id_is_in_body_and_header(client, encode):
+    """The response has the request id in its body and in `x-request-id`."""
     answer = post(client, encode())
     assert answer.headers["x-request-id"] == answer.json()["request_id"]
 
 
-def test_health_says_what_is_loaded(client):
-    """Status, model, version and device."""
+def test_health_describes_the_model(client):
+    """The response has status, model, version and device."""
     expected = {"status": "healthy", "model_loaded": True, "model_version": "2026.01.01-tiny", "device": "cpu"}
     assert expected == client.get("/health").json()
 
 
-def test_api_information_lists_every_route(client):
-    """What `GET /` names is what the application routes, and the other way round."""
+def test_root_lists_every_route(client):
+    """`GET /` lists exactly the routes of the application."""
     listed = {tuple(route.split()) for route in client.get("/").json()["routes"]}
     documented = {
         (method.upper(), path)
@@ -84,8 +84,8 @@ def test_api_information_lists_every_route(client):
     assert documented == listed
 
 
-def test_model_information_is_the_files_metadata(client, tiny_classifier):
-    """Nothing is retyped between the model file and the answer."""
+def test_model_info_is_the_metadata_of_the_file(client, tiny_classifier):
+    """The response equals the metadata of the model file."""
     metadata = tiny_classifier.metadata
     body = client.get("/model/info").json()
     assert ("", "") == (body.pop("image"), body.pop("commit"))
@@ -93,16 +93,16 @@ def test_model_information_is_the_files_metadata(client, tiny_classifier):
     assert metadata == type(metadata)(**body | {"class_names": tuple(body["class_names"])})
 
 
-def test_model_information_names_the_image_that_answers(tiny_classifier):
-    """By its digest, and by the commit that it was built from, as the deployment says."""
+def test_model_info_names_the_image(tiny_classifier):
+    """The response has the image's digest and commit, which the deployment sets."""
     settings = Settings.from_env({"IMAGE": "registry/classifier@sha256:abc", "COMMIT": "1f2e3d"})
     with TestClient(create_app(tiny_classifier, settings)) as client:
         body = client.get("/model/info").json()
     assert ("registry/classifier@sha256:abc", "1f2e3d") == (body["image"], body["commit"])
 
 
-def test_metrics_count_what_was_predicted(client, encode):
-    """Prometheus text: a counter by class and a histogram of latency."""
+def test_metrics_count_predictions(client, encode):
+    """The Prometheus text has a counter per class and a histogram of latency."""
     for colour in ("red", "red", "blue"):
         post(client, encode(colour))
     answer = client.get("/metrics")
@@ -113,8 +113,8 @@ def test_metrics_count_what_was_predicted(client, encode):
     assert "prediction_latency_seconds_count 3.0" in lines
 
 
-def test_a_refused_photo_is_not_a_prediction(client):
-    """Errors do not count as classified, but by their code, whichever route gave them."""
+def test_refused_photo_counts_as_an_error(client):
+    """Errors of all routes are counted by code, and not as predictions."""
     post(client, b"text")
     client.get("/nowhere")
     lines = client.get("/metrics").text.splitlines()
@@ -123,8 +123,8 @@ def test_a_refused_photo_is_not_a_prediction(client):
     assert 'prediction_errors_total{code="not_found"} 1.0' in lines
 
 
-def test_metrics_count_what_else_happened(client, encode):
-    """Unknown photos, feedback by its label and health checks; and they name the model."""
+def test_metrics_count_unknown_photos_feedback_and_health_checks(client, encode):
+    """Unknown photos, feedback by label and health checks are counted, and the model is named."""
     request_id = post(client, encode("grey")).json()["request_id"]
     client.post("/feedback", json=FEEDBACK | {"request_id": request_id})
     client.get("/health")
@@ -137,8 +137,8 @@ def test_metrics_count_what_else_happened(client, encode):
     } <= set(lines)
 
 
-def test_feedback_is_answered_with_what_was_understood(client):
-    """The prediction's id, in its one spelling, the label and the model; saying it again changes nothing."""
+def test_feedback_response_repeats_id_and_label(client):
+    """The response has the normalized id, the label and the model; repeating the feedback changes nothing."""
     expected = FEEDBACK | {"model_version": "2026.01.01-tiny"}
     given = FEEDBACK | {"request_id": FEEDBACK["request_id"].upper()}
     answers = [client.post("/feedback", json=given) for _ in range(2)]
@@ -157,8 +157,8 @@ def test_feedback_is_answered_with_what_was_understood(client):
         (b"\xff", "Invalid JSON"),
     ],
 )
-def test_feedback_that_does_not_fit_is_422(client, body, said):
-    """The one error shape, naming the field or the value and what was expected."""
+def test_invalid_feedback_is_422(client, body, said):
+    """The error names the field or the value, and what was expected."""
     answer = client.post("/feedback", content=body, headers={"content-type": "application/json"})
     error = answer.json()["error"]
     assert (422, "bad_field") == (answer.status_code, error["code"])
@@ -170,14 +170,14 @@ def test_pyproject_has_the_version_of_the_software():
     assert __version__ == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
-def test_the_prediction_log_of_a_new_instance_is_empty(client):
-    """Averages of nothing are null."""
+def test_prediction_log_of_a_new_instance_is_empty(client):
+    """Averages without predictions are null."""
     averages = dict.fromkeys(["average_confidence", "average_latency_ms", "p95_latency_ms"])
     assert {"count": 0, "class_distribution": {}, "predictions": []} | averages == client.get("/prediction-log").json()
 
 
-def test_the_prediction_log_describes_what_was_predicted(client, encode):
-    """Newest first, with the figures of all of them; refused photos are not among them."""
+def test_prediction_log_has_newest_first(client, encode):
+    """The log has the newest prediction first and the averages of all; it has no refused photos."""
     answers = [post(client, encode(colour)).json() for colour in ("red", "blue", "grey")]
     post(client, b"text")
     log = client.get("/prediction-log").json()
@@ -191,15 +191,15 @@ def test_the_prediction_log_describes_what_was_predicted(client, encode):
     assert sorted(latencies)[1] <= log["p95_latency_ms"] <= max(latencies)
 
 
-def test_the_prediction_log_keeps_the_last_hundred(client, encode):
-    """An instance lives for hours; its memory stays as it is."""
+def test_prediction_log_keeps_the_last_hundred(client, encode):
+    """The log is bounded, so the memory of a long-lived instance does not grow."""
     for colour in ("blue", *["red"] * 100):
         post(client, encode(colour))
     log = client.get("/prediction-log").json()
     assert (100, 100, {"cat": 100}) == (log["count"], len(log["predictions"]), log["class_distribution"])
 
 
-def test_the_prediction_log_tells_no_ids(client, encode):
-    """With the id of somebody's prediction anybody could give feedback on it."""
+def test_prediction_log_has_no_request_ids(client, encode):
+    """The log has no request ids, because anyone who knows one can send feedback for it."""
     answer = post(client, encode()).json()
     assert answer["request_id"] not in client.get("/prediction-log").text

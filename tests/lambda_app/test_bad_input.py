@@ -1,4 +1,4 @@
-"""Each way to send the wrong thing has its status and code, in one shape, and the next good request works."""
+"""Test invalid requests: each has its status and code in one shape, and the next valid request succeeds."""
 
 import struct
 import zlib
@@ -23,7 +23,7 @@ def form(*parts: tuple[str, bytes]) -> bytes:
 
 
 def png_bomb(width=20_000, height=20_000) -> bytes:
-    """400 megapixels that weigh 1.3 kB, each chunk with its right checksum."""
+    """Return a PNG of 400 megapixels in 1.3 kB, with valid checksums."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -34,7 +34,7 @@ def png_bomb(width=20_000, height=20_000) -> bytes:
 
 
 def scan_bomb(scans=1000) -> bytes:
-    """A progressive JPEG whose empty last scan comes a thousand times: at 49 megapixels that would take 8 seconds."""
+    """Return a progressive JPEG with a thousand empty scans, which would take 8 seconds at 49 megapixels."""
     buffer = BytesIO()
     Image.new("RGB", (64, 64), "red").save(buffer, "JPEG", progressive=True)
     data = buffer.getvalue()
@@ -43,7 +43,7 @@ def scan_bomb(scans=1000) -> bytes:
 
 
 def tile_bomb(side=4000) -> bytes:
-    """A TIFF of 1 x 1 pixel in one deflated tile of 16 megapixels."""
+    """Return a TIFF of 1 x 1 pixels in one deflated tile of 16 megapixels."""
     tile = zlib.compress(bytes(side * side), 9)
     short, long = 3, 4
     entries = [(256, long, 1), (257, long, 1), (258, short, 8), (259, short, 8), (262, short, 1), (277, short, 1)]
@@ -91,7 +91,7 @@ BAD = [
 
 
 def assert_error(answer, status, code):
-    """The one shape, and nothing beside it."""
+    """Check that the response has the shape of errors and nothing else."""
     body = answer.json()
     assert (status, code) == (answer.status_code, body["error"]["code"])
     assert {"error": {"code", "message", "request_id"}} == {"error": set(body["error"])}
@@ -100,16 +100,16 @@ def assert_error(answer, status, code):
 
 
 @pytest.mark.parametrize(("status", "code", "body", "content_type"), BAD)
-def test_bad_input_is_told_what_is_wrong_with_it(client, encode, status, code, body, content_type):
-    """The right 4xx in the one error shape; the instance is unharmed."""
+def test_bad_input_has_a_specific_error(client, encode, status, code, body, content_type):
+    """The error has the right status and code, and the instance still works."""
     assert_error(client.post("/predict", content=body, headers={"content-type": content_type}), status, code)
     good = client.post("/predict", content=encode("red"), headers={"content-type": "image/jpeg"})
     assert "cat" == good.json()["predicted_class"]
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_a_truncated_photo_is_the_clients_error(client, encode, image_format):
-    """Cut anywhere, a photo is answered: 200 where what is missing does not matter, else 415 or 422."""
+def test_truncated_photo_gives_no_server_error(client, encode, image_format):
+    """A photo cut anywhere is 200 if no pixel is missing, else 415 or 422."""
     data = encode("red", (150, 100), image_format)
     for length in range(1, len(data), max(1, len(data) // 40)):
         answer = client.post("/predict", content=data[:length], headers={"content-type": "image/jpeg"})
@@ -119,16 +119,16 @@ def test_a_truncated_photo_is_the_clients_error(client, encode, image_format):
     )
 
 
-def test_a_photo_of_no_size_is_refused(client):
-    """0 x 0 pixels are no photo."""
+def test_photo_without_pixels_is_refused(client):
+    """A photo of 0 x 0 pixels is refused."""
     answer = client.post("/predict", content=no_size(), headers={"content-type": "image/gif"})
     assert answer.status_code in {415, 422}
     assert_error(answer, answer.status_code, answer.json()["error"]["code"])
 
 
 @pytest.mark.parametrize("announced", ["100001", "9" * 5000])
-def test_an_announced_length_over_the_limit_is_refused_unread(client, announced):
-    """The server does not wait for bytes that it will not take."""
+def test_announced_length_over_the_limit_is_refused_unread(client, announced):
+    """The server does not read a body that it will refuse."""
 
     def never():
         raise AssertionError("the body was read")
@@ -146,19 +146,19 @@ def test_an_announced_length_over_the_limit_is_refused_unread(client, announced)
         ("DELETE", "/", 405, "method_not_allowed"),
     ],
 )
-def test_wrong_paths_and_methods_have_the_same_shape(client, method, path, status, code):
-    """Never the framework's own error."""
+def test_wrong_paths_and_methods_have_the_shape_of_errors(client, method, path, status, code):
+    """The framework's own errors never appear."""
     assert_error(client.request(method, path), status, code)
 
 
-def test_a_wrong_method_is_told_the_right_one(client):
-    """RFC 9110 wants `Allow` with every 405: all that the path knows, though each is a route of its own."""
+def test_wrong_method_has_allow(client):
+    """`Allow` lists all methods of the path (RFC 9110), although each belongs to a route of its own."""
     assert "POST" == client.get("/predict").headers["allow"]
     assert "GET, HEAD, POST" == client.delete("/").headers["allow"]
 
 
-def test_a_field_that_does_not_fit_has_the_same_shape(tiny_classifier):
-    """Whatever FastAPI validates in a route, the error names the field."""
+def test_validation_error_has_the_shape_of_errors(tiny_classifier):
+    """An error of FastAPI's validation names the field."""
     app = create_app(tiny_classifier, Settings())
     app.get("/square")(lambda side: side * side)
     answer = TestClient(app).get("/square")
@@ -166,8 +166,8 @@ def test_a_field_that_does_not_fit_has_the_same_shape(tiny_classifier):
     assert "query.side" in answer.json()["error"]["message"]
 
 
-def test_an_unexpected_error_is_json_without_internals(logged, encode, monkeypatch):
-    """500 says that it is logged; the stack is in the log alone, under the same request id, the message nowhere."""
+def test_internal_error_has_no_internals(logged, encode, monkeypatch):
+    """The 500 response refers to the log, which has the stack trace under the same request id."""
 
     def explode(*_):
         raise RuntimeError(" ".join(["secret", "detail"]))  # noqa: FLY002  # the stack quotes this line, and may
@@ -201,8 +201,8 @@ CODECS = st.sampled_from(
 @pytest.mark.slow
 @given(st.binary(max_size=60), st.binary(max_size=200), CODECS, PARAMETERS)
 @settings(max_examples=300)
-def test_arbitrary_forms_never_give_a_server_error(long_lived_client, name, data, codec, parameters):
-    """Whatever the part's name, its bytes, the codec and the parameters of the content type, the answer is 4xx."""
+def test_arbitrary_forms_give_no_server_error(long_lived_client, name, data, codec, parameters):
+    """Any part name, bytes, encoding and content type parameters give 4xx."""
     body = (
         b'--b\r\nContent-Disposition: form-data; name="' + name + b'"; filename="x"\r\n\r\n' + data + b"\r\n--b--\r\n"
     )
@@ -215,8 +215,8 @@ def test_arbitrary_forms_never_give_a_server_error(long_lived_client, name, data
 @pytest.mark.slow
 @given(st.sampled_from(SIGNATURES), st.binary(max_size=400), st.sampled_from(["image/jpeg", FORM, "text/plain"]))
 @settings(max_examples=300)
-def test_arbitrary_bytes_never_give_a_server_error(long_lived_client, signature, data, content_type):
-    """Whatever arrives, behind whatever signature, the answer is 200 or 4xx."""
+def test_arbitrary_bytes_give_no_server_error(long_lived_client, signature, data, content_type):
+    """Any bytes after any signature give 200 or 4xx."""
     headers = {"content-type": content_type}
     assert long_lived_client.post("/predict", content=signature + data, headers=headers).status_code < 500
 
@@ -227,7 +227,7 @@ def test_arbitrary_bytes_never_give_a_server_error(long_lived_client, signature,
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=8),
 )
 @settings(max_examples=300)
-def test_a_photo_with_flipped_bytes_never_gives_a_server_error(long_lived_client, encode, image_format, flips):
+def test_flipped_bytes_give_no_server_error(long_lived_client, encode, image_format, flips):
     """Damage inside a real file reaches deeper into the decoders than random bytes do."""
     data = bytearray(encode("red", (40, 30), image_format))
     for place, value in flips:

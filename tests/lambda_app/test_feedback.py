@@ -1,4 +1,4 @@
-"""Feedback: which content types it may have, and which counter it goes to."""
+"""Test the content types of feedback and its counters."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The bundled photos: what the pixels are, and what the released model says of them."""
+"""Test the bundled photos: their pixels, and the predictions of the released model."""
 
 import numpy as np
 import pytest
@@ -20,27 +20,27 @@ def released() -> Classifier:
     return Classifier.load(Settings().model_path)
 
 
-def test_the_pixels_of_the_bundled_cat_are_the_golden_ones(cat_jpg):
-    """Decoding, cropping and resizing a real photo gives what it always gave, to one grey level of the average."""
+def test_pixels_of_the_bundled_cat_are_unchanged(cat_jpg):
+    """Decoding, cropping and resizing give the recorded pixels, within one gray level on average."""
     pixels = preprocess(cat_jpg, 32).pixels.reshape(3, 4, 8, 4, 8).mean((2, 4))
     np.testing.assert_allclose(pixels, CAT, atol=1)
 
 
-def test_the_released_model_knows_the_bundled_cat(released, cat_jpg):
-    """With a confidence that leaves no doubt, and as something that it knows."""
+def test_released_model_recognizes_the_bundled_cat(released, cat_jpg):
+    """The prediction has a high confidence and is not unknown."""
     prediction = released.predict(preprocess(cat_jpg, released.metadata.image_size).pixels)
     assert ("cat", False) == (prediction.predicted_class, prediction.unknown)
     assert prediction.confidence > 0.9
 
 
-def test_the_released_model_is_described_by_its_own_file(released):
-    """Version, run and commit lead back to how it was made."""
+def test_released_model_has_its_provenance(released):
+    """The metadata has a version derived from the run, the hash of the data, and a test accuracy of at least 98 %."""
     metadata = released.metadata
     assert metadata.model_version.endswith(metadata.run_id[:8])
     assert 64 == len(metadata.data_hash)
     assert metadata.metrics["test"]["accuracy"] >= 0.98
 
 
-def test_the_released_file_is_small():
-    """At most 15 MB travel with the function."""
+def test_released_file_is_small():
+    """The model file has at most 15 MB."""
     assert Settings().model_path.stat().st_size <= 15_000_000

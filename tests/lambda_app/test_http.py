@@ -45,14 +45,14 @@ def event(method: str, path: str) -> dict:
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
 @pytest.mark.parametrize("path", [*GET, "/v2/models/pet-classifier/versions/2026.01.01-tiny"])
-def test_head_answers_as_get_without_the_body(client, path, accept):
-    """RFC 9110, section 9.3.2: the same status and headers, with the length that GET's body has."""
+def test_head_equals_get_without_the_body(client, path, accept):
+    """HEAD has the status and headers of GET, with the length of GET's body (RFC 9110, section 9.3.2)."""
     get, head = (client.request(method, path, headers={"accept": accept}) for method in ("GET", "HEAD"))
     assert (200, headers_of(get), b"") == (head.status_code, headers_of(head), head.content)
     assert head.headers["content-length"] == str(len(get.content))
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/v2/models/nobody", "/v2/nowhere", *POST_ONLY])
+@pytest.mark.parametrize("path", ["/nowhere", "/v2/models/other", "/v2/nowhere", *POST_ONLY])
 def test_head_has_errors_without_a_body(client, path):
     """The status is 404 for an unknown path and 405 for a path without GET."""
     get, head = (client.request(method, path) for method in ("GET", "HEAD"))
@@ -61,7 +61,7 @@ def test_head_has_errors_without_a_body(client, path):
 
 
 @pytest.mark.parametrize("path", POST_ONLY)
-def test_head_of_a_post_route_is_told_the_method(client, path):
+def test_head_of_a_post_route_has_allow(client, path):
     """RFC 9110 requires `Allow` in every 405."""
     head = client.head(path)
     assert (405, "POST") == (head.status_code, head.headers["allow"])
@@ -134,14 +134,14 @@ def test_head_behind_a_function_url_has_gets_headers(function, path):
         ("GET", "/v2/nowhere", 404),
     ],
 )
-def test_no_answer_may_be_sniffed(client, method, path, status):
+def test_every_response_has_nosniff(client, method, path, status):
     """Every answer has `nosniff` once, so that browsers keep to the content type."""
     answer = client.request(method, path)
     assert (status, ["nosniff"]) == (answer.status_code, answer.headers.get_list("x-content-type-options"))
 
 
-def test_a_crash_may_not_be_sniffed(logged, encode, monkeypatch):
-    """An answer of 500 has `nosniff`, too."""
+def test_internal_error_has_nosniff(logged, encode, monkeypatch):
+    """A 500 response has `nosniff`, too."""
     monkeypatch.setattr("lambda_app.inference.read_header", None)
     answer = logged.client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
     assert (500, "nosniff") == (answer.status_code, answer.headers["x-content-type-options"])

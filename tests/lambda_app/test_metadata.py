@@ -1,4 +1,4 @@
-"""The model file's own description."""
+"""Test the metadata of model files."""
 
 from dataclasses import replace
 
@@ -13,8 +13,8 @@ names = st.lists(st.text(min_size=1), min_size=2, max_size=5).map(tuple)
 
 
 @given(names, st.integers(1, 1000), st.floats(allow_nan=False, allow_infinity=False), st.text())
-def test_what_is_written_is_read_back(class_names, image_size, temperature, version):
-    """Any metadata survives the strings of ONNX."""
+def test_metadata_survives_a_round_trip(class_names, image_size, temperature, version):
+    """Any metadata equals itself after it was written to ONNX's strings and read."""
     metadata = replace(
         METADATA, class_names=class_names, image_size=image_size, temperature=temperature, model_version=version
     )
@@ -22,8 +22,8 @@ def test_what_is_written_is_read_back(class_names, image_size, temperature, vers
 
 
 @pytest.mark.parametrize("key", METADATA.to_props())
-def test_a_missing_key_is_an_error_that_names_it(key):
-    """There are no defaults."""
+def test_missing_key_is_an_error(key):
+    """The error names the key; there are no defaults."""
     props = METADATA.to_props()
     del props[key]
     with pytest.raises(MetadataError, match=f"no metadata '{key}'"):
@@ -39,7 +39,7 @@ def test_a_missing_key_is_an_error_that_names_it(key):
         ("image_size", '"224"', "image_size is '224'; expected a positive integer"),
     ],
 )
-def test_a_malformed_value_is_named(key, value, message):
-    """The error says the value and what was expected."""
+def test_malformed_value_is_an_error(key, value, message):
+    """The error names the value and what was expected."""
     with pytest.raises(MetadataError, match=message):
         Metadata.from_props(METADATA.to_props() | {key: value})

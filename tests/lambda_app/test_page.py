@@ -1,4 +1,4 @@
-"""The page as the function answers it; `tests/browser` has it in a browser."""
+"""Test the page as the function returns it; tests/browser tests it in a browser."""
 
 import base64
 import hashlib
@@ -24,8 +24,8 @@ def verdict(answer):
 @pytest.mark.parametrize(
     ("accept", "expected"), [(BROWSER["accept"], "text/html"), ("*/*", "application/json"), ("", "application/json")]
 )
-def test_browsers_get_the_page_and_programs_the_information(client, accept, expected):
-    """At the same address, which caches are told."""
+def test_root_is_html_for_browsers_and_json_for_programs(client, accept, expected):
+    """`Vary: Accept` keeps caches from mixing the two."""
     answer = client.get("/", headers={"accept": accept})
     assert (200, expected, "accept") == (
         answer.status_code,
@@ -34,8 +34,8 @@ def test_browsers_get_the_page_and_programs_the_information(client, accept, expe
     )
 
 
-def test_the_policy_allows_the_pages_own_code_and_nothing_else(client):
-    """By hash; no element has a style or a handler of its own, and nothing is loaded from anywhere."""
+def test_security_policy_allows_only_the_page_code(client):
+    """The policy names script and style by hash; the page has no inline styles or handlers and loads nothing."""
     answer = client.get("/", headers=BROWSER)
     hashes = {
         kind: "'sha256-" + base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() + "'"
@@ -69,27 +69,27 @@ class Attributes(HTMLParser):
         self.found += attrs
 
 
-def test_the_page_is_light():
-    """One file for all of it, less than a photo."""
+def test_page_is_small():
+    """The page is a single file of less than 60 kB, about the size of a photo."""
     assert FILE.stat().st_size < 60_000
 
 
 @pytest.mark.parametrize(("colour", "expected"), [("red", "Cat"), ("blue", "Dog"), ("grey", "Neither cat nor dog")])
-def test_the_form_is_answered_with_a_page(client, encode, colour, expected):
-    """With the class in it."""
+def test_form_returns_a_page_with_the_class(client, encode, colour, expected):
+    """The form's response is the page with the predicted class."""
     answer = client.post("/", files={"file": ("x.jpg", encode(colour))})
     assert (200, expected) == (answer.status_code, verdict(answer))
 
 
-def test_a_photo_from_the_form_is_logged_like_any_other(logged, encode):
-    """Under the page's own route."""
+def test_photo_of_the_form_is_logged(logged, encode):
+    """The log line has the fields of a prediction, and the page's route."""
     logged.client.post("/", files={"file": ("x.jpg", encode("red"))})
     line = next(line for line in logged.lines() if "_aws" not in line)
     assert ("/", "cat", 200) == (line["route"], line["predicted_class"], line["status"])
 
 
-def test_an_error_is_a_page_too(logged):
-    """It says in words what is wrong; status and log line say the code."""
+def test_error_of_the_form_is_a_page(logged):
+    """The page explains the error in words; status and log line have the code."""
     answer = logged.client.post("/", files={"photo": ("x.jpg", b"text")})
     assert (400, "No answer") == (answer.status_code, verdict(answer))
     assert "No photo was sent, or the file is empty." in answer.text
@@ -97,8 +97,8 @@ def test_an_error_is_a_page_too(logged):
     assert ("no_file", 400) == (line["error_code"], line["status"])
 
 
-def test_there_are_words_for_every_error():
-    """And for a crash."""
+def test_page_has_words_for_every_error():
+    """The page has a text for each error code, including that of internal errors."""
     assert {error.code for error in RequestError.__subclasses__()} | {"internal_error"} <= set(words.problems(1, 1))
 
 
@@ -110,13 +110,13 @@ def test_there_are_words_for_every_error():
         (tuple("abcde"), "Which of 5 is it?", "None of the 5 classes"),
     ],
 )
-def test_any_classes_can_be_asked_for(names, question, none):
-    """A few by name, many by their number."""
+def test_question_suits_any_number_of_classes(names, question, none):
+    """The page lists a few classes by name, and many by their number."""
     assert (question, none) == (words.question(names), words.none_of(names))
 
 
-def test_a_class_may_have_any_name():
-    """It is text on the page, never markup, nor the end of the script."""
+def test_class_names_are_escaped():
+    """A class name is text on the page, never markup or the end of the script."""
     names = ("</script><b>", "{{version}}")
     page = Page(replace(tiny_model.METADATA, class_names=names), 1000, 1000)
     prediction = Prediction(0, names[0], 0.9, dict.fromkeys(names, 0.5), unknown=False)
@@ -130,6 +130,6 @@ def test_a_class_may_have_any_name():
 @pytest.mark.parametrize(
     ("share", "text"), [(1.0, "100.0 %"), (0.99996, "over 99.9 %"), (0.9984, "99.8 %"), (0.0, "0.0 %")]
 )
-def test_only_what_is_certain_is_called_so(share, text):
-    """Rounding makes no 100 %."""
+def test_rounding_does_not_show_100_percent(share, text):
+    """A probability below 1 is never shown as 100 %."""
     assert text == words.percent(share)

@@ -1,4 +1,4 @@
-"""Several photos in one request, on the tiny model: red photos are cats, blue ones dogs."""
+"""Test several photos in one request, with the tiny model: red photos are cats, blue photos are dogs."""
 
 import pytest
 from starlette.requests import Request
@@ -18,8 +18,8 @@ def without_ids(answer):
     return {name: value for name, value in answer.items() if name not in {"request_id", "processing_time_ms"}}
 
 
-def test_each_photo_is_answered_as_if_it_came_alone(client, encode):
-    """In the order of the files, however many the network takes at a time."""
+def test_each_photo_has_the_result_of_a_single_request(client, encode):
+    """Results have the order of the files, however many photos the network runs at a time."""
     photos = [encode(colour) for colour in ("red", "blue", "grey", "blue", "red", "red", "blue")]
     alone = [client.post("/predict", files={"file": ("x.jpg", data)}).json() for data in photos]
     together = post(client, *photos).json()
@@ -30,8 +30,8 @@ def test_each_photo_is_answered_as_if_it_came_alone(client, encode):
     assert [[one[name] for name in names] for one in alone] == [[one[name] for name in names] for one in together]
 
 
-def test_a_bad_photo_is_an_error_in_its_place(client, encode):
-    """The others are answered; the error is in the one shape, under the id of the request."""
+def test_bad_photo_is_an_error_in_its_place(client, encode):
+    """The other photos have predictions; the error has the id of the request."""
     answer = post(client, encode("red"), b"text", b"", encode("blue")[:-60], encode("blue"))
     body = answer.json()
     codes = [one["error"]["code"] if "error" in one else one["predicted_class"] for one in body]
@@ -40,15 +40,15 @@ def test_a_bad_photo_is_an_error_in_its_place(client, encode):
     assert {answer.headers["x-request-id"]} == {one["error"]["request_id"] for one in body[1:4]}
 
 
-def test_photos_that_take_too_long_together_are_refused(client, encode, monkeypatch):
-    """The first is answered; those behind it would outlast Lambda's time-out, and then none would be."""
+def test_photos_beyond_the_decoding_budget_are_refused(client, encode, monkeypatch):
+    """The first photo is classified; the rest would exceed Lambda's timeout and lose all results."""
     monkeypatch.setattr("lambda_app.inference.DECODING_S", 0)
     first, *others = post(client, *[encode("blue")] * 3).json()
     assert ("dog", ["too_large"] * 2) == (first["predicted_class"], [one["error"]["code"] for one in others])
 
 
-def test_each_prediction_can_be_given_feedback(client, encode):
-    """By an id of its own, which is not the request's."""
+def test_each_prediction_has_its_own_id(client, encode):
+    """Each prediction has an id for feedback that differs from the request's."""
     answer = post(client, encode("red"), encode("red"))
     ids = {one["request_id"] for one in answer.json()}
     assert 2 == len(ids - {answer.headers["x-request-id"]})
@@ -57,7 +57,7 @@ def test_each_prediction_can_be_given_feedback(client, encode):
 
 
 def test_too_many_photos_are_refused_before_the_rest_is_read():
-    """The server does not wait for photos that it will not look at."""
+    """The server does not wait for photos that it will not classify."""
     coming = iter([(HEAD + b"x\r\n") * 3])
 
     async def receive():
@@ -86,8 +86,8 @@ def test_too_many_photos_are_refused_before_the_rest_is_read():
         (422, "bad_field", "more than 16 files", (HEAD + b"x\r\n") * 17 + b"--b--\r\n", FORM),
     ],
 )
-def test_a_request_that_is_wrong_as_a_whole_is_refused(client, status, code, said, body, content_type):
-    """In the one error shape; half a form is not half an answer."""
+def test_invalid_form_is_refused_as_a_whole(client, status, code, said, body, content_type):
+    """A truncated or empty form has one error and no partial results."""
     answer = client.post("/predict/batch", content=body, headers={"content-type": content_type})
     error = answer.json()["error"]
     assert (status, code) == (answer.status_code, error["code"])
@@ -95,7 +95,7 @@ def test_a_request_that_is_wrong_as_a_whole_is_refused(client, status, code, sai
 
 
 def test_metrics_count_each_photo(client, encode):
-    """Predictions by class and errors by code, as if each had come alone."""
+    """Predictions are counted by class and errors by code, as for single photos."""
     post(client, encode("red"), encode("red"), encode("blue"), b"text")
     lines = client.get("/metrics").text.splitlines()
     assert {

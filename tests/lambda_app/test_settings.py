@@ -1,4 +1,4 @@
-"""What the environment may change."""
+"""Test the settings that environment variables change."""
 
 from pathlib import Path
 
@@ -7,15 +7,15 @@ import pytest
 from lambda_app.settings import Settings, SettingsError
 
 
-def test_an_empty_environment_serves_the_released_model():
+def test_defaults_serve_the_released_model():
     """Every setting has a default that works on Lambda."""
     settings = Settings.from_env({})
     assert ("model.onnx", "INFO") == (settings.model_path.name, settings.log_level)
     assert settings.max_image_bytes == 4_500_000
 
 
-def test_the_environment_is_read_by_the_names_in_capitals():
-    """And only what is a setting is read."""
+def test_settings_read_variables_in_capitals():
+    """Only variables with the name of a setting are read."""
     env = {"MODEL_PATH": "/m.onnx", "MAX_IMAGE_BYTES": "10", "max_image_pixels": "1", "HOME": "/"}
     settings = Settings.from_env(env)
     assert (Path("/m.onnx"), 10) == (settings.model_path, settings.max_image_bytes)
@@ -25,7 +25,7 @@ def test_the_environment_is_read_by_the_names_in_capitals():
 @pytest.mark.parametrize(
     ("name", "value"), [("MAX_IMAGE_BYTES", "many"), ("MAX_IMAGE_PIXELS", "-1"), ("LOG_LEVEL", "LOUD")]
 )
-def test_a_value_that_does_not_fit_is_named(name, value):
-    """The error says variable, value and expectation."""
+def test_invalid_value_is_named(name, value):
+    """The error names the variable, its value and the expected values."""
     with pytest.raises(SettingsError, match=f"{name} is '{value}': Input should be"):
         Settings.from_env({name: value})

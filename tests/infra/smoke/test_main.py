@@ -115,7 +115,7 @@ def test_total_time_is_limited() -> None:
         (["http://pets.example", "--wait", "soon"], "'soon': expected a positive number of seconds"),
         (["http://pets.example", "--timeout", "0"], "'0': expected a positive number of seconds"),
         (["http://pets.example", "--timeout", "inf"], "'inf': expected a positive number of seconds"),
-        (["http://pets.example", "--profile", "nobody"], "The config profile (nobody) could not be found"),
+        (["http://pets.example", "--profile", "absent"], "The config profile (absent) could not be found"),
     ],
 )
 def test_invalid_arguments_exit_with_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

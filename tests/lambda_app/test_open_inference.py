@@ -1,4 +1,4 @@
-"""The Open Inference Protocol on the tiny model; `tests/infra/test_tritonclient.py` has a client of others' making."""
+"""Test the Open Inference Protocol with the tiny model; tests/infra/test_tritonclient.py uses Triton's client."""
 
 import base64
 import gzip
@@ -33,7 +33,7 @@ def base64_of(*photos):
 
 
 def request(*photos, shape=None, **more):
-    """As JSON."""
+    """Return the JSON of an inference request."""
     tensor = {"name": "photos", "datatype": "BYTES", "shape": shape or [len(photos)], "data": base64_of(*photos)}
     return {"inputs": [tensor | more]}
 
@@ -47,14 +47,14 @@ def images(*colours, side=32):
 
 
 def infer(client, body, model=PHOTOS):
-    """The outputs, by name."""
+    """Return the outputs by name."""
     answer = client.post(f"{model}/infer", json=body)
     assert 200 == answer.status_code, answer.text
     return {output["name"]: output["data"] for output in answer.json()["outputs"]}
 
 
 def assert_error(answer, status, code, said):
-    """The protocol's shape, and nothing that is ours alone."""
+    """Check the status, the code and the protocol's shape of errors."""
     body = answer.json()
     assert (status, code) == (answer.status_code, body["code"])
     assert {"error", "code", "request_id"} == set(body)
@@ -62,8 +62,8 @@ def assert_error(answer, status, code, said):
     assert answer.headers["x-request-id"] == body["request_id"]
 
 
-def test_the_server_is_live_and_ready(client):
-    """With the model's version, for it has no other."""
+def test_server_is_live_and_ready(client):
+    """The server reports the model's version as its own."""
     assert [{"live": True}, {"ready": True}] == [client.get(f"/v2/health/{what}").json() for what in ("live", "ready")]
     assert "2026.01.01-tiny" == client.get("/v2").json()["version"]
 
@@ -72,8 +72,8 @@ def test_the_server_is_live_and_ready(client):
     ("model", "expected"), [(PHOTOS, ("photos", "BYTES", [-1])), (NETWORK, ("images", "UINT8", [-1, 3, 32, 32]))]
 )
 @pytest.mark.parametrize("version", ["", "/versions/2026.01.01-tiny"])
-def test_a_model_tells_its_tensors(client, encode, model, expected, version):
-    """By its name alone or with its version; the outputs that it names are those that it gives."""
+def test_model_metadata_lists_the_tensors(client, encode, model, expected, version):
+    """The path may include the version; inference returns exactly the listed outputs."""
     about = client.get(f"{model}{version}").json()
     [tensor] = about["inputs"]
     assert expected == (tensor["name"], tensor["datatype"], tensor["shape"])
@@ -83,8 +83,8 @@ def test_a_model_tells_its_tensors(client, encode, model, expected, version):
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_photos_are_answered_as_everywhere(client, encode, nested):
-    """In order; a column of photos is a list of photos."""
+def test_photos_have_the_predictions_of_the_native_route(client, encode, nested):
+    """Predictions have the order of the photos; a column of photos is a list of photos."""
     photos = [encode(colour) for colour in ("red", "blue", "grey")]
     natives = [
         client.post("/predict", content=photo, headers={"content-type": "image/jpeg"}).json() for photo in photos
@@ -100,8 +100,8 @@ def test_photos_are_answered_as_everywhere(client, encode, nested):
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_the_network_takes_what_it_takes(client, tiny_classifier, nested):
-    """More images than it runs at a time come out in order, with what else it says of them."""
+def test_network_accepts_more_images_than_one_run(client, tiny_classifier, nested):
+    """Images beyond the size of one run keep their order, with all outputs."""
     tensor = images(*["red", "blue", "grey"] * 3)
     pixels = np.array(tensor["data"], np.uint8).reshape(tensor["shape"])
     if nested:
@@ -113,8 +113,8 @@ def test_the_network_takes_what_it_takes(client, tiny_classifier, nested):
         assert expected.ravel().tolist() == outputs[name]
 
 
-def test_only_the_outputs_that_were_asked_for_come_back(client, encode):
-    """In the order of the request, with its id; the highest values of one with their classes, as Triton writes them."""
+def test_response_has_only_the_requested_outputs(client, encode):
+    """Outputs have the order of the request; `classification` returns the highest values as Triton formats them."""
     wanted = [{"name": "probabilities", "parameters": {"classification": 1}}, {"name": "unknown"}]
     answer = client.post(f"{PHOTOS}/infer", json=request(encode("blue")) | {"id": "7", "outputs": wanted}).json()
     assert ("7", "pet-classifier", "2026.01.01-tiny") == (answer["id"], answer["model_name"], answer["model_version"])
@@ -129,21 +129,21 @@ PACKED = [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZip", gzip.com
 
 
 @pytest.mark.parametrize(("encoding", "packed"), PACKED)
-def test_a_request_may_come_compressed(client, encode, encoding, packed):
-    """As it may be said in `Content-Encoding`, in any case of letters; also that it is not."""
+def test_compressed_request_is_accepted(client, encode, encoding, packed):
+    """`Content-Encoding` is case-insensitive and may be `identity`."""
     content = packed(json.dumps(request(encode())).encode())
     answer = client.post(f"{PHOTOS}/infer", content=content, headers={"content-encoding": encoding})
     assert 200 == answer.status_code
 
 
 def test_parameters_may_be_null(client, encode):
-    """As clients write them that leave nothing out: of the request, of its tensor, of an output."""
+    """Null parameters of the request, of a tensor and of an output are accepted, because clients send them."""
     wanted = {"outputs": [{"name": "unknown", "parameters": None}], "parameters": None}
     assert {"unknown": [False]} == infer(client, request(encode(), parameters=None) | wanted)
 
 
-def test_the_documented_request_is_answered(client):
-    """As its example stands in the document, with what the example of the answer has."""
+def test_documented_example_is_answered(client):
+    """The example request of the OpenAPI document gives the fields of its example response."""
     operation = client.get("/openapi.json").json()["paths"]["/v2/models/{name}/infer"]["post"]
     about = [operation["requestBody"], operation["responses"]["200"]]
     [[body], [answer]] = [each["content"]["application/json"]["schema"]["examples"] for each in about]
@@ -154,8 +154,8 @@ def test_the_documented_request_is_answered(client):
     assert given.keys() == answer.keys()
 
 
-def test_the_headers_of_a_request_are_documented(client):
-    """Or no generated client could send tensors in binary, or compressed."""
+def test_request_headers_are_documented(client):
+    """Generated clients need the headers of binary and of compressed requests."""
     operation = client.get("/openapi.json").json()["paths"]["/v2/models/{name}/infer"]["post"]
     headers = [each["name"].lower() for each in operation["parameters"] if each["in"] == "header"]
     assert [LENGTH, "content-encoding"] == headers
@@ -210,7 +210,7 @@ BAD = [
     case("a length too long", 400, "bad_request", "expected a number up to", GOOD, **{LENGTH: str(len(GOOD) + 1)}),
     case("a negative length of JSON", 400, "bad_request", "is '-1'", GOOD, **{LENGTH: "-1"}),
     case("5,000 digits", 400, "bad_request", "is '999", GOOD, **{LENGTH: "9" * 5000}),
-    case("bytes of nobody", 400, "bad_request", "is 0; 1 bytes follow", GOOD + b"x", **{LENGTH: str(len(GOOD))}),
+    case("bytes without a tensor", 400, "bad_request", "is 0; 1 bytes follow", GOOD + b"x", **{LENGTH: str(len(GOOD))}),
     case("bytes that lack", 400, "bad_request", "0 bytes follow", changed(parameters={"binary_data_size": 3072})),
     case(
         "another encoding",
@@ -229,8 +229,8 @@ BAD = [
 
 
 @pytest.mark.parametrize(("status", "code", "said", "content", "headers"), BAD)
-def test_bad_input_is_told_what_is_wrong_with_it(client, status, code, said, content, headers):
-    """In the protocol's shape."""
+def test_bad_input_has_a_specific_error(client, status, code, said, content, headers):
+    """The error has the protocol's shape and names the problem."""
     assert_error(client.post(f"{NETWORK}/infer", content=content, headers=headers), status, code, said)
 
 
@@ -246,8 +246,8 @@ def test_bad_input_is_told_what_is_wrong_with_it(client, status, code, said, con
         ({"data": base64_of(bytes(100_001))}, 413, "too_large", "100001 bytes of photos; at most 100000"),
     ],
 )
-def test_what_is_no_photo_is_told_so(client, more, status, code, said):
-    """With the error of the native route where it is one."""
+def test_invalid_photo_has_the_error_of_the_native_route(client, more, status, code, said):
+    """Invalid data has a specific error; an invalid photo has the status and code of `POST /predict`."""
     assert_error(
         client.post(f"{PHOTOS}/infer", json=request(b"") | {"inputs": [request(b"")["inputs"][0] | more]}),
         status,
@@ -257,20 +257,20 @@ def test_what_is_no_photo_is_told_so(client, more, status, code, said):
 
 
 def binary(data, count):
-    """A request for so many photos, whose tensor is these bytes."""
+    """Return a request for `count` photos with these bytes as its binary tensor."""
     tensor = {"name": "photos", "datatype": "BYTES", "shape": [count], "parameters": {"binary_data_size": len(data)}}
     head = json.dumps({"inputs": [tensor]}).encode()
     return {"content": head + data, "headers": {LENGTH: str(len(head))}}
 
 
 @pytest.mark.parametrize("data", [b"\1\0\0", b"\2\0\0\0x", b"\1\0\0\0xy", b"\xff\xff\xff\xff"])
-def test_strings_that_do_not_fit_their_lengths_are_refused(client, data):
-    """Cut, too long, too short."""
+def test_binary_strings_must_match_their_lengths(client, data):
+    """A truncated, too long or too short tensor is 422."""
     assert_error(client.post(f"{PHOTOS}/infer", **binary(data, 1)), 422, "bad_field", "each after its length")
 
 
-def test_a_bad_photo_fails_the_request_and_is_named(logged, encode):
-    """The protocol has no other way; so nothing was predicted for anybody."""
+def test_bad_photo_fails_the_whole_request(logged, encode):
+    """The error names the photo, and no prediction is counted, because the protocol has no partial results."""
     answer = logged.client.post(f"{PHOTOS}/infer", json=request(encode(), b"text"))
     assert_error(answer, 415, "unsupported_image", "photo 2 of 2: the file is not a supported image")
     [line, metrics] = logged.lines()
@@ -289,22 +289,22 @@ def test_a_bad_photo_fails_the_request_and_is_named(logged, encode):
         ("POST", "/v2", 405, "method_not_allowed"),
     ],
 )
-def test_every_error_under_v2_has_the_protocols_shape(client, method, path, status, code):
-    """Whoever gave it."""
+def test_every_error_under_v2_has_the_protocol_shape(client, method, path, status, code):
+    """Errors of routing have the protocol's shape, too."""
     assert_error(client.request(method, path), status, code, "expected")
 
 
 @pytest.mark.parametrize("version", ["", "/versions/2026.01.01-tiny"])
-def test_a_wrong_method_is_told_the_right_one(client, version):
-    """The other headers of an error stay as they were."""
+def test_wrong_method_has_allow(client, version):
+    """Rewriting an error keeps its other headers."""
     answer = client.get(f"{PHOTOS}{version}/infer")
     assert_error(answer, 405, "method_not_allowed", "expected one of")
     assert "POST" == answer.headers["allow"]
 
 
 @pytest.mark.parametrize("announced", ["198870", "9" * 5000])
-def test_an_announced_length_over_the_limit_is_refused_unread(client, announced):
-    """Whoever announces much and sends little holds no place that others need."""
+def test_announced_length_over_the_limit_is_refused_unread(client, announced):
+    """A client that announces a large body and sends little does not hold memory."""
 
     def never():
         raise AssertionError("the body was read")
@@ -315,7 +315,7 @@ def test_an_announced_length_over_the_limit_is_refused_unread(client, announced)
 
 
 def packed(start, filling, end):
-    """As much as one may say in six kilobytes of gzip."""
+    """Return six megabytes of JSON as six kilobytes of gzip."""
     head = b'{"inputs":[{"name":"images","datatype":"UINT8","shape":[1,3,32,32],"data":[' + start
     return gzip.compress(head + filling * ((6_000_000 - len(head)) // len(filling)) + end + b"]}]}")
 
@@ -332,8 +332,8 @@ def packed(start, filling, end):
         ),
     ],
 )
-def test_little_that_is_much_is_refused_before_the_work(long_lived_client, monkeypatch, content, work, said):
-    """To parse the lists, or to take the string apart, would hold every other thread for a second."""
+def test_highly_compressed_request_is_refused_before_parsing(long_lived_client, monkeypatch, content, work, said):
+    """Parsing the lists or splitting the string would block all other threads for a second."""
 
     def done(_):
         raise AssertionError(f"{work} was called")
@@ -345,8 +345,8 @@ def test_little_that_is_much_is_refused_before_the_work(long_lived_client, monke
 
 
 @pytest.mark.parametrize("model", [PHOTOS, NETWORK])
-def test_reading_a_request_keeps_nobody_waiting(tiny_classifier, monkeypatch, model):
-    """Behind a real uvicorn, whoever asks for its health meanwhile is answered."""
+def test_reading_a_request_does_not_block_others(tiny_classifier, monkeypatch, model):
+    """Behind a real uvicorn, health checks are answered while a request is parsed."""
     reading, answered = threading.Event(), threading.Event()
 
     def read(*_):
@@ -367,13 +367,13 @@ def test_reading_a_request_keeps_nobody_waiting(tiny_classifier, monkeypatch, mo
         assert (422, "read") == (slow.result().status_code, slow.result().json()["error"])
 
 
-def test_every_error_elsewhere_has_the_houses_shape(client):
-    """A path that only begins alike is none of the protocol's."""
+def test_errors_outside_v2_have_the_native_shape(client):
+    """A path that only starts like `/v2` has errors of the native shape."""
     assert "not_found" == client.get("/v22").json()["error"]["code"]
 
 
-def test_an_unexpected_error_has_the_protocols_shape(logged, encode, monkeypatch):
-    """And its stack is in the log, as ever."""
+def test_internal_error_has_the_protocol_shape(logged, encode, monkeypatch):
+    """An unexpected error has the protocol's shape, and its stack trace is logged."""
 
     def explode(*_):
         raise RuntimeError
@@ -385,7 +385,7 @@ def test_an_unexpected_error_has_the_protocols_shape(logged, encode, monkeypatch
 
 
 def test_each_image_is_logged_and_counted(logged):
-    """Under the id that its answer names, with its signals; of a file there is nothing to say. The report reads it."""
+    """Each image has a log line with the response's id and the signals that the report reads."""
     outputs = infer(logged.client, {"inputs": [images("red", "blue")]}, NETWORK)
     lines = logged.lines()
     predictions = [line for line in lines if line.get("message") == "prediction"]
@@ -431,8 +431,8 @@ REQUEST = st.fixed_dictionaries(
 @pytest.mark.slow
 @given(REQUEST | JSON, st.binary(max_size=20), st.none() | st.integers(-3, 3), st.sampled_from([PHOTOS, NETWORK]))
 @settings(max_examples=300)
-def test_arbitrary_requests_never_give_a_server_error(long_lived_client, body, behind, off, model):
-    """Whatever object, whatever follows it, wherever the header says that it ends, the answer is 200 or 4xx."""
+def test_arbitrary_requests_give_no_server_error(long_lived_client, body, behind, off, model):
+    """Any JSON, followed by any bytes, with any header length, gives 200 or 4xx."""
     head = json.dumps(body).encode()
     headers = {} if off is None else {LENGTH: str(len(head) + off)}
     answer = long_lived_client.post(f"{model}/infer", content=head + behind, headers=headers)
