@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 CHECKED = (
     "*.md",
     *(f"{room}/**/*.{suffix}" for room in ("lambda_app", "training", "export", "infra") for suffix in ("md", "py")),
+    "lambda_app/web/*.html",
     "tests/**/*.py",
 )
 

@@ -89,7 +89,7 @@ def test_photo_has_a_result(visit, function):
     sizes = [f"{-(-size // 1000)} kB" for size in (line["photo_bytes"], CAT.stat().st_size)]
     assert (" of ".join(sizes), line["model_version"]) == (fact(page, "Sent"), fact(page, "Model"))
     expect(page.locator("#photo img")).to_have_attribute("alt", "Your photo, cat.jpg")
-    expect(page.locator("#said")).to_have_text(f"cat.jpg: Cat, {line['confidence'] * 100:.1f} % sure.")
+    expect(page.locator("#status")).to_have_text(f"cat.jpg: Cat, {line['confidence'] * 100:.1f} % sure.")
 
 
 def test_unknown_photo_is_named(visit):
@@ -184,7 +184,7 @@ def test_shrunk_photos_keep_their_class(visit, function, shared):
     page = visit()
     shown = photos[::2] + [upload(photo["name"], enlarged(photo["buffer"])) for photo in photos[1::2]]
     choose(page, *shown)
-    expect(page.locator("#said")).to_contain_text("Done.")
+    expect(page.locator("#status")).to_contain_text("Done.")
     seen = page.evaluate("items.map((item) => item.answer)")
     with httpx2.Client(base_url=function.url, trust_env=False, timeout=600) as client:
         whole = [client.post("/predict", files={"file": photo["buffer"]}).json() for photo in shown]
@@ -207,12 +207,12 @@ def test_feedback_reaches_the_log(visit, function):
         group.get_by_role("button", name=button).click()
         expect(group.get_by_role("button", name=button)).to_have_attribute("aria-pressed", "true")
         # The same words again would not be spoken.
-        expect(page.locator("#said")).to_have_js_property("textContent", f"Thank you.{space}")
+        expect(page.locator("#status")).to_have_js_property("textContent", f"Thank you.{space}")
         wanted = {"message": "feedback", "label": label, "feedback_for": prediction_line(function, page)["request_id"]}
         assert function.runtime.log_line(lambda line, wanted=wanted: line.items() >= wanted.items())
     page.context.set_offline(True)
     group.get_by_role("button", name="No, dog").click()
-    expect(page.locator("#said")).to_have_text("This did not arrive. Please try again.")
+    expect(page.locator("#status")).to_have_text("The feedback was not sent. Please try again.")
     expect(group.locator("[aria-pressed=true]")).to_have_text("Yes, cat")
 
 
@@ -228,7 +228,7 @@ def test_many_photos_are_sent_four_at_a_time(visit):
     expect(page.get_by_role("progressbar", name="Photos done")).to_be_visible()
     for route in held:
         route.continue_()
-    expect(page.locator("#said")).to_contain_text("Done. 11 neither cat nor dog, 1 cat.")
+    expect(page.locator("#status")).to_contain_text("Done. 11 neither cat nor dog, 1 cat.")
     assert 12 == len(asked)
     expect(page.locator("#run")).to_be_hidden()
     page.get_by_role("button", name="Cat 99").click()
@@ -250,7 +250,7 @@ def test_overloaded_server_is_retried_after_its_delay(visit):
     page.route("**/predict", full_at_first)
     choose(page, *drawings(6))
     expect(page.locator("#count")).to_contain_text("of 6, the server is busy")
-    expect(page.locator("#said")).to_contain_text("Done. 6 neither cat nor dog.")
+    expect(page.locator("#status")).to_contain_text("Done. 6 neither cat nor dog.")
     assert 6 + IN_FLIGHT == len(asked)
     assert asked[IN_FLIGHT] - asked[0] > 1
 
@@ -271,7 +271,7 @@ def test_canceled_photos_can_be_retried(visit):
     expect(page.locator("#count")).to_have_text("0 of 6")
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#summary")).to_have_text("6 without an answer.")
-    expect(page.locator(".sure")).to_have_text("Cancelled before it was looked at.")
+    expect(page.locator(".sure")).to_have_text("Canceled before classification.")
     page.unroute_all(behavior="ignoreErrors")
     page.get_by_role("button", name="Try 6 photos again").click()
     expect(page.locator("#summary")).to_have_text("6 neither cat nor dog.")
@@ -281,7 +281,7 @@ def test_history_is_saved_as_csv(visit):
     """No file name becomes a formula or breaks a row."""
     page = visit()
     choose(page, upload('=1+1",\n.jpg', CAT.read_bytes()), upload("notes.txt", b"text", "text/plain"))
-    expect(page.locator("#said")).to_contain_text("Done.")
+    expect(page.locator("#status")).to_contain_text("Done.")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as CSV").click()
     text = download.value.path().read_text(encoding="utf-8-sig")
@@ -306,7 +306,7 @@ def test_error_of_a_photo_is_explained(visit, tmp_path):
         choose(page, photo)
         expect(page.locator(".sure")).to_contain_text(message)
         verdict(page, "No answer")
-        expect(page.locator("#said")).to_contain_text(message)
+        expect(page.locator("#status")).to_contain_text(message)
     expect(page.get_by_role("button", name="Try")).to_have_count(0)
 
 
@@ -315,13 +315,13 @@ def test_errors_of_the_network_are_explained(visit):
     page = visit()
     with background(breaks_off) as broken:
         for message, answer in (
-            ("the address wants a signed request", {"status": 403, "body": '{"Message":"Forbidden"}'}),
+            ("the URL requires signed requests", {"status": 403, "body": '{"Message":"Forbidden"}'}),
             ("The server cannot be reached.", None),
             ("This photo is too large", {"status": 413, "body": '{"message":"Request Too Long"}'}),
             ("The server is busy", {"status": 429, "headers": {"retry-after": "0.01"}}),
             ("The server cannot be reached.", f"{broken}/predict"),
             ("The server failed", {"status": 502, "body": "Internal Server Error"}),
-            ("This did not come from the server", {"status": 200, "body": "<p>Log in to this network"}),
+            ("The response did not come from the server", {"status": 200, "body": "<p>Log in to this network"}),
         ):
             page.route("**/predict", partial(stand_between, answer))
             choose(page, CAT)
@@ -368,11 +368,11 @@ def test_page_works_by_keyboard(visit):
     expect(page.locator("#file")).to_be_focused()
     assert "solid" == page.locator("label[for=file].button").evaluate("(label) => getComputedStyle(label).outlineStyle")
     page.keyboard.press("Enter")
-    expect(page.locator("#said")).to_contain_text("Done.")
+    expect(page.locator("#status")).to_contain_text("Done.")
     page.locator("#verdict").focus()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("#said")).to_have_text("Thank you.")
+    expect(page.locator("#status")).to_have_text("Thank you.")
     page.get_by_role("button", name="Neither").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#verdict")).to_be_focused()
@@ -498,8 +498,8 @@ def test_any_classes_behind_any_path(visit, other_classes):
     verdict(page, "Snow leopard")
     expect(page.locator(".bars li")).to_have_count(5)
     page.get_by_label("What it shows").select_option("=1+1")
-    page.get_by_role("button", name="Tell it").click()
-    expect(page.locator("#said")).to_have_text("Thank you.")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#status")).to_have_text("Thank you.")
     page.get_by_role("button", name="<b>bold</b>").click()
     verdict(page, "<b>bold</b>")
     page.goto(f"{other_classes}docs")
