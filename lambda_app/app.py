@@ -65,7 +65,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestError)
     async def bad_request(request: Request, error: RequestError) -> Response:
-        response = error_response(request.state.record, error.status, error.code, str(error))
+        response = error_response(request.scope, error.status, error.code, str(error))
         if isinstance(error, Overloaded):
             response.headers["retry-after"] = str(RETRY_AFTER_S)
         return response
@@ -74,7 +74,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def no_route(request: Request, error: HTTPException) -> Response:
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
         message = f"{request.method} {request.url.path} is no route; expected one of {', '.join(list_routes(app))}"
-        response = error_response(request.state.record, error.status_code, code, message)
+        response = error_response(request.scope, error.status_code, code, message)
         # FastAPI's own 405 lists only the methods of the first route with the path.
         if methods := _allowed_methods(request):
             response.headers["allow"] = ", ".join(sorted(methods))
@@ -83,7 +83,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def bad_field(request: Request, error: RequestValidationError) -> Response:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return error_response(request.state.record, BadField.status, BadField.code, problems)
+        return error_response(request.scope, BadField.status, BadField.code, problems)
 
 
 def _allowed_methods(request: Request) -> set[str]:

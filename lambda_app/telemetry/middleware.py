@@ -49,7 +49,7 @@ class TelemetryMiddleware:
             if has_started:  # part of the response is sent: only the server can close the connection
                 raise BrokenAnswer(record.request_id) from None
             response = error_response(
-                record, 500, "internal_error", "the request could not be answered; the error is logged"
+                scope, 500, "internal_error", "the request could not be answered; the error is logged"
             )
             await response(scope, receive, send_with_id)
         finally:
@@ -72,11 +72,16 @@ class HeadMiddleware:
         await self.app(scope, receive, send_without_body if is_head else send)
 
 
-def error_response(record: Record, status: int, code: str, message: str) -> JSONResponse:
-    """Return an error in the shape that all routes share, and record its code."""
+def error_response(scope: Scope, status: int, code: str, message: str) -> JSONResponse:
+    """Return an error, and record its code.
+
+    All routes share one shape, except those under `/v2`: in the Open Inference Protocol, `error` is the message.
+    """
+    record: Record = scope["state"]["record"]
     record.error_code = code
-    detail = {"code": code, "message": message, "request_id": record.request_id}
-    return JSONResponse({"error": detail}, status)
+    if f"{scope['path']}/".startswith("/v2/"):
+        return JSONResponse({"error": message, "code": code, "request_id": record.request_id}, status)
+    return JSONResponse({"error": {"code": code, "message": message, "request_id": record.request_id}}, status)
 
 
 def _stack(error: BaseException) -> str:

@@ -51,7 +51,7 @@ class UploadLimiter:
 
     async def _reject(self, scope: Scope, receive: Receive, send: Send) -> None:
         message = f"{self.capacity - self.free} bytes of photos wait already; try again in {RETRY_AFTER_S} s"
-        response = error_response(scope["state"]["record"], Overloaded.status, Overloaded.code, message)
+        response = error_response(scope, Overloaded.status, Overloaded.code, message)
         response.headers["retry-after"] = str(RETRY_AFTER_S)
         await response(scope, receive, send)
 

@@ -296,7 +296,7 @@ def test_every_error_under_v2_has_the_protocol_shape(client, method, path, statu
 
 @pytest.mark.parametrize("version", ["", "/versions/2026.01.01-tiny"])
 def test_wrong_method_has_allow(client, version):
-    """Rewriting an error keeps its other headers."""
+    """The response lists the methods of the path."""
     answer = client.get(f"{PHOTOS}{version}/infer")
     assert_error(answer, 405, "method_not_allowed", "expected one of")
     assert "POST" == answer.headers["allow"]

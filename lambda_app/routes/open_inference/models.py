@@ -111,16 +111,16 @@ class OpenInference:
         # One list per row of the largest image tensor, doubled to leave room for the surrounding JSON.
         self.max_brackets = 2 * settings.max_batch * 3 * metadata.image_size
 
-    def model(self, path: str) -> Model:
-        """Return the model of a path NAME or NAME/versions/VERSION. Raise `NoModel` if it does not exist."""
-        name, _, version = path.partition("/versions/")
-        if name in self.models and version in {"", self.version}:
+    def model(self, name: str, version: str | None = None) -> Model:
+        """Return the model, in the served version unless another is given. Raise `NoModel` if it does not exist."""
+        if name in self.models and version in {None, self.version}:
             return self.models[name]
+        path = name if version is None else f"{name}/versions/{version}"
         raise NoModel(f"there is no model {path!r:.80}; expected {' or '.join(self.models)}, version {self.version}")
 
     async def infer(self, request: Request) -> Response:
         """Return the response to an inference request. Raise `RequestError` or `RequestValidationError`."""
-        model = self.model(request.path_params["name"])
+        model = self.model(**request.path_params)
         body = await read_body(request, self.max_bytes)
         threads, loop = self.inference.threads, asyncio.get_running_loop()
         asked, inputs = await loop.run_in_executor(threads, self._read, model, body, request.headers)
