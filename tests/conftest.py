@@ -10,7 +10,6 @@ from collections.abc import Generator, Iterator
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -18,6 +17,8 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 from starlette.testclient import TestClient
 
+from infra.emulator.aws import moto_server
+from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
@@ -76,6 +77,23 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_classifier(tmp_path_factory):
     return Classifier.load(tiny_model.write(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+
+
+@pytest.fixture(scope="session")
+def released_classifier() -> Classifier:
+    return Classifier.load(Settings().model_path)
+
+
+@pytest.fixture(scope="module")
+def app(tiny_classifier):
+    return create_app(tiny_classifier, Settings(log_level="ERROR"))
+
+
+@pytest.fixture(scope="module")
+def url(app) -> Iterator[str]:
+    """Return the URL of `app` behind uvicorn. Modules replace `app` to serve another one."""
+    with background(app) as url:
+        yield url
 
 
 @pytest.fixture
@@ -137,28 +155,17 @@ def encode():
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
-    """Return the URL of moto's server, which replaces AWS."""
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415  # the import takes two seconds, and most tests do not need it
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def moto() -> Iterator[dict[str, str]]:
+    """Return the environment variables for moto's server, which replaces AWS."""
+    with moto_server() as environment:
+        yield environment
 
 
 @pytest.fixture
-def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def aws(moto: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the URL of an empty AWS account, and configure boto3, DVC and SAM CLI for it."""
-    httpx2.post(f"{moto}/moto-api/reset", trust_env=False).raise_for_status()
-    settings = {
-        "AWS_ENDPOINT_URL": moto,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "NO_PROXY": str(urlsplit(moto).hostname),
-    }
-    for name, value in settings.items():
+    url = moto["AWS_ENDPOINT_URL"]
+    httpx2.post(f"{url}/moto-api/reset", trust_env=False).raise_for_status()
+    for name, value in moto.items():
         monkeypatch.setenv(name, value)
-    return moto
+    return url

@@ -10,9 +10,7 @@ from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
 from infra import api_reference, documents
-from infra.emulator.serve import background
 from lambda_app.app import create_app
-from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from tests.conftest import ROOT
 from tests.support.routes import ROUTES
@@ -21,16 +19,9 @@ EXAMPLES = 10  # of each operation, which take five seconds; 20 found nothing mo
 
 
 @pytest.fixture(scope="module")
-def url(tiny_classifier):
-    with background(create_app(tiny_classifier, Settings(log_level="ERROR"))) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def document():
+def document(released_classifier):
     """Return the OpenAPI document of the released model."""
-    settings = Settings()
-    return TestClient(create_app(Classifier.load(settings.model_path), settings)).get("/openapi.json").json()
+    return TestClient(create_app(released_classifier, Settings())).get("/openapi.json").json()
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,6 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def released() -> Classifier:
-    return Classifier.load(Settings().model_path)
-
-
 def test_faults_of_the_archive_are_set_aside(shared):
     """Of every eighth file and the four known faults, exactly the four faults are set aside."""
     source = Source(shared / "data/dogs-vs-cats.zip")
@@ -60,26 +55,26 @@ def test_archive_has_no_other_faults(shared):
     assert Counter(FAULTS.values()) == faults
 
 
-def test_released_model_has_the_accuracy_in_its_metadata(shared, released):
+def test_released_model_has_the_accuracy_in_its_metadata(shared, released_classifier):
     """Classifying the second source photo by photo gives the accuracy in the model file."""
-    stated = released.metadata.metrics["oxford-pets-trainval"]
+    stated = released_classifier.metadata.metrics["oxford-pets-trainval"]
     correct = 0
     with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
         labels = detect_layout(archive.namelist()).labels
         for name, label in labels.items():
-            photo = preprocess(archive.read(name), released.metadata.image_size)
-            correct += label == released.predict(photo.pixels).predicted_class
+            photo = preprocess(archive.read(name), released_classifier.metadata.image_size)
+            correct += label == released_classifier.predict(photo.pixels).predicted_class
     assert stated["photos"] == len(labels)
     assert stated["accuracy"] == pytest.approx(correct / len(labels), abs=1.5 / len(labels))  # one tie may change
 
 
-def test_pictures_without_pets_are_unknown(shared, released):
+def test_pictures_without_pets_are_unknown(shared, released_classifier):
     """The share of unknown scenes, flowers and faces equals that in the model file, and is at least 95 %."""
-    stated = released.metadata.metrics["not-pets"]
+    stated = released_classifier.metadata.metrics["not-pets"]
     with ZipFile(shared / "data/not-pets.zip") as archive:
         names = [name for name in archive.namelist() if name.endswith(".jpg")]
-        photos = (preprocess(archive.read(name), released.metadata.image_size) for name in names)
-        unknown = [released.predict(photo.pixels).unknown for photo in photos]
+        photos = (preprocess(archive.read(name), released_classifier.metadata.image_size) for name in names)
+        unknown = [released_classifier.predict(photo.pixels).unknown for photo in photos]
     assert stated["photos"] == len(unknown)
     assert stated["recognised"] == pytest.approx(np.mean(unknown), abs=2.5 / len(unknown))
     assert np.mean(unknown) >= 0.95
@@ -95,7 +90,12 @@ def test_edits_do_not_change_the_class(shared):
     source = Source(shared / "data/oxford-pets-trainval.zip")
     all_labels = detect_layout(source.names()).labels
     labels = {name: all_labels[name] for name in sorted(all_labels)[::5]}
-    photos = Photos(source, labels, list(released.metadata.class_names), Preprocessor(released.metadata.image_size))
+    photos = Photos(
+        source,
+        labels,
+        list(released.metadata.class_names),
+        Preprocessor(released.metadata.image_size),
+    )
     shares = measure_agreement(released, photos)
     assert EDITS.keys() == shares.keys()
     kept = {edit: round(share * len(labels)) for edit, share in shares.items()}
@@ -104,20 +104,20 @@ def test_edits_do_not_change_the_class(shared):
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "WEBP", "BMP", "TIFF"])
-def test_file_format_does_not_change_the_class(shared, released, image_format):
+def test_file_format_does_not_change_the_class(shared, released_classifier, image_format):
     """Twenty real photos keep class and confidence after lossless re-encoding."""
     with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
         for name in sorted(archive.namelist())[::80]:
             data, buffer = archive.read(name), BytesIO()
             prepare.decode(data).save(buffer, image_format, **({"lossless": True} if image_format == "WEBP" else {}))
-            size = released.metadata.image_size
-            before = released.predict(preprocess(data, size).pixels)
-            after = released.predict(preprocess(buffer.getvalue(), size).pixels)
+            size = released_classifier.metadata.image_size
+            before = released_classifier.predict(preprocess(data, size).pixels)
+            after = released_classifier.predict(preprocess(buffer.getvalue(), size).pixels)
             assert before.predicted_class == after.predicted_class
             assert before.confidence == pytest.approx(after.confidence, abs=0.05)
 
 
-def test_summary_of_training_photos_is_committed(released):
+def test_summary_of_training_photos_is_committed(released_classifier):
     """artifacts/metrics has the number of training photos of each class of the released model."""
     summary = json.loads(prepare.SUMMARY.read_text())
-    assert list(released.metadata.class_names) == list(summary["classes"])
+    assert list(released_classifier.metadata.class_names) == list(summary["classes"])

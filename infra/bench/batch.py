@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from botocore.session import Session
-from moto.server import ThreadedMotoServer
 
 from infra.bench.candidates import PEERS
 from infra.bench.cost import USD_PER_REQUEST, WHOLE_VCPU_MB, usd_per_million
 from infra.bench.hardware import commit, hardware
 from infra.bench.measure import quantiles
 from infra.bench.photos import bench_photos
+from infra.emulator.aws import moto_server
 from infra.emulator.runtime import ROOT
 from infra.markdown import table
 from infra.score.queue import MAX_MESSAGES, PHOTOS_PER_MESSAGE
@@ -42,27 +42,17 @@ PHOTOS = 100_000_000
 def measure(turns: int, photos: int = PHOTOS_PER_MESSAGE) -> dict[str, Any]:
     """Return CPU milliseconds per photo. Raise `CalledProcessError` if a photo cannot be classified."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would log a line per photo
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "NO_PROXY": host,
-        "PYTHONPATH": str(ROOT),
-    }
-    session = Session()
-    session.set_credentials("test", "test")
-    s3 = session.create_client("s3", "us-east-1", endpoint_url=environment["AWS_ENDPOINT_URL"])
-    s3.create_bucket(Bucket=BUCKET)
     times_by_photo = {}
-    for photo in bench_photos():
-        if photo.name in MEASURED:
-            s3.put_object(Bucket=BUCKET, Key=photo.name, Body=photo.data)
-            times_by_photo[photo.name] = _run_handler(photo.name, (turns, photos), os.environ | environment)
-    server.stop()
+    with moto_server() as environment:
+        session = Session()
+        session.set_credentials("test", "test")
+        s3 = session.create_client("s3", "us-east-1", endpoint_url=environment["AWS_ENDPOINT_URL"])
+        s3.create_bucket(Bucket=BUCKET)
+        variables = os.environ | environment | {"PYTHONPATH": str(ROOT)}
+        for photo in bench_photos():
+            if photo.name in MEASURED:
+                s3.put_object(Bucket=BUCKET, Key=photo.name, Body=photo.data)
+                times_by_photo[photo.name] = _run_handler(photo.name, (turns, photos), variables)
     network = times_by_photo[MEASURED[0]].pop("network")
     return {
         "hardware": hardware(docker=False),

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from infra.emulator.event import MAX_PAYLOAD_BYTES
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url
 from infra.emulator.serve import background
+from tests.support.http_server import QuietHandler, serving
 
 JPEG = bytes(range(256)) * 4
 ROOT = Path(__file__).parents[2]
@@ -58,8 +59,8 @@ def api() -> Iterator[InvokeApi]:
     api = InvokeApi()
     api.released.set()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802  # http.server calls this name
             api.paths.append(self.path)
             api.sent_headers.append({name.lower(): value for name, value in self.headers.items()})
             api.events.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
@@ -77,17 +78,9 @@ def api() -> Iterator[InvokeApi]:
                 self.end_headers()
                 self.wfile.write(api.payload)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        api.endpoint = f"http://127.0.0.1:{server.server_port}"
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as api.endpoint:
         yield api
         api.released.set()
-        server.shutdown()
-        thread.join()
 
 
 class CountingApp:

@@ -26,16 +26,11 @@ PATIENCE_S = 600
 pytest_plugins = ["tests.emulator"]
 
 
-@pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    return Classifier.load(Settings().model_path)
-
-
 @pytest.fixture(scope="module", params=["server", pytest.param("function URL", marks=needs_rie)])
-def url(request: pytest.FixtureRequest, classifier: Classifier) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, released_classifier: Classifier) -> Iterator[str]:
     """Yield the URL of uvicorn, as in the containers, and of Lambda's runtime behind a function URL."""
     if request.param == "server":
-        with background(create_app(classifier, Settings(log_level="ERROR"))) as url:
+        with background(create_app(released_classifier, Settings(log_level="ERROR"))) as url:
             yield url
     else:
         yield request.getfixturevalue("function").url
@@ -50,8 +45,8 @@ def client(url: str) -> Iterator[InferenceServerClient]:
 
 
 @pytest.fixture(scope="module")
-def images(classifier: Classifier) -> np.ndarray:
-    return np.stack([preprocess(photo, classifier.metadata.image_size).pixels for photo in PHOTOS])
+def images(released_classifier: Classifier) -> np.ndarray:
+    return np.stack([preprocess(photo, released_classifier.metadata.image_size).pixels for photo in PHOTOS])
 
 
 def tensor(name: str, datatype: str, values: np.ndarray, **how: Any) -> InferInput:
@@ -62,9 +57,9 @@ def photos(*shape: int) -> InferInput:
     return tensor("photos", "BYTES", np.array(PHOTOS, object).reshape(shape))
 
 
-def test_server_and_models_are_ready(client: InferenceServerClient, classifier: Classifier) -> None:
+def test_server_and_models_are_ready(client: InferenceServerClient, released_classifier: Classifier) -> None:
     """Both models are ready, with and without their version; unknown models are not."""
-    version = classifier.metadata.model_version
+    version = released_classifier.metadata.model_version
     assert (True, True) == (client.is_server_live(), client.is_server_ready())
     assert [True, True, False] == [client.is_model_ready(name) for name in (MODEL, NETWORK, "cats")]
     assert [True, False] == [client.is_model_ready(MODEL, version) for version in (version, "1")]
@@ -96,12 +91,17 @@ def test_photos_in_binary(
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("answer_in_binary", [True, False])
 def test_network_input(
-    client: InferenceServerClient, classifier: Classifier, images: np.ndarray, *, binary: bool, answer_in_binary: bool
+    client: InferenceServerClient,
+    released_classifier: Classifier,
+    images: np.ndarray,
+    *,
+    binary: bool,
+    answer_in_binary: bool,
 ) -> None:
     """Images as binary or JSON give the numbers of ONNX Runtime in either form."""
     wanted = [InferRequestedOutput(name, binary_data=answer_in_binary) for name in ("logits", "familiarity", "unknown")]
     result = client.infer(NETWORK, [tensor("images", "UINT8", images, binary_data=binary)], outputs=wanted)
-    expected = classifier.run(images)
+    expected = released_classifier.run(images)
     np.testing.assert_allclose(expected.logits, result.as_numpy("logits"), rtol=1e-6)
     np.testing.assert_allclose(expected.familiarity, result.as_numpy("familiarity"), rtol=1e-6)
     assert [False, True] == result.as_numpy("unknown").tolist()

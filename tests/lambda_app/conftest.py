@@ -2,16 +2,6 @@
 
 import pytest
 
-from infra.emulator.serve import background
-from lambda_app.app import create_app
-from lambda_app.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def url(tiny_classifier):
-    with background(create_app(tiny_classifier, Settings(log_level="ERROR"))) as url:
-        yield url
-
 
 @pytest.fixture(scope="module")
 def photo(encode):

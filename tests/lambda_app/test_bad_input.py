@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
+from tests.support.photo_files import png_chunk
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
 FORM = "multipart/form-data; boundary=b"
@@ -24,13 +25,9 @@ def form(*parts: tuple[str, bytes]) -> bytes:
 
 def png_bomb(width=20_000, height=20_000) -> bytes:
     """Return a PNG of 400 megapixels in 1.3 kB, with valid checksums."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     rows = zlib.compress(bytes(1_000_000), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
 
 
 def scan_bomb(scans=1000) -> bytes:

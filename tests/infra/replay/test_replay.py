@@ -44,12 +44,6 @@ def app(tiny_classifier) -> ASGIApp:
     return create_app(tiny_classifier, Settings(max_image_bytes=MAX_BYTES, log_level="ERROR"))
 
 
-@pytest.fixture(scope="module")
-def url(app: ASGIApp) -> Iterator[str]:
-    with background(app) as url:
-        yield url
-
-
 @pytest.fixture
 def photos(tmp_path: Path, encode) -> Path:
     """Create photos of three cats, two dogs, and a dog that the tiny model classifies as a cat."""

@@ -13,9 +13,7 @@ from infra.report.alarms import decide_retraining, judge_accuracy
 from infra.report.drift import SIGNAL_COLUMNS, Reference, measure_drift
 from infra.report.label_metrics import accuracy_figures
 from infra.report.log_reader import Table
-from lambda_app.classifier import Classifier
 from lambda_app.preprocess import decode
-from lambda_app.settings import Settings
 from training import config
 from training.source import Source, detect_layout
 from training.split import split_by_hash
@@ -42,11 +40,6 @@ EDITS = {
 
 
 @pytest.fixture(scope="module")
-def released():
-    return Classifier.load(Settings().model_path)
-
-
-@pytest.fixture(scope="module")
 def held_out(shared):
     """Return photos of the validation split as bytes, with their class: neither in training nor in the reference."""
     source, share = Source(shared / "data/dogs-vs-cats.zip"), config.load(config.Prepare).train_share
@@ -60,8 +53,8 @@ def held_out(shared):
 
 
 @pytest.fixture(scope="module")
-def unchanged(released, held_out):
-    return columns([prediction_fields(released, data) for data, _ in held_out])
+def unchanged(released_classifier, held_out):
+    return columns([prediction_fields(released_classifier, data) for data, _ in held_out])
 
 
 def columns(rows):
@@ -87,18 +80,20 @@ def test_unchanged_photos_raise_no_alarm(unchanged, reference):
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_edited_photos_raise_an_alarm(released, held_out, reference, edit):
+def test_edited_photos_raise_an_alarm(released_classifier, held_out, reference, edit):
     """The signal that corresponds to the edit drifts."""
     change, signal = EDITS[edit]
-    photos = columns([prediction_fields(released, edited(data, change)) for data, _ in held_out[:REQUESTS]])
+    photos = columns([prediction_fields(released_classifier, edited(data, change)) for data, _ in held_out[:REQUESTS]])
     assert signal in drifted(photos, reference)
 
 
-def test_other_subjects_raise_an_alarm(released, shared, reference):
+def test_other_subjects_raise_an_alarm(released_classifier, shared, reference):
     """Scenes, flowers and faces lower the familiarity and the confidence."""
     with ZipFile(shared / "data/not-pets.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
-        photos = columns([prediction_fields(released, archive.read(name)) for name in names[:: len(names) // REQUESTS]])
+        photos = columns(
+            [prediction_fields(released_classifier, archive.read(name)) for name in names[:: len(names) // REQUESTS]]
+        )
     assert {"familiarity", "unknown", "confidence", "entropy"} <= drifted(photos, reference)
 
 
@@ -111,12 +106,12 @@ def test_changed_class_mix_raises_an_alarm(unchanged, held_out, reference):
 
 
 @pytest.fixture(scope="module")
-def oxford(released, shared):
+def oxford(released_classifier, shared):
     """Return photos of another source, in pseudorandom order, that the model classifies equally well."""
     with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
         names = sorted((n for n in archive.namelist() if n.endswith(".jpg")), key=lambda n: sha256(n.encode()).digest())
         names = names[: 2 * OXFORD]
-        rows = [prediction_fields(released, archive.read(name)) for name in names]
+        rows = [prediction_fields(released_classifier, archive.read(name)) for name in names]
     return columns(rows) | {"label": np.array([name.split("/")[-2] for name in names], object)}
 
 
@@ -124,7 +119,7 @@ def rows_of(photos, rows):
     return {name: column[rows] for name, column in photos.items()}
 
 
-def test_other_source_raises_no_alarm_with_its_own_baseline(oxford, released, reference):
+def test_other_source_raises_no_alarm_with_its_own_baseline(oxford, released_classifier, reference):
     """With one half as the baseline, the other half does not drift, but darker photos do."""
     half = Reference("1", rows_of(oxford, slice(OXFORD)))
     other = rows_of(oxford, slice(OXFORD, None))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from unittest.mock import patch
-from urllib.parse import urlsplit
 
 import httpx2
 from botocore.session import Session
@@ -71,15 +70,14 @@ class Cloud:
 
 
 @contextmanager
-def cloud(endpoint: str) -> Iterator[Cloud]:
+def cloud(moto: dict[str, str]) -> Iterator[Cloud]:
     """Create two buckets on moto's server, in an empty account. `empty` creates the queues."""
+    environment = moto | {"AWS_DEFAULT_REGION": REGION}
+    endpoint = moto["AWS_ENDPOINT_URL"]
     httpx2.post(f"{endpoint}/moto-api/reset", trust_env=False).raise_for_status()
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     session = Session()
-    session.set_credentials(*keys.values())
+    session.set_credentials(moto["AWS_ACCESS_KEY_ID"], moto["AWS_SECRET_ACCESS_KEY"])
     s3, sqs = (session.create_client(name, REGION, endpoint_url=endpoint) for name in ("s3", "sqs"))
-    host = str(urlsplit(endpoint).hostname)
-    environment = keys | {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": REGION, "NO_PROXY": host}
     faulty_cloud = Cloud(endpoint, environment, s3, sqs)
     call = with_faults(DomainDispatcherApplication.__call__, faulty_cloud)
     with patch.object(DomainDispatcherApplication, "__call__", call):

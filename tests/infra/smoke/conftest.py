@@ -15,13 +15,8 @@ KEYS = {
 
 
 @pytest.fixture(scope="session")
-def classifier() -> Classifier:
-    return Classifier.load(Settings().model_path)
-
-
-@pytest.fixture(scope="session")
-def released(classifier: Classifier) -> ASGIApp:
-    return create_app(classifier, Settings(log_level="ERROR"))
+def released(released_classifier: Classifier) -> ASGIApp:
+    return create_app(released_classifier, Settings(log_level="ERROR"))
 
 
 @pytest.fixture
@@ -31,3 +26,13 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     return KEYS
+
+
+@pytest.fixture
+def without_keys(keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide all sources of AWS credentials."""
+    for name in keys:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

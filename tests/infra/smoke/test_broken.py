@@ -182,9 +182,9 @@ def test_golden_answers_of_other_photos_fail(
     assert PREDICTIONS == smoke_app(released, tmp_path).failed
 
 
-def test_another_size_limit_fails(classifier: Classifier, tmp_path: Path) -> None:
+def test_another_size_limit_fails(released_classifier: Classifier, tmp_path: Path) -> None:
     """A service that accepts larger photos than documented fails."""
-    app = create_app(classifier, Settings(max_image_bytes=9_000_000, log_level="ERROR"))
+    app = create_app(released_classifier, Settings(max_image_bytes=9_000_000, log_level="ERROR"))
     assert {"413 too_large: too many bytes"} == smoke_app(app, tmp_path).failed
 
 

@@ -76,15 +76,9 @@ def test_emulator_allows_cors_of_template(url: str) -> None:
         assert set(allowed) <= set(response.headers[f"access-control-allow-{name.lower()}"].split(", "))
 
 
-def test_private_url_without_credentials_fails(
-    keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("without_keys")
+def test_private_url_without_credentials_fails(capsys: pytest.CaptureFixture[str]) -> None:
     """Serving a private URL without credentials exits with 1 and a one-line error."""
-    for name in keys:
-        monkeypatch.delenv(name)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, "/nowhere")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     assert 1 == serve.main(["--port", "0", "--auth", "AWS_IAM"])
     expected = "serve: AuthType AWS_IAM: expected AWS credentials in the environment; any will do\n"
     assert expected == capsys.readouterr().err

@@ -4,11 +4,10 @@ A small HTTP server that records requests stands in for CodeDeploy: moto has no 
 """
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +20,7 @@ from infra.smoke import hook
 from infra.smoke.golden import GoldenError
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.test_runtime import needs_rie
+from tests.support.http_server import QuietHandler, serving
 
 pytestmark = pytest.mark.slow
 
@@ -45,8 +45,8 @@ class RecordingServer:
 
 @contextmanager
 def listening(service: RecordingServer) -> Iterator[RecordingServer]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802  # http.server calls this name
             body = self.rfile.read(int(self.headers["content-length"]))
             service.requests.append((self.headers["x-amz-target"], json.loads(body)))
             self.send_response(200)
@@ -55,16 +55,8 @@ def listening(service: RecordingServer) -> Iterator[RecordingServer]:
             self.end_headers()
             self.wfile.write(service.answer)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        service.endpoint = f"http://127.0.0.1:{server.server_port}"
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as service.endpoint:
         yield service
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

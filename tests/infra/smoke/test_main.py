@@ -126,16 +126,10 @@ def test_invalid_arguments_exit_with_2(arguments: list[str], message: str, capsy
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.usefixtures("without_keys")
 @pytest.mark.parametrize("url", ["https://abc123.lambda-url.eu-west-1.on.aws/", "http://127.0.0.1:9 --auth AWS_IAM"])
-def test_private_url_without_credentials_exits_with_2(
-    url: str, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_private_url_without_credentials_exits_with_2(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A function URL and --auth AWS_IAM require credentials; no unsigned request is sent instead."""
-    for name in keys:
-        monkeypatch.delenv(name)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, "/nowhere")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(SystemExit) as ended:
         command.main(url.split())
     assert 2 == ended.value.code
