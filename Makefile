@@ -50,7 +50,7 @@ REQUIRE_IMAGE_URI = $(call require,IMAGE_URI,[a-z0-9._/:-]+@sha256:[0-9a-f]{64},
 REQUIRE_ENV = $(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results docs screenshot image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy preview back off on log-group notify bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal results docs screenshot image compose-up compose-alert compose-down test-image invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor deployed report baseline push deploy preview back off on bootstrap localstack lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -120,12 +120,6 @@ dvc-push: .venv/.train  ## upload photos and cached results of trainings to DVC'
 proposal: .venv/.serve  ## write a pull request's text to artifacts/proposal.md: figures of the new model and of the last commit
 	PYTHONPATH=. $(BIN)/python .github/scripts/proposal.py
 
-proposal-patch:  ## write all changes to artifacts/proposal.patch
-	git add --all && git diff --cached --binary --output=artifacts/proposal.patch && git reset --quiet
-
-apply-proposal:  ## apply artifacts/proposal.patch
-	git apply artifacts/proposal.patch
-
 baselines: .venv/.train  ## train eight architectures the same way (up to an hour); rewrite their table in training/RESULTS.md
 	$(BIN)/python -m training.tools.baselines
 
@@ -166,11 +160,6 @@ image:  ## build the Lambda container image
 test-image: .venv/.dev .venv-sam/.installed  ## test IMAGE without building it again
 	TEST_IMAGE="$(IMAGE)" $(BIN)/python -m pytest tests/infra/test_image.py tests/infra/smoke/test_container.py
 
-on-main:  ## check that COMMIT=… is a commit of main, and that IMAGE_URI=… names an image by its digest
-	$(REQUIRE_COMMIT)
-	$(REQUIRE_IMAGE_URI)
-	@git merge-base --is-ancestor "$(COMMIT)" origin/main || { echo "COMMIT=$(COMMIT): expected a commit of main"; exit 1; }
-
 compose-up:  ## start classifier, MLflow, Prometheus, Alertmanager, Grafana on ports 8000, 5000, 9090, 9093, 3000 (ALERT_URL_FILE=…)
 	infra/emulator/base_image.sh
 	SOFTWARE_VERSION=$(SOFTWARE_VERSION) $(COMPOSE) up --build --wait
@@ -200,14 +189,6 @@ vulnerabilities: .venv-audit/.installed  ## check the serving packages for known
 deployed: .venv/.serve  ## print what ENV=dev or prod runs as NAME=VALUE lines: image, commit, URL, authentication, CORS origin
 	@$(BIN)/python -m infra.aws.deployed "$(ENV)"
 
-release-notes:  ## print the section of VERSION=v1.2.3 in CHANGELOG.md
-	@$(PYTHON) .github/scripts/release_notes.py "$(VERSION)"
-
-github-release:  ## create the release VERSION=v1.2.3 on GitHub, with notes, IMAGE_URI=… and the SBOM
-	$(PYTHON) .github/scripts/release_notes.py "$(VERSION)" "$(IMAGE_URI)" > artifacts/release-notes.md
-	gh release create "$(VERSION)" --verify-tag --title "$(VERSION)" --notes-file artifacts/release-notes.md \
-		artifacts/sbom.cdx.json
-
 # $(call option,NAME,name): --name "value" if NAME is set.
 option = $(if $($1),--$2 "$($1)")
 
@@ -235,17 +216,6 @@ evaluate: .venv/.train  ## compute accuracy and latency from collect-feedback's 
 # The report exits with 3 for an alarm, which is not a failure of this target.
 monitor: .venv/.train  ## write and publish the report of SOURCE=… (SINCE=); print alarm= and retrain=; fail if there is no report
 	@$(BIN)/python -m infra.report "$(SOURCE)" $(call option,SINCE,since) --publish --outputs || [ $$? = 3 ]
-
-log-group: .venv/.serve  ## print exists=true or exists=false for the log group SOURCE=…
-	@$(BIN)/python -m infra.aws.log_group "$(SOURCE)"
-
-notify: .venv/.serve  ## notify the subscribers of TOPIC=… about the failed RUN=… (SUBJECT=…)
-	@$(BIN)/python -m infra.aws.notify "$(TOPIC)" "$(SUBJECT)" "$(RUN)"
-
-# A report covers seven days, so one retraining per seven days is enough.
-retraining:  ## start the workflow Retrain, unless it ran in the last seven days
-	@runs=$$(gh run list --workflow retrain.yml --created ">=$$(date -u -d '7 days ago' +%F)" --json databaseId --jq '.[]') \
-		&& { [ -n "$$runs" ] || gh workflow run retrain.yml --ref main; }
 
 # make exits with 2 if a command fails, so the report's exit code 3, for an alarm, is visible only in report.json and the output.
 report: .venv/.train  ## report load, latency, accuracy and drift from SOURCE=log group, file or - (SINCE=7d, OUT=folder, PUBLISH=1 to CloudWatch, SYNTHETIC=1)

@@ -52,9 +52,10 @@ def test_every_setting_is_documented_with_its_default():
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_make_command_in_the_documents_exists(document):
-    """Each `make` command in a document is a target of the Makefile."""
+    """Each `make` command in a document is a target of the Makefile. Earlier releases may have had others."""
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
-    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", (ROOT / document).read_text(), re.MULTILINE)) <= targets
+    text = "".join(re.split(r"^## \[", (ROOT / document).read_text(), flags=re.MULTILINE)[:3])
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)) <= targets
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -1,8 +1,11 @@
 """Check the GitHub workflows: schemas, pinned actions, permissions, and the make targets that they call."""
 
+import os
 import re
+import shutil
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,8 +43,13 @@ NAMES = DEPLOYMENT | {
 }
 STEPS = [step for name in WORKFLOWS for job in jobs(name) for step in steps(name, job)]
 GATE = "exit 1"  # the only command that is not a make target: it fails a job if another job failed
-# The lines that a step may have: make, a variable with the output of make, or an output of the step.
-COMMANDS = re.compile(r'make [^;&|]+|[A-Z_]+=\$\(make [^;&|]+\)|echo "[a-z_]+=\$.+" >> "\$GITHUB_OUTPUT"')
+SCRIPTS = sorted((ROOT / ".github/scripts").iterdir())
+SCRIPT = re.compile(r'(?:bash|python3|\.venv/bin/python) \.github/scripts/(\w+\.\w+)(?: "\$[A-Z_]+")*')
+OUTPUT = re.compile(r' >> "\$GITHUB_OUTPUT"$')
+# The lines that a step may have: make, a variable with the output of make, an output of the step, or a script.
+COMMANDS = re.compile(
+    r'make [^;&|]+|[A-Z_]+=\$\(make [^;&|]+\)|echo "[a-z_]+=\$.+"|git apply artifacts/proposal\.patch|' + SCRIPT.pattern
+)
 
 READ = r"\$\({0}\)|\$\(call option,{0},"  # how the Makefile reads a variable
 
@@ -113,25 +121,36 @@ def test_every_job_has_a_timeout(name):
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
-def test_step_only_calls_make(step: Step):
+def test_step_only_calls_make_and_scripts(step: Step):
     """A step contains no GitHub expression, which could turn the name of a branch into a command."""
-    assert step.run == GATE or [line for line in step.run.splitlines() if not COMMANDS.fullmatch(line)] == []
+    assert (
+        step.run == GATE
+        or [line for line in step.run.splitlines() if not COMMANDS.fullmatch(OUTPUT.sub("", line))] == []
+    )
     assert "${{" not in step.run
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step.run != GATE], ids=str)
+@pytest.mark.parametrize("step", [step for step in STEPS if "make " in step.run], ids=str)
 def test_step_commands_run(step: Step, tmp_path):
     """Each step runs with `make --dry-run` in GitHub's shell, and passes only variables that the Makefile reads."""
-    done = execute(step, NAMES, tmp_path / "output", MAKEFLAGS="n")
+    commands = "\n".join(line for line in step.run.splitlines() if not SCRIPT.match(line))
+    done = execute(replace(step, run=commands), NAMES, tmp_path / "output", MAKEFLAGS="n")
     assert done.returncode == 0, done.stderr
     assert [name for name in re.findall(r" ([A-Z_]+)=", step.run) if not re.search(READ.format(name), MAKEFILE)] == []
+
+
+def test_every_script_exists_and_is_called():
+    """The workflows, the Makefile and the scripts call only scripts that exist, and each script."""
+    texts = [*WORKFLOWS.values(), MAKEFILE, *(path.read_text() for path in SCRIPTS if path.suffix == ".sh")]
+    called = {name for text in texts for name in re.findall(r"(?:bash|python3?) \.github/scripts/([\w.]+)", text)}
+    assert {path.name for path in SCRIPTS if path.is_file()} == called
 
 
 def test_release_without_a_changelog_fails():
     """The first command of a release fails if the changelog has no entry for the version."""
     first = steps("release", "release")[0]
     done = execute(first, NAMES, Path("/dev/null"))
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "'v1.2.3': expected v" in done.stderr
 
 
@@ -139,7 +158,7 @@ def test_release_without_a_changelog_fails():
 @pytest.mark.parametrize("value", ['x"; touch {0}; "', "$(shell touch {0})", "`touch {0}`", "a b", "$$(touch {0})"])
 def test_make_rejects_values_with_commands(name, value, tmp_path):
     """Make fails before the first recipe with a message that shows the value. Nothing evaluates the value."""
-    value, target = value.format(tmp_path / "run"), {"COMMIT": "on-main", "VERSION": "back"}.get(name, "deploy")
+    value, target = value.format(tmp_path / "run"), {"VERSION": "back"}.get(name, "deploy")
     done = subprocess.run(
         ["make", target, f"{name}={value}"], check=False, cwd=ROOT, capture_output=True, text=True, timeout=600
     )
@@ -154,15 +173,20 @@ def test_make_rejects_values_with_commands(name, value, tmp_path):
         ("main", NEW, "expected all 40 digits of a commit"),
         (SHA, f"{REGISTRY}:latest", "expected REPOSITORY@sha256:DIGEST"),
         (SHA, "", "expected REPOSITORY@sha256:DIGEST"),
+        ("$(touch run)", NEW, "expected all 40 digits of a commit"),
+        (SHA, f"{NEW}\n::warning::", "expected REPOSITORY@sha256:DIGEST"),
+        (SHA, NEW, "expected a commit of main"),
     ],
 )
 def test_deployment_checks_its_inputs_first(commit, image, message, tmp_path):
-    """A branch, a partial commit hash or an image tag fails the job before it gets AWS credentials."""
+    """An invalid or unknown commit or image, or a command in one, fails the job before it gets AWS credentials."""
     inputs = DEPLOYMENT | {"inputs.commit": commit, "inputs.image_uri": image}
     first = steps("deploy", "deploy")[0]
     done = execute(first, inputs, tmp_path / "output")
-    assert 2 == done.returncode
+    assert 1 == done.returncode
     assert message in done.stderr
+    assert "\n::" not in done.stderr
+    assert not (ROOT / "run").exists()
 
 
 FAKE_MAKE = """#!/bin/sh
@@ -171,6 +195,10 @@ case "$*" in
     "-s deployed"*) printf '%s\\n' "image_uri=$WAS" "commit=$WAS_COMMIT" auth=AWS_IAM origin= "url=$NOW" ;;
     "$FAILS"*) exit 1 ;;
 esac
+"""
+FAKE_GIT = """#!/bin/sh
+echo "$*" >> "$CALLS"
+[ "$1" != "$FAILS" ]
 """
 
 
@@ -182,16 +210,18 @@ esac
         (OLD, "smoke", "failure", -1),  # deployed manually from a commit that was never pushed
         ("", "smoke", "", 5),  # the first deployment: there is no earlier version
         (OLD, "deploy", "", 3),  # CloudFormation rolls back by itself
-        (OLD, "on-main", "", 1),  # an unreviewed commit gets no credentials
+        (OLD, "merge-base", "", 1),  # an unreviewed commit gets no credentials
     ],
 )
 def test_deployment_that_fails_its_smoke_test_is_rolled_back(tmp_path, was, fails, source, calls):
     """If the smoke test fails, the job deploys the previous image with its own template, and tests it again.
 
-    A fake `make` records the calls, because AWS is not available.
+    Fake programs record the calls, because AWS is not available and the commits do not exist.
     """
     (tmp_path / "make").write_text(FAKE_MAKE)
-    (tmp_path / "make").chmod(0o755)
+    (tmp_path / "git").write_text(FAKE_GIT)
+    for command in ("make", "git"):
+        (tmp_path / command).chmod(0o755)
     environment = {
         "PATH": f"{tmp_path}:/usr/bin:/bin",
         "CALLS": str(tmp_path / "calls"),
@@ -204,7 +234,7 @@ def test_deployment_that_fails_its_smoke_test_is_rolled_back(tmp_path, was, fail
     passed = run_job("deploy", "deploy", names, tmp_path, **environment)
     assert passed == (fails == "nothing")
     expected = [
-        f"on-main COMMIT={SHA} IMAGE_URI={NEW}",
+        f"merge-base --is-ancestor {SHA} origin/main",
         "-s deployed ENV=dev",
         f"deploy ENV=dev CANARY= IMAGE_URI={NEW} COMMIT={SHA}",
         "-s deployed ENV=dev",
@@ -264,6 +294,45 @@ def test_retraining_starts_at_most_once_a_week(tmp_path, runs, calls):
     assert ["workflow run retrain.yml --ref main"][: calls - 1] == started
 
 
+def test_release_has_notes_and_sbom(tmp_path):
+    """The release is created from its tag, with the changelog's section and the SBOM. A fake `gh` replaces GitHub."""
+    for name in (
+        ".github/scripts/create_release.sh",
+        ".github/scripts/release_notes.py",
+        "CHANGELOG.md",
+        "pyproject.toml",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "gh").write_text('#!/bin/sh\necho "$*"\n')
+    (tmp_path / "gh").chmod(0o755)
+    tag = "v" + tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    command = ["bash", ".github/scripts/create_release.sh", tag, NEW]
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(command, check=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert NEW in (tmp_path / "artifacts/release-notes.md").read_text()
+    assert f"release create {tag} --verify-tag " in done.stdout
+    assert done.stdout.endswith("--notes-file artifacts/release-notes.md artifacts/sbom.cdx.json\n")
+
+
+def test_patch_has_all_changes(tmp_path):
+    """`git apply` of the patch in another checkout restores changed, new and binary files."""
+    git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
+    before, after = tmp_path / "before", tmp_path / "after"
+    (before / "artifacts").mkdir(parents=True)
+    (before / "changed").write_text("old\n")
+    (before / ".gitignore").write_text("artifacts/proposal.*\n")
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "All"]):
+        subprocess.run([*git, *command], cwd=before, check=True)
+    subprocess.run([*git, "clone", "--quiet", before, after], check=True)
+    (before / "changed").write_text("new\n")
+    (before / "model.onnx").write_bytes(bytes(range(256)))
+    subprocess.run(["bash", ROOT / ".github/scripts/write_patch.sh"], cwd=before, check=True)
+    subprocess.run([*git, "apply", before / "artifacts/proposal.patch"], cwd=after, check=True)
+    assert ("new\n", bytes(range(256))) == ((after / "changed").read_text(), (after / "model.onnx").read_bytes())
+
+
 def test_monitored_log_is_that_of_prod():
     """The workflow reads the log group of template.yaml for the stack of samconfig.toml."""
     stack = tomllib.loads((ROOT / "samconfig.toml").read_text())["prod"]["global"]["parameters"]["stack_name"]
@@ -296,8 +365,8 @@ def test_retraining_needs_configured_photos(data, expected):
 
 def test_monitoring_needs_a_log_of_prod():
     """Each step that needs prod's log is skipped if it does not exist."""
-    names = [step.run for step in steps("monitor", "report") if not step.condition]
-    assert ['make -s log-group SOURCE="$SOURCE" >> "$GITHUB_OUTPUT"'] == names
+    [always] = [step for step in steps("monitor", "report") if not step.condition]
+    assert "log" == always.id
     [report] = [step for step in steps("monitor", "report") if step.id == "report"]
     assert [False, True] == [
         evaluate(report.condition, {"steps.log.outputs.exists": exists}) for exists in ("false", "true")

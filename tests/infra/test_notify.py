@@ -3,9 +3,10 @@
 import json
 
 import boto3
+import log_group
+import notify
 import pytest
 
-from infra.aws import log_group, notify
 from tests.sam import REGION
 
 GROUP = "/aws/lambda/pet-classifier-prod"

@@ -1,4 +1,7 @@
-"""Publish a message to the alarm topic: `python -m infra.aws.notify TOPIC SUBJECT MESSAGE`."""
+"""Publish a message to the alarm topic.
+
+python .github/scripts/notify.py TOPIC SUBJECT MESSAGE
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Print exists=true or exists=false for a CloudWatch log group: `python -m infra.aws.log_group GROUP`.
+"""Print exists=true or exists=false for a CloudWatch log group.
+
+    python .github/scripts/log_group.py GROUP
 
 Before prod's first deployment, the workflow Monitor has no log to report on. Needs only the permission to read the log.
 """
