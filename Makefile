@@ -15,7 +15,7 @@ UV_INSTALL := $(UV) pip install --quiet --python
 COMPOSE := docker compose --file infra/containers/compose.yaml
 PORT ?= 8000
 # Documents with generated parts; cog runs the Python between [[[cog and ]]] and inserts what it prints.
-DOCUMENTS := README.md lambda_app/README.md infra/score/README.md infra/bench/RESULTS.md
+DOCUMENTS := README.md lambda_app/README.md infra/score/README.md infra/bench/RESULTS.md training/RESULTS.md
 COG := $(BIN)/python -m cogapp --verbosity=1
 GOLDEN := $(BIN)/python -m infra.smoke.golden
 # The date and time in UTC, as ten digits. A new value makes a deployment publish a new version.
@@ -122,12 +122,15 @@ proposal: .venv/.serve  ## write a pull request's text to artifacts/proposal.md:
 
 baselines: .venv/.train  ## train eight architectures the same way (up to an hour); rewrite their table in training/RESULTS.md
 	$(BIN)/python -m training.tools.baselines
+	$(COG) -r $(DOCUMENTS)
 
 attempts: .venv/.train  ## rewrite the table of trainings tagged with ATTEMPT='description'
 	$(BIN)/python -m training.tools.attempts
+	$(COG) -r $(DOCUMENTS)
 
 bench-input: .venv/.train  ## measure whether reading photos limits training (ten minutes on an idle machine)
 	$(BIN)/python -m training.tools.input_benchmark
+	$(COG) -r $(DOCUMENTS)
 
 bench: .venv/.train .venv-sam/.installed  ## benchmark the function against peers, to artifacts/bench.json (30 minutes on an idle machine; QUICK=1: 10)
 	$(BIN)/python -m infra.bench $(if $(QUICK),--quick)

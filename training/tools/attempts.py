@@ -1,11 +1,9 @@
-"""`make attempts`: write the table of trainings that competed for the release to training/RESULTS.md, from MLflow.
+"""`make attempts`: read the trainings that competed for the release from MLflow, for the table in training/RESULTS.md.
 
 An attempt is a run with the tag `attempt`, which describes the experiment in a few words (`make train ATTEMPT='…'`
 sets it). artifacts/metrics/attempts.json keeps the rows, so that the table survives the loss of the store.
 """
 
-import json
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -13,20 +11,17 @@ import mlflow
 from mlflow.entities import Run
 
 from training import config
-from training.tools.results_page import percent, replace_block, table
+from training.tools.results_page import METRICS, read_figures, render_attempts, write_figures
 
-ATTEMPTS = Path("artifacts/metrics/attempts.json")
 EPOCH_METRICS = ("train_accuracy", "val_accuracy", "best_train_accuracy", "best_val_accuracy")
 
 
 def main() -> None:
-    kept = json.loads(ATTEMPTS.read_text()) if ATTEMPTS.exists() else []
+    kept = read_figures("attempts") if (METRICS / "attempts.json").exists() else []
     rows = {row["run_id"]: row for row in [*kept, *read_store()]}
     attempts = sorted(rows.values(), key=lambda row: row["started"])
-    ATTEMPTS.parent.mkdir(parents=True, exist_ok=True)
-    ATTEMPTS.write_text(json.dumps(attempts, indent=2) + "\n")
-    current = config.flatten(config.load(config.Train), config.load(config.Augment))
-    replace_block("attempts", render(attempts, {key: str(value) for key, value in current.items()}))
+    write_figures("attempts", attempts)
+    print(render_attempts(attempts))
 
 
 def read_store() -> list[dict[str, Any]]:
@@ -65,35 +60,6 @@ def training_minutes(start: int, epoch_ends: list[int]) -> float:
     """
     epochs = [end - begin for begin, end in zip([start, *epoch_ends], epoch_ends, strict=False)]
     return len(epochs) * median(epochs) / 60_000
-
-
-def render(attempts: list[dict[str, Any]], current: dict[str, str]) -> str:
-    """Render the table. `current` are the params of params.yaml as MLflow writes them."""
-    sets = list(dict.fromkeys(name for row in attempts for name in row["accuracy"]))
-    outliers = list(dict.fromkeys(name for row in attempts for name in row["recognised"]))
-    headings = ["attempt", "differs from params.yaml in", *(f"accuracy, {name}" for name in sets)]
-    headings += [*(f"called unknown, {name}" for name in outliers), "calibration error, test", "minutes"]
-    rows = [
-        [
-            row["attempt"],
-            describe_differences(row["params"], current),
-            *(percent(row["accuracy"].get(name)) for name in sets),
-            *(percent(row["recognised"].get(name)) for name in outliers),
-            percent(row["calibration_error"]),
-            f"{row['minutes']:.0f}",
-        ]
-        for row in attempts
-    ]
-    return table(headings, rows) + "\n"
-
-
-def describe_differences(params: dict[str, str], current: dict[str, str]) -> str:
-    """Return `lr 0.001` for each param with another value, and `no min_steps` for each that did not exist yet."""
-    different = [
-        f"`{key.split('.')[1]} {params[key]}`" for key in current if params.get(key, current[key]) != current[key]
-    ]
-    missing = [f"no `{key.split('.')[1]}`" for key in current if key not in params]
-    return ", ".join(different + missing) or "nothing"
 
 
 if __name__ == "__main__":

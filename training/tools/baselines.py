@@ -9,7 +9,6 @@ import importlib
 import json
 import multiprocessing
 import os
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from shutil import copyfile
@@ -25,14 +24,13 @@ from training.evaluate import METRICS as EVALUATED
 from training.model import CHECKPOINT, count_parameters, load_checkpoint
 from training.prepare import MANIFEST
 from training.source import EXTRA, OUTLIERS, sha256
-from training.tools.results_page import describe_hardware, percent, replace_block, table
+from training.tools.results_page import PRECISIONS, describe_hardware, render_baselines, write_figures
 from training.train import HISTORY
 
 PLAN = Path("training/tools/baselines.yaml")
 BASELINES = Path("artifacts/baselines")
 CANDIDATES = Path("artifacts/candidates")  # written by export.quantize, which training may not import
 LATENCY = Path("artifacts/metrics/latency.json")  # written by export.checks.latency
-PRECISIONS = ("fp32", "int8")
 Sections = dict[str, dict[str, Any]]
 
 
@@ -41,7 +39,8 @@ def main() -> None:
     # Create the experiment from this folder, since MLflow puts its artifacts beside the folder that creates it.
     mlflow.set_experiment(config.load(config.Tracking).experiment)
     results = [run(name, override_params(plan, name)) for name in plan["networks"]]
-    replace_block("baselines", render(results))
+    write_figures("baselines", results)
+    print(render_baselines(results))
 
 
 def override_params(plan: dict[str, Any], name: str) -> Sections:
@@ -149,37 +148,6 @@ def read_results(folder: Path) -> dict[str, Any]:
         "minutes": sum(photos / speed for speed in speeds) / 60,
         "images_per_second": median(speeds),
     }
-
-
-def render(results: list[dict[str, Any]]) -> str:
-    headings = ["network", *(f"accuracy, {name}" for name in results[0]["accuracy"])]
-    headings += [f"called unknown, {name}" for name in results[0]["recognised"]]
-    headings += ["parameters", *(f"{p} MB" for p in PRECISIONS), *(f"{p} ms" for p in PRECISIONS)]
-    headings += ["training, minutes", "images/s"]
-    return table(headings, map(render_row, results)) + "\n\n" + caption(results[0])
-
-
-def render_row(result: Mapping[str, Any]) -> list[str]:
-    start = "pretrained" if result["identity"]["train"]["weights"] else "from scratch"
-    shares = [*result["accuracy"].values(), *result["recognised"].values()]
-    return [
-        f"`{result['network']}`, {start}",
-        *map(percent, shares),
-        f"{result['parameters'] / 1e6:.2f} M",
-        *(f"{result['mb'][precision]:.2f}" for precision in PRECISIONS),
-        *(f"{result['latency_ms'][precision]:.2f}" for precision in PRECISIONS),
-        f"{result['minutes']:.1f}",
-        f"{result['images_per_second']:.0f}",
-    ]
-
-
-def caption(result: Mapping[str, Any]) -> str:
-    train, test = result["identity"]["train"], result["identity"]["evaluate"]
-    return (
-        f"Each: {train['epochs']} epochs at {train['image_size']} px with the same augmentation, scored in fp32 at "
-        f"{test['image_size']} px. Milliseconds: ONNX Runtime, one photo on one thread, median. Minutes: training "
-        f"without validation. Measured on {result['hardware']}.\n"
-    )
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ with an advantage.
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from itertools import islice, repeat
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -23,10 +21,9 @@ from training.data import Batches, class_names, loader, read_manifest, read_spli
 from training.distributed import join_world
 from training.optimize import build_networks, build_state, train_epoch
 from training.state import keep_freed_memory
-from training.tools.results_page import describe_hardware, replace_block
+from training.tools.results_page import describe_hardware, render_input, write_figures
 from training.train import seed_everything
 
-METRICS = Path("artifacts/metrics/input.json")
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -37,9 +34,8 @@ def main() -> None:
     args = parser.parse_args()
     keep_freed_memory()
     results = measure(config.load(config.Train), args.steps, args.rounds)
-    METRICS.parent.mkdir(parents=True, exist_ok=True)
-    METRICS.write_text(json.dumps(results, indent=2) + "\n")
-    replace_block("input", render(results))
+    write_figures("input", results)
+    print(render_input(results))
 
 
 def measure(params: config.Train, steps: int, rounds: int) -> dict[str, Any]:
@@ -80,17 +76,6 @@ def repeat_batches(batches: Batches) -> Iterator[Batch]:
 def relative_speed(speeds: dict[str, list[float]]) -> float:
     """Return the speed from photos as a share of the speed from memory: the median of the rounds' shares."""
     return median(photos / memory for photos, memory in zip(speeds["photos"], speeds["memory"], strict=True))
-
-
-def render(results: dict[str, Any]) -> str:
-    speeds = results["images_per_second"]
-    photos, memory = (f"{median(speeds[n]):.1f} ({min(speeds[n]):.1f} to {max(speeds[n]):.1f})" for n in speeds)
-    return (
-        f"Training `{results['architecture']}` at {results['image_size']} px reaches {photos} images/s from photos, "
-        f"read by {results['workers']} workers, and {memory} from a batch in memory: reading photos reaches "
-        f"**{100 * results['share']:.0f} %** of that speed. Medians (and range) of {len(speeds['photos'])} rounds of "
-        f"{results['steps']} steps on {results['hardware']}.\n"
-    )
 
 
 if __name__ == "__main__":

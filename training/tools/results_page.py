@@ -1,22 +1,102 @@
-"""Write the tables of training/RESULTS.md. Each is between two markers and is replaced by one command."""
+"""Generated parts of training/RESULTS.md; `make docs` inserts them with cog, from the figures in artifacts/metrics."""
 
+import json
 import os
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-RESULTS = Path("training/RESULTS.md")
+from training import config
+
+METRICS = Path("artifacts/metrics")
+PRECISIONS = ("fp32", "int8")
 
 
-def replace_block(name: str, text: str, path: Path = RESULTS) -> None:
-    """Replace the text between `<!-- NAME -->` and `<!-- /NAME -->`. Raise SystemExit if a marker is missing."""
-    page = path.read_text()
-    block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    if not block.search(page):
-        raise SystemExit(f"{path} has no <!-- {name} --> before a <!-- /{name} -->; expected both")
-    path.write_text(block.sub(lambda match: match[1] + text + match[2], page))
-    print(text)
+def write_figures(name: str, figures: Any) -> None:
+    METRICS.mkdir(parents=True, exist_ok=True)
+    (METRICS / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def read_figures(name: str) -> Any:
+    return json.loads((METRICS / f"{name}.json").read_text())
+
+
+def render_baselines(results: list[dict[str, Any]]) -> str:
+    """Return the table of networks, and how they were measured."""
+    headings = ["network", *(f"accuracy, {name}" for name in results[0]["accuracy"])]
+    headings += [f"called unknown, {name}" for name in results[0]["recognised"]]
+    headings += ["parameters", *(f"{p} MB" for p in PRECISIONS), *(f"{p} ms" for p in PRECISIONS)]
+    headings += ["training, minutes", "images/s"]
+    return table(headings, map(_baseline_row, results)) + "\n\n" + _caption(results[0])
+
+
+def _baseline_row(result: Mapping[str, Any]) -> list[str]:
+    start = "pretrained" if result["identity"]["train"]["weights"] else "from scratch"
+    shares = [*result["accuracy"].values(), *result["recognised"].values()]
+    return [
+        f"`{result['network']}`, {start}",
+        *map(percent, shares),
+        f"{result['parameters'] / 1e6:.2f} M",
+        *(f"{result['mb'][precision]:.2f}" for precision in PRECISIONS),
+        *(f"{result['latency_ms'][precision]:.2f}" for precision in PRECISIONS),
+        f"{result['minutes']:.1f}",
+        f"{result['images_per_second']:.0f}",
+    ]
+
+
+def _caption(result: Mapping[str, Any]) -> str:
+    train, test = result["identity"]["train"], result["identity"]["evaluate"]
+    return (
+        f"Each: {train['epochs']} epochs at {train['image_size']} px with the same augmentation, scored in fp32 at "
+        f"{test['image_size']} px. Milliseconds: ONNX Runtime, one photo on one thread, median. Minutes: training "
+        f"without validation. Measured on {result['hardware']}."
+    )
+
+
+def render_attempts(attempts: list[dict[str, Any]]) -> str:
+    """Return the table of attempts, with their differences from params.yaml."""
+    params = config.flatten(config.load(config.Train), config.load(config.Augment))
+    current = {key: str(value) for key, value in params.items()}  # as MLflow writes them
+    sets = list(dict.fromkeys(name for row in attempts for name in row["accuracy"]))
+    outliers = list(dict.fromkeys(name for row in attempts for name in row["recognised"]))
+    headings = ["attempt", "differs from params.yaml in", *(f"accuracy, {name}" for name in sets)]
+    headings += [*(f"called unknown, {name}" for name in outliers), "calibration error, test", "minutes"]
+    rows = [
+        [
+            row["attempt"],
+            describe_differences(row["params"], current),
+            *(percent(row["accuracy"].get(name)) for name in sets),
+            *(percent(row["recognised"].get(name)) for name in outliers),
+            percent(row["calibration_error"]),
+            f"{row['minutes']:.0f}",
+        ]
+        for row in attempts
+    ]
+    return table(headings, rows)
+
+
+def describe_differences(params: dict[str, str], current: dict[str, str]) -> str:
+    """Return `lr 0.001` for each param with another value, and `no min_steps` for each that did not exist yet."""
+    different = [
+        f"`{key.split('.')[1]} {params[key]}`" for key in current if params.get(key, current[key]) != current[key]
+    ]
+    missing = [f"no `{key.split('.')[1]}`" for key in current if key not in params]
+    return ", ".join(different + missing) or "nothing"
+
+
+def render_input(results: dict[str, Any]) -> str:
+    """Return a sentence on the speed of training from photos, relative to that from memory."""
+    speeds = results["images_per_second"]
+    photos, memory = (f"{median(speeds[n]):.1f} ({min(speeds[n]):.1f} to {max(speeds[n]):.1f})" for n in speeds)
+    return (
+        f"Training `{results['architecture']}` at {results['image_size']} px reaches {photos} images/s from photos, "
+        f"read by {results['workers']} workers, and {memory} from a batch in memory: reading photos reaches "
+        f"**{100 * results['share']:.0f} %** of that speed. Medians (and range) of {len(speeds['photos'])} rounds of "
+        f"{results['steps']} steps on {results['hardware']}."
+    )
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

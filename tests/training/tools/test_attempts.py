@@ -1,14 +1,12 @@
 """The table of attempts: rows from MLflow, rows on file, and the rendering."""
 
-import json
-
 import mlflow
 import pytest
 
 from tests.mlflow_stores import write_store
 from training.tools import attempts
-from training.tools.attempts import ATTEMPTS, describe_differences, training_minutes
-from training.tools.results_page import RESULTS
+from training.tools.attempts import training_minutes
+from training.tools.results_page import describe_differences, read_figures, render_attempts
 
 METRICS = {
     "train_accuracy": 0.9,
@@ -23,10 +21,8 @@ METRICS = {
 
 @pytest.fixture
 def store(project, monkeypatch):
-    """Return a function that logs a run with tags to an empty store, beside a page with an empty table."""
+    """Return a function that logs a run with tags to an empty store."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", write_store(project))
-    RESULTS.parent.mkdir()
-    RESULTS.write_text("before\n<!-- attempts -->\n<!-- /attempts -->\nafter\n")
 
     def log(tags, params=None, metrics=METRICS):
         mlflow.set_experiment("pet-classifier")
@@ -44,35 +40,27 @@ def test_tagged_run_becomes_a_row(store):
     store({"attempt": "higher lr"})
     store({"baseline": "logistic"})
     attempts.main()
-    line = next(line for line in RESULTS.read_text().splitlines() if line.startswith("| higher lr"))
+    [*_, line] = render_attempts(read_figures("attempts")).splitlines()
     assert ["75.00 %", "50.00 %", "25.00 %", "1.25 %"] == [cell for cell in line.split(" | ") if "%" in cell]
-    assert 1 == len(json.loads(ATTEMPTS.read_text()))
+    assert 1 == len(read_figures("attempts"))
 
 
 def test_run_without_evaluation_is_not_an_attempt(store):
     """A run without an evaluation is not listed."""
     store({"attempt": "interrupted"}, metrics={"val_accuracy": 0.8})
     attempts.main()
-    assert [] == json.loads(ATTEMPTS.read_text())
+    assert [] == read_figures("attempts")
 
 
 def test_rows_survive_the_loss_of_the_store(store, project, monkeypatch):
-    """With another store, the table is rendered from the JSON file and is the same."""
+    """With another store, the rows on file are kept."""
     store({"attempt": "higher lr"})
     attempts.main()
-    page = RESULTS.read_text()
-    assert "| higher lr |" in page
+    [row] = read_figures("attempts")
     (project / "another").mkdir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", write_store(project / "another"))
     attempts.main()
-    assert page == RESULTS.read_text()
-
-
-def test_page_without_markers_is_an_error(store):
-    """A page without the markers of the table is not overwritten."""
-    RESULTS.write_text("no table\n")
-    with pytest.raises(SystemExit, match="has no <!-- attempts -->"):
-        attempts.main()
+    assert [row] == read_figures("attempts")
 
 
 def test_differences_are_relative_to_current_params():

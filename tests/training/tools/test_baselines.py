@@ -18,7 +18,7 @@ from training.model import CHECKPOINT
 from training.networks import TIMM
 from training.tools import baselines
 from training.tools.baselines import BASELINES, PLAN, identify, override_params, set_up, start_stages
-from training.tools.results_page import RESULTS
+from training.tools.results_page import read_figures, render_baselines
 
 SCRATCH = {"weights": None, "distillation_weight": 0, "freeze_batch_norm": False, "body_lr": 1}
 SMALL_PLAN = {
@@ -56,7 +56,6 @@ def interrupted(tmp_path_factory, photos):
     write_params(folder, prepare__train_share=0.6)
     link_photos(folder, photos)
     (folder / PLAN).parent.mkdir(parents=True)
-    (folder / RESULTS).write_text("before\n<!-- baselines -->\n<!-- /baselines -->\nafter\n")
     (folder / PLAN).write_text(yaml.safe_dump(SMALL_PLAN))
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", write_store(folder))
@@ -91,10 +90,9 @@ def in_compared(compared, monkeypatch):
 
 def test_table_has_a_row_for_each_network(in_compared):
     """Rows are in the order of the plan, with a value in every column."""
-    before, *lines, after = RESULTS.read_text().splitlines()
+    lines = render_baselines(read_figures("baselines")).splitlines()
     table = [line for line in lines if line.startswith("| ") and not line.startswith("| ---")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
-    assert ["before", "after"] == [before, after]
     assert ["network", "`logistic`, from scratch", "`simple_cnn`, from scratch"] == [row[0] for row in rows]
     assert ["accuracy, test", "parameters", "fp32 MB", "int8 MB", "fp32 ms", "int8 ms"] == rows[0][1:7]
     assert all(all(row) for row in rows)
@@ -122,11 +120,14 @@ def test_runs_are_in_the_store_of_the_project(in_compared):
 
 
 def test_finished_network_is_not_run_again(in_compared):
-    """Another `make baselines` starts no stage and writes the same table."""
-    page, files = RESULTS.read_text(), modification_times("*/artifacts/**/*.onnx") | modification_times("*/result.json")
+    """Another `make baselines` starts no stage and records the same figures."""
+    figures, files = (
+        read_figures("baselines"),
+        modification_times("*/artifacts/**/*.onnx") | modification_times("*/result.json"),
+    )
     baselines.main()
     assert files == modification_times("*/artifacts/**/*.onnx") | modification_times("*/result.json")
-    assert page == RESULTS.read_text()
+    assert figures == read_figures("baselines")
 
 
 def test_trained_network_is_not_trained_again(interrupted, in_compared):
