@@ -41,18 +41,16 @@ def test_marked():
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester):
-    """Run pytest with the plugins of this suite on one file, in a process of its own, and return its output."""
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    """Run pytest with only the plugins of this suite on one file, in this process, and return its output."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    pytester.makeini("[pytest]\nmarkers = process: starts a program")
 
-    def run(source: str, *arguments: str) -> str:
+    def run(source: str, *arguments: str, isolated: bool = False) -> str:
         pytester.makepyfile(source)
-        pytester.makeini("[pytest]\nmarkers = process: starts a program")
-        plugins = ("-p", "tests.support.fast", "-p", "tests.support.terminal_summary", "-p", "no:randomly")
-        command = [sys.executable, "-m", "pytest", *plugins, *arguments]
-        done = subprocess.run(
-            command, cwd=pytester.path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-        )
-        return done.stdout
+        command = ("-p", "tests.support.fast", "-p", "tests.support.terminal_summary", *arguments)
+        return (pytester.runpytest_subprocess if isolated else pytester.runpytest_inprocess)(*command).stdout.str()
 
     return run
 
@@ -73,7 +71,7 @@ def test_summary_omits_skips_if_there_are_none(run):
 
 def test_fast_run_rejects_unmarked_programs(run):
     """A test that starts a program without the marker `process` fails, and a marked one is not run."""
-    output = run(STARTING, "--fast")
+    output = run(STARTING, "--fast", isolated=True)  # its audit hook stays until the process ends
     assert "subprocess.Popen" in output
     assert "expected the marker `process`" in output
     assert re.search(r"1 failed, 1 deselected in ", output)
@@ -127,20 +125,16 @@ def test_longest_groups_exist():
     assert [] == [name for name in distribution.LONGEST if not (distribution.TESTS / name).exists()]
 
 
-def test_longest_groups_run_first():
+def test_longest_groups_run_first(pytester, monkeypatch):
     """pytest-xdist's workers run tests/training before any other file, in every random order."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--numprocesses",
-        "1",
-        "--no-loadscope-reorder",
-        "-v",
-        "-p",
-        "no:cacheprovider",
-    ]
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     files = ["tests/test_docs.py", "tests/training/test_split.py"]
-    done = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True, check=True)
-    run = re.findall(r"PASSED (tests/\S+?)::", done.stdout)
+    for file in files:
+        path = pytester.path / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("def test_nothing(): pass")
+    plugins = ("-p", "xdist", "-p", "tests.support.distribution", "--numprocesses", "1", "--no-loadscope-reorder")
+    output = pytester.runpytest_subprocess("-v", *plugins, *files).stdout.str()
+    run = re.findall(r"PASSED (tests/\S+?)::", output)
     assert list(reversed(files)) == list(dict.fromkeys(run))
