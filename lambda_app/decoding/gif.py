@@ -7,7 +7,7 @@ from PIL import GifImagePlugin, Image
 
 from lambda_app.decoding.header import Header, Picture, damaged
 
-EXTENSION, FRAME, TRAILER, GRAPHIC_CONTROL = 0x21, 0x2C, 0x3B, 0xF9
+EXTENSION, FRAME, GRAPHIC_CONTROL = 0x21, 0x2C, 0xF9
 MAX_BLOCKS = 50_000  # each has at most 255 bytes; 4.5 MB of metadata have 18,000
 
 

@@ -3,13 +3,16 @@
 import json
 import shutil
 from contextlib import chdir
+from functools import cache
 
+import numpy as np
+import onnx
 import pytest
 
 from export import convert, quantize
 from export.release import CANDIDATES, CARD, RELEASED
 from tests.drawing import LABELS, write_dataset
-from tests.export.untrained_models import LENIENT, untrained, write_noise
+from tests.export.untrained_models import LENIENT, METADATA, SIZE, TEMPERATURE, untrained, write_noise
 from tests.mlflow_stores import one_schema_lookup, write_store
 from tests.training.workspace import link_photos, one_thread, write_params
 from training import evaluate, prepare, train
@@ -39,6 +42,24 @@ def _reduce_overhead():
     """Run PyTorch on one thread, and look up the MLflow schema once."""
     with one_thread(), one_schema_lookup():
         yield
+
+
+@pytest.fixture(scope="session")
+def export_untrained(tmp_path_factory):
+    """Return a function that exports an untrained network once, and returns network, file and calibration."""
+
+    @cache
+    def export(architecture, frozen_classes):
+        familiar = tuple(np.linspace(0, 1, frozen_classes).tolist())
+        calibration = Calibration(TEMPERATURE, familiar, METADATA.unknown_threshold)
+        module = convert.ExportedNetwork(untrained(architecture, 3, SIZE, frozen_classes), calibration).eval()
+        program = convert.export_onnx(module, SIZE, opset=20)
+        convert.replace_metadata(program, METADATA)
+        path = tmp_path_factory.mktemp(architecture) / "model.onnx"
+        onnx.save(program, path)
+        return module, path, calibration
+
+    return export
 
 
 @pytest.fixture(scope="session")

@@ -12,46 +12,21 @@ import torch
 from scipy.special import softmax
 
 from export.checks.evaluation import make_pytorch_run
-from export.convert import MODEL, ExportedNetwork, build_metadata, export_onnx, replace_metadata
+from export.convert import MODEL, build_metadata
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata, MetadataError
-from tests.export.untrained_models import pixels, restamp, untrained
+from tests.export.untrained_models import METADATA, SIZE, TEMPERATURE, pixels, restamp
 from tests.training.workspace import ROOT
-from training.calibration import Calibration, familiarity
+from training.calibration import familiarity
 from training.model import Predictions, count_parameters, load_checkpoint
-
-SIZE = 64
-TEMPERATURE = 1.7
-METADATA = Metadata(
-    class_names=("cat", "dog", "wild rabbit"),
-    image_size=SIZE,
-    model_version="2026.01.31-01234567",
-    run_id="01234567" * 4,
-    architecture="any",
-    parameters=123,
-    temperature=TEMPERATURE,
-    unknown_threshold=-0.25,
-    data_hash="f" * 64,
-    git_commit="unknown",
-    metrics={"test": {"accuracy": 1 / 3, "confusion_matrix": [[1, 2], [3, 4]]}, "ñandú": {"photos": 3}},
-)
 
 
 @pytest.fixture(
-    scope="module", params=[("mobilenet_v2_050", 10), ("simple_cnn", 0), ("logistic", 0)], ids=lambda p: p[0]
+    scope="module", params=[("mobilenet_v2_050", 200), ("simple_cnn", 0), ("logistic", 0)], ids=lambda p: p[0]
 )
-def exported(request, tmp_path_factory):
-    """Return a network of three classes, its ONNX file and its calibration. The first network remembers ten classes."""
-    architecture, frozen_classes = request.param
-    calibration = Calibration(
-        TEMPERATURE, tuple(np.linspace(0, 1, frozen_classes).tolist()), METADATA.unknown_threshold
-    )
-    module = ExportedNetwork(untrained(architecture, 3, SIZE, frozen_classes), calibration).eval()
-    program = export_onnx(module, SIZE, opset=20)
-    replace_metadata(program, METADATA)
-    path = tmp_path_factory.mktemp(architecture) / "model.onnx"
-    onnx.save(program, path)
-    return module, path, calibration
+def exported(request, export_untrained):
+    """Return a network of three classes, its ONNX file and its calibration. The first network remembers 200 classes."""
+    return export_untrained(*request.param)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])

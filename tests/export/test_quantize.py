@@ -5,12 +5,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from export.convert import MODEL, ExportedNetwork, export_onnx, replace_metadata
+from export.convert import MODEL
 from export.quantize import CANDIDATES, PRECISIONS, copy_metadata, max_magnitudes, optimize, quantize
 from lambda_app.classifier import Classifier
-from tests.export.test_convert import METADATA, SIZE
-from tests.export.untrained_models import pixels, restamp, untrained
-from training.calibration import Calibration
+from tests.export.untrained_models import SIZE, pixels, restamp
 
 
 class Drawings:
@@ -27,17 +25,12 @@ class Drawings:
 
 
 @pytest.fixture(scope="module")
-def remembering(tmp_path_factory):
-    """Return the folder of a small timm network with 200 remembered classes: exported, quantized and optimized."""
+def remembering(export_untrained, tmp_path_factory):
+    """Return the folder of a small timm network with 200 remembered classes, quantized and optimized."""
     folder = tmp_path_factory.mktemp("remembering")
-    network = untrained("mobilenet_v2_050", 3, SIZE, frozen_classes=200)
-    calibration = Calibration(1.7, tuple(np.linspace(0, 1, 200).tolist()), METADATA.unknown_threshold)
-    program = export_onnx(ExportedNetwork(network, calibration).eval(), SIZE, opset=20)
-    replace_metadata(program, METADATA)
-    onnx.save(program, folder / "model.onnx")
-    quantize(folder / "model.onnx", folder / "quantized.onnx", Drawings())
+    _, path, _ = export_untrained("mobilenet_v2_050", 200)
+    quantize(path, folder / "quantized.onnx", Drawings())
     optimize(folder / "quantized.onnx", folder / "int8.onnx")
-    copy_metadata(folder / "model.onnx", folder / "int8.onnx")
     return folder
 
 

@@ -10,11 +10,27 @@ import torch
 from PIL import Image
 from torch import nn
 
+from lambda_app.metadata import Metadata
 from lambda_app.preprocess import preprocess
 from tests.drawing import LABELS, draw, encode
 from training.model import build
 from training.networks import Network, build_timm
 
+SIZE = 64
+TEMPERATURE = 1.7
+METADATA = Metadata(
+    class_names=("cat", "dog", "wild rabbit"),
+    image_size=SIZE,
+    model_version="2026.01.31-01234567",
+    run_id="01234567" * 4,
+    architecture="any",
+    parameters=123,
+    temperature=TEMPERATURE,
+    unknown_threshold=-0.25,
+    data_hash="f" * 64,
+    git_commit="unknown",
+    metrics={"test": {"accuracy": 1 / 3, "confusion_matrix": [[1, 2], [3, 4]]}, "ñandú": {"photos": 3}},
+)
 # Limits that a network trained on drawings for seconds keeps on 34 of them.
 LENIENT = {
     "verify__classes": [*LABELS],
