@@ -2,8 +2,8 @@
 
     python -m infra.aws.serving dev
 
-`make deploy` records this version in the stack, and `make back` returns to it. While a split runs, this fails, and so does
-the deployment: CodeDeploy would replace the split's weights, and the comparison would lose its champion.
+`make deploy` records this version in the stack, and `make back` returns to it. While a split runs, this fails, and so
+does the deployment: CodeDeploy would replace the split's weights, and the comparison would lose its champion.
 """
 
 import sys

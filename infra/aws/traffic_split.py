@@ -3,8 +3,8 @@
 python -m infra.aws.traffic_split prod --version 42 --share 10
 python -m infra.aws.traffic_split prod --share 0
 
-Only the weights of the alias change. Its version stays the one that CloudFormation and CodeDeploy recorded, so ending the
-split leaves nothing behind. A deployment would replace the weights, so `make deploy` refuses while a split runs.
+Only the weights of the alias change. Its version stays the one that CloudFormation and CodeDeploy recorded, so ending
+the split leaves nothing behind. A deployment would replace the weights, so `make deploy` refuses while a split runs.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Tests of `make split` on a stack in moto, and of the commands that meet a running split.
 
-moto stores the weights of an alias but routes no requests. Only AWS shows the shares, and that CodeDeploy accepts the next
-deployment.
+moto stores the weights of an alias but routes no requests. Only AWS shows the shares, and that CodeDeploy accepts the
+next deployment.
 """
 
 import os
@@ -106,7 +106,7 @@ def test_split_rejects_serving_version(stack):
 
 def test_split_rejects_missing_version(stack):
     """Lambda's error reaches the user in one line, and the alias stays as it is."""
-    with pytest.raises(SystemExit, match="split dev: .*ResourceNotFound"):
+    with pytest.raises(SystemExit, match=r"split dev: .*ResourceNotFound"):
         split("99")
     assert stack.read_split() is None
 
