@@ -50,7 +50,7 @@ REQUIRE_IMAGE_URI = $(call require,IMAGE_URI,[a-z0-9._/:-]+@sha256:[0-9a-f]{64},
 REQUIRE_ENV = $(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results docs screenshot image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy preview back off on split log-group notify bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results docs screenshot image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report report-summary baseline release-notes github-release push deploy preview back off on split log-group notify bootstrap localstack lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -251,6 +251,9 @@ retraining:  ## start the workflow Retrain, unless it ran in the last seven days
 report: .venv/.train  ## report load, latency, accuracy and drift from SOURCE=log group, file or - (SINCE=7d, OUT=folder, PUBLISH=1 to CloudWatch, SYNTHETIC=1)
 	@$(BIN)/python -m infra.report "$(SOURCE)" $(call option,SINCE,since) $(call option,OUT,out) $(if $(PUBLISH),--publish) \
 		$(if $(SYNTHETIC),--synthetic)
+
+report-summary:  ## print the last report's summary as Markdown
+	@cat artifacts/report/report.md
 
 baseline: .venv/.train  ## use SOURCE=… of a good week (SINCE=7d) as the drift baseline of the model that serves, in artifacts/baseline.json
 	@$(BIN)/python -m infra.report.baseline "$(SOURCE)" $(call option,SINCE,since)

@@ -107,11 +107,14 @@ def _recommend(labels: Counts, errors: Counts, *, cut: bool) -> dict[str, Any]:
         reason = "the test needs all labels of the split; set SINCE= to a day before it began"
         return {"recommendation": KEEP, "reason": reason, "labels_needed": None}
     if is_above(errors, ERRORS_MARGIN, ERRORS_ALPHA):
-        recommendation, reason = ROLL_BACK, f"the challenger has over {ERRORS_MARGIN:.1%} more server errors"
+        recommendation, reason = ROLL_BACK, f"the challenger has over {100 * ERRORS_MARGIN:g} points more server errors"
     elif worse:
         recommendation, reason = ROLL_BACK, "the challenger's accuracy is lower"
     elif close:
-        recommendation, reason = PROMOTE, f"the challenger's accuracy is at most {MARGIN:.0%} lower, or it is higher"
+        recommendation, reason = (
+            PROMOTE,
+            f"the challenger's accuracy is higher, or less than {100 * MARGIN:g} point lower",
+        )
     else:
         recommendation, reason = KEEP, _explain_missing(needed)
     return {"recommendation": recommendation, "reason": reason, "labels_needed": needed}
