@@ -122,7 +122,7 @@ def _recommend(labels: Counts, errors: Counts, *, cut: bool) -> dict[str, Any]:
 
 def _explain_missing(needed: int | None) -> str:
     if needed is None:
-        return "both versions need labels, and their accuracy must differ by less or more than the margin"
+        return "both versions need labels, or their accuracies differ by almost exactly the margin"
     return f"a decision needs about {needed:,} more labels if both accuracies stay as they are"
 
 
