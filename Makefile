@@ -15,7 +15,8 @@ UV_INSTALL := $(UV) pip install --quiet --python
 COMPOSE := docker compose --file infra/containers/compose.yaml
 PORT ?= 8000
 # Documents with generated parts; cog runs the Python between [[[cog and ]]] and inserts what it prints.
-DOCUMENTS := README.md lambda_app/README.md infra/score/README.md infra/bench/RESULTS.md training/RESULTS.md
+DOCUMENTS := README.md lambda_app/README.md infra/report/README.md infra/score/README.md infra/bench/RESULTS.md \
+	training/RESULTS.md
 COG := $(BIN)/python -m cogapp --verbosity=1
 GOLDEN := $(BIN)/python -m infra.smoke.golden
 # The date and time in UTC, as ten digits. A new value makes a deployment publish a new version.
@@ -40,7 +41,7 @@ SAFE := A B C D E F G H I J K L M N O P Q R S T U V W X Y Z a b c d e f g h i j 
 	0 1 2 3 4 5 6 7 8 9 . / : @ _ -
 # $(call without,CHARACTERS,TEXT): TEXT without these characters.
 without = $(if $1,$(call without,$(wordlist 2,$(words $1),$1),$(subst $(firstword $1),,$2)),$2)
-$(foreach name,CANARY COMMIT ENV IMAGE_URI VERSION,$(if $(call without,$(SAFE),$(value $(name))),\
+$(foreach name,CANARY COMMIT ENV IMAGE_URI SHARE VERSION,$(if $(call without,$(SAFE),$(value $(name))),\
 	$(error $(name)=$(value $(name)): expected letters, digits and ./:@_- only)))
 # $(call require,NAME,EXTENDED REGULAR EXPRESSION,EXPECTATION) stops make if the variable does not match. Use it only for the
 # variables checked above.
@@ -50,7 +51,7 @@ REQUIRE_IMAGE_URI = $(call require,IMAGE_URI,[a-z0-9._/:-]+@sha256:[0-9a-f]{64},
 REQUIRE_ENV = $(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal results docs screenshot image compose-up compose-alert compose-down test-image invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor deployed report baseline push deploy preview back off on bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal results docs screenshot image compose-up compose-alert compose-down test-image invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor deployed report report-summary baseline push deploy preview back off on split bootstrap localstack lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -225,6 +226,9 @@ report: .venv/.train  ## report load, latency, accuracy and drift from SOURCE=lo
 	@$(BIN)/python -m infra.report "$(SOURCE)" $(call option,SINCE,since) $(call option,OUT,out) $(if $(PUBLISH),--publish) \
 		$(if $(SYNTHETIC),--synthetic)
 
+report-summary:  ## print the last report's summary as Markdown
+	@cat artifacts/report/report.md
+
 baseline: .venv/.train  ## use SOURCE=… of a good week (SINCE=7d) as the drift baseline of the model that serves, in artifacts/baseline.json
 	@$(BIN)/python -m infra.report.baseline "$(SOURCE)" $(call option,SINCE,since)
 
@@ -271,6 +275,10 @@ off: .venv/.serve  ## emergency: turn ENV= off: requests get 429, and the batch 
 on: .venv/.serve  ## turn ENV= on again after `make off`
 	$(REQUIRE_ENV)
 	@$(BIN)/python -m infra.aws.emergency on "$(ENV)"
+
+split: .venv/.serve  ## keep SHARE=… percent of the traffic of ENV= on the challenger VERSION=…; SHARE=0 ends it
+	$(REQUIRE_ENV)
+	@$(BIN)/python -m infra.aws.traffic_split "$(ENV)" --share "$(SHARE)" $(call option,VERSION,version)
 
 bootstrap: .venv-sam/.installed  ## once per account: deploy identity provider, roles, repository, bucket, budget (GITHUB=OWNER/REPOSITORY EMAIL=…)
 	$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env bootstrap --template-file infra/aws/bootstrap.yaml \

@@ -154,11 +154,11 @@ def test_release_without_a_changelog_fails():
     assert "'v1.2.3': expected v" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["COMMIT", "IMAGE_URI", "CANARY", "ENV", "VERSION"])
+@pytest.mark.parametrize("name", ["COMMIT", "IMAGE_URI", "CANARY", "ENV", "SHARE", "VERSION"])
 @pytest.mark.parametrize("value", ['x"; touch {0}; "', "$(shell touch {0})", "`touch {0}`", "a b", "$$(touch {0})"])
 def test_make_rejects_values_with_commands(name, value, tmp_path):
     """Make fails before the first recipe with a message that shows the value. Nothing evaluates the value."""
-    value, target = value.format(tmp_path / "run"), {"VERSION": "back"}.get(name, "deploy")
+    value, target = value.format(tmp_path / "run"), {"VERSION": "back", "SHARE": "split"}.get(name, "deploy")
     done = subprocess.run(
         ["make", target, f"{name}={value}"], check=False, cwd=ROOT, capture_output=True, text=True, timeout=600
     )

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
 from infra.aws.deployed import NotKnown
 from infra.aws.stack import ALIAS, NO_VERSION, Stack, previous_version
+from infra.aws.traffic_split import end_split
 
 UNRESERVED = "-1"
 WAIT = {"Delay": 2, "MaxAttempts": 450}  # 15 minutes
@@ -38,9 +39,14 @@ def go_back(stack: Stack, version: str = "") -> None:
     """Move all traffic to the previous version, then record it in the stack together with its image.
 
     The alias moves first and at once. The stack follows, because CodeDeploy refuses the next deployment while the alias
-    is not at the version that CloudFormation recorded.
+    is not at the version that CloudFormation recorded. While a split runs, the last change is the split: without a
+    version, only the split ends.
     """
-    _require_idle(stack)
+    stack.require_idle()
+    if not version and stack.read_split():
+        end_split(stack)
+        print(f"For the version before the last deployment, run this again: {stack.command('back')}")
+        return
     version, client = previous_version(stack, version), stack.client("lambda")
     target = client.get_function_configuration(FunctionName=stack.function, Qualifier=version)
     client.update_alias(
@@ -58,14 +64,6 @@ def go_back(stack: Stack, version: str = "") -> None:
     }
     _update(stack, _template_at(stack, version), changed)
     print(f"{stack.name}: version {version}, {changed['ImageUri']}, commit {changed['Commit'] or 'not recorded'}")
-
-
-def _require_idle(stack: Stack) -> None:
-    if stack.status.endswith("_IN_PROGRESS"):
-        raise NotKnown(
-            f"{stack.name}: {stack.status}; expected no deployment in progress. To roll it back, run "
-            f"`aws cloudformation cancel-update-stack --stack-name {stack.name}`"
-        )
 
 
 def _template_at(stack: Stack, version: str) -> dict[str, Any]:
@@ -125,7 +123,8 @@ def turn_on(stack: Stack) -> None:
     """Restore the stack's own concurrency and let the batch take messages again."""
     _reserve(stack, stack.parameters["ReservedConcurrency"])
     _enable_batch(stack, enabled=True)
-    print(f"{stack.name}: on")
+    split = stack.read_split()
+    print(f"{stack.name}: on{f'; {split}' if split else ''}")
 
 
 def _reserve(stack: Stack, reserved: str) -> None:

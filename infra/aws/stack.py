@@ -13,6 +13,17 @@ NO_VERSION = "0"  # SAM CLI accepts no empty value on its command line
 
 
 @dataclass(frozen=True)
+class Split:
+    """The challenger version of an alias, and its share of the traffic."""
+
+    version: str
+    share: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.share:.0f} % of the traffic goes to version {self.version}"
+
+
+@dataclass(frozen=True)
 class Stack:
     name: str
     region: str
@@ -38,17 +49,50 @@ class Stack:
     def function(self) -> str:
         return self.outputs["FunctionName"]
 
+    @property
+    def environment(self) -> str:
+        return self.name.rpartition("-")[2]
+
+    def command(self, target: str, *variables: str) -> str:
+        return " ".join(("make", target, f"ENV={self.environment}", *variables))
+
+    def require_idle(self) -> None:
+        """Raise `NotKnown` during a deployment, because CodeDeploy then owns the alias."""
+        if self.status.endswith("_IN_PROGRESS"):
+            raise NotKnown(
+                f"{self.name}: {self.status}; expected no deployment in progress. To roll it back, run "
+                f"`aws cloudformation cancel-update-stack --stack-name {self.name}`"
+            )
+
+    def read_alias(self) -> dict[str, Any]:
+        alias: dict[str, Any] = self.client("lambda").get_alias(FunctionName=self.function, Name=ALIAS)
+        return alias
+
     def serving_version(self) -> str:
-        """Return the version that receives all traffic, or the larger share during a deployment."""
-        return str(self.client("lambda").get_alias(FunctionName=self.function, Name=ALIAS)["FunctionVersion"])
+        """Return the version that receives all traffic, or the larger share during a deployment or a split."""
+        return str(self.read_alias()["FunctionVersion"])
+
+    def read_split(self) -> Split | None:
+        """Return the split that runs. During a deployment, the weights are CodeDeploy's, and there is no split."""
+        if self.status.endswith("_IN_PROGRESS"):
+            return None
+        weights = (self.read_alias().get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+        return next((Split(version, share) for version, share in weights.items()), None)
 
 
 def previous_version(stack: Stack, version: str = "") -> str:
     """Return `version`, by default the one before the last deployment. Raise `NotKnown` if there is none."""
-    version = version or stack.parameters.get("PreviousVersion", NO_VERSION)
-    if version == NO_VERSION or not re.fullmatch(r"[1-9]\d*", version):
-        raise NotKnown(
-            f"{stack.name}: the stack records no previous version; expected VERSION=number, "
-            f"one of `aws lambda list-versions-by-function --function-name {stack.function}`"
-        )
+    if version or (version := stack.parameters.get("PreviousVersion", NO_VERSION)) != NO_VERSION:
+        return parse_version(stack, version)
+    raise NotKnown(f"{stack.name}: the stack records no previous version; {_expect_version(stack)}")
+
+
+def parse_version(stack: Stack, version: str) -> str:
+    """Return the number of a published version. Raise `NotKnown` if it is none."""
+    if not re.fullmatch(r"[1-9]\d*", version):
+        raise NotKnown(f"VERSION={version}: {_expect_version(stack)}")
     return version
+
+
+def _expect_version(stack: Stack) -> str:
+    return f"expected VERSION=number, one of `aws lambda list-versions-by-function --function-name {stack.function}`"

@@ -1,4 +1,4 @@
-"""Write report.json and report.html from the log of the function: load, latency, accuracy and drift.
+"""Write report.json, report.html and report.md from the log of the function: load, latency, accuracy and drift.
 
 Exits with 3 if the report raises an alarm, with 0 if not, with 1 if the log cannot be read, and with 2 for invalid
 arguments.
@@ -18,7 +18,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from infra.emulator.runtime import ROOT
-from infra.report import html_page, log_source, publish, reference_history, traffic
+from infra.report import html_page, log_source, markdown_summary, publish, reference_history, traffic
 from infra.report.baseline import BASELINE
 from infra.report.drift import Reference
 from infra.report.log_reader import FEEDBACK_WINDOW, read
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         reference, baseline = reference_history.find_reference(serving, options.reference), options.baseline
         if baseline is None or baseline.model_version != serving:
             baseline = reference
-        report = build_report(log, source, reference, baseline)
+        report = build_report(log, source, reference, baseline, since)
         write_files(report, html_page.render_page(report, log, baseline), options.out)
         if options.publish:
             publish.to_cloudwatch(report)
@@ -59,7 +59,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m infra.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     log_source.add_arguments(parser)
-    parser.add_argument("--out", type=Path, default=OUTPUT, help="output folder for report.json and report.html")
+    parser.add_argument("--out", type=Path, default=OUTPUT, help="output folder of the three files")
     add_reference_option(parser, "--reference", REFERENCE, "file that export/drift_reference.py wrote", labeled=True)
     add_reference_option(parser, "--baseline", BASELINE, "file that infra.report.baseline wrote", labeled=False)
     parser.add_argument("--publish", action="store_true", help="publish the figures to CloudWatch, for alarms")
@@ -83,6 +83,7 @@ def write_files(report: dict[str, Any], html: str, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     (out / "report.html").write_text(html)
+    (out / "report.md").write_text(markdown_summary.render_summary(report))
 
 
 def print_summary(report: dict[str, Any], out: Path) -> None:
@@ -92,6 +93,8 @@ def print_summary(report: dict[str, Any], out: Path) -> None:
             print(f"{name} not judged: {report[name]['reason']}")
     for alarm in report["alarms"]:
         print(f"ALARM, {alarm['alarm']}: {alarm['message']}")
+    if report["split"]["compared"]:
+        print(f"two versions, {report['split']['recommendation']}: {report['split']['reason']}")
     print(f"{'retrain' if report['retrain'] else 'no retraining'}: {report['retrain_reason']}")
 
 

@@ -9,9 +9,9 @@ from infra.emulator.runtime import ROOT
 from infra.report import alarms, charts
 from infra.report.drift import Reference
 from infra.report.log_reader import Log
+from infra.report.split_table import NO_FIGURE, list_rows
 from lambda_app.signals import NUMERIC_FIELDS
 
-NO_FIGURE = "–"  # noqa: RUF001  # an en dash
 HISTOGRAM_PHOTOS = 20_000  # more would not change the shape
 
 
@@ -34,6 +34,7 @@ def render_page(report: Mapping[str, Any], log: Log, baseline: Reference | None)
     return templates.get_template("template.html").render(
         report=report,
         charts=draw_charts(report),
+        split_rows=list_rows(report["split"]) if report["split"]["compared"] else [],
         distributions=list(draw_distributions(report["drift"], log, baseline)),
     )
 

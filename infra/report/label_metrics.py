@@ -20,7 +20,11 @@ def join_feedback(log: Log) -> tuple[Table, dict[str, int]]:
     predictions = Table({name: np.concatenate([part[name] for part in parts]) for name in log.earlier.columns})
     predictions = predictions.where(np.unique(predictions["id"], return_index=True)[1])
     _, rows, label_rows = np.intersect1d(predictions["id"], latest["id"], assume_unique=True, return_indices=True)
-    label_columns = {"time": latest["time"][label_rows], "label": latest["label"][label_rows]}
+    label_columns = {
+        "predicted_at": predictions["time"][rows],
+        "time": latest["time"][label_rows],
+        "label": latest["label"][label_rows],
+    }
     labeled = Table({**predictions.where(rows).columns, **label_columns})
     counts = {
         "received": len(log.feedback),
@@ -36,6 +40,22 @@ def accuracy_figures(labeled: Table) -> dict[str, Any]:
         "labelled": len(labeled),
         "accuracy": correct / len(labeled) if len(labeled) else None,
         "accuracy_interval": wilson_interval(correct, len(labeled)),
+    }
+
+
+def calibration_figures(labeled: Table, bins: int) -> dict[str, float | None]:
+    """Return the mean confidence of the labeled predictions and the expected calibration error (Naeini et al. 2015).
+
+    The error is the mean distance between confidence and accuracy, in bins of equal width.
+    """
+    if not len(labeled):
+        return {"labeled_confidence": None, "calibration_error": None}
+    confidence = labeled["confidence"]
+    gaps = (labeled["label"] == labeled["predicted_class"]) - confidence
+    per_bin = np.bincount(np.minimum((confidence * bins).astype(int), bins - 1), gaps)
+    return {
+        "labeled_confidence": float(confidence.mean()),
+        "calibration_error": float(np.abs(per_bin).sum() / len(labeled)),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from infra.report import alarms, label_metrics, traffic
+from infra.report import alarms, label_metrics, split_comparison, traffic
 from infra.report.drift import Reference
 from infra.report.log_reader import Log, Table
 
@@ -13,8 +13,14 @@ POINTS = 30  # per line of a chart, so that it is legible on a phone
 ACCURACY_POINTS = 10  # fewer, because labels are rare
 
 
-def build_report(log: Log, source: str, reference: Reference | None, baseline: Reference | None) -> dict[str, Any]:
-    """Return the report.
+def build_report(
+    log: Log,
+    source: str,
+    reference: Reference | None,
+    baseline: Reference | None,
+    since: datetime | None = None,
+) -> dict[str, Any]:
+    """Return the report of the time since `since`, or of the whole log.
 
     `reference` holds the test photos of the serving version. `baseline` holds the photos that its traffic is compared
     with.
@@ -45,6 +51,7 @@ def build_report(log: Log, source: str, reference: Reference | None, baseline: R
         },
         "quality": {"overall": label_metrics.classification_metrics(labeled), "versions": qualities},
         "estimate": label_metrics.estimate_accuracy(requests, labeled),
+        "split": split_comparison.compare_versions(requests, labeled, serving, since),
         "drift": drift,
         "accuracy": accuracy,
         "alarms": alarms.list_alarms(drift, accuracy),

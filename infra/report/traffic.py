@@ -11,7 +11,8 @@ from infra.report.log_reader import Column, Table
 
 # Seconds, from a minute to a week: the intervals that clocks and calendars use.
 STEPS = (60, 300, 900, 3600, 3 * 3600, 6 * 3600, 86_400, 7 * 86_400)
-RECENT_LINES = 100
+RECENT_LINES, SPLIT_LINES = 100, 10_000
+CLEAR_MAJORITY = 0.7
 
 
 def traffic_figures(requests: Table) -> dict[str, Any]:
@@ -38,10 +39,15 @@ def traffic_figures(requests: Table) -> dict[str, Any]:
 def serving_version(requests: Table) -> str | None:
     """Return the most frequent version of the last lines.
 
-    After a rollback this is the older version; during a canary deployment it is the previous one.
+    After a rollback this is the older version; during a canary deployment it is the previous one. During a split with
+    nearly equal shares, more lines decide, so that chance does not make the challenger the serving version.
     """
-    most_common = Counter(requests["model_version"][-RECENT_LINES:].tolist()).most_common(1)
-    return str(most_common[0][0]) if most_common else None
+    for lines in (RECENT_LINES, SPLIT_LINES):
+        recent = requests["model_version"][-lines:].tolist()
+        for version, count in Counter(recent).most_common(1):
+            if lines == SPLIT_LINES or count >= CLEAR_MAJORITY * len(recent):
+                return str(version)
+    return None
 
 
 def split_by_version(table: Table) -> dict[str, Table]:

@@ -23,8 +23,8 @@ GOOD, BAD = "a" * 40, "b" * 40
 PREVIOUS = "2"  # CloudFormation published the first one
 
 
-@pytest.fixture
-def stack(aws, monkeypatch):
+@pytest.fixture(name="stack")
+def deployed_stack(aws, monkeypatch):
     """Return a deployed stack: PREVIOUS was good, the next version serves; each has its image and commit."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     boto3.client("ecr").create_repository(repositoryName="pet-classifier")

@@ -81,3 +81,10 @@ def test_over_time_groups_by_version_and_step():
 def test_step_is_chosen_from_calendar_intervals(minutes, seconds):
     """At most thirty steps cover the time, up to a step of a week."""
     assert seconds == traffic.choose_step(table(request(0), request(minutes)), 30)
+
+
+def test_serving_version_during_split_ignores_chance():
+    """With nearly equal shares, the last hundred lines may hold more of the challenger, but it does not serve."""
+    versions = ["1", "1", "2"] * 300 + ["2", "2", "1"] * 30
+    lines = [request(number, model_version=version) for number, version in enumerate(versions)]
+    assert "1" == traffic.serving_version(table(*lines))

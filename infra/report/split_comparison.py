@@ -1,0 +1,139 @@
+"""Compare the two model versions that share the traffic, and recommend to promote, keep testing or roll back.
+
+Only hours in which both versions answered count, so that both see the same traffic. The alias chooses the version of
+each request at random, so differences between the figures are differences between the versions.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from infra.report import label_metrics, traffic
+from infra.report.alarms import MARGIN
+from infra.report.difference import Counts, decide, interval, is_above, trials_to_decision
+from infra.report.log_reader import Column, Table
+
+HOUR = 3600
+MIN_HOURS = 3  # a canary deployment takes half an hour at most, in two hours of the clock
+# The two tests that can condemn a challenger: together, they condemn an equal one in at most 5 % of all splits.
+ACCURACY_ALPHA, ERRORS_ALPHA = 0.04, 0.01
+ERRORS_MARGIN = 0.001  # tolerated difference of the share of server errors
+BINS = 10
+PROMOTE, KEEP, ROLL_BACK = "promote", "keep testing", "roll back"
+
+
+def compare_versions(requests: Table, labeled: Table, serving: str | None, since: datetime | None) -> dict[str, Any]:
+    """Return the figures of the champion and of the challenger, their differences, and the recommendation."""
+    hours = {version: np.unique(part["time"] // HOUR) for version, part in _versions(requests).items()}
+    shared = {name: np.intersect1d(hours[serving], own) for name, own in hours.items() if serving and name != serving}
+    if not serving or not shared:
+        return _not_compared("the log has one model version")
+    challenger = max(shared, key=lambda name: len(shared[name]))
+    if len(shared[challenger]) < MIN_HOURS:
+        count = len(shared[challenger])
+        return _not_compared(f"{serving} and {challenger} both answered in {count} hours; expected {MIN_HOURS} or more")
+    parts = {
+        name: (
+            _within(requests.where(requests["model_version"] == name), "time", shared[challenger]),
+            _within(labeled.where(labeled["model_version"] == name), "predicted_at", shared[challenger]),
+        )
+        for name in (serving, challenger)
+    }
+    figures = {name: _figures(*part) for name, part in parts.items()}
+    champion, other = figures.values()
+    labels, errors = _count_correct(champion, other), _count_errors(champion, other)
+    return {
+        "compared": True,
+        "champion": serving,
+        "challenger": challenger,
+        "from": _format_hour(shared[challenger][0]),
+        "to": _format_hour(shared[challenger][-1] + 1),
+        "hours": len(shared[challenger]),
+        "share": other["requests"] / (champion["requests"] + other["requests"]),
+        "figures": figures,
+        "differences": {
+            "accuracy": _difference(labels, ACCURACY_ALPHA),
+            "server_error_rate": _difference(errors, ERRORS_ALPHA),
+        },
+        "margin": MARGIN,
+        **_recommend(labels, errors, cut=_begins_within(requests, (serving, challenger), since)),
+    }
+
+
+def _versions(requests: Table) -> dict[str, Table]:
+    """Return the times of each version, without the columns that nothing here reads."""
+    return traffic.split_by_version(Table({name: requests[name] for name in ("time", "model_version")}))
+
+
+def _within(table: Table, name: str, hours: Column) -> Table:
+    return table.where(np.isin(table[name] // HOUR, hours))
+
+
+def _figures(requests: Table, labeled: Table) -> dict[str, Any]:
+    figures = traffic.traffic_figures(requests) | label_metrics.accuracy_figures(labeled)
+    failures = int((requests["status"] >= 500).sum())
+    rate = failures / figures["requests"] if figures["requests"] else None
+    shares = {name: count / figures["predictions"] for name, count in figures["classes"].items()}
+    calibration = label_metrics.calibration_figures(labeled, BINS)
+    return {**figures, **calibration, "class_shares": shares, "server_errors": failures, "server_error_rate": rate}
+
+
+def _count_correct(champion: Mapping[str, Any], challenger: Mapping[str, Any]) -> Counts:
+    numbers = [(round(each["labelled"] * (each["accuracy"] or 0)), each["labelled"]) for each in (champion, challenger)]
+    return Counts(*numbers[0], *numbers[1])
+
+
+def _count_errors(champion: Mapping[str, Any], challenger: Mapping[str, Any]) -> Counts:
+    """Return the requests without a server error, because the test expects few misses.
+
+    The versions are exchanged, so that the difference is that of the error rates: positive if the challenger has more.
+    """
+    numbers = [(each["requests"] - each["server_errors"], each["requests"]) for each in (challenger, champion)]
+    return Counts(*numbers[0], *numbers[1])
+
+
+def _difference(counts: Counts, alpha: float) -> dict[str, Any]:
+    bounds = interval(counts, alpha)
+    return {"difference": float(counts.difference()) if bounds else None, "interval": bounds, "level": 1 - alpha}
+
+
+def _recommend(labels: Counts, errors: Counts, *, cut: bool) -> dict[str, Any]:
+    """Return the recommendation, its reason, and how many more labels a decision by accuracy needs."""
+    worse, close = decide(labels, MARGIN, ACCURACY_ALPHA)
+    needed = 0 if worse or close else trials_to_decision(labels, MARGIN, ACCURACY_ALPHA)
+    if cut:
+        reason = "the test needs all labels of the split; set SINCE= to a day before it began"
+        return {"recommendation": KEEP, "reason": reason, "labels_needed": None}
+    if is_above(errors, ERRORS_MARGIN, ERRORS_ALPHA):
+        recommendation, reason = ROLL_BACK, f"the challenger has over {100 * ERRORS_MARGIN:g} points more server errors"
+    elif worse:
+        recommendation, reason = ROLL_BACK, "the challenger's accuracy is lower"
+    elif close:
+        recommendation, reason = (
+            PROMOTE,
+            f"the challenger's accuracy is higher, or less than {100 * MARGIN:g} point lower",
+        )
+    else:
+        recommendation, reason = KEEP, _explain_missing(needed)
+    return {"recommendation": recommendation, "reason": reason, "labels_needed": needed}
+
+
+def _explain_missing(needed: int | None) -> str:
+    if needed is None:
+        return "both versions need labels, or their accuracies differ by almost exactly the margin"
+    return f"a decision needs about {needed:,} more labels if both accuracies stay as they are"
+
+
+def _begins_within(requests: Table, versions: tuple[str, str], since: datetime | None) -> bool:
+    """Return whether both versions answer from the beginning of a period that the caller has chosen."""
+    return since is not None and {*versions} <= {*requests["model_version"][: traffic.RECENT_LINES].tolist()}
+
+
+def _format_hour(hour: float) -> str:
+    return datetime.fromtimestamp(hour * HOUR, UTC).isoformat(timespec="minutes")
+
+
+def _not_compared(reason: str) -> dict[str, Any]:
+    return {"compared": False, "reason": reason}

@@ -1,0 +1,115 @@
+"""Simulate splits with a report every day: how often each recommendation comes, and after how many labels.
+
+Writes artifacts/split_simulation.json, whose table `make docs` inserts into infra/report/README.md. Takes a minute.
+
+    python -m infra.report.split_simulation
+"""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from infra.emulator.runtime import ROOT
+from infra.markdown import table
+from infra.report.alarms import MARGIN
+from infra.report.difference import Counts, decide
+from infra.report.split_comparison import ACCURACY_ALPHA
+
+RESULT = ROOT / "artifacts/split_simulation.json"
+RUNS = 2000
+DAYS, LABELS_PER_DAY = 365, 200  # labels of both versions together
+SOON = 0.95  # the share of runs that the stated number of labels covers
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """The true accuracies of both versions, and the challenger's share of the labels."""
+
+    champion: float
+    challenger: float
+    share: float
+
+
+SCENARIOS = [
+    Scenario(champion, champion + change, share)
+    for champion in (0.998, 0.99, 0.95)
+    for change in (-0.02, 0.0)
+    for share in (0.1, 0.4)
+]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m infra.report.split_simulation", description=__doc__)
+    parser.parse_args(arguments)
+    results = [asdict(scenario) | simulate(scenario, RUNS, seed) for seed, scenario in enumerate(SCENARIOS)]
+    figures = {"runs": RUNS, "days": DAYS, "labels_per_day": LABELS_PER_DAY, "scenarios": results}
+    RESULT.write_text(json.dumps(figures, indent=2) + "\n")
+    print(render_table())
+
+
+def simulate(scenario: Scenario, runs: int, seed: int) -> dict[str, Any]:
+    """Return how often the first decision is to roll back or to promote, and the number of labels until then."""
+    worse, close = (np.asarray(values) for values in decide(_draw(scenario, runs, seed), MARGIN, ACCURACY_ALPHA))
+    decided = worse | close
+    first = decided.argmax(axis=1)
+    row = np.arange(runs)
+    labels = np.where(decided.any(axis=1), (first + 1) * LABELS_PER_DAY, np.inf)
+    rolled_back = worse[row, first]
+    return {
+        "rolled_back": float(rolled_back.mean()),
+        "promoted": float((close[row, first] & ~rolled_back).mean()),
+        "labels_median": _quantile(labels, 0.5),
+        "labels_soon": _quantile(labels, SOON),
+    }
+
+
+def _draw(scenario: Scenario, runs: int, seed: int) -> Counts:
+    """Return the labels and the correct answers of both versions up to each day: arrays (runs, days)."""
+    rng = np.random.default_rng(seed)
+    challenger = rng.binomial(LABELS_PER_DAY, scenario.share, (runs, DAYS))
+    champion = LABELS_PER_DAY - challenger
+    daily = (
+        rng.binomial(champion, scenario.champion),
+        champion,
+        rng.binomial(challenger, scenario.challenger),
+        challenger,
+    )
+    return Counts(*(np.cumsum(values, axis=1) for values in daily))
+
+
+def _quantile(labels: Any, share: float) -> int | None:
+    """Return the number of labels that suffices for this share of the runs, or None if it is above those drawn."""
+    value = np.quantile(labels, share, method="higher")
+    return int(value) if np.isfinite(value) else None
+
+
+def render_table() -> str:
+    """Return the table of the results for the documentation."""
+    figures = json.loads(RESULT.read_text())
+    most = f"over {figures['days'] * figures['labels_per_day']:,}"
+    header = (
+        "champion",
+        "challenger",
+        "its share",
+        "rolled back",
+        "promoted",
+        "labels, median",
+        "labels, 95 % of runs",
+    )
+    rows = [
+        (
+            *(f"{100 * each[name]:.1f} %" for name in ("champion", "challenger")),
+            f"{100 * each['share']:.0f} %",
+            *(f"{100 * each[name]:.1f} %" for name in ("rolled_back", "promoted")),
+            *(f"{each[name]:,}" if each[name] else most for name in ("labels_median", "labels_soon")),
+        )
+        for each in figures["scenarios"]
+    ]
+    return table(header, rows)
+
+
+if __name__ == "__main__":
+    main()

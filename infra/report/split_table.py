@@ -1,0 +1,65 @@
+"""Show the comparison of two versions: the rows that the page and the Markdown summary share."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+NO_FIGURE = "–"  # noqa: RUF001  # an en dash
+MOST_CLASSES = 5  # the class mix lists the classes whose shares differ most
+Row = tuple[str, str, str, str]
+Figures = Mapping[str, Any]
+
+
+def list_rows(split: Mapping[str, Any]) -> list[Row]:
+    """Return the measure, the values of champion and challenger, and the difference with its interval."""
+    champion, challenger = (split["figures"][split[name]] for name in ("champion", "challenger"))
+
+    def row(title: str, name: str, show: Callable[[Any], str], difference: str | None = None) -> Row:
+        values = champion[name], challenger[name]
+        return title, show(values[0]), show(values[1]), _points(*values) if difference is None else difference
+
+    differences = split["differences"]
+    return [
+        row("requests", "requests", _count, f"share {_percent(split['share'])}"),
+        row("labels", "labelled", _count, ""),
+        row("accuracy", "accuracy", _percent, _interval(differences["accuracy"])),
+        row("confidence of labeled photos", "labeled_confidence", _percent),
+        row("calibration error", "calibration_error", _percent),
+        row("unknown", "unknown_share", _percent),
+        *_class_rows(champion["class_shares"], challenger["class_shares"]),
+        *(_latency(name, champion["latency_ms"] or {}, challenger["latency_ms"] or {}) for name in ("p50", "p99")),
+        row("errors", "error_rate", _percent),
+        row("server errors", "server_error_rate", _percent, _interval(differences["server_error_rate"])),
+    ]
+
+
+def _class_rows(champion: dict[str, float], challenger: dict[str, float]) -> Iterator[Row]:
+    shares = {name: (champion.get(name, 0.0), challenger.get(name, 0.0)) for name in champion | challenger}
+    ranked = sorted(shares.items(), key=lambda item: -abs(item[1][1] - item[1][0]))
+    for name, (before, after) in ranked[:MOST_CLASSES]:
+        yield f"class {name}", _percent(before), _percent(after), _points(before, after)
+
+
+def _latency(name: str, champion: Figures, challenger: Figures) -> Row:
+    before, after = champion.get(name), challenger.get(name)
+    cells = [NO_FIGURE if time is None else f"{time:,.1f} ms" for time in (before, after)]
+    difference = NO_FIGURE if before is None or after is None else f"{after - before:+,.1f} ms"
+    return f"latency {name}", cells[0], cells[1], difference
+
+
+def _interval(measured: Mapping[str, Any]) -> str:
+    if measured["interval"] is None:
+        return NO_FIGURE
+    low, high = (f"{100 * bound:+.2f}" for bound in measured["interval"])
+    return f"{100 * measured['difference']:+.2f} points ({low} to {high})"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _percent(share: float | None) -> str:
+    return NO_FIGURE if share is None else f"{100 * share:.2f} %"
+
+
+def _points(before: float | None, after: float | None) -> str:
+    return NO_FIGURE if before is None or after is None else f"{100 * (after - before):+.2f} points"
