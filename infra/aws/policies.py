@@ -2,7 +2,7 @@
 
     .venv-sam/bin/python -m infra.aws.policies
 
-Runs in SAM CLI's environment, because AWS's translator adds policies to template.yaml. Prints {NAME: POLICY, …}, where the
+Runs in SAM CLI's environment, because AWS's translator adds policies to template.yaml. Prints {NAME: POLICY, …}; the
 name is the stack, the resource and the place in it.
 """
 

@@ -2,8 +2,8 @@
 
     .venv-sam/bin/python -m infra.aws.policies | .venv-audit/bin/python -m infra.aws.policy_lint
 
-Runs in the environment of the audit tools. parliament has no mode for trust policies: tests/infra/test_bootstrap.py tests
-them. Exits with 1 if there is a finding without an entry in `SUPPRESSED`, or an entry without a finding.
+Runs in the environment of the audit tools. parliament has no mode for trust policies: tests/infra/test_bootstrap.py
+tests them. Exits with 1 if a finding has no entry in `SUPPRESSED`, or an entry no finding.
 """
 
 import json
