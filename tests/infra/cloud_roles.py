@@ -126,12 +126,16 @@ def _replace_policies(role: str, policies: list[Policy]) -> None:
         iam.put_role_policy(RoleName=role, PolicyName=f"test-{place}", PolicyDocument=json.dumps(policy))
 
 
-def create_account(moto: str) -> Account:
-    """Create both stacks in an empty account. The photos of the batch are in PHOTOS."""
+def configure(moto: str, *, docker: bool) -> None:
+    """Empty the account. Without Docker, moto's Lambda answers each invocation with its payload."""
     httpx2.post(f"{moto}/moto-api/reset", trust_env=False).raise_for_status()
-    # Without Docker, moto's Lambda answers each invocation with its payload.
-    configuration = {"lambda": {"use_docker": False}}
+    configuration = {"lambda": {"use_docker": docker}}
     httpx2.post(f"{moto}/moto-api/config", json=configuration, trust_env=False).raise_for_status()
+
+
+def create_account(moto: str) -> Account:
+    """Empty the account and create both stacks. The photos of the batch are in PHOTOS."""
+    configure(moto, docker=False)
     cloudformation, s3 = boto3.client("cloudformation"), boto3.client("s3")
     for bucket in (PHOTOS, RESULTS):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})

@@ -14,7 +14,7 @@ from botocore.session import Session
 
 from infra.aws import emergency, log_group, notify, preview, serving
 from infra.report.publish import PublishError, to_cloudwatch
-from tests.infra.cloud_roles import PHOTOS, RESULTS, Account, create_account
+from tests.infra.cloud_roles import PHOTOS, RESULTS, Account, configure, create_account
 from tests.sam import IMAGE, REGION, SAM
 
 pytestmark = [
@@ -224,6 +224,7 @@ def account(moto: str) -> Iterator[Account]:
     for module in (emergency, preview):
         patch.setattr(module, "WAIT", {"Delay": 0, "MaxAttempts": 450})
     yield create_account(moto)
+    configure(moto, docker=True)
     patch.undo()
 
 
