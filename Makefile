@@ -92,6 +92,7 @@ lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
 	$(COG) --check $(DOCUMENTS)
+	.venv-sam/bin/python -m infra.aws.policies | .venv-audit/bin/python -m infra.aws.policy_lint
 
 train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=name, archive or folder; EXTRA=, OUTLIERS=further sets to score)
 	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS)

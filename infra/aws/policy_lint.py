@@ -1,0 +1,75 @@
+"""Check every IAM statement of both stacks with parliament, which knows AWS's actions, resources and conditions.
+
+    .venv-sam/bin/python -m infra.aws.policies | .venv-audit/bin/python -m infra.aws.policy_lint
+
+Runs in the environment of the audit tools. parliament has no mode for trust policies: tests/infra/test_bootstrap.py
+tests them. Exits with 1 if a finding has no entry in `SUPPRESSED`, or an entry no finding.
+"""
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # parliament 1.6 imports pkg_resources, which is deprecated
+    import parliament  # type: ignore[import-not-found]  # only in .venv-audit
+
+Finding = tuple[str, str]  # the statement, and the kind of the finding
+EVENT_SOURCE = "an event source mapping has a random ID; the condition restricts its function"
+TRANSFORM = "the account in the ARN of a transform is aws"
+# https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/automating-updates-to-serverless-apps.html
+HOOK = "AWS's example of a hook uses the ARN of the deployment group"
+SUPPRESSED: dict[Finding, str] = {
+    ("pet-classifier-bootstrap/PreviewPolicy/0", "INVALID_ARN"): TRANSFORM,
+    ("pet-classifier-bootstrap/DeployPolicy/Stack", "INVALID_ARN"): TRANSFORM,
+    (
+        "pet-classifier-bootstrap/DeployPolicy/Resources",
+        "RESOURCE_MISMATCH",
+    ): "allows all actions on the resources of the stack; actions on other resources stay denied",
+    ("pet-classifier-bootstrap/DeployPolicy/EventSources", "RESOURCE_STAR"): EVENT_SOURCE,
+    (
+        "pet-classifier-bootstrap/DeployPolicy/Lists",
+        "RESOURCE_STAR",
+    ): "DescribeAlarms only reads, and a deployment asks for alarms by their names",
+    (
+        "pet-classifier-bootstrap/DeployPolicy/RightsWithinTheBoundary",
+        "MISMATCHED_TYPE_BUT_USABLE",
+    ): "an exact ARN; AWS's examples compare iam:PermissionsBoundary with StringEquals",
+    ("pet-classifier-bootstrap/SwitchOffRole/2", "RESOURCE_STAR"): EVENT_SOURCE,
+    ("pet-classifier-bootstrap/Repository/0", "MALFORMED"): "the policy of a repository has no Resource",
+    ("pet-classifier-bootstrap/DevBoundary/2", "RESOURCE_MISMATCH"): HOOK,
+    ("pet-classifier-bootstrap/ProdBoundary/2", "RESOURCE_MISMATCH"): HOOK,
+    ("pet-classifier-dev/HookRole/2", "RESOURCE_MISMATCH"): HOOK,
+}
+
+
+def find(policies: dict[str, dict[str, Any]]) -> Iterator[tuple[Finding, str]]:
+    """Yield each finding with its details. A finding names its statement by Sid, or by its place in the policy."""
+    for path, policy in policies.items():
+        resource, _, place = path.partition(".")
+        if place == "AssumeRolePolicyDocument":
+            continue
+        for number, statement in enumerate(policy["Statement"]):
+            alone = json.dumps(policy | {"Statement": [statement]})
+            for found in parliament.analyze_policy_string(alone).findings:
+                yield (f"{resource}/{statement.get('Sid', number)}", found.issue), f"{found.detail} {found.location}"
+
+
+def report(policies: dict[str, dict[str, Any]]) -> list[str]:
+    """Return a line for each finding that is not suppressed, and for each suppression without a finding."""
+    found = list(find(policies))
+    problems = [f"{name}: {issue}: {details}" for (name, issue), details in found if (name, issue) not in SUPPRESSED]
+    unused = SUPPRESSED.keys() - {finding for finding, _ in found}
+    return problems + [f"{name}: no {issue}; remove it from SUPPRESSED" for name, issue in sorted(unused)]
+
+
+def main() -> int:
+    problems = report(json.load(sys.stdin))
+    print(*problems, sep="\n", end="\n" if problems else "")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

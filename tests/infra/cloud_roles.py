@@ -1,0 +1,213 @@
+"""Both stacks in moto, and clients with the credentials of their roles, whose permissions moto enforces.
+
+moto matches every request with the actions of the role's policies, with these gaps:
+
+- It compares resources for S3, SQS, IAM and STS only. For others, `relaxed` replaces them by *, which moto expects.
+- It ignores conditions, permissions boundaries and resource policies. The roles are assumed before the enforcement
+  starts, so their trust policies are not enforced either.
+- It derives the names of some actions wrongly (`MOTO_NAMES`), and a wrong signature of GET requests to Lambda, so the
+  signature is not checked. It answers requests whose signature is in the URL with 500.
+- Its services check no rights of each other: its CloudFormation creates resources without rights of the caller.
+
+tests/infra/test_bootstrap.py, tests/infra/test_template.py and `make lint` check resources and conditions without moto.
+"""
+
+import ast
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any
+
+import boto3
+import httpx2
+import pytest
+from moto.iam.access_control import IAMRequestBase
+
+from infra.aws.stack import Stack
+from tests.infra.test_stacks import push, stack_arguments
+from tests.sam import REGION, ROOT, as_list, read
+
+Policy = dict[str, Any]
+RESOURCES_ENFORCED = {"s3", "sqs", "iam", "sts"}
+# The action that moto derives from a request, where it is not IAM's.
+MOTO_NAMES = {
+    "lambda:InvokeFunction": "lambda:Invoke",
+    "cloudwatch:PutMetricData": "monitoring:PutMetricData",
+    "cloudwatch:DescribeAlarms": "monitoring:DescribeAlarms",
+    "cloudwatch:*": "monitoring:*",
+}
+PULL = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "ecr:BatchGetImage"}
+PHOTOS, RESULTS = "photos", "results"
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "AccessKeyId",
+    "AWS_SECRET_ACCESS_KEY": "SecretAccessKey",
+    "AWS_SESSION_TOKEN": "SessionToken",
+}
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role of a stack, with its policies as CloudFormation rendered them."""
+
+    arn: str
+    tags: dict[str, str]
+    policies: list[Policy]
+
+    @property
+    def name(self) -> str:
+        return self.arn.rpartition("/")[2]
+
+    @property
+    def actions(self) -> set[str]:
+        return {
+            action
+            for policy in self.policies
+            for statement in policy["Statement"]
+            for action in as_list(statement["Action"])
+        }
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of moto with the stacks bootstrap, pet-classifier-dev and pet-classifier-prod."""
+
+    moto: str
+    roles: dict[str, Role]
+    bootstrap: dict[str, str]
+    dev: Stack
+    receipt: str  # of a message in dev's queue
+    versions: Iterator[str] = field(
+        default_factory=lambda: cycle("123")
+    )  # published; `make back` needs another one each time
+
+    @contextmanager
+    def acting(self, role: str, patch: pytest.MonkeyPatch, without: str = "") -> Iterator[None]:
+        """Run the block with the credentials of a role, whose policies lack one action."""
+        rights = [relaxed(policy, self.roles[role].tags, without) for policy in self.roles[role].policies]
+        _replace_policies(self.roles[role].name, rights)
+        assumed = boto3.client("sts").assume_role(RoleArn=self.roles[role].arn, RoleSessionName="test")
+        with patch.context() as environment:
+            environment.setattr(IAMRequestBase, "check_signature", lambda _: None)
+            for variable, key in KEYS.items():
+                environment.setenv(variable, assumed["Credentials"][key])
+            self._skip_authorization_of("0")
+            try:
+                yield
+            finally:
+                self._skip_authorization_of("inf")
+
+    def _skip_authorization_of(self, requests: str) -> None:
+        httpx2.post(f"{self.moto}/moto-api/reset-auth", content=requests, trust_env=False).raise_for_status()
+
+
+def relaxed(policy: Policy, tags: dict[str, str], without: str) -> Policy:
+    """Return a policy without one action, and with those resources that moto compares."""
+    statements = []
+    for statement in policy["Statement"]:
+        actions = [action for action in as_list(statement["Action"]) if action != without]
+        for service in sorted({action.partition(":")[0] for action in actions}):
+            own = [MOTO_NAMES.get(action, action) for action in actions if action.startswith(f"{service}:")]
+            resource = as_list(statement["Resource"]) if service in RESOURCES_ENFORCED else ["*"]
+            statements.append({"Effect": statement["Effect"], "Action": own, "Resource": resource})
+    text = json.dumps({"Version": policy["Version"], "Statement": statements})
+    for name, value in tags.items():
+        text = text.replace(f"${{aws:PrincipalTag/{name}}}", value)
+    found: Policy = json.loads(text)
+    return found
+
+
+def _replace_policies(role: str, policies: list[Policy]) -> None:
+    iam = boto3.client("iam")
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        iam.delete_role_policy(RoleName=role, PolicyName=name)
+    for place, policy in enumerate(policies):
+        iam.put_role_policy(RoleName=role, PolicyName=f"test-{place}", PolicyDocument=json.dumps(policy))
+
+
+def configure(moto: str, *, docker: bool) -> None:
+    """Empty the account. Without Docker, moto's Lambda answers each invocation with its payload."""
+    httpx2.post(f"{moto}/moto-api/reset", trust_env=False).raise_for_status()
+    configuration = {"lambda": {"use_docker": docker}}
+    httpx2.post(f"{moto}/moto-api/config", json=configuration, trust_env=False).raise_for_status()
+
+
+def create_account(moto: str) -> Account:
+    """Empty the account and create both stacks. The photos of the batch are in PHOTOS."""
+    configure(moto, docker=False)
+    cloudformation, s3 = boto3.client("cloudformation"), boto3.client("s3")
+    for bucket in (PHOTOS, RESULTS):
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    parameters = {"GitHub": "o/r", "Email": "a@example.org", "PhotosBucket": PHOTOS, "ResultsBucket": RESULTS}
+    cloudformation.create_stack(
+        StackName="pet-classifier-bootstrap",
+        TemplateBody=(ROOT / "infra/aws/bootstrap.yaml").read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    image = push("a")
+    for environment in ("dev", "prod"):
+        arguments = stack_arguments(
+            ImageUri=image, PhotosBucket=PHOTOS, ResultsBucket=RESULTS, ReservedConcurrency="20", PreviousVersion="1"
+        )
+        cloudformation.create_stack(**(arguments | {"StackName": f"pet-classifier-{environment}"}))
+        _publish(Stack.read(environment), image)
+    [bootstrap] = cloudformation.describe_stacks(StackName="pet-classifier-bootstrap")["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in bootstrap["Outputs"]}
+    s3.put_object(Bucket=outputs["Bucket"], Key="dvc/stored", Body=b"data")
+    s3.put_object(Bucket=PHOTOS, Key="cat.jpg", Body=b"photo")
+    for name in ("", "-hook", "-batch"):
+        boto3.client("logs").create_log_stream(logGroupName=f"/aws/lambda/pet-classifier-dev{name}", logStreamName="s")
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [PULL]})
+    boto3.client("ecr").set_repository_policy(repositoryName="pet-classifier", policyText=policy)
+    return Account(moto, _roles(), outputs, Stack.read("dev"), _receive(Stack.read("dev")))
+
+
+def _receive(stack: Stack) -> str:
+    """Send a message, receive it before the batch does, and return its receipt."""
+    queue = {"QueueUrl": stack.outputs["PhotosQueue"]}
+    boto3.client("lambda").update_event_source_mapping(UUID=stack.outputs["BatchEventSource"], Enabled=False)
+    boto3.client("sqs").send_message(**queue, MessageBody="photo")
+    return str(boto3.client("sqs").receive_message(**queue)["Messages"][0]["ReceiptHandle"])
+
+
+def _publish(stack: Stack, image: str) -> None:
+    """Publish two more versions, and the alias, which moto's CloudFormation does not make."""
+    client, function = boto3.client("lambda"), {"FunctionName": stack.function}
+    for place in "23":
+        client.update_function_configuration(**function, Environment={"Variables": {"IMAGE": image, "PLACE": place}})
+        version = client.publish_version(**function)["Version"]
+    client.create_alias(**function, Name="live", FunctionVersion=version)
+
+
+def _roles() -> dict[str, Role]:
+    """Return the roles by their logical names: those of bootstrap, and those of dev's stack."""
+    iam, found = boto3.client("iam"), {}
+    for role in iam.list_roles()["Roles"]:
+        stack, logical, _ = role["RoleName"].rsplit("-", 2)
+        tags = {tag["Key"]: tag["Value"] for tag in iam.get_role(RoleName=role["RoleName"])["Role"].get("Tags", [])}
+        if stack != "pet-classifier-prod":
+            policies = _inline_policies(iam, role["RoleName"]) + _managed_policies(iam, logical)
+            found[logical] = Role(role["Arn"], tags, policies)
+    return found
+
+
+def _inline_policies(iam: Any, role: str) -> list[Policy]:
+    """Return the inline policies, which moto's CloudFormation stores as Python's text of a dict."""
+    names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    return [ast.literal_eval(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]) for name in names]
+
+
+def _managed_policies(iam: Any, logical: str) -> list[Policy]:
+    """Return the managed policies of a role of bootstrap, which moto's CloudFormation creates but does not attach."""
+    role = read("infra/aws/bootstrap.yaml")["Resources"].get(logical, {"Properties": {}})
+    names = {reference["Ref"] for reference in role["Properties"].get("ManagedPolicyArns", [])}
+    policies = iam.list_policies(Scope="Local")["Policies"]
+    return [
+        iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"][
+            "Document"
+        ]
+        for policy in policies
+        if policy["PolicyName"].split("-")[-2] in names
+    ]

@@ -1,0 +1,279 @@
+"""What the roles of both stacks do: it works with exactly their rights, and fails with one right less, in moto.
+
+tests/infra/cloud_roles.py says what moto enforces. `NOT_ENFORCED` has the rights whose loss moto does not notice.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.session import Session
+
+from infra.aws import emergency, log_group, notify, preview, serving
+from infra.report.publish import PublishError, to_cloudwatch
+from tests.infra.cloud_roles import PHOTOS, RESULTS, Account, configure, create_account
+from tests.sam import IMAGE, REGION, SAM
+
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.slow,
+    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+    pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning"),
+]
+
+REPORT: dict[str, Any] = {
+    "services": ["pet-classifier-prod"],
+    "reference": True,
+    "serving": None,
+    "versions": {},
+    "accuracy": {},
+    "drift": {"judged": False},
+    "alarms": [],
+}
+ALLOW = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": [ALLOW]})
+RIGHTS = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
+MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []})
+Call = Callable[[Account], object]
+
+
+def client(service: str) -> Any:
+    """Return a client with the credentials of the environment; boto3's default session keeps the first ones."""
+    return Session().create_client(service, region_name=REGION)
+
+
+def preview_prod(_: Account) -> None:
+    preview.main(["prod", "--image", IMAGE, "--commit", "c" * 40])
+
+
+def go_back(account: Account) -> None:
+    """Run `make back`, and what `make deploy` asks first."""
+    serving.main("dev")
+    emergency.main(["back", "dev", "--version", next(account.versions)])
+
+
+def turn_off_and_on(_: Account) -> None:
+    emergency.main(["off", "dev"])
+    emergency.main(["on", "dev"])
+
+
+def stack(call: str, **arguments: Any) -> Call:
+    return lambda account: getattr(client("cloudformation"), call)(StackName=account.dev.name, **arguments)
+
+
+def delete_change_set(_: Account) -> None:
+    """Create a change set and delete it, as `sam deploy` does with one without changes."""
+    stacks, name = client("cloudformation"), {"StackName": f"trial-{uuid.uuid4().hex}", "ChangeSetName": "trial"}
+    body = '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
+    stacks.create_change_set(**name, TemplateBody=body, ChangeSetType="CREATE")
+    stacks.delete_change_set(**name)
+
+
+def role(call: str, **arguments: Any) -> Call:
+    """Return a call on a role of dev's stack. CloudFormation makes it with the rights of the deploy role."""
+    return lambda account: getattr(client("iam"), call)(RoleName=account.roles["Role"].name, **arguments)
+
+
+def image(call: str, **arguments: Any) -> Call:
+    return lambda _: getattr(client("ecr"), call)(repositoryName="pet-classifier", **arguments)
+
+
+def put_image(_: Account) -> None:
+    client("ecr").put_image(repositoryName="pet-classifier", imageManifest=MANIFEST, imageTag=uuid.uuid4().hex)
+
+
+def data(call: str, **arguments: Any) -> Call:
+    return lambda account: getattr(client("s3"), call)(Bucket=account.bootstrap["Bucket"], **arguments)
+
+
+def abort_upload(account: Account) -> None:
+    s3, name = client("s3"), {"Bucket": account.bootstrap["Bucket"], "Key": "dvc/large"}
+    s3.abort_multipart_upload(**name, UploadId=s3.create_multipart_upload(**name)["UploadId"])
+
+
+def invoke(account: Account) -> None:
+    client("lambda").invoke(FunctionName=account.dev.function, Qualifier="1", Payload=b"{}")
+
+
+def alias(call: str, **arguments: Any) -> Call:
+    return lambda account: getattr(client("lambda"), call)(FunctionName=account.dev.function, Name="live", **arguments)
+
+
+def queue(call: str, **arguments: Any) -> Call:
+    return lambda account: getattr(client("sqs"), call)(QueueUrl=account.dev.outputs["PhotosQueue"], **arguments)
+
+
+def log_stream(group: str) -> dict[str, Call]:
+    """Return the calls with which Lambda writes a function's log."""
+    name = {"logGroupName": f"/aws/lambda/{group}"}
+    events = [{"timestamp": 0, "message": "m"}]
+    return {
+        "logs:CreateLogStream": lambda _: client("logs").create_log_stream(**name, logStreamName=uuid.uuid4().hex),
+        "logs:PutLogEvents": lambda _: client("logs").put_log_events(**name, logStreamName="s", logEvents=events),
+    }
+
+
+DEPLOY: dict[str, Call] = {
+    "cloudformation:DescribeStacks": go_back,
+    "cloudformation:CreateChangeSet": go_back,
+    "cloudformation:DescribeChangeSet": go_back,
+    "cloudformation:ExecuteChangeSet": go_back,
+    "cloudformation:GetTemplate": go_back,
+    "cloudformation:DeleteChangeSet": delete_change_set,
+    "cloudformation:DescribeStackEvents": stack("describe_stack_events"),
+    "cloudformation:GetTemplateSummary": stack("get_template_summary"),
+    "lambda:*": turn_off_and_on,
+    "logs:*": lambda _: client("logs").put_retention_policy(
+        logGroupName="/aws/lambda/pet-classifier-dev", retentionInDays=30
+    ),
+    "sqs:*": queue("set_queue_attributes", Attributes={"VisibilityTimeout": "1800"}),
+    "cloudwatch:*": lambda _: client("cloudwatch").list_dashboards(),
+    "codedeploy:*": lambda _: client("codedeploy").list_applications(),
+    "ecr:BatchGetImage": image("batch_get_image", imageIds=[{"imageTag": "a"}]),
+    "ecr:GetRepositoryPolicy": image("get_repository_policy"),
+    "iam:GetRole": role("get_role"),
+    "iam:GetRolePolicy": role("get_role_policy", PolicyName="WriteOwnLogs"),
+    "iam:ListAttachedRolePolicies": role("list_attached_role_policies"),
+    "iam:ListRolePolicies": role("list_role_policies"),
+    "iam:PutRolePolicy": role("put_role_policy", PolicyName="trial", PolicyDocument=RIGHTS),
+    "iam:DeleteRolePolicy": role("delete_role_policy", PolicyName="trial"),
+    "iam:TagRole": role("tag_role", Tags=[{"Key": "a", "Value": "b"}]),
+    "iam:UntagRole": role("untag_role", TagKeys=["a"]),
+    "iam:UpdateAssumeRolePolicy": role("update_assume_role_policy", PolicyDocument=TRUST),
+    "iam:UpdateRole": role("update_role", Description="a"),
+}
+PUSH: dict[str, Call] = {
+    "ecr:GetAuthorizationToken": lambda _: client("ecr").get_authorization_token(),
+    "ecr:PutImage": put_image,
+}
+WORK: dict[str, dict[str, Call]] = {
+    "DevRole": DEPLOY | PUSH,
+    "PreviewRole": {
+        f"cloudformation:{verb}": preview_prod
+        for verb in ("CreateChangeSet", "DeleteChangeSet", "DescribeChangeSet", "DescribeStacks")
+    },
+    "MonitorRole": {
+        "logs:FilterLogEvents": lambda _: log_group.main("/aws/lambda/pet-classifier-prod"),
+        "cloudwatch:PutMetricData": lambda _: to_cloudwatch(REPORT),
+        "sns:Publish": lambda account: notify.main(account.bootstrap["AlarmTopic"], "subject", "message"),
+    },
+    "TrainRole": {
+        "s3:GetBucketLocation": data("get_bucket_location"),
+        "s3:ListBucket": data("list_objects_v2"),
+        "s3:PutObject": data("put_object", Key="dvc/file", Body=b"data"),
+        "s3:GetObject": data("get_object", Key="dvc/stored"),
+        "s3:AbortMultipartUpload": abort_upload,
+    },
+    "Role": log_stream("pet-classifier-dev"),
+    "HookRole": log_stream("pet-classifier-dev-hook") | {"lambda:InvokeFunction": invoke},
+    "BatchRole": log_stream("pet-classifier-dev-batch")
+    | {
+        "sqs:ReceiveMessage": queue("receive_message"),
+        "sqs:DeleteMessage": lambda account: queue("delete_message", ReceiptHandle=account.receipt)(account),
+        "sqs:GetQueueAttributes": queue("get_queue_attributes", AttributeNames=["All"]),
+        "s3:GetObject": lambda _: client("s3").get_object(Bucket=PHOTOS, Key="cat.jpg"),
+        "s3:ListBucket": lambda _: client("s3").list_objects_v2(Bucket=PHOTOS),
+        "s3:PutObject": lambda _: client("s3").put_object(Bucket=RESULTS, Key="pet-classifier-dev/1", Body=b"x"),
+    },
+    "DeploymentRole": {
+        "cloudwatch:DescribeAlarms": lambda _: client("cloudwatch").describe_alarms(),
+        "lambda:GetAlias": alias("get_alias"),
+        "lambda:UpdateAlias": alias("update_alias"),
+        "lambda:InvokeFunction": invoke,
+    },
+}
+# Rights that moto cannot prove. Another statement allows these in moto, which compares no resources.
+COVERED_BY_WILDCARDS = {
+    "cloudwatch:DescribeAlarms",
+    "codedeploy:GetDeploymentConfig",
+    *(f"lambda:{verb}EventSourceMapping" for verb in ("Create", "Delete", "Get", "Update")),
+    *(f"lambda:{verb}" for verb in ("ListTags", "TagResource", "UntagResource")),
+    *(f"logs:{verb}" for verb in ("DescribeLogGroups", "DescribeQueryDefinitions", "DescribeResourcePolicies")),
+    *(f"logs:{verb}QueryDefinition" for verb in ("Delete", "Put")),
+}
+# AWS checks these while CloudFormation or another service works; moto's services check nothing of each other.
+CHECKED_BY_SERVICES = {
+    *(f"cloudformation:{verb}Resource" for verb in ("Tag", "Untag")),
+    *(f"iam:{verb}Role" for verb in ("Create", "Delete", "Pass")),
+    *(f"iam:{verb}RolePolicy" for verb in ("Attach", "Detach")),
+    "iam:PutRolePermissionsBoundary",
+}
+MISSING_IN_MOTO = {
+    *(f"ecr:{verb}" for verb in ("BatchCheckLayerAvailability", "CompleteLayerUpload", "GetDownloadUrlForLayer")),
+    *(f"ecr:{verb}" for verb in ("InitiateLayerUpload", "UploadLayerPart")),
+}
+NOT_ENFORCED = {
+    "DevRole": COVERED_BY_WILDCARDS | CHECKED_BY_SERVICES | MISSING_IN_MOTO,
+    "HookRole": {"codedeploy:PutLifecycleEventHookExecutionStatus"},
+    "BatchRole": {"s3:GetObjectVersion"},
+    "DeploymentRole": {"lambda:GetProvisionedConcurrencyConfig"},
+}
+EACH_RIGHT = [pytest.param(role, right, id=f"{role}-{right}") for role, calls in WORK.items() for right in calls]
+
+
+@pytest.fixture(scope="module")
+def account(moto: str) -> Iterator[Account]:
+    """Yield the account for all tests: creating the stacks takes seconds, and every test sets its role's policies."""
+    patch = pytest.MonkeyPatch()
+    settings = {"AWS_ENDPOINT_URL": moto, "AWS_DEFAULT_REGION": REGION, "NO_PROXY": "127.0.0.1"}
+    for name, value in (settings | dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")).items():
+        patch.setenv(name, value)
+    for module in (emergency, preview):
+        patch.setattr(module, "WAIT", {"Delay": 0, "MaxAttempts": 450})
+    yield create_account(moto)
+    configure(moto, docker=True)
+    patch.undo()
+
+
+def denied(call: Call, account: Account) -> bool:
+    """Return whether moto denies the call. Any other error is a failure of the test."""
+    try:
+        call(account)
+    except (ClientError, PublishError, SystemExit) as error:
+        if "AccessDenied" not in str(error):
+            raise
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("role", "right"), EACH_RIGHT)
+def test_work_needs_right(role: str, right: str, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its role's rights the work succeeds, and without one of them it is denied."""
+    call = WORK[role][right]
+    with account.acting(role, monkeypatch):
+        allowed = not denied(call, account)
+    with account.acting(role, monkeypatch, without=right):
+        assert (True, True) == (allowed, denied(call, account))
+
+
+@pytest.mark.parametrize("role", WORK)
+def test_every_right_is_tested_or_named(role: str, account: Account) -> None:
+    """A role has no right that neither a test uses nor `NOT_ENFORCED` names."""
+    assert account.roles[role].actions == WORK[role].keys() | NOT_ENFORCED.get(role, set())
+
+
+def test_roles_of_environments_have_equal_rights(account: Account) -> None:
+    """Prod's deploy role has the rights of dev's, which the tests use, but does not push images."""
+    pushing = {action for action in account.roles["DevRole"].actions if action.startswith("ecr:")}
+    assert account.roles["DevRole"].actions - account.roles["ProdRole"].actions <= pushing
+
+
+@pytest.mark.parametrize(
+    ("role", "call"),
+    [
+        ("BatchRole", lambda _: client("s3").put_object(Bucket=RESULTS, Key="pet-classifier-prod/1", Body=b"x")),
+        ("BatchRole", lambda _: client("s3").put_object(Bucket=PHOTOS, Key="cat.jpg", Body=b"x")),
+        ("BatchRole", lambda account: client("s3").get_object(Bucket=account.bootstrap["Bucket"], Key="dvc/stored")),
+        ("TrainRole", lambda _: client("s3").get_object(Bucket=PHOTOS, Key="cat.jpg")),
+        ("TrainRole", lambda _: client("sts").assume_role(RoleArn="arn:aws:iam::1:role/r", RoleSessionName="test")),
+        ("DevRole", lambda account: client("iam").get_role(RoleName=account.roles["ProdRole"].name)),
+        ("DevRole", lambda _: client("sqs").purge_queue(QueueUrl="pet-classifier-prod-photos")),
+    ],
+)
+def test_rights_end_at_own_resources(role: str, call: Call, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role cannot use the data, roles and queues of others."""
+    with account.acting(role, monkeypatch):
+        assert denied(call, account)
