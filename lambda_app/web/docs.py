@@ -17,6 +17,20 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lambda_app.web.openapi import build_document, describe
 
+# CloudFront in front of a private URL requires the SHA-256 of each body (infra/aws/README.md). `Response` serializes a form.
+ADD_HASH = b"""requestInterceptor: async (request) => {
+  if (request.body && crypto.subtle) {
+    const message = new Response(request.body);
+    const bytes = await message.arrayBuffer();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    if (request.body instanceof FormData) request.headers["Content-Type"] = message.headers.get("content-type");
+    request.headers["x-amz-content-sha256"] = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    request.body = new Blob([bytes]);
+  }
+  return request;
+},
+"""
+CONFIGURATION = b"SwaggerUIBundle({"  # followed by its options
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 
 
@@ -59,6 +73,8 @@ def _swagger_page(title: str) -> HTMLResponse:
         swagger_css_url="docs/swagger-ui.css",
         swagger_favicon_url="data:,",
     )
+    page.body = bytes(page.body).replace(CONFIGURATION, CONFIGURATION + ADD_HASH)
+    page.headers["content-length"] = str(len(page.body))
     [script] = re.findall(rb"<script>(.*?)</script>", page.body, re.DOTALL)
     script_hash = base64.b64encode(hashlib.sha256(script).digest()).decode()
     page.headers["content-security-policy"] = (
