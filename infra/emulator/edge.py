@@ -71,9 +71,9 @@ def _signed(
 
 
 def security_headers() -> Mapping[str, tuple[str, bool]]:
-    """Return the headers of the template's response headers policy: name to value, and whether it replaces the function's."""
-    resource = yaml.load(TEMPLATE.read_text(), _Loader)["Resources"]["Headers"]["Properties"]
-    config = resource["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+    """Return the headers of the template: name to value, and whether that replaces the function's value."""
+    template = yaml.load(TEMPLATE.read_text(), _Loader)  # noqa: S506  # a safe loader
+    config = template["Resources"]["Headers"]["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
     policy, transport = config["ContentSecurityPolicy"], config["StrictTransportSecurity"]
     return {
         "content-security-policy": (policy["ContentSecurityPolicy"], policy["Override"]),

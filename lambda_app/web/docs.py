@@ -17,13 +17,17 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lambda_app.web.openapi import build_document, describe
 
-# CloudFront in front of a private URL requires the SHA-256 of each body (infra/aws/README.md). `Response` serializes a form.
+# CloudFront requires the SHA-256 of each body (lambda_app/README.md). `Response` serializes a form.
+# Swagger UI deletes a form's Content-Type, for the browser to set it; it leaves the name in capitals alone.
 ADD_HASH = b"""requestInterceptor: async (request) => {
   if (request.body && crypto.subtle) {
     const message = new Response(request.body);
     const bytes = await message.arrayBuffer();
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    if (request.body instanceof FormData) request.headers["Content-Type"] = message.headers.get("content-type");
+    if (request.body instanceof FormData) {
+      delete request.headers["Content-Type"];
+      request.headers["CONTENT-TYPE"] = message.headers.get("content-type");
+    }
     request.headers["x-amz-content-sha256"] = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
     request.body = new Blob([bytes]);
   }

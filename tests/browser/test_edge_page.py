@@ -45,7 +45,8 @@ def test_form_is_hashed_as_sent(visit, edge):
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data"])
 def test_documentation_sends_requests(visit, edge, kind):
     """Swagger UI sends feedback as JSON and a photo as a form."""
-    page = visit(edge + "/docs")
+    page = visit(edge)
+    page.goto(f"{edge}/docs")
     path = "/feedback" if kind == "application/json" else "/predict"
     block = page.locator(".opblock-post", has=page.locator(f'[data-path="{path}"]'))
     block.locator(".opblock-summary-control").click()

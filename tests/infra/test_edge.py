@@ -1,4 +1,4 @@
-"""Tests of CloudFront in front of the private URL: the template, `make edge`, and a rehearsal with `infra.emulator.edge`."""
+"""Tests of CloudFront in front of the private URL: template, `make edge`, rehearsal with `infra.emulator.edge`."""
 
 import hashlib
 import json
@@ -114,7 +114,7 @@ def test_template_passes_cfn_lint() -> None:
 @pytest.mark.process
 @needs_sam
 def test_predictions_are_not_cached() -> None:
-    """Only the page and the documentation have a cache policy, which keeps no answer that the function does not allow."""
+    """Only the page and the documentation may be cached, and no answer without the function's permission."""
     config = read("infra/aws/edge.yaml")["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
     assert "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" == config["DefaultCacheBehavior"]["CachePolicyId"]  # CachingDisabled
     assert ["/", "/docs*", "/openapi.json"] == [behavior["PathPattern"] for behavior in config["CacheBehaviors"]]
