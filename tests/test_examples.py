@@ -9,7 +9,7 @@ import sys
 import pytest
 from botocore.credentials import Credentials
 
-from infra.emulator.edge import create_edge
+from infra.emulator.cloudfront import create_edge
 from infra.emulator.serve import background, local_app
 from infra.emulator.sigv4 import signed_by
 from tests.browser.conftest import TIMEOUT_MS, started_chromium

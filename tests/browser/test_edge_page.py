@@ -4,7 +4,7 @@ import pytest
 from botocore.credentials import Credentials
 from playwright.sync_api import expect
 
-from infra.emulator.edge import create_edge
+from infra.emulator.cloudfront import create_edge
 from infra.emulator.serve import background, local_app
 from infra.emulator.sigv4 import signed_by
 from tests.conftest import ROOT

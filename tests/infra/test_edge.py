@@ -1,4 +1,4 @@
-"""Tests of CloudFront in front of the private URL: template, `make edge`, rehearsal with `infra.emulator.edge`."""
+"""Tests of CloudFront in front of the private URL: template, `make edge`, and `infra.emulator.cloudfront`."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from infra.aws.deployed import NotKnown
 from infra.aws.edge import function_domain
 from infra.aws.stack import Stack
-from infra.emulator.edge import create_edge, security_headers
+from infra.emulator.cloudfront import create_edge, security_headers
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app, with_cors
 from infra.emulator.sigv4 import signed_by
@@ -71,7 +71,7 @@ def test_post_with_its_hash_is_answered(edge: str) -> None:
 
 @pytest.mark.rie
 def test_wrong_keys_are_refused() -> None:
-    """The URL refuses an edge that signs with other keys, so nobody gets around the edge."""
+    """The URL refuses an edge that signs with other keys, so no client gets around the edge."""
     with background(local_app("http://127.0.0.1:9", authorized=signed_by(KEYS))) as url:
         assert 403 == TestClient(create_edge(url, OTHER_KEYS)).get("/health").status_code
 
@@ -221,3 +221,70 @@ def test_empty_values_are_allowed(name: str) -> None:
     if not SAM.exists():
         pytest.skip("SAM CLI is not installed in .venv-sam")
     assert re.fullmatch(read("infra/aws/edge.yaml")["Parameters"][name]["AllowedPattern"], "")
+
+
+@pytest.mark.process
+@needs_sam
+def test_distribution_and_firewall_are_created_in_moto(aws: str) -> None:
+    """moto's CloudFront and WAF accept origin access control, firewall and distribution with the default parameters.
+
+    moto's CloudFormation has none of these types, so the test sends the properties to their own APIs.
+    """
+    resources = resolved_resources()
+    client, firewall = (boto3.client(name, region_name="us-east-1") for name in ("cloudfront", "wafv2"))
+    acl = firewall.create_web_acl(**resources["WebAcl"])["Summary"]
+    control = client.create_origin_access_control(**resources["AccessControl"])["OriginAccessControl"]
+    config = api_config(resources["Distribution"]["DistributionConfig"])
+    config["Origins"]["Items"][0]["OriginAccessControlId"] = control["Id"]
+    created = client.create_distribution(DistributionConfig=config | {"WebACLId": acl["ARN"]})["Distribution"]
+    assert (HOST, "lambda") == (
+        created["DistributionConfig"]["Origins"]["Items"][0]["DomainName"],
+        control["OriginAccessControlConfig"]["OriginAccessControlOriginType"],
+    )
+    rules = firewall.get_web_acl(Name="edge", Scope="CLOUDFRONT", Id=acl["Id"])["WebACL"]["Rules"]
+    assert ["client-rate", "reputation", "common", "known-bad-inputs"] == [rule["Name"] for rule in rules]
+
+
+def resolved_resources() -> dict:
+    """Return the properties of each resource with the default parameters, without those that are left out."""
+    template = read("infra/aws/edge.yaml")
+    values = {name: found.get("Default") for name, found in template["Parameters"].items()}
+    values |= {"FunctionDomain": HOST, "AWS::StackName": "edge", "AWS::NoValue": None}
+
+    def resolve(value):
+        if isinstance(value, list):
+            return [resolve(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        match list(value.items()):
+            case [("Ref", name)]:
+                return values.get(name, name)
+            case [("Fn::If", [_, _, otherwise])]:  # by default, no condition holds
+                return resolve(otherwise)
+            case [("Fn::GetAtt", _)]:
+                return "attribute"
+        found = {name: resolve(one) for name, one in value.items()}
+        return {name: one for name, one in found.items() if one is not None}
+
+    return {name: resolve(found["Properties"]) for name, found in template["Resources"].items()}
+
+
+RENAMED = {"IPV6Enabled": "IsIPV6Enabled", "OriginSSLProtocols": "OriginSslProtocols"}
+
+
+def api_config(config: dict) -> dict:
+    """Return CloudFormation's configuration in the form of CloudFront's API, which counts lists."""
+
+    def convert(value):
+        if isinstance(value, list):
+            return {"Quantity": len(value), "Items": [convert(one) for one in value]}
+        if isinstance(value, dict):
+            return {RENAMED.get(name, name): convert(one) for name, one in value.items()}
+        return value
+
+    converted = convert(config)
+    for origin in converted["Origins"]["Items"]:
+        origin["CustomOriginConfig"] |= {"HTTPPort": 80, "HTTPSPort": 443}
+    for error in converted["CustomErrorResponses"]["Items"]:
+        error["ErrorCachingMinTTL"] = int(error["ErrorCachingMinTTL"])
+    return converted | {"CallerReference": "once"}

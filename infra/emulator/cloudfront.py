@@ -1,10 +1,10 @@
-"""Rehearse infra/aws/edge.yaml: serve CloudFront with origin access control in front of a private function URL.
+"""Imitate the distribution of infra/aws/edge.yaml: CloudFront with origin access control in front of a private URL.
 
 It replaces the Authorization header by its own signature, signs the body's hash that the client claims, and adds the
 template's security headers. It has no cache, no compression and no firewall.
 
     python -m infra.emulator.serve --auth AWS_IAM
-    python -m infra.emulator.edge http://127.0.0.1:8000 --port 8001
+    python -m infra.emulator.cloudfront http://127.0.0.1:8000 --port 8001
 """
 
 import argparse
@@ -92,7 +92,7 @@ _Loader.add_multi_constructor("!", lambda *_: None)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m infra.emulator.edge", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m infra.emulator.cloudfront", description=__doc__.split("\n")[0])
     parser.add_argument("origin", help="the function URL, for example http://127.0.0.1:8000")
     parser.add_argument("--port", type=int, default=8001, help="default: 8001; 0 for a free port")
     options = parser.parse_args(arguments)
