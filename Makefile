@@ -51,7 +51,7 @@ REQUIRE_IMAGE_URI = $(call require,IMAGE_URI,[a-z0-9._/:-]+@sha256:[0-9a-f]{64},
 REQUIRE_ENV = $(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal results docs screenshot image compose-up compose-alert compose-down test-image invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor deployed report report-summary baseline push deploy preview back off on split bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal results docs screenshot image compose-up compose-alert compose-down test-image invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor deployed report report-summary baseline push deploy preview edge back off on split bootstrap localstack lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -264,6 +264,13 @@ preview: .venv/.serve  ## print the changes of deploying IMAGE_URI=… of COMMIT
 	$(REQUIRE_IMAGE_URI)
 	$(REQUIRE_COMMIT)
 	@$(BIN)/python -m infra.aws.preview "$(ENV)" --image "$(IMAGE_URI)" --commit "$(COMMIT)"
+
+# The function's stack must allow the distribution: EdgeDistribution in infra/aws/ENV.yaml.
+edge: .venv/.serve .venv-sam/.installed  ## deploy CloudFront and WAF in front of the private URL of ENV=dev or prod
+	$(REQUIRE_ENV)
+	domain=$$($(BIN)/python -m infra.aws.edge "$(ENV)") && \
+	$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env "$(ENV)-edge" --template-file infra/aws/edge.yaml \
+		--parameter-overrides file://infra/aws/edge-defaults.yaml "file://infra/aws/edge-$(ENV).yaml" FunctionDomain="$$domain"
 
 back: .venv/.serve  ## emergency: roll ENV= back to the version before the last deployment (VERSION=… for another one)
 	$(REQUIRE_ENV)

@@ -7,16 +7,22 @@ import subprocess
 import sys
 
 import pytest
+from botocore.credentials import Credentials
 
+from infra.emulator.cloudfront import create_edge
+from infra.emulator.serve import background, local_app
+from infra.emulator.sigv4 import signed_by
 from tests.browser.conftest import TIMEOUT_MS, started_chromium
 from tests.conftest import ROOT
 
 pytest_plugins = ["tests.emulator"]
 pytestmark = pytest.mark.rie
 GUIDE = (ROOT / "lambda_app/README.md").read_text()
-SECTION = GUIDE[GUIDE.index("## Client examples") : GUIDE.index("## Requests")]
-BLOCKS = dict(re.findall(r"```(\w+)\n(.*?)```", SECTION, re.DOTALL))
-ADDRESS = "http://127.0.0.1:8000"
+SECTION = GUIDE[GUIDE.index("## Client examples") : GUIDE.index("## Through CloudFront")]
+HASHED = GUIDE[GUIDE.index("## Through CloudFront") : GUIDE.index("## Requests")]
+BLOCKS, HASHED_BLOCKS = (dict(re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)) for text in (SECTION, HASHED))
+ADDRESS, EDGE_ADDRESS = "http://127.0.0.1:8000", "http://127.0.0.1:8001"
+KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 
 
 @pytest.fixture
@@ -24,8 +30,16 @@ def url(function):
     return function.url
 
 
+@pytest.fixture(scope="module")
+def edge(function):
+    """Return the URL of CloudFront's imitation, in front of the function behind a private URL."""
+    private = local_app(function.runtime.endpoint, authorized=signed_by(KEYS))
+    with background(private) as url, background(create_edge(url, KEYS)) as address:
+        yield address
+
+
 @pytest.fixture
-def typed(url, tmp_path):
+def typed(url, edge, tmp_path):
     """Return a function that runs a command as if typed into a terminal and returns its output."""
     (tmp_path / "config.json").write_text('{"disable_update_warnings": true}')  # HTTPie would ask its maker
     path = f"{ROOT / '.venv/bin'}:{os.environ['PATH']}"
@@ -35,7 +49,7 @@ def typed(url, tmp_path):
         master, terminal = os.openpty()  # HTTPie would take another input for a body
         try:
             done = subprocess.run(
-                [part.replace(ADDRESS, url) for part in command],
+                [part.replace(ADDRESS, url).replace(EDGE_ADDRESS, edge) for part in command],
                 cwd=ROOT,
                 env=environment,
                 stdin=terminal,
@@ -52,7 +66,7 @@ def typed(url, tmp_path):
     return typed
 
 
-@pytest.mark.parametrize("command", BLOCKS["sh"].splitlines())
+@pytest.mark.parametrize("command", [*BLOCKS["sh"].splitlines(), *HASHED_BLOCKS["sh"].splitlines()])
 def test_shell_example_succeeds(typed, command):
     """curl and HTTPie send a photo as a form, as bytes and as JSON, two photos, and feedback."""
     answer = json.loads(typed("bash", "-c", command))
@@ -62,9 +76,10 @@ def test_shell_example_succeeds(typed, command):
         assert "cat" == answer["label" if "/feedback" in command else "predicted_class"]
 
 
-def test_python_example_succeeds(typed):
+@pytest.mark.parametrize("blocks", [BLOCKS, HASHED_BLOCKS], ids=["direct", "edge"])
+def test_python_example_succeeds(typed, blocks):
     """The example prints the class of both photos, and that the second one is unknown."""
-    assert re.fullmatch(r"\[\('cat', False\), \('(cat|dog)', True\)\]\n", typed(sys.executable, "-c", BLOCKS["python"]))
+    assert re.fullmatch(r"\[\('cat', False\), \('(cat|dog)', True\)\]\n", typed(sys.executable, "-c", blocks["python"]))
 
 
 @pytest.mark.browser
@@ -85,7 +100,21 @@ def test_javascript_example_succeeds(url):
     assert ["multipart/form-data", "application/json"] == kinds
 
 
+@pytest.mark.browser
+def test_javascript_example_sends_hash(edge):
+    """The example for CloudFront classifies the chosen file in Chromium: the edge accepts its hash."""
+    with started_chromium() as browser:
+        page = browser.new_page()
+        page.set_default_timeout(TIMEOUT_MS)
+        page.goto(f"{edge}/docs")  # its policy allows requests
+        page.evaluate("document.body.innerHTML = '<input type=file>'")
+        page.set_input_files("input", ROOT / "data/samples/cat.jpg")
+        script = HASHED_BLOCKS["js"].replace(EDGE_ADDRESS, edge)
+        answer = page.evaluate(f"async () => {{ {script}; return answer; }}")
+    assert "cat" == answer["predicted_class"]
+
+
 def test_every_example_is_run():
     """The section has no example in a language that is not tested above."""
-    assert {"sh", "python", "js"} == set(BLOCKS)
-    assert 3 == SECTION.count("```") // 2
+    assert {"sh", "python", "js"} == set(BLOCKS) == set(HASHED_BLOCKS)
+    assert [3, 3] == [text.count("```") // 2 for text in (SECTION, HASHED)]

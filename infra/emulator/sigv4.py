@@ -4,6 +4,7 @@
 importing botocore takes 70 ms, which unsigned requests do not need.
 """
 
+import hashlib
 import hmac
 import re
 from collections.abc import Callable, Generator
@@ -23,6 +24,7 @@ AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/\d{8}/(?P<region>[a-z0-9-]+)/lambda/aws4_request, ?"
     r"SignedHeaders=(?P<names>[a-z0-9;-]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
+BODY_HASH = "x-amz-content-sha256"
 LONGEST_AGE = timedelta(minutes=5)
 
 
@@ -72,6 +74,7 @@ def signed_by(credentials: Credentials) -> Callable[[HttpRequest], bool]:
             not authorization
             or authorization["key"] != credentials.access_key
             or not _is_recent(headers.get("x-amz-date", ""))
+            or headers.get(BODY_HASH, body_hash := hashlib.sha256(request.body).hexdigest()) != body_hash
         ):
             return False
         unsigned = AWSRequest(

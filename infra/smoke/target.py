@@ -8,6 +8,7 @@ import httpx2
 from infra.emulator.sigv4 import SigV4
 
 FUNCTION_URL_SUFFIX = ".on.aws"
+CLOUDFRONT_SUFFIX = ".cloudfront.net"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +29,15 @@ def signer(options: argparse.Namespace) -> httpx2.Auth | None:
 
 
 def is_private(options: argparse.Namespace) -> bool:
-    auth = options.auth or ("AWS_IAM" if options.profile or is_on_aws(options.url) else "NONE")
+    auth = options.auth or ("AWS_IAM" if options.profile or is_function_url(options.url) else "NONE")
     return bool(auth == "AWS_IAM")
 
 
 def is_on_aws(url: str) -> bool:
+    return is_function_url(url) or (urlsplit(url).hostname or "").endswith(CLOUDFRONT_SUFFIX)
+
+
+def is_function_url(url: str) -> bool:
     return (urlsplit(url).hostname or "").endswith(FUNCTION_URL_SUFFIX)
 
 

@@ -17,6 +17,24 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lambda_app.web.openapi import build_document, describe
 
+# CloudFront requires the SHA-256 of each body (lambda_app/README.md). `Response` serializes a form.
+# Swagger UI deletes a form's Content-Type, for the browser to set it; it leaves the name in capitals alone.
+ADD_HASH = b"""requestInterceptor: async (request) => {
+  if (request.body && crypto.subtle) {
+    const message = new Response(request.body);
+    const bytes = await message.arrayBuffer();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    if (request.body instanceof FormData) {
+      delete request.headers["Content-Type"];
+      request.headers["CONTENT-TYPE"] = message.headers.get("content-type");
+    }
+    request.headers["x-amz-content-sha256"] = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    request.body = new Blob([bytes]);
+  }
+  return request;
+},
+"""
+CONFIGURATION = b"SwaggerUIBundle({"  # followed by its options
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 
 
@@ -59,6 +77,8 @@ def _swagger_page(title: str) -> HTMLResponse:
         swagger_css_url="docs/swagger-ui.css",
         swagger_favicon_url="data:,",
     )
+    page.body = bytes(page.body).replace(CONFIGURATION, CONFIGURATION + ADD_HASH)
+    page.headers["content-length"] = str(len(page.body))
     [script] = re.findall(rb"<script>(.*?)</script>", page.body, re.DOTALL)
     script_hash = base64.b64encode(hashlib.sha256(script).digest()).decode()
     page.headers["content-security-policy"] = (

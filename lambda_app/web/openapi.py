@@ -31,7 +31,10 @@ DESCRIPTION = """\
 All errors have the same JSON shape: a code for programs and a message for people. Under `/v2`, errors have the \
 shape of that protocol, where `error` is the message. Besides the errors of each route, there are 404 `not_found` if \
 no route has the path, and 405 `method_not_allowed` if the route does not support the method. Every route that \
-supports GET supports HEAD. The header `x-request-id` of each response identifies the request in the log."""
+supports GET supports HEAD. The header `x-request-id` of each response identifies the request in the log.
+
+If the service is behind CloudFront, every POST needs the header `x-amz-content-sha256` with the SHA-256 of its body \
+in hexadecimal, or the answer is 403. Swagger UI and the web page send it."""
 TAGS = {
     "Photos": "Classify photos.",
     "Feedback": "True classes of photos, for monitoring and retraining.",

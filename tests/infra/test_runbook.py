@@ -21,7 +21,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 BLOCKS = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL)]
 LINES = dict.fromkeys(line.strip() for block in BLOCKS for line in block.splitlines())
 SHELL = [command for line in LINES if line for command in re.split(r" (?:&&|\|) ", line)]
-COMMANDS = [shlex.split(re.sub(r"^[A-Z_]+=\S+ ", "", command)) for command in SHELL]  # without variables in front
+COMMANDS = [shlex.split(re.sub(r"^([A-Z_]+=\S+ )+", "", command)) for command in SHELL]  # without variables in front
 # Of AWS's command line alone, no operations of its services.
 AWS_OWN = {("ecr", "get-login-password"), ("logs", "tail"), ("s3", "rb")}
 INSTALLED = sorted({command[0] for command in COMMANDS if command[0].startswith(".venv/")})

@@ -1,0 +1,59 @@
+"""Test the page and the documentation in Chromium through an imitation of CloudFront, which requires hashed bodies."""
+
+import pytest
+from botocore.credentials import Credentials
+from playwright.sync_api import expect
+
+from infra.emulator.cloudfront import create_edge
+from infra.emulator.serve import background, local_app
+from infra.emulator.sigv4 import signed_by
+from tests.conftest import ROOT
+
+pytest_plugins = ["tests.emulator"]
+pytestmark = [pytest.mark.browser, pytest.mark.rie]
+KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+CAT = ROOT / "data/samples/cat.jpg"
+
+
+@pytest.fixture(scope="module")
+def edge(function):
+    private = local_app(function.runtime.endpoint, authorized=signed_by(KEYS))
+    with background(private) as url, background(create_edge(url, KEYS)) as address:
+        yield address
+
+
+def test_page_classifies_and_takes_feedback(visit, edge):
+    """A photo and its feedback pass the edge."""
+    page = visit(edge)
+    page.locator("#file").set_input_files([CAT])
+    expect(page.locator("#verdict")).to_have_text("Cat")
+    page.get_by_role("button", name="Yes, cat").click()
+    expect(page.locator("#status")).to_have_text("Thank you.")
+
+
+def test_form_is_hashed_as_sent(visit, edge):
+    """The page's function for requests also takes a form: its hash is that of the bytes sent."""
+    page = visit(edge)
+    script = """async () => {
+      const form = new FormData();
+      form.append("file", new File([await (await fetch("docs/swagger-ui.css")).arrayBuffer()], "photo.jpg"));
+      return (await post("predict", form)).status;
+    }"""
+    assert 415 == page.evaluate(script)  # the function's answer to a file that is no photo; the edge would answer 403
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data"])
+def test_documentation_sends_requests(visit, edge, kind):
+    """Swagger UI sends feedback as JSON and a photo as a form."""
+    page = visit(edge)
+    page.goto(f"{edge}/docs")
+    path = "/feedback" if kind == "application/json" else "/predict"
+    block = page.locator(".opblock-post", has=page.locator(f'[data-path="{path}"]'))
+    block.locator(".opblock-summary-control").click()
+    block.get_by_role("button", name="Try it out").click()
+    if path == "/predict":
+        block.get_by_label("Request content type").select_option(kind)
+        block.locator("input[type=file]").set_input_files(CAT)
+    with page.expect_response(lambda answer: answer.url.endswith(path)) as answer:
+        block.get_by_role("button", name="Execute").click()
+    assert (200, "x-amz-content-sha256" in answer.value.request.headers) == (answer.value.status, True)

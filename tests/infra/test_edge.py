@@ -1,0 +1,290 @@
+"""Tests of CloudFront in front of the private URL: template, `make edge`, and `infra.emulator.cloudfront`."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+
+import boto3
+import httpx2
+import pytest
+import yaml
+from botocore.credentials import Credentials
+from starlette.testclient import TestClient
+
+from infra.aws.deployed import NotKnown
+from infra.aws.edge import function_domain
+from infra.aws.stack import Stack
+from infra.emulator.cloudfront import create_edge, security_headers
+from infra.emulator.runtime import lambda_runtime
+from infra.emulator.serve import background, local_app, with_cors
+from infra.emulator.sigv4 import signed_by
+from tests.infra.smoke.faulty_services import smoke
+from tests.sam import ALIAS, ENVIRONMENT, ROOT, SAM, read, run, translated
+
+KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+OTHER_KEYS = Credentials("AKIDEXAMPLE", "another")
+ORIGIN = "https://example.org"
+PHOTO = ROOT / "data/samples/cat.jpg"
+HOST = "abc123.lambda-url.eu-central-1.on.aws"
+needs_sam = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam")
+
+
+@pytest.fixture(scope="module")
+def edge() -> Iterator[str]:
+    """Return the URL of the edge in front of the released function, whose own URL is private."""
+    with lambda_runtime() as runtime:
+        private = with_cors(local_app(runtime.endpoint, authorized=signed_by(KEYS)), ORIGIN)
+        with background(private) as url, background(create_edge(url, KEYS)) as address:
+            httpx2.get(f"{address}/health", trust_env=False, timeout=600).raise_for_status()
+            yield address
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def send(url: str, body: bytes = b"{}", **headers: str) -> httpx2.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx2.post(f"{url}/predict", content=body, headers=named, trust_env=False, timeout=600)
+
+
+@pytest.mark.rie
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 403), ({"x_amz_content_sha256": sha256(b"")}, 403), ({"x_amz_content_sha256": "no hash"}, 403)],
+)
+def test_post_without_its_hash_is_refused(edge: str, headers: dict[str, str], status: int) -> None:
+    """A POST without the hash of its body, or with another one, gets 403."""
+    assert status == send(edge, PHOTO.read_bytes(), **headers).status_code
+
+
+@pytest.mark.rie
+def test_post_with_its_hash_is_answered(edge: str) -> None:
+    """A POST with the hash of its body reaches the function; the edge replaces the client's Authorization header."""
+    body = PHOTO.read_bytes()
+    answer = send(edge, body, x_amz_content_sha256=sha256(body), authorization="Bearer of another service").json()
+    assert "cat" == answer["predicted_class"]
+
+
+@pytest.mark.rie
+def test_wrong_keys_are_refused() -> None:
+    """The URL refuses an edge that signs with other keys, so no client gets around the edge."""
+    with background(local_app("http://127.0.0.1:9", authorized=signed_by(KEYS))) as url:
+        assert 403 == TestClient(create_edge(url, OTHER_KEYS)).get("/health").status_code
+
+
+@pytest.mark.rie
+def test_smoke_test_passes_through_edge(edge: str, tmp_path) -> None:
+    """The smoke test sends the hashes, and CORS allows the header that holds them."""
+    result = smoke(edge, tmp_path, "--origin", ORIGIN)
+    assert (0, set()) == (result.code, result.failed)
+
+
+@pytest.mark.rie
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_function_policy_is_kept(edge: str, path: str) -> None:
+    """The Content-Security-Policy of a page comes from the function; the edge adds HSTS and nosniff."""
+    headers = httpx2.get(edge + path, headers={"accept": "text/html"}, trust_env=False, timeout=600).headers
+    assert "script-src" in headers["content-security-policy"]
+    assert ("nosniff", "max-age=31536000") == tuple(
+        headers[name] for name in ("x-content-type-options", "strict-transport-security")
+    )
+
+
+@pytest.mark.rie
+def test_data_gets_the_strictest_policy(edge: str) -> None:
+    """An answer without a policy gets that of the template, which allows nothing."""
+    headers = httpx2.get(f"{edge}/health", trust_env=False, timeout=600).headers
+    assert security_headers()["content-security-policy"][0] == headers["content-security-policy"]
+
+
+# --- the templates and `make edge` --------------------------------------------------------------------------------
+
+
+@pytest.mark.process
+@needs_sam
+def test_template_passes_cfn_lint() -> None:
+    """cfn-lint finds no problem in the template."""
+    assert "" == run(SAM.with_name("cfn-lint"), "infra/aws/edge.yaml").strip()
+
+
+@pytest.mark.process
+@needs_sam
+def test_predictions_are_not_cached() -> None:
+    """Only the page and the documentation may be cached, and no answer without the function's permission."""
+    config = read("infra/aws/edge.yaml")["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
+    assert "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" == config["DefaultCacheBehavior"]["CachePolicyId"]  # CachingDisabled
+    assert ["/", "/docs*", "/openapi.json"] == [behavior["PathPattern"] for behavior in config["CacheBehaviors"]]
+    pages = read("infra/aws/edge.yaml")["Resources"]["PagesCache"]["Properties"]["CachePolicyConfig"]
+    assert (0, 0) == (pages["MinTTL"], pages["DefaultTTL"])
+
+
+@pytest.mark.process
+@needs_sam
+def test_edge_signs_every_request() -> None:
+    """Origin access control signs always, and the client's Host header is not forwarded."""
+    resources = read("infra/aws/edge.yaml")["Resources"]
+    control = resources["AccessControl"]["Properties"]["OriginAccessControlConfig"]
+    assert ("lambda", "always", "sigv4") == (
+        control["OriginAccessControlOriginType"],
+        control["SigningBehavior"],
+        control["SigningProtocol"],
+    )
+    config = resources["Distribution"]["Properties"]["DistributionConfig"]
+    behaviors = [config["DefaultCacheBehavior"], *config["CacheBehaviors"]]
+    assert {"b689b0a8-53d0-40ab-baf2-68738e2966ac"} == {found["OriginRequestPolicyId"] for found in behaviors}
+
+
+@pytest.mark.process
+@needs_sam
+def test_photos_are_not_blocked_by_rules_on_bodies() -> None:
+    """Each rule of the common group that reads bodies only counts: a photo exceeds 8 kB and may hold any bytes."""
+    rules = read("infra/aws/edge.yaml")["Resources"]["WebAcl"]["Properties"]["Rules"]
+    [common] = [rule["Statement"]["ManagedRuleGroupStatement"] for rule in rules if rule["Name"] == "common"]
+    counted = {found["Name"] for found in common["RuleActionOverrides"] if found["ActionToUse"] == {"Count": {}}}
+    names = ["SizeRestrictions", "EC2MetaDataSSRF", "GenericLFI", "GenericRFI", "CrossSiteScripting"]
+    assert {f"{name}_BODY" for name in names} == counted
+
+
+@pytest.mark.process
+@needs_sam
+def test_only_the_distribution_may_call_the_url() -> None:
+    """With EdgeDistribution, CloudFront has both permissions, for that distribution only."""
+    found = [translated()["Resources"][name] for name in ("EdgeUrl", "EdgeInvoke")]
+    assert ["HasEdge", "HasEdge"] == [permission["Condition"] for permission in found]
+    granted = [permission["Properties"] for permission in found]
+    assert ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"] == [one["Action"] for one in granted]
+    assert all(one["SourceArn"]["Fn::Sub"].endswith(":distribution/${EdgeDistribution}") for one in granted)
+    assert [{"Ref": ALIAS}, {"Ref": ALIAS}] == [one["FunctionName"] for one in granted]
+    assert ("AWS_IAM", True) == (granted[0]["FunctionUrlAuthType"], granted[1]["InvokedViaFunctionUrl"])
+
+
+@pytest.mark.process
+@needs_sam
+def test_defaults_match_template() -> None:
+    """edge-defaults.yaml repeats the template's defaults, which SAM CLI does not send."""
+    parameters = read("infra/aws/edge.yaml")["Parameters"]
+    expected = {name: str(found["Default"]) for name, found in parameters.items() if "Default" in found}
+    defaults = yaml.safe_load((ROOT / "infra/aws/edge-defaults.yaml").read_text())
+    assert expected == {name: str(value) for name, value in defaults.items()}
+
+
+@pytest.fixture
+def stack(aws: str, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that creates the stack of dev, with this authentication, in moto."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+
+    def create(auth: str) -> None:
+        template = {
+            "Parameters": {"UrlAuthType": {"Type": "String"}},
+            "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+            "Outputs": {"Url": {"Value": f"https://{HOST}/"}},
+        }
+        boto3.client("cloudformation").create_stack(
+            StackName="pet-classifier-dev",
+            TemplateBody=json.dumps(template),
+            Parameters=[{"ParameterKey": "UrlAuthType", "ParameterValue": auth}],
+        )
+
+    return create
+
+
+def test_public_url_has_no_edge(stack) -> None:
+    """In front of a public URL, an edge would guard nothing: clients could get around it."""
+    stack("NONE")
+    with pytest.raises(NotKnown, match="UrlAuthType is NONE; expected AWS_IAM"):
+        function_domain(Stack.read("dev"))
+
+
+@pytest.mark.process
+@needs_sam
+@pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning")  # moto has none of the resource types
+def test_make_edge_passes_every_parameter(stack) -> None:
+    """`make edge` deploys to us-east-1 and passes the URL's host and every other parameter."""
+    stack("AWS_IAM")
+    command = ["make", "-o", ".venv-sam/.installed", "-o", ".venv/.serve", "edge", "ENV=dev"]
+    environment = ENVIRONMENT | os.environ
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    found = boto3.client("cloudformation", region_name="us-east-1").describe_stacks()["Stacks"]
+    assert ["pet-classifier-dev-edge"] == [one["StackName"] for one in found], done.stdout + done.stderr
+    given = {entry["ParameterKey"]: entry["ParameterValue"] for entry in found[0]["Parameters"]}
+    parameters = set(read("infra/aws/edge.yaml")["Parameters"])
+    assert (HOST, parameters) == (given["FunctionDomain"], set(given))
+
+
+@pytest.mark.parametrize("name", ["Domain", "CertificateArn"])
+def test_empty_values_are_allowed(name: str) -> None:
+    """Without its own host name, the distribution needs neither a name nor a certificate."""
+    if not SAM.exists():
+        pytest.skip("SAM CLI is not installed in .venv-sam")
+    assert re.fullmatch(read("infra/aws/edge.yaml")["Parameters"][name]["AllowedPattern"], "")
+
+
+@pytest.mark.process
+@needs_sam
+def test_distribution_and_firewall_are_created_in_moto(aws: str) -> None:
+    """moto's CloudFront and WAF accept origin access control, firewall and distribution with the default parameters.
+
+    moto's CloudFormation has none of these types, so the test sends the properties to their own APIs.
+    """
+    resources = resolved_resources()
+    client, firewall = (boto3.client(name, region_name="us-east-1") for name in ("cloudfront", "wafv2"))
+    acl = firewall.create_web_acl(**resources["WebAcl"])["Summary"]
+    control = client.create_origin_access_control(**resources["AccessControl"])["OriginAccessControl"]
+    config = api_config(resources["Distribution"]["DistributionConfig"])
+    config["Origins"]["Items"][0]["OriginAccessControlId"] = control["Id"]
+    created = client.create_distribution(DistributionConfig=config | {"WebACLId": acl["ARN"]})["Distribution"]
+    assert (HOST, "lambda") == (
+        created["DistributionConfig"]["Origins"]["Items"][0]["DomainName"],
+        control["OriginAccessControlConfig"]["OriginAccessControlOriginType"],
+    )
+    rules = firewall.get_web_acl(Name="edge", Scope="CLOUDFRONT", Id=acl["Id"])["WebACL"]["Rules"]
+    assert ["client-rate", "reputation", "common", "known-bad-inputs"] == [rule["Name"] for rule in rules]
+
+
+def resolved_resources() -> dict:
+    """Return the properties of each resource with the default parameters, without those that are left out."""
+    template = read("infra/aws/edge.yaml")
+    values = {name: found.get("Default") for name, found in template["Parameters"].items()}
+    values |= {"FunctionDomain": HOST, "AWS::StackName": "edge", "AWS::NoValue": None}
+
+    def resolve(value):
+        if isinstance(value, list):
+            return [resolve(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        match list(value.items()):
+            case [("Ref", name)]:
+                return values.get(name, name)
+            case [("Fn::If", [_, _, otherwise])]:  # by default, no condition holds
+                return resolve(otherwise)
+            case [("Fn::GetAtt", _)]:
+                return "attribute"
+        found = {name: resolve(one) for name, one in value.items()}
+        return {name: one for name, one in found.items() if one is not None}
+
+    return {name: resolve(found["Properties"]) for name, found in template["Resources"].items()}
+
+
+RENAMED = {"IPV6Enabled": "IsIPV6Enabled", "OriginSSLProtocols": "OriginSslProtocols"}
+
+
+def api_config(config: dict) -> dict:
+    """Return CloudFormation's configuration in the form of CloudFront's API, which counts lists."""
+
+    def convert(value):
+        if isinstance(value, list):
+            return {"Quantity": len(value), "Items": [convert(one) for one in value]}
+        if isinstance(value, dict):
+            return {RENAMED.get(name, name): convert(one) for name, one in value.items()}
+        return value
+
+    converted = convert(config)
+    for origin in converted["Origins"]["Items"]:
+        origin["CustomOriginConfig"] |= {"HTTPPort": 80, "HTTPSPort": 443}
+    for error in converted["CustomErrorResponses"]["Items"]:
+        error["ErrorCachingMinTTL"] = int(error["ErrorCachingMinTTL"])
+    return converted | {"CallerReference": "once"}
