@@ -21,8 +21,11 @@ EXAMPLES = 10  # of each operation, which take five seconds; 20 found nothing mo
 
 
 @pytest.fixture(scope="module")
-def url(tiny_classifier):
-    with background(create_app(tiny_classifier, Settings(log_level="ERROR"))) as url:
+def url(tiny_classifier, tmp_path_factory):
+    """Yield the URL of a server that keeps all contributed photos."""
+    folder = str(tmp_path_factory.mktemp("contributions"))
+    settings = Settings(log_level="ERROR", contributions=folder, contributions_per_hour=1_000_000)
+    with background(create_app(tiny_classifier, settings)) as url:
         yield url
 
 
