@@ -171,9 +171,9 @@ on-main:  ## check that COMMIT=… is a commit of main, and that IMAGE_URI=… n
 	$(REQUIRE_IMAGE_URI)
 	@git merge-base --is-ancestor "$(COMMIT)" origin/main || { echo "COMMIT=$(COMMIT): expected a commit of main"; exit 1; }
 
-compose-up:  ## start classifier, MLflow, Prometheus, Alertmanager, Grafana on ports 8000, 5000, 9090, 9093, 3000 (ALERT_URL_FILE=…)
+compose-up:  ## start classifier, MLflow, Prometheus, Alertmanager, Grafana on ports 8000, 5000, 9090, 9093, 3000 (ALERT_URL_FILE=…, CONTRIBUTIONS=/contributions)
 	infra/emulator/base_image.sh
-	SOFTWARE_VERSION=$(SOFTWARE_VERSION) $(COMPOSE) up --build --wait
+	SOFTWARE_VERSION=$(SOFTWARE_VERSION) CONTRIBUTIONS="$(CONTRIBUTIONS)" $(COMPOSE) up --build --wait
 
 compose-alert:  ## send a test alert, which should arrive within a minute
 	$(COMPOSE) exec -T alertmanager amtool --alertmanager.url=http://127.0.0.1:9093 alert add Trial severity=warning \
