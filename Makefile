@@ -165,9 +165,9 @@ image:  ## build the Lambda container image
 test-image: .venv/.dev .venv-sam/.installed  ## test IMAGE without building it again
 	TEST_IMAGE="$(IMAGE)" $(BIN)/python -m pytest tests/infra/test_image.py tests/infra/smoke/test_container.py
 
-compose-up:  ## start classifier, MLflow, Prometheus, Alertmanager, Grafana on ports 8000, 5000, 9090, 9093, 3000 (ALERT_URL_FILE=…)
+compose-up:  ## start classifier, MLflow, Prometheus, Alertmanager, Grafana on ports 8000, 5000, 9090, 9093, 3000 (ALERT_URL_FILE=…, CONTRIBUTIONS=/contributions)
 	infra/emulator/base_image.sh
-	SOFTWARE_VERSION=$(SOFTWARE_VERSION) $(COMPOSE) up --build --wait
+	SOFTWARE_VERSION=$(SOFTWARE_VERSION) CONTRIBUTIONS="$(CONTRIBUTIONS)" $(COMPOSE) up --build --wait
 
 compose-alert:  ## send a test alert, which should arrive within a minute
 	$(COMPOSE) exec -T alertmanager amtool --alertmanager.url=http://127.0.0.1:9093 alert add Trial severity=warning \

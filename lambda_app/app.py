@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from lambda_app.classifier import Classifier
-from lambda_app.errors import BadField, Overloaded, RequestError
+from lambda_app.errors import BadField, RequestError
 from lambda_app.inference import Inference
 from lambda_app.routes.feedback import add_feedback_route
 from lambda_app.routes.open_inference.endpoints import add_open_inference_routes
@@ -18,7 +18,7 @@ from lambda_app.routes.service import add_instance_routes
 from lambda_app.settings import Settings
 from lambda_app.telemetry.middleware import HeadMiddleware, TelemetryMiddleware, error_response
 from lambda_app.telemetry.request_log import Telemetry
-from lambda_app.uploads.backpressure import RETRY_AFTER_S, UploadLimiter
+from lambda_app.uploads.backpressure import UploadLimiter
 from lambda_app.web.docs import add_docs
 from lambda_app.web.openapi import list_routes
 from lambda_app.web.page import add_page
@@ -44,7 +44,7 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
     _add_error_handlers(app)
     add_page(app, inference, settings)
     add_photo_routes(app, inference, settings)
-    add_feedback_route(app, metadata)
+    add_feedback_route(app, inference, settings)
     add_instance_routes(app, telemetry, settings, metadata)
     add_open_inference_routes(app, inference, settings)
     add_docs(app, metadata.class_names, settings.max_batch)
@@ -66,8 +66,8 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestError)
     async def bad_request(request: Request, error: RequestError) -> Response:
         response = error_response(request.scope, error.status, error.code, str(error))
-        if isinstance(error, Overloaded):
-            response.headers["retry-after"] = str(RETRY_AFTER_S)
+        if error.retry_after is not None:
+            response.headers["retry-after"] = str(error.retry_after)
         return response
 
     @app.exception_handler(HTTPException)

@@ -9,6 +9,7 @@ class RequestError(Exception):
 
     status: int
     code: str
+    retry_after: int | None = None  # seconds, for the header of this name
 
 
 class NoPhoto(RequestError):
@@ -23,6 +24,20 @@ class MalformedRequest(RequestError):
 
     status = 400
     code = "bad_request"
+
+
+class CrossOrigin(RequestError):
+    """A page of another site sent the form with a photo to contribute."""
+
+    status = 403
+    code = "cross_origin"
+
+
+class ContributionsOff(RequestError):
+    """The server does not accept photos to keep. Feedback as JSON works."""
+
+    status = 403
+    code = "contributions_off"
 
 
 class SlowUpload(RequestError):
@@ -67,8 +82,38 @@ class BadField(RequestError):
     code = "bad_field"
 
 
+class NoConsent(RequestError):
+    """The form has a photo to contribute, but not the field `consent=true`."""
+
+    status = 422
+    code = "no_consent"
+
+
+class TooManyContributions(RequestError):
+    """The instance accepted as many photos within an hour as it may keep; retry later."""
+
+    status = 429
+    code = "too_many_contributions"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Overloaded(RequestError):
     """The server is at capacity, or the photo waited over 5 s; retry later. Never occurs on Lambda."""
 
     status = 503
     code = "overloaded"
+    retry_after = 1  # two cores classify about 100 photos in this time
+
+
+class StorageFailed(RequestError):
+    """The contributed photo could not be stored; the log has the reason. Feedback as JSON works."""
+
+    status = 503
+    code = "storage_failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the photo could not be stored; try again later, or send the feedback as application/json")
+        self.reason = reason

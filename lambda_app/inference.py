@@ -66,7 +66,7 @@ class Inference:
 
     async def classify_photo(self, data: bytes, record: Record) -> Prediction:
         """Classify the only photo of a request. Raise `RequestError` if it cannot be classified."""
-        [result] = await self._run_on_thread(record, self._decode_and_classify, [data])
+        [result] = await self.run_on_thread(record, self._decode_and_classify, [data])
         if isinstance(result, RequestError):
             raise result
         record.predictions = [{"request_id": record.request_id} | result.log_fields()]
@@ -75,17 +75,17 @@ class Inference:
     async def classify_photos(self, photos: Sequence[bytes], record: Record) -> list[Classified | RequestError]:
         """Classify the photos of a batch, in order. A photo that cannot be classified has an error in its place."""
         record.photos = len(photos)
-        results = await self._run_on_thread(record, self._decode_and_classify, photos)
+        results = await self.run_on_thread(record, self._decode_and_classify, photos)
         record.failed = [result.code for result in results if isinstance(result, RequestError)]
         return [result if isinstance(result, RequestError) else _add_to_record(result, record) for result in results]
 
     async def classify_images(self, images: NDArray[np.uint8], record: Record) -> list[Classified]:
         """Classify (N, 3, S, S) RGB images that the client has decoded. Their records have no photo fields."""
         record.photos = len(images)
-        results = await self._run_on_thread(record, self._classify, images, [{}] * len(images))
+        results = await self.run_on_thread(record, self._classify, images, [{}] * len(images))
         return [_add_to_record(result, record) for result in results]
 
-    async def _run_on_thread(self, record: Record, function: Callable[..., T], *arguments: Any) -> T:
+    async def run_on_thread(self, record: Record, function: Callable[..., T], *arguments: Any) -> T:
         """Call the function on a thread. Raise `Overloaded` or `ClientDisconnect` if the wait was too long."""
         with self.admission.queue(record.is_disconnected) as turn:
 

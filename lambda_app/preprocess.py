@@ -87,6 +87,21 @@ def preprocess_header(header: Header, image_size: int) -> Photo:
         return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), header.width, header.height, header.format)
 
 
+def shrink_header(header: Header, short_side: int) -> Image.Image:
+    """Return the whole photo after `read_header`: upright, RGB, with at most `short_side` pixels on its short side.
+
+    Raise `DamagedPhoto` or `UnsupportedPhoto`.
+    """
+    with _raise_damaged_photo():
+        picture = header.load(short_side)
+        image = _to_working_mode(picture)
+        scale = short_side / min(image.size)
+        if scale < 1:
+            size = (max(short_side, round(image.width * scale)), max(short_side, round(image.height * scale)))
+            image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+        return _finish(image, picture)
+
+
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, min_side: int | None = None) -> Image.Image:
     """Return the whole photo, upright and RGB.
 

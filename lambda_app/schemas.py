@@ -47,6 +47,10 @@ class FeedbackResponse(Schema):
     model_version: str = Field(description="version of the model that serves now")
 
 
+class ContributionResponse(FeedbackResponse):
+    contribution: str = Field(description="SHA-256 of the stored photo, which names its object or file")
+
+
 class LoggedPrediction(Schema):
     timestamp: str = Field(description="time of the prediction, RFC 3339 in UTC")
     predicted_class: str = Field(description="the most probable class")

@@ -1,6 +1,7 @@
 """Read the settings from environment variables once, at start; an invalid value stops the start."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -9,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from lambda_app.preprocess import MAX_PIXELS
 
+S3_SCHEME = "s3://"
+BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/?")
 OPTIONAL_ROUTES = ("/metrics", "/model/info", "/prediction-log")
 
 
@@ -18,6 +21,14 @@ def _public_routes(value: str) -> str:
     if not set(routes) <= set(OPTIONAL_ROUTES):
         raise ValueError(f"expected some of {','.join(OPTIONAL_ROUTES)}, separated by commas, or nothing")
     return ",".join(routes)
+
+
+def _contributions(value: str) -> str:
+    """Return the location of contributed photos. Raise `ValueError` if it is neither a bucket nor a writable folder."""
+    is_bucket = value.startswith(S3_SCHEME) and BUCKET.fullmatch(value)
+    if value and not is_bucket and not (Path(value).is_dir() and os.access(value, os.W_OK)):
+        raise ValueError("expected s3://BUCKET, an existing folder that this process can write to, or nothing")
+    return value
 
 
 class SettingsError(ValueError):
@@ -57,6 +68,12 @@ class Settings(BaseModel):
     public_routes: Annotated[str, AfterValidator(_public_routes)] = Field(
         default=",".join(OPTIONAL_ROUTES),
         description="which of these routes exist; a public function URL may not want to show all of them",
+    )
+    contributions: Annotated[str, AfterValidator(_contributions)] = Field(
+        default="", description="where to keep photos that clients contribute: s3://BUCKET or a folder; empty: nowhere"
+    )
+    contributions_per_hour: int = Field(
+        default=100, gt=0, description="photos that an instance accepts for `contributions` within an hour"
     )
     image: str = Field(default="", description="the container image with its digest, set by the deployment")
     commit: str = Field(default="", description="the Git commit that the image was built from, set by the deployment")

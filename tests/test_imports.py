@@ -106,6 +106,11 @@ def distributions_by_module() -> dict[str, set[str]]:
 @pytest.fixture(scope="module")
 def loaded(distributions_by_module, cat_jpg) -> set[str]:
     """Return the modules that serving loads in a fresh interpreter."""
+    return load_serving(distributions_by_module, cat_jpg)
+
+
+def load_serving(distributions_by_module: dict[str, set[str]], cat_jpg: bytes, **variables: str) -> set[str]:
+    """Return the modules that serving with these variables loads for a prediction."""
     hidden = [module for module, names in distributions_by_module.items() if not names & PINNED]
     event = json.loads((ROOT / "tests/events/predict.json").read_text())
     event |= {"body": base64.b64encode(cat_jpg).decode(), "isBase64Encoded": True}
@@ -113,7 +118,7 @@ def loaded(distributions_by_module, cat_jpg) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", LOADED_BY_SERVING, *hidden],
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"},
+        env={name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | variables,
         input=json.dumps(event),
         capture_output=True,
         text=True,
@@ -125,12 +130,13 @@ def loaded(distributions_by_module, cat_jpg) -> set[str]:
     return set(line.split()[1:])
 
 
-def test_only_batch_imports_botocore():
-    """Importing botocore takes 130 ms, which the serving function must not spend."""
+def test_only_batch_and_bucket_import_botocore():
+    """Importing botocore takes 130 ms, which the serving function must not spend except for a contributed photo."""
     package = ROOT / "lambda_app"
     source = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
     clients = re.compile(r"^\s*(import|from) boto", re.MULTILINE)
-    assert {"batch/handler.py"} == {name for name, text in source.items() if clients.search(text)}
+    users = {name for name, text in source.items() if clients.search(text)}
+    assert {"batch/handler.py", "contributions/bucket.py"} == users
     assert {"batch/handler.py"} == {name for name, text in source.items() if "lambda_app.batch" in text}
 
 
@@ -167,6 +173,19 @@ def test_serving_keeps_its_import_budget(loaded):
 def test_serving_never_imports_expensive_modules(loaded):
     """No dependency imports them either."""
     assert set() == NEVER & loaded
+
+
+def test_serving_without_contributions_does_not_import_them(loaded):
+    """They are off by default, and then neither the start nor a prediction pays for them."""
+    assert [] == [module for module in loaded if module.startswith("lambda_app.contributions")]
+
+
+def test_contributions_cost_no_client_until_the_first_photo(loaded, distributions_by_module, cat_jpg):
+    """With a bucket, the start and a prediction import no further package than without one, and no AWS client."""
+    more = load_serving(distributions_by_module, cat_jpg, CONTRIBUTIONS="s3://bucket") - loaded
+    assert "lambda_app.contributions.bucket" in more
+    assert set() == NEVER & more
+    assert set() == {module.split(".")[0] for module in more} - {"lambda_app"} - sys.stdlib_module_names
 
 
 def test_serving_requirements_are_exactly_what_serving_loads(loaded, distributions_by_module):

@@ -10,12 +10,22 @@ from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
 from infra import api_reference, documents
+from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
 from tests.conftest import ROOT
 from tests.support.routes import ROUTES
 
 EXAMPLES = 10  # of each operation, which take five seconds; 20 found nothing more
+
+
+@pytest.fixture(scope="module")
+def url(tiny_classifier, tmp_path_factory):
+    """Yield the URL of a server that keeps all contributed photos."""
+    folder = str(tmp_path_factory.mktemp("contributions"))
+    settings = Settings(log_level="ERROR", contributions=folder, contributions_per_hour=1_000_000)
+    with background(create_app(tiny_classifier, settings)) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

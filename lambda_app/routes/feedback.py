@@ -3,39 +3,62 @@
 from collections.abc import Sequence
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.requests import Request
 
-from lambda_app.errors import BadField, UnsupportedType
-from lambda_app.metadata import Metadata
-from lambda_app.schemas import Feedback, FeedbackResponse
+from lambda_app.errors import ContributionsOff, UnsupportedType
+from lambda_app.inference import Inference
+from lambda_app.schemas import ContributionResponse, Feedback, FeedbackResponse
+from lambda_app.settings import Settings
 from lambda_app.telemetry.request_log import Record
+from lambda_app.uploads.labels import parse_feedback
+from lambda_app.uploads.photo import FORM
 from lambda_app.uploads.reader import media_type, read_body
-from lambda_app.web.openapi import BODY_ERRORS, FEEDBACK_BODY, describe
+from lambda_app.web.openapi import CONTRIBUTION_ERRORS, FEEDBACK_BODY, describe
 
 JSON = "application/json"
 MAX_BYTES = 10_000  # enough for a UUID and a class name; FastAPI itself reads a body of any size
+FEEDBACK = describe(
+    "Feedback",
+    "Report the true class of a photo: request_id of its prediction, and label",
+    "JSON carries the label alone. A form also contributes the photo to training, if the server accepts "
+    "contributions: the field `consent` must be `true`, because the server keeps a copy of the photo, without metadata "
+    "and with at most 512 pixels on its short side. Pages of other sites can send neither: browsers ask before they "
+    "send JSON, and the server refuses their forms. Repeating a request is harmless: the last label counts, and the "
+    "same photo is kept once. The monitoring report checks whether the prediction exists.",
+    errors=CONTRIBUTION_ERRORS,
+    body=FEEDBACK_BODY,
+)
 
 
-def add_feedback_route(app: FastAPI, metadata: Metadata) -> None:
-    @app.post(
-        "/feedback",
-        **describe(
-            "Feedback",
-            "Report the true class of a photo: request_id of its prediction, and label",
-            "Only `application/json` is accepted: pages of other sites can send anything else without a preflight "
-            "request. Repeating a request is harmless: the last label counts. The monitoring report checks whether the "
-            "prediction exists.",
-            errors=BODY_ERRORS,
-            body=FEEDBACK_BODY,
-        ),
-    )
-    async def feedback(request: Request) -> FeedbackResponse:
+def add_feedback_route(app: FastAPI, inference: Inference, settings: Settings) -> None:
+    metadata = inference.classifier.metadata
+    contributor = None
+    if settings.contributions:  # otherwise, neither the start nor a request pays for contributions
+        from lambda_app.contributions.contributor import Contributor  # noqa: PLC0415
+
+        contributor = Contributor(inference, settings)
+
+    @app.post("/feedback", **FEEDBACK)
+    async def feedback(request: Request) -> ContributionResponse | FeedbackResponse:
         record: Record = request.state.record
-        body = await read_feedback(request, metadata.class_names)
-        record.feedback = {"feedback_for": str(body.request_id), "label": body.label}
-        return FeedbackResponse(request_id=str(body.request_id), label=body.label, model_version=metadata.model_version)
+        if media_type(request) != FORM:
+            body = await read_feedback(request, metadata.class_names)
+            record.feedback = {"feedback_for": str(body.request_id), "label": body.label}
+            return FeedbackResponse(**_answer(body))
+        if contributor is None:
+            raise ContributionsOff(
+                f"contributions are off: this server keeps no photos; send request_id and label alone, as {JSON}"
+            )
+        body, kept = await contributor.accept(request)
+        record.feedback = {"feedback_for": str(body.request_id), "label": body.label, "contribution": kept.digest}
+        return ContributionResponse(**_answer(body), contribution=kept.digest)
+
+    def _answer(body: Feedback) -> dict[str, str]:
+        return {
+            "request_id": str(body.request_id),
+            "label": body.label,
+            "model_version": metadata.model_version,
+        }
 
 
 async def read_feedback(request: Request, class_names: Sequence[str]) -> Feedback:
@@ -46,12 +69,7 @@ async def read_feedback(request: Request, class_names: Sequence[str]) -> Feedbac
     """
     if media_type(request) != JSON:
         content_type = request.headers.get("content-type", "")
-        raise UnsupportedType(f"content type is {content_type!r:.80}; expected {JSON}, with request_id and label")
-    body = await read_body(request, MAX_BYTES)
-    try:
-        feedback = Feedback.model_validate_json(body)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
-    if feedback.label not in class_names:
-        raise BadField(f"label is {feedback.label!r}; expected one of {', '.join(class_names)}")
-    return feedback
+        raise UnsupportedType(
+            f"content type is {content_type!r:.80}; expected {JSON}, with request_id and label, or {FORM}, with a photo"
+        )
+    return parse_feedback(await read_body(request, MAX_BYTES), class_names)

@@ -15,6 +15,7 @@ COLD_START = "ColdStart"
 ERRORS = "Errors"
 INFERENCE_LATENCY = "InferenceLatency"
 FEEDBACK_COUNT = "Feedback"
+CONTRIBUTIONS = "Contributions"
 FAILED_PHOTOS = "FailedPhotos"
 PREDICTIONS = "Predictions"  # by class
 UNKNOWN = "Unknown"  # by class
@@ -39,6 +40,9 @@ class RequestFields(TypedDict):
     error_code: NotRequired[str]
     photos: NotRequired[int]  # number of photos in a batch
     failed: NotRequired[dict[str, int]]  # failed photos of a batch by error code
+    storage_error: NotRequired[
+        str
+    ]  # why a contributed photo could not be stored: the error code of S3 or of the system
 
 
 class BatchPredictionFields(TypedDict):
@@ -52,3 +56,4 @@ class FeedbackFields(TypedDict):
 
     feedback_for: str  # the `request_id` of the prediction
     label: str  # the true class
+    contribution: NotRequired[str]  # the SHA-256 of the stored photo, if the sender contributed it

@@ -28,6 +28,7 @@ class InstanceMetrics:
         self.errors: Counter[str] = Counter()  # by code
         self.feedback: Counter[str] = Counter()  # by true class, for this instance's own predictions
         self.unmatched_feedback: Counter[str] = Counter()  # by true class, for predictions unknown to this instance
+        self.contributions: Counter[str] = Counter()  # by true class
         self.health_checks = 0
         self.latencies = [0] * (len(BUCKETS) + 1)  # by bucket; the last has no upper bound
         self.seconds = 0.0
@@ -61,6 +62,7 @@ class InstanceMetrics:
         yield counter("feedback", text, self.feedback, "label")
         text = "Feedback on other predictions (older, invented, or of another instance), by true class."
         yield counter("feedback_unmatched", text, self.unmatched_feedback, "label")
+        yield counter("contributions", "Contributed photos stored, by true class.", self.contributions, "label")
         text = "Requests of GET /health."
         yield CounterMetricFamily("health_check_requests", text, self.health_checks, created=self.created)
         bounds = [*map(str, BUCKETS), "+Inf"]

@@ -36,6 +36,7 @@ class Record:
     failed: list[str] = field(default_factory=list)  # error codes of a batch's failed photos
     predictions: list[dict[str, Any]] = field(default_factory=list)  # each has an id of its own in a batch
     feedback: FeedbackFields | None = None
+    storage_error: str | None = None  # of a contributed photo
     is_disconnected: IsDisconnected | None = None  # set by `UploadLimiter` if a body is expected
 
     def elapsed_ms(self) -> float:
@@ -84,6 +85,8 @@ class Telemetry:
             is_own = record.feedback["feedback_for"] in self.prediction_ids
             counts = self.instance_metrics.feedback if is_own else self.instance_metrics.unmatched_feedback
             counts[record.feedback["label"]] += 1
+            if "contribution" in record.feedback:
+                self.instance_metrics.contributions[record.feedback["label"]] += 1
         if record.error_code and record.error_code not in record.failed:  # under /v2, one bad photo fails the request
             self.instance_metrics.errors[record.error_code] += 1
         self.instance_metrics.errors.update(record.failed)
@@ -101,6 +104,8 @@ class Telemetry:
         }
         if record.error_code:
             request["error_code"] = record.error_code
+        if record.storage_error:
+            request["storage_error"] = record.storage_error
         single: dict[str, Any] = {}
         if record.photos is not None:
             request["photos"], request["failed"] = record.photos, Counter(record.failed)
@@ -123,6 +128,8 @@ class Telemetry:
             overall[fields.INFERENCE_LATENCY] = milliseconds(*latencies)
         if record.feedback:
             overall[fields.FEEDBACK_COUNT] = count(1)
+            if "contribution" in record.feedback:
+                overall[fields.CONTRIBUTIONS] = count(1)
         if record.failed:
             overall[fields.FAILED_PHOTOS] = count(len(record.failed))
         by_class: dict[str, dict[str, Metric]] = {}

@@ -13,7 +13,6 @@ from lambda_app.uploads.reader import content_length
 # Concurrent uploads of the largest size; more small ones fit. The form parser holds a form twice: 120 uploads of 4 MB
 # at once reached a peak of 274 MB. A container has 1 GB, of which decoding takes up to 500 MB.
 MAX_UPLOADS = 16
-RETRY_AFTER_S = 1  # two cores classify about 100 photos in this time
 # After `GRACE_S`, a body must average `BYTES_PER_S`, a tenth of a slow phone's rate, and it must be complete within
 # `UPLOAD_S`. Otherwise, clients that trickle bytes could use up the limit. Proxies that buffer requests, as ingresses
 # do, shield the server from such clients.
@@ -50,9 +49,9 @@ class UploadLimiter:
         return min(content_length(headers), self.max_bytes * 3 // 2)  # base64 in JSON takes up to 1.5 times the bytes
 
     async def _reject(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message = f"{self.capacity - self.free} bytes of photos wait already; try again in {RETRY_AFTER_S} s"
+        message = f"{self.capacity - self.free} bytes of photos wait already; try again in {Overloaded.retry_after} s"
         response = error_response(scope, Overloaded.status, Overloaded.code, message)
-        response.headers["retry-after"] = str(RETRY_AFTER_S)
+        response.headers["retry-after"] = str(Overloaded.retry_after)
         await response(scope, receive, send)
 
 

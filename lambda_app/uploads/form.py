@@ -4,7 +4,7 @@ The parser of python-multipart rejects preambles and folded header lines, and ig
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from python_multipart.multipart import parse_options_header
@@ -62,9 +62,9 @@ class Part:
 
 
 class FormParser:
-    """Split a body into parts, chunk by chunk. Only parts named `field` keep their content."""
+    """Split a body into parts, chunk by chunk. Only parts named in `fields` keep their content."""
 
-    def __init__(self, content_type: str, field: str) -> None:
+    def __init__(self, content_type: str, fields: Collection[str]) -> None:
         """Raise `MalformedRequest` if the content type has no boundary."""
         _, parameters = parse_options_header(content_type)
         boundary = parameters.get(b"boundary", b"").rstrip()
@@ -72,7 +72,7 @@ class FormParser:
             raise MalformedRequest(
                 f"the content type {content_type!r:.80} has no boundary; let the client set it, as curl -F does"
             )
-        self.field = field
+        self.fields = fields
         self.first_boundary = b"\n--" + boundary  # lines of a preamble may end with LF
         self.next_boundary = b"\r\n--" + boundary
         self.buffer = b"\n"  # the first boundary may be at the start of the body
@@ -129,7 +129,7 @@ class FormParser:
         return None
 
     def _keep(self, end: int) -> None:
-        if self.part and self.part.name == self.field and end > self.position:
+        if self.part and self.part.name in self.fields and end > self.position:
             self.part.pieces.append(self.buffer[self.position : end])
 
 

@@ -3,6 +3,8 @@
 The bytes determine whether the body is a photo. Clients often set a wrong content type, or none.
 """
 
+from collections.abc import Collection, Sequence
+
 from starlette.requests import Request
 
 from lambda_app.errors import BadField, MalformedRequest, NoPhoto, UnsupportedPhoto
@@ -22,7 +24,7 @@ async def read_photo(request: Request, max_bytes: int) -> bytes:
     """
     kind = media_type(request)
     if kind == FORM:
-        [data] = await _read_form(request, max_bytes, max_photos=1)
+        [data] = _photos(await _read_parts(request, max_bytes, max_photos=1), max_bytes, max_photos=1)
     else:
         # Base64 is a third longer than the photo; line breaks and escaped slashes add up to a tenth.
         limit = max_bytes if kind.startswith("image/") else max_bytes * 3 // 2 + FORM_OVERHEAD
@@ -41,7 +43,25 @@ async def read_photos(request: Request, max_bytes: int, max_photos: int) -> list
     if media_type(request) != FORM:
         content_type = request.headers.get("content-type", "")
         raise UnsupportedPhoto(f"content type is {content_type!r:.80}; expected {FORM}, e.g. {FORM_COMMAND}")
-    return await _read_form(request, max_bytes, max_photos)
+    return _photos(await _read_parts(request, max_bytes, max_photos), max_bytes, max_photos)
+
+
+async def read_photo_form(request: Request, max_bytes: int, fields: Collection[str]) -> tuple[bytes, dict[str, str]]:
+    """Return the form's photo, and those of its text fields that are named in `fields`.
+
+    Raise the errors of `read_photo`, and `BadField` for a field that is repeated or not UTF-8.
+    """
+    parts = await _read_parts(request, max_bytes, max_photos=1, fields=fields)
+    texts: dict[str, str] = {}
+    for part in parts:
+        if part.name in fields:
+            if part.name in texts:
+                raise BadField(f"the form has several fields {part.name!r}; expected one")
+            texts[part.name] = _text(part)
+    [data] = _photos(parts, max_bytes, max_photos=1)
+    if not data:
+        raise NoPhoto(f"the photo is empty (0 bytes); expected an image file, e.g. {FORM_COMMAND}")
+    return data, texts
 
 
 def with_advice(error: UnsupportedPhoto, request: Request) -> UnsupportedPhoto:
@@ -55,8 +75,7 @@ def with_advice(error: UnsupportedPhoto, request: Request) -> UnsupportedPhoto:
     )
 
 
-async def _read_form(request: Request, max_bytes: int, max_photos: int) -> list[bytes]:
-    parts = await _read_parts(request, max_bytes, max_photos)
+def _photos(parts: Sequence[Part], max_bytes: int, max_photos: int) -> list[bytes]:
     photos = [_photo_data(part) for part in parts if part.name == "file"]
     if not photos:
         names = ", ".join(part.name for part in parts)[:200]
@@ -67,9 +86,9 @@ async def _read_form(request: Request, max_bytes: int, max_photos: int) -> list[
     return photos
 
 
-async def _read_parts(request: Request, max_bytes: int, max_photos: int) -> list[Part]:
+async def _read_parts(request: Request, max_bytes: int, max_photos: int, fields: Collection[str] = ()) -> list[Part]:
     """Return the form's parts. Raise an error for an excess part without waiting for the rest of the form."""
-    parser = FormParser(request.headers["content-type"], "file")
+    parser = FormParser(request.headers["content-type"], {"file", *fields})
     parts: list[Part] = []
     files = 0
     async for chunk in stream_body(request, max_bytes + FORM_OVERHEAD, max_bytes):
@@ -91,6 +110,13 @@ def _photo_data(part: Part) -> bytes:
     if part.is_text():
         raise NoPhoto(f"the part 'file' is text without a file name; send the photo as a file, e.g. {FORM_COMMAND}")
     return part.data()
+
+
+def _text(part: Part) -> str:
+    try:
+        return part.data().decode()
+    except UnicodeDecodeError as error:
+        raise BadField(f"the field {part.name!r} is not UTF-8: {error.reason}; expected text") from error
 
 
 def _too_many(max_photos: int) -> MalformedRequest | BadField:

@@ -28,6 +28,12 @@ def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str
             "processing_time_ms": 8.2,
         },
         "Feedback": {"request_id": REQUEST_ID, "label": first},
+        "ContributionResponse": {
+            "request_id": REQUEST_ID,
+            "label": first,
+            **model,
+            "contribution": "0123456789abcdef" * 4,
+        },
         "FeedbackResponse": {"request_id": REQUEST_ID, "label": first, **model},
         "PredictionLog": {
             "count": 1,

@@ -11,18 +11,23 @@ from starlette.routing import BaseRoute
 
 from lambda_app.errors import (
     BadField,
+    ContributionsOff,
+    CrossOrigin,
     DamagedPhoto,
     MalformedRequest,
+    NoConsent,
     NoPhoto,
     Overloaded,
     PhotoTooLarge,
     RequestError,
     SlowUpload,
+    StorageFailed,
+    TooManyContributions,
     UnsupportedPhoto,
     UnsupportedType,
 )
 from lambda_app.schemas import ErrorResponse, Feedback
-from lambda_app.uploads.photo import FORM
+from lambda_app.uploads.photo import FORM, MAX_FIELDS
 from lambda_app.web.examples import error, examples
 
 Json = dict[str, Any]
@@ -72,12 +77,24 @@ PHOTO_BODY: Json = {
     "application/json": {"schema": IMAGE_JSON},
     "application/octet-stream": {"schema": FILE},
 }
-FEEDBACK_BODY: Json = {"application/json": {"schema": {"$ref": REFERENCE.format(model="Feedback")}}}
+CONSENT = {
+    "type": "string",
+    "enum": ["true"],
+    "description": "the person who sends the photo agrees that the server keeps it to train models",
+}
+FEEDBACK_BODY: Json = {
+    "application/json": {"schema": {"$ref": REFERENCE.format(model="Feedback")}},
+    FORM: {"schema": {"type": "object", "maxProperties": MAX_FIELDS + 1}},  # `_contribution_form` adds the properties
+}
 
 # Errors of routes that read a body, a form, or one photo.
 BODY_ERRORS: Errors = (MalformedRequest, SlowUpload, PhotoTooLarge, UnsupportedType, BadField, Overloaded)
 FORM_ERRORS: Errors = (NoPhoto, UnsupportedPhoto, *BODY_ERRORS)
 PHOTO_ERRORS: Errors = (*FORM_ERRORS, DamagedPhoto)
+CONTRIBUTION_ERRORS: Errors = (
+    *PHOTO_ERRORS,
+    *(ContributionsOff, CrossOrigin, NoConsent, TooManyContributions, StorageFailed),
+)
 
 
 def describe(
@@ -131,6 +148,8 @@ def build_document(app: FastAPI, class_names: Sequence[str], max_batch: int) -> 
             schemas[name]["examples"] = [example]
     batch = document["paths"]["/predict/batch"]["post"]["requestBody"]["content"][FORM]["schema"]
     batch["properties"]["file"]["maxItems"] = max_batch
+    form = document["paths"]["/feedback"]["post"]["requestBody"]["content"][FORM]["schema"]
+    form.update(_contribution_form(schemas["Feedback"]))
     unrouted = {str(status): _response(kinds) for status, kinds in UNROUTED.items()}
     document["components"] = {"schemas": schemas, "responses": unrouted}
     return document
@@ -144,6 +163,12 @@ def _custom_body_schemas(class_names: Sequence[str]) -> Json:
         schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
     schemas["Feedback"]["properties"]["label"]["enum"] = list(class_names)
     return schemas
+
+
+def _contribution_form(feedback: Json) -> Json:
+    """Return the fields of a form with a photo to contribute, which has the fields of `Feedback`, too."""
+    fields = feedback["properties"] | {"consent": CONSENT, "file": ONE_FILE["schema"]["properties"]["file"]}
+    return {"required": list(fields), "properties": fields}
 
 
 def _response(kinds: Iterable[tuple[int, str, str]]) -> Json:

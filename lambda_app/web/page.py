@@ -34,7 +34,12 @@ HEADERS = {
 
 
 def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
-    page = Page(inference.classifier.metadata, settings.max_image_bytes, settings.max_image_pixels)
+    page = Page(
+        inference.classifier.metadata,
+        settings.max_image_bytes,
+        settings.max_image_pixels,
+        contributions=bool(settings.contributions),
+    )
 
     described = describe(
         "About",
@@ -78,14 +83,21 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
 class Page:
     """Page for one model; the template is read on the first request for it, which keeps cold starts short."""
 
-    def __init__(self, metadata: Metadata, max_bytes: int, max_pixels: int) -> None:
+    def __init__(self, metadata: Metadata, max_bytes: int, max_pixels: int, *, contributions: bool) -> None:
         names = metadata.class_names
         self.none = none_of(names)
         self.problems = problems(max_bytes, max_pixels)
         self.model_version = metadata.model_version
-        script_data = {"class_names": names, "max_bytes": max_bytes, "none": self.none, "problems": self.problems}
+        script_data = {
+            "class_names": names,
+            "contributions": contributions,
+            "max_bytes": max_bytes,
+            "none": self.none,
+            "problems": self.problems,
+        }
         self.words = {
             "given": json.dumps(script_data).replace("<", r"\u003c"),  # a class name could close the script element
+            "kept": "no photo is kept unless you share it" if contributions else "no photo is kept",
             "megabytes": megabytes(max_bytes),
             "question": escape(question(names)),
             "version": escape(self.model_version),

@@ -15,6 +15,11 @@ _PROBLEMS = {
     "damaged_image": "This image is damaged or incomplete.",
     "overloaded": "The server is busy. Try again in a moment.",
     "bad_field": "The request has an invalid field.",
+    "contributions_off": "This server keeps no photos.",
+    "cross_origin": "The server accepts shared photos only from its own page.",
+    "no_consent": "A photo is shared only with your consent.",
+    "too_many_contributions": "The server has received enough photos for now. Try again later.",
+    "storage_failed": "The server could not store the photo. Try again later.",
     "internal_error": "The server failed to process this photo. Try again later.",
 }
 

@@ -193,11 +193,37 @@ def test_created_roles_require_boundary() -> None:
 
 @pytest.mark.parametrize("boundary", ["DevBoundary", "ProdBoundary"])
 def test_boundary_allows_policies_of_stack(boundary) -> None:
-    """The boundary allows exactly the permissions of the stack's roles, and traces."""
-    roles = [r for r in translated()["Resources"].values() if r["Type"] == "AWS::IAM::Role"]
+    """The boundary allows exactly the permissions of the stack's roles and policies, and traces."""
+    roles = [r for r in translated()["Resources"].values() if r["Type"] in {"AWS::IAM::Role", "AWS::IAM::Policy"}]
     asked = {action for role in roles for statement in statements(role) for action in as_list(statement["Action"])}
     allowed = {action for s in statements(resource(boundary)) for action in as_list(s["Action"])}
     assert asked | {"xray:PutTelemetryRecords", "xray:PutTraceSegments"} == allowed
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_boundary_allows_only_new_contributions(environment) -> None:
+    """The roles of a stack can add contributed photos to its bucket, which CloudFormation names after the stack."""
+    arn = f"arn:${{AWS::Partition}}:s3:::pet-classifier-{environment}-contributions-*"
+    actions = [
+        statement["Action"]
+        for statement in statements(resource(f"{environment.title()}Boundary"))
+        if any(arn in str(name) for name in as_list(statement["Resource"]))
+    ]
+    assert ["s3:PutObject"] == actions
+    assert "Contributions" in translated()["Resources"]  # CloudFormation's names contain the logical ID, in lower case
+
+
+def test_deploy_role_cannot_access_contributed_photos() -> None:
+    """It can create and configure the bucket. It can neither access objects nor open the bucket by a policy."""
+    statement = deploy_statement("ContributionsBucket")
+    assert {"Fn::Sub": f"arn:${{AWS::Partition}}:s3:::{OWN}-contributions-*"} == statement["Resource"]
+    forbidden = ("GetObject", "PutObject", "DeleteObject", "ListBucket", "PutBucketPolicy", "PutBucketAcl")
+    assert [] == [
+        (action, pattern)
+        for action in forbidden
+        for pattern in statement["Action"]
+        if fnmatch.fnmatchcase(f"s3:{action}", pattern)
+    ]
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -221,7 +247,7 @@ def test_boundary_is_restricted_to_its_stack(environment) -> None:
         if not all(re.search(":(Describe|Get|List)[A-Z]", action) for action in as_list(statement["Action"]))
         and name != "*"
     ]
-    assert len(named) == 5
+    assert len(named) == 6
     assert all(f"pet-classifier-{environment}" in name for name in named)
 
 

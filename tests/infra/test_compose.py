@@ -158,7 +158,7 @@ def compose(stand_ins, operator, tmp_path_factory) -> tuple[str | Path, ...]:
     }
     (folder / "services.json").write_text(json.dumps({"services": stand_ins | {"alertmanager": alertmanager}}))
     (folder / "alert-url").write_text(f"http://operator:{operator.server_port}\n")
-    (folder / "variables").write_text(f"ALERT_URL_FILE={folder / 'alert-url'}\n")
+    (folder / "variables").write_text(f"ALERT_URL_FILE={folder / 'alert-url'}\nCONTRIBUTIONS=/contributions\n")
     files = (f"--file={path}" for path in (COMPOSE_FILE, folder / "ports.yaml", folder / "services.json"))
     return COMPOSE, "--project-name", PROJECT, "--env-file", folder / "variables", *files
 
@@ -183,6 +183,28 @@ def test_classifier_passes_the_smoke_test(urls):
     """The hardened container answers like the function."""
     done = execute(sys.executable, "-m", "infra.smoke", urls["classifier"])
     assert 0 == done.returncode, done.stdout
+
+
+LIST_CONTRIBUTIONS = "import pathlib; print(*(p.name for p in pathlib.Path('/contributions').rglob('*.*')))"
+
+
+@pytest.mark.docker
+def test_classifier_keeps_contributed_photos(urls, compose, cat_jpg):
+    """The unprivileged process writes a photo and its metadata to the volume, and the page offers to share photos."""
+    fields = {"label": "cat", "request_id": "11111111-2222-3333-4444-555555555555", "consent": "true"}
+    answer = httpx2.post(
+        f"{urls['classifier']}/feedback", data=fields, files={"file": cat_jpg}, timeout=60, trust_env=False
+    )
+    digest = answer.raise_for_status().json()["contribution"]
+    listed = run(*compose, "exec", "-T", "classifier", "/usr/bin/python3", "-c", LIST_CONTRIBUTIONS).split()
+    assert {f"{digest}.jpg", f"{digest}.json"} <= set(listed)
+    page = httpx2.get(urls["classifier"], headers={"accept": "text/html"}, timeout=60, trust_env=False).text
+    assert '"contributions": true' in page
+
+
+def test_contributions_are_off_by_default():
+    """Without the variable, the classifier keeps no photos."""
+    assert "" == services()["classifier"]["environment"]["CONTRIBUTIONS"]
 
 
 @pytest.mark.docker

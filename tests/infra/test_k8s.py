@@ -6,6 +6,7 @@ one by one.
 
 import functools
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,45 @@ def test_all_files_are_resources():
     """Only the Argo CD application is applied separately."""
     kustomization = yaml.safe_load((K8S / "kustomization.yaml").read_text())
     files = {str(path.relative_to(K8S)) for path in K8S.rglob("*.yaml")}
-    assert {"kustomization.yaml", "argocd/application.yaml", *kustomization["resources"]} == files
+    component = {"contributions/kustomization.yaml", "contributions/volume-claim.yaml"}
+    assert {"kustomization.yaml", "argocd/application.yaml", *component, *kustomization["resources"]} == files
+
+
+@pytest.fixture(scope="module")
+def contributing(tmp_path_factory) -> Path:
+    """Return the rendered manifests with the component that keeps contributed photos."""
+    folder = tmp_path_factory.mktemp("manifests")
+    shutil.copytree(K8S, folder / "k8s")
+    with (folder / "k8s/kustomization.yaml").open("a") as file:
+        file.write("components: [contributions]\n")
+    command = [KUBECTL, "kustomize", folder / "k8s", "--output", folder / "rendered.yaml"]
+    subprocess.run(command, check=True, timeout=600)
+    return folder / "rendered.yaml"
+
+
+def test_contributions_are_kept_in_a_volume(contributing):
+    """The component adds the setting, the volume and its group; the pod stays restricted, and the claim is shared."""
+    found = {each["kind"]: each for each in yaml.safe_load_all(contributing.read_text())}
+    spec = found["Deployment"]["spec"]["template"]["spec"]
+    [only] = spec["containers"]
+    assert resource("ConfigMap")["data"] | {"CONTRIBUTIONS": "/contributions"} == found["ConfigMap"]["data"]
+    assert [{"name": "contributions", "mountPath": "/contributions"}] == only["volumeMounts"]
+    claim = found["PersistentVolumeClaim"]
+    assert [{"name": "contributions", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}}] == spec[
+        "volumes"
+    ]
+    assert (["ReadWriteMany"], "pet-classifier") == (claim["spec"]["accessModes"], claim["metadata"]["namespace"])
+    assert pod()["securityContext"] | {"fsGroup": pod()["securityContext"]["runAsGroup"]} == spec["securityContext"]
+    assert container()["securityContext"] == only["securityContext"]
+    assert COMPOSE["volumes"] == [f"contributions:{only['volumeMounts'][0]['mountPath']}"]
+
+
+def test_manifests_with_contributions_are_valid(contributing):
+    """They match the strict schemas of Kubernetes."""
+    check = [KUBECTL.with_name("kubernetes-validate"), "--strict", contributing]
+    done = subprocess.run(check, check=False, capture_output=True, text=True, timeout=600)
+    assert 0 == done.returncode, done.stdout
+    assert "persistentvolumeclaim/contributions" in done.stdout
 
 
 def test_resources_are_in_the_namespace():

@@ -40,7 +40,7 @@ def options(command: list[str]) -> list[str]:
 def test_every_program_is_known():
     """Each program is checked below or belongs to the system."""
     checked = {"make", "aws", ".venv-sam/bin/sam", *INSTALLED}
-    assert checked == {command[0] for command in COMMANDS} - {"cd", "curl", "docker", "gh", "git", "kubectl"}
+    assert checked == {command[0] for command in COMMANDS} - {"cd", "curl", "docker", "find", "gh", "git", "kubectl"}
 
 
 @pytest.mark.parametrize("command", commands_of("make"), ids=" ".join)

@@ -175,6 +175,27 @@ def test_stack_is_created_updated_and_deleted():
     assert before == account_resources()
 
 
+def test_contributions_outlive_their_stack():
+    """With ContributionsBucket, the function gets the address of an encrypted bucket; deleting the stack keeps it.
+
+    moto ignores the lifecycle and the block of public access, which tests/infra/test_template.py checks.
+    """
+    cloudformation = boto3.client("cloudformation")
+    boto3.client("ecr").create_repository(repositoryName="pet-classifier")
+    cloudformation.create_stack(**stack_arguments(ImageUri=push("a"), ContributionsBucket="on"))
+    [bucket] = account_resources()["buckets"]
+    assert bucket.startswith(f"{STACK}-contributions-")
+    encryption = boto3.client("s3").get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
+    assert "AES256" == encryption["Rules"][0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"]
+    [function] = [name for name in account_resources()["functions"] if "Classifier" in name]
+    variables = boto3.client("lambda").get_function(FunctionName=function)["Configuration"]["Environment"]["Variables"]
+    assert f"s3://{bucket}" == variables["CONTRIBUTIONS"]
+    cloudformation.delete_stack(StackName=STACK)
+    assert {"buckets": {bucket}, "repositories": {"pet-classifier"}} == {
+        kind: names for kind, names in account_resources().items() if names
+    }
+
+
 def stack_arguments(**parameters):
     """Return the arguments of a stack, without a version's ARN and the URL, which moto does not support."""
     template = translated(**parameters)

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,7 +15,9 @@ from infra.emulator.runtime import lambda_runtime
 from infra.report.publish import alarm_metrics
 from lambda_app.batch.handler import BatchSettings
 from lambda_app.batch.objects import PREFETCHED
+from lambda_app.contributions.contribution import PREFIX
 from lambda_app.preprocess import MAX_PIXELS
+from lambda_app.settings import Settings
 from tests.sam import ALIAS, IMAGE, OTHER_IMAGE, REPOSITORY, ROOT, SAM, Template, as_list, run, statements, translated
 
 pytestmark = [
@@ -33,7 +36,7 @@ OF_LABELS = {"Accuracy", "AccuracyLowerBound", "AccuracyUpperBound", "AccuracyLi
 REPORTED = OF_LABELS | {"EstimatedAccuracy", "LabelCoverage", "DriftedSignals", "Reference"}
 # Fields of Lambda's log lines: https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html
 PLATFORM_FIELDS = {"type", "record.metrics.initDurationMs"}
-# Prints the template as SAM CLI sends it.
+# Prints the template as SAM CLI sends it, without the ids of the resources.
 DUMP = """
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
@@ -303,9 +306,13 @@ def test_public_url_requires_reserved_concurrency() -> None:
     assert {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedConcurrency"}, "-1"]}]} == capped["Assert"]
 
 
-def test_template_fits_deployment_without_bucket() -> None:
-    """The template as SAM CLI sends it is under 51,200 bytes, with some to spare."""
-    assert len(run(SAM.with_name("python"), "-c", DUMP).encode()) < 50_000
+def test_template_fits_deployment_without_bucket(tmp_path: Path) -> None:
+    """The template as SAM CLI sends it, with an id for each resource, is under 51,200 bytes, with some to spare."""
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    packaged = tmp_path / "packaged.yaml"
+    options = ("--template-file", "template.yaml", "--image-repository", REPOSITORY, "--output-template-file", packaged)
+    run(SAM, "package", *options, **keys)
+    assert 30_000 < packaged.stat().st_size < 51_000
 
 
 def test_template_has_no_yaml_aliases() -> None:
@@ -471,10 +478,50 @@ def test_batch_exists_only_with_bucket() -> None:
     parts |= {"Batch", "BatchLogs", "BatchRole"}
     assert parts == {n for n, found in template["Resources"].items() if found.get("Condition") == "HasPhotos"}
     assert {"BatchEventSource", "PhotosQueue", "Results"} == {
-        n for n, o in template["Outputs"].items() if o.get("Condition")
+        n for n, o in template["Outputs"].items() if o.get("Condition") == "HasPhotos"
     }
     [rule] = template["Rules"]["ResultsHaveAPlace"]["Assertions"]
     assert {"Fn::Not": [{"Fn::Equals": [{"Ref": "ResultsBucket"}, ""]}]} == rule["Assert"]
+
+
+def test_contributions_are_off_by_default() -> None:
+    """The bucket, its permission and its output exist only if ContributionsBucket is on."""
+    template = translated()
+    assert "off" == default("ContributionsBucket")
+    assert {"Fn::Equals": [{"Ref": "ContributionsBucket"}, "on"]} == template["Conditions"]["HasContributions"]
+    conditional = {
+        name
+        for section in ("Resources", "Outputs")
+        for name, found in template[section].items()
+        if found.get("Condition") == "HasContributions"
+    }
+    assert {"Contributions", "ContributionsPolicy"} == conditional
+    variables = properties("Classifier")["Environment"]["Variables"]
+    assert {"Fn::If": ["HasContributions", {"Fn::Sub": "s3://${Contributions}"}, ""]} == variables["CONTRIBUTIONS"]
+    assert {"Ref": "ContributionsPerHour"} == variables["CONTRIBUTIONS_PER_HOUR"]
+    assert Settings().contributions_per_hour == default("ContributionsPerHour")
+
+
+def test_contributions_are_private_and_expire() -> None:
+    """The bucket is encrypted, blocks public access, keeps no versions, and deletes photos after a year by default."""
+    bucket = translated()["Resources"]["Contributions"]
+    settings = bucket["Properties"]
+    [rule] = settings["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert {"SSEAlgorithm": "AES256"} == rule["ServerSideEncryptionByDefault"]
+    assert [True] * 4 == list(settings["PublicAccessBlockConfiguration"].values())
+    assert "VersioningConfiguration" not in settings
+    [lifecycle] = settings["LifecycleConfiguration"]["Rules"]
+    assert {"Status": "Enabled", "ExpirationInDays": {"Ref": "ContributionDays"}} == lifecycle
+    assert 365 == default("ContributionDays")
+    assert "Retain" == bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"]
+
+
+def test_function_can_only_add_contributions() -> None:
+    """The function can write objects below the prefix of its code, and can neither read nor delete any."""
+    policy = translated()["Resources"]["ContributionsPolicy"]
+    resource = {"Fn::Sub": f"${{Contributions.Arn}}/{PREFIX}/*"}
+    assert [{"Effect": "Allow", "Action": "s3:PutObject", "Resource": resource}] == statements(policy)
+    assert [{"Ref": "Role"}] == policy["Properties"]["Roles"]
 
 
 def test_batch_is_updated_after_canary() -> None:
@@ -579,9 +626,12 @@ def test_concurrency_can_be_reserved() -> None:
     ]
 
 
-def test_dashboard_shows_metrics_of_function(logged, cat_jpg) -> None:
+def test_dashboard_shows_metrics_of_function(logged, cat_jpg, tmp_path) -> None:
     """The dashboard shows every metric of the function with its exact dimensions, for this stack only."""
+    logged.settings = Settings(contributions=str(tmp_path))
     send_requests(logged, cat_jpg)
+    contribution = {"request_id": "11111111-2222-3333-4444-555555555555", "label": "cat", "consent": "true"}
+    logged.client.post("/feedback", data=contribution, files={"file": cat_jpg}).raise_for_status()
     directives = [each for line in logged.lines() for each in line.get("_aws", {}).get("CloudWatchMetrics", ())]
     written = {
         (",".join([found["Namespace"], *sorted(found["Dimensions"][0])]), metric["Name"])
@@ -655,6 +705,7 @@ def test_stack_has_outputs() -> None:
         "Alias",
         "BatchEventSource",
         "Commit",
+        "Contributions",
         "Dashboard",
         "DeploymentApplication",
         "DeploymentGroup",

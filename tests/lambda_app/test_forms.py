@@ -130,7 +130,7 @@ CONTENT = st.binary(max_size=40).map(lambda data: data.replace(b"XbX", b"")) | s
 def test_chunk_size_does_not_change_the_parts(contents, size, preamble, epilogue):
     """Each part has the same bytes for any size of the chunks."""
     body = preamble + b"\r\n" + b"".join(part(data, NAMED) for data in contents) + b"--XbX--" + epilogue
-    parser = FormParser(FORM, "file")
+    parser = FormParser(FORM, {"file"})
     parts = [part for start in range(0, len(body), size) for part in parser.feed(body[start : start + size])]
     assert (True, contents) == (parser.has_ended, [part.data() for part in parts])
 
@@ -139,7 +139,7 @@ def test_chunk_size_does_not_change_the_parts(contents, size, preamble, epilogue
 def test_arbitrary_bytes_are_parsed_or_rejected(data, size):
     """The parser raises only `MalformedRequest`, and returns no more bytes than the body has."""
     body = b"--XbX" + data
-    parser = FormParser(FORM, "file")
+    parser = FormParser(FORM, {"file"})
     parts = []
     try:
         for start in range(0, len(body), size):

@@ -33,6 +33,8 @@ def test_text_equals_that_of_prometheus_client(predictions):
     feedback = Counter("feedback", text, ["label"], registry=registry)
     text = "Feedback on other predictions (older, invented, or of another instance), by true class."
     unmatched = Counter("feedback_unmatched", text, ["label"], registry=registry)
+    text = "Contributed photos stored, by true class."
+    contributions = Counter("contributions", text, ["label"], registry=registry)
     health = Counter("health_check_requests", "Requests of GET /health.", registry=registry)
     text = "Time from request to response."
     latency = Histogram("prediction_latency_seconds", text, buckets=BUCKETS, registry=registry)
@@ -47,6 +49,8 @@ def test_text_equals_that_of_prometheus_client(predictions):
         feedback.labels(predicted_class).inc()
         metrics.unmatched_feedback[predicted_class] += 2
         unmatched.labels(predicted_class).inc(2)
+        metrics.contributions[predicted_class] += 1
+        contributions.labels(predicted_class).inc()
         metrics.health_checks += 1
         health.inc()
     text, _ = metrics.render()

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 from starlette.responses import StreamingResponse
 
+from lambda_app.settings import Settings
 from lambda_app.telemetry.middleware import BrokenAnswer
 from tests.support.routes import ROUTES
 
@@ -60,6 +61,10 @@ def bodies() -> list[dict]:
         "files": {"file": (f"{SECRET}.jpg", photos[0])},
         "data": {f"{SECRET}-field": f"{SECRET}-value"},
     }
+    contribution = {
+        "files": {"file": (f"{SECRET}.jpg", photos[0])},
+        "data": {"label": "cat", "request_id": prediction, "consent": "true", SECRET: SECRET},
+    }
     misnamed = {"files": {f"{SECRET}-part": (f"{SECRET}.jpg", photos[0])}}
     form = {"content-type": f"multipart/form-data; boundary=b; x={SECRET}"}
     partial = {"content": f"--b\r\n{SECRET}: {SECRET}\r\n\r\n{SECRET}", "headers": form}
@@ -72,7 +77,7 @@ def bodies() -> list[dict]:
     ]
     documents = [{"content": text, "headers": {"content-type": "application/json"}} for text in texts]
     other = {"content": SECRET, "headers": {"content-type": f"text/{SECRET}"}}
-    return [{}, *raw, *truncated, form_with_secrets, misnamed, partial, wrong, *documents, other]
+    return [{}, *raw, *truncated, form_with_secrets, contribution, misnamed, partial, wrong, *documents, other]
 
 
 def send_all(client, base: str = "") -> set[int]:
@@ -104,8 +109,9 @@ def output(entry_point, logged, caplog):
 
 
 @pytest.mark.slow
-def test_no_route_logs_secrets(logged, output):
-    """Each request is logged, whatever its status, without anything that the client sent."""
+def test_no_route_logs_secrets(logged, output, tmp_path):
+    """Each request is logged, whatever its status, without anything that the client sent. Photos are contributed."""
+    logged.settings = Settings(contributions=str(tmp_path))
     statuses = send_all(logged.client)
     text = output()
     assert {200, 400, 404, 405, 415, 422} == statuses
@@ -130,6 +136,14 @@ def test_unexpected_error_does_not_log_secrets(logged, output, monkeypatch):
     assert "runtimeerror" in text
     assert "valueerror" in text
     assert SECRET not in text
+
+
+def test_aws_client_logs_nothing(aws, logged, caplog, output):
+    """At level DEBUG, botocore and urllib3 would write the photo's bytes, its metadata and S3's address to the log."""
+    logged.settings = Settings(contributions="s3://bucket")
+    [form] = [body for body in bodies() if "consent" in body.get("data", {})]
+    assert 503 == logged.client.post("/feedback", **form).status_code
+    assert set() == {record.name for record in caplog.records if record.name.startswith(("botocore", "urllib3"))}
 
 
 def test_response_that_fails_midway_does_not_log_secrets(logged, output):
@@ -159,7 +173,7 @@ def test_uvicorn_does_not_log_secrets(tmp_path):
         finally:
             process.terminate()
     text = log.read_text().lower()
-    assert {200, 400, 404, 405, 415, 422} == statuses
+    assert {200, 400, 403, 404, 405, 415, 422} == statuses  # 403: contributions are off
     assert text.count('"message":"request"') > len(bodies())
     assert SECRET not in text
     assert 1 == text.count("127.0.0.1")  # the address that it listens on

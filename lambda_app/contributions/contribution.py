@@ -1,0 +1,41 @@
+"""Define a contributed photo: its key and its metadata. `make harvest` reads both."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from urllib.parse import quote
+
+PREFIX = "contributed"  # of all keys; the function's role may write only below it
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """A clean copy of a photo, with the label from its sender and the prediction from this server."""
+
+    photo: bytes  # JPEG without metadata
+    label: str
+    request_id: str  # of the prediction that the sender reports on
+    prediction: str
+    confidence: float
+    model_version: str
+    time: datetime  # with a time zone
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.photo).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """Return the path below the bucket or the folder, which is the same for the same photo and label."""
+        return f"{PREFIX}/{self.model_version}/{self.label}/{self.digest}.jpg"
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Return the metadata. S3 requires ASCII text, so other characters of a class name are percent-encoded."""
+        return {
+            "request-id": self.request_id,
+            "prediction": quote(self.prediction, safe=" "),
+            "confidence": f"{self.confidence:.6f}",
+            "time": self.time.isoformat(timespec="seconds"),
+        }

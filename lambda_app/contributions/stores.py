@@ -1,0 +1,58 @@
+"""Store contributed photos in an S3 bucket or in a folder."""
+
+import errno
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Protocol
+
+from lambda_app.contributions.contribution import Contribution
+from lambda_app.errors import StorageFailed
+from lambda_app.settings import S3_SCHEME
+
+
+class Store(Protocol):
+    def put(self, contribution: Contribution) -> None:
+        """Store the photo completely or not at all. Raise `StorageFailed`. Call it on a thread."""
+
+
+class FolderStore:
+    """Store each photo as a file, and its metadata as JSON beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, contribution: Contribution) -> None:
+        """Write the metadata first, so that every photo has some. Raise `StorageFailed`."""
+        path = self.folder / contribution.key
+        metadata = json.dumps(contribution.metadata) + "\n"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path.with_suffix(".json"), metadata.encode())
+            _write(path, contribution.photo)
+        except OSError as error:
+            raise StorageFailed(errno.errorcode.get(error.errno or 0, type(error).__name__)) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read. It appears under its name only when it is complete."""
+    descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+
+
+def open_store(location: str) -> Store:
+    """Return the store at the value of the setting `CONTRIBUTIONS`."""
+    if location.startswith(S3_SCHEME):
+        from lambda_app.contributions.bucket import BucketStore  # noqa: PLC0415  # containers with a folder skip it
+
+        return BucketStore(location.removeprefix(S3_SCHEME).rstrip("/"))
+    return FolderStore(Path(location))

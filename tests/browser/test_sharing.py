@@ -1,0 +1,148 @@
+"""Test in Chromium how the page shares photos: only after the switch is on, and without EXIF data."""
+
+import io
+
+import pytest
+from PIL import ExifTags, Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_page import CAT, assert_accessible, big, choose, upload, verdict
+from tests.conftest import ROOT
+from tests.contributing import contributing_function
+from tests.drawing import encode
+
+pytestmark = [pytest.mark.browser, pytest.mark.rie]
+SWITCH = "Share this photo to improve the model"
+
+
+@pytest.fixture(scope="module")
+def function(moto):
+    with contributing_function(moto) as function:
+        yield function
+
+
+@pytest.fixture(autouse=True)
+def _empty_bucket(function):
+    function.empty()
+
+
+def switch(page: Page):
+    return page.get_by_role("switch", name=SWITCH)
+
+
+def answer(page: Page, text: str) -> None:
+    page.get_by_role("group", name="Was this right?").get_by_role("button", name=text).click()
+
+
+def thanks(page: Page, text: str) -> None:
+    expect(page.locator(".truth span").last).to_have_text(text)
+
+
+def test_switch_is_off_and_remembered_for_the_visit(visit, function):
+    """Feedback alone shares nothing; after the switch is on, it stays on until the page is loaded again."""
+    page = visit()
+    expect(page.locator(".lead")).to_have_text(
+        "Show it a photo. The answer takes a moment, and no photo is kept unless you share it."
+    )
+    choose(page, CAT)
+    verdict(page, "Cat")
+    expect(switch(page)).not_to_be_checked()
+    answer(page, "Yes, cat")
+    thanks(page, "Thank you.")
+    assert [] == function.list_keys()
+    switch(page).check()
+    thanks(page, "Thank you. The photo was shared.")  # the answer was given before
+    assert 1 == len(function.list_keys())
+    choose(page, upload("other.jpg", encode(Image.open(CAT).transpose(Image.Transpose.FLIP_LEFT_RIGHT))))
+    expect(page.locator("#status")).to_contain_text("other.jpg: Cat")
+    expect(switch(page)).to_be_checked()
+    answer(page, "No, dog")
+    thanks(page, "Thank you. The photo was shared.")
+    assert ["cat", "dog"] == sorted(key.split("/")[2] for key in function.list_keys())
+    switch(page).uncheck()
+    page.reload()
+    choose(page, CAT)
+    verdict(page, "Cat")
+    expect(switch(page)).not_to_be_checked()
+
+
+def test_shared_photo_is_shrunk_and_has_no_location(visit, function):
+    """What leaves the browser and what is stored have 512 pixels on the short side, upright, and no EXIF data."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "s3cret"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (48.0, 12.0, 0.0)
+    page, sent = visit(), []
+    page.route("**/feedback", lambda route: sent.append(route.request.post_data_buffer) or route.continue_())
+    choose(page, upload("big.jpg", encode(Image.open(io.BytesIO(big(Image.open(CAT)))), quality=90, exif=exif)))
+    expect(page.locator("#status")).to_contain_text("big.jpg: Cat")
+    switch(page).check()
+    answer(page, "Yes, cat")
+    thanks(page, "Thank you. The photo was shared.")
+    [body] = sent
+    assert b"s3cret" not in body
+    assert len(body) < 310_000
+    [(metadata, photo)] = function.stored()
+    [request_id] = page.evaluate("items.map((item) => item.answer.request_id)")
+    assert (request_id, "cat") == (metadata["request-id"], metadata["prediction"])
+    image = Image.open(io.BytesIO(photo))
+    assert (512, {}) == (min(image.size), dict(image.getexif()))
+
+
+def test_photo_with_exif_data_is_not_shared(visit, function):
+    """A file that the browser cannot redraw would be sent with its EXIF data, so its feedback goes without it."""
+    page, data = visit(), (ROOT / "tests/data/cat.heic").read_bytes()
+    choose(page, CAT)
+    verdict(page, "Cat")
+    switch(page).check()
+    choose(page, upload("cat.heic", data, "image/heic"))
+    expect(page.locator("#status")).to_contain_text("cat.heic: Cat")
+    expect(page.locator(".share")).to_have_text("This photo cannot be shared: the browser cannot strip its EXIF data.")
+    answer(page, "Yes, cat")
+    thanks(page, "Thank you.")
+    assert [] == function.list_keys()
+
+
+def test_refused_photo_does_not_lose_the_feedback(visit, function):
+    """If the photo cannot be stored, the label is sent alone, and the page says that the photo was not shared.
+
+    The refusal is simulated: the quota of the real function would take a hundred photos.
+    """
+    page = visit()
+    refusal = '{"error": {"code": "too_many_contributions", "message": "", "request_id": "r"}}'
+    page.route(
+        "**/feedback",
+        lambda route: (
+            route.fulfill(status=429, body=refusal)
+            if "multipart" in route.request.headers["content-type"]
+            else route.continue_()
+        ),
+    )
+    choose(page, CAT)
+    verdict(page, "Cat")
+    switch(page).check()
+    answer(page, "No, dog")
+    thanks(
+        page,
+        "Thank you. The photo was not shared. The server has received enough photos for now. Try again later.",
+    )
+    [request_id] = page.evaluate("items.map((item) => item.answer.request_id)")
+    wanted = {"message": "feedback", "feedback_for": request_id, "label": "dog"}
+    line = function.runtime.log_line(lambda line: line.items() >= wanted.items())
+    assert line
+    assert "contribution" not in line
+
+
+def test_switch_works_by_keyboard_and_is_accessible(visit, function):
+    """The space bar turns the switch on, the focus is visible, and axe finds no problem on a phone and on a desktop."""
+    page = visit()
+    choose(page, CAT)
+    verdict(page, "Cat")
+    switch(page).focus()
+    page.keyboard.press("Space")
+    expect(switch(page)).to_be_checked()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for width in (320, 1440):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert width == page.evaluate("document.documentElement.scrollWidth")
+            assert_accessible(page)

@@ -1,0 +1,63 @@
+"""Start the released function in Lambda's runtime with a bucket for contributed photos, in moto's S3 over HTTP."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from botocore.session import Session
+
+from infra.emulator.runtime import Runtime, RuntimeNotFound, find_rie, lambda_runtime
+from infra.emulator.serve import background, local_app
+
+BUCKET = "contributions-of-the-test"
+REGION = "us-east-1"  # as in the emulator's environment
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+
+@dataclass(frozen=True)
+class ContributingFunction:
+    url: str
+    runtime: Runtime
+    s3: Any
+
+    def list_keys(self) -> list[str]:
+        return [each["Key"] for each in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+
+    def stored(self) -> list[tuple[dict[str, str], bytes]]:
+        """Return the metadata and the content of each object."""
+        found = [self.s3.get_object(Bucket=BUCKET, Key=key) for key in self.list_keys()]
+        return [(each["Metadata"], each["Body"].read()) for each in found]
+
+    def empty(self) -> None:
+        for key in self.list_keys():
+            self.s3.delete_object(Bucket=BUCKET, Key=key)
+
+
+def s3_client(endpoint: str) -> Any:
+    session = Session()
+    session.set_credentials(*KEYS.values())
+    return session.create_client("s3", REGION, endpoint_url=endpoint)
+
+
+@contextmanager
+def contributing_function(moto: str) -> Iterator[ContributingFunction]:
+    """Start the released function in an account with an empty bucket. Skip the test without the emulator."""
+    try:
+        find_rie()
+    except RuntimeNotFound as error:
+        pytest.skip(str(error))
+    httpx2.post(f"{moto}/moto-api/reset", trust_env=False).raise_for_status()
+    s3 = s3_client(moto)
+    s3.create_bucket(Bucket=BUCKET)
+    variables = KEYS | {
+        "AWS_ENDPOINT_URL": moto,
+        "NO_PROXY": str(urlsplit(moto).hostname),
+        "CONTRIBUTIONS": f"s3://{BUCKET}",
+    }
+    with lambda_runtime(env=variables) as runtime, background(local_app(runtime.endpoint)) as url:
+        httpx2.get(f"{url}/health", trust_env=False, timeout=600).raise_for_status()
+        yield ContributingFunction(url, runtime, s3)

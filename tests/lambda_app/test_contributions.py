@@ -1,0 +1,389 @@
+"""Test photos that clients contribute: consent, the form, the stored copy, the quota and failures of the storage."""
+
+import hashlib
+import io
+import json
+import re
+from datetime import datetime
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from PIL import ExifTags, Image, PngImagePlugin
+from starlette.testclient import TestClient
+
+from lambda_app.app import create_app
+from lambda_app.contributions import clean_copy, stores
+from lambda_app.contributions.bucket import BucketStore
+from lambda_app.contributions.contribution import Contribution
+from lambda_app.contributions.contributor import check_names
+from lambda_app.contributions.quota import HOUR_S, HourlyQuota
+from lambda_app.contributions.stores import FolderStore, open_store
+from lambda_app.errors import StorageFailed, TooManyContributions
+from lambda_app.preprocess import read_header
+from lambda_app.settings import Settings, SettingsError
+from tests.conftest import ROOT
+from tests.contributing import BUCKET, s3_client
+
+PREDICTION_ID = "abcdef11-2222-3333-4444-555555555555"
+FORM = {"label": "dog", "request_id": PREDICTION_ID.upper(), "consent": "true"}
+VERSION = "2026.01.01-tiny"
+
+
+def settings(folder, **changes):
+    return Settings(contributions=str(folder), max_image_bytes=100_000, max_image_pixels=1_000_000, **changes)
+
+
+@pytest.fixture
+def contributing(tiny_classifier, tmp_path):
+    """Return a client of an app that keeps contributed photos in `tmp_path`."""
+    return TestClient(create_app(tiny_classifier, settings(tmp_path)))
+
+
+def contribute(client, photo, fields=FORM, **options):
+    return client.post("/feedback", data=fields, files={"file": ("x.jpg", photo)}, **options)
+
+
+def error_of(answer):
+    return answer.status_code, answer.json()["error"]["code"], answer.json()["error"]["message"]
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def read_copies(folder):
+    return [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
+
+
+# --- consent and configuration ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("consent", [{}, {"consent": ""}, {"consent": "false"}, {"consent": "on"}, {"consent": "TRUE"}])
+def test_photo_without_consent_is_refused(contributing, tmp_path, encode, consent):
+    """Only `consent=true` is a consent; otherwise nothing is stored."""
+    answer = contribute(contributing, encode(), {"label": "dog", "request_id": PREDICTION_ID, **consent})
+    status, code, message = error_of(answer)
+    assert (422, "no_consent") == (status, code)
+    assert "the form has no consent=true; expected it with the photo" in message
+    assert [] == files(tmp_path)
+
+
+def test_photo_is_refused_if_contributions_are_off(client, encode):
+    """Without the setting, the error says that contributions are off, and what to send instead."""
+    status, code, message = error_of(contribute(client, encode()))
+    assert (403, "contributions_off") == (status, code)
+    assert message.startswith("contributions are off: this server keeps no photos; send request_id and label alone")
+
+
+def test_json_feedback_is_unchanged(contributing, client):
+    """JSON feedback has the same answer with and without contributions."""
+    body = {"request_id": PREDICTION_ID, "label": "dog"}
+    answers = [each.post("/feedback", json=body).json() for each in (contributing, client)]
+    assert [body | {"model_version": VERSION}] * 2 == answers
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site", "origin": "http://testserver"},
+        {"origin": "https://elsewhere.example"},
+        {"origin": "null"},
+    ],
+)
+def test_form_of_another_site_is_refused(contributing, tmp_path, encode, headers):
+    """A page of another origin could otherwise contribute photos in the name of its visitors."""
+    assert (403, "cross_origin") == error_of(contribute(contributing, encode(), headers=headers))[:2]
+    assert [] == files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "same-origin", "origin": "https://proxied.example"},
+        {"sec-fetch-site": "none"},
+        {"origin": "http://testserver"},
+    ],
+)
+def test_form_of_the_own_page_is_accepted(contributing, encode, headers):
+    """The own page works behind a proxy, and in browsers that do not send `Sec-Fetch-Site`."""
+    assert 200 == contribute(contributing, encode(), headers=headers).status_code
+
+
+@pytest.mark.parametrize("value", ["s3://Upper", "s3://a", "s3://bucket/prefix", "/nowhere"])
+def test_invalid_location_stops_the_start(value):
+    """The error names the variable, its value and what was expected."""
+    with pytest.raises(SettingsError, match=rf"CONTRIBUTIONS is '{value}': .*expected s3://BUCKET, an existing folder"):
+        Settings.from_env({"CONTRIBUTIONS": value})
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "."])
+def test_class_that_is_no_folder_stops_the_start(name):
+    """Such a class would leave its place in the store."""
+    with pytest.raises(SettingsError, match=re.escape(f"the model has the class {name!r}; expected names of folders")):
+        check_names(("cat", name))
+
+
+@pytest.mark.parametrize(("location", "kind"), [("s3://bucket", BucketStore), ("s3://bucket/", BucketStore)])
+def test_bucket_is_opened_without_a_client(location, kind):
+    """The client is created for the first photo, not at start."""
+    store = open_store(location)
+    assert (kind, "bucket", False) == (type(store), store.bucket, "client" in vars(store))
+
+
+# --- the form ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "text"),
+    [
+        ({"label": "sofa"}, "bad_field", "label is 'sofa'; expected one of cat, dog"),
+        ({"label": "x" * 5000}, "bad_field", f"label is '{'x' * 79}; expected one of cat, dog"),
+        ({"label": None}, "bad_field", "label: Field required"),
+        ({"request_id": "7"}, "bad_field", "request_id: Input should be a valid UUID"),
+        ({"label": ["cat", "dog"]}, "bad_field", "the form has several fields 'label'; expected one"),
+    ],
+)
+def test_invalid_field_is_refused(contributing, tmp_path, encode, changes, code, text):
+    """The error names the field; nothing is stored."""
+    fields = {name: value for name, value in (FORM | changes).items() if value is not None}
+    answer = contribute(contributing, encode(), fields)
+    assert code == answer.json()["error"]["code"]
+    assert text in answer.json()["error"]["message"]
+    assert [] == files(tmp_path)
+
+
+def test_text_that_is_not_utf8_is_refused(contributing):
+    """The error names the field."""
+    body = b'--b\r\ncontent-disposition: form-data; name="label"\r\n\r\n\xff\r\n--b--\r\n'
+    answer = contributing.post("/feedback", content=body, headers={"content-type": "multipart/form-data; boundary=b"})
+    assert (422, "bad_field", "the field 'label' is not UTF-8: invalid start byte; expected text") == error_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("photo", "expected"),
+    [
+        (b"", (400, "no_file")),
+        (b"text", (415, "unsupported_image")),
+        (b"\xff\xd8\xff" + b"0" * 100, (422, "damaged_image")),
+        (bytes(200_000), (413, "too_large")),
+    ],
+)
+def test_photo_has_the_limits_of_predictions(contributing, tmp_path, photo, expected):
+    """The same decoder with the same limits reads the photo, and the same errors refuse it."""
+    assert expected == error_of(contribute(contributing, photo))[:2]
+    assert [] == files(tmp_path)
+
+
+def test_photo_with_too_many_pixels_is_refused(contributing, encode):
+    """`MAX_IMAGE_PIXELS` applies."""
+    assert (413, "too_large") == error_of(contribute(contributing, encode(size=(1200, 1000))))[:2]
+
+
+def test_form_without_photo_is_refused(contributing):
+    """A form needs the file; the error names the fields that it has."""
+    answer = contributing.post("/feedback", files={name: (None, value) for name, value in FORM.items()})
+    assert (400, "no_file") == error_of(answer)[:2]
+
+
+# --- what is stored ---------------------------------------------------------------------------------------------------
+
+
+def test_photo_is_stored_with_the_server_prediction(contributing, tmp_path, encode):
+    """The key has model version, label and digest; the prediction is the server's, whatever the client sends."""
+    answer = contribute(contributing, encode("red"), FORM | {"prediction": "dog", "confidence": "0.1"})
+    [copy] = read_copies(tmp_path)
+    digest = hashlib.sha256(copy).hexdigest()
+    folder = f"contributed/{VERSION}/dog"
+    assert [f"{folder}/{digest}.jpg", f"{folder}/{digest}.json"] == files(tmp_path)
+    expected = {"request_id": PREDICTION_ID, "label": "dog", "model_version": VERSION, "contribution": digest}
+    assert (200, expected) == (answer.status_code, answer.json())
+    metadata = json.loads((tmp_path / folder / f"{digest}.json").read_text())
+    assert ["request-id", "prediction", "confidence", "time"] == list(metadata)
+    again = contributing.post("/predict", content=copy).json()
+    assert (PREDICTION_ID, "cat", f"{again['confidence']:.6f}") == tuple(metadata.values())[:3]
+    assert datetime.fromisoformat(metadata["time"]).utcoffset().total_seconds() == 0
+    assert {0o600} == {path.stat().st_mode & 0o777 for path in (tmp_path / folder).iterdir()}
+
+
+def test_same_photo_is_stored_once(contributing, tmp_path, encode):
+    """The second contribution replaces the first, and another label has an object of its own."""
+    digests = [contribute(contributing, encode()).json()["contribution"] for _ in range(2)]
+    contribute(contributing, encode(), FORM | {"label": "cat"})
+    assert (1, 2) == (len(set(digests)), len(read_copies(tmp_path)))
+
+
+def test_copy_has_no_metadata(contributing, tmp_path):
+    """Location, comments, profiles, thumbnails and bytes after the picture are lost, and the copy is upright."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.ImageDescription] = "s3cret"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (48.0, 12.0, 0.0)
+    file = io.BytesIO()
+    options = {"exif": exif, "comment": b"s3cret", "xmp": b"s3cret", "dpi": (300, 300)}
+    Image.new("RGB", (64, 48), "red").save(file, "JPEG", **options)
+    assert 200 == contribute(contributing, file.getvalue() + b"s3cret").status_code
+    [copy] = read_copies(tmp_path)
+    image = Image.open(io.BytesIO(copy))
+    assert ((48, 64), "JPEG", {}) == (image.size, image.format, dict(image.getexif()))
+    assert {"jfif", "jfif_version", "jfif_unit", "jfif_density"} == set(image.info)
+    assert b"s3cret" not in copy
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "GIF", "TIFF", "WEBP"])
+def test_texts_of_other_formats_are_not_copied(encode, image_format):
+    """Pillow would write a comment that a decoder leaves in the image into the copy, but no decoder leaves one."""
+    exif, text = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[ExifTags.Base.ImageDescription] = "s3cret"
+    text.add_text("comment", "s3cret")
+    options = {"PNG": {"pnginfo": text}, "GIF": {"comment": b"s3cret"}}.get(image_format, {})
+    original = encode(image_format=image_format, exif=exif, **options)
+    assert b"s3cret" in original
+    copy = clean_copy.copy_photo(read_header(original))
+    assert b"s3cret" not in copy
+    assert "comment" not in Image.open(io.BytesIO(copy)).info
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((64, 48), (64, 48)), ((600, 512), (600, 512)), ((900, 600), (768, 512)), ((1, 600), (1, 600))],
+)
+def test_copy_is_at_most_as_large_as_the_page_sends(encode, size, expected):
+    """The short side has at most 512 pixels, and small photos keep their size."""
+    copy = clean_copy.copy_photo(read_header(encode(size=size, image_format="PNG")))
+    assert expected == Image.open(io.BytesIO(copy)).size
+
+
+def test_page_and_server_agree_on_the_size():
+    """The page sends as many pixels as the server keeps."""
+    text = (ROOT / "lambda_app/web/page.html").read_text()
+    assert [str(clean_copy.SHORT_SIDE)] == re.findall(r"SHORT_SIDE = (\d+);", text)
+
+
+def test_metadata_is_ascii():
+    """S3 accepts only ASCII in metadata, so class names are percent-encoded."""
+    contribution = Contribution(
+        b"", "a", "id", "Kätzchen 100 %", 0.5, "v", datetime.fromisoformat("2026-01-31T12:00:00Z")
+    )
+    metadata = contribution.metadata
+    assert metadata["prediction"].isascii()
+    assert ("Kätzchen 100 %", "0.500000", "2026-01-31T12:00:00+00:00") == (
+        unquote(metadata["prediction"]),
+        metadata["confidence"],
+        metadata["time"],
+    )
+
+
+# --- limits and failures ----------------------------------------------------------------------------------------------
+
+
+def test_quota_is_per_hour():
+    """The quota refuses the photo over the limit with the seconds to wait, and accepts it after them."""
+    now = [0.0]
+    quota = HourlyQuota(2, lambda: now[0])
+    for now[0] in (0.0, 10.0):
+        with quota.reserve():
+            pass
+    now[0] = 20.0
+    with pytest.raises(TooManyContributions, match=r"accepted 2 photos within an hour; try again in 3580 s") as refused:
+        quota.reserve().__enter__()
+    assert HOUR_S - 20 == refused.value.retry_after
+    now[0] += refused.value.retry_after
+    with quota.reserve():
+        pass
+
+
+def test_refused_photos_do_not_use_up_the_quota(tiny_classifier, tmp_path, encode):
+    """Only stored photos count; the photo over the limit gets 429 with Retry-After, and JSON still works."""
+    client = TestClient(create_app(tiny_classifier, settings(tmp_path, contributions_per_hour=1)))
+    assert [415, 415, 200] == [contribute(client, photo).status_code for photo in (b"text", b"text", encode())]
+    answer = contribute(client, encode("blue"))
+    assert (429, "too_many_contributions") == error_of(answer)[:2]
+    assert 0 < int(answer.headers["retry-after"]) <= HOUR_S
+    assert 200 == client.post("/feedback", json={"request_id": PREDICTION_ID, "label": "dog"}).status_code
+
+
+def test_interrupted_write_leaves_no_photo(tmp_path, monkeypatch):
+    """If the disk is full, neither the photo nor a temporary file remains, and the error has the system's code.
+
+    `os.fsync` is replaced, because a full disk cannot be had.
+    """
+    calls = []
+
+    def fill_up(_):
+        calls.append(None)
+        if len(calls) == 2:  # of the photo, after its metadata
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stores.os, "fsync", fill_up)
+    contribution = Contribution(b"photo", "cat", "id", "dog", 0.5, "v", datetime.fromisoformat("2026-01-31T12:00:00Z"))
+    with pytest.raises(StorageFailed) as failed:
+        FolderStore(tmp_path).put(contribution)
+    assert ("ENOSPC", ["contributed/v/cat"]) == (
+        failed.value.reason,
+        [str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()],
+    )
+    assert [] == [name for name in files(tmp_path) if not name.endswith(f"{contribution.digest}.json")]
+
+
+def test_failed_storage_is_logged(logged, tmp_path, encode):
+    """A folder that disappeared gives 503; the log has the reason, and neither feedback nor contribution counts."""
+    logged.settings = settings(tmp_path)
+    (tmp_path / "contributed").write_text("a file where the folder should be")
+    answer = contribute(logged.client, encode())
+    assert (503, "storage_failed") == error_of(answer)[:2]
+    [line] = [line for line in logged.lines() if line.get("message") == "request"]
+    assert ("storage_failed", "ENOTDIR") == (line["error_code"], line["storage_error"])
+    text = logged.client.get("/metrics").text
+    assert not re.findall(r"^(?:contributions|feedback_unmatched)_total\{", text, re.MULTILINE)
+
+
+def test_contribution_is_logged_and_counted(logged, tmp_path, encode):
+    """The feedback's line has the digest, and the photo is counted as a contribution, not as a prediction."""
+    logged.settings = settings(tmp_path)
+    digest = contribute(logged.client, encode()).json()["contribution"]
+    request, feedback, metrics = logged.lines()
+    assert "predicted_class" not in request
+    assert (PREDICTION_ID, "dog", digest) == tuple(feedback[name] for name in ("feedback_for", "label", "contribution"))
+    assert ([1.0], [1.0]) == (metrics["Contributions"], metrics["Feedback"])
+    assert {"Predictions", "Unknown", "InferenceLatency"}.isdisjoint(metrics)
+    assert 'contributions_total{label="dog"} 1.0' in logged.client.get("/metrics").text.splitlines()
+
+
+# --- S3 ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucket(aws, monkeypatch):
+    """Return a client of an account with the bucket, in moto's S3 over HTTP."""
+    s3 = s3_client(aws)
+    s3.create_bucket(Bucket=BUCKET)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    return s3
+
+
+def test_photo_is_stored_in_s3(bucket, tiny_classifier, encode):
+    """The object is encrypted, has the type of a JPEG, and its metadata."""
+    client = TestClient(create_app(tiny_classifier, settings(f"s3://{BUCKET}")))
+    digest = contribute(client, encode("red")).json()["contribution"]
+    found = bucket.get_object(Bucket=BUCKET, Key=f"contributed/{VERSION}/dog/{digest}.jpg")
+    assert ("AES256", "image/jpeg") == (found["ServerSideEncryption"], found["ContentType"])
+    assert {"request-id", "prediction", "confidence", "time"} == found["Metadata"].keys()
+    assert digest == hashlib.sha256(found["Body"].read()).hexdigest()
+
+
+def test_missing_bucket_is_a_storage_failure(aws, logged, encode):
+    """The client learns that the photo was not stored, and the log has S3's error code."""
+    logged.settings = settings("s3://nowhere")
+    assert (503, "storage_failed") == error_of(contribute(logged.client, encode()))[:2]
+    [line] = [line for line in logged.lines() if line.get("message") == "request"]
+    assert "NoSuchBucket" == line["storage_error"]
+
+
+def test_unreachable_s3_is_a_storage_failure(aws, logged, monkeypatch, encode):
+    """A connection that cannot be opened is a failure of the storage, not of the function."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{urlsplit(aws).hostname}:1")
+    logged.settings = settings(f"s3://{BUCKET}")
+    assert (503, "storage_failed") == error_of(contribute(logged.client, encode()))[:2]
+    [line] = [line for line in logged.lines() if line.get("message") == "request"]
+    assert "EndpointConnectionError" == line["storage_error"]
