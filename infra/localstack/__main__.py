@@ -57,7 +57,8 @@ def check_deployment(container: Container) -> list[Check]:
     """Deploy the stack, classify the photos, and return the checks of stack, answers, log and metrics."""
     client = clients(container.endpoint)
     image = push(client) if container.licensed else NOT_PUSHED
-    deployment = deploy(client("cloudformation"), {"ImageUri": image, "PhotosBucket": BUCKET, "ResultsBucket": BUCKET})
+    parameters = {"ImageUri": image, "PhotosBucket": BUCKET, "ResultsBucket": BUCKET, "ContributionsBucket": "on"}
+    deployment = deploy(client("cloudformation"), parameters)
     print_limitations(deployment, container.version)
     counts = f"{len(deployment.resources)} resources, {len(deployment.left_out)} left out"
     answers = classify_photos(client, deployment, container.endpoint)
