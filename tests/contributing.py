@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -44,20 +43,17 @@ def s3_client(endpoint: str) -> Any:
 
 
 @contextmanager
-def contributing_function(moto: str) -> Iterator[ContributingFunction]:
+def contributing_function(moto: dict[str, str]) -> Iterator[ContributingFunction]:
     """Start the released function in an account with an empty bucket. Skip the test without the emulator."""
     try:
         find_rie()
     except RuntimeNotFound as error:
         pytest.skip(str(error))
-    httpx2.post(f"{moto}/moto-api/reset", trust_env=False).raise_for_status()
-    s3 = s3_client(moto)
+    endpoint = moto["AWS_ENDPOINT_URL"]
+    httpx2.post(f"{endpoint}/moto-api/reset", trust_env=False).raise_for_status()
+    s3 = s3_client(endpoint)
     s3.create_bucket(Bucket=BUCKET)
-    variables = KEYS | {
-        "AWS_ENDPOINT_URL": moto,
-        "NO_PROXY": str(urlsplit(moto).hostname),
-        "CONTRIBUTIONS": f"s3://{BUCKET}",
-    }
+    variables = moto | {"CONTRIBUTIONS": f"s3://{BUCKET}"}
     with lambda_runtime(env=variables) as runtime, background(local_app(runtime.endpoint)) as url:
         httpx2.get(f"{url}/health", trust_env=False, timeout=600).raise_for_status()
         yield ContributingFunction(url, runtime, s3)

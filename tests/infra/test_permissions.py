@@ -8,11 +8,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import log_group
+import notify
 import pytest
 from botocore.exceptions import ClientError
 from botocore.session import Session
 
-from infra.aws import emergency, log_group, notify, preview, serving
+from infra.aws import emergency, preview, serving
 from infra.report.publish import PublishError, to_cloudwatch
 from tests.infra.cloud_roles import PHOTOS, RESULTS, Account, configure, create_account
 from tests.sam import IMAGE, REGION, SAM
@@ -215,16 +217,16 @@ EACH_RIGHT = [pytest.param(role, right, id=f"{role}-{right}") for role, calls in
 
 
 @pytest.fixture(scope="module")
-def account(moto: str) -> Iterator[Account]:
+def account(moto: dict[str, str]) -> Iterator[Account]:
     """Yield the account for all tests: creating the stacks takes seconds, and every test sets its role's policies."""
     patch = pytest.MonkeyPatch()
-    settings = {"AWS_ENDPOINT_URL": moto, "AWS_DEFAULT_REGION": REGION, "NO_PROXY": "127.0.0.1"}
-    for name, value in (settings | dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")).items():
+    url = moto["AWS_ENDPOINT_URL"]
+    for name, value in moto.items():
         patch.setenv(name, value)
     for module in (emergency, preview):
         patch.setattr(module, "WAIT", {"Delay": 0, "MaxAttempts": 450})
-    yield create_account(moto)
-    configure(moto, docker=True)
+    yield create_account(url)
+    configure(url, docker=True)
     patch.undo()
 
 
