@@ -96,6 +96,20 @@ def abort_upload(account: Account) -> None:
     s3.abort_multipart_upload(**name, UploadId=s3.create_multipart_upload(**name)["UploadId"])
 
 
+def contributions(call: str, **arguments: Any) -> Call:
+    """Return a call on the bucket of contributed photos of dev."""
+    return lambda account: getattr(client("s3"), call)(
+        Bucket=account.dev.outputs["Contributions"].removeprefix("s3://"), **arguments
+    )
+
+
+def create_bucket(account: Account) -> None:
+    client("s3").create_bucket(
+        Bucket=f"{account.dev.name}-contributions-{uuid.uuid4().hex[:8]}",
+        CreateBucketConfiguration={"LocationConstraint": REGION},
+    )
+
+
 def invoke(account: Account) -> None:
     client("lambda").invoke(FunctionName=account.dev.function, Qualifier="1", Payload=b"{}")
 
@@ -146,6 +160,13 @@ DEPLOY: dict[str, Call] = {
     "iam:UntagRole": role("untag_role", TagKeys=["a"]),
     "iam:UpdateAssumeRolePolicy": role("update_assume_role_policy", PolicyDocument=TRUST),
     "iam:UpdateRole": role("update_role", Description="a"),
+    "s3:CreateBucket": create_bucket,
+    "s3:GetBucket*": contributions("get_bucket_location"),
+    "s3:PutBucketTagging": contributions("put_bucket_tagging", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}),
+    "s3:PutLifecycleConfiguration": contributions(
+        "put_bucket_lifecycle_configuration",
+        LifecycleConfiguration={"Rules": [{"Status": "Enabled", "Filter": {}, "Expiration": {"Days": 1}}]},
+    ),
 }
 PUSH: dict[str, Call] = {
     "ecr:GetAuthorizationToken": lambda _: client("ecr").get_authorization_token(),
@@ -169,7 +190,8 @@ WORK: dict[str, dict[str, Call]] = {
         "s3:GetObject": data("get_object", Key="dvc/stored"),
         "s3:AbortMultipartUpload": abort_upload,
     },
-    "Role": log_stream("pet-classifier-dev"),
+    "Role": log_stream("pet-classifier-dev")
+    | {"s3:PutObject": contributions("put_object", Key="contributed/v/cat/a.jpg", Body=b"photo")},
     "HookRole": log_stream("pet-classifier-dev-hook") | {"lambda:InvokeFunction": invoke},
     "BatchRole": log_stream("pet-classifier-dev-batch")
     | {
@@ -206,6 +228,8 @@ CHECKED_BY_SERVICES = {
 MISSING_IN_MOTO = {
     *(f"ecr:{verb}" for verb in ("BatchCheckLayerAvailability", "CompleteLayerUpload", "GetDownloadUrlForLayer")),
     *(f"ecr:{verb}" for verb in ("InitiateLayerUpload", "UploadLayerPart")),
+    *(f"s3:{verb}" for verb in ("ListTagsForResource", "TagResource", "UntagResource")),
+    *(f"s3:{verb}" for verb in ("Get*Configuration", "PutBucketPublicAccessBlock", "PutEncryptionConfiguration")),
 }
 NOT_ENFORCED = {
     "DevRole": COVERED_BY_WILDCARDS | CHECKED_BY_SERVICES | MISSING_IN_MOTO,
@@ -221,7 +245,7 @@ def account(moto: dict[str, str]) -> Iterator[Account]:
     """Yield the account for all tests: creating the stacks takes seconds, and every test sets its role's policies."""
     patch = pytest.MonkeyPatch()
     url = moto["AWS_ENDPOINT_URL"]
-    for name, value in moto.items():
+    for name, value in (moto | {"AWS_DEFAULT_REGION": REGION}).items():
         patch.setenv(name, value)
     for module in (emergency, preview):
         patch.setattr(module, "WAIT", {"Delay": 0, "MaxAttempts": 450})
