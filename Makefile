@@ -94,10 +94,15 @@ lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
 	$(COG) --check $(DOCUMENTS)
 	.venv-sam/bin/python -m infra.aws.policies | .venv-audit/bin/python -m infra.aws.policy_lint
 
-train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=name, archive or folder; EXTRA=, OUTLIERS=further sets to score)
-	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS)
-	$(BIN)/dvc repro
-	$(GOLDEN)
+# CLASSES=top or bottom selects the level of folders that names the classes; SPLIT=given or hash the source of the splits.
+SOURCES = --data "$(DATA)" --classes "$(CLASSES)" --split "$(SPLIT)"
+train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=names, archives or folders; DRY=1 only describes; CLASSES=, SPLIT=, EXTRA=, OUTLIERS=)
+	$(if $(DRY),@$(BIN)/python -m training.dry_run $(SOURCES))
+	$(if $(DRY),,$(BIN)/python -m training.fetch $(SOURCES) --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS))
+	$(if $(DRY),,$(BIN)/dvc repro prepare)
+	$(if $(DRY),,@$(BIN)/python -m training.overview)
+	$(if $(DRY),,$(BIN)/dvc repro)
+	$(if $(DRY),,$(GOLDEN))
 
 suspects: .venv/.train  ## list and draw photos with suspicious labels, as judged by networks not trained on them
 	$(BIN)/python -m training.tools.suspects

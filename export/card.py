@@ -97,8 +97,9 @@ def render_data(prepared: Values) -> str:
     classes = ", ".join(f"{count:,} {name}" for name, count in prepared["classes"].items())
     splits = ", ".join(f"{count:,} {name}" for name, count in prepared["splits"].items())
     excluded = ", ".join(f"{count:,} {reason}" for reason, count in prepared["set_aside"].items())
+    source = " by the author of the data set" if prepared.get("split") == "given" else ""
     return fill_paragraph(
-        f"{prepared['photos']:,} photos ({classes}), split into {splits}. Excluded: {excluded or 'none'}."
+        f"{prepared['photos']:,} photos ({classes}), split{source} into {splits}. Excluded: {excluded or 'none'}."
     )
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 NonzeroShare = Annotated[float, Field(gt=0, le=1)]
+LowerCase = Annotated[str, StringConstraints(to_lower=True, min_length=1)]
 Section = TypeVar("Section")
 FORBID = ConfigDict(extra="forbid")
 # Keys of earlier versions of params.yaml, and of the MLflow runs that were trained with them.
@@ -32,6 +33,7 @@ def check_ascending(bounds: tuple[float, float]) -> tuple[float, float]:
 class Prepare:
     train_share: Annotated[float, Field(gt=0, lt=1)]
     near_duplicate_bits: Annotated[int, Field(ge=0, le=64)]
+    aliases: dict[LowerCase, LowerCase]  # class name to the name it counts as
 
 
 @dataclass(frozen=True, config=FORBID)

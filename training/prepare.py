@@ -17,10 +17,11 @@ import imagehash
 from tqdm import tqdm
 
 from lambda_app.errors import RequestError
-from lambda_app.preprocess import decode
+from lambda_app.preprocess import decode, read_header
 from training import config
-from training.source import PHOTOS, SUFFIXES, Layout, Source, SourceError, detect_layout
-from training.split import SPLITS, Row, assign_splits, group_duplicates
+from training.source import PHOTOS, SUFFIXES, Layout, Source, SourceError
+from training.source.layout import is_image
+from training.split import SPLITS, Row, assign_splits, fill_splits, group_duplicates
 
 REVIEWED = Path("data/set-aside.csv")
 MANIFEST = Path("artifacts/manifest.csv")
@@ -33,23 +34,54 @@ UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 def main() -> None:
     params = config.load(config.Prepare)
     source = Source(PHOTOS)
-    layout = detect_layout(source.names())
+    layout = source.layout(params.aliases)
+    check_layout(layout, source.path)
     rows = group_duplicates(inspect_photos(source, layout.labels), params.near_duplicate_bits)
-    rows = set_aside_reviewed(assign_splits(rows, params.train_share), read_reviewed())
-    rows += [Row(id=name, reason=reason) for name, reason in layout.unlabeled.items()]
+    rows, layout = choose_splits(rows, layout, params.train_share, source)
     check_classes(rows, layout, source.path)
     write_manifest(rows, layout)
 
 
-def inspect_photos(source: Source, labels: dict[str, str]) -> list[Row]:
-    """Decode every file of `labels` (name to label) once, on all cores; return its row without group and split."""
-    work = partial(inspect_photo, source)
-    with ProcessPoolExecutor() as pool:
+def choose_splits(rows: list[Row], layout: Layout, train_share: float, source: Source) -> tuple[list[Row], Layout]:
+    """Return all files with their split or reason, and the layout with the splits that were used, if any were given.
+
+    Raise `SourceError` if SPLIT=given and the source does not have all three splits.
+    """
+    given = sorted(set(layout.splits.values()), key=SPLITS.index)
+    choice = source.list.split or ("given" if len(given) == len(SPLITS) else "hash")
+    if choice == "given" and len(given) < len(SPLITS):
+        raise SourceError(
+            f"{source.path}: SPLIT=given expects folders called train, val and test; found {', '.join(given) or 'none'}"
+        )
+    layout = replace(layout, splits=layout.splits if choice == "given" else {})
+    reviewed = read_reviewed()
+    rows = set_aside_reviewed(assign_splits(rows, train_share, layout.splits), reviewed)
+    if not layout.splits:
+        rows = set_aside_reviewed(fill_splits(rows, train_share), reviewed)
+    return rows + [Row(id=name, reason=reason) for name, reason in layout.unlabeled.items()], layout
+
+
+def inspect_photos(source: Source, labels: dict[str, str], *, is_quick: bool = False) -> list[Row]:
+    """Open every file of `labels` (name to label) once, on all cores; return its row without group and split."""
+    work = partial(_inspect_shared, is_quick=is_quick)
+    with ProcessPoolExecutor(initializer=_share, initargs=(source,)) as pool:
         found = pool.map(work, labels, labels.values(), chunksize=64)
         return list(tqdm(found, total=len(labels), desc=f"open {source.path.name}", unit="photo"))
 
 
-def inspect_photo(source: Source, name: str, label: str) -> Row:
+_shared: list[Source] = []  # of a worker, which reads the directory of the archive once and not for every chunk
+
+
+def _share(source: Source) -> None:
+    _shared[:] = [source]
+
+
+def _inspect_shared(name: str, label: str, *, is_quick: bool) -> Row:
+    return inspect_photo(_shared[0], name, label, is_quick=is_quick)
+
+
+def inspect_photo(source: Source, name: str, label: str, *, is_quick: bool = False) -> Row:
+    """Decode a photo; `is_quick` reads only its header, so that only exact copies are duplicates."""
     try:
         data = source.read(name)
     except UNREADABLE as error:
@@ -57,9 +89,12 @@ def inspect_photo(source: Source, name: str, label: str) -> Row:
     row = Row(id=name, label=label, sha256=hashlib.sha256(data).hexdigest())
     if not data:
         return replace(row, reason="empty file")
-    if PurePosixPath(name).suffix.lower() not in SUFFIXES:
+    if PurePosixPath(name).suffix.lower() not in SUFFIXES and not is_image(data):
         return replace(row, reason="not an image by its name")
     try:
+        if is_quick:
+            read_header(data)
+            return replace(row, group=row.sha256)
         image = decode(data)
     except RequestError as error:
         return replace(row, reason=f"{error.code}: {error}")
@@ -91,27 +126,36 @@ def set_aside_reviewed(rows: list[Row], reviewed: dict[str, str]) -> list[Row]:
     ]
 
 
-def check_classes(rows: list[Row], layout: Layout, path: Path) -> None:
-    """Raise `SourceError` if a class is missing, is empty or has no photo in one of the splits."""
+def check_layout(layout: Layout, path: Path) -> None:
+    """Raise `SourceError` if there are fewer than two classes or a class folder has no photo."""
     labels = sorted(set(layout.labels.values()))
     if layout.empty_folders:
-        raise SourceError(
-            f"{path}: the class folder {layout.empty_folders[0]!r} holds no photo (links to folders are not followed)"
-        )
+        raise SourceError(f"{path}: the class folder {layout.empty_folders[0]!r} holds no photo{_cause(layout)}")
     if len(labels) < 2:
-        raise SourceError(
-            f"{path}: found {len(labels)} class ({', '.join(labels) or 'no photos'}); expected two or more"
-        )
+        found = f"{len(labels)} class ({', '.join(labels) or 'no photos'})"
+        raise SourceError(f"{path}: found {found}; expected two or more{_cause(layout)}")
+
+
+def _cause(layout: Layout) -> str:
+    """Return which files without a class there are, if any, as the end of an error message."""
+    folder = f"{layout.empty_folders[0]}/" if layout.empty_folders else ""
+    reasons = Counter(reason for name, reason in layout.unlabeled.items() if name.startswith(folder))
+    return f" ({', '.join(f'{count} files: {reason}' for reason, count in reasons.most_common(3))})" if reasons else ""
+
+
+def check_classes(rows: list[Row], layout: Layout, path: Path) -> None:
+    """Raise `SourceError` if a class has too few readable photos for the three splits."""
     counts = Counter((row.label, row.split) for row in rows if row.split)
-    for label in labels:
-        if not any(counts[label, s] for s in SPLITS):
-            raise SourceError(f"{path}: class {label!r} is empty: not one of its files is a readable photo")
+    for label in sorted(set(layout.labels.values())):
+        total = sum(counts[label, s] for s in SPLITS)
+        reasons = Counter(row.reason.split(":")[0] for row in rows if row.label == label and row.reason)
+        cause = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+        if not total:
+            raise SourceError(f"{path}: class {label!r} is empty: not one of its files can be used ({cause})")
         for name in SPLITS:
             if not counts[label, name]:
-                total = sum(counts[label, s] for s in SPLITS)
-                raise SourceError(
-                    f"{path}: class {label!r} has {total} photos, none in the {name!r} split; 50 per class suffice"
-                )
+                advice = "SPLIT=hash splits by content" if layout.splits else "expected three or more different ones"
+                raise SourceError(f"{path}: class {label!r} has {total} photos, none in the {name!r} split; {advice}")
 
 
 def write_manifest(rows: list[Row], layout: Layout) -> None:
@@ -124,10 +168,7 @@ def write_manifest(rows: list[Row], layout: Layout) -> None:
         writer.writerows(asdict(row) for row in sorted(rows, key=lambda r: r.id))
     summary = summarize(rows, layout)
     SUMMARY.write_text(json.dumps(summary, indent=2) + "\n")
-    print(
-        f"{summary['photos']} photos of {len(summary['classes'])} classes ({layout.kind}): {_line(summary['splits'])}"
-    )
-    print(f"set aside {sum(summary['set_aside'].values())}: {_line(summary['set_aside']) or 'none'}")
+    print(f"{summary['photos']:,} photos of {len(summary['classes'])} classes ({layout.kind})")
 
 
 def summarize(rows: Iterable[Row], layout: Layout) -> dict[str, Any]:
@@ -135,16 +176,14 @@ def summarize(rows: Iterable[Row], layout: Layout) -> dict[str, Any]:
     sizes = Counter(row.group for row in used)
     return {
         "layout": layout.kind,
+        "split": "given" if layout.splits else "hash",
+        "notes": list(layout.notes),
         "photos": len(used),
         "classes": dict(sorted(Counter(row.label for row in used).items())),
         "splits": {name: sum(row.split == name for row in used) for name in SPLITS},
         "duplicate_groups": sum(size > 1 for size in sizes.values()),
         "set_aside": dict(Counter(row.reason.split(":")[0] for row in rows if row.reason).most_common()),
     }
-
-
-def _line(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Assign photos to the training, validation and test splits by content, with duplicates in the same split."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 SPLITS = ("train", "val", "test")
+ENOUGH = 5  # photos of a class in validation and in test, each; a class with as many by hash is left as it is
+MAX_MOVES = 3  # when one photo is added to a small class
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,59 @@ def _components(hashes: NDArray[np.uint64], max_bits: int) -> list[int]:
     return list(connected_components(graph, directed=False)[1])
 
 
-def assign_splits(rows: list[Row], train_share: float) -> list[Row]:
-    """Assign each usable photo to a split by its content hash: the same shares of every class, on average.
+def assign_splits(rows: list[Row], train_share: float, given: Mapping[str, str] | None = None) -> list[Row]:
+    """Assign each usable photo to a split: by its content hash, or to the one that `given` names for its ID.
 
-    The content alone decides, so adding files never moves a photo to another split. If a group of duplicates falls
-    into several splits, its members in the test split stay (otherwise those in validation), and the others are set
-    aside. A group with different labels is set aside entirely.
+    If a group of duplicates falls into several splits, its members in the test split stay (otherwise those in
+    validation), and the others are set aside. A group with different labels is set aside entirely. Of copies in
+    several folders, those in the first folder stay.
     """
-    rows = [replace(row, split=split_by_hash(row.sha256, train_share)) if not row.reason else row for row in rows]
+    given = given or {}
+    rows = [
+        row if row.reason else replace(row, split=given.get(row.id) or split_by_hash(row.sha256, train_share))
+        for row in rows
+    ]
     members = defaultdict(list)
     for row in rows:
         if row.split:
             members[row.group].append(row)
-    return [_resolve_duplicates(row, members[row.group]) if row.split else row for row in rows]
+    return _drop_copies([_resolve_duplicates(row, members[row.group]) if row.split else row for row in rows])
+
+
+def fill_splits(rows: list[Row], train_share: float) -> list[Row]:
+    """Move the photos of small classes whose hash is nearest, so that each split has `photos_needed` of each class.
+
+    Photos of a class are ranked by hash; a boundary between two splits moves by as few photos as possible. So adding
+    one photo moves at most `MAX_MOVES` others, all of its class, and none once the hash alone gives each split
+    `ENOUGH` photos of the class.
+    """
+    classes: dict[str, dict[str, str]] = defaultdict(dict)  # label to the first hash of each group of duplicates
+    for row in rows:
+        if row.split:
+            hashes = classes[row.label]
+            hashes[row.group] = min(row.sha256, hashes.get(row.group, row.sha256))
+    splits = {
+        group: split
+        for hashes in classes.values()
+        for group, split in zip(sorted(hashes, key=hashes.__getitem__), _fill(hashes, train_share), strict=True)
+    }
+    return [replace(row, split=splits[row.group]) if row.split else row for row in rows]
+
+
+def photos_needed(count: int, train_share: float) -> int:
+    """Return how many of the `count` photos of a class validation and test need each: half of their share, 1 to 5."""
+    return max(1, min(ENOUGH, round(count * (1 - train_share) / 4)))
+
+
+def _fill(hashes: Mapping[str, str], train_share: float) -> list[str]:
+    """Return the split of each hash, in ascending order of the hashes."""
+    natural = Counter(split_by_hash(sha256, train_share) for sha256 in hashes.values())
+    count, needed = len(hashes), photos_needed(len(hashes), train_share)
+    test_begins = min(count - natural["test"], count - needed)
+    val_begins = min(natural["train"], test_begins - needed)
+    val_begins = max(val_begins, min(1, count))  # one photo to train on, however few there are
+    test_begins = max(test_begins, min(val_begins + 1, count))
+    return [SPLITS[(rank >= val_begins) + (rank >= test_begins)] for rank in range(count)]
 
 
 def split_by_hash(sha256: str, train_share: float) -> str:
@@ -81,3 +124,17 @@ def _resolve_duplicates(row: Row, group: list[Row]) -> Row:
         return replace(row, split="", reason="duplicates with different labels")
     kept = max((member.split for member in group), key=SPLITS.index)
     return row if row.split == kept else replace(row, split="", reason=f"duplicate of a photo in {kept}")
+
+
+def _drop_copies(rows: list[Row]) -> list[Row]:
+    """Set copies of a photo of the same class in further folders aside. Copies in one folder share a split anyway."""
+    folders: dict[tuple[str, str], str] = {}
+    for row in sorted(rows, key=lambda r: r.id):
+        if row.split:
+            folders.setdefault((row.label, row.sha256), row.id.rpartition("/")[0])
+    return [
+        replace(row, split="", reason="copy of a photo in another folder")
+        if row.split and row.id.rpartition("/")[0] != folders[row.label, row.sha256]
+        else row
+        for row in rows
+    ]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from lambda_app.classifier import Classifier
 from lambda_app.decoding.color import BT2020, P3, Colorimetry, build_profile
 from lambda_app.preprocess import decode, preprocess
-from training.source import Source, detect_layout
+from training.source import Source
 
 FIGURES = Path("artifacts/color.json")
 MODEL = Path("lambda_app/model.onnx")
@@ -60,7 +60,7 @@ def convert_space(image: Image.Image, space: str) -> tuple[bytes, bytes]:
 
 def sample_photos(source: Source, class_names: list[str], limit: int) -> Iterator[tuple[str, int]]:
     """Yield the names of at most `limit` photos, evenly spread over the archive, and the index of their class."""
-    layout = detect_layout(source.names())
+    layout = source.layout({})
     photos = sorted(layout.labels.items())
     for name, label in photos[:: max(1, len(photos) // limit)][:limit]:
         yield name, class_names.index(label.lower())

@@ -17,6 +17,12 @@ def _quick():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _no_unpacked_archives(tmp_path_factory, monkeypatch):
+    """Keep unpacked archives out of the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Return an empty folder with params.yaml, which is the working directory of the test."""

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import cache
+from hashlib import sha256
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,17 @@ from PIL import Image
 
 from tests.drawing import LABELS, draw, encode
 from training.prepare import inspect_photo
-from training.split import SPLITS, Row, assign_splits, group_duplicates, split_by_hash
+from training.split import (
+    ENOUGH,
+    MAX_MOVES,
+    SPLITS,
+    Row,
+    assign_splits,
+    fill_splits,
+    group_duplicates,
+    photos_needed,
+    split_by_hash,
+)
 
 BITS, SHARE = 4, 0.6  # a smaller share than in params.yaml, to fill all three splits with few photos
 
@@ -151,3 +162,66 @@ def test_splits_have_their_shares():
 def test_split_boundaries(first_bits, expected):
     """The first 32 bits are a number in [0, 1): below 0.8 is training, below 0.9 validation, the rest test."""
     assert expected == split_by_hash(first_bits + "f" * 56, 0.8)
+
+
+# --- small classes
+
+
+def small_class(count, first=0):
+    """Return usable rows of one class, with random hashes and no duplicates."""
+    hashes = [sha256(f"{i}".encode()).hexdigest() for i in range(first, first + count)]
+    return [Row(id=f"{name}.jpg", sha256=name, label="cat", group=name) for name in hashes]
+
+
+def filled(rows):
+    return {row.id: row.split for row in fill_splits(assign_splits(rows, 0.8), 0.8)}
+
+
+@given(st.integers(3, 200), st.integers(0, 10_000))
+def test_each_split_has_the_photos_it_needs(count, first):
+    """Validation and test have half of their share of a class, at most five photos, and training at least one."""
+    counts = Counter(filled(small_class(count, first)).values())
+    assert counts["train"] >= 1
+    assert min(counts["val"], counts["test"]) >= photos_needed(count, 0.8)
+
+
+@given(st.integers(3, 200), st.integers(0, 10_000))
+def test_adding_a_photo_moves_few(count, first):
+    """Adding one photo to a class moves at most `MAX_MOVES` others."""
+    rows = small_class(count + 1, first)
+    before, after = filled(rows[:-1]), filled(rows)
+    assert sum(before[name] != after[name] for name in before) <= MAX_MOVES
+
+
+@given(st.integers(3, 300), st.integers(0, 10_000))
+def test_photos_move_no_further_than_needed(count, first):
+    """A class whose splits have enough photos by hash keeps them, now and when photos are added."""
+    rows = small_class(count, first)
+    natural = {row.id: split_by_hash(row.sha256, 0.8) for row in rows}
+    counts = Counter(natural.values())
+    moved = sum(split != natural[name] for name, split in filled(rows).items())
+    needed = photos_needed(count, 0.8)
+    missing = sum(max(0, needed - counts[split]) for split in ("val", "test"))
+    assert moved <= 2 * missing + (0 if counts["train"] else 2)
+    if min(counts["val"], counts["test"]) >= ENOUGH and counts["train"]:
+        assert filled([*rows, *small_class(50, 20_000)]) == natural | {
+            row.id: split_by_hash(row.sha256, 0.8) for row in small_class(50, 20_000)
+        }
+
+
+def test_other_classes_stay_where_they_are():
+    """Filling one class moves no photo of another, and copies of a photo move together."""
+    large = [replace(row, label="dog") for row in small_class(500, 1000)]
+    small = small_class(5)
+    copies = [replace(small[0], id="copy.jpg", sha256="0" + small[0].sha256[1:])]
+    splits = filled([*large, *small, *copies])
+    assert {row.id: split_by_hash(row.sha256, 0.8) for row in large} == {row.id: splits[row.id] for row in large}
+    assert {"train", "val", "test"} == {splits[row.id] for row in small if splits[row.id]}
+
+
+def test_copies_in_further_folders_are_set_aside():
+    """Copies in another folder are set aside; those in the same folder stay in their common split."""
+    [row] = small_class(1)
+    rows = [replace(row, id=name) for name in ("b/1.jpg", "a/1.jpg", "a/2.jpg")]
+    reason = "copy of a photo in another folder"
+    assert {"a/1.jpg": "", "a/2.jpg": "", "b/1.jpg": reason} == {r.id: r.reason for r in assign_splits(rows, 0.8)}

@@ -1,0 +1,18 @@
+"""Read photos in place from folders and archives, and find the class of each photo."""
+
+from training.source.collection import Source, SourceList
+from training.source.layout import Layout, detect_layout
+from training.source.source_reader import EXTRA, OUTLIERS, PHOTOS, SUFFIXES, SourceError, sha256
+
+__all__ = [
+    "EXTRA",
+    "OUTLIERS",
+    "PHOTOS",
+    "SUFFIXES",
+    "Layout",
+    "Source",
+    "SourceError",
+    "SourceList",
+    "detect_layout",
+    "sha256",
+]

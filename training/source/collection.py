@@ -1,0 +1,126 @@
+"""Read photos of one source, or of the list of sources that `training.fetch` writes."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from training.source.layout import Layout, detect_layout, merge_classes
+from training.source.source_reader import SUFFIXES, SourceError
+from training.source.tree import ArchiveTree
+
+MARK = "pet-classifier sources"
+
+
+@dataclass(frozen=True)
+class SourceList:
+    """Sources that are read as one, and how. `contents` changes with their files, so that DVC notices."""
+
+    sources: tuple[str, ...]  # absolute paths
+    classes: str = ""  # CLASSES: `top`, `bottom` or `species`
+    split: str = ""  # SPLIT: `given` or `hash`
+    contents: str = ""
+
+    def write(self, path: Path) -> None:
+        described = replace(self, contents=fingerprint(self.sources))
+        path.write_text(json.dumps({"kind": MARK, **asdict(described)}, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "SourceList | None":
+        """Return the list in a file, or None if the file is something else."""
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            if MARK.encode() not in file.read(100):
+                return None
+        values = json.loads(path.read_text())
+        values.pop("kind")
+        return cls(**values | {"sources": tuple(values["sources"])})
+
+
+class Source:
+    """Access files by name, relative to the root and with `/`. In a list of sources, names begin with the source."""
+
+    def __init__(self, path: Path, sources: SourceList | None = None) -> None:
+        """Open `path`, or the sources of a list that is not in a file; `path` is then only the name for errors."""
+        self.path, listed = path, sources or SourceList.read(path)
+        self.list = listed or SourceList((str(path),))
+        paths = [Path(source) for source in self.list.sources]
+        prefixes = unique_names(paths) if listed else [""]
+        self.trees = {prefix: ArchiveTree(source) for prefix, source in zip(prefixes, paths, strict=True)}
+        for tree in self.trees.values():
+            _ = tree.reader  # raises SourceError for a file that is no archive
+
+    def names(self) -> list[str]:
+        """Return all files, and all folders with a trailing `/`, sorted. Raise `SourceError` for an unsafe name."""
+        return sorted(f"{prefix}{name}" for prefix, tree in self.trees.items() for name in tree.names())
+
+    def read(self, name: str) -> bytes:
+        for prefix, tree in self.trees.items():
+            if name.startswith(prefix):
+                return tree.read(name.removeprefix(prefix))
+        raise KeyError(name)
+
+    def layout(self, aliases: Mapping[str, str]) -> Layout:
+        """Detect the layout of each source, and join them. Raise `SourceError` if one has two readings."""
+        parts = [self._part(prefix, tree) for prefix, tree in self.trees.items()]
+        return merge_classes(
+            Layout(
+                " + ".join(dict.fromkeys(part.kind for part in parts)),
+                {name: label for part in parts for name, label in part.labels.items()},
+                {name: reason for part in parts for name, reason in part.unlabeled.items()},
+                tuple(folder for part in parts for folder in part.empty_folders),
+                {name: split for part in parts for name, split in part.splits.items()},
+                tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+            ),
+            aliases,
+        )
+
+    def _part(self, prefix: str, tree: ArchiveTree) -> Layout:
+        try:
+            names = tree.names()
+            layout = detect_layout(names, self.list.classes, tree.read)
+        except SourceError as error:
+            message = str(error)
+            raise SourceError(message if tree.name in message else f"{tree.name}: {message}") from None
+        if prefix and not layout.labels:
+            layout = label_by_source(names, PurePosixPath(prefix).stem.lower())
+        return replace(
+            layout,
+            labels={f"{prefix}{name}": label for name, label in layout.labels.items()},
+            unlabeled={f"{prefix}{name}": reason for name, reason in layout.unlabeled.items()},
+            empty_folders=tuple(f"{prefix}{name}" for name in layout.empty_folders),
+            splits={f"{prefix}{name}": split for name, split in layout.splits.items()},
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"trees": {prefix: ArchiveTree(tree.path) for prefix, tree in self.trees.items()}}
+
+
+def label_by_source(names: list[str], label: str) -> Layout:
+    """Return the layout of a source whose photos are in no folder: in a list of sources, its name is the class."""
+    files = [PurePosixPath(n) for n in names if not n.endswith("/")]
+    labels = {str(f): label for f in files if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")}
+    unlabeled = {str(f): "outside the class folders" for f in files if str(f) not in labels}
+    return Layout("a source per class", labels, unlabeled, ())
+
+
+def unique_names(paths: list[Path]) -> list[str]:
+    """Return a folder name for each source; those of the same name are numbered."""
+    names: list[str] = []
+    for path in paths:
+        same = sum(name.startswith((f"{path.name}/", f"{path.name} (")) for name in names)
+        names.append(f"{path.name} ({same + 1})/" if same else f"{path.name}/")
+    return names
+
+
+def fingerprint(sources: tuple[str, ...]) -> str:
+    """Return a hash of the names, sizes and times of all files of the sources."""
+    found = hashlib.sha256()
+    for source in map(Path, sources):
+        files = sorted(f for f in source.rglob("*") if f.is_file()) if source.is_dir() else [source]
+        for file in files:
+            status = file.stat()
+            found.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return found.hexdigest()

@@ -1,0 +1,85 @@
+"""Read labels from a CSV, TSV or JSON Lines file beside the photos."""
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+TABLES = {".csv", ".tsv", ".jsonl"}
+LABELS = ("label", "labels", "class", "class_name", "category", "breed", "species", "target", "label_name")
+MAX_TABLE = 64 << 20  # bytes
+Row = dict[str, str]
+
+
+def read_labels(files: list[str], photos: list[str], read: Callable[[str], bytes]) -> tuple[str, dict[str, str]]:
+    """Return the tables that label most photos, and the label of each; nothing if there is no such table.
+
+    A table has a column of labels (`LABELS`) and a column with the path, name or stem of each photo. A sample
+    submission does not count: its labels are made up.
+    """
+    used: list[str] = []
+    labels: dict[str, str] = {}
+    index = _index(photos)
+    for table in (n for n in files if PurePosixPath(n).suffix.lower() in TABLES and "submission" not in n.lower()):
+        if found := _match(_rows(table, read), PurePosixPath(table).parent, index):
+            used.append(table)
+            labels |= found
+    is_complete = len(labels) * 2 > len(photos) or _covers_folder(photos, labels)
+    return (", ".join(used), labels) if len(set(labels.values())) > 1 and is_complete else ("", {})
+
+
+def _covers_folder(photos: list[str], labels: dict[str, str]) -> bool:
+    """Return whether most photos of one folder have a label, as if those of a test folder were withheld."""
+    counts: dict[PurePosixPath, list[bool]] = defaultdict(list)
+    for photo in photos:
+        counts[PurePosixPath(photo).parent].append(photo in labels)
+    return any(sum(known) * 2 > len(known) and sum(known) > 1 for known in counts.values())
+
+
+def _index(photos: list[str]) -> dict[str, list[str]]:
+    """Return the photos by each form in which a table may name them: path, name, and both without suffix."""
+    index: dict[str, list[str]] = defaultdict(list)
+    for photo in photos:
+        path = PurePosixPath(photo)
+        for form in {photo, str(path.with_suffix("")), path.name, path.stem}:
+            index[form].append(photo)
+    return index
+
+
+def _match(rows: list[Row], folder: PurePosixPath, index: dict[str, list[str]]) -> dict[str, str]:
+    label = next((c for c in rows[0] if c.strip().lower() in LABELS), None) if rows else None
+    if label is None:
+        return {}
+    columns = {c: _photos(rows, c, folder, index) for c in rows[0] if c != label}
+    found = max(columns.values(), key=len, default={})
+    return {photo: row[label].strip().lower() for photo, row in found.items() if (row[label] or "").strip()}
+
+
+def _photos(rows: list[Row], column: str, folder: PurePosixPath, index: dict[str, list[str]]) -> dict[str, Row]:
+    """Return the row of each photo that a column names without ambiguity."""
+    found = {}
+    for row in rows:
+        value = (row.get(column) or "").strip()
+        for form in (str(folder / value), value, PurePosixPath(value).name):
+            if value and len(photos := index.get(form, [])) == 1:
+                found[photos[0]] = row
+                break
+    return found
+
+
+def _rows(table: str, read: Callable[[str], bytes]) -> list[Row]:
+    data = read(table)[:MAX_TABLE].decode("utf-8-sig", "replace")
+    if table.lower().endswith(".jsonl"):
+        return _json_rows(data)
+    delimiter = "\t" if table.lower().endswith(".tsv") else max(",;\t", key=data.partition("\n")[0].count)
+    return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(io.StringIO(data), delimiter=delimiter)]
+
+
+def _json_rows(data: str) -> list[Row]:
+    try:
+        values = [json.loads(line) for line in data.splitlines() if line.strip()]
+    except json.JSONDecodeError:
+        return []
+    return [{str(k): str(v) for k, v in row.items()} for row in values if isinstance(row, dict)]
