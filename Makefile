@@ -50,7 +50,7 @@ REQUIRE_IMAGE_URI = $(call require,IMAGE_URI,[a-z0-9._/:-]+@sha256:[0-9a-f]{64},
 REQUIRE_ENV = $(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results docs screenshot image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy preview back off on log-group notify bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint train suspects harvest accept forget baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results docs screenshot image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy preview back off on log-group notify bootstrap localstack lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -92,13 +92,31 @@ lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
 	$(BIN)/mypy --no-error-summary
 	$(COG) --check $(DOCUMENTS)
 
-train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=name, archive or folder; EXTRA=, OUTLIERS=further sets to score)
-	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS)
+# CONTRIBUTED=1 adds the photos of `make accept` to DATA.
+ifdef CONTRIBUTED
+override DATA += $(wildcard data/contributions/accepted)
+endif
+
+train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=name, archive or folder; EXTRA=, OUTLIERS=further sets to score; CONTRIBUTED=1 adds accepted contributions)
+	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS) \
+		$(if $(CONTRIBUTED),--contributed)
 	$(BIN)/dvc repro
 	$(GOLDEN)
 
 suspects: .venv/.train  ## list and draw photos with suspicious labels, as judged by networks not trained on them
 	$(BIN)/python -m training.tools.suspects
+
+# The folder of a review.
+OUT_REVIEW = $(if $(OUT),$(OUT),artifacts/harvest)
+
+harvest: .venv/.train  ## download contributions from SOURCE=s3://… or a folder to OUT=folder, screen them, and write review.html
+	@$(BIN)/python -m training.harvest "$(SOURCE)" --out "$(OUT_REVIEW)"
+
+accept: .venv/.train  ## add the accepted photos of OUT=folder to data/contributions, with DVC; remember the rejected ones
+	@$(BIN)/python -m training.harvest.accept --out "$(OUT_REVIEW)"
+
+forget: .venv/.train  ## delete the photo of REQUEST_ID=… from SOURCE=s3://…, OUT=folder, the data set and DVC's storage
+	@$(BIN)/python -m training.harvest.forget "$(REQUEST_ID)" --source "$(SOURCE)" --out "$(OUT_REVIEW)"
 
 promote: .venv/.train .venv-sam/.installed  ## release the challenger even if it lost the comparison
 	$(BIN)/python -m export.release --promote
