@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def harvest(source: str, folder: Path) -> list[Candidate]:
-    """Download and screen the contributions that nobody has decided on; write the files of the review."""
+    """Download and screen the contributions without a decision; write the files of the review."""
     if not MANIFEST.exists():
         raise HarvestError(
             f"{MANIFEST} does not exist; run `make train` first: contributions are compared with its photos"

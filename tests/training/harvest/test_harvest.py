@@ -78,7 +78,7 @@ def test_duplicates_of_training_photos_are_rejected(checkout, photos):
 
 
 def test_duplicates_among_contributions_count_once(checkout):
-    """Of a photo and its recompressed copy, one is rejected; with two labels, both are held."""
+    """A photo and its recompressed copy count once; with two labels, both are held."""
     once = [put(encode(draw("cat", 700), quality=quality), "cat", "dog", quality) for quality in (90, 60)]
     both = [
         put(encode(draw("dog", 701), quality=quality), label, "cat", quality)
