@@ -15,7 +15,7 @@ UV_INSTALL := $(UV) pip install --quiet --python
 COMPOSE := docker compose --file infra/containers/compose.yaml
 PORT ?= 8000
 # Documents with generated parts; cog runs the Python between [[[cog and ]]] and inserts what it prints.
-DOCUMENTS := README.md lambda_app/README.md infra/score/README.md infra/bench/RESULTS.md
+DOCUMENTS := README.md lambda_app/README.md training/README.md infra/score/README.md infra/bench/RESULTS.md
 COG := $(BIN)/python -m cogapp --verbosity=1
 GOLDEN := $(BIN)/python -m infra.smoke.golden
 # The date and time in UTC, as ten digits. A new value makes a deployment publish a new version.
@@ -50,7 +50,7 @@ REQUIRE_IMAGE_URI = $(call require,IMAGE_URI,[a-z0-9._/:-]+@sha256:[0-9a-f]{64},
 REQUIRE_ENV = $(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run check check-code check-tests test coverage system lint train suspects harvest accept forget baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results docs screenshot image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy preview back off on log-group notify bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint train suspects harvest accept forget loop-trial baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal proposal-patch apply-proposal results docs screenshot image compose-up compose-alert compose-down test-image on-main invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor retraining deployed report baseline release-notes github-release push deploy preview back off on log-group notify bootstrap localstack lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -117,6 +117,9 @@ accept: .venv/.train  ## add the accepted photos of OUT=folder to data/contribut
 
 forget: .venv/.train  ## delete the photo of REQUEST_ID=… from SOURCE=s3://…, OUT=folder, the data set and DVC's storage
 	@$(BIN)/python -m training.harvest.forget "$(REQUEST_ID)" --source "$(SOURCE)" --out "$(OUT_REVIEW)"
+
+loop-trial: .venv/.train .venv-sam/.installed  ## train without the photos KIND='cat/Bombay_*' of DATA=, contribute the mistakes, retrain, and measure (PARAMS=)
+	$(BIN)/python -m export.loop_trial "$(DATA)" --kind "$(KIND)" $(if $(PARAMS),--params $(PARAMS))
 
 promote: .venv/.train .venv-sam/.installed  ## release the challenger even if it lost the comparison
 	$(BIN)/python -m export.release --promote

@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--kind", required=True, help="pattern of the photos to leave out, such as 'cat/Bombay_*'")
     parser.add_argument("--photos", type=int, default=1500, help="highest number of photos to train on")
     parser.add_argument("--folder", type=Path, default=Path("artifacts/loop-trial"), help="a new folder for the trial")
-    parser.add_argument("params", nargs="*", metavar="SECTION.KEY=VALUE", help="changes of params.yaml")
+    parser.add_argument("--params", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="changes of params.yaml")
     options = parser.parse_args()
     if options.folder.exists():
         raise TrialError(f"{options.folder} exists; delete it, or choose another one with --folder")
