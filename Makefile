@@ -94,7 +94,12 @@ lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
 
 # CONTRIBUTED=1 adds the photos of `make accept` to DATA.
 ifdef CONTRIBUTED
-override DATA += $(wildcard data/contributions/accepted)
+ifeq ($(DATA),)
+$(error CONTRIBUTED=$(CONTRIBUTED), but DATA is empty: expected DATA=… with the photos to train on beside the contributions)
+endif
+ifneq ($(wildcard data/contributions/accepted),)
+override DATA += data/contributions/accepted
+endif
 endif
 
 train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=name, archive or folder; EXTRA=, OUTLIERS=further sets to score; CONTRIBUTED=1 adds accepted contributions)

@@ -16,6 +16,14 @@ def make(folder, *arguments):
 
 
 @pytest.mark.process
+def test_contributions_need_photos(tmp_path):
+    """Without DATA, a training would see contributions alone, so make stops and names the variable."""
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        make(tmp_path, "CONTRIBUTED=1")
+    assert "CONTRIBUTED=1, but DATA is empty: expected DATA=" in error.value.stderr
+
+
+@pytest.mark.process
 def test_contributions_are_a_second_source(tmp_path):
     """With CONTRIBUTED=1 the accepted photos are added to DATA, if there are any; without it they play no part."""
     assert "a b --contributed" == make(tmp_path, "DATA=a b", "CONTRIBUTED=1")
