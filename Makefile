@@ -15,8 +15,8 @@ UV_INSTALL := $(UV) pip install --quiet --python
 COMPOSE := docker compose --file infra/containers/compose.yaml
 PORT ?= 8000
 # Documents with generated parts; cog runs the Python between [[[cog and ]]] and inserts what it prints.
-DOCUMENTS := README.md lambda_app/README.md infra/report/README.md infra/score/README.md infra/bench/RESULTS.md \
-	training/RESULTS.md
+DOCUMENTS := README.md lambda_app/README.md training/README.md infra/report/README.md infra/score/README.md \
+	infra/bench/RESULTS.md training/RESULTS.md
 COG := $(BIN)/python -m cogapp --verbosity=1
 GOLDEN := $(BIN)/python -m infra.smoke.golden
 # The date and time in UTC, as ten digits. A new value makes a deployment publish a new version.
@@ -51,7 +51,7 @@ REQUIRE_IMAGE_URI = $(call require,IMAGE_URI,[a-z0-9._/:-]+@sha256:[0-9a-f]{64},
 REQUIRE_ENV = $(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run check check-code check-tests test coverage system lint train suspects baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal results docs screenshot image compose-up compose-alert compose-down test-image invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor deployed report report-summary baseline push deploy preview edge back off on split bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint train suspects harvest accept forget loop-trial baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal results docs screenshot image compose-up compose-alert compose-down test-image invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor deployed report report-summary baseline push deploy preview edge back off on split bootstrap localstack lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -94,11 +94,22 @@ lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
 	$(COG) --check $(DOCUMENTS)
 	.venv-sam/bin/python -m infra.aws.policies | .venv-audit/bin/python -m infra.aws.policy_lint
 
+# CONTRIBUTED=1 adds the photos of `make accept` to DATA.
+ifdef CONTRIBUTED
+ifeq ($(DATA),)
+$(error CONTRIBUTED=$(CONTRIBUTED), but DATA is empty: expected DATA=… with the photos to train on beside the contributions)
+endif
+ifneq ($(wildcard data/contributions/accepted),)
+override DATA += data/contributions/accepted
+endif
+endif
+
 # CLASSES=top or bottom selects the level of folders that names the classes; SPLIT=given or hash the source of the splits.
 SOURCES = --data "$(DATA)" --classes "$(CLASSES)" --split "$(SPLIT)"
-train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=names, archives or folders; DRY=1 only describes; CLASSES=, SPLIT=, EXTRA=, OUTLIERS=)
+train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=names, archives or folders; DRY=1 only describes; CLASSES=, SPLIT=, EXTRA=, OUTLIERS=; CONTRIBUTED=1 adds accepted contributions)
 	$(if $(DRY),@$(BIN)/python -m training.dry_run $(SOURCES))
-	$(if $(DRY),,$(BIN)/python -m training.fetch $(SOURCES) --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS))
+	$(if $(DRY),,$(BIN)/python -m training.fetch $(SOURCES) --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS) \
+		$(if $(CONTRIBUTED),--contributed))
 	$(if $(DRY),,$(BIN)/dvc repro prepare)
 	$(if $(DRY),,@$(BIN)/python -m training.overview)
 	$(if $(DRY),,$(BIN)/dvc repro)
@@ -106,6 +117,21 @@ train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and releas
 
 suspects: .venv/.train  ## list and draw photos with suspicious labels, as judged by networks not trained on them
 	$(BIN)/python -m training.tools.suspects
+
+# The folder of a review.
+OUT_REVIEW = $(if $(OUT),$(OUT),artifacts/harvest)
+
+harvest: .venv/.train  ## download contributions from SOURCE=s3://… or a folder to OUT=folder, screen them, and write review.html
+	@$(BIN)/python -m training.harvest "$(SOURCE)" --out "$(OUT_REVIEW)"
+
+accept: .venv/.train  ## add the accepted photos of OUT=folder to data/contributions, with DVC; remember the rejected ones
+	@$(BIN)/python -m training.harvest.accept --out "$(OUT_REVIEW)"
+
+forget: .venv/.train  ## delete the photo of REQUEST_ID=… from SOURCE=s3://…, OUT=folder, the data set and DVC's storage
+	@$(BIN)/python -m training.harvest.forget "$(REQUEST_ID)" --source "$(SOURCE)" --out "$(OUT_REVIEW)"
+
+loop-trial: .venv/.train .venv-sam/.installed  ## train without the photos KIND='cat/Bombay_*' of DATA=, contribute the mistakes, retrain, and measure (PARAMS=)
+	$(BIN)/python -m export.loop_trial "$(DATA)" --kind "$(KIND)" $(if $(PARAMS),--params $(PARAMS))
 
 promote: .venv/.train .venv-sam/.installed  ## release the challenger even if it lost the comparison
 	$(BIN)/python -m export.release --promote

@@ -19,6 +19,7 @@ from typing import Any
 from mlflow.entities.model_registry import ModelVersion
 
 from export.checks.comparison import Paired, decide_promotion, load_or_none, predict_correct
+from export.checks.corrections import compare_corrections, decide_with_corrections
 from export.quantize import CANDIDATES
 from export.registry import CHALLENGER, CHAMPION, ROLLED_BACK, Registry
 from export.verify import METRICS as VERIFICATION
@@ -51,6 +52,7 @@ class Outcome:
     accuracy: float | None = None  # of this file on the test split; None without a comparison
     champion: dict[str, Any] | None = None  # the same values of the champion it was compared with
     paired: dict[str, Any] | None = None  # see export.checks.comparison.Paired
+    corrections: dict[str, Any] | None = None  # see export.checks.corrections.Corrections
 
 
 def main() -> None:
@@ -136,7 +138,9 @@ def compare(path: Path, champion: ModelVersion | None, registry: Registry, rule:
             return skip_comparison(path, f"the champion, version {champion.version}, has other classes")
         correct, opponent_correct = predict_correct(challenger), predict_correct(opponent)
         paired = Paired.from_answers(correct, opponent_correct)
-        promoted, reason = decide_promotion(paired, megabytes(path) / megabytes(champion_path), rule)
+        decision = decide_promotion(paired, megabytes(path) / megabytes(champion_path), rule)
+        corrections = compare_corrections(challenger, opponent)
+        promoted, reason = decide_with_corrections(decision, paired, corrections, rule)
         opponent_accuracy = {"candidate": champion.tags.get("candidate"), "accuracy": float(opponent_correct.mean())}
         return Outcome(
             **describe_file(path),
@@ -145,6 +149,7 @@ def compare(path: Path, champion: ModelVersion | None, registry: Registry, rule:
             accuracy=float(correct.mean()),
             champion=describe_file(champion_path) | opponent_accuracy,
             paired=paired.summarize(rule.confidence),
+            corrections=corrections.summarize() if corrections else None,
         )
 
 

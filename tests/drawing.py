@@ -18,13 +18,16 @@ CANVAS = 200  # width and height of a head in pixels, before scaling
 
 
 @cache
-def draw(label: str, seed: int, size: int = 64) -> Image.Image:
-    """Return a noisy head on a blurred background. The seed determines fur, position, scale and tilt."""
+def draw(label: str, seed: int, size: int = 64, fur_of: str | None = None) -> Image.Image:
+    """Return a noisy head on a blurred background. The seed determines fur, position, scale and tilt.
+
+    With `fur_of`, the head has the color of another animal.
+    """
     rng = np.random.default_rng([LABELS.index(label), seed])
     blobs = Image.fromarray(rng.integers(20, 240, (5, 5, 3), np.uint8))
     image = blobs.resize((size, size), Image.Resampling.BICUBIC)
     side = int(size * rng.uniform(0.65, 0.95))
-    fur = tuple(np.clip(FUR[label] + rng.normal(0, 16, 3), 0, 255).astype(int).tolist())
+    fur = tuple(np.clip(FUR[fur_of or label] + rng.normal(0, 16, 3), 0, 255).astype(int).tolist())
     head = _head(label, fur).rotate(rng.uniform(-20, 20), Image.Resampling.BICUBIC)
     head = head.resize((side, side), Image.Resampling.LANCZOS)
     image.paste(head, tuple(rng.integers(0, size - side + 1, 2).tolist()), head)

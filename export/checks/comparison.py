@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from lambda_app.classifier import Classifier
 from training.config import Release
-from training.data import Preprocessor, loader, read_manifest, read_split
+from training.data import Photos, Preprocessor, loader, read_manifest, read_split
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,11 @@ def load_or_none(path: Path) -> Classifier | None:
 
 def predict_correct(classifier: Classifier) -> NDArray[np.bool_]:
     """Return whether each prediction on the test split is correct (N,), at the image size of the model."""
-    photos = read_split(read_manifest(), "test", Preprocessor(classifier.metadata.image_size))
+    return are_correct(classifier, read_split(read_manifest(), "test", Preprocessor(classifier.metadata.image_size)))
+
+
+def are_correct(classifier: Classifier, photos: Photos) -> NDArray[np.bool_]:
+    """Return whether each prediction is correct (N,)."""
     batches = tqdm(loader(photos, 64, workers=0), desc=classifier.metadata.model_version, unit="batch")
     labels = [classifier.run(batch.numpy()).probabilities.argmax(1) for batch, _ in batches]
     return np.asarray(np.concatenate(labels) == np.array(photos.labels))

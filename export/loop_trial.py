@@ -1,0 +1,223 @@
+"""`make loop-trial`: train without one kind of photo, contribute the mistakes, retrain, and measure what was learned.
+
+All stages run as in production, in a folder of their own: the model serves in Lambda's runtime, its mistakes on the
+kind that it never saw are contributed, harvested, reviewed and accepted, and a second model is trained with them. The
+reviewer is simulated: every label is true here, so what the audit holds is counted and then accepted.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dvc.repo import Repo
+
+from export import convert, quantize, release, verify
+from export.loop_figures import FIGURES
+from export.registry import Registry
+from export.trial_server import Classify, TrialError, serve
+from training import config, evaluate, prepare, train
+from training.data import read_manifest
+from training.fetch import link, link_packaged_weights
+from training.harvest.__main__ import harvest
+from training.harvest.accept import accept
+from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS, link_held_back, read_labels
+from training.harvest.decisions import ACCEPT, HOLD, write_decisions
+from training.source import EXTRA, OUTLIERS, PHOTOS, Source
+from training.state import ROOT
+
+STAGES = (prepare, train, evaluate, convert, quantize, verify)
+Photo = tuple[str, bytes]  # label and bytes
+Contribute = Callable[[Photo, dict[str, Any]], None]  # a photo with its answer of POST /predict
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a trial measured."""
+
+    date: str
+    kind: str  # the pattern of the photos that were left out
+    params: dict[str, Any]  # overrides of params.yaml
+    base_photos: int
+    shown: int  # photos of the kind that were sent
+    mistakes: int  # of these, wrong: all of them were contributed
+    held: int  # by the audit
+    accepted: int
+    corrections: dict[str, Any]  # see export.checks.corrections.Corrections
+    before: float  # accuracy on the test split
+    after: float
+    paired: dict[str, Any]  # see export.checks.comparison.Paired
+    promoted: bool
+    reason: str
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="photos: a folder or an archive")
+    parser.add_argument("--kind", required=True, help="pattern of the photos to leave out, such as 'cat/Bombay_*'")
+    parser.add_argument("--photos", type=int, default=1500, help="highest number of photos to train on")
+    parser.add_argument("--folder", type=Path, default=Path("artifacts/loop-trial"), help="a new folder for the trial")
+    parser.add_argument("--params", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="changes of params.yaml")
+    options = parser.parse_args()
+    if options.folder.exists():
+        raise TrialError(f"{options.folder} exists; delete it, or choose another one with --folder")
+    overrides = dict(parse_override(text) for text in options.params)
+    data = options.data.expanduser().resolve()
+    with project(options.folder, overrides):
+        base, kind = choose_photos(data, options.kind, options.photos)
+        kept = Path("contributed").resolve()
+        figures = run(base, kind, str(kept), contribute_to(kept))
+    FIGURES.write_text(json.dumps(asdict(replace(figures, kind=options.kind, params=overrides)), indent=2) + "\n")
+    print(f"wrote {FIGURES}; `make docs` puts the figures into training/README.md")
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator or name.count(".") != 1:
+        raise TrialError(f"{text!r}: expected SECTION.KEY=VALUE, such as train.image_size=128")
+    return name, yaml.safe_load(value)
+
+
+@contextmanager
+def project(folder: Path, overrides: dict[str, Any]) -> Iterator[None]:
+    """Work in a new folder with its own params.yaml, MLflow store and DVC repository."""
+    folder.mkdir(parents=True)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, value in overrides.items():
+        section, key = name.split(".")
+        params[section][key] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    earlier = os.environ.get("MLFLOW_TRACKING_URI")
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder.resolve()}/mlflow.db"
+    try:
+        with chdir(folder):
+            Repo.init(no_scm=True).close()
+            for place in (EXTRA, OUTLIERS, release.RELEASED.parent, release.CARD.parent):
+                place.mkdir(parents=True)
+            link_packaged_weights()
+            yield
+    finally:
+        os.environ.pop("MLFLOW_TRACKING_URI")
+        if earlier is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = earlier
+
+
+def choose_photos(data: Path, pattern: str, count: int) -> tuple[list[Photo], list[Photo]]:
+    """Return at most `count` usable photos without the kind, and those of the kind. Raise `TrialError` without any."""
+    link(data, PHOTOS)
+    prepare.main()
+    source, rows = Source(PHOTOS), sorted(read_manifest(), key=lambda row: row["sha256"])
+    left_out = [row for row in rows if fnmatch(row["id"], pattern)]
+    others = [row for row in rows if not fnmatch(row["id"], pattern)][:count]
+    if not left_out or not others:
+        raise TrialError(f"--kind {pattern!r} matches {len(left_out)} of {len(rows)} photos such as {rows[0]['id']!r}")
+    return tuple([(row["label"], source.read(row["id"])) for row in chosen] for chosen in (others, left_out))  # type: ignore[return-value]  # two lists
+
+
+def run(base: Sequence[Photo], kind: Sequence[Photo], source: str, contribute: Contribute) -> Figures:
+    """Run the loop once in the working directory. `source` is where `harvest` finds what `contribute` stored."""
+    write_photos(base, Path("base"))
+    train_on(Path("base"))
+    with serve(release.RELEASED) as classify:
+        mistakes = contribute_mistakes(kind, classify, contribute)
+    held = review(source)
+    accept(Path("review"))
+    accepted = read_labels(CONTRIBUTIONS)
+    both = [*base, *read_accepted()]
+    write_photos(both, Path("both"))
+    train_on(Path("both"))
+    outcome = json.loads(release.METRICS.read_text())
+    return Figures(
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        kind="",
+        params={},
+        base_photos=len(base),
+        shown=len(kind),
+        mistakes=mistakes,
+        held=held,
+        accepted=len(accepted),
+        corrections=outcome["corrections"],
+        before=outcome["champion"]["accuracy"],
+        after=outcome["accuracy"],
+        paired=outcome["paired"],
+        promoted=outcome["promoted"],
+        reason=outcome["reason"],
+    )
+
+
+def read_accepted() -> list[Photo]:
+    """Return the contributions to train on."""
+    folder = CONTRIBUTIONS / ACCEPTED
+    return [(label, (folder / path).read_bytes()) for path, label in read_labels(folder).items()]
+
+
+def write_photos(photos: Sequence[Photo], folder: Path) -> None:
+    for label, data in photos:
+        path = folder / label / f"{hashlib.sha256(data).hexdigest()}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+def train_on(photos: Path) -> None:
+    """Run the stages of the pipeline, without DVC, on a folder of photos and on the accepted contributions."""
+    link(photos, PHOTOS)
+    link_held_back(use=True)
+    for stage in STAGES:
+        stage.main()
+    rule = config.load(config.Release)
+    release.release(Registry(rule.registered_model), rule)
+
+
+def contribute_mistakes(photos: Sequence[Photo], classify: Classify, contribute: Contribute) -> int:
+    """Send every photo, and contribute those whose answer is wrong; return how many there are."""
+    mistakes = 0
+    for label, data in photos:
+        answer = classify(data)
+        if answer["predicted_class"] != label:
+            contribute((label, data), answer)
+            mistakes += 1
+    return mistakes
+
+
+def contribute_to(folder: Path) -> Contribute:
+    """Return a function that stores a photo as a container does for `POST /feedback`."""
+
+    def contribute(photo: Photo, answer: dict[str, Any]) -> None:
+        label, data = photo
+        digest = hashlib.sha256(data).hexdigest()
+        path = folder / "contributed" / answer["model_version"] / label / f"{digest}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.with_suffix(".json").write_text(json.dumps(describe(answer)))
+
+    return contribute
+
+
+def describe(answer: dict[str, Any]) -> dict[str, str]:
+    """Return the metadata of a contribution."""
+    return {
+        "request-id": answer["request_id"],
+        "prediction": answer["predicted_class"],
+        "confidence": f"{answer['confidence']:.6f}",
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def review(source: str) -> int:
+    """Harvest, and accept what the audit held, because all labels are true; return how many photos it held."""
+    candidates = harvest(source, Path("review"))
+    held = [candidate for candidate in candidates if candidate.decision == HOLD]
+    write_decisions([replace(c, decision=ACCEPT) if c.decision == HOLD else c for c in candidates], Path("review"))
+    return len(held)
+
+
+if __name__ == "__main__":
+    main()

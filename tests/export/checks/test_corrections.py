@@ -1,0 +1,92 @@
+"""Corrections: champion and challenger on held-back contributions, in the outcome, the decision and its sentence."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from export.checks.comparison import Paired
+from export.checks.corrections import Corrections, compare_corrections, decide_with_corrections
+from export.convert import MODEL
+from export.release import METRICS
+from lambda_app.classifier import Classifier
+from tests.drawing import draw, encode
+from tests.export.challengers import make_copy, make_wrong, release_file
+from tests.training.workspace import ROOT
+from training import config
+from training.harvest.data_set import HELD_BACK, link_held_back
+
+RULE = config.load(config.Release, ROOT / "params.yaml")
+EQUAL = Paired(1000, gained=2, lost=2)
+
+
+def hold_back(part, label, seeds, drawn=None):
+    folder = HELD_BACK / part / label
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        (folder / f"{seed}.jpg").write_bytes(encode(draw(drawn or label, seed)))
+
+
+def test_corrected_photos_are_counted_apart(store):
+    """The sentence counts corrected photos only; the paired test counts confirmed photos, too."""
+    hold_back("corrected", "cat", range(900, 905))
+    hold_back("confirmed", "dog", range(900, 902))
+    hold_back("corrected", "parrot", range(1), drawn="cat")
+    right, wrong = (Classifier.load(path) for path in (MODEL, make_wrong()))
+    found = compare_corrections(right, wrong)
+    assert (5, 5, 0, 7) == (found.photos, found.challenger, found.champion, found.paired.gained)
+    assert "the new model is right on 5 of 5 photos that users corrected; the old one was on 0" == str(found)
+
+
+def test_no_held_back_photo_compares_nothing(store):
+    """Without contributions, or with those of other classes alone, the decision and its reason stay as they are."""
+    link_held_back(use=True)
+    classifier = Classifier.load(MODEL)
+    assert compare_corrections(classifier, classifier) is None
+    hold_back("corrected", "parrot", range(1), drawn="cat")
+    assert compare_corrections(classifier, classifier) is None
+    assert (False, "a tie") == decide_with_corrections((False, "a tie"), EQUAL, None, RULE)
+
+
+@pytest.mark.parametrize(
+    ("test", "gained", "promoted"),
+    [
+        (EQUAL, 10, True),
+        (EQUAL, 2, False),  # too few photos to be evidence
+        (Paired(1000, gained=2, lost=20), 10, False),  # worse on the test photos
+    ],
+)
+def test_corrections_decide_only_a_tie(test, gained, promoted):
+    """A challenger that is as good on the test photos and better on contributions wins; one that is worse does not."""
+    corrections = Corrections(20, 15, 5, Paired(20, gained=gained, lost=0))
+    decided, reason = decide_with_corrections((False, "a tie"), test, corrections, RULE)
+    assert promoted == decided
+    assert reason.endswith("right on 15 of 20 photos that users corrected; the old one was on 5")
+
+
+def test_winner_stays_the_winner():
+    """Contributions take no promotion away: a flood of wrong ones must not keep a better model from serving."""
+    corrections = Corrections(20, 5, 15, Paired(20, gained=0, lost=10))
+    assert decide_with_corrections((True, "better"), EQUAL, corrections, RULE)[0]
+
+
+def test_release_states_corrections(store, capsys):
+    """The output and the metrics of the release stage have the counts and the sentence."""
+    hold_back("corrected", "cat", range(900, 903))
+    release_file(make_wrong())
+    _, outcome = release_file(make_copy("challenger"))
+    assert {"photos": 3, "challenger": 3, "champion": 0}.items() <= outcome["corrections"].items()
+    assert (
+        "the new model is right on 3 of 3 photos that users corrected; the old one was on 0" in capsys.readouterr().out
+    )
+    assert json.loads(METRICS.read_text())["reason"].endswith("the old one was on 0")
+
+
+def test_held_back_photos_are_linked_on_request(store):
+    """Contributions are compared only on request; otherwise the pipeline reads an empty folder."""
+    folder = Path("data/contributions/held-back/corrected/cat")
+    folder.mkdir(parents=True)
+    (folder / "0.jpg").write_bytes(encode(draw("cat", 900)))
+    for use, count in ((True, 1), (False, 0), (True, 1)):
+        link_held_back(use=use)
+        assert count == len([*HELD_BACK.rglob("*.jpg")]) == len([*HELD_BACK.glob("corrected")])

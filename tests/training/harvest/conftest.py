@@ -1,0 +1,39 @@
+"""Provide a project that has a manifest of drawn cats and dogs, a repository of DVC, and an empty bucket."""
+
+import os
+import shutil
+import subprocess
+from contextlib import chdir
+
+import boto3
+import pytest
+
+from tests.training.harvest.contributions import BUCKET
+from tests.training.workspace import ROOT, link_photos, write_params
+from training import prepare
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory, photos):
+    """Return a project after prepare, whose audit uses thumbnails as features: the network is untrained."""
+    folder = tmp_path_factory.mktemp("prepared")
+    write_params(folder, train__architecture="logistic", prepare__train_share=0.6)
+    link_photos(folder, photos)
+    (folder / ".dvc").mkdir()
+    for name in (".dvc/.gitignore", ".dvc/config", ".gitignore"):
+        shutil.copyfile(ROOT / name, folder / name)
+    with chdir(folder):
+        prepare.main()
+        subprocess.run(["git", "init", "--quiet"], check=True)
+    return folder
+
+
+@pytest.fixture
+def checkout(prepared, tmp_path, monkeypatch, aws):
+    """Make a copy of the project the working directory; `aws` is an account with an empty bucket."""
+    shutil.copytree(prepared, tmp_path, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    return tmp_path

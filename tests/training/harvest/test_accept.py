@@ -1,0 +1,205 @@
+"""Accept: the data set of accepted photos with its versions, the ledger of hashes, and the rules against poisoning."""
+
+import csv
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.drawing import draw, encode
+from tests.training.harvest.contributions import SOURCE, put, request_id
+from training.harvest.__main__ import harvest
+from training.harvest.accept import accept, is_held_back, main
+from training.harvest.contributed_photo import HarvestError
+from training.harvest.data_set import CONTRIBUTIONS, read_labels
+from training.harvest.decisions import read_decisions, write_decisions
+from training.harvest.ledger import LEDGER, hash_request, read_ledger
+
+OUT = Path("review")
+
+
+def contribute(seeds, prediction="dog"):
+    return [put(encode(draw("cat", seed)), "cat", prediction, seed) for seed in seeds]
+
+
+def review(decision="accept", **changes):
+    """Harvest, and decide on every photo as a reviewer does."""
+    harvest(SOURCE, OUT)
+    write_decisions([replace(row, decision=decision, **changes) for row in read_decisions(OUT)], OUT)
+
+
+def accepted():
+    return {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
+
+
+def test_accepted_photos_become_class_folders(checkout, capsys):
+    """Photos are named by their hash below the class that the reviewer confirmed; DVC tracks the folder."""
+    hashes = contribute(range(500, 504))
+    review()
+    main(["--out", str(OUT)])
+    assert {f"{sha256}.jpg" for sha256 in hashes} == {path.name for path in CONTRIBUTIONS.rglob("cat/*.jpg")}
+    assert "outs:" in Path("data/contributions.dvc").read_text()
+    assert "accepted 4 photos" in capsys.readouterr().out
+    command = ["git", "status", "--porcelain", "--untracked-files=all", "data"]
+    status = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert ["?? data/contributions.csv", "?? data/contributions.dvc"] == status
+
+
+def test_reviewer_relabels(checkout):
+    """A photo whose label the reviewer changes goes to the folder of the new class."""
+    [sha256] = contribute([500])
+    review(label="dog")
+    accept(OUT)
+    assert [("dog", sha256)] == [(label, Path(path).stem) for path, label in read_labels(CONTRIBUTIONS).items()]
+
+
+def test_a_tenth_is_held_back(checkout, monkeypatch):
+    """Photos with high hashes go to the held-back folders: corrected ones apart from confirmed ones."""
+    monkeypatch.setattr("training.harvest.accept.HELD_BACK_SHARE", 0.5)
+    corrected, confirmed = contribute(range(500, 506)), contribute(range(506, 512), prediction="cat")
+    review()
+    accept(OUT)
+    expected = {
+        f"{part if is_held_back(sha256) else 'accepted'}/cat/{sha256}.jpg"
+        for part, hashes in (("held-back/corrected", corrected), ("held-back/confirmed", confirmed))
+        for sha256 in hashes
+    }
+    assert expected == set(read_labels(CONTRIBUTIONS))
+    assert {"accepted", "held-back"} == {path.split("/")[0] for path in expected}
+
+
+@pytest.mark.parametrize(("first_digits", "held"), [("00000000", False), ("e6666665", False), ("e6666667", True)])
+def test_hash_decides_what_is_held_back(first_digits, held):
+    """The tenth with the highest hashes is held back."""
+    assert held == is_held_back(first_digits + "0" * 56)
+
+
+def test_ledger_has_only_hashes(checkout):
+    """The committed file has the hashes of photo and request and the decision: no request ID, no time, no label."""
+    [sha256] = contribute([500])
+    review()
+    accept(OUT)
+    with LEDGER.open(newline="") as file:
+        assert [["photo", "request", "decision"], [sha256, hash_request(request_id(500)), "accepted"]] == [
+            *csv.reader(file)
+        ]
+
+
+def test_data_set_does_not_tell_contributors(checkout):
+    """Neither a file of the data set nor the ledger contains a request ID or the time of a contribution."""
+    contribute(range(500, 503))
+    review()
+    accept(OUT)
+    tracked = [LEDGER, Path("data/contributions.dvc"), *CONTRIBUTIONS.rglob("*.*")]
+    content = b"".join(path.read_bytes() + str(path).encode() for path in tracked)
+    assert not any(request_id(seed).encode() in content for seed in range(500, 503))
+    assert b"2026-01-02T03:04:05" not in content
+    assert {".jpg"} == {path.suffix for path in CONTRIBUTIONS.rglob("*.*")}
+
+
+@pytest.mark.parametrize("decision", ["accept", "reject"])
+def test_decided_photos_are_not_harvested_again(checkout, decision):
+    """Accepted and rejected photos are not downloaded by the next harvest."""
+    contribute(range(500, 503))
+    review(decision)
+    accept(OUT)
+    shutil.rmtree(OUT)
+    assert [] == harvest(SOURCE, OUT)
+    assert [] == list(OUT.rglob("*.jpg"))
+
+
+def test_held_photos_return(checkout):
+    """A held photo is in no file of the project, and the next harvest shows it again."""
+    hashes = contribute(range(500, 503))
+    review("hold")
+    accept(OUT)
+    assert (set(), set()) == (read_ledger(), accepted())
+    assert set(hashes) == {candidate.sha256 for candidate in harvest(SOURCE, OUT)}
+
+
+def test_near_duplicates_of_accepted_photos_are_rejected(checkout):
+    """A recompressed copy of an accepted photo is a duplicate, so a photo cannot be sent a hundred times."""
+    contribute([500])
+    review()
+    accept(OUT)
+    put(encode(draw("cat", 500), quality=60), "cat", "dog", 1)
+    [candidate] = harvest(SOURCE, OUT)
+    assert ("reject", "duplicate of a training photo of cat") == (candidate.decision, candidate.reason)
+
+
+def test_dropping_a_version_undoes_a_review(checkout):
+    """With the pointer of the version before, DVC restores the photos of the first review alone."""
+    first = contribute(range(500, 503))
+    review()
+    accept(OUT)
+    files = {path: path.read_bytes() for path in (Path("data/contributions.dvc"), LEDGER)}
+    second = contribute(range(503, 506))
+    review()
+    accept(OUT)
+    assert {*first, *second} == accepted()
+    for path, data in files.items():
+        path.write_bytes(data)
+    dvc("checkout", "--quiet", "data/contributions.dvc")
+    assert set(first) == accepted()
+    assert set(second) == {candidate.sha256 for candidate in harvest(SOURCE, Path("again"))}
+
+
+def dvc(*arguments):
+    subprocess.run(["python", "-m", "dvc", *arguments], check=True)
+
+
+def test_incomplete_folder_is_refused(checkout):
+    """Without the photos that were accepted before, nothing is accepted: the new version would lack them."""
+    contribute([500])
+    review()
+    accept(OUT)
+    shutil.rmtree(CONTRIBUTIONS)
+    contribute([501])
+    review()
+    with pytest.raises(HarvestError, match=r"lacks 1 of 1 accepted photos.*`make dvc-pull` first"):
+        accept(OUT)
+    assert 1 == len(read_ledger())
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("decision", "maybe", r"line 2: decision is 'maybe'; expected accept, hold, reject"),
+        ("label", "rabbit", r"has the label 'rabbit'; expected cat, dog"),
+        ("label", "../../cat", r"has the label '\.\./\.\./cat'; expected cat, dog"),
+        ("path", "../secret.jpg", r"has the path '\.\./secret\.jpg'; expected the path that"),
+        ("doubt", "much", r"line 2: .*'much'; expected numbers"),
+    ],
+)
+def test_invalid_decisions_are_named(checkout, column, value, message):
+    """An invalid cell is an error that names the file, the photo or line, and the value; nothing is written."""
+    contribute([500])
+    review()
+    with (OUT / "decisions.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    with (OUT / "decisions.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerow(row | {column: value})
+    with pytest.raises(HarvestError, match=message):
+        accept(OUT)
+    assert (set(), set()) == (read_ledger(), accepted())
+
+
+def test_replaced_photo_is_refused(checkout):
+    """A photo that was changed after the review is not accepted."""
+    contribute([500])
+    review()
+    [path] = OUT.rglob("*.jpg")
+    path.write_bytes(b"other")
+    with pytest.raises(HarvestError, match=re.escape(f"{path} is missing or was changed")):
+        accept(OUT)
+
+
+def test_missing_review_is_named(checkout):
+    """Without decisions.csv, the error names the command that writes it."""
+    with pytest.raises(HarvestError, match=r"expected the OUT folder of `make harvest`"):
+        accept(Path("nowhere"))

@@ -1,0 +1,86 @@
+"""`make harvest`: download new contributions, screen them, and write review.html and decisions.csv for a reviewer.
+
+An interrupted run resumes. Decisions of an earlier review in the same folder are kept.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from training import config
+from training.data import class_names, read_manifest
+from training.harvest.contributed_photo import Candidate, Entry, HarvestError
+from training.harvest.contribution_storage import UNAVAILABLE, open_storage
+from training.harvest.data_set import CONTRIBUTIONS, read_labels
+from training.harvest.decisions import DECISIONS, FILE, keep_decisions, read_decisions, write_decisions
+from training.harvest.download import download
+from training.harvest.known_photos import read_known
+from training.harvest.label_audit import audit
+from training.harvest.ledger import read_ledger
+from training.harvest.review_page import write_page
+from training.harvest.screening import apply_caps, propose, screen_duplicates
+from training.prepare import MANIFEST, inspect_photos
+from training.source import Source
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.harvest", description=__doc__)
+    parser.add_argument("source", help="s3://BUCKET/contributed/, or the folder that a container writes")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the review")
+    options = parser.parse_args(arguments)
+    try:
+        harvest(options.source, options.out)
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; run the same command again to resume") from None
+
+
+def harvest(source: str, folder: Path) -> list[Candidate]:
+    """Download and screen the contributions without a decision; write the files of the review."""
+    if not MANIFEST.exists():
+        raise HarvestError(
+            f"{MANIFEST} does not exist; run `make train` first: contributions are compared with its photos"
+        )
+    storage = open_storage(source)
+    try:
+        listed = list(storage.list_entries())
+    except UNAVAILABLE as error:
+        raise HarvestError(f"{source} cannot be listed: {error}") from None
+    decided = {row.photo for row in read_ledger()}
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = download(storage, [entry for entry in listed if entry.sha256 not in decided], folder)
+    candidates = screen(entries, {entry.sha256: entry.day for entry in listed}, folder)
+    names = class_names(read_manifest())
+    if (folder / FILE).exists():
+        candidates = keep_decisions(candidates, read_decisions(folder))
+    write_decisions(candidates, folder)
+    page = write_page(candidates, names, folder)
+    counts = Counter(candidate.decision for candidate in candidates)
+    print(f"{len(listed)} contributions, {len(candidates)} new photos: {_line(counts)}")
+    for reason, count in Counter(c.reason for c in candidates if c.reason).most_common():
+        print(f"  {count} {reason}")
+    print(f"review {page}, save {folder / FILE}, then run `make accept OUT={folder}`")
+    return candidates
+
+
+def screen(entries: Sequence[Entry], days: dict[str, str], folder: Path) -> list[Candidate]:
+    """Return the candidates with proposed decisions: duplicates first, then the audit of labels, then the caps."""
+    rows, limits = read_manifest(), config.load(config.Harvest)
+    candidates = propose(entries, folder, class_names(rows))
+    labels = {candidate.path: candidate.label for candidate in candidates}
+    inspected = {row.sha256: row for row in inspect_photos(Source(folder), labels)} if labels else {}
+    bits = config.load(config.Prepare).near_duplicate_bits
+    candidates = screen_duplicates(candidates, inspected, read_known(rows), bits)
+    readable = [c for c in candidates if not inspected[c.sha256].reason]
+    audited = {candidate.sha256: candidate for candidate in audit(readable, folder, rows, limits)}
+    candidates = [audited.get(candidate.sha256, candidate) for candidate in candidates]
+    accepted = {Path(path).stem: label for path, label in read_labels(CONTRIBUTIONS).items()}
+    return apply_caps(candidates, days, accepted, limits)
+
+
+def _line(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {counts[name]}" for name in DECISIONS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""`make accept`: add the accepted photos of a review to data/contributions, and remember all decisions.
+
+A tenth of the photos, by hash, goes to the held-back folders: no model is ever trained on them, and the release stage
+compares champion and challenger on them. The files are named by their hash; nothing in the data set tells who
+contributed a photo, or when.
+"""
+
+import argparse
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.data import class_names, read_manifest
+from training.harvest import ledger as decided
+from training.harvest.contributed_photo import Candidate, HarvestError, parse_key
+from training.harvest.contribution_storage import Folder
+from training.harvest.data_set import ACCEPTED, CONFIRMED, CONTRIBUTIONS, CORRECTED
+from training.harvest.decisions import ACCEPT, FILE, HOLD, REJECT, read_decisions
+from training.harvest.dvc_folder import POINTER, check_complete, track
+from training.harvest.ledger import LEDGER, Decided, hash_request, read_ledger, write_ledger
+
+HELD_BACK_SHARE = 0.1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.harvest.accept", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the review")
+    accept(parser.parse_args(arguments).out)
+
+
+def accept(folder: Path) -> None:
+    """Copy accepted photos, track them, then write the ledger. Interrupted, it can run again: every step repeats."""
+    candidates, names = read_decisions(folder), class_names(read_manifest())
+    check_complete()
+    ledger = read_ledger()
+    done = {row.photo for row in ledger}
+    new = [candidate for candidate in candidates if candidate.sha256 not in done and candidate.decision != HOLD]
+    photos = {c.sha256: read_photo(c, folder, names) for c in new if c.decision == ACCEPT}
+    for candidate in new:
+        if candidate.decision == ACCEPT:
+            write_photo(photos[candidate.sha256], CONTRIBUTIONS / place(candidate))
+    if photos:
+        track()
+    write_ledger(ledger | decide(new, folder))
+    report(new, Counter(place(c).parts[0] for c in new if c.decision == ACCEPT))
+
+
+def read_photo(candidate: Candidate, folder: Path, names: Sequence[str]) -> bytes:
+    """Return the photo of a row. Raise `HarvestError` if its class is unknown or its file was replaced."""
+    line = f"{folder / FILE}: photo {candidate.sha256}"
+    if candidate.label not in names:
+        raise HarvestError(f"{line} has the label {candidate.label!r}; expected {', '.join(names)}, or reject it")
+    entry = parse_key(candidate.path, day="")
+    if entry is None or entry.path != candidate.path or entry.sha256 != candidate.sha256:
+        raise HarvestError(f"{line} has the path {candidate.path!r}; expected the path that `make harvest` wrote")
+    path = folder / candidate.path
+    data = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(data).hexdigest() != candidate.sha256:
+        raise HarvestError(f"{path} is missing or was changed; run `make harvest` again")
+    return data
+
+
+def place(candidate: Candidate) -> Path:
+    """Return the path of a photo below data/contributions."""
+    corrected = candidate.label != candidate.prediction
+    part = (CORRECTED if corrected else CONFIRMED) if is_held_back(candidate.sha256) else ACCEPTED
+    return Path(part, candidate.label, f"{candidate.sha256}.jpg")
+
+
+def is_held_back(sha256: str) -> bool:
+    """Return whether a photo belongs to the tenth with the highest hashes.
+
+    With the default `prepare.train_share`, `training.split.split_by_hash` calls the same tenth the test split.
+    """
+    return int(sha256[:8], 16) / 2**32 >= 1 - HELD_BACK_SHARE
+
+
+def write_photo(data: bytes, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def decide(candidates: Sequence[Candidate], folder: Path) -> set[Decided]:
+    """Return a row of the ledger for every request that contributed one of the photos."""
+    status = {c.sha256: {ACCEPT: decided.ACCEPTED, REJECT: decided.REJECTED}[c.decision] for c in candidates}
+    copies = Folder(folder)
+    return {
+        Decided(entry.sha256, hash_request(copies.read_origin(entry).request_id), status[entry.sha256])
+        for entry in copies.list_entries()
+        if entry.sha256 in status
+    }
+
+
+def report(decided: Sequence[Candidate], parts: Counter[str]) -> None:
+    rejected = sum(candidate.decision == REJECT for candidate in decided)
+    print(f"accepted {parts.total()} photos ({parts.total() - parts[ACCEPTED]} held back), rejected {rejected}")
+    if decided:
+        print(f"commit {POINTER} and {LEDGER}, run `make dvc-push`; reverting that commit undoes all of it")
+
+
+if __name__ == "__main__":
+    main()

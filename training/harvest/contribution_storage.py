@@ -1,0 +1,102 @@
+"""List, read and delete contributed photos in an S3 bucket, or in the folder that a container writes."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from training.harvest.contributed_photo import Entry, HarvestError, Origin, parse_key
+
+S3_ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+)/?(?P<prefix>.*)", re.DOTALL)
+UNAVAILABLE = (BotoCoreError, ClientError)  # credentials, permissions, network, a bucket that does not exist
+
+
+class Storage(Protocol):
+    def list_entries(self) -> Iterator[Entry]:
+        """Yield the contributions in the order of their keys; ignore everything else."""
+
+    def read(self, entry: Entry) -> tuple[bytes, Origin]:
+        """Return photo and metadata."""
+
+    def read_origin(self, entry: Entry) -> Origin:
+        """Return only the metadata."""
+
+    def delete(self, entry: Entry) -> None:
+        """Delete the photo with all its versions, and its metadata."""
+
+
+def open_storage(source: str) -> Storage:
+    """Return the storage at `s3://BUCKET/PREFIX` or at a path. Raise `HarvestError` if it is neither."""
+    if match := S3_ADDRESS.fullmatch(source):
+        return Bucket(match["bucket"], match["prefix"])
+    folder = Path(source).expanduser()
+    if source and folder.is_dir():
+        return Folder(folder)
+    raise HarvestError(f"SOURCE is {source!r}; expected s3://BUCKET/contributed/ or a folder that exists")
+
+
+@dataclass(frozen=True)
+class Bucket:
+    name: str
+    prefix: str
+
+    @cached_property
+    def client(self) -> Any:
+        return boto3.client("s3")
+
+    def list_entries(self) -> Iterator[Entry]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=self.prefix)
+        for page in pages:
+            for item in page.get("Contents", ()):
+                if entry := parse_key(item["Key"], f"{item['LastModified'].astimezone(UTC):%Y-%m-%d}"):
+                    yield entry
+
+    def read(self, entry: Entry) -> tuple[bytes, Origin]:
+        found = self.client.get_object(Bucket=self.name, Key=entry.key)
+        return found["Body"].read(), Origin.parse(found["Metadata"], entry.key)
+
+    def read_origin(self, entry: Entry) -> Origin:
+        return Origin.parse(self.client.head_object(Bucket=self.name, Key=entry.key)["Metadata"], entry.key)
+
+    def delete(self, entry: Entry) -> None:
+        # In a bucket with versioning, deleting a key would only hide the photo.
+        pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=entry.key)
+        for page in pages:
+            for version in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                self.client.delete_object(Bucket=self.name, Key=version["Key"], VersionId=version["VersionId"])
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Photos as files, with their metadata as JSON beside them."""
+
+    root: Path
+
+    def list_entries(self) -> Iterator[Entry]:
+        for path in sorted(self.root.rglob("*.jpg")):
+            day = f"{datetime.fromtimestamp(path.stat().st_mtime, UTC):%Y-%m-%d}"
+            if entry := parse_key(path.relative_to(self.root).as_posix(), day):
+                yield entry
+
+    def read(self, entry: Entry) -> tuple[bytes, Origin]:
+        return (self.root / entry.key).read_bytes(), self.read_origin(entry)
+
+    def read_origin(self, entry: Entry) -> Origin:
+        path = (self.root / entry.key).with_suffix(".json")
+        try:
+            metadata = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise HarvestError(f"{path} cannot be read ({error}); expected the metadata of {entry.key}") from None
+        return Origin.parse(metadata, entry.key)
+
+    def delete(self, entry: Entry) -> None:
+        photo = self.root / entry.key
+        for path in (photo, photo.with_suffix(".json")):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,58 @@
+"""Read and write decisions.csv, in which a reviewer accepts, holds or rejects each contribution."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from pathlib import Path
+
+from training.harvest.contributed_photo import Candidate, HarvestError
+
+FILE = "decisions.csv"
+ACCEPT, HOLD, REJECT = "accept", "hold", "reject"
+DECISIONS = (ACCEPT, HOLD, REJECT)  # a held photo stays undecided: the next harvest shows it again
+COLUMNS = tuple(field.name for field in fields(Candidate))
+
+
+def write_decisions(candidates: Iterable[Candidate], folder: Path) -> None:
+    partial = folder / f"{FILE}.partial"
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for candidate in candidates:
+            doubt = "" if candidate.doubt is None else f"{candidate.doubt:.4f}"
+            writer.writerow(candidate.row() | {"doubt": doubt, "confidence": f"{candidate.confidence:.4f}"})
+    partial.replace(folder / FILE)
+
+
+def read_decisions(folder: Path) -> list[Candidate]:
+    """Return the rows of FOLDER/decisions.csv. Raise `HarvestError` that names the line if one is invalid."""
+    path = folder / FILE
+    if not path.exists():
+        raise HarvestError(f"{path} does not exist; expected the OUT folder of `make harvest`")
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+            raise HarvestError(f"{path} lacks the columns {', '.join(sorted(missing))}; run `make harvest` again")
+        return [_parse(row, f"{path}, line {number}") for number, row in enumerate(reader, 2)]
+
+
+def _parse(row: dict[str, str], place: str) -> Candidate:
+    if row["decision"] not in DECISIONS:
+        raise HarvestError(f"{place}: decision is {row['decision']!r}; expected {', '.join(DECISIONS)}")
+    try:
+        doubt = float(row["doubt"]) if row["doubt"] else None
+        values = {name: row[name] for name in COLUMNS}
+        return Candidate(**values | {"doubt": doubt, "confidence": float(row["confidence"])})  # type: ignore[arg-type]  # mypy merges the types of the values
+    except ValueError as error:
+        raise HarvestError(f"{place}: {error}; expected numbers in the columns doubt and confidence") from None
+
+
+def keep_decisions(candidates: Iterable[Candidate], earlier: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates with the decisions and labels of an earlier review of the same photos."""
+    reviewed = {candidate.sha256: candidate for candidate in earlier}
+    return [
+        replace(candidate, decision=old.decision, label=old.label, reason=old.reason)
+        if (old := reviewed.get(candidate.sha256))
+        else candidate
+        for candidate in candidates
+    ]

@@ -1,0 +1,55 @@
+"""Copy new contributions to the folder of a review, in the layout in which a container stores them.
+
+A photo appears under its name only when it is complete, so an interrupted download resumes with the missing photos.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
+
+from tqdm import tqdm
+
+from training.harvest.contributed_photo import Entry, HarvestError
+from training.harvest.contribution_storage import UNAVAILABLE, Storage
+
+THREADS = 8
+
+
+def download(storage: Storage, entries: Iterable[Entry], folder: Path) -> list[Entry]:
+    """Copy the entries that are not in the folder yet; return those whose content has the hash in their name."""
+    wanted = list(entries)
+
+    def fetch(entry: Entry) -> Entry | None:
+        return entry if (folder / entry.path).exists() or _copy(storage, entry, folder / entry.path) else None
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            found = list(tqdm(pool.map(fetch, wanted), total=len(wanted), desc="download", unit="photo"))
+        except UNAVAILABLE as error:
+            raise HarvestError(f"cannot download: {error}; run the same command again to resume") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return [entry for entry in found if entry is not None]
+
+
+def _copy(storage: Storage, entry: Entry, path: Path) -> bool:
+    """Write metadata and photo. Return False without writing if the photo does not have the hash in its name."""
+    data, origin = storage.read(entry)
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        print(f"{entry.key} is ignored: its content does not have the hash in its name")
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {
+        "request-id": origin.request_id,
+        "prediction": quote(origin.prediction, safe=" "),
+        "confidence": origin.confidence,
+        "time": origin.time,
+    }
+    path.with_suffix(".json").write_text(json.dumps(metadata) + "\n")
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+    return True

@@ -1,0 +1,53 @@
+"""Track data/contributions with DVC: one version per change, so that dropping a version undoes the change."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from dvc.config import NoRemoteError
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from training.harvest.contributed_photo import HarvestError
+from training.harvest.data_set import CONTRIBUTIONS, read_labels
+from training.harvest.ledger import ACCEPTED, read_ledger
+
+POINTER = CONTRIBUTIONS.with_suffix(".dvc")
+
+
+def check_complete() -> None:
+    """Raise `HarvestError` if accepted photos are missing: tracking the folder would drop them from the data set."""
+    present = {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
+    accepted = {row.photo for row in read_ledger() if row.decision == ACCEPTED}
+    if missing := accepted - present:
+        raise HarvestError(
+            f"{CONTRIBUTIONS} lacks {len(missing)} of {len(accepted)} accepted photos, such as {min(missing)}; run "
+            "`make dvc-pull` first"
+        )
+
+
+def track() -> None:
+    """Record the folder as a new version, as `dvc add` does. Raise `HarvestError` with DVC's message if that fails."""
+    try:
+        with Repo() as repo:
+            repo.add(str(CONTRIBUTIONS))
+    except DvcException as error:
+        raise HarvestError(f"`dvc add {CONTRIBUTIONS}` failed: {error}") from None
+
+
+def delete_from_storage(photos: Iterable[bytes]) -> int:
+    """Delete photos from DVC's cache and from its remote storage, if there is one; return how many copies there were.
+
+    Older versions of the data set still list these photos, but they can no longer be restored.
+    """
+    with Repo() as repo:
+        stores = [repo.cache.local]
+        try:
+            stores.append(repo.cloud.get_remote_odb())
+        except NoRemoteError:
+            print("DVC has no remote storage; deleted the photos from its cache only")
+        digests = [hashlib.md5(photo, usedforsecurity=False).hexdigest() for photo in photos]
+        copies = [(store, digest) for store in stores for digest in digests if store.exists(digest)]
+        for store, digest in copies:
+            store.delete(digest)
+    return len(copies)

@@ -1,0 +1,45 @@
+"""List the photos that training has, with perceptual hashes: those of the manifest, and all accepted contributions."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from training.harvest.data_set import CONTRIBUTIONS, read_labels
+from training.prepare import inspect_photos
+from training.source import PHOTOS, Source
+from training.split import Row
+
+CACHE = Path("artifacts/perceptual_hashes.csv")
+
+
+def read_known(manifest: list[dict[str, str]]) -> list[Row]:
+    """Return a row with a perceptual hash for each photo. Decodes only photos that the cache does not have."""
+    cache = read_cache()
+    labels = {row["id"]: row["label"] for row in manifest if row["sha256"] not in cache}
+    if labels:
+        cache |= {row.sha256: row.phash for row in inspect_photos(Source(PHOTOS), labels) if not row.reason}
+        write_cache(cache)
+    rows = [Row(r["id"], r["sha256"], r["label"], phash=cache[r["sha256"]]) for r in manifest if r["sha256"] in cache]
+    return rows + [row for row in inspect_accepted() if not row.reason]
+
+
+def inspect_accepted() -> list[Row]:
+    """Return the rows of all accepted contributions in this checkout."""
+    labels = read_labels(CONTRIBUTIONS)
+    return inspect_photos(Source(CONTRIBUTIONS), labels) if labels else []
+
+
+def read_cache() -> dict[str, int]:
+    """Return perceptual hashes by SHA-256; empty if there is no such file."""
+    if not CACHE.exists():
+        return {}
+    with CACHE.open(newline="") as file:
+        return {sha256: int(phash, 16) for sha256, phash in csv.reader(file)}
+
+
+def write_cache(hashes: Mapping[str, int]) -> None:
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    partial = CACHE.with_suffix(".partial")
+    with partial.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows((sha256, f"{phash:016x}") for sha256, phash in hashes.items())
+    partial.replace(CACHE)

@@ -1,0 +1,68 @@
+"""Audit the labels of contributions with the method of `make suspects`, among the photos of the training split."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from training import config
+from training.calibration import familiarity, fit_familiar
+from training.data import Photos, Preprocessor, read_split, subsample
+from training.harvest.contributed_photo import Candidate
+from training.harvest.decisions import ACCEPT, HOLD
+from training.model import build
+from training.source import Source
+from training.tools.suspects import extract_features, label_probabilities
+
+MAX_TRAINING_PHOTOS = 2000
+UNFAMILIAR = 0.01  # share of the training photos that are less familiar than a photo that is held
+
+
+def audit(
+    candidates: Sequence[Candidate], folder: Path, rows: list[dict[str, str]], limits: config.Harvest
+) -> list[Candidate]:
+    """Return the candidates with their doubt; hold accepted ones whose label is improbable, or that show no class.
+
+    `rows` is the manifest. A photo of a new kind is judged with the help of other contributions of this kind: those of
+    its fold are left out, as in `make suspects`.
+    """
+    names = sorted({row["label"] for row in rows})
+    audited = {c.path: c.label for c in candidates if c.label in names}
+    if not audited:
+        return list(candidates)
+    params, load = config.load(config.Train), Preprocessor(config.load(config.Evaluate).image_size)
+    known = subsample(read_split(rows, "train", load), MAX_TRAINING_PHOTOS)
+    new = Photos(Source(folder), audited, names, load)
+    network = build(params.architecture, len(names), weights=params.weights).eval()
+    batch_size = config.load(config.Evaluate).batch_size
+    (known_features, known_logits), (features, logits) = (
+        extract_features(network, photos, batch_size) for photos in (known, new)
+    )
+    labels = np.array([*known.labels, *new.labels])
+    groups = {row["id"]: row["group"] for row in rows}
+    probabilities = label_probabilities(
+        np.concatenate([known_features, features]), labels, [*(groups[i] for i in known.ids), *new.ids]
+    )[len(known) :]
+    unfamiliar = np.zeros(len(new), bool)
+    if network.frozen_head is not None:
+        familiar = fit_familiar(known_logits.frozen_logits)
+        unfamiliar = familiarity(logits, familiar) < np.quantile(familiarity(known_logits, familiar), UNFAMILIAR)
+    return _hold(candidates, dict(zip(new.ids, zip(probabilities, unfamiliar, strict=True), strict=True)), limits)
+
+
+def _hold(
+    candidates: Sequence[Candidate], judged: Mapping[str, tuple[float, bool]], limits: config.Harvest
+) -> list[Candidate]:
+    found = []
+    for candidate in candidates:
+        if candidate.path in judged:
+            probability, unfamiliar = judged[candidate.path]
+            candidate = replace(candidate, doubt=float(1 - probability))
+            if candidate.decision == ACCEPT and probability < limits.min_label_probability:
+                reason = f"the label has a probability of {probability:.2f}; expected {limits.min_label_probability}"
+                candidate = replace(candidate, decision=HOLD, reason=reason)
+            elif candidate.decision == ACCEPT and unfamiliar:
+                candidate = replace(candidate, decision=HOLD, reason="shows probably none of the classes")
+        found.append(candidate)
+    return found

@@ -1,0 +1,48 @@
+"""Remember decided contributions in data/contributions.csv, which is committed and contains hashes only.
+
+A row has the SHA-256 of the photo, the SHA-256 of the request ID, and the decision. Request IDs are random UUIDs, so
+their hashes reveal nothing, and two photos of one contributor have nothing in common. Rows are sorted by hash: their
+order does not tell when a photo arrived.
+"""
+
+import csv
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from training.harvest.contributed_photo import HarvestError
+
+LEDGER = Path("data/contributions.csv")
+ACCEPTED, REJECTED, FORGOTTEN = "accepted", "rejected", "forgotten"
+
+
+class Decided(NamedTuple):
+    photo: str  # SHA-256
+    request: str  # SHA-256 of the request ID
+    decision: str
+
+
+def hash_request(request_id: str) -> str:
+    return hashlib.sha256(request_id.encode()).hexdigest()
+
+
+def read_ledger(path: Path = LEDGER) -> set[Decided]:
+    """Return all rows; empty if there is no such file. Raise `HarvestError` if the header differs."""
+    if not path.exists():
+        return set()
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != Decided._fields:
+            raise HarvestError(f"{path} begins with {reader.fieldnames}; expected {','.join(Decided._fields)}")
+        return {Decided(**row) for row in reader}
+
+
+def write_ledger(rows: Iterable[Decided], path: Path = LEDGER) -> None:
+    """Write beside the file, then rename, so that an interruption leaves the old or the new file."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Decided._fields)
+        writer.writerows(sorted(set(rows)))
+    partial.replace(path)
