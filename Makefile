@@ -93,9 +93,11 @@ lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
 	$(COG) --check $(DOCUMENTS)
 
 train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=name, archive or folder; EXTRA=, OUTLIERS=further sets to score)
+	@$(BIN)/python -m training.config
 	$(BIN)/python -m training.fetch --data "$(DATA)" --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS)
 	$(BIN)/dvc repro
 	$(GOLDEN)
+	@$(BIN)/python -m export.summary --print
 
 suspects: .venv/.train  ## list and draw photos with suspicious labels, as judged by networks not trained on them
 	$(BIN)/python -m training.tools.suspects
