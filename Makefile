@@ -108,12 +108,14 @@ endif
 SOURCES = --data "$(DATA)" --classes "$(CLASSES)" --split "$(SPLIT)"
 train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=names, archives or folders; DRY=1 only describes; CLASSES=, SPLIT=, EXTRA=, OUTLIERS=; CONTRIBUTED=1 adds accepted contributions)
 	$(if $(DRY),@$(BIN)/python -m training.dry_run $(SOURCES))
+	$(if $(DRY),,@$(BIN)/python -m training.config)
 	$(if $(DRY),,$(BIN)/python -m training.fetch $(SOURCES) --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS) \
 		$(if $(CONTRIBUTED),--contributed))
 	$(if $(DRY),,$(BIN)/dvc repro prepare)
 	$(if $(DRY),,@$(BIN)/python -m training.overview)
 	$(if $(DRY),,$(BIN)/dvc repro)
 	$(if $(DRY),,$(GOLDEN))
+	$(if $(DRY),,@$(BIN)/python -m export.summary --print)
 
 suspects: .venv/.train  ## list and draw photos with suspicious labels, as judged by networks not trained on them
 	$(BIN)/python -m training.tools.suspects

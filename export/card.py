@@ -25,6 +25,7 @@ from training.tools.results_page import percent, table
 METRICS = Path("artifacts/metrics")
 TEMPLATE = Path("export/card_template.md")
 NOTES = Path("export/card_notes.md")
+ATTEMPTS = METRICS / "attempts.json"  # written by training.tools.attempts
 CATALOG = Path("data/datasets.yaml")
 NOT_MEASURED = "Not measured."
 Values = Mapping[str, Any]
@@ -44,7 +45,7 @@ def main() -> None:
 
 def metrics_match_served_file() -> bool:
     """Return whether the metrics on file are those of the served model."""
-    if not (METRICS / "train.json").exists():  # DVC deletes it while it trains
+    if not (METRICS / "train.json").exists():  # DVC deletes it while it evaluates
         return False
     run_id = Classifier.load(RELEASED).metadata.run_id
     return bool(read("train")["run_id"] == run_id and read("release")["sha256"] == sha256(RELEASED))
@@ -63,7 +64,7 @@ def render() -> str:
         "image_size": metadata.image_size,
         "size": f"{released['size_mb']:.2f} MB",
         "data": render_data(read("prepare")),
-        "catalog": render_catalog(),
+        "licenses": render_licenses(read("train").get("sources"), [*evaluated["sets"], *evaluated["outliers"]]),
         "sets": render_sets(evaluated["sets"]),
         "by_class": render_classes(evaluated["sets"], metadata.class_names),
         "calibration": render_calibration(evaluated),
@@ -77,6 +78,7 @@ def render() -> str:
         **render_provenance(metadata),
         **render_recipe(),
         **render_notes(metadata.run_id),
+        "selection": render_selection(metadata.run_id),
         "sha256": released["sha256"],
     }
     return Template(TEMPLATE.read_text()).substitute(parts)
@@ -107,9 +109,31 @@ def fill_paragraph(text: str) -> str:
     return fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
-def render_catalog() -> str:
-    entries = yaml.safe_load(CATALOG.read_text()).values()
-    return "\n".join(f"- {entry['title']}: {entry['license']}" for entry in entries)
+def render_licenses(sources: Sequence[str] | None, further: Sequence[str]) -> str:
+    """Return the license of each set of the catalog that was trained on, or scored as a further set.
+
+    `sources` are None for a model that was trained before they were recorded.
+    """
+    catalog: dict[str, dict[str, Any]] = yaml.safe_load(CATALOG.read_text())
+    names = [*(sources or ()), *further]
+    used = [entry for key, entry in catalog.items() if any(is_from(name, key, entry) for name in names)]
+    lines = [f"- {entry['title']}: {entry['license']}" for entry in used]
+    if sources is None:
+        lines.append("The training did not record which sets it used.")
+    elif not used:
+        lines.append("No set of the catalog was used. The license of the photos is that of their source.")
+    return "\n".join(lines)
+
+
+def is_from(name: str, key: str, entry: Values) -> bool:
+    """Return whether a file or folder of that name holds photos of the catalog's entry."""
+    stem = Path(name).stem
+    return stem in {
+        key,
+        f"{key}-by-class",
+        Path(entry["file"]).stem if "file" in entry else key,
+        *entry.get("names", ()),
+    }
 
 
 def render_recipe() -> dict[str, str]:
@@ -205,6 +229,17 @@ def render_provenance(metadata: Metadata) -> dict[str, str]:
         "data_hash": metadata.data_hash,
         "checkout": commit.removesuffix("-dirty") + note,
     }
+
+
+def render_selection(run_id: str) -> str:
+    """Return a warning if the network was chosen among several by figures on the test photos, and else nothing."""
+    attempts = json.loads(ATTEMPTS.read_text()) if ATTEMPTS.exists() else []
+    if len(attempts) < 2 or run_id not in {attempt["run_id"] for attempt in attempts}:
+        return ""
+    return (
+        " The figures are slightly optimistic, because they were known when this network was\nchosen among the "
+        "attempts in [RESULTS.md](../training/RESULTS.md)."
+    )
 
 
 def render_notes(run_id: str) -> dict[str, str]:

@@ -5,28 +5,44 @@ the true class of a photo, never its name or content.
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from export.release import RELEASED
+from export.release import REFERENCE, RELEASED
 from lambda_app.classifier import Classifier
 from lambda_app.prediction_record import classify, describe_photo
 from lambda_app.preprocess import preprocess
 from lambda_app.signals import NUMERIC_FIELDS
-from training.data import read_manifest
+from training.data import class_names, read_manifest
 from training.source import PHOTOS, Source
 
-REFERENCE = Path("artifacts/reference.json")
 # More photos would enlarge the file and slow down the report's resampling, but barely tighten its limits.
 MAX_PHOTOS = 5000
 
 
 def main() -> None:
-    reference = build_reference(Classifier.load(RELEASED))
+    classifier = Classifier.load(RELEASED)
+    served, photographed = list(classifier.metadata.class_names), class_names(read_manifest())
+    if served != photographed:
+        print(
+            f"{REFERENCE} is unchanged: the served model knows {', '.join(served)}, and the photos show "
+            f"{', '.join(photographed)}; {describe_reference(classifier)}"
+        )
+        return
+    reference = build_reference(classifier)
     REFERENCE.write_text(json.dumps(reference) + "\n")
     print(f"wrote {REFERENCE}: {reference['photos']} test photos as {reference['model_version']} would log them")
+
+
+def describe_reference(classifier: Classifier) -> str:
+    """Return which model the reference on file describes."""
+    version = json.loads(REFERENCE.read_text())["model_version"] if REFERENCE.exists() else None
+    if version == classifier.metadata.model_version:
+        return "it describes the served model"
+    return (
+        f"it describes {version or 'no model'}: run `make train` with photos of these classes before you detect drift"
+    )
 
 
 def build_reference(classifier: Classifier) -> dict[str, Any]:

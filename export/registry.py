@@ -93,6 +93,19 @@ class Registry:
                 raise RegistryError(f"{address} has SHA-256 {sha256(path)}; expected {version.tags['sha256']}")
             return path.read_bytes()
 
+    def store_text(self, version: ModelVersion, name: str, text: str) -> None:
+        """Store a text file of a version with the run that trained it."""
+        self.client.log_text(version.run_id, text, f"version {version.version}/{name}")
+
+    def find_text(self, version: ModelVersion, name: str) -> str | None:
+        """Return a text file that was stored for a version, or None."""
+        folder = f"version {version.version}"
+        stored = {file.path for file in self.client.list_artifacts(version.run_id, folder)}
+        if f"{folder}/{name}" not in stored:
+            return None
+        text: str = mlflow.artifacts.load_text(f"runs:/{version.run_id}/{folder}/{name}")
+        return text
+
     def tag(self, version: ModelVersion, key: str, value: str) -> None:
         self.client.set_model_version_tag(self.name, version.version, key, value)
 

@@ -6,30 +6,36 @@ photo was used to train an older champion, unless `prepare.train_share` changed.
     python -m export.release              register the file as challenger; promote it if it wins
     python -m export.release --promote    promote the challenger regardless of the comparison
     python -m export.release --rollback   restore the previous champion, byte for byte
+
+Within an experiment of DVC, the file is compared and registered, but never promoted.
 """
 
 import argparse
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow.entities.model_registry import ModelVersion
 
-from export.checks.comparison import Paired, decide_promotion, load_or_none, predict_correct
+from export.checks.comparison import Paired, decide_promotion, explain_need, load_or_none, predict_correct
 from export.checks.corrections import compare_corrections, decide_with_corrections
 from export.quantize import CANDIDATES
 from export.registry import CHALLENGER, CHAMPION, ROLLED_BACK, Registry
 from export.verify import METRICS as VERIFICATION
 from lambda_app.classifier import OUTPUTS, Classifier
 from training import config
+from training.data import read_manifest
 from training.source import sha256
 
 METRICS = Path("artifacts/metrics/release.json")
 RELEASED = Path("lambda_app/model.onnx")
 CARD = Path("export/MODEL_CARD.md")
+REFERENCE = Path("artifacts/reference.json")  # of drift detection; see export.drift_reference
+TRAINING_PHOTOS = "training_photos"  # tag of a version: the photos it was trained on; an adopted version has none
 OUTCOME = "outcome"  # tag of a version that was compared: its Outcome as JSON
 CARD_TAG = "card"  # tag of a version that serves or served: its export/MODEL_CARD.md
 Metrics = Mapping[str, Mapping[str, Any]]  # by set and figure
@@ -75,7 +81,7 @@ def release(registry: Registry, rule: config.Release) -> None:
     """Register the selected candidate, compare it with the champion, and serve it if it wins."""
     path, metrics = read_selection()
     champion = registry.find_alias(CHAMPION) or adopt_served_file(registry)
-    version = registry.find_file(sha256(path)) or registry.register(path, build_tags(path, path.stem, metrics))
+    version = registry.find_file(sha256(path)) or registry.register(path, describe_challenger(path, metrics))
     if champion is not None and champion.version == version.version:
         outcome = read_outcome(version) or skip_comparison(path, "it is the champion")
     elif ROLLED_BACK in version.tags:
@@ -83,6 +89,8 @@ def release(registry: Registry, rule: config.Release) -> None:
         outcome = skip_comparison(path, reason, promoted=False)
     else:
         outcome = compare(path, champion, registry, rule)
+    if champion is not None and champion.version != version.version and "DVC_EXP_NAME" in os.environ:
+        outcome = withhold(outcome)
     apply_outcome(registry, version, outcome)
 
 
@@ -95,6 +103,14 @@ def read_selection() -> tuple[Path, Metrics]:
         raise ReleaseError(f"{VERIFICATION} selects {name!r}, but {path} does not exist; run `dvc repro verify` again")
     figures = verdict["candidates"][name]
     return path, figures["sets"] | figures["outliers"]
+
+
+def withhold(outcome: Outcome) -> Outcome:
+    """Return the outcome of an experiment, which must not replace the served model."""
+    reason = (
+        f"an experiment never replaces the served model; `make promote` releases it; the comparison: {outcome.reason}"
+    )
+    return replace(outcome, promoted=False, reason=reason)
 
 
 def adopt_served_file(registry: Registry) -> ModelVersion | None:
@@ -124,6 +140,15 @@ def build_tags(path: Path, candidate: str, metrics: Metrics) -> dict[str, str]:
     return figures | {"candidate": candidate, "size_mb": f"{megabytes(path):.6g}"}
 
 
+def describe_challenger(path: Path, metrics: Metrics) -> dict[str, str]:
+    """Return the tags of a candidate that was trained on the photos of the manifest."""
+    return build_tags(path, path.stem, metrics) | {TRAINING_PHOTOS: str(count_training_photos())}
+
+
+def count_training_photos() -> int:
+    return sum(row["split"] == "train" for row in read_manifest())
+
+
 def compare(path: Path, champion: ModelVersion | None, registry: Registry, rule: config.Release) -> Outcome:
     """Return the outcome of the comparison. A champion that cannot be compared loses."""
     if champion is None:
@@ -138,9 +163,13 @@ def compare(path: Path, champion: ModelVersion | None, registry: Registry, rule:
             return skip_comparison(path, f"the champion, version {champion.version}, has other classes")
         correct, opponent_correct = predict_correct(challenger), predict_correct(opponent)
         paired = Paired.from_answers(correct, opponent_correct)
-        decision = decide_promotion(paired, megabytes(path) / megabytes(champion_path), rule)
+        known = int(champion.tags[TRAINING_PHOTOS]) if TRAINING_PHOTOS in champion.tags else None
+        growth = count_training_photos() / known - 1 if known else None
+        decision = decide_promotion(paired, megabytes(path) / megabytes(champion_path), growth, rule)
         corrections = compare_corrections(challenger, opponent)
         promoted, reason = decide_with_corrections(decision, paired, corrections, rule)
+        if not promoted:
+            reason += f"; {explain_need(paired, int((~opponent_correct).sum()), known, rule)}"
         opponent_accuracy = {"candidate": champion.tags.get("candidate"), "accuracy": float(opponent_correct.mean())}
         return Outcome(
             **describe_file(path),
@@ -208,7 +237,10 @@ def roll_back(registry: Registry) -> None:
 
 
 def serve(registry: Registry, version: ModelVersion) -> None:
-    """Serve the file of a version, and restore its card. Raise `ReleaseError` if the serving code cannot load it."""
+    """Serve the file of a version, and restore its card and its drift reference.
+
+    Raise `ReleaseError` if the serving code cannot load it.
+    """
     partial = RELEASED.with_suffix(".partial")
     partial.write_bytes(registry.read_file(version))
     if load_or_none(partial) is None:
@@ -216,9 +248,21 @@ def serve(registry: Registry, version: ModelVersion) -> None:
         raise ReleaseError(
             f"the serving code cannot load {registry.name} version {version.version}; expected the outputs {OUTPUTS}"
         )
+    champion = registry.find_alias(CHAMPION)
+    if champion is not None and champion.version != version.version:
+        keep_reference(registry, champion)
     partial.rename(RELEASED)
     if CARD_TAG in version.tags:
         CARD.write_text(version.tags[CARD_TAG])
+    if (reference := registry.find_text(version, REFERENCE.name)) is not None:
+        REFERENCE.write_text(reference)
+
+
+def keep_reference(registry: Registry, champion: ModelVersion) -> None:
+    """Store the champion's drift reference: after a rollback, its photos may no longer be there to compute it again."""
+    text = REFERENCE.read_text() if REFERENCE.exists() else "{}"
+    if json.loads(text).get("model_version") == champion.tags["model_version"]:
+        registry.store_text(champion, REFERENCE.name, text)
 
 
 if __name__ == "__main__":

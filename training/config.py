@@ -1,6 +1,12 @@
-"""Read params.yaml: each section is a frozen dataclass; an unknown key or an invalid value is an error."""
+"""Read params.yaml: each section is a frozen dataclass; an unknown key or an invalid value is an error.
 
-from dataclasses import asdict
+`python -m training.config` is the first stage of the pipeline, and `make train` runs it before everything else. It
+checks all sections, so that a typo stops the pipeline before DVC removes the outputs of the stage that would read it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -14,6 +20,9 @@ NonzeroShare = Annotated[float, Field(gt=0, le=1)]
 LowerCase = Annotated[str, StringConstraints(to_lower=True, min_length=1)]
 Section = TypeVar("Section")
 FORBID = ConfigDict(extra="forbid")
+BASELINES = ("simple_cnn", "improved_cnn", "logistic")  # networks without pretrained weights
+PARAMS = Path("params.yaml")
+CHECKED = Path("artifacts/params.checked")  # its content never changes, so that later stages run again only if needed
 # Keys of earlier versions of params.yaml, and of the MLflow runs that were trained with them.
 RENAMED = {
     "train.recall": "train.distillation_weight",
@@ -60,7 +69,9 @@ class Train:
     epochs: Positive
     min_steps: Positive
     patience: Positive
+    perfect_epochs: Positive
     batch_size: Positive
+    balance_classes: bool
     lr: Annotated[float, Field(gt=0)]
     body_lr: Annotated[float, Field(gt=0)]
     warmup: Annotated[float, Field(ge=0, lt=1)]
@@ -132,38 +143,102 @@ class Release:
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     margin: Share
     saving: Share
+    growth: Annotated[float, Field(gt=0)]
+
+
+SECTIONS: tuple[type[Any], ...] = tuple(
+    value
+    for value in list(vars().values())
+    if isinstance(value, type) and is_dataclass(value) and value.__module__ == __name__
+)  # every section above
 
 
 class ConfigError(SystemExit):
     """Report that params.yaml is invalid; the message names the file, the section, the key and what was expected."""
 
 
-def load(section: type[Section], path: Path = Path("params.yaml")) -> Section:
-    """Read the section that has the name of the class, in lower case. Raise `ConfigError` if it is invalid."""
-    name = section.__name__.lower()
+def main() -> None:
+    check_sections()
+    CHECKED.parent.mkdir(parents=True, exist_ok=True)
+    CHECKED.write_text("valid\n")
+
+
+def check_sections(path: Path = PARAMS) -> None:
+    """Raise `ConfigError` with every problem of every section, and with the name of every unknown section."""
+    known = {section.__name__.lower(): section for section in SECTIONS}
+    sections = read_sections(path)
+    problems = [
+        f"{path}, section {name!r}: unknown section{suggest(name, known)}; expected {', '.join(known)}"
+        for name in sections
+        if name not in known
+    ]
+    for section in SECTIONS:
+        try:
+            load(section, path)
+        except ConfigError as error:
+            problems.append(str(error))
+    if not problems:
+        problems = find_conflicts(load(Train, path), path)
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def find_conflicts(train: Train, path: Path) -> list[str]:
+    """Return the problems of values that are valid alone, and would otherwise stop the training when it starts."""
+    if train.weights is None:
+        return []
+    if train.architecture in BASELINES:
+        reason = f"{train.architecture!r} has no pretrained weights; expected null"
+    elif train.weights != "imagenet" and not Path(train.weights).is_file():
+        reason = "no such file; expected imagenet, a .pth file or null"
+    else:
+        return []
+    return [f"{path}, section 'train': weights: {reason} (got {train.weights!r})"]
+
+
+def read_sections(path: Path) -> dict[str, Any]:
     try:
         sections = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
     if not isinstance(sections, dict):
         raise ConfigError(f"{path} is {sections!r}; expected sections with keys")
-    values = sections.get(name)
+    return sections
+
+
+def load(section: type[Section], path: Path = PARAMS) -> Section:
+    """Read the section that has the name of the class, in lower case. Raise `ConfigError` if it is invalid."""
+    name = section.__name__.lower()
+    values = read_sections(path).get(name)
     try:
         return TypeAdapter(section).validate_python(values)
     except ValidationError as error:
-        problems = "; ".join(describe(name, problem) for problem in error.errors())
+        keys = [field.name for field in fields(section)]  # type: ignore[arg-type]  # every section is a dataclass
+        problems = "; ".join(describe(name, problem, keys) for problem in error.errors())
         raise ConfigError(f"{path}, section {name!r}: {problems}") from None
 
 
-def describe(section: str, problem: Any) -> str:
-    """Describe one of pydantic's errors: the key, what is wrong, and the value or the key's new name."""
+def describe(section: str, problem: Any, keys: list[str]) -> str:
+    """Describe one of pydantic's errors: the key, what is wrong, and the value or the key that was probably meant."""
     key = ".".join(map(str, problem["loc"])) or section
     if new := RENAMED.get(f"{section}.{key}"):
         return f"{key}: was renamed; write {new.split('.')[1]} instead (got {problem['input']!r})"
-    return f"{key}: {problem['msg']} (got {problem['input']!r})"
+    if problem["type"] == "missing":
+        return f"{key}: this key is missing; restore it with its value from the repository's params.yaml"
+    hint = suggest(key, keys) if problem["type"] == "unexpected_keyword_argument" else ""
+    return f"{key}: {problem['msg']}{hint} (got {problem['input']!r})"
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    matches = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def flatten(*sections: Any) -> dict[str, Any]:
     """Return the sections as `section.key: value`, for logging."""
     pairs = ((type(s).__name__.lower(), asdict(s)) for s in sections)
     return {f"{name}.{key}": value for name, values in pairs for key, value in values.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -27,19 +27,22 @@ from training.data import (
     subsample,
 )
 from training.distributed import join_world
+from training.interruption import exit_when_interrupted
 from training.metrics import score
 from training.model import Floats, Predictions, load_checkpoint, predict
-from training.source import EXTRA, OUTLIERS
+from training.source import EXTRA, OUTLIERS, PHOTOS
 from training.state import keep_freed_memory
 from training.tracking import start_run
 
 METRICS = calibration.REPORT
 PLOTS = Path("artifacts/plots")
 PLOT_KINDS = ("confusion", "predictions", "reliability", "roc")
+TRAINING = Path("artifacts/metrics/train.json")
 MISTAKES = Path("artifacts/mistakes")  # contains photos, so Git ignores it
 MAX_FAMILIAR_PHOTOS = 2000  # of the training split; enough for an average
 
 
+@exit_when_interrupted()
 def main() -> None:
     keep_freed_memory()
     params = config.load(config.Evaluate)
@@ -72,8 +75,22 @@ def main() -> None:
         write_plots(name, names, photos, fitted.probabilities(predictions[name]))
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(report, indent=2) + "\n")
+    write_training(checkpoint)
     log(checkpoint["run_id"], report)
     print(json.dumps(flatten(report), indent=2))
+
+
+def write_training(checkpoint: dict[str, Any]) -> None:
+    """Write everything in the checkpoint but the weights: params, class names, provenance and the best epoch."""
+    keys = ("train", "augment", "class_names", "data_hash", "git_commit", "run_id")
+    description = {key: checkpoint[key] for key in keys} | {"best": checkpoint["epoch"], "sources": list_sources()}
+    TRAINING.write_text(json.dumps(description, indent=2) + "\n")
+
+
+def list_sources(photos: Path = PHOTOS) -> list[str]:
+    """Return the names of the archives or folders that the photos come from: the target of the link, or of several."""
+    links = [path for path in list_sets(photos) if path.is_symlink()] if photos.is_dir() else []
+    return sorted({path.resolve().name for path in links or [photos]})
 
 
 def score_set(fitted: Calibration, predictions: Predictions) -> dict[str, Any]:
@@ -156,7 +173,7 @@ def log(run_id: str, report: dict[str, Any]) -> None:
     """Add the metrics and plots to the MLflow run that trained the network."""
     with start_run(run_id):
         mlflow.log_metrics(flatten(report))
-        for path in (METRICS, CALIBRATION):
+        for path in (METRICS, CALIBRATION, TRAINING):
             mlflow.log_artifact(str(path))
         mlflow.log_artifacts(str(PLOTS), "plots")
 

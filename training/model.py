@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from training.config import BASELINES
 from training.networks import TIMM, Network, build_baseline, build_timm
 from training.source import sha256
 
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
-BASELINES = ("simple_cnn", "improved_cnn", "logistic")
 CHECKPOINT = Path("artifacts/checkpoint.pt")
 PRETRAINED = Path("data/raw/weights")  # ARCHITECTURE.pth in this folder takes precedence over timm's download
 

@@ -61,6 +61,12 @@ class TrainingState:
         return progress
 
 
+def read_run_id(path: Path) -> str | None:
+    """Return the MLflow run of a saved training, or None."""
+    run_id: str | None = torch.load(path, map_location="cpu", weights_only=True)["progress"]["run_id"]
+    return run_id
+
+
 def hash_code(root: Path = ROOT) -> str:
     """Return the SHA-256 of the code that the stage `train` depends on, as dvc.yaml lists it.
 

@@ -6,9 +6,9 @@ processes.
 """
 
 import csv
-import json
 import math
 import random
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -26,73 +26,101 @@ from training import config, plots
 from training.augment import Augmenter
 from training.data import Batches, Photos, Pixels, Preprocessor, class_names, loader, read_manifest, read_split
 from training.distributed import World, join_world
+from training.interruption import exit_when_interrupted
 from training.metrics import add_prefix, classification_metrics
 from training.model import CHECKPOINT, count_parameters, predict
 from training.optimize import build_networks, build_state, train_epoch
 from training.prepare import MANIFEST
-from training.source import sha256
-from training.state import OLD_STATE, STATE, Progress, hash_code, hash_weights, keep_freed_memory, save_atomically
-from training.tracking import git_commit, start_run
+from training.sampling import BalancedSampler
+from training.source import PHOTOS, sha256
+from training.split import SPLITS
+from training.state import (
+    OLD_STATE,
+    STATE,
+    Progress,
+    hash_code,
+    hash_weights,
+    keep_freed_memory,
+    read_run_id,
+    save_atomically,
+)
+from training.tracking import describe_run, end_abandoned_run, git_commit, log_dataset, name_run, start_run
 
 HISTORY = Path("artifacts/plots/history.csv")
 CURVES = Path("artifacts/plots/curves.png")
-METRICS = Path("artifacts/metrics/train.json")
 
 
 def main() -> None:
     keep_freed_memory()
     world = join_world()
-    params, augment, test = config.load(config.Train), config.load(config.Augment), config.load(config.Evaluate)
-    rows = read_manifest()
-    names = class_names(rows)
-    train_photos = repeat_photos(read_split(rows, "train", Augmenter(augment, params.image_size)), params)
-    train_batches, sampler = shard(train_photos, params, world)
-    val_batches = loader(read_split(rows, "val", Preprocessor(test.image_size)), test.batch_size, params.workers)
+    progress = Progress()
+    with exit_when_interrupted(lambda: describe_interruption(progress) if world.is_main else ""):
+        params, augment, test = config.load(config.Train), config.load(config.Augment), config.load(config.Evaluate)
+        rows = read_manifest()
+        names = class_names(rows)
+        photos = read_split(rows, "train", Augmenter(augment, params.image_size))
+        train_batches, sampler = shard(repeat_photos(photos, params), params, world)
+        val_batches = loader(read_split(rows, "val", Preprocessor(test.image_size)), test.batch_size, params.workers)
 
-    seed_everything(params.seed)
-    model, teacher = build_networks(params, len(names), world.device)
-    initial_weights = hash_weights(model)  # the file of pretrained weights may have changed under the same name
-    state = build_state(model, params, params.epochs * len(train_batches))
-    learner: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
+        seed_everything(params.seed)
+        model, teacher = build_networks(params, len(names), world.device)
+        initial_weights = hash_weights(model)  # the file of pretrained weights may have changed under the same name
+        state = build_state(model, params, params.epochs * len(train_batches))
+        learner: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
 
-    provenance = {"data_hash": sha256(MANIFEST), "git_commit": git_commit()}
-    description = {"train": asdict(params), "augment": asdict(augment), "class_names": names}
-    identity = description | {
-        "data_hash": provenance["data_hash"],
-        "val_size": test.image_size,
-        "initial_weights": initial_weights,
-        "processes": world.size,
-        "code": hash_code(),
-    }
-    progress = state.resume(identity)
-    world.wait()  # a main process with no epochs left would remove the state before the others have read it
-    if world.is_main and STATE.exists() and not progress.run_id:
-        STATE.replace(OLD_STATE)
-    with start_run(progress.run_id) if world.is_main else nullcontext() as run:
-        if run is not None and not progress.run_id:
-            progress.run_id = run.info.run_id
-            mlflow.set_tags(provenance)
-            counts = {"parameters": count_parameters(model), "classes": names, "processes": world.size}
-            mlflow.log_params(config.flatten(params, augment) | counts)
-            state.save(progress, identity)  # a training that is interrupted in its first epoch resumes this run, too
-        for epoch in range(len(progress.history) + 1, params.epochs + 1):
-            if is_patience_exhausted(progress, params.patience):
-                break
-            seed_everything(params.seed + epoch * world.size + world.rank)
-            sampler.set_epoch(epoch)
-            bar = tqdm(train_batches, desc=f"epoch {epoch}/{params.epochs}", unit="batch", disable=not world.is_main)
-            metrics = train_epoch(learner, teacher, bar, state, params)
-            metrics["images_per_second"] *= world.size
-            record = {"epoch": epoch, "lr": state.optimizer.param_groups[-1]["lr"], **metrics}
-            record |= world.broadcast(validate(state.average, val_batches, world) if world.is_main else {})
-            record_epoch(progress, record, state.average.module, params.lr)
+        provenance = {"data_hash": sha256(MANIFEST), "git_commit": git_commit()}
+        description = {"train": asdict(params), "augment": asdict(augment), "class_names": names}
+        identity = description | {
+            "data_hash": provenance["data_hash"],
+            "val_size": test.image_size,
+            "initial_weights": initial_weights,
+            "processes": world.size,
+            "code": hash_code(),
+        }
+        progress = state.resume(identity)
+        world.wait()  # a main process with no epochs left would remove the state before the others have read it
+        if world.is_main and STATE.exists() and not progress.run_id:
+            end_abandoned_run(read_run_id(STATE))
+            STATE.replace(OLD_STATE)
+        with start_training_run(progress, params, rows) if world.is_main else nullcontext():
+            if world.is_main and not progress.run_id:
+                progress.run_id = mlflow.active_run().info.run_id
+                mlflow.set_tags(provenance)
+                counts = {"parameters": count_parameters(model), "classes": names, "processes": world.size}
+                mlflow.log_params(config.flatten(params, augment) | counts)
+                log_dataset(MANIFEST, PHOTOS)
+                state.save(progress, identity)  # so that the first epoch, too, resumes this run
+            for epoch in range(len(progress.history) + 1, params.epochs + 1):
+                if is_patience_exhausted(progress, params.patience) or is_perfect(progress, params.perfect_epochs):
+                    break
+                seed_everything(params.seed + epoch * world.size + world.rank)
+                sampler.set_epoch(epoch)
+                bar = tqdm(train_batches, f"epoch {epoch}/{params.epochs}", unit="batch", disable=not world.is_main)
+                metrics = train_epoch(learner, teacher, bar, state, params)
+                metrics["images_per_second"] *= world.size
+                record = {"epoch": epoch, "lr": state.optimizer.param_groups[-1]["lr"], **metrics}
+                record |= world.broadcast(validate(state.average, val_batches, world) if world.is_main else {})
+                record_epoch(progress, record, state.average.module, params.lr)
+                if world.is_main:
+                    mlflow.log_metrics({k: v for k, v in record.items() if k != "epoch"}, step=epoch)
+                    print(" ".join(f"{key} {value:.4g}" for key, value in record.items()))
+                    state.save(progress, identity)
             if world.is_main:
-                mlflow.log_metrics({k: v for k, v in record.items() if k != "epoch"}, step=epoch)
-                print(" ".join(f"{key} {value:.4g}" for key, value in record.items()))
-                state.save(progress, identity)
-        if world.is_main:
-            write_results(progress, description | provenance)
+                write_results(progress, description | provenance)
     world.leave()
+
+
+def start_training_run(progress: Progress, params: config.Train, rows: list[dict[str, str]]) -> mlflow.ActiveRun:
+    """Start the MLflow run of a training, or continue that of a resumed one."""
+    names, counts = class_names(rows), Counter(row["split"] for row in rows)
+    description = describe_run(params, names, {split: counts[split] for split in SPLITS})
+    return start_run(progress.run_id, name_run(params, names), description)
+
+
+def describe_interruption(progress: Progress) -> str:
+    finished = len(progress.history)
+    moment = f"after epoch {finished}" if finished else "before the end of epoch 1"
+    return f"interrupted {moment}; run the same command to resume"
 
 
 def repeat_photos(photos: Photos, params: config.Train) -> ConcatDataset[tuple[Pixels, int]]:
@@ -110,7 +138,8 @@ def shard(
     """
     if params.batch_size % world.size:
         raise SystemExit(f"train.batch_size is {params.batch_size}; expected a multiple of the {world.size} processes")
-    sampler: DistributedSampler[Any] = DistributedSampler(photos, world.size, world.rank, seed=params.seed)
+    kind = BalancedSampler if params.balance_classes else DistributedSampler
+    sampler: DistributedSampler[Any] = kind(photos, world.size, world.rank, seed=params.seed)
     return loader(photos, params.batch_size // world.size, params.workers, sampler=sampler), sampler
 
 
@@ -152,12 +181,18 @@ def is_patience_exhausted(progress: Progress, patience: int) -> bool:
     return True
 
 
+def is_perfect(progress: Progress, epochs: int) -> bool:
+    """Return whether validation found no mistake in the last `epochs` epochs: more of them could improve little."""
+    last = progress.history[-epochs:]
+    if len(last) < epochs or any(record["val_accuracy"] < 1 for record in last):
+        return False
+    print(f"early stop: no mistake in validation for {epochs} epochs (train.perfect_epochs)")
+    return True
+
+
 def write_results(progress: Progress, description: dict[str, Any]) -> None:
-    """Write the checkpoint, metrics, history and plot, log them to MLflow, and remove the state."""
-    description = description | {"run_id": progress.run_id}
-    save_atomically(progress.best | description, CHECKPOINT)
-    METRICS.parent.mkdir(parents=True, exist_ok=True)
-    METRICS.write_text(json.dumps(description | {"best": progress.best["epoch"]}, indent=2) + "\n")
+    """Write the checkpoint, history and plot, log them to MLflow, and remove the state."""
+    save_atomically(progress.best | description | {"run_id": progress.run_id}, CHECKPOINT)
     HISTORY.parent.mkdir(parents=True, exist_ok=True)
     with HISTORY.open("w", newline="") as file:
         writer = csv.DictWriter(file, progress.history[0], lineterminator="\n")
@@ -165,7 +200,7 @@ def write_results(progress: Progress, description: dict[str, Any]) -> None:
         writer.writerows(progress.history)
     plots.curves(progress.history, CURVES)
     mlflow.log_metrics({f"best_{key}": value for key, value in progress.best["epoch"].items()})
-    for path in (CHECKPOINT, METRICS, HISTORY, CURVES):
+    for path in (CHECKPOINT, HISTORY, CURVES):
         mlflow.log_artifact(str(path))
     STATE.unlink()
 

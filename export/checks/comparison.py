@@ -1,5 +1,6 @@
 """Compare a challenger with the champion on the same photos, by where exactly one of them is right."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,23 +58,27 @@ class Paired:
         }
 
 
-def decide_promotion(paired: Paired, size: float, rule: Release) -> tuple[bool, str]:
+def decide_promotion(paired: Paired, size: float, growth: float | None, rule: Release) -> tuple[bool, str]:
     """Return whether to promote the challenger, and the reason. `size` is its file size relative to the champion's.
 
-    A challenger is promoted if it is better, or if it loses no more than the margin and its file is clearly smaller. On
-    a tie the champion stays, because it has proven itself on real photos. Latency does not count: on a machine that
-    does other work, a measurement says little about the file. Repeated small losses end at the limits of `verify`, if
-    there are any for these classes.
+    `growth` is the share of training photos that it had more than the champion; None if that is not known. A challenger
+    is promoted if it is better, if it loses no more than the margin and its file is clearly smaller, or if it is no
+    worse on the test photos and was trained on clearly more photos. Otherwise, the champion stays on a tie, because it
+    has proven itself on real photos. Latency does not count: on a machine that does other work, a measurement says
+    little about the file. Repeated small losses end at the limits of `verify`, if there are any for these classes.
     """
     bound = paired.lower_bound(rule.confidence)
     is_better = paired.p_value <= 1 - rule.confidence
     is_as_good, is_smaller = bound >= -rule.margin, size <= 1 - rule.saving
+    has_grown = paired.lost <= paired.gained and growth is not None and growth >= rule.growth
     if is_better:
         verdict = "better"
-    elif is_as_good:
-        verdict = "as good and smaller" if is_smaller else "as good, but no smaller"
+    elif is_as_good and is_smaller:
+        verdict = "as good and smaller"
+    elif has_grown:
+        verdict = f"no worse, and trained on {100 * (growth or 0):.0f} % more photos"
     else:
-        verdict = "neither better nor shown to be as good"
+        verdict = "as good, but no smaller" if is_as_good else "neither better nor shown to be as good"
     figures = (
         f"of {paired.photos:,} test photos, only the challenger is right on {paired.gained} and only the champion on "
         f"{paired.lost} (p = {paired.p_value:.3g}, at most {1 - rule.confidence:.3g} required); with "
@@ -81,7 +86,41 @@ def decide_promotion(paired: Paired, size: float, rule: Release) -> tuple[bool, 
         f"points ({-100 * rule.margin:+g} required); the file has {100 * size:.0f} % of the champion's size "
         f"(at most {100 * (1 - rule.saving):g} % counts as smaller)"
     )
-    return is_better or (is_as_good and is_smaller), f"{verdict}: {figures}"
+    return is_better or (is_as_good and is_smaller) or has_grown, f"{verdict}: {figures}"
+
+
+def explain_need(paired: Paired, errors: int, champion_photos: int | None, rule: Release) -> str:
+    """Return what a challenger would need to win. `errors` are the test photos on which the champion is wrong.
+
+    `champion_photos` are the photos that the champion was trained on; None if that is not known.
+    """
+    needed = count_needed_gains(paired.lost, rule.confidence)
+    needs = [f"be right on {needed} photos that the champion gets wrong (it gets {errors} wrong"]
+    needs[0] += ", so that no challenger can: add photos)" if needed > errors else ")"
+    enough = count_photos_to_show_equality(rule) if rule.margin else 0
+    share = f"{100 * (1 - rule.saving):g} % of the champion's size"
+    if paired.photos < enough:
+        needs.append(f"have a file of {share} and be tested on {enough:,} photos that both get right")
+    else:
+        needs.append(f"lose at most {100 * rule.margin:g} points in a file of {share}")
+    more = "more photos" if champion_photos is None else f"{math.ceil((1 + rule.growth) * champion_photos):,} photos"
+    needs.append(f"be no worse on the test photos and be trained on {more}")
+    return f"to win, a challenger has to {', or '.join(needs)}; `make promote` serves it anyway"
+
+
+def count_needed_gains(lost: int, confidence: float) -> int:
+    """Return the smallest number of gains with which a challenger that loses `lost` photos is better."""
+    gains = lost + 1
+    while Paired(0, gains, lost).p_value > 1 - confidence:
+        gains += 1
+    return gains
+
+
+def count_photos_to_show_equality(rule: Release) -> int:
+    """Return the smallest number of test photos on which a challenger that is right on the same ones is as good."""
+    # With no differing photo, the bound of Paired.lower_bound is -z * sqrt(1 - 0 / (N + 2)) / (N + 2).
+    quantile = float(norm.ppf(rule.confidence))
+    return max(1, math.ceil(quantile / rule.margin) - 2)
 
 
 def load_or_none(path: Path) -> Classifier | None:

@@ -11,6 +11,7 @@ from export.release import RELEASED
 from lambda_app.signals import SIGNALS
 from tests import tiny_model
 from training.data import read_manifest
+from training.prepare import MANIFEST
 from training.source import PHOTOS, Source
 
 FIELDS = {"predicted_class", "confidence", "unknown", *SIGNALS, "photo_bytes", "photo_width", "photo_height"}
@@ -65,3 +66,13 @@ def test_reference_contains_no_photo_names(released):
     """The file contains the fields and the class of a photo, never its name."""
     write_reference()
     assert [] == [row["id"] for row in read_manifest() if row["id"] in REFERENCE.read_text()]
+
+
+def test_reference_of_other_classes_is_unchanged(released, capsys):
+    """Photos of other classes than the model's do not replace the reference, and the output says so."""
+    REFERENCE.write_text(json.dumps({"model_version": tiny_model.METADATA.model_version}))
+    before = REFERENCE.read_text()
+    MANIFEST.write_text(MANIFEST.read_text().replace(",dog,", ",rabbit,"))
+    drift_reference.main()
+    assert before == REFERENCE.read_text()
+    assert "is unchanged: the served model knows cat, dog, and the photos show cat, rabbit" in capsys.readouterr().out

@@ -19,7 +19,16 @@ from starlette.testclient import TestClient
 
 from export.convert import MODEL
 from export.registry import CHALLENGER, CHAMPION, RegistryError
-from export.release import CANDIDATES, CARD, METRICS, RELEASED, VERIFICATION, ReleaseError
+from export.release import (
+    CANDIDATES,
+    CARD,
+    METRICS,
+    REFERENCE,
+    RELEASED,
+    TRAINING_PHOTOS,
+    VERIFICATION,
+    ReleaseError,
+)
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
@@ -199,7 +208,46 @@ def test_invalid_served_file_is_replaced(store, content):
     assert "there was no champion" == outcome["reason"]
 
 
+def test_equal_challenger_with_more_photos_is_promoted(store):
+    """A challenger that is no worse and was trained on a tenth more photos than the champion replaces it."""
+    release_file(MODEL)
+    champion = REGISTRY.find_alias(CHAMPION)
+    REGISTRY.tag(champion, TRAINING_PHOTOS, str(int(champion.tags[TRAINING_PHOTOS]) // 2))
+    _, outcome = release_file(make_copy("2026.01.31-later"))
+    assert outcome["promoted"]
+    assert outcome["reason"].startswith("no worse, and trained on 1")
+
+
+def test_rejection_explains_what_is_needed(store):
+    """The reason says how many photos a challenger has to gain, and that this champion cannot be beaten."""
+    release_file(MODEL)
+    _, outcome = release_file(make_copy("2026.01.31-later"))
+    assert "be right on 5 photos that the champion gets wrong (it gets 0 wrong, so that no" in outcome["reason"]
+
+
+def test_experiment_replaces_no_model(store, monkeypatch):
+    """An experiment of DVC that wins becomes the challenger, and `--promote` serves it."""
+    first, _ = release_file(make_wrong())
+    monkeypatch.setenv("DVC_EXP_NAME", "shy-lamb")
+    data, outcome = release_file(MODEL)
+    assert (False, first) == (outcome["promoted"], RELEASED.read_bytes())
+    assert outcome["reason"].startswith("an experiment never replaces the served model")
+    run_stage("--promote")
+    assert data == RELEASED.read_bytes()
+
+
 # --- rollback
+
+
+def test_rollback_restores_the_drift_reference(store):
+    """A rollback restores the drift reference of the previous champion."""
+    release_file(make_wrong())
+    reference = json.dumps({"model_version": REGISTRY.find_alias(CHAMPION).tags["model_version"]})
+    REFERENCE.write_text(reference)
+    release_file(make_copy("2026.01.31-later"))
+    REFERENCE.write_text("{}")
+    run_stage("--rollback")
+    assert reference == REFERENCE.read_text()
 
 
 def test_rollback_restores_the_previous_champion(store, capsys):

@@ -129,3 +129,37 @@ def test_flatten_joins_section_and_key():
     """Sections are logged as `section.key`."""
     tracking, export = config.Tracking(experiment="pets"), config.Export(opset=20)
     assert {"tracking.experiment": "pets", "export.opset": 20} == config.flatten(tracking, export)
+
+
+def test_check_accepts_params_yaml():
+    """This repository's params.yaml has no problem in any section."""
+    assert config.check_sections(ROOT / "params.yaml") is None
+
+
+def test_check_lists_problems_of_all_sections(tmp_path):
+    """A typo in one section and an invalid value in another are reported together, with the key that was meant."""
+    path = write_params(tmp_path, train__epoch=6, release__margin=2)
+    with pytest.raises(config.ConfigError) as error:
+        config.check_sections(path)
+    [first, second] = str(error.value).splitlines()
+    assert "section 'train': epoch: Unexpected keyword argument; did you mean 'epochs'? (got 6)" in first
+    assert "section 'release': margin: " in second
+
+
+def test_check_rejects_an_unknown_section(tmp_path):
+    """A section that no stage reads is an error that suggests the one that was meant."""
+    path = write_params(tmp_path)
+    path.write_text(path.read_text() + "verfy: {}\n")
+    with pytest.raises(config.ConfigError, match="section 'verfy': unknown section; did you mean 'verify'"):
+        config.check_sections(path)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "weights", "problem"),
+    [("simple_cnn", "imagenet", "has no pretrained weights; expected null"), ("resnet18", "no.pth", "no such file")],
+)
+def test_check_compares_weights_with_the_network(tmp_path, architecture, weights, problem):
+    """Weights that do not exist, or that the network cannot use, are found before the training starts."""
+    path = write_params(tmp_path, train__architecture=architecture, train__weights=weights)
+    with pytest.raises(config.ConfigError, match=problem):
+        config.check_sections(path)

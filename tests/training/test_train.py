@@ -14,20 +14,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
-from torch.utils.data import DistributedSampler
+from torch.utils.data import ConcatDataset, DistributedSampler
 
 from tests.training.processes import WITH_FROZEN_HEAD, write_weights
 from tests.training.workspace import write_params
 from training import config, train
 from training.data import Preprocessor, loader, read_manifest, read_split
 from training.distributed import World
+from training.evaluate import TRAINING
 from training.model import CHECKPOINT, WeightsError, build, load_checkpoint
 from training.networks import build_baseline, build_timm
 from training.optimize import distillation_loss, ema_update, parameter_groups
 from training.prepare import MANIFEST
-from training.source import sha256
-from training.state import save_atomically
-from training.train import CURVES, HISTORY, METRICS, repeat_photos, validate
+from training.source import PHOTOS, sha256
+from training.state import Progress, save_atomically
+from training.train import CURVES, HISTORY, repeat_photos, validate
 
 
 @pytest.fixture
@@ -75,8 +76,9 @@ def test_checkpoint_has_params_and_provenance(in_trained):
 def test_metrics_file_describes_the_checkpoint(in_trained):
     """The metrics file has everything in the checkpoint except for the weights, and the best epoch."""
     _, checkpoint = load_checkpoint()
-    described = json.loads(METRICS.read_text())
+    described = json.loads(TRAINING.read_text())
     assert json.loads(json.dumps(checkpoint["epoch"])) == described.pop("best")
+    assert [PHOTOS.resolve().name] == described.pop("sources")
     assert described == {key: json.loads(json.dumps(checkpoint[key])) for key in described}
     assert {"train", "augment", "class_names", "data_hash", "git_commit", "run_id"} == set(described)
 
@@ -344,3 +346,21 @@ def test_distillation_reduces_forgetting(distilled):
     """With distillation, a network has less than half of the distillation loss that it has without."""
     losses = {weight: distilled(weight)[2] for weight in (0.0, 10.0)}
     assert losses[10.0] < losses[0.0] / 2, losses
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [([1.0], False), ([1.0, 1.0], True), ([1.0, 0.9], False), ([0.9, 1.0], False), ([0.9, 1.0, 1.0], True)],
+)
+def test_perfect_validation_ends_training(accuracies, expected):
+    """Training ends after two epochs in a row without a mistake in validation."""
+    progress = Progress(history=[{"val_accuracy": accuracy} for accuracy in accuracies])
+    assert expected == train.is_perfect(progress, 2)
+
+
+def test_default_sampler_is_unchanged(params):
+    """Without balanced classes, the order is that of torch's own sampler."""
+    photos = ConcatDataset([range(100)])
+    _, sampler = train.shard(photos, params, World(0, 1, torch.device("cpu")))
+    assert type(sampler) is DistributedSampler
+    assert list(DistributedSampler(photos, 1, 0, seed=params.seed)) == list(sampler)

@@ -1,0 +1,75 @@
+"""Last stage: write the dozen figures that `dvc metrics show` prints. `--print` ends `make train` with a summary.
+
+The figures are those of the last trained model, which may have lost against the served one.
+"""
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+METRICS = Path("artifacts/metrics")
+SUMMARY = METRICS / "summary.json"
+SAMPLE = "make demo PHOTO=PHOTO.jpg"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--print", action="store_true", help="print the summary instead of writing it")
+    if parser.parse_args().print:
+        print(describe(read("evaluate")["sets"]["test"], read("release"), list_changes()))
+    else:
+        SUMMARY.write_text(json.dumps(collect_figures(), indent=2) + "\n")
+
+
+def read(stage: str) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((METRICS / f"{stage}.json").read_text())
+    return values
+
+
+def collect_figures() -> dict[str, Any]:
+    """Return the figures of the last trained model by name."""
+    evaluated, released, best = read("evaluate"), read("release"), read("train")["best"]
+    test = evaluated["sets"]["test"]
+    further = {f"accuracy_{name}": values["accuracy"] for name, values in evaluated["sets"].items() if name != "test"}
+    return {
+        "photos": read("prepare")["photos"],
+        "best_epoch": int(best["epoch"]),
+        "val_loss": best["val_loss"],
+        "accuracy_test": test["accuracy"],
+        "accuracy_test_low": test["accuracy_interval"][0],
+        "accuracy_test_high": test["accuracy_interval"][1],
+        **further,
+        "unknown_test": test["unknown_rate"],
+        **{f"unknown_{name}": values["recognised"] for name, values in evaluated["outliers"].items()},
+        "calibration_error_test": test["calibration_error"],
+        "size_mb": released["size_mb"],
+        "served": "yes" if released["promoted"] else "no",
+    }
+
+
+def describe(test: dict[str, Any], released: dict[str, Any], changes: list[str]) -> str:
+    """Return accuracy, decision, changed files and the next command."""
+    low, high = (f"{100 * bound:.2f}" for bound in test["accuracy_interval"])
+    decision = "serves now" if released["promoted"] else "IS NOT SERVED; the model that served before stays"
+    lines = [
+        "",
+        f"accuracy: {100 * test['accuracy']:.2f} % of {test['photos']:,} test photos (95 % interval {low} to {high} %)",
+        f"model:    {released['model_version']} {decision}",
+        f"reason:   {released['reason']}",
+        f"changed:  {', '.join(changes) or 'nothing'}",
+        f"next:     {SAMPLE if released['promoted'] else f'make promote, to serve it anyway, or {SAMPLE}'}",
+    ]
+    return "\n".join(lines)
+
+
+def list_changes() -> list[str]:
+    """Return the files that differ from the last commit; none outside a repository."""
+    command = ["git", "status", "--porcelain", "--untracked-files=normal"]
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return [line[3:] for line in output.splitlines()]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""End interrupted programs with one line instead of a traceback, and with their worker processes."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+EXIT_CODE = 128 + signal.SIGINT  # of shells, for a program that Ctrl-C ended
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+AGAIN = "interrupted; run the same command again"
+
+
+def report_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Replace `sys.excepthook`: report an interruption in one line, even if modules are still being imported."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"\n{AGAIN}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+@contextmanager
+def exit_when_interrupted(describe: Callable[[], str] = lambda: AGAIN) -> Iterator[None]:
+    """On SIGINT or SIGTERM, leave all `with` statements inside, print the description if it is not empty, and exit.
+
+    A second signal is ignored, because it would interrupt the cleanup. Worker processes are forks. They ignore SIGINT,
+    which Ctrl-C sends to every process of the terminal, since this process ends them.
+    """
+    main_process = os.getpid()
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() == main_process:
+            for other in SIGNALS:
+                signal.signal(other, signal.SIG_IGN)
+            raise KeyboardInterrupt
+        if number == signal.SIGTERM:
+            os._exit(EXIT_CODE)
+
+    handlers = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    try:
+        yield
+    except KeyboardInterrupt:
+        if line := describe():
+            print(f"\n{line}", file=sys.stderr)
+        raise SystemExit(EXIT_CODE) from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
