@@ -27,10 +27,12 @@ def exit_when_interrupted(describe: Callable[[], str] = lambda: AGAIN) -> Iterat
     A second signal is ignored, because it would interrupt the cleanup. Worker processes are forks. They ignore SIGINT,
     which Ctrl-C sends to every process of the terminal, since this process ends them.
     """
-    main_process = os.getpid()
+    main_process, is_interrupted = os.getpid(), False
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
+        nonlocal is_interrupted
         if os.getpid() == main_process:
+            is_interrupted = True
             for other in SIGNALS:
                 signal.signal(other, signal.SIG_IGN)
             raise KeyboardInterrupt
@@ -40,7 +42,9 @@ def exit_when_interrupted(describe: Callable[[], str] = lambda: AGAIN) -> Iterat
     handlers = {number: signal.signal(number, interrupt) for number in SIGNALS}
     try:
         yield
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt):
+        if not is_interrupted:  # torch.save, when it is interrupted, replaces KeyboardInterrupt by a RuntimeError
+            raise
         if line := describe():
             print(f"\n{line}", file=sys.stderr)
         raise SystemExit(EXIT_CODE) from None

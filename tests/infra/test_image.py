@@ -172,18 +172,17 @@ def test_image_size_is_limited(image: str) -> None:
 def test_build_without_cache_has_same_layers(image: str) -> None:
     """Two builds of the same files have the same layers, so that a registry stores each only once.
 
-    The first build may come from Docker's cache. If Debian published a package since then, building it again makes the
-    layers differ only because of Debian, so the test compares two new builds.
+    The image of the other tests may come from Docker's cache. If Debian published a package since then, its layers
+    differ only because of Debian; then the test compares two new builds.
     """
-    assert image  # the engine answers, and the base image is there
     tags = [f"{IMAGE}-{name}" for name in ("first", "second")]
     try:
-        for tag in tags:
-            build(tag, "--no-cache")
-        first, second = map(layers, tags)
+        build(tags[0], "--no-cache")
+        if layers(image) != layers(tags[0]):
+            build(tags[1], "--no-cache")
+            assert layers(tags[0]) == layers(tags[1])
     finally:
         execute("docker", "image", "rm", *tags)
-    assert first == second
 
 
 def test_changed_code_changes_one_layer(image: str, tmp_path: Path) -> None:

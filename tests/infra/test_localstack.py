@@ -97,17 +97,6 @@ def test_stack_has_all_resources_but_functions(deployed, template):
 
 @pytest.mark.docker
 @pytest.mark.rie
-def test_contributed_photos_are_deleted_after_a_year(deployed):
-    """The bucket for contributed photos has the lifecycle of the template's default, and blocks public access."""
-    s3 = deployed.client("s3")
-    [bucket] = [each["Name"] for each in s3.list_buckets()["Buckets"] if "-contributions-" in each["Name"]]
-    [rule] = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    assert ("Enabled", 365) == (rule["Status"], rule["Expiration"]["Days"])
-    assert {True} == set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
-
-
-@pytest.mark.docker
-@pytest.mark.rie
 def test_alarms_watch_function(deployed, template):
     """Each alarm of the template exists and has a function's name, although there is no function."""
     # The prefix selects the second stack: LocalStack 4.14 does not delete the resources of the first, which failed.

@@ -13,15 +13,24 @@ from training.state import CODE, hash_code
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # Modules that a stage imports although they do not decide its result.
 IRRELEVANT = {
-    "prepare": {"training/config.py"},  # DVC compares the values of params.yaml
+    "prepare": {
+        "training/config.py",  # DVC compares the values of params.yaml
+        "training/interruption.py",  # ends the program
+    },
     "train": {
         "training/config.py",
+        "training/interruption.py",
         "training/plots.py",  # draws the learning curves of a finished training
         "training/prepare.py",  # decides the manifest, which is a dependency
         "training/split.py",  # decides the manifest
         "training/tracking.py",  # logs to MLflow
     },
-    "evaluate": {"training/config.py", "training/split.py", "training/tracking.py"},
+    "evaluate": {
+        "training/config.py",
+        "training/interruption.py",
+        "training/split.py",
+        "training/tracking.py",
+    },
 }
 
 
@@ -51,7 +60,7 @@ def to_dependency(module: Path) -> str:
 def test_stage_depends_on_code_that_decides_its_result(stage):
     """A stage depends on every module of `training` that it imports, except for those listed as irrelevant."""
     imported = {to_dependency(path) for path in import_closure(ROOT / f"training/{stage}.py")}
-    imported -= {"training/__init__.py"}  # only a docstring
+    imported -= {"training/__init__.py"}  # only sets how an interruption is printed
     assert IRRELEVANT[stage] <= imported
     assert imported - IRRELEVANT[stage] == {name for name in STAGES[stage]["deps"] if name.startswith("training/")}
 

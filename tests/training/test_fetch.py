@@ -204,9 +204,11 @@ CATALOG = yaml.safe_load((ROOT / "data/datasets.yaml").read_text())
 
 @pytest.mark.parametrize("name", CATALOG)
 def test_catalog_entry_is_complete(name):
-    """An entry has a title, an address, a license and a layout."""
-    assert {"title", "download", "license", "layout"} <= set(CATALOG[name])
-    assert all(isinstance(value, str | None) for value in CATALOG[name].values())
+    """An entry has a title, an address, a license and a layout, all as texts; `names` is a list of texts."""
+    entry = dict(CATALOG[name])
+    assert all(isinstance(value, str) for value in entry.pop("names", []))
+    assert {"title", "download", "license", "layout"} <= set(entry)
+    assert all(isinstance(value, str | None) for value in entry.values())
 
 
 @pytest.mark.parametrize("name", [name for name, entry in CATALOG.items() if "file" in entry])

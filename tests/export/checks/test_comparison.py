@@ -6,7 +6,7 @@ import pytest
 from export.checks.comparison import Paired, decide_promotion
 from training.config import Release
 
-RULE = Release(registered_model="any", confidence=0.95, margin=0.005, saving=0.1)
+RULE = Release(registered_model="any", confidence=0.95, margin=0.005, saving=0.1, growth=0.1)
 
 
 def test_paired_counts_photos_where_one_model_is_right():
@@ -49,7 +49,7 @@ def test_lower_bound_covers_the_true_difference(difference):
 )
 def test_decide_promotion(photos, gained, lost, size, promoted, verdict):
     """A better file wins at any size, an equal one only if it is smaller; 100 photos cannot prove equality."""
-    decision, reason = decide_promotion(Paired(photos, gained, lost), size, RULE)
+    decision, reason = decide_promotion(Paired(photos, gained, lost), size, None, RULE)
     assert (promoted, verdict) == (decision, reason.split(":")[0])
     expected = f"of {photos:,} test photos, only the challenger is right on {gained} and only the champion on {lost} "
     assert expected in reason

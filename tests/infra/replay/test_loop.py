@@ -122,7 +122,7 @@ def write(photos: list[tuple[str, bytes]], folder: Path, change: Change | None =
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory, store: str) -> LoopResult:
     folder = tmp_path_factory.mktemp("loop")
-    photos = held_out() if SHARED.is_dir() else bundled()
+    photos = held_out() if (SHARED / "data").is_dir() else bundled()
     other = {"cat": "dog", "dog": "cat"}
     photos[:MISLABELED] = [(other[label], data) for label, data in photos[:MISLABELED]]
     return run_loop(write(photos, folder / "photos"), folder, store)
