@@ -159,6 +159,7 @@ class ConfigError(SystemExit):
 
 def main() -> None:
     check_sections()
+    Path("data/raw/held-back").mkdir(parents=True, exist_ok=True)  # a dependency of the release, which has to exist
     CHECKED.parent.mkdir(parents=True, exist_ok=True)
     CHECKED.write_text("valid\n")
 

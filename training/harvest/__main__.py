@@ -5,7 +5,7 @@ An interrupted run resumes. Decisions of an earlier review in the same folder ar
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from training import config
@@ -13,7 +13,7 @@ from training.data import class_names, read_manifest
 from training.harvest.contributed_photo import Candidate, Entry, HarvestError
 from training.harvest.contribution_storage import UNAVAILABLE, open_storage
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
-from training.harvest.decisions import DECISIONS, FILE, keep_decisions, read_decisions, write_decisions
+from training.harvest.decisions import DECISIONS, FILE, PROPOSALS, keep_decisions, read_reviewed, write_decisions
 from training.harvest.download import download
 from training.harvest.known_photos import read_known
 from training.harvest.label_audit import audit
@@ -49,10 +49,11 @@ def harvest(source: str, folder: Path) -> list[Candidate]:
     decided = {row.photo for row in read_ledger()}
     folder.mkdir(parents=True, exist_ok=True)
     entries = download(storage, [entry for entry in listed if entry.sha256 not in decided], folder)
-    candidates = screen(entries, {entry.sha256: entry.day for entry in listed}, folder)
+    reviewed = read_reviewed(folder)
+    candidates = screen(entries, {entry.sha256: entry.day for entry in listed}, folder, reviewed)
     names = class_names(read_manifest())
-    if (folder / FILE).exists():
-        candidates = keep_decisions(candidates, read_decisions(folder))
+    # A decision of the reviewer differs from its proposal in this file, so that the next harvest keeps it, too.
+    write_decisions([c for c in candidates if c.sha256 not in reviewed], folder, PROPOSALS)
     write_decisions(candidates, folder)
     page = write_page(candidates, names, folder)
     counts = Counter(candidate.decision for candidate in candidates)
@@ -63,8 +64,10 @@ def harvest(source: str, folder: Path) -> list[Candidate]:
     return candidates
 
 
-def screen(entries: Sequence[Entry], days: dict[str, str], folder: Path) -> list[Candidate]:
-    """Return the candidates with proposed decisions: duplicates first, then the audit of labels, then the caps."""
+def screen(
+    entries: Sequence[Entry], days: dict[str, str], folder: Path, reviewed: Mapping[str, Candidate]
+) -> list[Candidate]:
+    """Return the candidates with decisions: duplicates, audit of labels, the reviewer's decisions, then caps."""
     rows, limits = read_manifest(), config.load(config.Harvest)
     candidates = propose(entries, folder, class_names(rows))
     labels = {candidate.path: candidate.label for candidate in candidates}
@@ -75,7 +78,7 @@ def screen(entries: Sequence[Entry], days: dict[str, str], folder: Path) -> list
     audited = {candidate.sha256: candidate for candidate in audit(readable, folder, rows, limits)}
     candidates = [audited.get(candidate.sha256, candidate) for candidate in candidates]
     accepted = {Path(path).stem: label for path, label in read_labels(CONTRIBUTIONS).items()}
-    return apply_caps(candidates, days, accepted, limits)
+    return apply_caps(keep_decisions(candidates, reviewed), days, accepted, reviewed, limits)
 
 
 def _line(counts: Counter[str]) -> str:

@@ -1,32 +1,33 @@
 """Read and write decisions.csv, in which a reviewer accepts, holds or rejects each contribution."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
 from training.harvest.contributed_photo import Candidate, HarvestError
 
 FILE = "decisions.csv"
+PROPOSALS = "proposals.csv"  # decisions.csv as the harvest wrote it: the difference is what the reviewer decided
 ACCEPT, HOLD, REJECT = "accept", "hold", "reject"
 DECISIONS = (ACCEPT, HOLD, REJECT)  # a held photo stays undecided: the next harvest shows it again
 COLUMNS = tuple(field.name for field in fields(Candidate))
 
 
-def write_decisions(candidates: Iterable[Candidate], folder: Path) -> None:
-    partial = folder / f"{FILE}.partial"
+def write_decisions(candidates: Iterable[Candidate], folder: Path, name: str = FILE) -> None:
+    partial = folder / f"{name}.partial"
     with partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for candidate in candidates:
             doubt = "" if candidate.doubt is None else f"{candidate.doubt:.4f}"
             writer.writerow(candidate.row() | {"doubt": doubt, "confidence": f"{candidate.confidence:.4f}"})
-    partial.replace(folder / FILE)
+    partial.replace(folder / name)
 
 
-def read_decisions(folder: Path) -> list[Candidate]:
+def read_decisions(folder: Path, name: str = FILE) -> list[Candidate]:
     """Return the rows of FOLDER/decisions.csv. Raise `HarvestError` that names the line if one is invalid."""
-    path = folder / FILE
+    path = folder / name
     if not path.exists():
         raise HarvestError(f"{path} does not exist; expected the OUT folder of `make harvest`")
     with path.open(newline="") as file:
@@ -47,9 +48,17 @@ def _parse(row: dict[str, str], place: str) -> Candidate:
         raise HarvestError(f"{place}: {error}; expected numbers in the columns doubt and confidence") from None
 
 
-def keep_decisions(candidates: Iterable[Candidate], earlier: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates with the decisions and labels of an earlier review of the same photos."""
-    reviewed = {candidate.sha256: candidate for candidate in earlier}
+def read_reviewed(folder: Path) -> dict[str, Candidate]:
+    """Return the rows by hash that a reviewer changed since the last harvest: an unchanged proposal is no decision."""
+    if not (folder / FILE).exists() or not (folder / PROPOSALS).exists():
+        return {}
+    proposed = {row.sha256: (row.decision, row.label) for row in read_decisions(folder, PROPOSALS)}
+    rows = read_decisions(folder)
+    return {row.sha256: row for row in rows if proposed.get(row.sha256) != (row.decision, row.label)}
+
+
+def keep_decisions(candidates: Iterable[Candidate], reviewed: Mapping[str, Candidate]) -> list[Candidate]:
+    """Return the candidates with the reviewer's decisions and labels."""
     return [
         replace(candidate, decision=old.decision, label=old.label, reason=old.reason)
         if (old := reviewed.get(candidate.sha256))

@@ -1,7 +1,7 @@
 """Screen contributions before a person reviews them: duplicates, conflicting labels, and the caps against poisoning."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,18 +68,25 @@ def _judge_group(candidate: Candidate, row: Row, group: Sequence[Row]) -> Candid
 
 
 def apply_caps(
-    candidates: Sequence[Candidate], days: Mapping[str, str], accepted: Mapping[str, str], limits: config.Harvest
+    candidates: Sequence[Candidate],
+    days: Mapping[str, str],
+    accepted: Mapping[str, str],
+    reviewed: Container[str],
+    limits: config.Harvest,
 ) -> list[Candidate]:
     """Hold what exceeds the caps per day and per class, so that a flood of photos cannot take over the training.
 
     `days` has the day of every photo in the storage, decided ones included, and `accepted` the label of each accepted
-    one. Photos are taken in the order of their hashes, which a contributor does not control in practice.
+    one. A photo that a reviewer accepted counts, but is never held. Photos are taken in the order of their hashes,
+    which a contributor does not control in practice.
     """
+    kept = [c for c in candidates if c.decision == ACCEPT and c.sha256 in reviewed]
+    accepted = {**accepted, **{candidate.sha256: candidate.label for candidate in kept}}
     per_day = Counter(days[sha256] for sha256 in accepted if sha256 in days)
     per_class = Counter(accepted.values())
     capped = []
     for candidate in sorted(candidates, key=lambda candidate: candidate.sha256):
-        if candidate.decision == ACCEPT:
+        if candidate.decision == ACCEPT and candidate.sha256 not in accepted:
             day = days[candidate.sha256]
             if per_day[day] >= limits.per_day:
                 candidate = replace(candidate, decision=HOLD, reason=f"over {limits.per_day} photos on {day}")

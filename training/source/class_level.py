@@ -92,13 +92,13 @@ def _find_level(named: list[tuple[str, ...]]) -> int:
     names = {level: {n[level] for n in named if len(n) > 1} for level in levels}
     if len(depths) > 1:  # a folder of one level is the class in both readings
         names[0] |= {n[0] for n in named}
-    candidates = [level for level in levels if len(names[level]) > 1 and not _are_parts(names[level])]
+    candidates = [level for level in levels if len(names[level]) > 1 and not are_parts(names[level])]
     if len(candidates) == 1:
         return candidates[0]
     raise SourceError(_describe(named))
 
 
-def _are_parts(names: set[str]) -> bool:
+def are_parts(names: set[str]) -> bool:
     """Return whether names only order or hold photos: 2021 and 2022, session1 and session2, images."""
     if all(name.lower() in PARTS or NUMBER.fullmatch(name) for name in names):
         return True

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from training.source.class_level import are_parts
 from training.source.layout import Layout, detect_layout, merge_classes
 from training.source.source_reader import SUFFIXES, SourceError
-from training.source.tree import ArchiveTree
+from training.source.tree import ARCHIVE, ArchiveTree
 
 MARK = "pet-classifier sources"
 
@@ -85,7 +86,13 @@ class Source:
             message = str(error)
             raise SourceError(message if tree.name in message else f"{tree.name}: {message}") from None
         if prefix and not layout.labels:
-            layout = label_by_source(names, PurePosixPath(prefix).stem.lower())
+            layout = label_by_source(names, ARCHIVE.sub("", tree.path.name).lower())
+        elif prefix and are_parts(set(layout.labels.values())):
+            folders = ", ".join(sorted(set(layout.labels.values()))[:6])
+            raise SourceError(
+                f"{tree.name}: the folders {folders} name no classes; expected one folder per class in each source, or "
+                "photos in no folder; name the parent folder of the sources instead"
+            )
         return replace(
             layout,
             labels={f"{prefix}{name}": label for name, label in layout.labels.items()},

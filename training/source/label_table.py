@@ -10,6 +10,8 @@ from pathlib import PurePosixPath
 TABLES = {".csv", ".tsv", ".jsonl"}
 LABELS = ("label", "labels", "class", "class_name", "category", "breed", "species", "target", "label_name")
 MAX_TABLE = 64 << 20  # bytes
+UNREADABLE = (csv.Error, OSError, RecursionError, RuntimeError, ValueError)
+SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "test"}
 Row = dict[str, str]
 
 
@@ -23,11 +25,25 @@ def read_labels(files: list[str], photos: list[str], read: Callable[[str], bytes
     labels: dict[str, str] = {}
     index = _index(photos)
     for table in (n for n in files if PurePosixPath(n).suffix.lower() in TABLES and "submission" not in n.lower()):
-        if found := _match(_rows(table, read), PurePosixPath(table).parent, index):
+        try:
+            rows = _rows(table, read)
+        except UNREADABLE:
+            continue  # a file of another kind; its suffix says nothing
+        if found := _match(rows, PurePosixPath(table).parent, index):
             used.append(table)
             labels |= found
-    is_complete = len(labels) * 2 > len(photos) or _covers_folder(photos, labels)
+    is_complete = (
+        10 * len(labels) > 9 * len(photos)
+        if _has_class_folders(photos)
+        else 2 * len(labels) > len(photos) or _covers_folder(photos, labels)
+    )
     return (", ".join(used), labels) if len(set(labels.values())) > 1 and is_complete else ("", {})
+
+
+def _has_class_folders(photos: list[str]) -> bool:
+    """Return whether the photos are in two or more folders that are not those of splits."""
+    folders = {PurePosixPath(photo).parent.name.lower() for photo in photos}
+    return len(folders - SPLIT_FOLDERS - {"images", ""}) > 1
 
 
 def _covers_folder(photos: list[str], labels: dict[str, str]) -> bool:

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from training.source.folder import FolderReader
-from training.source.source_reader import MAX_FILE, Reader, SourceError, check_names, is_hidden
+from training.source.source_reader import MAX_FILE, SUFFIXES, Reader, SourceError, check_names, is_hidden
 from training.source.tar_reader import TarReader
-from training.source.unpacked import copy_stream, unpack
+from training.source.unpacked import Budget, copy_stream, unpack
 from training.source.zip_reader import ZipReader
 
 ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz)|parquet)$", re.IGNORECASE)
@@ -34,11 +34,12 @@ EXPECTED = "expected a .zip, .tar, .tar.gz or .parquet archive or a folder of ph
 class ArchiveTree:
     """The files of a folder or an archive; `train.zip/cat/1.jpg` is a file in the archive `train.zip` inside it."""
 
-    def __init__(self, path: Path, name: str = "", depth: int = 0) -> None:
+    def __init__(self, path: Path, name: str = "", depth: int = 0, budget: Budget | None = None) -> None:
         if not path.exists():
             raise SourceError(f"{path} does not exist; {EXPECTED}")
         self.path, self.depth = path, depth
         self.name = name or str(path.readlink() if path.is_symlink() else path)  # for errors
+        self.budget = budget or Budget(path.stat().st_size)  # an archive shares it with the archives inside
         self._inner: dict[str, ArchiveTree] = {}
 
     @cached_property
@@ -57,8 +58,14 @@ class ArchiveTree:
         check_names(own, Path(self.name))
         inner = [name for name in own if ARCHIVE.search(name) and not is_hidden(PurePosixPath(name))]
         found = set(own) - set(inner)
+        has_photos = any(PurePosixPath(name).suffix.lower() in SUFFIXES for name in found)
         for name in inner:
-            found.update(f"{name}/{file}" for file in self._open_inner(name).names())
+            try:
+                found.update(f"{name}/{file}" for file in self._open_inner(name).names())
+            except SourceError:
+                if not (has_photos and isinstance(self.reader, FolderReader)):
+                    raise
+                found.add(name)  # a damaged download beside the photos: set aside like any other file
         return sorted(found)
 
     def read(self, name: str) -> bytes:
@@ -76,7 +83,8 @@ class ArchiveTree:
             label = f"{self.name}/{name}"
             if self.depth == MAX_DEPTH:
                 raise SourceError(f"{label} is an archive {MAX_DEPTH + 1} levels deep; unpack the outer ones first")
-            self._inner[name] = ArchiveTree(self._file(name, label), label, self.depth + 1)
+            budget = None if isinstance(self.reader, FolderReader) else self.budget
+            self._inner[name] = ArchiveTree(self._file(name, label), label, self.depth + 1, budget)
         return self._inner[name]
 
     def _file(self, name: str, label: str) -> Path:
@@ -89,9 +97,11 @@ class ArchiveTree:
                 copy_stream(stream, target, self.path.stat().st_size, label)
 
         try:
-            return unpack(self.path, name, write)
+            copy = unpack(self.path, name, write)
         except BROKEN as error:
             raise SourceError(f"{label} cannot be read: {error}; unpack {self.name} and name the result") from None
+        self.budget.spend(copy.stat().st_size, label)
+        return copy
 
 
 def open_reader(path: Path, name: str) -> Reader:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,18 @@ from training.source.source_reader import SourceError
 CHUNK = 1 << 20
 MAX_RATIO = 200  # of unpacked to packed bytes; photos reach 50, and a decompression bomb 1,000
 FREE = 100 << 20  # bytes that are always accepted
+
+
+@dataclass
+class Budget:
+    """Limit the bytes to which all archives inside an archive of `packed` bytes unpack together."""
+
+    packed: int
+    unpacked: int = 0
+
+    def spend(self, size: int, name: str) -> None:
+        self.unpacked += size
+        check_ratio(self.unpacked, self.packed, name)
 
 
 def unpack(path: Path, name: str, write: Callable[[Path], None]) -> Path:

@@ -64,10 +64,17 @@ def test_corrections_decide_only_a_tie(test, gained, promoted):
     assert reason.endswith("right on 15 of 20 photos that users corrected; the old one was on 5")
 
 
-def test_winner_stays_the_winner():
-    """Contributions take no promotion away: a flood of wrong ones must not keep a better model from serving."""
+def test_better_model_stays_promoted():
+    """A flood of wrong contributions does not keep a model from serving that is better on the test photos."""
     corrections = Corrections(20, 5, 15, Paired(20, gained=0, lost=10))
-    assert decide_with_corrections((True, "better"), EQUAL, corrections, RULE)[0]
+    assert decide_with_corrections((True, "better"), Paired(1000, gained=20, lost=2), corrections, RULE)[0]
+
+
+def test_model_worse_on_contributions_is_rejected():
+    """A model that is promoted for its size or its photos alone, and worse on contributions, does not serve."""
+    corrections = Corrections(20, 5, 15, Paired(20, gained=0, lost=10))
+    promoted, reason = decide_with_corrections((True, "no worse"), EQUAL, corrections, RULE)
+    assert (False, True) == (promoted, reason.startswith("worse on contributed photos"))
 
 
 def test_release_states_corrections(store, capsys):

@@ -26,11 +26,14 @@ def traffic(count=DAY, *, wrong=0.0, share=0.25, labels=True, start=0, **challen
             yield feedback(number, "dog" if mistaken else "cat", later=1)
 
 
-def build(lines, since=None):
+DAY_BEFORE = BEGIN - timedelta(days=1)
+
+
+def build(lines, since=DAY_BEFORE):
     return build_report(read(lines, since), "log.jsonl", None, None, since)
 
 
-def compare(lines, since=None):
+def compare(lines, since=DAY_BEFORE):
     return build(lines, since)["split"]
 
 
@@ -128,11 +131,18 @@ def test_one_version_is_not_compared(lines):
 
 def test_split_that_began_before_the_period_is_not_decided():
     """Sliding periods would repeat the test with other labels, so the recommendation asks for an earlier beginning."""
-    lines = [*traffic(wrong=0.2)]
-    cut, whole = compare(lines, BEGIN + timedelta(hours=1)), compare([*traffic(wrong=0.2, start=300)], BEGIN)
+    cut, whole = compare([*traffic(wrong=0.2)], BEGIN), compare([*traffic(wrong=0.2)])
     assert ("keep testing", None) == (cut["recommendation"], cut["labels_needed"])
     assert "set SINCE=" in cut["reason"]
     assert "roll back" == whole["recommendation"]
+
+
+def test_few_lines_before_the_split_are_enough():
+    """The time of the split's first hour decides, not the number of lines before it."""
+    day_before = DAY_BEFORE.isoformat(timespec="milliseconds")
+    early = [prediction(DAY + number, timestamp=day_before, model_version="1") for number in range(3)]
+    assert "roll back" == compare([*early, *traffic(wrong=0.2)], None)["recommendation"]
+    assert "keep testing" == compare([*traffic(wrong=0.2)], None)["recommendation"]
 
 
 def test_labels_follow_the_version_of_the_prediction():
@@ -145,7 +155,7 @@ def test_labels_follow_the_version_of_the_prediction():
 def test_every_format_has_the_comparison(tmp_path, capsys):
     """report.json, the page, the Markdown summary and the output have the recommendation."""
     log = read(traffic(wrong=0.2))
-    report = build_report(log, "log.jsonl", None, None)
+    report = build_report(log, "log.jsonl", None, None, DAY_BEFORE)
     write_files(report, html_page.render_page(report, log, None), tmp_path)
     print_summary(report, tmp_path)
     assert "roll back" == json.loads((tmp_path / "report.json").read_text())["split"]["recommendation"]

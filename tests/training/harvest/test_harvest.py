@@ -172,6 +172,17 @@ def test_second_harvest_keeps_decisions(checkout):
     assert 13 == len(decisions())
 
 
+def test_proposals_are_no_decisions(checkout, monkeypatch):
+    """A proposal to accept, which no reviewer changed, is judged again: the caps hold for all harvests together."""
+    load, limits = config.load, config.Harvest(per_day=2, per_class=1000, min_label_probability=0.0)
+    monkeypatch.setattr(config, "load", lambda section: limits if section is config.Harvest else load(section))
+    contribute()
+    harvest(SOURCE, OUT)
+    contribute(seeds=[520])
+    harvest(SOURCE, OUT)
+    assert 2 == sum(row.decision == "accept" for row in decisions().values())
+
+
 def test_caps_hold_a_flood():
     """At most `per_day` photos of a day and `per_class` of a class are accepted; earlier accepted ones count."""
     limits = config.Harvest(per_day=4, per_class=5, min_label_probability=0.5)
@@ -182,7 +193,7 @@ def test_caps_hold_a_flood():
         for number in range(3)
     ]
     days = {c.sha256: f"day {c.sha256[3]}" for c in candidates} | {"old": "day 1"}
-    accepted = [c for c in apply_caps(candidates, days, {"old": "cat"}, limits) if c.decision == "accept"]
+    accepted = [c for c in apply_caps(candidates, days, {"old": "cat"}, (), limits) if c.decision == "accept"]
     assert {"day 1": 3, "day 2": 4, "day 3": 2} == Counter(days[c.sha256] for c in accepted)
     assert {"cat": 4, "dog": 5} == Counter(c.label for c in accepted)
 
