@@ -33,6 +33,7 @@ def exit_when_interrupted(describe: Callable[[], str] = lambda: AGAIN) -> Iterat
         nonlocal is_interrupted
         if os.getpid() == main_process:
             is_interrupted = True
+            sys.unraisablehook = lambda _: None  # a data loader that was not yet complete fails in __del__
             for other in SIGNALS:
                 signal.signal(other, signal.SIG_IGN)
             raise KeyboardInterrupt

@@ -85,8 +85,7 @@ class Account:
     @contextmanager
     def acting(self, role: str, patch: pytest.MonkeyPatch, without: str = "") -> Iterator[None]:
         """Run the block with the credentials of a role, whose policies lack one action."""
-        rights = [relaxed(policy, self.roles[role].tags, without) for policy in self.roles[role].policies]
-        _replace_policies(self.roles[role].name, [policy for policy in rights if policy["Statement"]])
+        self.grant(role, without)
         assumed = boto3.client("sts").assume_role(RoleArn=self.roles[role].arn, RoleSessionName="test")
         with patch.context() as environment:
             environment.setattr(IAMRequestBase, "check_signature", lambda _: None)
@@ -97,6 +96,12 @@ class Account:
                 yield
             finally:
                 self._skip_authorization_of("inf")
+                self.grant(role)
+
+    def grant(self, role: str, without: str = "") -> None:
+        """Give a role its policies, called test-0 and so on, without one action."""
+        rights = [relaxed(policy, self.roles[role].tags, without) for policy in self.roles[role].policies]
+        _replace_policies(self.roles[role].name, [policy for policy in rights if policy["Statement"]])
 
     def _skip_authorization_of(self, requests: str) -> None:
         httpx2.post(f"{self.moto}/moto-api/reset-auth", content=requests, trust_env=False).raise_for_status()

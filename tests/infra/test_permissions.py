@@ -151,7 +151,7 @@ DEPLOY: dict[str, Call] = {
     "ecr:BatchGetImage": image("batch_get_image", imageIds=[{"imageTag": "a"}]),
     "ecr:GetRepositoryPolicy": image("get_repository_policy"),
     "iam:GetRole": role("get_role"),
-    "iam:GetRolePolicy": role("get_role_policy", PolicyName="WriteOwnLogs"),
+    "iam:GetRolePolicy": role("get_role_policy", PolicyName="test-0"),
     "iam:ListAttachedRolePolicies": role("list_attached_role_policies"),
     "iam:ListRolePolicies": role("list_role_policies"),
     "iam:PutRolePolicy": role("put_role_policy", PolicyName="trial", PolicyDocument=RIGHTS),
@@ -249,7 +249,10 @@ def account(moto: dict[str, str]) -> Iterator[Account]:
         patch.setenv(name, value)
     for module in (emergency, preview):
         patch.setattr(module, "WAIT", {"Delay": 0, "MaxAttempts": 450})
-    yield create_account(url)
+    account = create_account(url)
+    for role in account.roles:
+        account.grant(role)
+    yield account
     configure(url, docker=True)
     patch.undo()
 

@@ -44,7 +44,8 @@ def group_is_empty(group: int) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruption_prints_one_line(trained, tmp_path, number):
     """A signal to the whole group ends training and its workers; the output names the last epoch and the remedy."""
-    folder = copy_prepared(trained, tmp_path / "project", train__epochs=50, train__workers=2, train__perfect_epochs=50)
+    endless = dict.fromkeys(("train__epochs", "train__patience", "train__perfect_epochs"), 5000)
+    folder = copy_prepared(trained, tmp_path / "project", train__workers=2, **endless)
     training = start(folder)
     output = folder / "output.txt"
     wait_for(lambda: "val_loss" in output.read_text() or training.poll() is not None)
