@@ -9,6 +9,7 @@ from types import FrameType, TracebackType
 
 EXIT_CODE = 128 + signal.SIGINT  # of shells, for a program that Ctrl-C ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+RETRY_S = 0.1
 AGAIN = "interrupted; run the same command again"
 
 
@@ -18,6 +19,14 @@ def report_in_one_line(kind: type[BaseException], error: BaseException, trace: T
         print(f"\n{AGAIN}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
+
+
+def repeat_if_swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Interrupt again if the exception was raised in a `__del__`, which swallows it. Other failures there, such as
+    those of a data loader that was not complete, print nothing.
+    """
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, RETRY_S)
 
 
 @contextmanager
@@ -33,14 +42,14 @@ def exit_when_interrupted(describe: Callable[[], str] = lambda: AGAIN) -> Iterat
         nonlocal is_interrupted
         if os.getpid() == main_process:
             is_interrupted = True
-            sys.unraisablehook = lambda _: None  # a data loader that was not yet complete fails in __del__
+            sys.unraisablehook = repeat_if_swallowed
             for other in SIGNALS:
                 signal.signal(other, signal.SIG_IGN)
             raise KeyboardInterrupt
         if number == signal.SIGTERM:
             os._exit(EXIT_CODE)
 
-    handlers = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    handlers = {number: signal.signal(number, interrupt) for number in (*SIGNALS, signal.SIGALRM)}
     try:
         yield
     except (Exception, KeyboardInterrupt):
