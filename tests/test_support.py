@@ -103,7 +103,7 @@ def test_coverage_needs_a_test_run(tmp_path, monkeypatch):
     """Without data, the error message names the command that creates it."""
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.setattr(coverage, "ROOT", tmp_path)
-    with pytest.raises(SystemExit, match=r"coverage: No data to report\.; run `make test` first"):
+    with pytest.raises(SystemExit, match=r"coverage: No data to report\.; run `make coverage`"):
         coverage.main()
 
 
