@@ -62,6 +62,12 @@ def turn_off_and_on(_: Account) -> None:
     emergency.main(["on", "dev"])
 
 
+def delete_role_policy(account: Account) -> None:
+    """Add an inline policy and delete it."""
+    role("put_role_policy", PolicyName="deleted", PolicyDocument=RIGHTS)(account)
+    role("delete_role_policy", PolicyName="deleted")(account)
+
+
 def stack(call: str, **arguments: Any) -> Call:
     return lambda account: getattr(client("cloudformation"), call)(StackName=account.dev.name, **arguments)
 
@@ -155,7 +161,7 @@ DEPLOY: dict[str, Call] = {
     "iam:ListAttachedRolePolicies": role("list_attached_role_policies"),
     "iam:ListRolePolicies": role("list_role_policies"),
     "iam:PutRolePolicy": role("put_role_policy", PolicyName="trial", PolicyDocument=RIGHTS),
-    "iam:DeleteRolePolicy": role("delete_role_policy", PolicyName="trial"),
+    "iam:DeleteRolePolicy": delete_role_policy,
     "iam:TagRole": role("tag_role", Tags=[{"Key": "a", "Value": "b"}]),
     "iam:UntagRole": role("untag_role", TagKeys=["a"]),
     "iam:UpdateAssumeRolePolicy": role("update_assume_role_policy", PolicyDocument=TRUST),
