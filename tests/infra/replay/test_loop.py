@@ -131,7 +131,7 @@ def result(tmp_path_factory: pytest.TempPathFactory, store: str) -> LoopResult:
 def test_report_matches_the_client(result: LoopResult) -> None:
     """The metrics computed from the log equal those computed from the client's answers."""
     quality = result.report["quality"]["overall"]
-    assert PHOTOS == quality["labelled"] == result.evaluation["classified"]
+    assert PHOTOS == quality["labels"] == result.evaluation["classified"]
     for name in ("accuracy", "accuracy_interval", "class_names", "confusion_matrix", "classes"):
         assert result.evaluation[name] == quality[name]
     assert quality["accuracy"] < 1
