@@ -1,4 +1,4 @@
-"""Start the released function in Lambda's runtime with a bucket for contributed photos, in moto's S3 over HTTP."""
+"""Start the released function in Lambda's runtime, with a bucket for contributed photos in moto's S3."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,10 +26,10 @@ class ContributingFunction:
     def list_keys(self) -> list[str]:
         return [each["Key"] for each in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
 
-    def stored(self) -> list[tuple[dict[str, str], bytes]]:
+    def read_objects(self) -> list[tuple[dict[str, str], bytes]]:
         """Return the metadata and the content of each object."""
-        found = [self.s3.get_object(Bucket=BUCKET, Key=key) for key in self.list_keys()]
-        return [(each["Metadata"], each["Body"].read()) for each in found]
+        objects = [self.s3.get_object(Bucket=BUCKET, Key=key) for key in self.list_keys()]
+        return [(each["Metadata"], each["Body"].read()) for each in objects]
 
     def empty(self) -> None:
         for key in self.list_keys():
