@@ -23,7 +23,7 @@ import httpx2
 from PIL import Image
 from tqdm import trange
 
-from infra.bench.hardware import commit, hardware
+from infra.bench.hardware import identify
 from infra.emulator.runtime import ROOT
 from infra.markdown import table as markdown_table
 
@@ -128,7 +128,7 @@ def measure(requests: int, seed: int) -> dict[str, Any]:
         }
         for name in sorted(statuses)
     ]
-    return {"hardware": hardware(docker=False), "commit": commit(), "seed": seed, "more_mb": memory, "rows": rows}
+    return {**identify(), "seed": seed, "more_mb": memory, "rows": rows}
 
 
 def find_violations(figures: dict[str, Any]) -> list[str]:

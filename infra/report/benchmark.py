@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from infra.bench.hardware import commit, hardware
+from infra.bench.hardware import identify
 from infra.emulator.runtime import ROOT
 from infra.report.__main__ import ALARM_EXIT_CODE, REFERENCE
 
@@ -40,8 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         written = write_log(log, count)
         seconds, megabytes = measure_report(log, Path(folder))
     result = {
-        "hardware": hardware(docker=False),
-        "commit": commit(),
+        **identify(),
         "lines": written,
         "megabytes": round(megabytes, 1),
         "seconds": round(seconds, 2),

@@ -60,7 +60,10 @@ def calibration_figures(labeled: Table, bins: int) -> dict[str, float | None]:
 
 
 def wilson_interval(successes: int, trials: int) -> list[float] | None:
-    """Return the 95 % interval of a share (Wilson 1927), or None without trials."""
+    """Return the 95 % interval of a share (Wilson 1927), or None without trials.
+
+    `training.metrics` has its own copy, because `infra` may not import `training`.
+    """
     if not trials:
         return None
     interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
