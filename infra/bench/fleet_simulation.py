@@ -74,7 +74,7 @@ def make_burst(rate: float, idle_s: float) -> list[Period]:
 
 
 def _settling(rate: float, idle_s: float) -> Period:
-    """Return the uncounted traffic at the beginning: `idle_s` seconds, at most 100,000 requests (see `count_settled`)."""
+    """Return the uncounted traffic at the start: `idle_s` seconds, at most 100,000 requests (see `count_settled`)."""
     return Period(rate, max(min(idle_s, 100_000 / rate), 10), counted=False)
 
 
@@ -265,7 +265,7 @@ def simulate(load: Load, rules: Rules) -> Outcome:
 
 
 def count_settled(rate: float, times: Times, idle_s: float) -> int:
-    """Return the number of environments in steady state, which are busy at the same time about once per `idle_s` seconds.
+    """Return the number of environments in steady state: so many are busy at once about every `idle_s` seconds.
 
     The number of busy environments is Poisson-distributed (M/G/infinity). Without any at the beginning, 10,000
     requests/s would start a thousand during one init, and keep them for the whole simulation.
