@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
-import pytest
 from botocore.session import Session
 
-from infra.emulator.runtime import Runtime, RuntimeNotFound, find_rie, lambda_runtime
+from infra.emulator.runtime import Runtime, lambda_runtime
 from infra.emulator.serve import background, local_app
 
 BUCKET = "contributions-of-the-test"
@@ -44,11 +43,7 @@ def s3_client(endpoint: str) -> Any:
 
 @contextmanager
 def contributing_function(moto: dict[str, str]) -> Iterator[ContributingFunction]:
-    """Start the released function in an account with an empty bucket. Skip the test without the emulator."""
-    try:
-        find_rie()
-    except RuntimeNotFound as error:
-        pytest.skip(str(error))
+    """Start the released function in an account with an empty bucket."""
     endpoint = moto["AWS_ENDPOINT_URL"]
     httpx2.post(f"{endpoint}/moto-api/reset", trust_env=False).raise_for_status()
     s3 = s3_client(endpoint)

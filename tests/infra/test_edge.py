@@ -28,7 +28,6 @@ OTHER_KEYS = Credentials("AKIDEXAMPLE", "another")
 ORIGIN = "https://example.org"
 PHOTO = ROOT / "data/samples/cat.jpg"
 HOST = "abc123.lambda-url.eu-central-1.on.aws"
-needs_sam = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam")
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +102,13 @@ def test_data_gets_the_strictest_policy(edge: str) -> None:
 # --- the templates and `make edge` --------------------------------------------------------------------------------
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_template_passes_cfn_lint() -> None:
     """cfn-lint finds no problem in the template."""
     assert "" == run(SAM.with_name("cfn-lint"), "infra/aws/edge.yaml").strip()
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_predictions_are_not_cached() -> None:
     """Only the page and the documentation may be cached, and no answer without the function's permission."""
     config = read("infra/aws/edge.yaml")["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
@@ -121,8 +118,7 @@ def test_predictions_are_not_cached() -> None:
     assert (0, 0) == (pages["MinTTL"], pages["DefaultTTL"])
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_edge_signs_every_request() -> None:
     """Origin access control signs always, and the client's Host header is not forwarded."""
     resources = read("infra/aws/edge.yaml")["Resources"]
@@ -137,8 +133,7 @@ def test_edge_signs_every_request() -> None:
     assert {"b689b0a8-53d0-40ab-baf2-68738e2966ac"} == {found["OriginRequestPolicyId"] for found in behaviors}
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_photos_are_not_blocked_by_rules_on_bodies() -> None:
     """Rules of the common group that read bodies only count, because photos exceed 8 kB and contain any bytes."""
     rules = read("infra/aws/edge.yaml")["Resources"]["WebAcl"]["Properties"]["Rules"]
@@ -148,8 +143,7 @@ def test_photos_are_not_blocked_by_rules_on_bodies() -> None:
     assert {f"{name}_BODY" for name in names} == counted
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_only_the_distribution_may_call_the_url() -> None:
     """With EdgeDistribution, CloudFront has both permissions, for that distribution only."""
     found = [translated()["Resources"][name] for name in ("EdgeUrl", "EdgeInvoke")]
@@ -161,8 +155,7 @@ def test_only_the_distribution_may_call_the_url() -> None:
     assert ("AWS_IAM", True) == (granted[0]["FunctionUrlAuthType"], granted[1]["InvokedViaFunctionUrl"])
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_defaults_match_template() -> None:
     """edge-defaults.yaml repeats the template's defaults, which SAM CLI does not send."""
     parameters = read("infra/aws/edge.yaml")["Parameters"]
@@ -198,8 +191,7 @@ def test_public_url_has_no_edge(stack) -> None:
         function_domain(Stack.read("dev"))
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 @pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning")  # moto has none of the resource types
 def test_make_edge_passes_every_parameter(stack) -> None:
     """`make edge` deploys to us-east-1 and passes the URL's host and every other parameter."""
@@ -212,15 +204,14 @@ def test_make_edge_passes_every_parameter(stack) -> None:
     assert (HOST, parameters) == (passed["FunctionDomain"], set(passed))
 
 
-@needs_sam
+@pytest.mark.sam
 @pytest.mark.parametrize("name", ["Domain", "CertificateArn"])
 def test_empty_values_are_allowed(name: str) -> None:
     """The default host name of CloudFront needs neither Domain nor CertificateArn."""
     assert re.fullmatch(read("infra/aws/edge.yaml")["Parameters"][name]["AllowedPattern"], "")
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_distribution_and_firewall_are_created_in_moto(aws: str) -> None:
     """moto's CloudFront and WAF accept origin access control, firewall and distribution with the default parameters.
 

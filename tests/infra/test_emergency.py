@@ -12,11 +12,10 @@ from infra.aws import emergency, serving
 from infra.aws.deployed import DeploymentError
 from infra.aws.stack import Stack
 from tests.infra.test_stacks import STACK, push, stack_arguments
-from tests.sam import ALIAS, REGION, SAM, read
+from tests.sam import ALIAS, REGION, read
 
 pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+    pytest.mark.sam,
     pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning"),
 ]
 GOOD, BAD = "a" * 40, "b" * 40

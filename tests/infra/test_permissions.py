@@ -17,12 +17,11 @@ from botocore.session import Session
 from infra.aws import emergency, preview, serving
 from infra.report.publish import PublishError, to_cloudwatch
 from tests.infra.cloud_roles import PHOTOS, RESULTS, Account, configure, create_account
-from tests.sam import IMAGE, REGION, SAM
+from tests.sam import IMAGE, REGION
 
 pytestmark = [
-    pytest.mark.process,
+    pytest.mark.sam,
     pytest.mark.slow,
-    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
     pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning"),
 ]
 

@@ -10,8 +10,7 @@ from tests.sam import ROOT, SAM, run
 
 AUDIT = ROOT / ".venv-audit/bin/python"
 pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+    pytest.mark.sam,
     pytest.mark.skipif(not AUDIT.exists(), reason="the audit tools are not installed in .venv-audit"),
 ]
 Policies = dict[str, dict[str, Any]]

@@ -16,11 +16,10 @@ from infra.aws.deployed import DeploymentError
 from infra.aws.stack import Split, Stack
 from tests.infra.test_emergency import PREVIOUS, deployed_stack, reserved  # noqa: F401  # deployed_stack is a fixture
 from tests.infra.test_stacks import make
-from tests.sam import IMAGE, SAM
+from tests.sam import IMAGE
 
 pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+    pytest.mark.sam,
     pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning"),
 ]
 SERVING = str(int(PREVIOUS) + 1)

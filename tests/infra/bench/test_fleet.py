@@ -39,7 +39,7 @@ from infra.bench.fleet_simulation import (
     simulate,
     time_requests,
 )
-from infra.emulator.runtime import RuntimeNotFound, find_rie, lambda_runtime
+from infra.emulator.runtime import lambda_runtime
 
 pytestmark = pytest.mark.slow
 
@@ -411,9 +411,5 @@ def test_simulation_predicts_one_environment(tmp_path):
     Without the queue, the prediction would be 20 times too small; without the cold start, 3 times. The function sleeps
     instead of computing, so that other load on the machine has little effect on its times.
     """
-    try:
-        find_rie()
-    except RuntimeNotFound as error:
-        pytest.skip(str(error))
     (tmp_path / "waiting.py").write_text(WAITING)
     assert 1 / 1.5 < measure_agreement(3, partial(lambda_runtime, "waiting.handler", task=tmp_path)) < 1.5
