@@ -5,7 +5,6 @@ response has status 5xx or takes over 5 s, or if the memory of the server grows 
 about five minutes.
 """
 
-import argparse
 import json
 import random
 import socket
@@ -156,11 +155,7 @@ def render(figures: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=REQUESTS, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
-    options = parser.parse_args()
-    figures = measure(options.requests, options.seed)
+    figures = measure(REQUESTS, SEED)
     FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
     print(render(figures))
     print(f"memory grew by {figures['more_mb']:.0f} MB")

@@ -5,7 +5,6 @@ Writes artifacts/report_benchmark.json. Takes two minutes on an idle machine.
     python -m infra.report.benchmark
 """
 
-import argparse
 import json
 import os
 import random
@@ -31,13 +30,10 @@ LABELED_SHARE = 0.05  # of the predictions
 Fields = dict[str, Any]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m infra.report.benchmark", description=__doc__.splitlines()[0])
-    parser.add_argument("--lines", type=int, default=LINES)
-    count = parser.parse_args(arguments).lines
+def main() -> int:
     with TemporaryDirectory() as folder:
         log = Path(folder) / "log.jsonl"
-        written = write_log(log, count)
+        written = write_log(log, LINES)
         seconds, megabytes = measure_report(log, Path(folder))
     result = {
         **identify(),

@@ -157,7 +157,7 @@ def test_version_without_a_reference_is_not_judged(run, good, capsys):
     assert f"drift not judged: {reason}\naccuracy not judged: {reason}\n" in capsys.readouterr().out
     page = Path("out/report.html").read_text()
     assert f"Drift is not judged: {reason.replace(chr(39), '&#39;')}." in page
-    assert "Only old, the serving version, is judged." in page
+    assert "Alarms judge only old, the serving version." in page
     assert 0 == publish.serving_metrics(report)["Reference"]
 
 
