@@ -119,7 +119,7 @@ train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and releas
 	$(if $(DRY),,$(GOLDEN))
 	$(if $(DRY),,@$(BIN)/python -m export.training_summary --print)
 
-suspects: .venv/.train  ## list and draw photos with suspicious labels, as judged by networks not trained on them
+suspects: .venv/.train  ## list and draw photos with suspicious labels, according to models that were not trained on them
 	$(BIN)/python -m training.tools.suspects
 
 # The folder of a review.
@@ -128,7 +128,7 @@ OUT_REVIEW = $(if $(OUT),$(OUT),artifacts/harvest)
 harvest: .venv/.train  ## download contributions from SOURCE=s3://… or a folder to OUT=folder, screen them, and write review.html
 	@$(BIN)/python -m training.harvest "$(SOURCE)" --out "$(OUT_REVIEW)"
 
-accept: .venv/.train  ## add the accepted photos of OUT=folder to data/contributions, with DVC; remember the rejected ones
+accept: .venv/.train  ## add the accepted photos of OUT=folder to data/contributions, with DVC; record the rejected ones
 	@$(BIN)/python -m training.harvest.accept --out "$(OUT_REVIEW)"
 
 forget: .venv/.train  ## delete the photo of REQUEST_ID=… from SOURCE=s3://…, OUT=folder, the data set and DVC's storage
@@ -176,7 +176,7 @@ bench: .venv/.train .venv-sam/.installed  ## benchmark the function against peer
 	$(BIN)/python -m infra.bench.batch
 	$(COG) -r $(DOCUMENTS)
 
-results: .venv/.check .venv-sam/.installed  ## ask the function for its API and an example answer, and rewrite the documents with them
+results: .venv/.check .venv-sam/.installed  ## read the API and an example response from the function, and rewrite the documents with them
 	$(BIN)/python -m infra.documents
 	$(COG) -r $(DOCUMENTS)
 
@@ -265,7 +265,7 @@ report: .venv/.train  ## report load, latency, accuracy and drift from SOURCE=lo
 report-summary:  ## print the last report's summary as Markdown
 	@cat artifacts/report/report.md
 
-baseline: .venv/.train  ## use SOURCE=… of a good week (SINCE=7d) as the drift baseline of the model that serves, in artifacts/baseline.json
+baseline: .venv/.train  ## use SOURCE=… of a good week (SINCE=7d) as the drift baseline of the serving model, in artifacts/baseline.json
 	@$(BIN)/python -m infra.report.baseline "$(SOURCE)" $(call option,SINCE,since)
 
 golden: .venv/.serve .venv-sam/.installed  ## record the model's answers for the bundled photos, which the smoke test compares
@@ -319,7 +319,7 @@ on: .venv/.serve  ## turn ENV= on again after `make off`
 	$(REQUIRE_ENV)
 	@$(BIN)/python -m infra.aws.emergency on "$(ENV)"
 
-split: .venv/.serve  ## keep SHARE=… percent of the traffic of ENV= on the challenger VERSION=…; SHARE=0 ends it
+split: .venv/.serve  ## send SHARE=… percent of the traffic of ENV= to the challenger VERSION=…; SHARE=0 ends the split
 	$(REQUIRE_ENV)
 	@$(BIN)/python -m infra.aws.traffic_split "$(ENV)" --share "$(SHARE)" $(call option,VERSION,version)
 

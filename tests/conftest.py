@@ -37,7 +37,12 @@ if not (SHARED / "data").is_dir():
     ALLOWED_SKIPS += ("no ../shared/data",)
 
 
-pytest_plugins = ("tests.support.distribution", "tests.support.fast", "tests.support.terminal_summary")
+pytest_plugins = (
+    "tests.support.distribution",
+    "tests.support.fast",
+    "tests.support.requirements",
+    "tests.support.terminal_summary",
+)
 
 
 def pytest_configure() -> None:

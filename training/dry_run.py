@@ -1,6 +1,6 @@
-"""Describe what `make train` would do, in seconds and without changing a file: `make train DRY=1`.
+"""`make train DRY=1`: describe what `make train` would do, in seconds and without changing a file.
 
-It reads the header of each photo. Damaged pixels and near duplicates are found only when the training prepares photos.
+The dry run reads only the header of each photo, so it finds neither damaged pixels nor near duplicates.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from training.prepare import check_classes, check_layout, choose_splits, inspect
 from training.source import PHOTOS, Source, SourceList
 from training.split import Row
 
-TRIAL = 8  # photos of the trial step
+TRIAL_PHOTOS = 8  # of the training step that is timed
 
 
 def main() -> None:
@@ -68,13 +68,13 @@ def check_downloads(data: str) -> None:
             and not Path(name).exists()
             and not (RAW / catalog[name].get("file", f"{name}-by-class")).exists()
         ):
-            raise FetchError(f"{name} is not downloaded yet; `make train DATA={name}` downloads it, a dry run does not")
+            raise FetchError(f"{name} is not downloaded yet; run `make train DATA={name}`, which downloads it")
 
 
 def estimate(source: Source, photos: list[Row]) -> float:
-    """Return the minutes of decoding all photos once and of training, from one step with a few photos here."""
+    """Estimate the minutes of decoding all photos once and of training, from one step with a few photos."""
     params = config.load(config.Train)
-    files = [source.read(row.id) for row in photos[:: math.ceil(len(photos) / TRIAL)]]
+    files = [source.read(row.id) for row in photos[:: math.ceil(len(photos) / TRIAL_PHOTOS)]]
     start = time.thread_time()
     pixels = torch.stack([torch.from_numpy(preprocess(data, params.image_size).pixels.copy()) for data in files])
     decoding = (time.thread_time() - start) / len(files)
@@ -88,9 +88,10 @@ def estimate(source: Source, photos: list[Row]) -> float:
 
 
 def time_step(pixels: torch.Tensor, params: config.Train, classes: int) -> float:
-    """Return the CPU seconds of a forward and a backward pass on one thread, which other programs do not prolong.
+    """Return the CPU seconds of a forward and a backward pass on one thread.
 
-    The first pass allocates memory, so the second one counts.
+    CPU time on one thread does not depend on other programs. The first pass allocates memory, so only the second one is
+    timed.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

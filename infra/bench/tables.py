@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infra.bench.hardware import cite
 from infra.emulator.runtime import ROOT
 from infra.markdown import table
 
@@ -88,13 +89,13 @@ def read_bench() -> Figures:
 def short(figures: Figures) -> str:
     """Return the summary: one row per candidate with its most important figures."""
     rows = [_row(name, figures["candidates"][name]) for name in LABELS if name in figures["candidates"]]
-    return f"{table(HEADINGS, rows)}\n\n{hardware(figures)} {NOTES}"
+    return f"{table(HEADINGS, rows)}\n\n{describe_measurement(figures)} {NOTES}"
 
 
-def hardware(figures: Figures) -> str:
+def describe_measurement(figures: Figures) -> str:
     """Return a sentence on starts, machine and commit of the measurement."""
     starts = figures["candidates"]["ours"]["cold_ms"]["n"]
-    return f"Medians of {starts} starts each, in turns, on {figures['hardware']}; commit `{figures['commit']}`."
+    return f"Medians of {starts} starts each, in turns, {cite(figures)}"
 
 
 def _row(name: str, candidate: Figures) -> tuple[str, ...]:
@@ -135,7 +136,7 @@ def full(figures: Figures) -> str:
             f"{health['p50']:.1f}" if health else "",
             f"{candidate['billed_ms']:.0f}",
         ))  # fmt: skip
-    parts = [table(headings, rows), "Milliseconds. " + hardware(figures)]
+    parts = [table(headings, rows), "Milliseconds. " + describe_measurement(figures)]
     if found := figures["compressed_mb"]:
         sizes = ", ".join(f"`{name}` {mb:.0f} MB" for name, mb in found.items())
         parts.append(f"Compressed images, as in a registry: {sizes}.")

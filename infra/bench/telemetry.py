@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra.bench.candidates import PEERS
-from infra.bench.hardware import commit, hardware
+from infra.bench.hardware import cite, identify
 from infra.bench.measure import FIRST, payload, quantiles
 from infra.bench.photos import bench_photos
 from infra.emulator.runtime import ROOT
@@ -47,8 +47,7 @@ def measure(turns: int) -> dict[str, Any]:
     times = json.loads(done.stdout.splitlines()[-1])
     times["telemetry"] = [sum(parts) for parts in zip(times["signals"], times["record"], strict=True)]
     return {
-        "hardware": hardware(docker=False),
-        "commit": commit(),
+        **identify(),
         "photo": FIRST,
         "requests": len(times["with"]),
         "us": {name: quantiles(times[name], 50, 95) for name in LABELS},
@@ -65,7 +64,7 @@ def render(figures: Mapping[str, Any]) -> str:
         f"{table(('microseconds', 'p50', 'p95'), rows)}\n\n"
         f"Overhead per request: {overhead:,.0f} microseconds, limit {LIMIT_US}: {verdict}. "
         f"Medians of {figures['requests']:,} requests each way with "
-        f"{figures['photo']}, on {figures['hardware']}; commit `{figures['commit']}`."
+        f"{figures['photo']}, {cite(figures)}"
     )
 
 

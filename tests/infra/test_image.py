@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import re
 import shutil
 import signal
@@ -21,10 +20,11 @@ from PIL import Image
 import lambda_app
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url
+from infra.emulator.runtime import find_rie
 from infra.emulator.serve import background
 from lambda_app.preprocess import FORMATS
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.rie]
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "pet-classifier:test"
@@ -64,26 +64,13 @@ def layers(image: str) -> list[str]:
     return found
 
 
-def engine_answers() -> bool:
-    return shutil.which("docker") is not None and execute("docker", "info").returncode == 0
-
-
 @pytest.fixture(scope="session")
 def image() -> str:
-    if not engine_answers():
-        pytest.skip("no Docker engine answers")
     if name := os.environ.get("TEST_IMAGE"):
         return name
     run("infra/emulator/base_image.sh", seconds=BUILD_SECONDS)
     build(IMAGE)
     return IMAGE
-
-
-@pytest.fixture(scope="session")
-def sam() -> Path:
-    if not SAM.exists():
-        pytest.skip("SAM CLI is not installed in .venv-sam")
-    return SAM
 
 
 @pytest.fixture(scope="session")
@@ -95,12 +82,11 @@ def event(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def emulated(image: str, sam: Path) -> Iterator[str]:
+def emulated(image: str) -> Iterator[str]:
     """Yield the Invoke API of the emulator, which runs the image read-only and without capabilities."""
-    emulator = emulator_of(sam)
     container = run(
         *("docker", "run", "--detach", *LOCKED_DOWN, "--publish", "127.0.0.1::8080"),
-        *("--volume", f"{emulator}:/aws-lambda-rie:ro", "--entrypoint", "/aws-lambda-rie"),
+        *("--volume", f"{find_rie()}:/aws-lambda-rie:ro", "--entrypoint", "/aws-lambda-rie"),
         *(image, PYTHON, "-m", "awslambdaric", "lambda_app.handler.handler"),
     ).strip()
     try:
@@ -116,13 +102,6 @@ def url(emulated: str, event: Path) -> Iterator[str]:
     post(emulated, event.read_bytes())  # returns once the emulator listens
     with background(create_app(emulated)) as url:
         yield url
-
-
-def emulator_of(sam: Path) -> Path:
-    """Return the emulator's binary, which SAM CLI contains."""
-    machine = "x86_64" if platform.machine() == "x86_64" else "arm64"
-    [emulator] = sam.parents[1].glob(f"lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}")
-    return emulator
 
 
 def python_in(image: str, code: str) -> Any:
@@ -389,56 +368,25 @@ def test_image_answers_every_get_route(url: str) -> None:
     assert dict.fromkeys(paths, 200) == {path: httpx2.get(f"{url}{path}", timeout=120).status_code for path in paths}
 
 
-def png_with_too_many_pixels() -> bytes:
-    """Return a PNG of 30 million pixels in 4 kB."""
-    photo = BytesIO()
-    Image.new("1", (6000, 5000)).save(photo, "PNG")
-    return photo.getvalue()
-
-
-FORM = {"content-type": "multipart/form-data; boundary=b"}
-JPEG = {"content-type": "image/jpeg"}
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "request_"),
-    [
-        (400, "no_file", ("POST", "/predict", JPEG, b"")),
-        (400, "no_file", ("POST", "/predict", FORM, b"--b--\r\n")),
-        (400, "bad_request", ("POST", "/predict", FORM, b"no form")),
-        (404, "not_found", ("GET", "/nowhere", {}, b"")),
-        (405, "method_not_allowed", ("DELETE", "/predict", {}, b"")),
-        (413, "too_large", ("POST", "/predict", JPEG, png_with_too_many_pixels())),
-        (415, "unsupported_image", ("POST", "/predict", JPEG, b"no photo")),
-        (422, "damaged_image", ("POST", "/predict", JPEG, CAT.read_bytes()[:2000])),
-    ],
-)
-def test_image_answers_every_error(url: str, status: int, code: str, request_: tuple[str, str, dict, bytes]) -> None:
-    """Each client error has its status and code in the image, too."""
-    method, path, headers, body = request_
-    answer = httpx2.request(method, f"{url}{path}", headers=headers, content=body, timeout=120)
-    assert (status, code) == (answer.status_code, answer.json()["error"]["code"])
-
-
 @pytest.fixture(scope="session")
-def built_template(image: str, sam: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built_template(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the template that `sam build` writes; most of its layers are cached."""
     assert image  # built, so that its layers are cached
     folder = tmp_path_factory.mktemp("sam")
-    run(sam, "build", "--build-dir", folder, seconds=BUILD_SECONDS)
+    run(SAM, "build", "--build-dir", folder, seconds=BUILD_SECONDS)
     return folder / "template.yaml"
 
 
-def test_sam_invoke_classifies(sam: Path, built_template: Path, event: Path) -> None:
+def test_sam_invoke_classifies(built_template: Path, event: Path) -> None:
     """`sam build` and `sam local invoke`, as `make invoke` calls them, classify the cat."""
-    answer = run(sam, "local", "invoke", "Classifier", "--template", built_template, "--event", event)
+    answer = run(SAM, "local", "invoke", "Classifier", "--template", built_template, "--event", event)
     assert "cat" == predicted_class(json.loads(answer))
 
 
 @pytest.fixture
-def sam_endpoint(sam: Path, built_template: Path, tmp_path: Path) -> Iterator[str]:
+def sam_endpoint(built_template: Path, tmp_path: Path) -> Iterator[str]:
     """Yield the endpoint of `sam local start-lambda`, which is Lambda's Invoke API for the stack's functions."""
-    command = [sam, "local", "start-lambda", "--template", built_template, "--port", "0", "--skip-pull-image"]
+    command = [SAM, "local", "start-lambda", "--template", built_template, "--port", "0", "--skip-pull-image"]
     environment = os.environ | {"SAM_CLI_TELEMETRY": "0"}
     output = tmp_path / "log"
     with output.open("w") as log:
