@@ -66,6 +66,7 @@ NEVER = {
     *("argparse", "doctest", "multiprocessing", "pdb", "pydoc", "sqlite3", "unittest", "xml"),
 }
 
+SET_BY_SERVING = {"ORT_DISABLE_TELEMETRY", "OPENBLAS_NUM_THREADS"}
 # Prints the modules that serving has loaded after its first prediction. It hides the packages that are not pinned,
 # because the image does not have them.
 LOADED_BY_SERVING = """
@@ -79,6 +80,7 @@ sys.meta_path.insert(0, NotInTheImage)
 import awslambdaric.bootstrap
 import lambda_app.handler
 assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"  # otherwise, the Linux wheels report usage to Microsoft
+assert len(os.listdir("/proc/self/task")) == 1, "an import started threads, as OpenBLAS's does"
 assert lambda_app.handler.handler(json.load(sys.stdin), None)["statusCode"] == 200
 print("modules", *sys.modules.keys() - before)
 """
@@ -118,7 +120,7 @@ def load_serving(distributions_by_module: dict[str, set[str]], cat_jpg: bytes, *
     done = subprocess.run(
         [sys.executable, "-c", LOADED_BY_SERVING, *hidden],
         cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | variables,
+        env={name: value for name, value in os.environ.items() if name not in SET_BY_SERVING} | variables,
         input=json.dumps(event),
         capture_output=True,
         text=True,
