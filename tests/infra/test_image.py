@@ -16,13 +16,17 @@ from typing import Any
 import httpx2
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 import lambda_app
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import find_rie
 from infra.emulator.serve import background
+from lambda_app.app import create_app as create_classifier_app
+from lambda_app.classifier import Classifier
 from lambda_app.preprocess import FORMATS
+from lambda_app.settings import Settings
 
 pytestmark = [pytest.mark.docker, pytest.mark.rie]
 
@@ -165,7 +169,7 @@ def test_build_without_cache_has_same_layers(image: str) -> None:
 
 
 def test_changed_code_changes_one_layer(image: str, tmp_path: Path) -> None:
-    """A change of the code adds one layer; system, packages and model are shared with the previous image."""
+    """A change of the code adds one layer; system, packages, bundle and model are shared with the previous image."""
     assert image  # its layers are in Docker's cache
     tag, context = f"{IMAGE}-changed", tmp_path / "context"
     files = run("git", "ls-files", "-z", "--cached").strip("\0").split("\0")
@@ -187,7 +191,9 @@ def test_changed_code_changes_one_layer(image: str, tmp_path: Path) -> None:
             tag,
             context,
         )
-        assert [True, True, True, False] == [old == new for old, new in zip(layers(image), layers(tag), strict=True)]
+        assert [True, True, True, True, False] == [
+            old == new for old, new in zip(layers(image), layers(tag), strict=True)
+        ]
     finally:
         execute("docker", "image", "rm", tag)
 
@@ -312,10 +318,14 @@ def test_image_has_only_serving_code(image: str) -> None:
 
 
 def test_every_module_has_bytecode(image: str) -> None:
-    """Every module, the standard library included, has bytecode that does not depend on time stamps."""
+    """Every module, the standard library included, has bytecode without time stamps, in the bundle or beside it."""
     code = """
 from importlib.util import MAGIC_NUMBER, cache_from_source
+from sitecustomize import BUNDLE, Bundle
+bundled = {source for source, *_ in Bundle(BUNDLE).modules.values()}
 def compiled(path):
+    if str(path) in bundled:
+        return True
     cached = Path(cache_from_source(path))
     return cached.exists() and cached.read_bytes()[:8] == MAGIC_NUMBER + bytes([1, 0, 0, 0])  # PEP 552: unchecked hash
 folders = [*Path("/usr/lib").glob("python3*"), Path("/opt/python"), Path("/var/task")]
@@ -323,6 +333,27 @@ sources = [path for folder in folders for path in folder.rglob("*.py")]
 print(json.dumps([len(sources) > 1000, [str(path) for path in sources if not compiled(path)]]))
 """
     assert [True, []] == python_in(image, code)
+
+
+def test_start_imports_packages_from_the_bundle(image: str) -> None:
+    """Every package that the start imports comes from the bundle; OpenTelemetry and the OpenAPI models cost no time."""
+    code = """
+import awslambdaric.bootstrap, lambda_app.handler, sys
+from fastapi.openapi.models import OpenAPI
+specs = {name: module.__spec__ for name, module in sys.modules.items() if getattr(module, "__spec__", None)}
+ours = {name: type(spec.loader).__name__ for name, spec in specs.items()
+        if str(spec.origin).startswith("/opt/python") and str(spec.origin).endswith(".py")}
+others = [name for name, loader in ours.items() if loader != "BundledLoader"]
+print(json.dumps([len(ours) > 200, others, "opentelemetry" in sys.modules, OpenAPI.__pydantic_complete__]))
+"""
+    assert [True, ["sitecustomize"], False, False] == python_in(image, code)
+
+
+def test_openapi_document_of_the_image_is_that_of_the_code(url: str) -> None:
+    """The patched packages build the same document as the unpatched ones."""
+    settings = Settings()
+    app = create_classifier_app(Classifier.load(settings.model_path), settings)
+    assert TestClient(app).get("/openapi.json").json() == httpx2.get(f"{url}/openapi.json", timeout=120).json()
 
 
 def test_onnxruntime_telemetry_is_off(image: str) -> None:
