@@ -42,6 +42,9 @@ class JsonLogger:
 
 
 def write_line(line: Mapping[str, Any]) -> None:
-    """Write one object as a line, with a single write, so that lines of several threads do not mix."""
-    sys.stdout.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
+    """Write one object as a line, with a single write, so that lines of several threads do not mix.
+
+    The line is ASCII: no value, not even a lone surrogate of a client's JSON, can fail to be encoded.
+    """
+    sys.stdout.write(json.dumps(line, separators=(",", ":"), default=str) + "\n")
     sys.stdout.flush()

@@ -10,6 +10,7 @@ from infra.report.log_reader import REQUIRED
 from lambda_app.settings import Settings
 from lambda_app.signals import SIGNALS
 from lambda_app.telemetry.fields import BatchPredictionFields, CommonFields, FeedbackFields, RequestFields
+from lambda_app.telemetry.logger import JsonLogger
 
 EMF = Draft202012Validator(json.loads((Path(__file__).parent.parent / "emf.schema.json").read_text()))
 PREDICTION_ID = "11111111-2222-3333-4444-555555555555"
@@ -214,3 +215,12 @@ def test_level_warning_logs_failed_requests_only(logged, encode, data, expected)
     predict(logged, data or encode())
     lines, _ = split(logged.lines())
     assert expected == len(lines)
+
+
+@pytest.mark.parametrize("value", ["\ud800", "a\nb\u2028c", "é", Path("a")], ids=ascii)
+def test_any_value_is_one_line(capsys, value):
+    """A value with a lone surrogate, a line break or no JSON type gives one line of ASCII."""
+    JsonLogger("pet-classifier", "INFO").info("x", {"value": value})
+    text = capsys.readouterr().out
+    assert text.isascii()
+    assert [str(value)] == [json.loads(line)["value"] for line in text.splitlines()]
