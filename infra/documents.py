@@ -74,7 +74,7 @@ def _speed() -> list[tuple[str, str]]:
     """Return the rows on cold start, warm request, memory, image and cost, each beside the same figure on PyTorch."""
     bench = read_bench()
     candidates = bench["candidates"]
-    ours, peer = candidates["ours"], candidates["torch_simple_cnn"]
+    function, peer = candidates["ours"], candidates["torch_simple_cnn"]
 
     def row(name: str, value: str, baseline: str) -> tuple[str, str]:
         return name, f"{value} (PyTorch: {baseline})"
@@ -87,11 +87,11 @@ def _speed() -> list[tuple[str, str]]:
 
     return [
         ("commit of the measurements below", f"`{bench['commit']}`"),
-        row("cold start, p50", f"{ours['cold_ms']['p50']:.0f} ms", f"{peer['cold_ms']['p50']:,.0f} ms"),
-        row("warm request, p50", f"{warm(ours)} ms", f"{warm(peer)} ms"),
-        row("peak memory", f"{ours['rss_mb']:.0f} MB", f"{peer['rss_mb']:,.0f} MB"),
-        row("container image", f"{ours['image_mb']:.0f} MB", f"{peer['image_mb']:,.0f} MB"),
-        row("a million requests", f"{dollars(ours)} USD", f"{dollars(peer)} USD"),
+        row("cold start, p50", f"{function['cold_ms']['p50']:.0f} ms", f"{peer['cold_ms']['p50']:,.0f} ms"),
+        row("warm request, p50", f"{warm(function)} ms", f"{warm(peer)} ms"),
+        row("peak memory", f"{function['rss_mb']:.0f} MB", f"{peer['rss_mb']:,.0f} MB"),
+        row("container image", f"{function['image_mb']:.0f} MB", f"{peer['image_mb']:,.0f} MB"),
+        row("a million requests", f"{dollars(function)} USD", f"{dollars(peer)} USD"),
     ]
 
 

@@ -95,7 +95,7 @@ class Page:
             "none": self.none,
             "problems": self.problems,
         }
-        self.words = {
+        self.texts = {
             "given": json.dumps(script_data).replace("<", r"\u003c"),  # a class name could close the script element
             "kept": "no photo is kept unless you share it" if contributions else "no photo is kept",
             "megabytes": megabytes(max_bytes),
@@ -117,8 +117,8 @@ class Page:
         return HEADERS | {"content-security-policy": policy}
 
     def answer(self, result: str = "", status: int = 200) -> HTMLResponse:
-        words = self.words | {"result": result, "result_hidden": "" if result else "hidden"}
-        text = re.sub(r"{{(\w+)}}", lambda found: words[found[1]], self.template)
+        texts = self.texts | {"result": result, "result_hidden": "" if result else "hidden"}
+        text = re.sub(r"{{(\w+)}}", lambda match: texts[match[1]], self.template)
         return HTMLResponse(text, status, self.headers)
 
     def result(self, prediction: Prediction, elapsed_ms: float) -> str:

@@ -63,8 +63,8 @@ def fact(page: Page, name: str) -> str:
 def prediction_line(function, page: Page) -> dict:
     """Return the log line of the photo whose result the page shows."""
     [request_id] = page.evaluate("items.slice(-1).map((item) => item.answer.request_id)")
-    wanted = {"message": "request", "request_id": request_id}
-    return json.loads(function.runtime.log_line(lambda line: line.items() >= wanted.items()))
+    expected = {"message": "request", "request_id": request_id}
+    return json.loads(function.runtime.log_line(lambda line: line.items() >= expected.items()))
 
 
 def big(photo: Image.Image) -> bytes:
@@ -208,8 +208,12 @@ def test_feedback_reaches_the_log(visit, function):
         expect(group.get_by_role("button", name=button)).to_have_attribute("aria-pressed", "true")
         # The same words again would not be spoken.
         expect(page.locator("#status")).to_have_js_property("textContent", f"Thank you.{space}")
-        wanted = {"message": "feedback", "label": label, "feedback_for": prediction_line(function, page)["request_id"]}
-        assert function.runtime.log_line(lambda line, wanted=wanted: line.items() >= wanted.items())
+        line_fields = {
+            "message": "feedback",
+            "label": label,
+            "feedback_for": prediction_line(function, page)["request_id"],
+        }
+        assert function.runtime.log_line(lambda line, expected=expected: line.items() >= expected.items())
     page.context.set_offline(True)
     group.get_by_role("button", name="No, dog").click()
     expect(page.locator("#status")).to_have_text("The feedback was not sent. Please try again.")

@@ -53,12 +53,12 @@ def infer(client, body, model=PHOTOS):
     return {output["name"]: output["data"] for output in answer.json()["outputs"]}
 
 
-def assert_error(answer, status, code, said):
+def assert_error(answer, status, code, message):
     """Check the status, the code and the protocol's shape of errors."""
     body = answer.json()
     assert (status, code) == (answer.status_code, body["code"])
     assert {"error", "code", "request_id"} == set(body)
-    assert said in body["error"]
+    assert message in body["error"]
     assert answer.headers["x-request-id"] == body["request_id"]
 
 
@@ -74,12 +74,12 @@ def test_server_is_live_and_ready(client):
 @pytest.mark.parametrize("version", ["", "/versions/2026.01.01-tiny"])
 def test_model_metadata_lists_the_tensors(client, encode, model, expected, version):
     """The path may include the version; inference returns exactly the listed outputs."""
-    about = client.get(f"{model}{version}").json()
-    [tensor] = about["inputs"]
+    metadata = client.get(f"{model}{version}").json()
+    [tensor] = metadata["inputs"]
     assert expected == (tensor["name"], tensor["datatype"], tensor["shape"])
-    assert about["name"] == client.get(f"{model}{version}/ready").json()["name"]
+    assert metadata["name"] == client.get(f"{model}{version}/ready").json()["name"]
     given = infer(client, request(encode()) if model == PHOTOS else {"inputs": [images("red")]}, f"{model}{version}")
-    assert {output["name"] for output in about["outputs"]} == given.keys()
+    assert {output["name"] for output in metadata["outputs"]} == given.keys()
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -115,8 +115,8 @@ def test_network_accepts_more_images_than_one_run(client, tiny_classifier, neste
 
 def test_response_has_only_the_requested_outputs(client, encode):
     """Outputs have the order of the request; `classification` returns the highest values as Triton formats them."""
-    wanted = [{"name": "probabilities", "parameters": {"classification": 1}}, {"name": "unknown"}]
-    answer = client.post(f"{PHOTOS}/infer", json=request(encode("blue")) | {"id": "7", "outputs": wanted}).json()
+    outputs = [{"name": "probabilities", "parameters": {"classification": 1}}, {"name": "unknown"}]
+    answer = client.post(f"{PHOTOS}/infer", json=request(encode("blue")) | {"id": "7", "outputs": outputs}).json()
     assert ("7", "pet-classifier", "2026.01.01-tiny") == (answer["id"], answer["model_name"], answer["model_version"])
     best, unknown = answer["outputs"]
     assert ("probabilities", "BYTES", [1, 1]) == (best["name"], best["datatype"], best["shape"])
@@ -138,15 +138,15 @@ def test_compressed_request_is_accepted(client, encode, encoding, packed):
 
 def test_parameters_may_be_null(client, encode):
     """Null parameters of the request, of a tensor and of an output are accepted, because clients send them."""
-    wanted = {"outputs": [{"name": "unknown", "parameters": None}], "parameters": None}
-    assert {"unknown": [False]} == infer(client, request(encode(), parameters=None) | wanted)
+    fields = {"outputs": [{"name": "unknown", "parameters": None}], "parameters": None}
+    assert {"unknown": [False]} == infer(client, request(encode(), parameters=None) | fields)
 
 
 def test_documented_example_is_answered(client):
     """The example request of the OpenAPI document gives the fields of its example response."""
     operation = client.get("/openapi.json").json()["paths"]["/v2/models/{name}/infer"]["post"]
-    about = [operation["requestBody"], operation["responses"]["200"]]
-    [[body], [answer]] = [each["content"]["application/json"]["schema"]["examples"] for each in about]
+    documented = [operation["requestBody"], operation["responses"]["200"]]
+    [[body], [answer]] = [each["content"]["application/json"]["schema"]["examples"] for each in documented]
     given = client.post(f"{PHOTOS}/infer", json=body).json()
     described = [{"name": "predicted_class", "datatype": "BYTES", "shape": [1]}]
     for each in (answer, given):
@@ -173,8 +173,8 @@ def asked(*outputs):
     return json.dumps({"inputs": [images("red")], "outputs": outputs}).encode()
 
 
-def case(name, status, code, said, content, **headers):
-    return pytest.param(status, code, said, content, headers, id=name)
+def case(name, status, code, message, content, **headers):
+    return pytest.param(status, code, message, content, headers, id=name)
 
 
 BAD = [
@@ -228,14 +228,14 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("status", "code", "said", "content", "headers"), BAD)
-def test_bad_input_has_a_specific_error(client, status, code, said, content, headers):
+@pytest.mark.parametrize(("status", "code", "message", "content", "headers"), BAD)
+def test_bad_input_has_a_specific_error(client, status, code, message, content, headers):
     """The error has the protocol's shape and names the problem."""
-    assert_error(client.post(f"{NETWORK}/infer", content=content, headers=headers), status, code, said)
+    assert_error(client.post(f"{NETWORK}/infer", content=content, headers=headers), status, code, message)
 
 
 @pytest.mark.parametrize(
-    ("more", "status", "code", "said"),
+    ("more", "status", "code", "message"),
     [
         ({"data": ["no base64!"]}, 422, "bad_field", "expected strings of base64"),
         ({"data": [7]}, 422, "bad_field", "expected strings of base64"),
@@ -246,13 +246,13 @@ def test_bad_input_has_a_specific_error(client, status, code, said, content, hea
         ({"data": base64_of(bytes(100_001))}, 413, "too_large", "100001 bytes of photos; at most 100000"),
     ],
 )
-def test_invalid_photo_has_the_error_of_the_native_route(client, more, status, code, said):
+def test_invalid_photo_has_the_error_of_the_native_route(client, more, status, code, message):
     """Invalid data has a specific error; an invalid photo has the status and code of `POST /predict`."""
     assert_error(
         client.post(f"{PHOTOS}/infer", json=request(b"") | {"inputs": [request(b"")["inputs"][0] | more]}),
         status,
         code,
-        said,
+        message,
     )
 
 
@@ -321,7 +321,7 @@ def packed(start, filling, end):
 
 
 @pytest.mark.parametrize(
-    ("content", "work", "said"),
+    ("content", "work", "message"),
     [
         pytest.param(packed(b"", b"[],", b"[]"), "from_json", "opening brackets; expected at most", id="lists"),
         pytest.param(
@@ -332,7 +332,7 @@ def packed(start, filling, end):
         ),
     ],
 )
-def test_highly_compressed_request_is_refused_before_parsing(long_lived_client, monkeypatch, content, work, said):
+def test_highly_compressed_request_is_refused_before_parsing(long_lived_client, monkeypatch, content, work, message):
     """Parsing the lists or splitting the string would block all other threads for a second."""
 
     def done(_):
@@ -341,7 +341,7 @@ def test_highly_compressed_request_is_refused_before_parsing(long_lived_client, 
     modules = {"from_json": done, "chain.from_iterable": SimpleNamespace(from_iterable=done)}
     monkeypatch.setattr(f"lambda_app.routes.open_inference.tensors.{work.split('.')[0]}", modules[work])
     answer = long_lived_client.post(f"{NETWORK}/infer", content=content, headers={"content-encoding": "gzip"})
-    assert_error(answer, 422, "bad_field", said)
+    assert_error(answer, 422, "bad_field", message)
 
 
 @pytest.mark.parametrize("model", [PHOTOS, NETWORK])

@@ -123,8 +123,8 @@ def test_class_names_are_escaped():
     text = page.answer(page.result(prediction, 1)).body.decode()
     own = FILE.read_text()
     assert (own.count("</script>"), own.count("<b>")) == (text.count("</script>"), text.count("<b>"))
-    assert page.words["given"] in text
-    assert "{{version}}" in page.words["given"]
+    assert page.texts["given"] in text
+    assert "{{version}}" in page.texts["given"]
 
 
 @pytest.mark.parametrize(
