@@ -208,12 +208,9 @@ def test_feedback_reaches_the_log(visit, function):
         expect(group.get_by_role("button", name=button)).to_have_attribute("aria-pressed", "true")
         # The same words again would not be spoken.
         expect(page.locator("#status")).to_have_js_property("textContent", f"Thank you.{space}")
-        line_fields = {
-            "message": "feedback",
-            "label": label,
-            "feedback_for": prediction_line(function, page)["request_id"],
-        }
-        assert function.runtime.log_line(lambda line, expected=expected: line.items() >= expected.items())
+        feedback = {"message": "feedback", "label": label}
+        feedback["feedback_for"] = prediction_line(function, page)["request_id"]
+        assert function.runtime.log_line(lambda line, feedback=feedback: line.items() >= feedback.items())
     page.context.set_offline(True)
     group.get_by_role("button", name="No, dog").click()
     expect(page.locator("#status")).to_have_text("The feedback was not sent. Please try again.")

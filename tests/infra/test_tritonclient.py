@@ -98,9 +98,8 @@ def test_network_input(
     answer_in_binary: bool,
 ) -> None:
     """Images as binary or JSON give the numbers of ONNX Runtime in either form."""
-    outputs = [
-        InferRequestedOutput(name, binary_data=answer_in_binary) for name in ("logits", "familiarity", "unknown")
-    ]
+    names = ("logits", "familiarity", "unknown")
+    outputs = [InferRequestedOutput(name, binary_data=answer_in_binary) for name in names]
     result = client.infer(NETWORK, [tensor("images", "UINT8", images, binary_data=binary)], outputs=outputs)
     expected = released_classifier.run(images)
     np.testing.assert_allclose(expected.logits, result.as_numpy("logits"), rtol=1e-6)
