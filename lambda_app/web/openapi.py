@@ -120,7 +120,7 @@ def describe(
         "tags": [tag],
         "summary": summary,
         "description": description,
-        "response_description": "The answer.",
+        "response_description": "The response.",
         "responses": responses,
         "openapi_extra": {"requestBody": {"required": True, "content": body}} if body else None,
     }
