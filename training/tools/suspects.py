@@ -149,7 +149,13 @@ def find_suspects(
         place = {key: row[key] for key in ("id", "label", "split", "sha256")}
         own = float(probabilities[index, labels[index]])
         found.append(Suspect(0, kind, suggestion, own, float(probability), **place))
-    return sorted(found, key=lambda suspect: (suspect.kind, suspect.label_probability - suspect.suggestion_probability))
+    return sorted(found, key=rank)
+
+
+def rank(suspect: Suspect) -> tuple[str, float]:
+    """Return the key by which the suspects of each kind are sorted, most suspicious ones first."""
+    own = suspect.label_probability if suspect.kind == LABEL else 0
+    return suspect.kind, own - suspect.suggestion_probability
 
 
 def number_undecided(suspects: Sequence[Suspect], decided: Collection[str]) -> list[Suspect]:
