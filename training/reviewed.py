@@ -106,7 +106,7 @@ def describe_relabeled(rows: Iterable[Row], labels: Mapping[str, str]) -> tuple[
         return ()
     listed = ", ".join(f"{count:,} from {old} to {new}" for (old, new), count in changes.most_common(SHOWN))
     more = ", …" if len(changes) > SHOWN else ""
-    return (f"{REVIEWED} relabels {changes.total():,} photos: {listed}{more}",)
+    return (f"{REVIEWED} relabels photos: {listed}{more}",)
 
 
 def set_aside_reviewed(rows: list[Row], reviewed: Mapping[str, Review]) -> list[Row]:

@@ -83,7 +83,9 @@ def read_lines(path: Path = SUSPECTS) -> list[Line]:
         reader = csv.DictReader(file)
         if set(reader.fieldnames or ()) != set(COLUMNS):
             found = ",".join(reader.fieldnames or ())
-            raise ListError(f"{path} begins with {found!r}; expected {','.join(COLUMNS)}; run `make suspects` again")
+            raise ListError(
+                f"{path} begins with {found!r}; expected {','.join(COLUMNS)}; restore this line, or delete the file"
+            )
         lines = [Line(f"{path}, line {reader.line_num}", row) for row in reader]
     for line in lines:
         if None in line.row or None in line.row.values():
