@@ -95,13 +95,15 @@ def format_interval(bounds: Sequence[float]) -> str:
 
 
 def render_data(prepared: Values) -> str:
-    """Return how many photos there are by class, split and reason for exclusion."""
+    """Return how many photos there are by class, split and reason for exclusion, and how many were relabeled."""
     classes = ", ".join(f"{count:,} {name}" for name, count in prepared["classes"].items())
     splits = ", ".join(f"{count:,} {name}" for name, count in prepared["splits"].items())
     excluded = ", ".join(f"{count:,} {reason}" for reason, count in prepared["set_aside"].items())
     source = " by the author of the data set" if prepared.get("split") == "given" else ""
+    relabeled = f" Relabeled by reviewers: {prepared['relabeled']:,}." if prepared.get("relabeled") else ""
     return fill_paragraph(
         f"{prepared['photos']:,} photos ({classes}), split{source} into {splits}. Excluded: {excluded or 'none'}."
+        f"{relabeled}"
     )
 
 
