@@ -172,7 +172,8 @@ def main() -> None:
     source = Source(options.photos)
     pets = load(classifier, source, [name for name, _ in sample_photos(source, names, options.limit)])
     others = Source(options.others)
-    strangers = load(classifier, others, sorted(others.layout({}).labels)[:: max(1, options.limit // 60)])
+    strangers = sorted(others.layout({}).labels)
+    strangers = strangers[:: max(1, len(strangers) // options.limit)][: options.limit]
     curves = measure_photos(classifier, pets)
     figures = {
         "run_id": classifier.metadata.run_id,
@@ -180,7 +181,8 @@ def main() -> None:
         "photos": len(pets),
         "steps": STEPS,
         **summarize(curves),
-        "pointing": measure_pointing(classifier, pets, strangers) | {"others": options.others.stem},
+        "pointing": measure_pointing(classifier, pets, load(classifier, others, strangers))
+        | {"others": options.others.stem},
     }
     METRICS.write_text(json.dumps(figures, indent=2) + "\n")
     draw_curves(figures)

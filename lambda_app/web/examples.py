@@ -7,6 +7,8 @@ from lambda_app import __version__
 
 Json = dict[str, Any]
 REQUEST_ID = "95aded33-aefe-409e-a8f5-bb084fc15cef"
+# A gray PNG of 2 x 2 pixels.
+MAP = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAADklEQVR4nGMw/s/AkAYABWcBmW8t9PMAAAAASUVORK5CYII="
 
 
 def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str) -> Json:
@@ -27,6 +29,14 @@ def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str
             "request_id": REQUEST_ID,
             "processing_time_ms": 8.2,
         },
+        "Explanation": {
+            "png": MAP,
+            "width": 2,
+            "height": 2,
+            "peak": 5.8,
+            "rectangle": {"left": 0.125, "top": 0, "width": 0.75, "height": 1},
+        },
+        "Rectangle": {"left": 0.125, "top": 0, "width": 0.75, "height": 1},
         "Feedback": {"request_id": REQUEST_ID, "label": first},
         "ContributionResponse": {
             "request_id": REQUEST_ID,

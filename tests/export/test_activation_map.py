@@ -44,7 +44,7 @@ def test_map_matches_pytorch(explained, count):
     images = pixels(count, SIZE)
     expected = compute_maps(module.network, images)
     measured = classifier.run(images, explain=True).activation_map
-    np.testing.assert_allclose(measured, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(measured, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
     assert expected.std(axis=(1, 2)).min() > 0
 
 
