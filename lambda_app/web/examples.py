@@ -17,6 +17,8 @@ def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str
     model = {"model_version": version}
     seen = {"predicted_class": first, "confidence": 0.998, "unknown": False}
     logged = {"timestamp": "2026-01-31T12:00:00.000+00:00", **seen, "latency_ms": 8.2}
+    rectangle = {"left": 0.125, "top": 0, "width": 0.75, "height": 1}
+    explanation = {"png": MAP, "width": 2, "height": 2, "peak": 5.8, "rectangle": rectangle}
     rest = {name: 0.002 / len(others) for name in others}
     return {
         "ApiInformation": {"name": "Pet Classifier", **model, "routes": dict(list(routes.items())[:3])},
@@ -28,15 +30,10 @@ def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str
             **model,
             "request_id": REQUEST_ID,
             "processing_time_ms": 8.2,
+            "explanation": explanation,
         },
-        "Explanation": {
-            "png": MAP,
-            "width": 2,
-            "height": 2,
-            "peak": 5.8,
-            "rectangle": {"left": 0.125, "top": 0, "width": 0.75, "height": 1},
-        },
-        "Rectangle": {"left": 0.125, "top": 0, "width": 0.75, "height": 1},
+        "Explanation": explanation,
+        "Rectangle": rectangle,
         "Feedback": {"request_id": REQUEST_ID, "label": first},
         "ContributionResponse": {
             "request_id": REQUEST_ID,

@@ -85,7 +85,7 @@ def test_map_follows_the_photo_on_display(visit):
     expect(page.locator("#list .waiting")).to_have_count(0)
     tiles = page.locator(".tile")
     maps = []
-    for place, name in ((1, "cat.jpg"), (0, "neither.jpg")):
+    for place, name in ((0, "cat.jpg"), (1, "neither.jpg")):
         tiles.nth(place).click()
         page.get_by_role("switch", name=SWITCH).check()
         expect(page.get_by_alt_text(f"Your photo, {name}")).to_be_visible()
@@ -113,7 +113,7 @@ def tiny_url(tiny_classifier):
 def test_words_name_the_brightest_part(visit, tiny_url):
     """The text for screen readers counts in ninths of the whole photo, also where the map covers a part of it."""
     picture = Image.new("RGB", (160, 96), "gray")
-    picture.paste("red", (96, 72, 128, 96))  # in the square that the network sees, at its lower right
+    picture.paste("red", (112, 72, 128, 96))  # in the square that the network sees, at its lower right
     page = visit(tiny_url)
     choose(page, {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": encode(picture)})
     page.get_by_role("switch", name=SWITCH).check()
