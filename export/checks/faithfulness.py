@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from export.checks.color_profiles import sample_photos
 from export.checks.map_pictures import Mistake, draw_curves, draw_examples, draw_mistakes
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
@@ -154,11 +153,21 @@ def split_grid(large: Map) -> list[Map]:
 
 def find_mistakes(classifier: Classifier, source: Source, names: list[str]) -> Iterator[Mistake]:
     """Yield the misclassified photos with their maps."""
-    for photo, label in tqdm(list(sample_photos(source, names, 10**9)), desc="mistakes", unit="photo", disable=None):
+    for photo, label in tqdm(list_photos(source, names), desc="mistakes", unit="photo", disable=None):
         pixels = preprocess(source.read(photo), classifier.metadata.image_size).pixels
         predicted, map_ = explain(classifier, pixels)
         if predicted != label:
             yield Mistake(Path(photo).stem, names[label], names[predicted], map_)
+
+
+def list_photos(source: Source, names: list[str]) -> list[tuple[str, int]]:
+    """Return every photo with the index of its class, in the order of their names."""
+    return [(photo, names.index(label.lower())) for photo, label in sorted(source.layout({}).labels.items())]
+
+
+def thin_out(photos: list[str], limit: int) -> list[str]:
+    """Return at most `limit` photos, at equal distances."""
+    return photos[:: max(1, len(photos) // limit)][:limit]
 
 
 def main() -> None:
@@ -170,10 +179,9 @@ def main() -> None:
     classifier = Classifier.load(MODEL)
     names = list(classifier.metadata.class_names)
     source = Source(options.photos)
-    pets = load(classifier, source, [name for name, _ in sample_photos(source, names, options.limit)])
+    pets = load(classifier, source, thin_out([photo for photo, _ in list_photos(source, names)], options.limit))
     others = Source(options.others)
-    strangers = sorted(others.layout({}).labels)
-    strangers = strangers[:: max(1, len(strangers) // options.limit)][: options.limit]
+    strangers = load(classifier, others, thin_out(sorted(others.layout({}).labels), options.limit))
     curves = measure_photos(classifier, pets)
     figures = {
         "run_id": classifier.metadata.run_id,
@@ -181,8 +189,7 @@ def main() -> None:
         "photos": len(pets),
         "steps": STEPS,
         **summarize(curves),
-        "pointing": measure_pointing(classifier, pets, load(classifier, others, strangers))
-        | {"others": options.others.stem},
+        "pointing": measure_pointing(classifier, pets, strangers) | {"others": options.others.stem},
     }
     METRICS.write_text(json.dumps(figures, indent=2) + "\n")
     draw_curves(figures)
