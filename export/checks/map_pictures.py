@@ -57,7 +57,7 @@ def draw_examples(classifier: Classifier) -> None:
         axis.imshow(cover(pixels, outputs.activation_map[0]))
         axis.set_title(f"{path.name}: {verdict}{prediction.predicted_class}, {prediction.confidence:.1%}")
         axis.axis("off")
-    _save(figure, EXAMPLES)
+    _save(figure, EXAMPLES, dpi=60)
 
 
 def cover(pixels: NDArray[np.uint8], activation_map: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -82,7 +82,7 @@ def draw_mistakes(mistakes: Sequence[Mistake]) -> None:
     _save(figure, MISTAKES)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path, dpi: int = 100) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=dpi)
     plt.close(figure)
