@@ -59,7 +59,7 @@ PIXEL = "R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="  # a GIF of one pixel
 EXPLAIN: Json = {
     "in": "query",
     "name": "explain",
-    "schema": {"type": "string", "enum": ["0", "1"], "default": "0"},
+    "schema": {"type": "string", "enum": ["0", "1"]},
     "description": "1 adds `explanation` to each prediction: which parts of the photo spoke for the predicted class",
 }
 FILE = {"type": "string", "format": "binary"}  # as in OpenAPI 3.0; tools for 3.1 understand it, too
