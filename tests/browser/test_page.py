@@ -479,8 +479,8 @@ def other_classes(tmp_path_factory):
         tmp_path_factory.mktemp("model") / "seven.onnx", replace(tiny_model.METADATA, class_names=names)
     )
     model = onnx.load(path)
-    weights = np.zeros((3, 7), np.float32)
-    weights[0, 2], weights[2, 0] = 0.1, 0.1  # red photos are snow leopards
+    weights = np.zeros((7, 3), np.float32)
+    weights[2, 0], weights[0, 2] = 0.1, 0.1  # red photos are snow leopards
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "weights"))
     for output in model.graph.output[:2]:
         output.type.tensor_type.shape.dim[1].dim_value = 7
