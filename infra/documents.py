@@ -16,6 +16,7 @@ from infra.emulator.runtime import ROOT
 from infra.markdown import table
 
 METRICS = ROOT / "artifacts/metrics"
+EXPLANATION = ROOT / "artifacts/explanation.json"  # written by export.checks.explanation_cost
 COVERAGE = ROOT / "artifacts/coverage.json"
 MODEL = "lambda_app/model.onnx"
 
@@ -48,6 +49,25 @@ def results() -> str:
 def answer() -> str:
     """Return the example answer of `POST /predict` as a fenced block of JSON."""
     return f"```json\n{json.dumps(read_metrics('serving')['answer'], indent=2)}\n```"
+
+
+def explanation_cost() -> str:
+    """Return the table of what the activation map adds to a run of the network and to a request."""
+    figures = json.loads(EXPLANATION.read_text())
+    profile = figures["profile"]
+    names = {
+        "control": "a run of the file without map, against another of the same file",
+        "not_asked": "a run of the released file that does not ask for the map, against the file without",
+        "asked": "a request with `explain=1`, against one without",
+    }
+    rows = [(text, f"{figures[key]['first_ms']:.2f} ms", _added(figures[key])) for key, text in names.items()]
+    branch = "the branch that skips the map, by ONNX Runtime's profiler"
+    rows.append((branch, f"{profile['all_ms']:.2f} ms", f"{profile['branch_ms']:.3f} ms"))
+    return table(("what", "without", "added"), rows)
+
+
+def _added(figures: dict[str, float]) -> str:
+    return f"{figures['added_ms']:.3f} ms ({figures['low_ms']:.3f} to {figures['high_ms']:.3f})"
 
 
 def api(block: str) -> str:

@@ -24,6 +24,7 @@ from lambda_app.signals import SIGNALS
 
 PHOTOS, NETWORK = "/v2/models/pet-classifier", "/v2/models/pet-classifier-network"
 LENGTH = "inference-header-content-length"
+RECTANGLE = "activation_map_rectangle"
 MINUTES = 600  # a timeout that no test waits for
 COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "grey": (128, 128, 128)}
 
@@ -73,13 +74,13 @@ def test_server_is_live_and_ready(client):
 )
 @pytest.mark.parametrize("version", ["", "/versions/2026.01.01-tiny"])
 def test_model_metadata_lists_the_tensors(client, encode, model, expected, version):
-    """The path may include the version; inference returns exactly the listed outputs."""
+    """The path may include the version; inference returns the listed outputs, maps only if they are requested."""
     metadata = client.get(f"{model}{version}").json()
     [tensor] = metadata["inputs"]
     assert expected == (tensor["name"], tensor["datatype"], tensor["shape"])
     assert metadata["name"] == client.get(f"{model}{version}/ready").json()["name"]
     given = infer(client, request(encode()) if model == PHOTOS else {"inputs": [images("red")]}, f"{model}{version}")
-    assert {output["name"] for output in metadata["outputs"]} == given.keys()
+    assert {output["name"] for output in metadata["outputs"]} - {"activation_map", RECTANGLE} == given.keys()
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -110,7 +111,8 @@ def test_network_accepts_more_images_than_one_run(client, tiny_classifier, neste
     assert ["cat", "dog", "cat"] * 3 == outputs["predicted_class"]
     assert [False, False, True] * 3 == outputs["unknown"]
     for name, expected in vars(tiny_classifier.run(pixels)).items():
-        assert expected.ravel().tolist() == outputs[name]
+        if name != "activation_map":
+            assert expected.ravel().tolist() == outputs[name]
 
 
 def test_response_has_only_the_requested_outputs(client, encode):
@@ -123,6 +125,29 @@ def test_response_has_only_the_requested_outputs(client, encode):
     value, *rest = best["data"][0].split(":")
     assert (["1", "dog"], True) == (rest, float(value) > 0.5)
     assert {"name": "unknown", "datatype": "BOOL", "shape": [1], "data": [False]} == unknown
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_maps_are_returned_if_requested(client, encode, binary):
+    """Each photo has its map and the part of the upright photo that it covers, in JSON and as binary tensors."""
+    wanted = [{"name": name, "parameters": {"binary_data": binary}} for name in ("activation_map", RECTANGLE)]
+    body = request(encode("red", (64, 32)), encode("blue", (32, 64))) | {"outputs": wanted}
+    answer = client.post(f"{PHOTOS}/infer", json=body)
+    if binary:
+        described = json.loads(answer.content[: int(answer.headers[LENGTH])])["outputs"]
+        values = np.frombuffer(answer.content[int(answer.headers[LENGTH]) :], np.float32)
+    else:
+        described = answer.json()["outputs"]
+        values = np.array([value for output in described for value in output["data"]])
+    assert [[2, 32, 32], [2, 4]] == [output["shape"] for output in described]
+    assert 4 == pytest.approx(values[: 2 * 32 * 32].min(), abs=0.1)  # the color of each photo speaks for its class
+    assert [0.25, 0, 0.5, 1, 0, 0.25, 1, 0.5] == values[2 * 32 * 32 :].tolist()
+
+
+def test_maps_of_images_cover_all_of_them(client):
+    """Images that the client has decoded are not cropped."""
+    outputs = infer(client, {"inputs": [images("red")], "outputs": [{"name": RECTANGLE}]}, NETWORK)
+    assert [0, 0, 1, 1] == outputs[RECTANGLE]
 
 
 PACKED = [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZip", gzip.compress), ("identity", bytes)]
@@ -207,6 +232,7 @@ BAD = [
     case("an unknown output", 422, "bad_field", "the output 'x' is asked for", asked({"name": "x"})),
     case("an output twice", 422, "bad_field", "each once", asked({"name": "unknown"}, {"name": "unknown"})),
     case("no class", 422, "bad_field", "unknown", asked({"name": "unknown", "parameters": {"classification": 1}})),
+    case("no map", 422, "bad_field", RECTANGLE, asked({"name": RECTANGLE, "parameters": {"classification": 1}})),
     case("a length too long", 400, "bad_request", "expected a number up to", GOOD, **{LENGTH: str(len(GOOD) + 1)}),
     case("a negative length of JSON", 400, "bad_request", "is '-1'", GOOD, **{LENGTH: "-1"}),
     case("5,000 digits", 400, "bad_request", "is '999", GOOD, **{LENGTH: "9" * 5000}),
