@@ -1,4 +1,4 @@
-"""Define a contributed photo: its key and its metadata. `make harvest` reads both."""
+"""Define a contributed photo: its keys and its metadata. `make harvest` and `make forget` read them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -29,6 +29,14 @@ class Contribution:
     def key(self) -> str:
         """Return the path below the bucket or the folder, which is the same for the same photo and label."""
         return f"{PREFIX}/{self.model_version}/{self.label}/{self.digest}.jpg"
+
+    @property
+    def request_key(self) -> str:
+        """Return the path of an empty object that leads from the request to the photo.
+
+        The metadata name only the last sender of a photo, but every sender may ask to delete it.
+        """
+        return f"{PREFIX}/requests/{self.request_id}/{self.digest}"
 
     @property
     def metadata(self) -> dict[str, str]:

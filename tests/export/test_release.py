@@ -18,7 +18,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from export.convert import MODEL
-from export.learned_photos import LEARNED, PHOTO_COUNT
+from export.learned_photos import PHOTO_COUNT
 from export.registry import CHALLENGER, CHAMPION, RegistryError
 from export.release import (
     CANDIDATES,
