@@ -158,7 +158,7 @@ def link(path: Path, place: Path) -> None:
 
 def unlink(place: Path) -> None:
     """Remove a link. Raise `FetchError` if there is a file or a folder in its place."""
-    if place.exists() and not place.is_symlink() and not SourceList.read(place):
+    if place.exists() and not place.is_symlink() and not SourceList.is_list(place):
         raise FetchError(
             f"{place} is not a link; move it elsewhere and name it with DATA=, EXTRA=, OUTLIERS= or WEIGHTS="
         )

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -512,6 +513,78 @@ def test_changed_source_changes_the_list(data):
     (photos / "cat/new.jpg").write_bytes(encode(draw("cat", 99, 32)))
     run()
     assert before != PHOTOS.read_text()
+
+
+def list_photos(*sources):
+    """Return the list that DVC compares after `make train DATA=` with several sources."""
+    place_photos(" ".join(map(str, sources)), "bottom", "")
+    return PHOTOS.read_text()
+
+
+@pytest.fixture
+def sources(data):
+    """Return a folder with a table and a large file, and an archive."""
+    folder = write_dataset(data / "first/a", {"cat": 2, "dog": 2}, size=32)
+    (folder / "labels.csv").write_text("id,label\n" + "".join(f"{i},cat\n" for i in range(2000)))
+    (folder / "large.bin").write_bytes(bytes(range(256)) * 1000)
+    return folder, write_zip(data / "first/b.zip", numbered("cat/{}.jpg"))
+
+
+def test_copied_sources_are_the_same_list(sources, data):
+    """Neither the place nor the times of the files change the list, so that DVC does not train again."""
+    before = list_photos(*sources)
+    shutil.copytree(data / "first", data / "second")
+    after = list_photos(data / "second/a", data / "second/b.zip")
+    assert before == after
+    assert str(data) not in after
+    assert (str(data / "second/a"), str(data / "second/b.zip")) == SourceList.read(PHOTOS).sources
+
+
+def edit(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: edit(folder / "labels.csv", 5000),
+        lambda folder: edit(folder / "large.bin", -1),
+        lambda folder: edit(folder / "large.bin", 128_000),
+        lambda folder: edit(folder / "cat/0.jpg", 300),
+        lambda folder: edit(folder.parent / "b.zip", -1),
+        lambda folder: (folder / "cat/0.jpg").rename(folder / "dog/new.jpg"),
+        lambda folder: (folder / "cat/0.jpg").unlink(),
+        lambda folder: (folder / "large.bin").write_bytes(bytes(range(256)) * 1001),
+    ],
+    ids=["table", "end", "middle", "photo", "archive", "renamed", "removed", "longer"],
+)
+def test_edited_sources_change_the_list(sources, change):
+    """An edit that leaves names and sizes as they are changes the list, too."""
+    before = list_photos(*sources)
+    change(sources[0])
+    assert before != list_photos(*sources)
+
+
+def test_sources_of_the_same_name_are_numbered(data):
+    """Two folders of one name are different sources, before and after the list is read again."""
+    paths = [write_dataset(data / place / "pets", {"cat": 1, "dog": 1}, size=32) for place in ("x", "y")]
+    list_photos(*paths)
+    assert tuple(map(str, paths)) == SourceList.read(PHOTOS).sources
+    assert {"pets", "pets (2)"} == {name.split("/")[0] for name in Source(PHOTOS).names()}
+
+
+def test_lost_link_is_named(sources):
+    """If the link to a source was deleted, the error names it, and naming the sources again repairs the list."""
+    list_photos(*sources)
+    (PHOTOS.parent / "photos-links/a").unlink()
+    with pytest.raises(
+        SourceError, match=r"lists 'a', but data/raw/photos-links/a is missing; name all sources in DATA="
+    ):
+        Source(PHOTOS)
+    list_photos(*sources)
+    assert Source(PHOTOS).names()
 
 
 # --- what to expect
