@@ -18,7 +18,7 @@ from export.release import CARD, CARD_TAG, RELEASED
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training import config
-from training.metrics import wilson
+from training.metrics import wilson_interval
 from training.source import sha256
 from training.tools.results_page import percent, table
 
@@ -163,7 +163,7 @@ def render_classes(sets: Mapping[str, Values], names: Sequence[str]) -> str:
         for index, counts in enumerate(values["confusion_matrix"]):
             if total := sum(counts):
                 correct = counts[index]
-                recall = percent(correct / total), format_interval(wilson(correct, total))
+                recall = percent(correct / total), format_interval(wilson_interval(correct, total))
                 rows.append((set_name, names[index], f"{correct:,} of {total:,}", *recall))
     return table(("set", "class", "correct", "recall", "95 % interval"), rows)
 

@@ -1,4 +1,4 @@
-"""Write the figures of `make loop-trial` for training/README.md."""
+"""Render the figures of `make loop-trial` for training/README.md."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ FIGURES = Path(__file__).parents[1] / "artifacts/feedback_loop.json"
 
 
 def render(path: Path = FIGURES) -> str:
-    """Return the figures as a list, or a sentence that there are none."""
+    """Return the figures as a Markdown list, or a sentence if there are none."""
     if not path.exists():
         return "Not measured on real photos yet."
     found: dict[str, Any] = json.loads(path.read_text())

@@ -1,8 +1,8 @@
-"""`make loop-trial`: train without one kind of photo, contribute the mistakes, retrain, and measure what was learned.
+"""`make loop-trial`: measure the feedback loop, with a first model that was trained without one kind of photo.
 
-All stages run as in production, in a folder of their own: the model serves in Lambda's runtime, its mistakes on the
-kind that it never saw are contributed, harvested, reviewed and accepted, and a second model is trained with them. The
-reviewer is simulated: every label is true here, so what the audit holds is counted and then accepted.
+All stages run as in production, in a separate folder. The first model serves in Lambda's runtime. Its mistakes on the
+left-out kind are contributed, harvested, reviewed and accepted, and a second model is trained with them. The reviewer
+is simulated: all labels are true, so the trial counts the photos that the audit holds, and accepts them.
 """
 
 import argparse
@@ -36,20 +36,20 @@ from training.state import ROOT
 
 STAGES = (prepare, train, evaluate, convert, quantize, verify)
 Photo = tuple[str, bytes]  # label and bytes
-Contribute = Callable[[Photo, dict[str, Any]], None]  # a photo with its answer of POST /predict
+Contribute = Callable[[Photo, dict[str, Any]], None]  # arguments: a photo, and the response of POST /predict to it
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a trial measured."""
+    """The measurements of a trial."""
 
     date: str
     kind: str  # the pattern of the photos that were left out
     params: dict[str, Any]  # overrides of params.yaml
     base_photos: int
-    shown: int  # photos of the kind that were sent
-    mistakes: int  # of these, wrong: all of them were contributed
-    held: int  # by the audit
+    shown: int  # photos of the kind, all sent to the first model
+    mistakes: int  # wrong predictions among these; all were contributed
+    held: int  # contributions that the audit held
     accepted: int
     corrections: dict[str, Any]  # see export.checks.corrections.Corrections
     before: float  # accuracy on the test split
@@ -63,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="photos: a folder or an archive")
     parser.add_argument("--kind", required=True, help="pattern of the photos to leave out, such as 'cat/Bombay_*'")
-    parser.add_argument("--photos", type=int, default=1500, help="highest number of photos to train on")
+    parser.add_argument("--photos", type=int, default=1500, help="maximum number of photos for the first training")
     parser.add_argument("--folder", type=Path, default=Path("artifacts/loop-trial"), help="a new folder for the trial")
     parser.add_argument("--params", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="changes of params.yaml")
     options = parser.parse_args()
@@ -76,7 +76,7 @@ def main() -> None:
         kept = Path("contributed").resolve()
         figures = run(base, kind, str(kept), contribute_to(kept))
     FIGURES.write_text(json.dumps(asdict(replace(figures, kind=options.kind, params=overrides)), indent=2) + "\n")
-    print(f"wrote {FIGURES}; `make docs` puts the figures into training/README.md")
+    print(f"wrote {FIGURES}; `make docs` inserts the figures into training/README.md")
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -111,7 +111,7 @@ def project(folder: Path, overrides: dict[str, Any]) -> Iterator[None]:
 
 
 def choose_photos(data: Path, pattern: str, count: int) -> tuple[list[Photo], list[Photo]]:
-    """Return at most `count` usable photos without the kind, and those of the kind. Raise `TrialError` without any."""
+    """Return at most `count` usable photos of other kinds, and all of the kind. Raise `TrialError` if one is empty."""
     link(data, PHOTOS)
     prepare.main()
     source, rows = Source(PHOTOS), sorted(read_manifest(), key=lambda row: row["sha256"])
@@ -123,7 +123,7 @@ def choose_photos(data: Path, pattern: str, count: int) -> tuple[list[Photo], li
 
 
 def run(base: Sequence[Photo], kind: Sequence[Photo], source: str, contribute: Contribute) -> Figures:
-    """Run the loop once in the working directory. `source` is where `harvest` finds what `contribute` stored."""
+    """Run the loop once in the working directory. `harvest` reads from `source` what `contribute` stored."""
     write_photos(base, Path("base"))
     train_on(Path("base"))
     with serve(release.RELEASED) as classify:
@@ -154,7 +154,7 @@ def run(base: Sequence[Photo], kind: Sequence[Photo], source: str, contribute: C
 
 
 def read_accepted() -> list[Photo]:
-    """Return the contributions to train on."""
+    """Return the accepted contributions that are used for training."""
     folder = CONTRIBUTIONS / ACCEPTED
     return [(label, (folder / path).read_bytes()) for path, label in read_labels(folder).items()]
 
@@ -167,7 +167,7 @@ def write_photos(photos: Sequence[Photo], folder: Path) -> None:
 
 
 def train_on(photos: Path) -> None:
-    """Run the stages of the pipeline, without DVC, on a folder of photos and on the accepted contributions."""
+    """Run the stages of the pipeline without DVC. The release stage uses the held-back contributions, if any."""
     link(photos, PHOTOS)
     link_held_back(use=True)
     for stage in STAGES:
@@ -177,7 +177,7 @@ def train_on(photos: Path) -> None:
 
 
 def contribute_mistakes(photos: Sequence[Photo], classify: Classify, contribute: Contribute) -> int:
-    """Send every photo, and contribute those whose answer is wrong; return how many there are."""
+    """Classify every photo, and contribute those with a wrong prediction. Return their number."""
     mistakes = 0
     for label, data in photos:
         answer = classify(data)
@@ -188,7 +188,7 @@ def contribute_mistakes(photos: Sequence[Photo], classify: Classify, contribute:
 
 
 def contribute_to(folder: Path) -> Contribute:
-    """Return a function that stores a photo as a container does for `POST /feedback`."""
+    """Return a function that stores a photo in the layout of a container's contributions."""
 
     def contribute(photo: Photo, answer: dict[str, Any]) -> None:
         label, data = photo
@@ -212,7 +212,7 @@ def describe(answer: dict[str, Any]) -> dict[str, str]:
 
 
 def review(source: str) -> int:
-    """Harvest, and accept what the audit held, because all labels are true; return how many photos it held."""
+    """Harvest, and accept the photos that the audit held, because all labels are true. Return the number of those."""
     candidates = harvest(source, Path("review"))
     held = [candidate for candidate in candidates if candidate.decision == HOLD]
     write_decisions([replace(c, decision=ACCEPT) if c.decision == HOLD else c for c in candidates], Path("review"))

@@ -1,6 +1,6 @@
-"""Last stage: write the dozen figures that `dvc metrics show` prints. `--print` ends `make train` with a summary.
+"""Last stage: write the figures that `dvc metrics show` prints. With --print, print the summary that ends `make train`.
 
-The figures are those of the last trained model, which may have lost against the served one.
+The figures belong to the last trained model, even if another model serves.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def collect_figures() -> dict[str, Any]:
 def describe(test: dict[str, Any], released: dict[str, Any], changes: list[str]) -> str:
     """Return accuracy, decision, changed files and the next command."""
     low, high = (f"{100 * bound:.2f}" for bound in test["accuracy_interval"])
-    decision = "serves now" if released["promoted"] else "IS NOT SERVED; the model that served before stays"
+    decision = "serves now" if released["promoted"] else "is NOT served; the previous model still serves"
     lines = [
         "",
         f"accuracy: {100 * test['accuracy']:.2f} % of {test['photos']:,} test photos (95 % interval {low} to {high} %)",
@@ -65,7 +65,7 @@ def describe(test: dict[str, Any], released: dict[str, Any], changes: list[str])
 
 
 def list_changes() -> list[str]:
-    """Return the files that differ from the last commit; none outside a repository."""
+    """Return the files that differ from the last commit, or nothing outside a Git repository."""
     command = ["git", "status", "--porcelain", "--untracked-files=normal"]
     output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     return [line[3:] for line in output.splitlines()]

@@ -14,8 +14,8 @@ import requests
 
 from training.state import ROOT
 
-TIMEOUT_S = 600  # a deadline for a busy machine, not an expectation
-Classify = Callable[[bytes], dict[str, Any]]  # a photo to the answer of POST /predict
+TIMEOUT_S = 600  # generous, for a busy machine
+Classify = Callable[[bytes], dict[str, Any]]  # returns the response of POST /predict to a photo
 
 
 class TrialError(SystemExit):
@@ -38,10 +38,10 @@ def serve(model: Path) -> Iterator[Classify]:
             raise TrialError(
                 f"the emulator did not start ({first.strip() or 'see its error above'}); run `make demo` first"
             )
-        reader.submit(process.stdout.read)  # the log: a full pipe would block the function
+        reader.submit(process.stdout.read)  # discards the log, because a full pipe would block the function
         try:
             with requests.Session() as session:
-                session.trust_env = False  # a proxy must not see local addresses
+                session.trust_env = False  # no proxy for a local address
                 yield lambda photo: _predict(session, address[0], photo)
         finally:
             process.terminate()
@@ -50,5 +50,5 @@ def serve(model: Path) -> Iterator[Classify]:
 def _predict(session: requests.Session, url: str, photo: bytes) -> dict[str, Any]:
     response = session.post(f"{url}/predict", data=photo, headers={"Content-Type": "image/jpeg"}, timeout=TIMEOUT_S)
     if not response.ok:
-        raise TrialError(f"POST /predict answered {response.status_code}: {response.text[:200]}")
+        raise TrialError(f"POST /predict answered {response.status_code}: {response.text[:200]}; expected 200")
     return dict(response.json())

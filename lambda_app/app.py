@@ -36,6 +36,7 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
         openapi_url=None,  # FastAPI's own /docs loads scripts from a CDN
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # OpenTelemetry; `Telemetry` records requests
     )
     app.state.telemetry = telemetry
     app.add_middleware(UploadLimiter, max_bytes=settings.max_image_bytes)

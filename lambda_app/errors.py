@@ -27,14 +27,14 @@ class MalformedRequest(RequestError):
 
 
 class CrossOrigin(RequestError):
-    """A page of another site sent the form with a photo to contribute."""
+    """A page of another origin sent the form with a contributed photo."""
 
     status = 403
     code = "cross_origin"
 
 
 class ContributionsOff(RequestError):
-    """The server does not accept photos to keep. Feedback as JSON works."""
+    """The server does not accept contributed photos. Send feedback as JSON."""
 
     status = 403
     code = "contributions_off"
@@ -83,14 +83,14 @@ class BadField(RequestError):
 
 
 class NoConsent(RequestError):
-    """The form has a photo to contribute, but not the field `consent=true`."""
+    """The form has a contributed photo, but not the field `consent=true`."""
 
     status = 422
     code = "no_consent"
 
 
 class TooManyContributions(RequestError):
-    """The instance accepted as many photos within an hour as it may keep; retry later."""
+    """The instance has accepted its hourly maximum of contributed photos; retry later."""
 
     status = 429
     code = "too_many_contributions"
@@ -109,7 +109,7 @@ class Overloaded(RequestError):
 
 
 class StorageFailed(RequestError):
-    """The contributed photo could not be stored; the log has the reason. Feedback as JSON works."""
+    """The contributed photo could not be stored; the log has the reason. Send feedback as JSON."""
 
     status = 503
     code = "storage_failed"

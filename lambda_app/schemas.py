@@ -44,7 +44,7 @@ class Feedback(Schema):
 class FeedbackResponse(Schema):
     request_id: str = Field(description="`request_id` of the prediction, in canonical form")
     label: str = Field(description="the label that was sent")
-    model_version: str = Field(description="version of the model that serves now")
+    model_version: str = Field(description="version of the serving model")
 
 
 class ContributionResponse(FeedbackResponse):

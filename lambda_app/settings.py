@@ -44,36 +44,38 @@ class Settings(BaseModel):
         default=Path(__file__).with_name("model.onnx"), description="the model file; another one can be mounted"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="INFO writes one line a request, WARNING only what failed"
+        default="INFO", description="INFO writes one line per request, WARNING only failures"
     )
     max_image_bytes: int = Field(
-        default=4_500_000, gt=0, description="bytes of a photo; a function URL takes 6 MB after base64, which is 4.5 MB"
+        default=4_500_000,
+        gt=0,
+        description="bytes of a photo; a function URL accepts 6 MB after base64, which is 4.5 MB",
     )
     max_image_pixels: int = Field(
         default=MAX_PIXELS,
         gt=0,
-        description="width x height of a photo; decoding takes up to 21 bytes of memory a pixel",
+        description="width x height of a photo; decoding takes up to 21 bytes of memory per pixel",
     )
     max_batch: int = Field(
         default=16,
         gt=0,
         le=100,  # CloudWatch accepts 100 values of a metric per EMF line
-        description="photos in one request; 16 of 280 kB, as the page sends them, fill its 4.5 MB",
+        description="photos per request; 16 photos of 280 kB, the size that the page sends, fill 4.5 MB",
     )
     service_name: str = Field(
         default="pet-classifier",
         min_length=1,
-        description="whose logs and metrics these are: a deployment sets its stack's name",
+        description="the service in logs and metrics; a deployment sets the name of its stack",
     )
     public_routes: Annotated[str, AfterValidator(_public_routes)] = Field(
         default=",".join(OPTIONAL_ROUTES),
-        description="which of these routes exist; a public function URL may not want to show all of them",
+        description="which of these routes exist; empty for none, for example behind a public URL",
     )
     contributions: Annotated[str, AfterValidator(_contributions)] = Field(
-        default="", description="where to keep photos that clients contribute: s3://BUCKET or a folder; empty: nowhere"
+        default="", description="where to store contributed photos: s3://BUCKET or a folder; empty to accept none"
     )
     contributions_per_hour: int = Field(
-        default=100, gt=0, description="photos that an instance accepts for `contributions` within an hour"
+        default=100, gt=0, description="contributed photos that an instance accepts within an hour"
     )
     image: str = Field(default="", description="the container image with its digest, set by the deployment")
     commit: str = Field(default="", description="the Git commit that the image was built from, set by the deployment")

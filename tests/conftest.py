@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -37,7 +36,12 @@ if not (SHARED / "data").is_dir():
     ALLOWED_SKIPS += ("no ../shared/data",)
 
 
-pytest_plugins = ("tests.support.distribution", "tests.support.fast", "tests.support.terminal_summary")
+pytest_plugins = (
+    "tests.support.distribution",
+    "tests.support.fast",
+    "tests.support.requirements",
+    "tests.support.terminal_summary",
+)
 
 
 def pytest_configure() -> None:
@@ -120,11 +124,8 @@ class Logged:
 
 
 @pytest.fixture
-def logged(tiny_classifier, capsys, monkeypatch):
-    # Powertools keeps one logger per service, bound to the standard output of the first test.
-    monkeypatch.delitem(logging.root.manager.loggerDict, Settings().service_name, raising=False)
-    yield Logged(tiny_classifier, capsys)
-    logging.root.manager.loggerDict.pop(Settings().service_name, None)  # its standard output is closed after the test
+def logged(tiny_classifier, capsys):
+    return Logged(tiny_classifier, capsys)
 
 
 @pytest.fixture(scope="module")

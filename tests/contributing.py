@@ -1,4 +1,4 @@
-"""Start the released function in Lambda's runtime with a bucket for contributed photos, in moto's S3 over HTTP."""
+"""Start the released function in Lambda's runtime, with a bucket for contributed photos in moto's S3."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
-import pytest
 from botocore.session import Session
 
-from infra.emulator.runtime import Runtime, RuntimeNotFound, find_rie, lambda_runtime
+from infra.emulator.runtime import Runtime, lambda_runtime
 from infra.emulator.serve import background, local_app
 
 BUCKET = "contributions-of-the-test"
@@ -28,10 +27,10 @@ class ContributingFunction:
         found = (each["Key"] for each in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", []))
         return [key for key in found if key.endswith(suffix)]
 
-    def stored(self) -> list[tuple[dict[str, str], bytes]]:
+    def read_objects(self) -> list[tuple[dict[str, str], bytes]]:
         """Return the metadata and the content of each object."""
-        found = [self.s3.get_object(Bucket=BUCKET, Key=key) for key in self.list_keys()]
-        return [(each["Metadata"], each["Body"].read()) for each in found]
+        objects = [self.s3.get_object(Bucket=BUCKET, Key=key) for key in self.list_keys()]
+        return [(each["Metadata"], each["Body"].read()) for each in objects]
 
     def empty(self) -> None:
         for key in self.list_keys(""):
@@ -46,11 +45,7 @@ def s3_client(endpoint: str) -> Any:
 
 @contextmanager
 def contributing_function(moto: dict[str, str]) -> Iterator[ContributingFunction]:
-    """Start the released function in an account with an empty bucket. Skip the test without the emulator."""
-    try:
-        find_rie()
-    except RuntimeNotFound as error:
-        pytest.skip(str(error))
+    """Start the released function in an account with an empty bucket."""
     endpoint = moto["AWS_ENDPOINT_URL"]
     httpx2.post(f"{endpoint}/moto-api/reset", trust_env=False).raise_for_status()
     s3 = s3_client(endpoint)

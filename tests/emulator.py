@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx2
 import pytest
 
-from infra.emulator.runtime import Runtime, RuntimeNotFound, find_rie, lambda_runtime
+from infra.emulator.runtime import Runtime, lambda_runtime
 from infra.emulator.serve import background, local_app
 
 DEPLOYED = {"IMAGE": "registry.example/pets@sha256:0", "COMMIT": "0123abc"}
@@ -24,11 +24,7 @@ class Function:
 
 @pytest.fixture(scope="session")
 def function() -> Iterator[Function]:
-    """Start the released function and return it after one request: some clients do not wait for a cold start."""
-    try:
-        find_rie()
-    except RuntimeNotFound as error:
-        pytest.skip(str(error))
+    """Start the released function, and wait for a first request, because some clients do not wait for a cold start."""
     with lambda_runtime(env=DEPLOYED) as runtime, background(local_app(runtime.endpoint)) as url:
         httpx2.get(f"{url}/health", trust_env=False, timeout=600).raise_for_status()
         yield Function(url, runtime, DEPLOYED)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import coverage, distribution
+from tests.support import coverage, distribution, requirements
 
 pytest_plugins = ("pytester",)
 
@@ -64,6 +64,32 @@ def test_skips_are_grouped_by_reason(run):
     assert re.search(r"=+ 4 skipped in ", output)
 
 
+def test_missing_program_skips_test_before_its_fixtures(run, pytester, monkeypatch):
+    """A test with the marker of a missing program is skipped with the reason, and its fixtures do not start."""
+    monkeypatch.setattr(requirements, "explain_missing", lambda marker: f"no {marker}" if marker == "rie" else "")
+    pytester.makeini("[pytest]\nmarkers = rie: needs the emulator")
+    source = """
+import pytest
+
+@pytest.fixture
+def program():
+    raise AssertionError
+
+@pytest.mark.rie
+def test_program(program):
+    pass
+"""
+    assert "     1  no rie" in run(source, "-p", "tests.support.requirements")
+
+
+@pytest.mark.parametrize(("variable", "marker"), [("AWS_LAMBDA_RIE", "rie"), ("PATH", "docker")])
+def test_missing_program_is_explained(variable, marker, monkeypatch):
+    """The reason is not empty without the program, and empty for other markers."""
+    monkeypatch.setenv(variable, "/nowhere")
+    explain = requirements.explain_missing.__wrapped__
+    assert ("", True) == (explain("slow"), bool(explain(marker)))
+
+
 def test_summary_omits_skips_if_there_are_none(run):
     """A summary without skipped tests has no section for them."""
     assert "skipped" not in run("def test_nothing(): pass")
@@ -103,7 +129,7 @@ def test_coverage_needs_a_test_run(tmp_path, monkeypatch):
     """Without data, the error message names the command that creates it."""
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.setattr(coverage, "ROOT", tmp_path)
-    with pytest.raises(SystemExit, match=r"coverage: No data to report\.; run `make test` first"):
+    with pytest.raises(SystemExit, match=r"coverage: No data to report\.; run `make coverage`"):
         coverage.main()
 
 

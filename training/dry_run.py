@@ -1,6 +1,6 @@
-"""Describe what `make train` would do, in seconds and without changing a file: `make train DRY=1`.
+"""`make train DRY=1`: describe what `make train` would do, in seconds and without changing a file.
 
-It reads the header of each photo. Damaged pixels and near duplicates are found only when the training prepares photos.
+The dry run reads only the header of each photo, so it finds neither damaged pixels nor near duplicates.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def check_downloads(data: str) -> None:
             and not Path(name).exists()
             and not (RAW / catalog[name].get("file", f"{name}-by-class")).exists()
         ):
-            raise FetchError(f"{name} is not downloaded yet; `make train DATA={name}` downloads it, a dry run does not")
+            raise FetchError(f"{name} is not downloaded yet; run `make train DATA={name}`, which downloads it")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""End interrupted programs with one line instead of a traceback, and with their worker processes."""
+"""End interrupted programs and their worker processes with one line instead of a traceback."""
 
 import os
 import signal
@@ -22,8 +22,9 @@ def report_in_one_line(kind: type[BaseException], error: BaseException, trace: T
 
 
 def repeat_if_swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Interrupt again if the exception was raised in a `__del__`, which swallows it. Other failures there, such as
-    those of a data loader that was not complete, print nothing.
+    """Replace `sys.unraisablehook`: interrupt again if a `__del__` swallowed the interruption.
+
+    Other exceptions in a `__del__`, such as those of an incomplete data loader, are not printed.
     """
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         signal.setitimer(signal.ITIMER_REAL, RETRY_S)
@@ -34,7 +35,7 @@ def exit_when_interrupted(describe: Callable[[], str] = lambda: AGAIN) -> Iterat
     """On SIGINT or SIGTERM, leave all `with` statements inside, print the description if it is not empty, and exit.
 
     A second signal is ignored, because it would interrupt the cleanup. Worker processes are forks. They ignore SIGINT,
-    which Ctrl-C sends to every process of the terminal, since this process ends them.
+    which Ctrl-C sends to every process of the terminal, because the main process ends them.
     """
     main_process, is_interrupted = os.getpid(), False
 

@@ -31,7 +31,7 @@ def score(probabilities: Floats, labels: Labels) -> dict[str, Any]:
     return {
         "photos": len(labels),
         **classification_metrics(predicted, labels),
-        "accuracy_interval": wilson(int((predicted == labels).sum()), len(labels)),
+        "accuracy_interval": wilson_interval(int((predicted == labels).sum()), len(labels)),
         "roc_auc": _roc_auc(probabilities, labels),
         "log_loss": float(log_loss(labels, probabilities, labels=classes)),
         "calibration_error": calibration_error(probabilities, labels),
@@ -39,8 +39,12 @@ def score(probabilities: Floats, labels: Labels) -> dict[str, Any]:
     }
 
 
-def wilson(successes: int, total: int) -> list[float]:
-    """Return the 95 % interval of a share (Wilson 1927)."""
+def wilson_interval(successes: int, total: int) -> list[float]:
+    """Return the 95 % interval of a share (Wilson 1927).
+
+    `infra.report.label_metrics` has the same function: `infra` may not import `training`, and `lambda_app`, which both
+    may import, contains neither SciPy nor code that serving does not need.
+    """
     interval = binomtest(successes, total).proportion_ci(0.95, method="wilson")
     return [float(interval.low), float(interval.high)]
 

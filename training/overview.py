@@ -1,4 +1,4 @@
-"""Describe a data set to the user: layout, classes, splits, files that were set aside, and what to expect of them."""
+"""Describe a data set: layout, classes, splits, files that were set aside, and warnings."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from training.split import SPLITS, Row
 
 FEW = 100  # photos of a class below which its accuracy is uncertain
 IMBALANCE = 10  # times as many photos of the largest class as of the smallest
-SHOWN = 40  # classes in the table
+MAX_LISTED = 40  # classes in the table
 
 
 def describe(rows: list[Row], layout: Layout) -> list[str]:
@@ -30,27 +30,27 @@ def describe(rows: list[Row], layout: Layout) -> list[str]:
 
 
 def class_table(rows: list[Row]) -> list[str]:
-    """Return one line per class with its photos by split, and those set aside."""
+    """Return one line per class with its numbers of photos per split, and of photos that were set aside."""
     labels = sorted({row.label for row in rows if row.label})
     counts = Counter((row.label, row.split) for row in rows if row.label)
-    width = max([len("class"), *map(len, labels[:SHOWN])])
+    width = max([len("class"), *map(len, labels[:MAX_LISTED])])
     lines = [f"{'class':{width}}" + "".join(f"{name:>11}" for name in (*SPLITS, "set aside"))]
     lines += [
         f"{label:{width}}" + "".join(f"{counts[label, name]:>11,}" for name in (*SPLITS, ""))
-        for label in labels[:SHOWN]
+        for label in labels[:MAX_LISTED]
     ]
-    return lines if len(labels) <= SHOWN else [*lines, f"and {len(labels) - SHOWN} classes more"]
+    return lines if len(labels) <= MAX_LISTED else [*lines, f"and {len(labels) - MAX_LISTED} more classes"]
 
 
 def set_aside(rows: list[Row]) -> list[str]:
-    """Return how many files were set aside, by class and reason."""
+    """Return the number of files that were set aside, by class and reason."""
     reasons = Counter((row.label or "no class", row.reason.split(":")[0]) for row in rows if row.reason)
-    lines = [f"set aside: {count:,} of {label}: {reason}" for (label, reason), count in reasons.most_common(SHOWN)]
+    lines = [f"set aside: {count:,} of {label}: {reason}" for (label, reason), count in reasons.most_common(MAX_LISTED)]
     return lines or ["set aside: none"]
 
 
 def warnings(rows: list[Row]) -> list[str]:
-    """Return what to expect of few photos or of classes of different sizes."""
+    """Return warnings about few photos and about classes of different sizes."""
     counts = Counter(row.label for row in rows if row.split)
     tests = Counter(row.label for row in rows if row.split == "test")
     return [*_warn_few(counts, tests), *_warn_imbalance(counts), *_warn_uncertain(sum(tests.values()))]
@@ -64,8 +64,8 @@ def _warn_few(counts: Counter[str], tests: Counter[str]) -> list[str]:
     points = 100 / max(1, tests[fewest])
     text = (
         f"fewer than {FEW} photos of {_names(small)} ({counts[fewest]} of {fewest!r}, {tests[fewest]} for the test). "
-        f"One mistake there changes the accuracy of the class by {points:.0f} points, so expect to see only large "
-        "differences between models"
+        f"One mistake changes the accuracy of this class by {points:.0f} points, so only large differences between "
+        "models are visible"
     )
     return [text]
 

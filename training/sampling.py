@@ -1,4 +1,4 @@
-"""Draw photos for training with every class equally often, however many photos each has."""
+"""Draw training photos so that every class occurs equally often, independent of its number of photos."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from training.data import Photos
 
 
 class BalancedSampler(DistributedSampler[Any]):
-    """Draw as many photos per epoch as there are, with replacement, and each class with the same probability."""
+    """Draws photos with replacement, as many per epoch as there are, and each class with the same probability."""
 
     dataset: ConcatDataset[Any]  # of `Photos`
 

@@ -2,7 +2,7 @@
 
     python .github/scripts/log_group.py GROUP
 
-Before prod's first deployment, the workflow Monitor has no log to report on. Needs only the permission to read the log.
+The workflow Monitor skips the report before prod's first deployment. It needs only the permission to read the log.
 """
 
 import sys

@@ -1,7 +1,4 @@
-"""Write artifacts/proposal.md, the text of a retraining's pull request, and print it.
-
-If the challenger lost, the file is removed and the text is only printed.
-"""
+"""Print the text of a retraining's pull request, and write it to artifacts/proposal.md if the challenger won."""
 
 import hashlib
 import json
@@ -26,7 +23,7 @@ def main() -> None:
 
 
 def render_proposal() -> str:
-    """Return the verdict, then the figures in the README of the last commit beside those of this run."""
+    """Return the verdict, and a table of the figures in the last commit's README and of those of this run."""
     release = json.loads((documents.METRICS / "release.json").read_text())
     [before] = RESULTS_BLOCK.findall(read_committed("README.md").decode())
     return f"{release['model_version']}: {release['reason']}.\n\n{merge_tables(before, documents.results())}\n"
@@ -38,7 +35,7 @@ def read_committed(path: str) -> bytes:
 
 
 def merge_tables(before: str, after: str) -> str:
-    """Merge two tables of figures into one; a figure that one of them lacks is an empty cell."""
+    """Merge two tables of figures into one. The cell of a missing figure is empty."""
     old, new = parse_figures(before), parse_figures(after)
     rows = [(name, old.get(name, ""), new.get(name, "")) for name in old | new]
     return table(("measure", "before", "now"), rows)

@@ -23,6 +23,7 @@ from training.source import Source
 
 FIGURES = Path("artifacts/color.json")
 MODEL = Path("lambda_app/model.onnx")
+MAX_PHOTOS = 400
 KINDS = ("converted", "as stored")
 SPACES = {
     "Display P3": Colorimetry(primaries=P3),
@@ -58,19 +59,19 @@ def convert_space(image: Image.Image, space: str) -> tuple[bytes, bytes]:
     return files[0], files[1]
 
 
-def sample_photos(source: Source, class_names: list[str], limit: int) -> Iterator[tuple[str, int]]:
-    """Yield the names of at most `limit` photos, evenly spread over the archive, and the index of their class."""
+def sample_photos(source: Source, class_names: list[str]) -> Iterator[tuple[str, int]]:
+    """Yield the names of at most `MAX_PHOTOS` photos, evenly spread over the archive, and the index of their class."""
     layout = source.layout({})
     photos = sorted(layout.labels.items())
-    for name, label in photos[:: max(1, len(photos) // limit)][:limit]:
+    for name, label in photos[:: max(1, len(photos) // MAX_PHOTOS)][:MAX_PHOTOS]:
         yield name, class_names.index(label.lower())
 
 
-def score_spaces(classifier: Classifier, source: Source, limit: int) -> list[Score]:
+def score_spaces(classifier: Classifier, source: Source) -> list[Score]:
     """Classify every photo in every color space, with and without its profile."""
     # By space and kind: whether the prediction is correct, and the probability of the true class.
     answers: dict[tuple[str, str], list[tuple[bool, float]]] = {}
-    photos = list(sample_photos(source, list(classifier.metadata.class_names), limit))
+    photos = list(sample_photos(source, list(classifier.metadata.class_names)))
     for name, label in tqdm(photos, unit="photo", disable=None):
         image = decode(source.read(name))
         for space in SPACES:
@@ -89,9 +90,7 @@ def score_spaces(classifier: Classifier, source: Source, limit: int) -> list[Sco
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path, help="archive or folder with one folder per class")
-    parser.add_argument("--limit", type=int, default=400, help="most photos to classify (default: %(default)s)")
-    options = parser.parse_args()
-    scores = score_spaces(Classifier.load(MODEL), Source(options.photos), options.limit)
+    scores = score_spaces(Classifier.load(MODEL), Source(parser.parse_args().photos))
     FIGURES.write_text(json.dumps([vars(score) for score in scores], indent=2) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Compare a challenger with the champion on the same photos, by where exactly one of them is right."""
+"""Compare a challenger with the champion on the same photos, by those that exactly one of them classifies correctly."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from training.data import Photos, Preprocessor, loader, read_split
 
 @dataclass(frozen=True)
 class Paired:
-    """Count the photos on which exactly one model is right. All other photos carry no evidence for either."""
+    """Counts of the photos that exactly one model classifies correctly. Only these distinguish the models."""
 
     photos: int
     gained: int  # only the challenger is right
@@ -31,12 +31,12 @@ class Paired:
 
     @property
     def difference(self) -> float:
-        """Accuracy of the challenger minus accuracy of the champion."""
+        """Return the accuracy of the challenger minus that of the champion."""
         return (self.gained - self.lost) / self.photos
 
     @property
     def p_value(self) -> float:
-        """Probability of at least as many gains if neither model is better: McNemar's exact test, one-sided (1947)."""
+        """Return the probability of at least as many gains if neither is better: McNemar's exact test, one-sided."""
         if not self.gained + self.lost:
             return 1.0
         return float(binomtest(self.gained, self.gained + self.lost, alternative="greater").pvalue)
@@ -62,11 +62,11 @@ class Paired:
 def decide_promotion(paired: Paired, size: float, growth: float | None, rule: Release) -> tuple[bool, str]:
     """Return whether to promote the challenger, and the reason. `size` is its file size relative to the champion's.
 
-    `growth` is the share of training photos that it had more than the champion; None if that is not known. A challenger
-    is promoted if it is better, if it loses no more than the margin and its file is clearly smaller, or if it is no
-    worse on the test photos and was trained on clearly more photos. Otherwise, the champion stays on a tie, because it
-    has proven itself on real photos. Latency does not count: on a machine that does other work, a measurement says
-    little about the file. Repeated small losses end at the limits of `verify`, if there are any for these classes.
+    `growth` is the relative increase of training photos over the champion's, or None if it is unknown. A challenger is
+    promoted if it is better, if it loses no more than the margin and its file is clearly smaller, or if it is no worse
+    on the test photos and was trained on clearly more photos. The champion wins a tie, because it has proven itself in
+    production. Latency does not count, because its measurements are unreliable on a busy machine. The limits of
+    `verify` bound the sum of repeated small losses, for classes that have limits.
     """
     bound = paired.lower_bound(rule.confidence)
     is_better = paired.p_value <= 1 - rule.confidence
@@ -91,9 +91,9 @@ def decide_promotion(paired: Paired, size: float, growth: float | None, rule: Re
 
 
 def explain_need(paired: Paired, errors: int, champion_photos: int | None, rule: Release) -> str:
-    """Return what a challenger would need to win. `errors` are the test photos on which the champion is wrong.
+    """Return what a challenger would need to win. `errors` is the number of test photos that the champion gets wrong.
 
-    `champion_photos` are the photos that the champion was trained on; None if that is not known.
+    `champion_photos` is the number of photos that the champion was trained on, or None if it is unknown.
     """
     needed = count_needed_gains(paired.lost, rule.confidence)
     needs = [f"be right on {needed} photos that the champion gets wrong (it gets {errors} wrong"]
@@ -118,16 +118,16 @@ def count_needed_gains(lost: int, confidence: float) -> int:
 
 
 def count_photos_to_show_equality(rule: Release) -> int:
-    """Return the smallest number of test photos on which a challenger that is right on the same ones is as good."""
+    """Return the smallest number of test photos that proves a challenger with equal predictions as good."""
     # With no differing photo, the bound of Paired.lower_bound is -z * sqrt(1 - 0 / (N + 2)) / (N + 2).
     quantile = float(norm.ppf(rule.confidence))
     return max(1, math.ceil(quantile / rule.margin) - 2)
 
 
 def load_or_none(path: Path) -> Classifier | None:
-    """Return the classifier, or None if the serving code cannot load the file; the reason is printed.
+    """Return the classifier. If the serving code cannot load the file, print the reason and return None.
 
-    Raise `OSError` or `MemoryError` if the file is not to blame.
+    Raise `OSError` if the file cannot be read, and `MemoryError` if memory runs out.
     """
     path.read_bytes()  # ONNX Runtime reports an unreadable file and an invalid model with the same error
     try:

@@ -1,7 +1,7 @@
-"""Compare challenger and champion on held-back contributions: photos from users, on which no model was trained.
+"""Compare challenger and champion on held-back contributions, which are never used for training.
 
-Users contribute mostly photos that the champion got wrong. Any other model is right on some of them, so an advantage
-here decides only together with the test photos, on which the challenger has to be as good.
+Users contribute mostly photos that the champion got wrong, and any other model is right on some of them. An advantage
+on contributions therefore counts only if the challenger is also as good on the test photos.
 """
 
 from dataclasses import asdict, dataclass
@@ -18,12 +18,12 @@ from training.source import Source
 
 @dataclass(frozen=True)
 class Corrections:
-    """Count photos that users corrected, and on how many of them each model is right."""
+    """Counts of the photos that users corrected, and of those that each model classifies correctly."""
 
     photos: int
-    challenger: int
-    champion: int
-    paired: Paired  # on all held-back contributions, confirmed ones included
+    challenger: int  # correct
+    champion: int  # correct
+    paired: Paired  # of all held-back contributions, including those whose prediction the user confirmed
 
     def __str__(self) -> str:
         return (
@@ -43,7 +43,7 @@ class Corrections:
 
 
 def compare_corrections(challenger: Classifier, champion: Classifier) -> Corrections | None:
-    """Return the counts, or None if no photo of the models' classes is held back."""
+    """Return the counts, or None if no held-back contribution belongs to a class of the models."""
     names = challenger.metadata.class_names
     labels = {path: label for path, label in read_labels(HELD_BACK).items() if label in names}
     if not labels:
@@ -61,10 +61,10 @@ def compare_corrections(challenger: Classifier, champion: Classifier) -> Correct
 def decide_with_corrections(
     decision: tuple[bool, str], test: Paired, corrections: Corrections | None, rule: Release
 ) -> tuple[bool, str]:
-    """Return the decision on the test photos, changed by the contributions.
+    """Return the decision on the test photos, revised by the contributions.
 
-    A challenger that is as good on the test photos and better on the contributions is promoted. One that is worse on
-    the contributions is not, unless it is better on the test photos: poisoned contributions could cause that.
+    Promote a challenger that is as good on the test photos and better on the contributions. Do not promote one that is
+    worse on the contributions, unless it is better on the test photos: wrong contributions must not block it.
     """
     promoted, reason = decision
     if corrections is None:

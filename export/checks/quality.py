@@ -6,7 +6,7 @@ from typing import Any
 from export.checks.behavior import TOLERANCE
 from export.checks.gates import Gate, make_set_gates
 from training import config
-from training.metrics import wilson
+from training.metrics import wilson_interval
 
 Figures = dict[str, Any]
 
@@ -55,7 +55,7 @@ def check_better_than_guessing(test: Figures, labels: list[int]) -> Gate:
 
     The limit is the accuracy of always predicting the most frequent class.
     """
-    low, _ = wilson(round(test["accuracy"] * len(labels)), len(labels))
+    low, _ = wilson_interval(round(test["accuracy"] * len(labels)), len(labels))
     baseline = max(map(labels.count, set(labels))) / len(labels)
     hint = "fixed: the network has learned nothing, or the test split has too few photos"
     return Gate("surely_better_than_guessing", low, baseline, hint, at_least=True)

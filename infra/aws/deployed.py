@@ -1,4 +1,4 @@
-"""Print what an environment of samconfig.toml runs, as NAME=VALUE lines: image, commit, URL, authorization, origin.
+"""Print image, commit, authentication, CORS origin and URL of a deployed environment as NAME=VALUE lines.
 
 The values are empty before the first deployment.
 
@@ -19,8 +19,8 @@ SHOWN = {"image_uri": "ImageUri", "commit": "Commit", "auth": "UrlAuthType", "or
 NEVER_DEPLOYED = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 
 
-class NotKnown(SystemExit):
-    """The environment is not configured, or AWS returned an error. The message names the environment or the stack."""
+class DeploymentError(SystemExit):
+    """AWS returned an error, or the environment does not allow the command. The message names the stack."""
 
 
 def main(environment: str) -> None:
@@ -31,11 +31,11 @@ def main(environment: str) -> None:
 
 
 def stack_and_region(environment: str) -> tuple[str, str]:
-    """Return the stack name and the region of an environment. Raise `NotKnown` if samconfig.toml lacks it."""
+    """Return the stack name and the region of an environment. Raise `DeploymentError` if samconfig.toml lacks it."""
     config = tomllib.loads(SAMCONFIG.read_text())
     environments = [name for name, commands in config.items() if isinstance(commands, dict)]
     if environment not in environments:
-        raise NotKnown(f"ENV={environment}: expected one of {', '.join(environments)}, as in {SAMCONFIG.name}")
+        raise DeploymentError(f"ENV={environment}: expected one of {', '.join(environments)}, as in {SAMCONFIG.name}")
     parameters = config[environment]["global"]["parameters"]
     return parameters["stack_name"], parameters["region"]
 
@@ -43,7 +43,7 @@ def stack_and_region(environment: str) -> tuple[str, str]:
 def describe_stack(name: str, region: str) -> dict[str, Any]:
     """Return CloudFormation's description of a stack, or an empty dict if it was never deployed.
 
-    Raise `NotKnown` if AWS returns another error.
+    Raise `DeploymentError` if AWS returns another error.
     """
     try:
         client = Session().create_client("cloudformation", region_name=region)
@@ -51,7 +51,7 @@ def describe_stack(name: str, region: str) -> dict[str, Any]:
     except (BotoCoreError, ClientError) as error:
         if "does not exist" in str(error):
             return {}
-        raise NotKnown(f"stack {name} in {region}: {error}") from None
+        raise DeploymentError(f"stack {name} in {region}: {error}") from None
     return {} if stack["StackStatus"] in NEVER_DEPLOYED else stack
 
 

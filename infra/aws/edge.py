@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.aws.deployed import NotKnown
+from infra.aws.deployed import DeploymentError
 from infra.aws.stack import Stack
 
 
 def function_domain(stack: Stack) -> str:
-    """Return the host of the function URL. Raise `NotKnown` if anyone can call it, and so get around the edge."""
+    """Return the host of the function URL. Raise `DeploymentError` for a public URL: clients could bypass the edge."""
     auth = stack.parameters["UrlAuthType"]
     if auth != "AWS_IAM":
-        raise NotKnown(
-            f"{stack.name}: UrlAuthType is {auth}; expected AWS_IAM, because clients can call the URL directly"
+        raise DeploymentError(
+            f"{stack.name}: UrlAuthType is {auth}; expected AWS_IAM, because clients can call a public URL directly"
         )
     return urlsplit(stack.outputs["Url"]).hostname or ""
 

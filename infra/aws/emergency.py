@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-from infra.aws.deployed import NotKnown
+from infra.aws.deployed import DeploymentError
 from infra.aws.stack import ALIAS, NO_VERSION, Stack, previous_version
 from infra.aws.traffic_split import end_split
 
@@ -106,7 +106,7 @@ def _update(stack: Stack, template: dict[str, Any], changed: dict[str, str]) -> 
         client.execute_change_set(StackName=stack.name, ChangeSetName=name, DisableRollback=True)
         client.get_waiter("stack_update_complete").wait(StackName=stack.name, WaiterConfig=WAIT)
     except WaiterError as error:
-        raise NotKnown(
+        raise DeploymentError(
             f"{stack.name}: the alias moved, but the stack update failed: {error}. Find the reason in "
             f"`aws cloudformation describe-stack-events --stack-name {stack.name}`, then run the command again"
         ) from None

@@ -1,9 +1,9 @@
-"""Print the IAM policies of both stacks as JSON, with examples for the values that only a deployment has.
+"""Print the IAM policies of both stacks as JSON, rendered with example values.
 
     .venv-sam/bin/python -m infra.aws.policies
 
-Runs in SAM CLI's environment, because AWS's translator adds policies to template.yaml. Prints {NAME: POLICY, …}; the
-name is the stack, the resource and the place in it.
+The output is {NAME: POLICY, …}; a name consists of the stack, the resource and the path within the resource. The module
+runs in SAM CLI's environment, because AWS's translator adds policies to template.yaml.
 """
 
 import json
@@ -19,7 +19,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-not-foun
 
 from infra.localstack.translate import NO_POLICIES
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 PARAMETERS = {
     "ImageUri": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/pet-classifier@sha256:{'a' * 64}",
@@ -28,8 +28,11 @@ PARAMETERS = {
     "GitHub": "owner/repository",
     "Email": "owner@example.org",
 }
-STACKS = {"pet-classifier-bootstrap": HERE / "bootstrap.yaml", "pet-classifier-dev": HERE.parents[1] / "template.yaml"}
-# The ARN of a resource by its type; IAM checks nothing of the name but its characters.
+STACKS = {
+    "pet-classifier-bootstrap": FOLDER / "bootstrap.yaml",
+    "pet-classifier-dev": FOLDER.parents[1] / "template.yaml",
+}
+# The format of a resource's ARN, by type. The linter checks only the characters of a name.
 ARNS = {
     "AWS::ECR::Repository": "arn:aws:ecr:{region}:{account}:repository/{name}",
     "AWS::IAM::ManagedPolicy": "arn:aws:iam::{account}:policy/{name}",
@@ -45,16 +48,16 @@ REFERENCE_IS_ARN = {"AWS::IAM::ManagedPolicy", "AWS::IAM::OIDCProvider", "AWS::L
 
 
 class Renderer:
-    """Evaluate the intrinsic functions of one template."""
+    """Evaluates the intrinsic functions of one template."""
 
     def __init__(self, stack: str, template: dict[str, Any]) -> None:
         self.resources, self.conditions = template["Resources"], template.get("Conditions", {})
         pseudo = {"Partition": "aws", "Region": REGION, "AccountId": ACCOUNT, "StackName": stack}
-        self.values = {name: str(found.get("Default", "")) for name, found in template["Parameters"].items()}
+        self.values = {name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()}
         self.values |= PARAMETERS | {f"AWS::{name}": value for name, value in pseudo.items()}
 
     def render(self, value: Any) -> Any:
-        """Return the value without intrinsic functions. Raise `ValueError` for one that no policy uses yet."""
+        """Return the value with its intrinsic functions evaluated. Raise `ValueError` for an unsupported function."""
         if isinstance(value, list):
             return [self.render(each) for each in value]
         if not isinstance(value, dict):
@@ -66,45 +69,45 @@ class Renderer:
 
     def _call(self, function: str, argument: Any) -> Any:
         if function == "Ref":
-            return self._name(argument)
+            return self._resolve(argument)
         if function == "Fn::GetAtt":
-            return self._attribute(*(argument.split(".", 1) if isinstance(argument, str) else argument))
+            return self._resolve_attribute(*(argument.split(".", 1) if isinstance(argument, str) else argument))
         if function == "Fn::Sub":
             return self._substitute(*(argument if isinstance(argument, list) else (argument, {})))
         if function == "Fn::If":
-            return self.render(argument[1] if self._holds(self.conditions[argument[0]]) else argument[2])
+            return self.render(argument[1] if self._is_true(self.conditions[argument[0]]) else argument[2])
         raise ValueError(f"{function}: expected Ref, GetAtt, Sub or If; extend infra/aws/policies.py")
 
-    def _name(self, name: str) -> str:
+    def _resolve(self, name: str) -> str:
         if name in self.values:
             return self.values[name]
-        return self._attribute(name, "Arn" if self.resources[name]["Type"] in REFERENCE_IS_ARN else "Name")
+        return self._resolve_attribute(name, "Arn" if self.resources[name]["Type"] in REFERENCE_IS_ARN else "Name")
 
-    def _attribute(self, name: str, attribute: str) -> str:
+    def _resolve_attribute(self, name: str, attribute: str) -> str:
         if attribute != "Arn":
             return name.lower()
         return ARNS[self.resources[name]["Type"]].format(region=REGION, account=ACCOUNT, name=name.lower())
 
     def _substitute(self, text: str, values: dict[str, Any]) -> str:
-        """Replace ${NAME} and ${NAME.ATTRIBUTE}; ${!…} is IAM's own variable."""
+        """Replace ${NAME} and ${NAME.ATTRIBUTE}. Keep ${!…}, which is an IAM policy variable."""
 
         def replace(match: re.Match[str]) -> str:
             name = match[1]
             if name in values:
                 return str(self.render(values[name]))
-            return self._attribute(*name.split(".")) if "." in name else self._name(name)
+            return self._resolve_attribute(*name.split(".")) if "." in name else self._resolve(name)
 
         return re.sub(r"\$\{([^!}]+)\}", replace, text).replace("${!", "${")
 
-    def _holds(self, condition: dict[str, Any]) -> bool:
+    def _is_true(self, condition: dict[str, Any]) -> bool:
         if "Fn::Not" in condition:
-            return not self._holds(condition["Fn::Not"][0])
+            return not self._is_true(condition["Fn::Not"][0])
         first, second = condition["Fn::Equals"]
         return str(self.render(first)) == str(self.render(second))
 
 
 def find_policies(stack: str, template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name and the rendered document of every policy, trust policies and resource policies included."""
+    """Yield the name and the rendered document of every policy, including trust policies and resource policies."""
     renderer = Renderer(stack, template)
 
     def find(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -121,11 +124,11 @@ def find_policies(stack: str, template: dict[str, Any]) -> Iterator[tuple[str, d
 
 def main() -> None:
     logging.disable()  # the translator warns about its own metrics
-    os.environ["AWS_DEFAULT_REGION"] = REGION  # the translator asks for one
-    found: dict[str, Any] = {}
+    os.environ["AWS_DEFAULT_REGION"] = REGION  # the translator requires a region
+    policies: dict[str, Any] = {}
     for stack, path in STACKS.items():
-        found |= dict(find_policies(stack, transform(yaml_parse(path.read_text()), dict(PARAMETERS), NO_POLICIES)))
-    print(json.dumps(found, indent=1))
+        policies |= find_policies(stack, transform(yaml_parse(path.read_text()), dict(PARAMETERS), NO_POLICIES))
+    print(json.dumps(policies, indent=1))
 
 
 if __name__ == "__main__":

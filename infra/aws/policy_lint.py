@@ -1,9 +1,9 @@
-"""Check every IAM statement of both stacks with parliament, which knows AWS's actions, resources and conditions.
+"""Check every IAM statement of both stacks with parliament, against AWS's list of actions, resources and conditions.
 
     .venv-sam/bin/python -m infra.aws.policies | .venv-audit/bin/python -m infra.aws.policy_lint
 
-Runs in the environment of the audit tools. parliament has no mode for trust policies: tests/infra/test_bootstrap.py
-tests them. Exits with 1 if a finding has no entry in `SUPPRESSED`, or an entry no finding.
+Exits with 1 if a finding has no entry in `SUPPRESSED`, or an entry has no finding. Runs in the environment of the audit
+tools. parliament does not support trust policies; tests/infra/test_bootstrap.py tests them.
 """
 
 import json
@@ -16,9 +16,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # parliament 1.6 imports pkg_resources, which is deprecated
     import parliament  # type: ignore[import-not-found]  # only in .venv-audit
 
-Finding = tuple[str, str]  # the statement, and the kind of the finding
+Finding = tuple[str, str]  # the statement, and parliament's name of the issue
 EVENT_SOURCE = "an event source mapping has a random ID; the condition restricts its function"
-TRANSFORM = "the account in the ARN of a transform is aws"
+TRANSFORM = "in the ARN of a transform, the account is `aws`"
 # https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/automating-updates-to-serverless-apps.html
 HOOK = "AWS's example of a hook uses the ARN of the deployment group"
 SUPPRESSED: dict[Finding, str] = {
@@ -31,16 +31,16 @@ SUPPRESSED: dict[Finding, str] = {
     (
         "pet-classifier-bootstrap/DeployPolicy/ContributionsBucket",
         "RESOURCE_MISMATCH",
-    ): "Get*Configuration also matches the right of Storage Lens, whose resources stay denied",
+    ): "Get*Configuration also matches an action of Storage Lens, whose resources stay denied",
     (
         "pet-classifier-bootstrap/DeployPolicy/ContributionsBucket",
         "RESOURCE_POLICY_PRIVILEGE_ESCALATION",
-    ): "the stack sets the lifecycle of contributed photos; a wrong one deletes photos, but shows none",
+    ): "the stack sets the lifecycle of contributed photos; it can delete photos, but not read them",
     ("pet-classifier-bootstrap/DeployPolicy/EventSources", "RESOURCE_STAR"): EVENT_SOURCE,
     (
         "pet-classifier-bootstrap/DeployPolicy/Lists",
         "RESOURCE_STAR",
-    ): "DescribeAlarms only reads, and a deployment asks for alarms by their names",
+    ): "DescribeAlarms only reads, and a deployment looks up its alarms by name",
     (
         "pet-classifier-bootstrap/DeployPolicy/RightsWithinTheBoundary",
         "MISMATCHED_TYPE_BUT_USABLE",
@@ -53,28 +53,29 @@ SUPPRESSED: dict[Finding, str] = {
 }
 
 
-def find(policies: dict[str, dict[str, Any]]) -> Iterator[tuple[Finding, str]]:
-    """Yield each finding with its details. A finding names its statement by Sid, or by its place in the policy."""
+def find_issues(policies: dict[str, dict[str, Any]]) -> Iterator[tuple[Finding, str]]:
+    """Yield each finding with its details. A statement is named by its Sid, or by its position in the policy."""
     for path, policy in policies.items():
         resource, _, place = path.partition(".")
         if place == "AssumeRolePolicyDocument":
             continue
         for number, statement in enumerate(policy["Statement"]):
-            alone = json.dumps(policy | {"Statement": [statement]})
-            for found in parliament.analyze_policy_string(alone).findings:
-                yield (f"{resource}/{statement.get('Sid', number)}", found.issue), f"{found.detail} {found.location}"
+            single = json.dumps(policy | {"Statement": [statement]})
+            for finding in parliament.analyze_policy_string(single).findings:
+                name = f"{resource}/{statement.get('Sid', number)}"
+                yield (name, finding.issue), f"{finding.detail} {finding.location}"
 
 
-def report(policies: dict[str, dict[str, Any]]) -> list[str]:
+def list_problems(policies: dict[str, dict[str, Any]]) -> list[str]:
     """Return a line for each finding that is not suppressed, and for each suppression without a finding."""
-    found = list(find(policies))
+    found = list(find_issues(policies))
     problems = [f"{name}: {issue}: {details}" for (name, issue), details in found if (name, issue) not in SUPPRESSED]
     unused = SUPPRESSED.keys() - {finding for finding, _ in found}
     return problems + [f"{name}: no {issue}; remove it from SUPPRESSED" for name, issue in sorted(unused)]
 
 
 def main() -> int:
-    problems = report(json.load(sys.stdin))
+    problems = list_problems(json.load(sys.stdin))
     print(*problems, sep="\n", end="\n" if problems else "")
     return bool(problems)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-from infra.aws.deployed import NotKnown, describe_stack, stack_and_region
+from infra.aws.deployed import DeploymentError, describe_stack, stack_and_region
 from infra.aws.parameters import load_parameters
 from infra.aws.stack import Stack
 from infra.markdown import table
@@ -88,7 +88,7 @@ def _changes(stack: Stack, new: dict[str, str], template: str) -> list[dict[str,
         reason = error.last_response.get("StatusReason", str(error))
         if "didn't contain changes" in reason or "No updates" in reason:
             return []
-        raise NotKnown(f"{stack.name}: no change set: {reason}") from None
+        raise DeploymentError(f"{stack.name}: no change set: {reason}") from None
     finally:
         client.delete_change_set(StackName=stack.name, ChangeSetName=name)
 

@@ -10,7 +10,7 @@ import sys
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.aws.deployed import NotKnown, describe_stack, stack_and_region
+from infra.aws.deployed import DeploymentError, describe_stack, stack_and_region
 from infra.aws.stack import NO_VERSION, Stack
 
 
@@ -21,7 +21,7 @@ def main(environment: str) -> None:
     stack = Stack.read(environment)
     try:
         if split := stack.read_split():
-            raise NotKnown(
+            raise DeploymentError(
                 f"{stack.name}: {split}; a deployment would replace this split. End it first: "
                 f"{stack.command('split', 'SHARE=0')}"
             )

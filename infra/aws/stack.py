@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from botocore.session import Session
 
-from infra.aws.deployed import NotKnown, describe_stack, stack_and_region
+from infra.aws.deployed import DeploymentError, describe_stack, stack_and_region
 
 ALIAS = "live"
 NO_VERSION = "0"  # SAM CLI accepts no empty value on its command line
@@ -33,11 +33,11 @@ class Stack:
 
     @classmethod
     def read(cls, environment: str) -> Self:
-        """Return the stack of an environment. Raise `NotKnown` if there is none."""
+        """Return the stack of an environment. Raise `DeploymentError` if there is none."""
         name, region = stack_and_region(environment)
         found = describe_stack(name, region)
         if not found:
-            raise NotKnown(f"stack {name} in {region}: expected a deployed stack, found none")
+            raise DeploymentError(f"stack {name} in {region}: expected a deployed stack, found none")
         parameters = {entry["ParameterKey"]: entry["ParameterValue"] for entry in found.get("Parameters", [])}
         outputs = {entry["OutputKey"]: entry["OutputValue"] for entry in found.get("Outputs", [])}
         return cls(name, region, found["StackStatus"], parameters, outputs)
@@ -57,9 +57,9 @@ class Stack:
         return " ".join(("make", target, f"ENV={self.environment}", *variables))
 
     def require_idle(self) -> None:
-        """Raise `NotKnown` during a deployment, because CodeDeploy then owns the alias."""
+        """Raise `DeploymentError` during a deployment, because CodeDeploy then owns the alias."""
         if self.status.endswith("_IN_PROGRESS"):
-            raise NotKnown(
+            raise DeploymentError(
                 f"{self.name}: {self.status}; expected no deployment in progress. To roll it back, run "
                 f"`aws cloudformation cancel-update-stack --stack-name {self.name}`"
             )
@@ -81,16 +81,16 @@ class Stack:
 
 
 def previous_version(stack: Stack, version: str = "") -> str:
-    """Return `version`, by default the one before the last deployment. Raise `NotKnown` if there is none."""
+    """Return `version`, by default the one before the last deployment. Raise `DeploymentError` if there is none."""
     if version or (version := stack.parameters.get("PreviousVersion", NO_VERSION)) != NO_VERSION:
         return parse_version(stack, version)
-    raise NotKnown(f"{stack.name}: the stack records no previous version; {_expect_version(stack)}")
+    raise DeploymentError(f"{stack.name}: the stack records no previous version; {_expect_version(stack)}")
 
 
 def parse_version(stack: Stack, version: str) -> str:
-    """Return the number of a published version. Raise `NotKnown` if it is none."""
+    """Return the number of a published version. Raise `DeploymentError` if it is none."""
     if not re.fullmatch(r"[1-9]\d*", version):
-        raise NotKnown(f"VERSION={version}: {_expect_version(stack)}")
+        raise DeploymentError(f"VERSION={version}: {_expect_version(stack)}")
     return version
 
 

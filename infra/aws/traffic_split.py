@@ -1,10 +1,11 @@
-"""Keep a share of the traffic on a challenger version for days, beside the version that the stack records, or end this.
+"""Start or end a split, which sends a share of the traffic to a challenger version for days.
 
 python -m infra.aws.traffic_split prod --version 42 --share 10
 python -m infra.aws.traffic_split prod --share 0
 
-Only the weights of the alias change. Its version stays the one that CloudFormation and CodeDeploy recorded, so ending
-the split leaves nothing behind. A deployment would replace the weights, so `make deploy` refuses while a split runs.
+A split changes only the weights of the alias. The alias keeps the version that CloudFormation and CodeDeploy recorded,
+the champion, so ending the split restores the previous state. A deployment would replace the weights, so `make deploy`
+refuses while a split runs.
 """
 
 import argparse
@@ -14,11 +15,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.aws.deployed import NotKnown
+from infra.aws.deployed import DeploymentError
 from infra.aws.stack import ALIAS, Stack, parse_version
 
-MAX_SHARE = 40  # percent; the report takes the version with more traffic as the champion, and near 50 it could not tell
-NO_PROVISIONED = "0"
+MAX_SHARE = 40  # percent; the report identifies the champion by its larger share, so the shares must clearly differ
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -34,18 +34,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def start_split(stack: Stack, version: str, share: int) -> None:
-    """Send `share` percent of the requests to `version`. Raise `NotKnown` if the stack or the version is not ready."""
+    """Send `share` percent of the requests to `version`. Raise `DeploymentError` if stack or version is not ready."""
     stack.require_idle()
     version, alias = parse_version(stack, version), stack.read_alias()
-    running = stack.read_split()
+    current = stack.read_split()
     if version == alias["FunctionVersion"]:
-        raise NotKnown(f"VERSION={version}: it already serves; expected another version, the challenger")
-    if running:  # at another share, the versions would see the traffic of different days
-        raise NotKnown(f"{stack.name}: {running}; end this split first: {stack.command('split', 'SHARE=0')}")
-    if stack.parameters.get("ProvisionedConcurrency", NO_PROVISIONED) != NO_PROVISIONED:
-        raise NotKnown(
-            f"{stack.name}: ProvisionedConcurrency warms only one version and cannot change during a split; "
-            f"expected {NO_PROVISIONED}"
+        raise DeploymentError(f"VERSION={version}: this version already serves; expected another one, the challenger")
+    if current:  # a changed share would give the versions the traffic of different days
+        raise DeploymentError(f"{stack.name}: {current}; end this split first: {stack.command('split', 'SHARE=0')}")
+    if (provisioned := stack.parameters.get("ProvisionedConcurrency", "0")) != "0":
+        raise DeploymentError(
+            f"{stack.name}: ProvisionedConcurrency is {provisioned}; expected 0, because it warms only one version and "
+            "cannot change during a split"
         )
     _require_active(stack, version)
     _set_weights(stack, alias, {version: share / 100})
@@ -54,33 +54,36 @@ def start_split(stack: Stack, version: str, share: int) -> None:
     print(
         f"{stack.name}: {share} % of the traffic goes to version {version}, the rest to {alias['FunctionVersion']}.\n"
         f"Compare them: make report SOURCE={stack.outputs['LogGroup']} SINCE={since:%Y-%m-%d}\n"
-        f"The log keeps {days} days (LogRetentionDays), so the comparison can use no more.\n"
+        f"The comparison can use at most {days} days, because the log keeps no more (LogRetentionDays).\n"
         f"End the split: {stack.command('split', 'SHARE=0')}"
     )
 
 
 def end_split(stack: Stack) -> None:
-    """Send all requests to the version that the stack records. Without a split, do nothing."""
+    """Send all requests to the version that the stack records. Without a split, change nothing."""
     stack.require_idle()
-    running, alias = stack.read_split(), stack.read_alias()
-    if running:
+    current, alias = stack.read_split(), stack.read_alias()
+    if current:
         _set_weights(stack, alias, {})
-    ended = f"ended the split with version {running.version}" if running else "no split runs"
-    print(f"{stack.name}: {ended}; all traffic goes to version {alias['FunctionVersion']}")
+    change = f"ended the split with version {current.version}" if current else "no split is running"
+    print(f"{stack.name}: {change}; all traffic goes to version {alias['FunctionVersion']}")
 
 
 def _require_active(stack: Stack, version: str) -> None:
-    """Lambda deactivates versions that nothing has invoked for weeks; the first requests after that fail."""
-    found = stack.client("lambda").get_function_configuration(FunctionName=stack.function, Qualifier=version)
-    if (state := found.get("State", "Active")) != "Active":
-        raise NotKnown(
+    """Raise `DeploymentError` if Lambda has deactivated the version, as it does after weeks without an invocation.
+
+    The first requests to an inactive version fail.
+    """
+    configuration = stack.client("lambda").get_function_configuration(FunctionName=stack.function, Qualifier=version)
+    if (state := configuration.get("State", "Active")) != "Active":
+        raise DeploymentError(
             f"VERSION={version}: its state is {state}; expected Active. Invoke it, wait a minute, and try again: "
             f"aws lambda invoke --function-name {stack.function} --qualifier {version} /dev/null"
         )
 
 
 def _set_weights(stack: Stack, alias: dict[str, Any], weights: dict[str, float]) -> None:
-    """Change the weights. The revision makes Lambda reject the call if the alias has changed since it was read."""
+    """Set the weights. `RevisionId` makes Lambda reject the call if the alias has changed since it was read."""
     stack.client("lambda").update_alias(
         FunctionName=stack.function,
         Name=ALIAS,

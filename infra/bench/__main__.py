@@ -15,7 +15,7 @@ from tqdm import tqdm, trange
 
 from infra.bench import images, tables, throughput
 from infra.bench.candidates import CANDIDATES, OURSELVES, PLAIN
-from infra.bench.hardware import commit, hardware
+from infra.bench.hardware import describe_commit, describe_hardware
 from infra.bench.measure import Launch, Life, Repeats, estimate_cost, measure_from_disk, measure_life, median, summarize
 from infra.bench.photos import BenchPhoto, bench_photos
 from infra.bench.sandbox import SandboxError, container, has_docker, process
@@ -67,13 +67,13 @@ def prepare(*, docker: bool) -> None:
 
 def compare(*, quick: bool, docker: bool) -> dict[str, Any]:
     """Measure all candidates and return the content of artifacts/bench.json."""
-    measured_at = commit()  # before the measurement: later edits are not what runs
+    measured_at = describe_commit()  # before the measurement: later edits are not what runs
     photos = bench_photos()
     repeats = Repeats(first=20, others=5, health=10) if quick else Repeats(first=100, others=10, health=30)
     lives = measure_all(container if docker else process, photos, repeats, rounds=4 if quick else 10)
     sizes = {image: images.unpacked_mb(image) for image in {each.image for each in CANDIDATES}} if docker else {}
     return {
-        "hardware": hardware(docker=docker),
+        "hardware": describe_hardware(docker=docker),
         "commit": measured_at,
         "quick": quick,
         "photos": {p.name: {"width": p.width, "height": p.height, "bytes": len(p.data)} for p in photos},

@@ -17,7 +17,7 @@ from botocore.session import Session
 
 from infra.bench.candidates import PEERS
 from infra.bench.cost import USD_PER_REQUEST, WHOLE_VCPU_MB, usd_per_million
-from infra.bench.hardware import commit, hardware
+from infra.bench.hardware import cite, identify
 from infra.bench.measure import quantiles
 from infra.bench.photos import bench_photos
 from infra.emulator.aws import moto_server
@@ -31,7 +31,7 @@ MEASURED = ("500x375", "12mp")
 WAYS = ("handler", "least")  # the batch handler; decoding and inference alone
 BUCKET = "photos-of-the-benchmark"
 TURNS = 5
-LIMIT = 1.2
+LIMIT = 1.1
 # USD, us-east-1, from https://aws.amazon.com/s3/pricing/ and https://aws.amazon.com/sqs/pricing/ in November 2026.
 USD_PER_GET, USD_PER_PUT, USD_PER_SQS_REQUEST = 0.4e-6, 5e-6, 0.4e-6
 # Assumed, not measured: the time per message spent waiting for S3, for its first photo and for writing its results.
@@ -55,8 +55,7 @@ def measure(turns: int, photos: int = PHOTOS_PER_MESSAGE) -> dict[str, Any]:
                 times_by_photo[photo.name] = _run_handler(photo.name, (turns, photos), variables)
     network = times_by_photo[MEASURED[0]].pop("network")
     return {
-        "hardware": hardware(docker=False),
-        "commit": commit(),
+        **identify(),
         "turns": turns,
         "ms": {name: {way: quantiles(times[way], 50, 95) for way in WAYS} for name, times in times_by_photo.items()},
         "network_ms": {count: quantiles(times, 50, 95) for count, times in network.items()},
@@ -82,7 +81,7 @@ def render(figures: Mapping[str, Any]) -> str:
         ("photos per run of the network, with its memory arena", "CPU ms per photo"),
         [(count, f"{times['p50']:.2f}") for count, times in figures["network_ms"].items()],
     )
-    source = f"Medians of {figures['turns']} turns on {figures['hardware']}; commit `{figures['commit']}`."
+    source = f"Medians of {figures['turns']} turns {cite(figures)}"
     return f"{ways}\n\n{counts}\n\n{source} TLS is not included."
 
 

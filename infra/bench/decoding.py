@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL import Image
 
-from infra.bench.hardware import commit, hardware
+from infra.bench.hardware import identify
 from infra.emulator.runtime import ROOT
 from infra.markdown import table as markdown_table
 
@@ -86,7 +86,7 @@ def make_flat_png(color_type: int, depth: int, *chunks: tuple[bytes, bytes]) -> 
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
-    """Return a chunk of PNG with its checksum."""
+    """Return a PNG chunk with its checksum."""
     return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
@@ -176,7 +176,7 @@ def measure() -> dict[str, Any]:
                 )
                 rows.append({"name": name, "hostile": hostile, "kb": len(data) / 1000, **json.loads(program.stdout)})
                 print(f"{name}: {rows[-1]['seconds']:.2f} s, {rows[-1]['mb']:.0f} MB", file=sys.stderr)
-    return {"hardware": hardware(docker=False), "commit": commit(), "rows": rows}
+    return {**identify(), "rows": rows}
 
 
 def find_violations(row: dict[str, Any]) -> list[str]:

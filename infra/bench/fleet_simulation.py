@@ -53,7 +53,7 @@ class Times:
         return math.log(self.cold_spread) / Z95
 
 
-class Piece(NamedTuple):
+class Period(NamedTuple):
     """A period of traffic with one rate; the figures include only requests of periods with `counted`."""
 
     rate: float
@@ -61,25 +61,25 @@ class Piece(NamedTuple):
     counted: bool
 
 
-def steady(rate: float, idle_s: float) -> list[Piece]:
+def make_steady(rate: float, idle_s: float) -> list[Period]:
     """Return steady traffic of about 300,000 requests, for at least a minute and at most a day."""
-    return [_settling(rate, idle_s), Piece(rate, min(max(300_000 / rate, 60), 86_400), counted=True)]
+    return [_settling(rate, idle_s), Period(rate, min(max(300_000 / rate, 60), 86_400), counted=True)]
 
 
-def burst(rate: float, idle_s: float) -> list[Piece]:
+def make_burst(rate: float, idle_s: float) -> list[Period]:
     """Return bursts on a fleet in steady state, repeated until they have 2,000 requests, with `idle_s` to recover."""
     times = math.ceil(2_000 / (BURST * BURST_S * rate))
-    between = Piece(rate, 2 * idle_s, counted=False) if times > 1 else _settling(rate, idle_s)
-    return [between, Piece(BURST * rate, BURST_S, counted=True)] * times
+    between = Period(rate, 2 * idle_s, counted=False) if times > 1 else _settling(rate, idle_s)
+    return [between, Period(BURST * rate, BURST_S, counted=True)] * times
 
 
-def _settling(rate: float, idle_s: float) -> Piece:
-    """Return the traffic before counting begins: `idle_s` seconds, at most 100,000 requests. See also `settled`."""
-    return Piece(rate, max(min(idle_s, 100_000 / rate), 10), counted=False)
+def _settling(rate: float, idle_s: float) -> Period:
+    """Return the uncounted traffic at the start: `idle_s` seconds, at most 100,000 requests (see `count_settled`)."""
+    return Period(rate, max(min(idle_s, 100_000 / rate), 10), counted=False)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Draws:
     """Random draws for the requests, (n,) arrays."""
 
     arrivals: Floats  # s
@@ -88,34 +88,34 @@ class Drawn:
     cold_z: Floats
 
 
-def draw(pieces: Sequence[Piece], seed: int) -> Drawn:
-    """Draw Poisson arrivals: a random number per piece, uniformly distributed within it."""
+def draw(periods: Sequence[Period], seed: int) -> Draws:
+    """Draw Poisson arrivals: a random number per period, uniformly distributed within it."""
     rng = np.random.default_rng(seed)
-    starts = np.cumsum([0.0, *(piece.seconds for piece in pieces)])
-    counts = [rng.poisson(piece.rate * piece.seconds) for piece in pieces]
-    drawn = [
-        start + piece.seconds * np.sort(rng.random(count))
-        for piece, start, count in zip(pieces, starts[:-1], counts, strict=True)
+    starts = np.cumsum([0.0, *(period.seconds for period in periods)])
+    counts = [rng.poisson(period.rate * period.seconds) for period in periods]
+    draws = [
+        start + period.seconds * np.sort(rng.random(count))
+        for period, start, count in zip(periods, starts[:-1], counts, strict=True)
     ]
-    counted = np.repeat([piece.counted for piece in pieces], counts)
+    counted = np.repeat([period.counted for period in periods], counts)
     total = sum(counts)
-    return Drawn(np.concatenate(drawn), counted, rng.standard_normal(total), rng.standard_normal(total))
+    return Draws(np.concatenate(draws), counted, rng.standard_normal(total), rng.standard_normal(total))
 
 
 @dataclass(frozen=True)
 class Load:
-    """Requests and their durations, (n,) arrays in seconds, drawn in advance: every fleet gets the same."""
+    """Requests and their durations, (n,) arrays in seconds, draws in advance: every fleet gets the same."""
 
     arrivals: Floats  # ascending
     warm: Floats  # duration on an environment that has served a request
     cold: Floats  # duration on a new environment: startup and first request
 
 
-def load(drawn: Drawn, times: Times, start_ms: float) -> Load:
+def time_requests(draws: Draws, times: Times, start_ms: float) -> Load:
     """Return the requests with durations. `start_ms` is the startup of an environment: its init or its restore."""
-    warm = times.warm_p50 * np.exp(times.warm_sigma * drawn.warm_z)
-    cold = (start_ms + times.first) * np.exp(times.cold_sigma * drawn.cold_z)
-    return Load(drawn.arrivals, warm / 1000, cold / 1000)
+    warm = times.warm_p50 * np.exp(times.warm_sigma * draws.warm_z)
+    cold = (start_ms + times.first) * np.exp(times.cold_sigma * draws.cold_z)
+    return Load(draws.arrivals, warm / 1000, cold / 1000)
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ class RequestRate:
         return True
 
 
-class Taken(IntEnum):
-    """How a request is served."""
+class StartType(IntEnum):
+    """How a request starts."""
 
     THROTTLED = 0
     WARM = 1
@@ -184,7 +184,7 @@ class Taken(IntEnum):
 class Outcome:
     """Result for each request, (n,) arrays."""
 
-    taken: npt.NDArray[np.int8]  # values of Taken
+    start_types: npt.NDArray[np.int8]  # values of StartType
     latency: Floats  # s from arrival to answer; NaN if throttled
     duration: Floats  # s that the environment is busy with the request; 0 if throttled
     busy: npt.NDArray[np.int64]  # busy environments at its arrival
@@ -204,9 +204,9 @@ class Fleet:
         self.ready = rules.provisioned  # idle environments of provisioned concurrency
         self.idle = deque([0.0] * rules.warm)  # when each other one became idle; the most recently used is last
         self.waiting: deque[int] = deque()
-        self.running: list[tuple[float, Taken]] = []
+        self.running: list[tuple[float, StartType]] = []
         self.on_demand = rules.warm
-        self.taken = [Taken.THROTTLED] * len(self.arrivals)
+        self.start_types = [StartType.THROTTLED] * len(self.arrivals)
         self.latency, self.duration = [np.nan] * len(self.arrivals), [0.0] * len(self.arrivals)
 
     def run(self) -> Outcome:
@@ -219,17 +219,17 @@ class Fleet:
             rows.append((found_busy, self.on_demand + self.rules.provisioned))
         self._end_requests(until=math.inf)
         busy, environments = np.array(rows, dtype=np.int64).reshape(-1, 2).T
-        taken = np.array(self.taken, dtype=np.int8)
-        return Outcome(taken, np.array(self.latency), np.array(self.duration), busy, environments)
+        start_types = np.array(self.start_types, dtype=np.int8)
+        return Outcome(start_types, np.array(self.latency), np.array(self.duration), busy, environments)
 
     def _end_requests(self, until: float) -> None:
         while self.running and self.running[0][0] <= until:
-            now, taken = heapq.heappop(self.running)
-            if taken == Taken.PROVISIONED:
+            now, start_type = heapq.heappop(self.running)
+            if start_type == StartType.PROVISIONED:
                 self.ready += 1
             elif self.waiting:
                 request = self.waiting.popleft()
-                self._run(request, now, Taken.WARM, self.warm[request])
+                self._run(request, now, StartType.WARM, self.warm[request])
             else:
                 self.idle.append(now)
 
@@ -241,22 +241,22 @@ class Fleet:
     def _take(self, request: int, now: float) -> None:
         if self.ready and self.ready_rate.take(now):
             self.ready -= 1
-            self._run(request, now, Taken.PROVISIONED, self.warm[request])
+            self._run(request, now, StartType.PROVISIONED, self.warm[request])
         elif self.rules.waits and (self.waiting or (self.on_demand and not self.idle)):
             self.waiting.append(request)
         elif not (self.rules.waits or self.rate.take(now)):
             pass  # 429
         elif self.idle:
             self.idle.pop()  # assumption: the most recently used environment serves it, so that the others end
-            self._run(request, now, Taken.WARM, self.warm[request])
+            self._run(request, now, StartType.WARM, self.warm[request])
         elif self.starts.take(now):
             self.on_demand += 1
-            self._run(request, now, Taken.COLD, self.cold[request])
+            self._run(request, now, StartType.COLD, self.cold[request])
 
-    def _run(self, request: int, now: float, taken: Taken, seconds: float) -> None:
-        self.taken[request], self.duration[request] = taken, seconds
+    def _run(self, request: int, now: float, start_type: StartType, seconds: float) -> None:
+        self.start_types[request], self.duration[request] = start_type, seconds
         self.latency[request] = now + seconds - self.arrivals[request]
-        heapq.heappush(self.running, (now + seconds, taken))
+        heapq.heappush(self.running, (now + seconds, start_type))
 
 
 def simulate(load: Load, rules: Rules) -> Outcome:
@@ -264,8 +264,8 @@ def simulate(load: Load, rules: Rules) -> Outcome:
     return Fleet(load, rules).run()
 
 
-def settled(rate: float, times: Times, idle_s: float) -> int:
-    """Return the environments of a fleet in steady state: the number that is busy at once about every `idle_s` seconds.
+def count_settled(rate: float, times: Times, idle_s: float) -> int:
+    """Return the number of environments in steady state: so many are busy at once about every `idle_s` seconds.
 
     The number of busy environments is Poisson-distributed (M/G/infinity). Without any at the beginning, 10,000
     requests/s would start a thousand during one init, and keep them for the whole simulation.
@@ -273,17 +273,19 @@ def settled(rate: float, times: Times, idle_s: float) -> int:
     return int(poisson.isf(1 / max(1.0, rate * idle_s), rate * times.warm_mean / 1000)) + 1
 
 
-def usd(outcome: Outcome, counted: npt.NDArray[np.bool_], seconds: float, strategy: str, provisioned: int) -> float:
+def compute_usd(
+    outcome: Outcome, counted: npt.NDArray[np.bool_], seconds: float, strategy: str, provisioned: int
+) -> float:
     """Return the cost of these requests; init and restore are billed like the request that waits for them."""
     prices, gb = cost.PRICES["x86_64"], MEMORY_MB / 1024
-    taken = outcome.taken[counted]
+    start_types = outcome.start_types[counted]
     billed_s = cost.billed_ms(1000 * outcome.duration[counted]) / 1000
-    ready = taken == Taken.PROVISIONED
-    total = cost.USD_PER_REQUEST * float(np.count_nonzero(taken))
+    ready = start_types == StartType.PROVISIONED
+    total = cost.USD_PER_REQUEST * float(np.count_nonzero(start_types))
     total += gb * float(billed_s[~ready].sum()) * prices.gb_second
     total += gb * float(billed_s[ready].sum()) * prices.provisioned_busy_gb_second
     total += gb * provisioned * seconds * prices.provisioned_gb_second
     if strategy == SNAPSTART:
-        restored = np.count_nonzero(taken == Taken.COLD)
+        restored = np.count_nonzero(start_types == StartType.COLD)
         total += gb * (seconds * cost.SNAPSTART_GB_SECOND + restored * cost.SNAPSTART_RESTORED_GB)
     return float(total)

@@ -5,7 +5,6 @@ response has status 5xx or takes over 5 s, or if the memory of the server grows 
 about five minutes.
 """
 
-import argparse
 import json
 import random
 import socket
@@ -23,7 +22,7 @@ import httpx2
 from PIL import Image
 from tqdm import trange
 
-from infra.bench.hardware import commit, hardware
+from infra.bench.hardware import identify
 from infra.emulator.runtime import ROOT
 from infra.markdown import table as markdown_table
 
@@ -128,7 +127,7 @@ def measure(requests: int, seed: int) -> dict[str, Any]:
         }
         for name in sorted(statuses)
     ]
-    return {"hardware": hardware(docker=False), "commit": commit(), "seed": seed, "more_mb": memory, "rows": rows}
+    return {**identify(), "seed": seed, "more_mb": memory, "rows": rows}
 
 
 def find_violations(figures: dict[str, Any]) -> list[str]:
@@ -156,11 +155,7 @@ def render(figures: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=REQUESTS, help="default: %(default)s")
-    parser.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
-    options = parser.parse_args()
-    figures = measure(options.requests, options.seed)
+    figures = measure(REQUESTS, SEED)
     FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
     print(render(figures))
     print(f"memory grew by {figures['more_mb']:.0f} MB")

@@ -17,7 +17,7 @@ from tqdm import tqdm, trange
 from infra.bench import images
 from infra.bench.candidates import OURS, OURSELVES, PEERS, Candidate
 from infra.bench.growth_plots import plot
-from infra.bench.hardware import commit, hardware
+from infra.bench.hardware import cite, identify
 from infra.bench.measure import Launch, payload, quantiles, time_invocation
 from infra.bench.photos import BenchPhoto, bench_photos
 from infra.bench.photos import photo as bench_photo
@@ -55,8 +55,7 @@ QUICK = Plan(lives=1, warm=10, requests=2_000)
 def measure(launch: Launch, *, quick: bool) -> dict[str, Any]:
     """Return the figures and their source. Raise `SandboxError`. The image `pet-classifier:local` must exist."""
     return {
-        "hardware": hardware(docker=launch is container),
-        "commit": commit(),
+        **identify(docker=launch is container),
         "quick": quick,
         **measure_growth(launch, QUICK if quick else FULL),
     }
@@ -156,7 +155,7 @@ def table(figures: Figures) -> str:
         markdown_table(("JPEG", "MB", "p50 ms", "p95 ms", "peak RSS, MB"), sizes),
         markdown_table(("photos per run", "p50 ms", "p95 ms", "ms per photo", "peak RSS, MB"), batches),
         _verdict(figures["requests"]),
-        f"On {figures['hardware']}; commit `{figures['commit']}`.",
+        f"Measured {cite(figures)}",
     ))  # fmt: skip
 
 

@@ -1,22 +1,37 @@
-"""Hardware and commit of a measurement, which each file of figures records."""
+"""Describe the hardware and the commit of a measurement. Each file of figures contains both."""
 
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from infra.emulator.runtime import ROOT
 
 
-def hardware(*, docker: bool) -> str:
-    """Return processor, number of cores and how the candidates ran."""
+def identify(*, docker: bool = False) -> dict[str, str]:
+    """Return hardware and commit of a measurement, for its file of figures."""
+    return {"hardware": describe_hardware(docker=docker), "commit": describe_commit()}
+
+
+def cite(figures: Mapping[str, Any]) -> str:
+    """Return the end of a sentence with the hardware and the commit of the figures."""
+    return f"on {figures['hardware']}; commit `{figures['commit']}`."
+
+
+def describe_hardware(*, docker: bool) -> str:
+    """Return the processor, the number of cores, and how the candidates ran.
+
+    `training.tools.results_page` also describes the processor: neither package may import the other.
+    """
     found = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     cpu = found[0].split(":")[1].strip() if found else platform.machine()
     sandbox = "containers of 1 CPU and 1 GB" if docker else f"processes on one core, Python {platform.python_version()}"
     return f"{cpu}, {os.cpu_count()} cores; {sandbox}"
 
 
-def commit() -> str:
+def describe_commit() -> str:
     """Return the commit of the checkout, with `-dirty` if anything but figures and documents changed since."""
     changed = _git("status", "--porcelain", "--", ":!artifacts", ":!*.md")
     return (_git("rev-parse", "--short=12", "HEAD") or "unknown") + ("-dirty" if changed else "")

@@ -58,7 +58,7 @@ def measure_life(candidate: Candidate, launch: Launch, photos: Iterable[BenchPho
     with launch(candidate) as sandbox:
         cold_ms = time_invocation(sandbox, payloads[FIRST])
         warm = {FIRST: time_warm(sandbox, payloads.pop(FIRST), repeats.first)}
-        billed = sandbox.billed_ms()[1 + WARM_UP :]
+        billed = sandbox.billed_ms(1 + WARM_UP + repeats.first)[1 + WARM_UP :]
         health = time_warm(sandbox, payload(HEALTH), repeats.health) if candidate.routes else []
         warm |= {name: time_warm(sandbox, body, repeats.others) for name, body in payloads.items()}
         return Life(cold_ms, sandbox.init_ms(), sandbox.peak_rss_mb(), billed, warm, health)

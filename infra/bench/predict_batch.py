@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 from tqdm import trange
 
-from infra.bench.hardware import commit, hardware
+from infra.bench.hardware import cite, identify
 from infra.bench.measure import FIRST, quantiles
 from infra.bench.photos import bench_photos
 from infra.emulator.runtime import ROOT, RuntimeDied, RuntimeNotFound, lambda_runtime
@@ -42,8 +42,7 @@ def measure(turns: int) -> dict[str, Any]:
                 elapsed = time_per_photo(client, photo, size)
                 times += [elapsed] if turn else []  # the first turn warms up
     return {
-        "hardware": hardware(docker=False),
-        "commit": commit(),
+        **identify(),
         "photo": FIRST,
         "turns": turns,
         "ms_per_photo": {str(size): quantiles(times, 50, 95) for size, times in ms.items()},
@@ -70,7 +69,7 @@ def render(figures: Mapping[str, Any]) -> str:
         f"{table(('photos per request', 'p50 ms per photo', 'p95', 'relative to one'), rows)}\n\n"
         f"A photo in a batch of {SIZES[-1]} takes {share:.2f} times as long as a single request, limit {LIMIT}: "
         f"{'met' if share <= LIMIT else '**missed**'}. {figures['turns']} turns with {figures['photo']}, "
-        f"on {figures['hardware']}; commit `{figures['commit']}`."
+        f"{cite(figures)}"
     )
 
 

@@ -58,9 +58,17 @@ class Sandbox:
             raise SandboxError(f"the emulator logged no INIT REPORT; its output:\n{self.output()[-3000:]}")
         return float(match[1])
 
-    def billed_ms(self) -> list[float]:
-        """Return the billed milliseconds of each invocation, before rounding, in order."""
-        return [float(ms) for ms in INVOKE.findall(self.output())]
+    def billed_ms(self, invocations: int) -> list[float]:
+        """Return the billed milliseconds of each invocation, before rounding, in order.
+
+        Docker may write the log lines of an invocation after its response, so wait for those of all invocations.
+        """
+        deadline = time.monotonic() + TIMEOUT_S
+        while len(found := INVOKE.findall(self.output())) < invocations:
+            if time.monotonic() > deadline:
+                raise SandboxError(f"the emulator logged {len(found)} of {invocations} successful invocations")
+            time.sleep(0.02)
+        return [float(ms) for ms in found]
 
     def peak_rss_mb(self) -> float:
         """Return the peak resident memory of the function's process, including shared libraries."""

@@ -1,7 +1,7 @@
-"""Imitate the distribution of infra/aws/edge.yaml: CloudFront with origin access control in front of a private URL.
+"""Emulate the distribution of infra/aws/edge.yaml: CloudFront with origin access control in front of a private URL.
 
-It replaces the Authorization header by its own signature, signs the body's hash that the client claims, and adds the
-template's security headers. It has no cache, no compression and no firewall.
+The emulator replaces the Authorization header with its own signature, signs the hash that the client sends for the
+body, and adds the template's security headers. It has no cache, no compression and no firewall.
 
     python -m infra.emulator.serve --auth AWS_IAM
     python -m infra.emulator.cloudfront http://127.0.0.1:8000 --port 8001
@@ -32,7 +32,7 @@ from infra.emulator.sigv4 import BODY_HASH
 
 TEMPLATE = Path(__file__).parents[1] / "aws/edge.yaml"
 REGION = "us-east-1"  # of the signature; the emulated function URL accepts any
-NO_BODY = hashlib.sha256(b"").hexdigest()  # what CloudFront signs if the client claims no hash
+EMPTY_BODY_HASH = hashlib.sha256(b"").hexdigest()  # CloudFront signs this if the client sends no hash
 METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"]
 # CloudFront replaces these headers; httpx2 sets the length.
 REPLACED = {"authorization", "content-length", "host", "x-amz-date", "x-amz-security-token"} | HOP_BY_HOP
@@ -44,7 +44,7 @@ def create_edge(origin: str, credentials: Credentials) -> ASGIApp:
 
     async def forward(request: Request) -> Response:
         async with httpx2.AsyncClient(timeout=LONGEST_INVOCATION_S, mounts=DIRECT) as client:
-            outgoing = _signed(client, origin, request, await request.body(), credentials)
+            outgoing = _sign(client, origin, request, await request.body(), credentials)
             reply = await client.send(outgoing)
         response = Response(reply.content, reply.status_code)
         response.raw_headers = [(name.lower(), value) for name, value in reply.headers.raw]
@@ -56,22 +56,22 @@ def create_edge(origin: str, credentials: Credentials) -> ASGIApp:
     return Starlette(routes=[Route("/{path:path}", forward, methods=METHODS)])
 
 
-def _signed(
+def _sign(
     client: httpx2.AsyncClient, origin: str, request: Request, body: bytes, credentials: Credentials
 ) -> httpx2.Request:
-    """Return the request to the function URL, signed without a look at its body."""
+    """Return the request to the function URL, signed with the client's hash of the body."""
     path = request.scope["raw_path"].decode("latin-1") + (f"?{request.url.query}" if request.url.query else "")
     headers = [(name, value) for name, value in request.headers.items() if name not in REPLACED]
     outgoing = client.build_request(request.method, origin + path, headers=headers, content=body)
-    claimed = request.headers.get(BODY_HASH, NO_BODY)
-    signed = AWSRequest(request.method, origin + path, headers={BODY_HASH: claimed})
+    body_hash = request.headers.get(BODY_HASH, EMPTY_BODY_HASH)
+    signed = AWSRequest(request.method, origin + path, headers={BODY_HASH: body_hash})
     SigV4Auth(credentials, "lambda", REGION).add_auth(signed)
     outgoing.headers.update(dict(signed.headers))
     return outgoing
 
 
 def security_headers() -> Mapping[str, tuple[str, bool]]:
-    """Return the headers of the template: name to value, and whether that replaces the function's value."""
+    """Return the template's headers as {name: (value, override)}; `override` replaces the function's value."""
     template = yaml.load(TEMPLATE.read_text(), _Loader)  # noqa: S506  # a safe loader
     config = template["Resources"]["Headers"]["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
     policy, transport = config["ContentSecurityPolicy"], config["StrictTransportSecurity"]
@@ -85,7 +85,7 @@ def security_headers() -> Mapping[str, tuple[str, bool]]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Read CloudFormation's tags as nothing; the headers have none."""
+    """Reads CloudFormation's tags, such as !Ref, as None. The security headers have no tags."""
 
 
 _Loader.add_multi_constructor("!", lambda *_: None)
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     credentials = Session().get_credentials()
     if not credentials:
-        parser.error("expected AWS credentials in the environment, the same as those of the function URL")
+        parser.error("found no AWS credentials in the environment; expected those of the emulated function URL")
     with listen(options.port) as listener:
         print(f"Serving http://127.0.0.1:{listener.getsockname()[1]} (Ctrl-C stops)", flush=True)
         server(create_edge(options.origin.rstrip("/"), credentials)).run(sockets=[listener])

@@ -98,8 +98,7 @@ def render_table(evaluation: dict[str, Any]) -> str:
     rows |= {name: _format_share(evaluation, name) for name in ("accuracy", "unknown")}
     scores = "precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}"
     rows |= {
-        name: f"{scores.format(**values)}, {values['labelled']} photos"
-        for name, values in evaluation["classes"].items()
+        name: f"{scores.format(**values)}, {values['labels']} photos" for name, values in evaluation["classes"].items()
     }
     latencies = "p50 {p50:.1f}, p95 {p95:.1f}, p99 {p99:.1f}"
     rows |= {name: latencies.format(**evaluation[name]) for name in ("latency_ms", "late_ms")}

@@ -50,14 +50,14 @@ def judge_accuracy(quality: dict[str, Any] | None, serving: str | None, referenc
     """Compare the accuracy of the serving version, by its labels, with that on its test photos."""
     if serving is None or reference is None:
         return _not_judged(_missing_reference(serving))
-    labels = quality["labelled"] if quality else 0
+    labels = quality["labels"] if quality else 0
     if quality is None or labels < MIN_LABELS:
         return _not_judged(f"{labels} predictions of {serving} have a label; expected {MIN_LABELS} or more")
     limit = reference.accuracy - MARGIN
     return {
         "judged": True,
         "model_version": serving,
-        "labelled": labels,
+        "labels": labels,
         "accuracy": quality["accuracy"],
         "upper_bound": quality["accuracy_interval"][1],
         "released": reference.accuracy,
@@ -97,8 +97,8 @@ def decide_retraining(drift: dict[str, Any], accuracy: dict[str, Any]) -> tuple[
     if not accuracy["judged"]:
         return True, f"{', '.join(drifted)} drifted, and there are too few labels to confirm the accuracy"
     if accuracy["holds"]:
-        return False, f"{', '.join(drifted)} drifted, but {accuracy['labelled']} labels confirm the accuracy"
-    measured = f"{100 * accuracy['accuracy']:.2f} % of {accuracy['labelled']} labeled photos are correct"
+        return False, f"{', '.join(drifted)} drifted, but {accuracy['labels']} labels confirm the accuracy"
+    measured = f"{100 * accuracy['accuracy']:.2f} % of {accuracy['labels']} labeled photos are correct"
     return True, f"{', '.join(drifted)} drifted, and the labels do not confirm the accuracy: {measured}"
 
 

@@ -5,7 +5,6 @@ Writes artifacts/report_benchmark.json. Takes two minutes on an idle machine.
     python -m infra.report.benchmark
 """
 
-import argparse
 import json
 import os
 import random
@@ -18,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from infra.bench.hardware import commit, hardware
+from infra.bench.hardware import identify
 from infra.emulator.runtime import ROOT
 from infra.report.__main__ import ALARM_EXIT_CODE, REFERENCE
 
@@ -31,17 +30,13 @@ LABELED_SHARE = 0.05  # of the predictions
 Fields = dict[str, Any]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m infra.report.benchmark", description=__doc__.splitlines()[0])
-    parser.add_argument("--lines", type=int, default=LINES)
-    count = parser.parse_args(arguments).lines
+def main() -> int:
     with TemporaryDirectory() as folder:
         log = Path(folder) / "log.jsonl"
-        written = write_log(log, count)
+        written = write_log(log, LINES)
         seconds, megabytes = measure_report(log, Path(folder))
     result = {
-        "hardware": hardware(docker=False),
-        "commit": commit(),
+        **identify(),
         "lines": written,
         "megabytes": round(megabytes, 1),
         "seconds": round(seconds, 2),

@@ -62,7 +62,7 @@ def draw_accuracy(points: Sequence[Point]) -> str:
     def draw(axes: plt.Axes) -> None:
         for color, (version, series) in zip(cycle(COLORS), _by_version(points).items(), strict=False):
             times, values = _series(series, "accuracy")
-            low, high = np.transpose([point["accuracy_interval"] for point in series if point["labelled"]] or [[], []])
+            low, high = np.transpose([point["accuracy_interval"] for point in series if point["labels"]] or [[], []])
             errors = (np.subtract(values, low), np.subtract(high, values))
             axes.errorbar(times, values, errors, fmt="o", ms=4, color=color, elinewidth=1.2, capsize=2, label=version)
         axes.yaxis.set_major_formatter(PercentFormatter(1))

@@ -1,29 +1,28 @@
-"""Test the difference of two rates so that the result is valid at every look, however often the report runs.
+"""Test the difference of two rates with an always-valid sequential test, so that the report may run at any time.
 
 The champion and the challenger each have a number of trials and of hits, such as labels and correct predictions. The
 evidence against a difference is a likelihood ratio: the numerator is a mixture over all rates, the denominator is the
-largest likelihood of any two rates with that difference. If the difference is true, the evidence ever exceeds 1/alpha
-with probability alpha or less (Robbins 1970; Wasserman, Ramdas and Balakrishnan 2020, "Universal inference",
+largest likelihood of any two rates with that difference. For the true difference, the probability that the evidence
+ever exceeds 1/alpha is at most alpha (Robbins 1970; Wasserman, Ramdas and Balakrishnan 2020, "Universal inference",
 https://doi.org/10.1073/pnas.1922664117, the section on sequential tests). The differences without such evidence form a
 confidence sequence.
 
-The packages for such tests do not fit: confseq 0.0.11 does not build without Boost, and savvi 0.3.1 installs solvers of
-convex programs. The closed form needs neither.
+Packages with such tests have large requirements: confseq 0.0.11 needs Boost to build, and savvi 0.3.1 installs convex
+solvers. The closed form needs neither.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import betaln, xlog1py, xlogy
 
-# The mixture: a beta distribution of each rate that expects few misses. With Beta(1, 1), finding a challenger at 97 %
-# beside a champion at 99 % takes half as many labels again (simulated). The guarantee holds with any mixture.
-HITS, MISSES = 1.0, 0.25
+# The mixture: for each rate, a beta distribution that expects few misses. The test is valid with any mixture; with
+# Beta(1, 1), it needs 50 % more labels to find a challenger at 97 % beside a champion at 99 % (simulated).
+PRIOR_HITS, PRIOR_MISSES = 1.0, 0.25
 STEPS = 50  # of bisection; each halves the error
-MOST_LABELS = 10_000_000  # a decision that needs more is out of reach
+MAX_TRIALS = 10_000_000  # more labels than a split can collect
 Values = NDArray[np.float64]
 
 
@@ -53,15 +52,15 @@ class Counts:
 
 
 def measure_evidence(counts: Counts, difference: float) -> Values:
-    """Return the logarithm of the evidence against a difference of the true rates."""
+    """Return the log of the evidence against the hypothesis that the true rates have this difference."""
+    prior = PRIOR_HITS, PRIOR_MISSES
     hits, misses, other_hits, other_misses = counts.arrays()
-    mixture = betaln(hits + HITS, misses + MISSES) + betaln(other_hits + HITS, other_misses + MISSES)
-    likelihood = mixture - 2 * betaln(HITS, MISSES) - _largest_likelihood(counts, difference)
-    return np.asarray(likelihood)
+    mixture = betaln(hits + prior[0], misses + prior[1]) + betaln(other_hits + prior[0], other_misses + prior[1])
+    return np.asarray(mixture - 2 * betaln(*prior) - _largest_likelihood(counts, difference))
 
 
 def _largest_likelihood(counts: Counts, difference: float) -> Values:
-    """Return the largest log-likelihood of two rates with that difference. Its slope falls, so bisection finds it."""
+    """Return the largest log-likelihood of two rates with this difference. Its slope decreases, so bisection works."""
     hits, misses, other_hits, other_misses = counts.arrays()
     low, high = np.full(hits.shape, max(0.0, -difference)), np.full(hits.shape, min(1.0, 1.0 - difference))
     for _ in range(STEPS):
@@ -71,7 +70,7 @@ def _largest_likelihood(counts: Counts, difference: float) -> Values:
             slope = hits / rate - misses / (1 - rate) + other_hits / other - other_misses / (1 - other)
         low, high = np.where(slope > 0, rate, low), np.where(slope > 0, high, rate)
     rate, other = low, np.clip(low + difference, 0, 1)
-    # The bounds of the search are limits of the likelihood, so the larger one counts where the maximum is at a bound.
+    # At the bounds of the search, one rate is 0 or 1 and the slope may not exist; the larger likelihood is the maximum.
     return np.maximum(_likelihood(counts, rate, other), _likelihood(counts, high, np.clip(high + difference, 0, 1)))
 
 
@@ -82,20 +81,20 @@ def _likelihood(counts: Counts, rate: Values, other: Values) -> Values:
 
 
 def is_below(counts: Counts, limit: float, alpha: float) -> NDArray[np.bool_]:
-    """Return whether the difference is surely below the limit.
+    """Return whether the difference is significantly below the limit.
 
-    For a true difference at the limit or above, this ever happens with probability alpha or less.
+    If the true difference is at or above the limit, the probability that this is ever true is at most alpha.
     """
     return np.asarray((counts.difference() < limit) & (measure_evidence(counts, limit) >= np.log(1 / alpha)))
 
 
 def is_above(counts: Counts, limit: float, alpha: float) -> NDArray[np.bool_]:
-    """Return whether the difference is surely above the limit."""
+    """Return whether the difference is significantly above the limit, with the same guarantee as `is_below`."""
     return np.asarray((counts.difference() > limit) & (measure_evidence(counts, limit) >= np.log(1 / alpha)))
 
 
 def interval(counts: Counts, alpha: float) -> list[float] | None:
-    """Return the interval of the difference that holds at all looks together, or None without trials."""
+    """Return the current interval of the confidence sequence of the difference, or None without trials."""
     middle, end = float(counts.difference()), 1 - 1e-9
     if np.isnan(middle):
         return None
@@ -109,20 +108,20 @@ def interval(counts: Counts, alpha: float) -> list[float] | None:
     return [float(low), float(high)]
 
 
-def decide(counts: Counts, margin: float, alpha: float) -> tuple[Any, Any]:
-    """Return whether the challenger is surely worse, and whether it is surely less than `margin` worse."""
+def decide(counts: Counts, margin: float, alpha: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return whether the challenger is significantly worse, and whether it is non-inferior within the margin."""
     return is_below(counts, 0.0, alpha), is_above(counts, -margin, alpha)
 
 
 def trials_to_decision(counts: Counts, margin: float, alpha: float) -> int | None:
-    """Return how many more trials of both versions a decision needs if their rates and shares stay as they are.
+    """Return how many more trials of both versions a decision needs if the observed rates and shares do not change.
 
-    Return None without trials, or if the number is beyond `MOST_LABELS`.
+    Return None without trials, or if the total would exceed `MAX_TRIALS`.
     """
     trials = float(np.asarray(counts.champion_trials) + np.asarray(counts.challenger_trials))
-    if np.isnan(counts.difference()) or not np.any(decide(counts.scale(MOST_LABELS / trials), margin, alpha)):
+    if np.isnan(counts.difference()) or not np.any(decide(counts.scale(MAX_TRIALS / trials), margin, alpha)):
         return None
-    low, high = 1.0, MOST_LABELS / trials
+    low, high = 1.0, MAX_TRIALS / trials
     while (high - low) * trials > 1:
         middle = (low * high) ** 0.5 if high > 2 * low else (low + high) / 2
         low, high = (low, middle) if np.any(decide(counts.scale(middle), margin, alpha)) else (middle, high)

@@ -54,7 +54,7 @@ def draw_charts(report: Mapping[str, Any]) -> dict[str, str]:
         drawn["classes"] = charts.draw_lines([_with_class_shares(point) for point in points], classes, percent=True)
         drawn["unknown"] = charts.draw_lines(points, {"unknown": ("unknown_share",)}, percent=True)
         drawn["confidence"] = charts.draw_lines(points, {"mean confidence": ("confidence",)}, percent=True)
-    if report["overall"]["labelled"]:
+    if report["overall"]["labels"]:
         drawn["accuracy"] = charts.draw_accuracy(report["labels_over_time"])
     if report["drift"]["judged"]:
         drawn["distances"] = charts.draw_distances(report["drift"]["signals"])

@@ -37,7 +37,7 @@ def join_feedback(log: Log) -> tuple[Table, dict[str, int]]:
 def accuracy_figures(labeled: Table) -> dict[str, Any]:
     correct = int((labeled["label"] == labeled["predicted_class"]).sum())
     return {
-        "labelled": len(labeled),
+        "labels": len(labeled),
         "accuracy": correct / len(labeled) if len(labeled) else None,
         "accuracy_interval": wilson_interval(correct, len(labeled)),
     }
@@ -60,7 +60,10 @@ def calibration_figures(labeled: Table, bins: int) -> dict[str, float | None]:
 
 
 def wilson_interval(successes: int, trials: int) -> list[float] | None:
-    """Return the 95 % interval of a share (Wilson 1927), or None without trials."""
+    """Return the 95 % interval of a share (Wilson 1927), or None without trials.
+
+    `training.metrics` has its own copy, because `infra` may not import `training`.
+    """
     if not trials:
         return None
     interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
@@ -88,7 +91,7 @@ def classification_metrics(labeled: Table) -> dict[str, Any] | None:
                 "recall": float(scores[1][i]),
                 "recall_interval": wilson_interval(int(matrix[i, i]), int(matrix[i].sum())),
                 "f1": float(scores[2][i]),
-                "labelled": int(matrix[i].sum()),
+                "labels": int(matrix[i].sum()),
             }
             for i, name in enumerate(names)
         },

@@ -1,4 +1,4 @@
-"""Render report.md: alarms, decision and comparison of two versions, for the summary page of a workflow."""
+"""Render report.md for the summary page of a workflow: alarms, decision and comparison of two versions."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -29,7 +29,7 @@ def serving_metrics(report: Mapping[str, Any]) -> dict[str, float]:
     if served := report["versions"].get(report["serving"]):
         low, high = served["accuracy_interval"] or (None, None)
         label_metrics = {"Accuracy": served["accuracy"], "AccuracyLowerBound": low, "AccuracyUpperBound": high}
-        values |= label_metrics if served["labelled"] >= MIN_LABELS else {}
+        values |= label_metrics if served["labels"] >= MIN_LABELS else {}
         values |= {"EstimatedAccuracy": served["confidence"]} if served["predictions"] >= MIN_PHOTOS else {}
         values["LabelCoverage"] = served["label_coverage"]
     values["AccuracyLimit"] = report["accuracy"].get("limit")

@@ -1,7 +1,7 @@
 """Compare the two model versions that share the traffic, and recommend to promote, keep testing or roll back.
 
-Only hours in which both versions answered count, so that both see the same traffic. The alias chooses the version of
-each request at random, so differences between the figures are differences between the versions.
+The comparison uses only hours in which both versions answered. The alias selects the version of each request at random,
+so in these hours both versions receive the same kind of traffic.
 """
 
 from collections.abc import Mapping
@@ -16,19 +16,22 @@ from infra.report.difference import Counts, decide, interval, is_above, trials_t
 from infra.report.log_reader import Column, Table
 
 HOUR = 3600
-MIN_HOURS = 3  # a canary deployment takes half an hour at most, in two hours of the clock
-# The two tests that can condemn a challenger: together, they condemn an equal one in at most 5 % of all splits.
+MIN_HOURS = 3  # a canary deployment takes at most half an hour, which is in at most two hours of the clock
+# Error rates of the tests of accuracy and of server errors. Together, they roll an equal challenger back in at most 5 %
+# of all splits.
 ACCURACY_ALPHA, ERRORS_ALPHA = 0.04, 0.01
-ERRORS_MARGIN = 0.001  # tolerated difference of the share of server errors
-# `make split` proposes a period that begins a day before the split.
-LEAD_HOURS = 12
-BINS = 10
+ERRORS_MARGIN = 0.001  # tolerated difference of the rate of server errors
+LEAD_HOURS = 12  # `make split` proposes a period that begins a day before the split
+CALIBRATION_BINS = 10
 PROMOTE, KEEP, ROLL_BACK = "promote", "keep testing", "roll back"
 
 
 def compare_versions(requests: Table, labeled: Table, serving: str | None, since: datetime | None) -> dict[str, Any]:
-    """Return the figures of the champion and of the challenger, their differences, and the recommendation."""
-    hours = {version: np.unique(part["time"] // HOUR) for version, part in _versions(requests).items()}
+    """Return the figures of the champion and of the challenger, their differences, and the recommendation.
+
+    The champion is the serving version. The challenger is the version with the most hours in common with it.
+    """
+    hours = {version: np.unique(part["time"] // HOUR) for version, part in _split_times(requests).items()}
     shared = {name: np.intersect1d(hours[serving], own) for name, own in hours.items() if serving and name != serving}
     if not serving or not shared:
         return _not_compared("the log has one model version")
@@ -44,8 +47,7 @@ def compare_versions(requests: Table, labeled: Table, serving: str | None, since
         for name in (serving, challenger)
     }
     figures = {name: _figures(*part) for name, part in parts.items()}
-    champion, other = figures.values()
-    labels, errors = _count_correct(champion, other), _count_errors(champion, other)
+    labels, errors = _count_correct(*figures.values()), _count_without_error(*figures.values())
     return {
         "compared": True,
         "champion": serving,
@@ -53,19 +55,19 @@ def compare_versions(requests: Table, labeled: Table, serving: str | None, since
         "from": _format_hour(shared[challenger][0]),
         "to": _format_hour(shared[challenger][-1] + 1),
         "hours": len(shared[challenger]),
-        "share": other["requests"] / (champion["requests"] + other["requests"]),
+        "share": figures[challenger]["requests"] / sum(each["requests"] for each in figures.values()),
         "figures": figures,
         "differences": {
             "accuracy": _difference(labels, ACCURACY_ALPHA),
             "server_error_rate": _difference(errors, ERRORS_ALPHA),
         },
         "margin": MARGIN,
-        **_recommend(labels, errors, cut=_begins_within(requests, shared[challenger][0] * HOUR, since)),
+        **_recommend(labels, errors, is_cut=_is_cut(requests, shared[challenger][0] * HOUR, since)),
     }
 
 
-def _versions(requests: Table) -> dict[str, Table]:
-    """Return the times of each version, without the columns that nothing here reads."""
+def _split_times(requests: Table) -> dict[str, Table]:
+    """Return the times of each version's requests."""
     return traffic.split_by_version(Table({name: requests[name] for name in ("time", "model_version")}))
 
 
@@ -78,19 +80,19 @@ def _figures(requests: Table, labeled: Table) -> dict[str, Any]:
     failures = int((requests["status"] >= 500).sum())
     rate = failures / figures["requests"] if figures["requests"] else None
     shares = {name: count / figures["predictions"] for name, count in figures["classes"].items()}
-    calibration = label_metrics.calibration_figures(labeled, BINS)
+    calibration = label_metrics.calibration_figures(labeled, CALIBRATION_BINS)
     return {**figures, **calibration, "class_shares": shares, "server_errors": failures, "server_error_rate": rate}
 
 
 def _count_correct(champion: Mapping[str, Any], challenger: Mapping[str, Any]) -> Counts:
-    numbers = [(round(each["labelled"] * (each["accuracy"] or 0)), each["labelled"]) for each in (champion, challenger)]
+    numbers = [(round(each["labels"] * (each["accuracy"] or 0)), each["labels"]) for each in (champion, challenger)]
     return Counts(*numbers[0], *numbers[1])
 
 
-def _count_errors(champion: Mapping[str, Any], challenger: Mapping[str, Any]) -> Counts:
-    """Return the requests without a server error, because the test expects few misses.
+def _count_without_error(champion: Mapping[str, Any], challenger: Mapping[str, Any]) -> Counts:
+    """Count requests without a server error as hits, because the test expects few misses.
 
-    The versions are exchanged, so that the difference is that of the error rates: positive if the challenger has more.
+    Champion and challenger are swapped, so that the difference is positive if the challenger has more server errors.
     """
     numbers = [(each["requests"] - each["server_errors"], each["requests"]) for each in (challenger, champion)]
     return Counts(*numbers[0], *numbers[1])
@@ -101,22 +103,20 @@ def _difference(counts: Counts, alpha: float) -> dict[str, Any]:
     return {"difference": float(counts.difference()) if bounds else None, "interval": bounds, "level": 1 - alpha}
 
 
-def _recommend(labels: Counts, errors: Counts, *, cut: bool) -> dict[str, Any]:
+def _recommend(labels: Counts, errors: Counts, *, is_cut: bool) -> dict[str, Any]:
     """Return the recommendation, its reason, and how many more labels a decision by accuracy needs."""
-    worse, close = decide(labels, MARGIN, ACCURACY_ALPHA)
-    needed = 0 if worse or close else trials_to_decision(labels, MARGIN, ACCURACY_ALPHA)
-    if cut:
+    is_worse, is_noninferior = decide(labels, MARGIN, ACCURACY_ALPHA)
+    needed = 0 if is_worse or is_noninferior else trials_to_decision(labels, MARGIN, ACCURACY_ALPHA)
+    if is_cut:
         reason = "the test needs all labels of the split; set SINCE= to a day before it began"
         return {"recommendation": KEEP, "reason": reason, "labels_needed": None}
     if is_above(errors, ERRORS_MARGIN, ERRORS_ALPHA):
         recommendation, reason = ROLL_BACK, f"the challenger has over {100 * ERRORS_MARGIN:g} points more server errors"
-    elif worse:
+    elif is_worse:
         recommendation, reason = ROLL_BACK, "the challenger's accuracy is lower"
-    elif close:
-        recommendation, reason = (
-            PROMOTE,
-            f"the challenger's accuracy is higher, or less than {100 * MARGIN:g} point lower",
-        )
+    elif is_noninferior:
+        reason = f"the challenger's accuracy is higher, or less than {100 * MARGIN:g} point lower"
+        recommendation = PROMOTE
     else:
         recommendation, reason = KEEP, _explain_missing(needed)
     return {"recommendation": recommendation, "reason": reason, "labels_needed": needed}
@@ -125,13 +125,13 @@ def _recommend(labels: Counts, errors: Counts, *, cut: bool) -> dict[str, Any]:
 def _explain_missing(needed: int | None) -> str:
     if needed is None:
         return "both versions need labels, or their accuracies differ by almost exactly the margin"
-    return f"a decision needs about {needed:,} more labels if both accuracies stay as they are"
+    return f"a decision needs about {needed:,} more labels if both accuracies do not change"
 
 
-def _begins_within(requests: Table, split_start: float, since: datetime | None) -> bool:
-    """Return whether the period may begin after the split did: both versions answer in its first hours.
+def _is_cut(requests: Table, split_start: float, since: datetime | None) -> bool:
+    """Return whether labels of the split may be missing, because both versions answer in the period's first hours.
 
-    Without `since`, the period begins with the log, which keeps only a number of days.
+    Without `since`, the period begins with the first line of the log.
     """
     start = since.timestamp() if since else float(requests["time"].min())
     return split_start - start < LEAD_HOURS * HOUR

@@ -1,6 +1,6 @@
-"""Simulate splits with a report every day: how often each recommendation comes, and after how many labels.
+"""Simulate splits with a report every day, and count the recommendations and the labels until the first one.
 
-Writes artifacts/split_simulation.json, whose table `make docs` inserts into infra/report/README.md. Takes a minute.
+Takes a minute and writes artifacts/split_simulation.json. `make docs` inserts its table into infra/report/README.md.
 
     python -m infra.report.split_simulation
 """
@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infra.emulator.runtime import ROOT
 from infra.markdown import table
@@ -21,7 +22,6 @@ from infra.report.split_comparison import ACCURACY_ALPHA
 RESULT = ROOT / "artifacts/split_simulation.json"
 RUNS = 2000
 DAYS, LABELS_PER_DAY = 365, 200  # labels of both versions together
-SOON = 0.95  # the share of runs that the stated number of labels covers
 
 
 @dataclass(frozen=True)
@@ -51,23 +51,23 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def simulate(scenario: Scenario, runs: int, seed: int) -> dict[str, Any]:
-    """Return how often the first decision is to roll back or to promote, and the number of labels until then."""
-    worse, close = (np.asarray(values) for values in decide(_draw(scenario, runs, seed), MARGIN, ACCURACY_ALPHA))
-    decided = worse | close
-    first = decided.argmax(axis=1)
+    """Return the shares of runs that first decide to roll back and to promote, and the number of labels until then."""
+    is_worse, is_noninferior = decide(_draw(scenario, runs, seed), MARGIN, ACCURACY_ALPHA)
+    is_decided = is_worse | is_noninferior
+    first = is_decided.argmax(axis=1)
     row = np.arange(runs)
-    labels = np.where(decided.any(axis=1), (first + 1) * LABELS_PER_DAY, np.inf)
-    rolled_back = worse[row, first]
+    labels = np.where(is_decided.any(axis=1), (first + 1) * LABELS_PER_DAY, np.inf)
+    rolled_back = is_worse[row, first]
     return {
         "rolled_back": float(rolled_back.mean()),
-        "promoted": float((close[row, first] & ~rolled_back).mean()),
+        "promoted": float((is_noninferior[row, first] & ~rolled_back).mean()),
         "labels_median": _quantile(labels, 0.5),
-        "labels_soon": _quantile(labels, SOON),
+        "labels_p95": _quantile(labels, 0.95),
     }
 
 
 def _draw(scenario: Scenario, runs: int, seed: int) -> Counts:
-    """Return the labels and the correct answers of both versions up to each day: arrays (runs, days)."""
+    """Return the cumulative counts of labels and of correct predictions of both versions: arrays (runs, days)."""
     rng = np.random.default_rng(seed)
     challenger = rng.binomial(LABELS_PER_DAY, scenario.share, (runs, DAYS))
     champion = LABELS_PER_DAY - challenger
@@ -80,8 +80,8 @@ def _draw(scenario: Scenario, runs: int, seed: int) -> Counts:
     return Counts(*(np.cumsum(values, axis=1) for values in daily))
 
 
-def _quantile(labels: Any, share: float) -> int | None:
-    """Return the number of labels that suffices for this share of the runs, or None if it is above those drawn."""
+def _quantile(labels: NDArray[np.float64], share: float) -> int | None:
+    """Return the number of labels after which this share of the runs is decided, or None if the days do not suffice."""
     value = np.quantile(labels, share, method="higher")
     return int(value) if np.isfinite(value) else None
 
@@ -89,11 +89,11 @@ def _quantile(labels: Any, share: float) -> int | None:
 def render_table() -> str:
     """Return the table of the results for the documentation."""
     figures = json.loads(RESULT.read_text())
-    most = f"over {figures['days'] * figures['labels_per_day']:,}"
+    beyond = f"over {figures['days'] * figures['labels_per_day']:,}"
     header = (
         "champion",
         "challenger",
-        "its share",
+        "challenger's share",
         "rolled back",
         "promoted",
         "labels, median",
@@ -104,7 +104,7 @@ def render_table() -> str:
             *(f"{100 * each[name]:.1f} %" for name in ("champion", "challenger")),
             f"{100 * each['share']:.0f} %",
             *(f"{100 * each[name]:.1f} %" for name in ("rolled_back", "promoted")),
-            *(f"{each[name]:,}" if each[name] else most for name in ("labels_median", "labels_soon")),
+            *(f"{each[name]:,}" if each[name] else beyond for name in ("labels_median", "labels_p95")),
         )
         for each in figures["scenarios"]
     ]

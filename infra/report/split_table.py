@@ -1,16 +1,16 @@
-"""Show the comparison of two versions: the rows that the page and the Markdown summary share."""
+"""Format the comparison of two versions as rows of a table, for report.html and report.md."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 NO_FIGURE = "–"  # noqa: RUF001  # an en dash
-MOST_CLASSES = 5  # the class mix lists the classes whose shares differ most
+MAX_CLASSES = 5  # those whose shares differ most
 Row = tuple[str, str, str, str]
 Figures = Mapping[str, Any]
 
 
 def list_rows(split: Mapping[str, Any]) -> list[Row]:
-    """Return the measure, the values of champion and challenger, and the difference with its interval."""
+    """Return rows of measure, champion's value, challenger's value, and the difference with its interval."""
     champion, challenger = (split["figures"][split[name]] for name in ("champion", "challenger"))
 
     def row(title: str, name: str, show: Callable[[Any], str], difference: str | None = None) -> Row:
@@ -20,7 +20,7 @@ def list_rows(split: Mapping[str, Any]) -> list[Row]:
     differences = split["differences"]
     return [
         row("requests", "requests", _count, f"share {_percent(split['share'])}"),
-        row("labels", "labelled", _count, ""),
+        row("labels", "labels", _count, ""),
         row("accuracy", "accuracy", _percent, _interval(differences["accuracy"])),
         row("confidence of labeled photos", "labeled_confidence", _percent),
         row("calibration error", "calibration_error", _percent),
@@ -35,14 +35,14 @@ def list_rows(split: Mapping[str, Any]) -> list[Row]:
 def _class_rows(champion: dict[str, float], challenger: dict[str, float]) -> Iterator[Row]:
     shares = {name: (champion.get(name, 0.0), challenger.get(name, 0.0)) for name in champion | challenger}
     ranked = sorted(shares.items(), key=lambda item: -abs(item[1][1] - item[1][0]))
-    for name, (before, after) in ranked[:MOST_CLASSES]:
-        yield f"class {name}", _percent(before), _percent(after), _points(before, after)
+    for name, (first, second) in ranked[:MAX_CLASSES]:
+        yield f"class {name}", _percent(first), _percent(second), _points(first, second)
 
 
 def _latency(name: str, champion: Figures, challenger: Figures) -> Row:
-    before, after = champion.get(name), challenger.get(name)
-    cells = [NO_FIGURE if time is None else f"{time:,.1f} ms" for time in (before, after)]
-    difference = NO_FIGURE if before is None or after is None else f"{after - before:+,.1f} ms"
+    first, second = champion.get(name), challenger.get(name)
+    cells = [NO_FIGURE if time is None else f"{time:,.1f} ms" for time in (first, second)]
+    difference = NO_FIGURE if first is None or second is None else f"{second - first:+,.1f} ms"
     return f"latency {name}", cells[0], cells[1], difference
 
 
@@ -61,5 +61,5 @@ def _percent(share: float | None) -> str:
     return NO_FIGURE if share is None else f"{100 * share:.2f} %"
 
 
-def _points(before: float | None, after: float | None) -> str:
-    return NO_FIGURE if before is None or after is None else f"{100 * (after - before):+.2f} points"
+def _points(first: float | None, second: float | None) -> str:
+    return NO_FIGURE if first is None or second is None else f"{100 * (second - first):+.2f} points"

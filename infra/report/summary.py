@@ -20,10 +20,10 @@ def build_report(
     baseline: Reference | None,
     since: datetime | None = None,
 ) -> dict[str, Any]:
-    """Return the report of the time since `since`, or of the whole log.
+    """Return the report of a log, whose period begins at `since` or with the first line.
 
-    `reference` holds the test photos of the serving version. `baseline` holds the photos that its traffic is compared
-    with.
+    `reference` contains the test photos of the serving version. `baseline` contains the photos that its traffic is
+    compared with.
     """
     requests, serving = log.requests, traffic.serving_version(log.requests)
     labeled, feedback = label_metrics.join_feedback(log)

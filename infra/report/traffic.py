@@ -39,8 +39,9 @@ def traffic_figures(requests: Table) -> dict[str, Any]:
 def serving_version(requests: Table) -> str | None:
     """Return the most frequent version of the last lines.
 
-    After a rollback this is the older version; during a canary deployment it is the previous one. During a split with
-    nearly equal shares, more lines decide, so that chance does not make the challenger the serving version.
+    After a rollback this is the older version; during a canary deployment it is the previous one. If none has a clear
+    majority of the last 100 lines, as in a split with similar shares, the last 10,000 decide, so that the result does
+    not depend on chance.
     """
     for lines in (RECENT_LINES, SPLIT_LINES):
         recent = requests["model_version"][-lines:].tolist()

@@ -11,7 +11,7 @@ from typing import Any, Self
 import httpx2
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.aws.deployed import NotKnown
+from infra.aws.deployed import DeploymentError
 from infra.aws.parameters import load_parameters
 from infra.aws.stack import ALIAS, Stack
 from infra.emulator.event import MAX_PAYLOAD_BYTES, HttpRequest
@@ -121,7 +121,7 @@ def compare_settings(environment: str) -> Pair:
     try:
         stack = Stack.read(environment)
         applied = _applied_settings(stack.client("lambda"), stack.function)
-    except (BotoCoreError, ClientError, NotKnown) as error:
+    except (BotoCoreError, ClientError, DeploymentError) as error:
         raise NoAnswer(str(error)) from error
     return _configured_settings(load_parameters(environment)), applied
 

@@ -37,7 +37,7 @@ from lambda_app.errors import RequestError
 from lambda_app.prediction_record import classify
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
-from lambda_app.telemetry.logger import create_logger
+from lambda_app.telemetry.logger import JsonLogger
 
 # S3 accepts only version 4 signatures. The standard retry mode also retries throttled requests. Virtual addressing puts
 # the region into a signed URL: without it, S3's global endpoint redirects or refuses requests outside us-east-1.
@@ -86,7 +86,7 @@ class Scorer:
         self.classifier, self.settings, self.s3 = classifier, settings, s3
         certificates = get_cert_path(True)  # botocore's own: the image has no others
         self.reader = Reader(Signer(s3, credentials).sign, settings.max_image_bytes, certificates)
-        self.logger = create_logger(settings.service_name, settings.log_level)
+        self.logger = JsonLogger(settings.service_name, settings.log_level)
 
     def process(self, record: SQSRecord) -> None:
         """Process one message. Log and re-raise every error: Powertools then reports the message to SQS as failed."""

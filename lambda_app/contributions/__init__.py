@@ -1,1 +1,1 @@
-"""Keep photos that clients contribute to training, with consent. Imported only if `CONTRIBUTIONS` is set."""
+"""Store photos that clients contribute to training, with consent. Imported only if `CONTRIBUTIONS` is set."""

@@ -1,4 +1,4 @@
-"""Store contributed photos in an S3 bucket. The first photo imports botocore and creates its client, in 0.5 s."""
+"""Store contributed photos in an S3 bucket. The first one imports botocore and creates a client, which takes 0.5 s."""
 
 import logging
 from functools import cached_property
@@ -7,13 +7,13 @@ from typing import Any
 from lambda_app.contributions.contribution import Contribution
 from lambda_app.errors import StorageFailed
 
-# Two objects, with two attempts of at most 3 s each: the function has 15 s.
+# Two objects, with two attempts of at most 3 s each, fit into the function's timeout of 15 s.
 TIMEOUTS = {"connect_timeout": 1, "read_timeout": 2}
 ATTEMPTS = 2
 
 
 class BucketStore:
-    """PutObject is atomic: an upload that breaks off leaves no object."""
+    """Stores each photo as an object. PutObject is atomic: an interrupted upload leaves no object."""
 
     def __init__(self, bucket: str) -> None:
         self.bucket = bucket
@@ -23,7 +23,7 @@ class BucketStore:
         from botocore.config import Config  # noqa: PLC0415  # see the module's docstring
         from botocore.session import Session  # noqa: PLC0415
 
-        for name in ("botocore", "urllib3"):  # below ERROR, they log object names and metadata
+        for name in ("botocore", "urllib3"):  # their messages below ERROR contain object names and metadata
             logging.getLogger(name).setLevel(logging.ERROR)
         retries = {"mode": "standard", "max_attempts": ATTEMPTS}
         return Session().create_client("s3", config=Config(signature_version="s3v4", retries=retries, **TIMEOUTS))

@@ -1,4 +1,4 @@
-"""Define a contributed photo: its keys and its metadata. `make harvest` and `make forget` read them."""
+"""Define the keys and the metadata of a contributed photo. `make harvest` and `make forget` read them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ PREFIX = "contributed"  # of all keys; the function's role may write only below 
 
 @dataclass(frozen=True)
 class Contribution:
-    """A clean copy of a photo, with the label from its sender and the prediction from this server."""
+    """A clean copy of a photo, with the client's label and the server's prediction."""
 
     photo: bytes  # JPEG without metadata
     label: str
-    request_id: str  # of the prediction that the sender reports on
+    request_id: str  # of the prediction that the feedback refers to
     prediction: str
     confidence: float
     model_version: str
@@ -27,7 +27,7 @@ class Contribution:
 
     @property
     def key(self) -> str:
-        """Return the path below the bucket or the folder, which is the same for the same photo and label."""
+        """Return the path within the bucket or folder. Equal photos with equal labels have equal keys."""
         return f"{PREFIX}/{self.model_version}/{self.label}/{self.digest}.jpg"
 
     @property
@@ -40,7 +40,7 @@ class Contribution:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Return the metadata. S3 requires ASCII text, so other characters of a class name are percent-encoded."""
+        """Return the metadata. Class names are percent-encoded, because S3 accepts only ASCII."""
         return {
             "request-id": self.request_id,
             "prediction": quote(self.prediction, safe=" "),

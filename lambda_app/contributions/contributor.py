@@ -1,4 +1,4 @@
-"""Accept a contributed photo: read the form, copy and classify the photo, and store it."""
+"""Accept contributed photos: read the form, copy and classify the photo, and store the copy."""
 
 import asyncio
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ FIELDS = ("label", "request_id", "consent")
 
 
 class Contributor:
-    """The store of an app, with its quota."""
+    """Accepts the contributed photos of an app, within its quota."""
 
     def __init__(self, inference: Inference, settings: Settings) -> None:
         self.inference, self.max_bytes = inference, settings.max_image_bytes
@@ -59,7 +59,7 @@ class Contributor:
         return feedback, contribution
 
     def _copy_and_classify(self, data: bytes) -> tuple[bytes, Prediction]:
-        """Return the clean copy and its prediction. The client's own statements about the photo do not count."""
+        """Return the clean copy and its prediction. What the client states about the prediction is ignored."""
         inference = self.inference
         header = read_header(data, inference.max_pixels)
         with inference.admission.reserve(header.memory):
@@ -69,16 +69,19 @@ class Contributor:
 
 
 def check_names(class_names: Sequence[str]) -> None:
-    """Raise `SettingsError` if a class name cannot be a folder of the store."""
-    if bad := [name for name in class_names if "/" in name or name in {".", ".."}]:
-        raise SettingsError(f"CONTRIBUTIONS is set, but the model has the class {bad[0]!r}; expected names of folders")
+    """Raise `SettingsError` if a class name is not valid as the name of a folder."""
+    if invalid := [name for name in class_names if "/" in name or name in {".", ".."}]:
+        raise SettingsError(
+            f"CONTRIBUTIONS is set, but the model has the class {invalid[0]!r}; expected class names that are valid "
+            "as names of folders"
+        )
 
 
 def read_fields(fields: dict[str, str], class_names: Sequence[str]) -> Feedback:
     """Return the feedback in the form's fields. Raise `NoConsent`, `RequestValidationError` or `BadField`."""
     if fields.pop("consent", None) != "true":
         raise NoConsent(
-            "the form has no consent=true; expected it with the photo, because the photo is kept for training: ask the "
-            "person, or send label and request_id alone, as application/json"
+            "the form has no consent=true; expected it with a photo, because the server keeps the photo for training: "
+            "ask the person who sends it, or send only label and request_id, as application/json"
         )
     return parse_feedback(fields, class_names)

@@ -1,4 +1,4 @@
-"""Limit the contributions that this instance accepts within an hour."""
+"""Limit the number of contributions that an instance accepts within an hour."""
 
 import math
 import time
@@ -12,7 +12,7 @@ HOUR_S = 3600
 
 
 class HourlyQuota:
-    """Needs no lock: only coroutines of one event loop use it."""
+    """Counts the contributions of the last hour. It needs no lock, because only one event loop uses it."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit, self.clock = limit, clock
@@ -20,7 +20,7 @@ class HourlyQuota:
 
     @contextmanager
     def reserve(self) -> Iterator[None]:
-        """Count one contribution unless the block raises. Raise `TooManyContributions` if the limit is reached."""
+        """Count one contribution, unless the block fails. Raise `TooManyContributions` if the limit is reached."""
         now = self.clock()
         while self._times and self._times[0] <= now - HOUR_S:
             self._times.popleft()
@@ -32,6 +32,6 @@ class HourlyQuota:
         self._times.append(now)
         try:
             yield
-        except BaseException:  # also a cancellation
+        except BaseException:  # includes cancellation
             self._times.remove(now)
             raise

@@ -1,4 +1,4 @@
-"""Store contributed photos in an S3 bucket or in a folder."""
+"""Store contributed photos in a folder, or open the store of an S3 bucket."""
 
 import errno
 import json
@@ -14,11 +14,11 @@ from lambda_app.settings import S3_SCHEME
 
 class Store(Protocol):
     def put(self, contribution: Contribution) -> None:
-        """Store the photo completely or not at all. Raise `StorageFailed`. Call it on a thread."""
+        """Store the photo completely or not at all. Raise `StorageFailed`. This blocks, so call it on a thread."""
 
 
 class FolderStore:
-    """Store each photo as a file, and its metadata as JSON beside it."""
+    """Stores each photo as a file, and its metadata in a JSON file beside it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,7 +38,7 @@ class FolderStore:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read. It appears under its name only when it is complete."""
+    """Write a file atomically, readable by its owner only."""
     descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -52,9 +52,9 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def open_store(location: str) -> Store:
-    """Return the store at the value of the setting `CONTRIBUTIONS`."""
+    """Return the store for a value of the setting `CONTRIBUTIONS`."""
     if location.startswith(S3_SCHEME):
-        from lambda_app.contributions.bucket import BucketStore  # noqa: PLC0415  # containers with a folder skip it
+        from lambda_app.contributions.bucket import BucketStore  # noqa: PLC0415  # not needed with a folder
 
         return BucketStore(location.removeprefix(S3_SCHEME).rstrip("/"))
     return FolderStore(Path(location))

@@ -1,4 +1,4 @@
-"""Read and validate feedback, the true class of a photo; the monitoring report joins it with predictions."""
+"""The route for feedback, the true class of a photo. The monitoring report joins feedback with predictions."""
 
 from collections.abc import Sequence
 
@@ -20,11 +20,11 @@ MAX_BYTES = 10_000  # enough for a UUID and a class name; FastAPI itself reads a
 FEEDBACK = describe(
     "Feedback",
     "Report the true class of a photo: request_id of its prediction, and label",
-    "JSON carries the label alone. A form also contributes the photo to training, if the server accepts "
-    "contributions: the field `consent` must be `true`, because the server keeps a copy of the photo, without metadata "
-    "and with at most 512 pixels on its short side. Pages of other sites can send neither: browsers ask before they "
-    "send JSON, and the server refuses their forms. Repeating a request is harmless: the last label counts, and the "
-    "same photo is kept once. The monitoring report checks whether the prediction exists.",
+    "JSON has only the label. A form also contributes the photo to training, if the server accepts contributions. Its "
+    "field `consent` must be `true`, because the server keeps a copy of the photo, without metadata and with at most "
+    "512 pixels on its short side. Pages of other origins can send neither: JSON requires a preflight request, and "
+    "forms are rejected. The request is idempotent: the last label counts, and the same photo is kept once. The "
+    "monitoring report checks whether the prediction exists.",
     errors=CONTRIBUTION_ERRORS,
     body=FEEDBACK_BODY,
 )
@@ -33,7 +33,7 @@ FEEDBACK = describe(
 def add_feedback_route(app: FastAPI, inference: Inference, settings: Settings) -> None:
     metadata = inference.classifier.metadata
     contributor = None
-    if settings.contributions:  # otherwise, neither the start nor a request pays for contributions
+    if settings.contributions:  # imported only if used, for a faster cold start
         from lambda_app.contributions.contributor import Contributor  # noqa: PLC0415
 
         contributor = Contributor(inference, settings)
@@ -47,7 +47,7 @@ def add_feedback_route(app: FastAPI, inference: Inference, settings: Settings) -
             return FeedbackResponse(**_answer(body))
         if contributor is None:
             raise ContributionsOff(
-                f"contributions are off: this server keeps no photos; send request_id and label alone, as {JSON}"
+                f"contributions are off: this server keeps no photos; send only request_id and label, as {JSON}"
             )
         body, kept = await contributor.accept(request)
         record.feedback = {"feedback_for": str(body.request_id), "label": body.label, "contribution": kept.digest}
@@ -64,8 +64,8 @@ def add_feedback_route(app: FastAPI, inference: Inference, settings: Settings) -
 async def read_feedback(request: Request, class_names: Sequence[str]) -> Feedback:
     """Return the feedback. Raise `UnsupportedType`, `PhotoTooLarge`, `RequestValidationError` or `BadField`.
 
-    Only JSON is accepted: pages of other sites can send text and forms without a preflight request
-    (https://fetch.spec.whatwg.org/#simple-header) and could forge feedback.
+    Only JSON is accepted, because pages of other origins can send text and forms without a preflight request
+    (https://fetch.spec.whatwg.org/#simple-header), and could forge feedback.
     """
     if media_type(request) != JSON:
         content_type = request.headers.get("content-type", "")

@@ -1,7 +1,7 @@
 """Define the names that the function logs: messages, fields and metrics.
 
 The report, the saved queries, the dashboard and the alarms read these names. `lambda_app.prediction_record` and
-`lambda_app.signals` define the fields of a prediction; `lambda_app.inference` adds `decode_ms`. Powertools adds
+`lambda_app.signals` define the fields of a prediction; `lambda_app.inference` adds `decode_ms`. The logger adds
 `level`, `message`, `timestamp` and `service`.
 """
 

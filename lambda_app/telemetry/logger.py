@@ -1,18 +1,50 @@
-"""Create the JSON logger of the function and of the batch function."""
+"""Write the JSON log of the function and of the batch function: one object per line, to standard output.
 
-import logging
+This takes a third of the time of AWS Powertools' logger, whose format it has, and its import does not add 2 % to a cold
+start (infra/bench/RESULTS.md).
+"""
+
+import json
 import sys
-
-from aws_lambda_powertools.logging import Logger
-
-# No log line uses these values. Python 3.12 and later would even write the name of the asyncio task.
-logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # unknown to 3.11, which mypy checks for
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from logging import DEBUG, ERROR, INFO, WARNING, getLevelNamesMapping
+from typing import Any
 
 
-def create_logger(service: str, level: str) -> Logger:
-    """Return a logger that writes one JSON object per line to standard output.
+class JsonLogger:
+    """Write lines of at least one level. Times are RFC 3339. Fields that are None are left out.
 
-    Times are RFC 3339. In Lambda's JSON format, Lambda replaces the time and level of lines with other kinds of time.
+    In Lambda's JSON format, Lambda keeps such lines as they are.
     """
-    return Logger(service=service, level=level, stream=sys.stdout, location=None, use_rfc3339=True)
+
+    def __init__(self, service: str, level: str) -> None:
+        self.service, self.level = service, getLevelNamesMapping()[level]
+
+    def debug(self, message: str, extra: Mapping[str, Any] | None = None) -> None:
+        self._log(DEBUG, "DEBUG", message, extra)
+
+    def info(self, message: str, extra: Mapping[str, Any] | None = None) -> None:
+        self._log(INFO, "INFO", message, extra)
+
+    def warning(self, message: str, extra: Mapping[str, Any] | None = None) -> None:
+        self._log(WARNING, "WARNING", message, extra)
+
+    def error(self, message: str, extra: Mapping[str, Any] | None = None) -> None:
+        self._log(ERROR, "ERROR", message, extra)
+
+    def _log(self, level: int, name: str, message: str, extra: Mapping[str, Any] | None) -> None:
+        if level < self.level:
+            return
+        timestamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"level": name, "message": message, "timestamp": timestamp, "service": self.service}
+        write_line(line | {field: value for field, value in (extra or {}).items() if value is not None})
+
+
+def write_line(line: Mapping[str, Any]) -> None:
+    """Write one object as a line, with a single write, so that lines of several threads do not mix.
+
+    The line is ASCII: no value, not even a lone surrogate of a client's JSON, can fail to be encoded.
+    """
+    sys.stdout.write(json.dumps(line, separators=(",", ":"), default=str) + "\n")
+    sys.stdout.flush()

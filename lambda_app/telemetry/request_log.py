@@ -14,7 +14,7 @@ from lambda_app.settings import Settings
 from lambda_app.telemetry import fields
 from lambda_app.telemetry.emf import Metric, Metrics, count, milliseconds
 from lambda_app.telemetry.fields import BatchPredictionFields, CommonFields, FeedbackFields, RequestFields
-from lambda_app.telemetry.logger import create_logger
+from lambda_app.telemetry.logger import JsonLogger
 from lambda_app.telemetry.prediction_log import MAX_PREDICTIONS, PredictionIds, RecentPrediction
 from lambda_app.telemetry.prometheus import InstanceMetrics
 
@@ -49,7 +49,7 @@ class Telemetry:
     def __init__(self, model_version: str, settings: Settings) -> None:
         self.model_version = model_version
         self.cold_start = True
-        self.logger = create_logger(settings.service_name, settings.log_level)
+        self.logger = JsonLogger(settings.service_name, settings.log_level)
         self.metrics = Metrics({"model_version": model_version, "service": settings.service_name})
         self.instance_metrics = InstanceMetrics(model_version)
         # Needs no lock: telemetry and routes are coroutines of one event loop, so a single thread reads and writes.
@@ -137,6 +137,6 @@ class Telemetry:
             metrics = by_class.setdefault(
                 prediction["predicted_class"], {fields.PREDICTIONS: count(), fields.UNKNOWN: count()}
             )
-            metrics[fields.PREDICTIONS]["Value"].append(1.0)
-            metrics[fields.UNKNOWN]["Value"].append(float(prediction["unknown"]))
+            metrics[fields.PREDICTIONS][1].append(1.0)
+            metrics[fields.UNKNOWN][1].append(float(prediction["unknown"]))
         self.metrics.put(overall, by_class, record.request_id)

@@ -38,8 +38,8 @@ shape of that protocol, where `error` is the message. Besides the errors of each
 no route has the path, and 405 `method_not_allowed` if the route does not support the method. Every route that \
 supports GET supports HEAD. The header `x-request-id` of each response identifies the request in the log.
 
-If the service is behind CloudFront, every POST needs the header `x-amz-content-sha256` with the SHA-256 of its body \
-in hexadecimal, or the answer is 403. Swagger UI and the web page send it."""
+Behind CloudFront, every POST needs the header `x-amz-content-sha256` with the SHA-256 of its body in hexadecimal; \
+without it, the response is 403. Swagger UI and the web page send it."""
 TAGS = {
     "Photos": "Classify photos.",
     "Feedback": "True classes of photos, for monitoring and retraining.",
@@ -166,7 +166,7 @@ def _custom_body_schemas(class_names: Sequence[str]) -> Json:
 
 
 def _contribution_form(feedback: Json) -> Json:
-    """Return the fields of a form with a photo to contribute, which has the fields of `Feedback`, too."""
+    """Return the schema of the form with a contributed photo: the fields of `Feedback`, consent and file."""
     fields = feedback["properties"] | {"consent": CONSENT, "file": ONE_FILE["schema"]["properties"]["file"]}
     return {"required": list(fields), "properties": fields}
 

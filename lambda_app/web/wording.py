@@ -16,7 +16,7 @@ _PROBLEMS = {
     "overloaded": "The server is busy. Try again in a moment.",
     "bad_field": "The request has an invalid field.",
     "contributions_off": "This server keeps no photos.",
-    "cross_origin": "The server accepts shared photos only from its own page.",
+    "cross_origin": "This server accepts shared photos only from its own page.",
     "no_consent": "A photo is shared only with your consent.",
     "too_many_contributions": "The server has received enough photos for now. Try again later.",
     "storage_failed": "The server could not store the photo. Try again later.",

@@ -1,4 +1,4 @@
-"""Test the page and the documentation in Chromium through an imitation of CloudFront, which requires hashed bodies."""
+"""Tests in Chromium of the page and of `/docs` behind emulated CloudFront, which requires the hashes of bodies."""
 
 import pytest
 from botocore.credentials import Credentials
@@ -22,8 +22,8 @@ def edge(function):
         yield address
 
 
-def test_page_classifies_and_takes_feedback(visit, edge):
-    """A photo and its feedback pass the edge."""
+def test_page_classifies_and_sends_feedback(visit, edge):
+    """The edge accepts a photo and its feedback from the page."""
     page = visit(edge)
     page.locator("#file").set_input_files([CAT])
     expect(page.locator("#verdict")).to_have_text("Cat")
@@ -31,20 +31,20 @@ def test_page_classifies_and_takes_feedback(visit, edge):
     expect(page.locator("#status")).to_have_text("Thank you.")
 
 
-def test_form_is_hashed_as_sent(visit, edge):
-    """The page's function for requests also takes a form: its hash is that of the bytes sent."""
+def test_page_hashes_form(visit, edge):
+    """The page sends a form with the hash of its bytes."""
     page = visit(edge)
     script = """async () => {
       const form = new FormData();
       form.append("file", new File([await (await fetch("docs/swagger-ui.css")).arrayBuffer()], "photo.jpg"));
       return (await post("predict", form)).status;
     }"""
-    assert 415 == page.evaluate(script)  # the function's answer to a file that is no photo; the edge would answer 403
+    assert 415 == page.evaluate(script)  # from the function, for a file that is no photo; the edge would send 403
 
 
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data"])
 def test_documentation_sends_requests(visit, edge, kind):
-    """Swagger UI sends feedback as JSON and a photo as a form."""
+    """Swagger UI sends the hash of feedback as JSON and of a photo in a form."""
     page = visit(edge)
     page.goto(f"{edge}/docs")
     path = "/feedback" if kind == "application/json" else "/predict"

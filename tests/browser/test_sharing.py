@@ -1,4 +1,4 @@
-"""Test in Chromium how the page shares photos: only after the switch is on, and without EXIF data."""
+"""Tests in Chromium of sharing photos on the page: only with the switch on, and without EXIF data."""
 
 import io
 
@@ -39,7 +39,7 @@ def thanks(page: Page, text: str) -> None:
 
 
 def test_switch_is_off_and_remembered_for_the_visit(visit, function):
-    """Feedback alone shares nothing; after the switch is on, it stays on until the page is loaded again."""
+    """Feedback shares no photo while the switch is off. Once on, it stays on until the page is loaded again."""
     page = visit()
     expect(page.locator(".lead")).to_have_text(
         "Show it a photo. The answer takes a moment, and no photo is kept unless you share it."
@@ -67,7 +67,7 @@ def test_switch_is_off_and_remembered_for_the_visit(visit, function):
 
 
 def test_shared_photo_is_shrunk_and_has_no_location(visit, function):
-    """What leaves the browser and what is stored have 512 pixels on the short side, upright, and no EXIF data."""
+    """The stored photo has 512 pixels on its short side; neither it nor the request has EXIF data."""
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = "s3cret"
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (48.0, 12.0, 0.0)
@@ -81,7 +81,7 @@ def test_shared_photo_is_shrunk_and_has_no_location(visit, function):
     [body] = sent
     assert b"s3cret" not in body
     assert len(body) < 310_000
-    [(metadata, photo)] = function.stored()
+    [(metadata, photo)] = function.read_objects()
     [request_id] = page.evaluate("items.map((item) => item.answer.request_id)")
     assert (request_id, "cat") == (metadata["request-id"], metadata["prediction"])
     image = Image.open(io.BytesIO(photo))
@@ -89,7 +89,7 @@ def test_shared_photo_is_shrunk_and_has_no_location(visit, function):
 
 
 def test_photo_with_exif_data_is_not_shared(visit, function):
-    """A file that the browser cannot redraw would be sent with its EXIF data, so its feedback goes without it."""
+    """If the browser cannot redraw a file, which would keep its EXIF data, the page sends the feedback without it."""
     page, data = visit(), (ROOT / "tests/data/cat.heic").read_bytes()
     choose(page, CAT)
     verdict(page, "Cat")
@@ -102,10 +102,10 @@ def test_photo_with_exif_data_is_not_shared(visit, function):
     assert [] == function.list_keys()
 
 
-def test_refused_photo_does_not_lose_the_feedback(visit, function):
-    """If the photo cannot be stored, the label is sent alone, and the page says that the photo was not shared.
+def test_feedback_of_rejected_photo_is_sent_without_it(visit, function):
+    """If the server rejects the photo, the page sends only the label, and states that the photo was not shared.
 
-    The refusal is simulated: the quota of the real function would take a hundred photos.
+    The rejection is simulated, because reaching the quota would take a hundred photos.
     """
     page = visit()
     refusal = '{"error": {"code": "too_many_contributions", "message": "", "request_id": "r"}}'
@@ -133,7 +133,7 @@ def test_refused_photo_does_not_lose_the_feedback(visit, function):
 
 
 def test_switch_works_by_keyboard_and_is_accessible(visit, function):
-    """The space bar turns the switch on, the focus is visible, and axe finds no problem on a phone and on a desktop."""
+    """The space bar turns the switch on, and axe finds no problem on a phone and on a desktop."""
     page = visit()
     choose(page, CAT)
     verdict(page, "Cat")

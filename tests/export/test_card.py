@@ -17,7 +17,7 @@ from lambda_app.classifier import Classifier
 from tests.drawing import LABELS
 from tests.export.challengers import REGISTRY, make_wrong, release_file, run_stage
 from tests.training.workspace import ROOT
-from training.metrics import wilson
+from training.metrics import wilson_interval
 from training.source import sha256
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
@@ -58,7 +58,7 @@ def format_measured(evaluated):
     for scored in evaluated["sets"].values():
         bounds = [*scored["accuracy_interval"]]
         for index, row in enumerate(scored["confusion_matrix"]):
-            bounds += [row[index] / sum(row), *wilson(row[index], sum(row))]
+            bounds += [row[index] / sum(row), *wilson_interval(row[index], sum(row))]
             written |= find_figures(" ".join(f"{count:,}" for count in (sum(row), *row)))
         written |= find_figures(" ".join(f"{100 * bound:.2f}" for bound in bounds))
     return written

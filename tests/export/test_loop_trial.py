@@ -13,7 +13,6 @@ from export import loop_trial
 from export.loop_figures import render
 from export.loop_trial import Figures, choose_photos, contribute_to, describe, parse_override, project, run
 from export.trial_server import TrialError, serve
-from infra.emulator.runtime import RuntimeNotFound, find_rie
 from tests.drawing import draw, encode, write_dataset
 from tests.export.untrained_models import LENIENT
 from tests.training.harvest.contributions import BUCKET, SOURCE
@@ -41,10 +40,6 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def figures(photos, tmp_path, aws):
     """Return the figures of a loop whose contributions are in moto's S3."""
-    try:
-        find_rie()
-    except RuntimeNotFound as error:
-        pytest.skip(str(error))
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=BUCKET)
 
@@ -60,6 +55,7 @@ def figures(photos, tmp_path, aws):
 
 @pytest.mark.slow
 @pytest.mark.process
+@pytest.mark.rie
 def test_loop_learns_from_mistakes(figures):
     """The second model is right on more held-back corrections, no worse on the test photos, and promoted."""
     corrections, paired = figures.corrections, figures.paired

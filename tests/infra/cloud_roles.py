@@ -1,13 +1,13 @@
-"""Both stacks in moto, and clients with the credentials of their roles, whose permissions moto enforces.
+"""Create both stacks in moto, and run code with the credentials of a role, whose permissions moto enforces.
 
-moto matches every request with the actions of the role's policies, with these gaps:
+moto compares every request with the actions of the role's policies, with these gaps:
 
-- It compares resources for S3, SQS, IAM and STS only. For others, `relaxed` replaces them by *, which moto expects.
-- It ignores conditions, permissions boundaries and resource policies. The roles are assumed before the enforcement
-  starts, so their trust policies are not enforced either.
-- It derives the names of some actions wrongly (`MOTO_NAMES`), and a wrong signature of GET requests to Lambda, so the
-  signature is not checked. It answers requests whose signature is in the URL with 500.
-- Its services check no rights of each other: its CloudFormation creates resources without rights of the caller.
+- It compares resources for S3, SQS, IAM and STS only. For others, `relax` replaces them with *, which moto expects.
+- It ignores conditions, permissions boundaries and resource policies. Roles are assumed before enforcement starts, so
+  their trust policies are not enforced either.
+- It derives wrong names for some actions (`MOTO_NAMES`), and a wrong signature for GET requests to Lambda, so the
+  tests turn the check of signatures off. It answers requests with a signature in the URL with 500.
+- Its services do not authorize calls to each other: its CloudFormation creates what the caller may not create.
 
 tests/infra/test_bootstrap.py, tests/infra/test_template.py and `make lint` check resources and conditions without moto.
 """
@@ -78,13 +78,12 @@ class Account:
     bootstrap: dict[str, str]
     dev: Stack
     receipt: str  # of a message in dev's queue
-    versions: Iterator[str] = field(
-        default_factory=lambda: cycle("123")
-    )  # published; `make back` needs another one each time
+    # Published versions; `make back` needs another one each time.
+    versions: Iterator[str] = field(default_factory=lambda: cycle("123"))
 
     @contextmanager
     def acting(self, role: str, patch: pytest.MonkeyPatch, without: str = "") -> Iterator[None]:
-        """Run the block with the credentials of a role, whose policies lack one action."""
+        """Run the block with the credentials of a role. Its policies lack the action `without`."""
         self.grant(role, without)
         assumed = boto3.client("sts").assume_role(RoleArn=self.roles[role].arn, RoleSessionName="test")
         with patch.context() as environment:
@@ -99,16 +98,16 @@ class Account:
                 self.grant(role)
 
     def grant(self, role: str, without: str = "") -> None:
-        """Give a role its policies, called test-0 and so on, without one action."""
-        rights = [relaxed(policy, self.roles[role].tags, without) for policy in self.roles[role].policies]
-        _replace_policies(self.roles[role].name, [policy for policy in rights if policy["Statement"]])
+        """Attach the role's policies without one action, under the names test-0, test-1 and so on."""
+        policies = [relax(policy, self.roles[role].tags, without) for policy in self.roles[role].policies]
+        _replace_policies(self.roles[role].name, [policy for policy in policies if policy["Statement"]])
 
     def _skip_authorization_of(self, requests: str) -> None:
         httpx2.post(f"{self.moto}/moto-api/reset-auth", content=requests, trust_env=False).raise_for_status()
 
 
-def relaxed(policy: Policy, tags: dict[str, str], without: str) -> Policy:
-    """Return a policy without one action, and with those resources that moto compares."""
+def relax(policy: Policy, tags: dict[str, str], without: str) -> Policy:
+    """Return a policy without one action, and with * for the resources that moto cannot compare."""
     statements = []
     for statement in policy["Statement"]:
         actions = [action for action in as_list(statement["Action"]) if action != without]

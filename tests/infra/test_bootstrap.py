@@ -13,8 +13,7 @@ from infra.report.publish import NAMESPACE
 from tests.sam import ROOT, SAM, Template, as_list, read, run, statements, translated
 
 pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+    pytest.mark.sam,
 ]
 
 PATH = "infra/aws/bootstrap.yaml"

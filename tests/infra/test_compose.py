@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,8 +126,6 @@ def test_classifier_environment_is_valid():
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory) -> dict[str, dict[str, Any]]:
     """Return the replacements of images that cannot be pulled."""
-    if shutil.which("docker") is None or execute("docker", "info").returncode:
-        pytest.skip("no Docker engine answers")
     if all(execute("docker", "pull", "--quiet", services()[n]["image"]).returncode == 0 for n in PROGRAMS):
         return {}
     folder = tmp_path_factory.mktemp("prometheus")

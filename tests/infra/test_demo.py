@@ -11,7 +11,6 @@ import pytest
 
 from infra.emulator.event import predict_request
 from infra.emulator.process import session
-from infra.emulator.runtime import RuntimeNotFound, find_rie
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,16 +20,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
 
 
-@pytest.fixture
-def rie() -> None:
-    try:
-        find_rie()
-    except RuntimeNotFound as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.rie
-@pytest.mark.usefixtures("rie")
 def test_demo_prints_answer_log_line_and_times() -> None:
     """The demo prints the cat's answer, the log line with its request ID, and the times."""
     done = demo()
@@ -44,7 +34,6 @@ def test_demo_prints_answer_log_line_and_times() -> None:
 
 
 @pytest.mark.rie
-@pytest.mark.usefixtures("rie")
 def test_demo_fails_for_unsupported_file() -> None:
     """A file that is not an image exits with 1 and the function's error."""
     done = demo("README.md")

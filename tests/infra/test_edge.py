@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 
 import boto3
@@ -14,7 +12,7 @@ import yaml
 from botocore.credentials import Credentials
 from starlette.testclient import TestClient
 
-from infra.aws.deployed import NotKnown
+from infra.aws.deployed import DeploymentError
 from infra.aws.edge import function_domain
 from infra.aws.stack import Stack
 from infra.emulator.cloudfront import create_edge, security_headers
@@ -22,14 +20,14 @@ from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app, with_cors
 from infra.emulator.sigv4 import signed_by
 from tests.infra.smoke.faulty_services import smoke
-from tests.sam import ALIAS, ENVIRONMENT, ROOT, SAM, read, run, translated
+from tests.infra.test_stacks import make
+from tests.sam import ALIAS, ROOT, SAM, read, run, translated
 
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 OTHER_KEYS = Credentials("AKIDEXAMPLE", "another")
 ORIGIN = "https://example.org"
 PHOTO = ROOT / "data/samples/cat.jpg"
 HOST = "abc123.lambda-url.eu-central-1.on.aws"
-needs_sam = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +69,7 @@ def test_post_with_its_hash_is_answered(edge: str) -> None:
 
 @pytest.mark.rie
 def test_wrong_keys_are_refused() -> None:
-    """The URL refuses an edge that signs with other keys, so no client gets around the edge."""
+    """The URL rejects a request that an edge with other keys has signed."""
     with background(local_app("http://127.0.0.1:9", authorized=signed_by(KEYS))) as url:
         assert 403 == TestClient(create_edge(url, OTHER_KEYS)).get("/health").status_code
 
@@ -96,7 +94,7 @@ def test_function_policy_is_kept(edge: str, path: str) -> None:
 
 @pytest.mark.rie
 def test_data_gets_the_strictest_policy(edge: str) -> None:
-    """An answer without a policy gets that of the template, which allows nothing."""
+    """A response without a Content-Security-Policy gets that of the template, which allows nothing."""
     headers = httpx2.get(f"{edge}/health", trust_env=False, timeout=600).headers
     assert security_headers()["content-security-policy"][0] == headers["content-security-policy"]
 
@@ -104,15 +102,13 @@ def test_data_gets_the_strictest_policy(edge: str) -> None:
 # --- the templates and `make edge` --------------------------------------------------------------------------------
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_template_passes_cfn_lint() -> None:
     """cfn-lint finds no problem in the template."""
     assert "" == run(SAM.with_name("cfn-lint"), "infra/aws/edge.yaml").strip()
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_predictions_are_not_cached() -> None:
     """Only the page and the documentation may be cached, and no answer without the function's permission."""
     config = read("infra/aws/edge.yaml")["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
@@ -122,8 +118,7 @@ def test_predictions_are_not_cached() -> None:
     assert (0, 0) == (pages["MinTTL"], pages["DefaultTTL"])
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_edge_signs_every_request() -> None:
     """Origin access control signs always, and the client's Host header is not forwarded."""
     resources = read("infra/aws/edge.yaml")["Resources"]
@@ -138,10 +133,9 @@ def test_edge_signs_every_request() -> None:
     assert {"b689b0a8-53d0-40ab-baf2-68738e2966ac"} == {found["OriginRequestPolicyId"] for found in behaviors}
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_photos_are_not_blocked_by_rules_on_bodies() -> None:
-    """Each rule of the common group that reads bodies only counts: a photo exceeds 8 kB and may hold any bytes."""
+    """Rules of the common group that read bodies only count, because photos exceed 8 kB and contain any bytes."""
     rules = read("infra/aws/edge.yaml")["Resources"]["WebAcl"]["Properties"]["Rules"]
     [common] = [rule["Statement"]["ManagedRuleGroupStatement"] for rule in rules if rule["Name"] == "common"]
     counted = {found["Name"] for found in common["RuleActionOverrides"] if found["ActionToUse"] == {"Count": {}}}
@@ -149,21 +143,19 @@ def test_photos_are_not_blocked_by_rules_on_bodies() -> None:
     assert {f"{name}_BODY" for name in names} == counted
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_only_the_distribution_may_call_the_url() -> None:
     """With EdgeDistribution, CloudFront has both permissions, for that distribution only."""
     found = [translated()["Resources"][name] for name in ("EdgeUrl", "EdgeInvoke")]
     assert ["HasEdge", "HasEdge"] == [permission["Condition"] for permission in found]
     granted = [permission["Properties"] for permission in found]
-    assert ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"] == [one["Action"] for one in granted]
-    assert all(one["SourceArn"]["Fn::Sub"].endswith(":distribution/${EdgeDistribution}") for one in granted)
-    assert [{"Ref": ALIAS}, {"Ref": ALIAS}] == [one["FunctionName"] for one in granted]
+    assert ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"] == [each["Action"] for each in granted]
+    assert all(each["SourceArn"]["Fn::Sub"].endswith(":distribution/${EdgeDistribution}") for each in granted)
+    assert [{"Ref": ALIAS}, {"Ref": ALIAS}] == [each["FunctionName"] for each in granted]
     assert ("AWS_IAM", True) == (granted[0]["FunctionUrlAuthType"], granted[1]["InvokedViaFunctionUrl"])
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_defaults_match_template() -> None:
     """edge-defaults.yaml repeats the template's defaults, which SAM CLI does not send."""
     parameters = read("infra/aws/edge.yaml")["Parameters"]
@@ -193,42 +185,37 @@ def stack(aws: str, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_public_url_has_no_edge(stack) -> None:
-    """In front of a public URL, an edge would guard nothing: clients could get around it."""
+    """`make edge` rejects a public URL, because clients could bypass the edge."""
     stack("NONE")
-    with pytest.raises(NotKnown, match="UrlAuthType is NONE; expected AWS_IAM"):
+    with pytest.raises(DeploymentError, match="UrlAuthType is NONE; expected AWS_IAM"):
         function_domain(Stack.read("dev"))
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 @pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning")  # moto has none of the resource types
 def test_make_edge_passes_every_parameter(stack) -> None:
     """`make edge` deploys to us-east-1 and passes the URL's host and every other parameter."""
     stack("AWS_IAM")
-    command = ["make", "-o", ".venv-sam/.installed", "-o", ".venv/.serve", "edge", "ENV=dev"]
-    environment = ENVIRONMENT | os.environ
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
-    found = boto3.client("cloudformation", region_name="us-east-1").describe_stacks()["Stacks"]
-    assert ["pet-classifier-dev-edge"] == [one["StackName"] for one in found], done.stdout + done.stderr
-    given = {entry["ParameterKey"]: entry["ParameterValue"] for entry in found[0]["Parameters"]}
+    done = make("edge", "ENV=dev")
+    stacks = boto3.client("cloudformation", region_name="us-east-1").describe_stacks()["Stacks"]
+    assert ["pet-classifier-dev-edge"] == [found["StackName"] for found in stacks], done.stdout + done.stderr
+    passed = {entry["ParameterKey"]: entry["ParameterValue"] for entry in stacks[0]["Parameters"]}
     parameters = set(read("infra/aws/edge.yaml")["Parameters"])
-    assert (HOST, parameters) == (given["FunctionDomain"], set(given))
+    assert (HOST, parameters) == (passed["FunctionDomain"], set(passed))
 
 
+@pytest.mark.sam
 @pytest.mark.parametrize("name", ["Domain", "CertificateArn"])
 def test_empty_values_are_allowed(name: str) -> None:
-    """Without its own host name, the distribution needs neither a name nor a certificate."""
-    if not SAM.exists():
-        pytest.skip("SAM CLI is not installed in .venv-sam")
+    """The default host name of CloudFront needs neither Domain nor CertificateArn."""
     assert re.fullmatch(read("infra/aws/edge.yaml")["Parameters"][name]["AllowedPattern"], "")
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_distribution_and_firewall_are_created_in_moto(aws: str) -> None:
     """moto's CloudFront and WAF accept origin access control, firewall and distribution with the default parameters.
 
-    moto's CloudFormation has none of these types, so the test sends the properties to their own APIs.
+    moto's CloudFormation supports none of these types, so the test calls the APIs of CloudFront and WAF.
     """
     resources = resolved_resources()
     client, firewall = (boto3.client(name, region_name="us-east-1") for name in ("cloudfront", "wafv2"))
@@ -248,14 +235,14 @@ def test_distribution_and_firewall_are_created_in_moto(aws: str) -> None:
 
 
 def resolved_resources() -> dict:
-    """Return the properties of each resource with the default parameters, without those that are left out."""
+    """Return the properties of each resource with the default parameters, without those of `AWS::NoValue`."""
     template = read("infra/aws/edge.yaml")
     values = {name: found.get("Default") for name, found in template["Parameters"].items()}
     values |= {"FunctionDomain": HOST, "AWS::StackName": "edge", "AWS::NoValue": None}
 
     def resolve(value):
         if isinstance(value, list):
-            return [resolve(one) for one in value]
+            return [resolve(item) for item in value]
         if not isinstance(value, dict):
             return value
         match list(value.items()):
@@ -265,8 +252,8 @@ def resolved_resources() -> dict:
                 return resolve(otherwise)
             case [("Fn::GetAtt", _)]:
                 return "attribute"
-        found = {name: resolve(one) for name, one in value.items()}
-        return {name: one for name, one in found.items() if one is not None}
+        resolved = {name: resolve(item) for name, item in value.items()}
+        return {name: item for name, item in resolved.items() if item is not None}
 
     return {name: resolve(found["Properties"]) for name, found in template["Resources"].items()}
 
@@ -275,13 +262,13 @@ RENAMED = {"IPV6Enabled": "IsIPV6Enabled", "OriginSSLProtocols": "OriginSslProto
 
 
 def api_config(config: dict) -> dict:
-    """Return CloudFormation's configuration in the form of CloudFront's API, which counts lists."""
+    """Return CloudFormation's configuration in the format of CloudFront's API, where lists have a Quantity."""
 
     def convert(value):
         if isinstance(value, list):
-            return {"Quantity": len(value), "Items": [convert(one) for one in value]}
+            return {"Quantity": len(value), "Items": [convert(item) for item in value]}
         if isinstance(value, dict):
-            return {RENAMED.get(name, name): convert(one) for name, one in value.items()}
+            return {RENAMED.get(name, name): convert(item) for name, item in value.items()}
         return value
 
     converted = convert(config)

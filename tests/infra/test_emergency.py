@@ -9,14 +9,13 @@ import boto3
 import pytest
 
 from infra.aws import emergency, serving
-from infra.aws.deployed import NotKnown
+from infra.aws.deployed import DeploymentError
 from infra.aws.stack import Stack
 from tests.infra.test_stacks import STACK, push, stack_arguments
-from tests.sam import ALIAS, REGION, SAM, read
+from tests.sam import ALIAS, REGION, read
 
 pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+    pytest.mark.sam,
     pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning"),
 ]
 GOOD, BAD = "a" * 40, "b" * 40
@@ -100,7 +99,7 @@ def test_back_changes_no_other_parameter(stack):
 def test_back_twice_requires_version(stack):
     """The stack records only one previous version; the error names the command that lists all."""
     emergency.main(["back", "dev"])
-    with pytest.raises(NotKnown, match=r"records no previous version; expected VERSION=number"):
+    with pytest.raises(DeploymentError, match=r"records no previous version; expected VERSION=number"):
         emergency.main(["back", "dev"])
 
 
@@ -113,7 +112,7 @@ def test_back_accepts_version(stack):
 def test_back_rejects_deployment_in_progress(stack):
     """During a deployment, the error names the command that rolls it back."""
     busy = Stack(stack.name, stack.region, "UPDATE_IN_PROGRESS", stack.parameters, stack.outputs)
-    with pytest.raises(NotKnown, match=f"cancel-update-stack --stack-name {STACK}"):
+    with pytest.raises(DeploymentError, match=f"cancel-update-stack --stack-name {STACK}"):
         emergency.go_back(busy)
 
 
@@ -158,7 +157,7 @@ def test_budget_switch_turns_stack_off(stack):
 @pytest.mark.parametrize("command", ["back", "off", "on"])
 def test_commands_require_stack(aws, command):
     """Without a stack, the error names it."""
-    with pytest.raises(NotKnown, match="stack pet-classifier-prod in eu-central-1: expected a deployed stack"):
+    with pytest.raises(DeploymentError, match="stack pet-classifier-prod in eu-central-1: expected a deployed stack"):
         emergency.main([command, "prod"])
 
 

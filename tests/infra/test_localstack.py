@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +12,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from infra.emulator.runtime import RuntimeNotFound, find_rie
 from infra.emulator.serve import background
 from infra.localstack import __main__ as command
 from infra.localstack import container, work
@@ -38,18 +36,8 @@ def execute(*command, seconds=600, **environment):
 
 
 @pytest.fixture(scope="module")
-def engine():
-    if shutil.which("docker") is None or execute("docker", "info").returncode:
-        pytest.skip("no Docker engine answers")
-
-
-@pytest.fixture(scope="module")
-def deployed(engine):
+def deployed():
     """Yield the command's output and clients of the LocalStack that it leaves running."""
-    try:
-        find_rie()
-    except RuntimeNotFound as error:
-        pytest.skip(str(error))
     done = execute(sys.executable, "-m", "infra.localstack", "--keep", seconds=BUILD_SECONDS, LOCALSTACK_AUTH_TOKEN="")
     running = re.search(r"^LocalStack \S+ on (\S+), .*`docker rm --force (\S+)`", done.stdout)
     try:
@@ -174,7 +162,7 @@ def test_missing_log_line_fails(deployed, monkeypatch):
 
 
 @pytest.mark.docker
-def test_container_ends_with_context(engine, monkeypatch):
+def test_container_ends_with_context(monkeypatch):
     """The container is removed, even after a failure."""
     monkeypatch.delenv(container.TOKEN, raising=False)
     with pytest.raises(ZeroDivisionError), container.localstack() as running:
@@ -183,7 +171,7 @@ def test_container_ends_with_context(engine, monkeypatch):
 
 
 @pytest.mark.docker
-def test_token_without_registry_builds_free_version(engine, monkeypatch, capsys):
+def test_token_without_registry_builds_free_version(monkeypatch, capsys):
     """If the published image cannot be pulled, the version without a token is built, and one line says so."""
     monkeypatch.setenv(container.TOKEN, "token")
     monkeypatch.setattr(container, "PUBLISHED", "127.0.0.1:1/localstack:none")  # no server listens on this port

@@ -30,7 +30,6 @@ DEPLOYMENT = {"ImageUri", "Commit", "Release", "PreviousVersion"}
 overrides = CfnParameterOverridesType().convert(sys.argv[1:], None, None)
 print(json.dumps(DeployContext.merge_parameters(yaml_parse(open("template.yaml").read()), overrides)))
 """
-needs_sam = pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam")
 
 
 def sent(environment):
@@ -41,16 +40,14 @@ def sent(environment):
     return json.loads(run(SAM.with_name("python"), "-c", SENT, *shlex.split(command)))
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_deployment_passes_every_parameter(environment):
     """No parameter keeps the value of the previous deployment."""
     assert [] == [given["ParameterKey"] for given in sent(environment) if "ParameterValue" not in given]
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_load_parameters_matches_sam(environment):
     """`load_parameters` returns the values that SAM CLI sends."""
@@ -58,8 +55,7 @@ def test_load_parameters_matches_sam(environment):
     assert load_parameters(environment).items() <= values.items()
 
 
-@pytest.mark.process
-@needs_sam
+@pytest.mark.sam
 def test_defaults_match_template():
     """defaults.yaml repeats the template's defaults, which SAM CLI does not send."""
     parameters = translated()["Parameters"]

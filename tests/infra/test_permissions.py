@@ -1,6 +1,6 @@
-"""What the roles of both stacks do: it works with exactly their rights, and fails with one right less, in moto.
+"""Tests of the roles' permissions in moto: each call of a role succeeds with them, and is denied without its action.
 
-tests/infra/cloud_roles.py says what moto enforces. `NOT_ENFORCED` has the rights whose loss moto does not notice.
+tests/infra/cloud_roles.py describes what moto enforces. `NOT_ENFORCED` lists the actions that moto does not enforce.
 """
 
 import json
@@ -17,12 +17,11 @@ from botocore.session import Session
 from infra.aws import emergency, preview, serving
 from infra.report.publish import PublishError, to_cloudwatch
 from tests.infra.cloud_roles import PHOTOS, RESULTS, Account, configure, create_account
-from tests.sam import IMAGE, REGION, SAM
+from tests.sam import IMAGE, REGION
 
 pytestmark = [
-    pytest.mark.process,
+    pytest.mark.sam,
     pytest.mark.slow,
-    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
     pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning"),
 ]
 
@@ -37,7 +36,7 @@ REPORT: dict[str, Any] = {
 }
 ALLOW = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": [ALLOW]})
-RIGHTS = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
+DENY_S3 = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
 MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []})
 Call = Callable[[Account], object]
 
@@ -52,7 +51,7 @@ def preview_prod(_: Account) -> None:
 
 
 def go_back(account: Account) -> None:
-    """Run `make back`, and what `make deploy` asks first."""
+    """Run `make back`, and the first step of `make deploy`."""
     serving.main("dev")
     emergency.main(["back", "dev", "--version", next(account.versions)])
 
@@ -62,12 +61,18 @@ def turn_off_and_on(_: Account) -> None:
     emergency.main(["on", "dev"])
 
 
+def delete_role_policy(account: Account) -> None:
+    """Add an inline policy and delete it."""
+    role("put_role_policy", PolicyName="deleted", PolicyDocument=DENY_S3)(account)
+    role("delete_role_policy", PolicyName="deleted")(account)
+
+
 def stack(call: str, **arguments: Any) -> Call:
     return lambda account: getattr(client("cloudformation"), call)(StackName=account.dev.name, **arguments)
 
 
 def delete_change_set(_: Account) -> None:
-    """Create a change set and delete it, as `sam deploy` does with one without changes."""
+    """Create a change set and delete it, as `sam deploy` does if there are no changes."""
     stacks, name = client("cloudformation"), {"StackName": f"trial-{uuid.uuid4().hex}", "ChangeSetName": "trial"}
     body = '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
     stacks.create_change_set(**name, TemplateBody=body, ChangeSetType="CREATE")
@@ -75,7 +80,7 @@ def delete_change_set(_: Account) -> None:
 
 
 def role(call: str, **arguments: Any) -> Call:
-    """Return a call on a role of dev's stack. CloudFormation makes it with the rights of the deploy role."""
+    """Return a call on a role of dev's stack. CloudFormation makes it with the permissions of the deploy role."""
     return lambda account: getattr(client("iam"), call)(RoleName=account.roles["Role"].name, **arguments)
 
 
@@ -97,7 +102,7 @@ def abort_upload(account: Account) -> None:
 
 
 def contributions(call: str, **arguments: Any) -> Call:
-    """Return a call on the bucket of contributed photos of dev."""
+    """Return a call on dev's bucket of contributed photos."""
     return lambda account: getattr(client("s3"), call)(
         Bucket=account.dev.outputs["Contributions"].removeprefix("s3://"), **arguments
     )
@@ -123,7 +128,7 @@ def queue(call: str, **arguments: Any) -> Call:
 
 
 def log_stream(group: str) -> dict[str, Call]:
-    """Return the calls with which Lambda writes a function's log."""
+    """Return the calls that Lambda makes to write a function's log."""
     name = {"logGroupName": f"/aws/lambda/{group}"}
     events = [{"timestamp": 0, "message": "m"}]
     return {
@@ -154,8 +159,8 @@ DEPLOY: dict[str, Call] = {
     "iam:GetRolePolicy": role("get_role_policy", PolicyName="test-0"),
     "iam:ListAttachedRolePolicies": role("list_attached_role_policies"),
     "iam:ListRolePolicies": role("list_role_policies"),
-    "iam:PutRolePolicy": role("put_role_policy", PolicyName="trial", PolicyDocument=RIGHTS),
-    "iam:DeleteRolePolicy": role("delete_role_policy", PolicyName="trial"),
+    "iam:PutRolePolicy": role("put_role_policy", PolicyName="trial", PolicyDocument=DENY_S3),
+    "iam:DeleteRolePolicy": delete_role_policy,
     "iam:TagRole": role("tag_role", Tags=[{"Key": "a", "Value": "b"}]),
     "iam:UntagRole": role("untag_role", TagKeys=["a"]),
     "iam:UpdateAssumeRolePolicy": role("update_assume_role_policy", PolicyDocument=TRUST),
@@ -172,7 +177,7 @@ PUSH: dict[str, Call] = {
     "ecr:GetAuthorizationToken": lambda _: client("ecr").get_authorization_token(),
     "ecr:PutImage": put_image,
 }
-WORK: dict[str, dict[str, Call]] = {
+CALLS: dict[str, dict[str, Call]] = {
     "DevRole": DEPLOY | PUSH,
     "PreviewRole": {
         f"cloudformation:{verb}": preview_prod
@@ -209,7 +214,7 @@ WORK: dict[str, dict[str, Call]] = {
         "lambda:InvokeFunction": invoke,
     },
 }
-# Rights that moto cannot prove. Another statement allows these in moto, which compares no resources.
+# In moto, another statement allows these actions, because moto compares no resources of these services.
 COVERED_BY_WILDCARDS = {
     "cloudwatch:DescribeAlarms",
     "codedeploy:GetDeploymentConfig",
@@ -218,7 +223,7 @@ COVERED_BY_WILDCARDS = {
     *(f"logs:{verb}" for verb in ("DescribeLogGroups", "DescribeQueryDefinitions", "DescribeResourcePolicies")),
     *(f"logs:{verb}QueryDefinition" for verb in ("Delete", "Put")),
 }
-# AWS checks these while CloudFormation or another service works; moto's services check nothing of each other.
+# CloudFormation and other services need these actions; moto's services do not authorize their calls to each other.
 CHECKED_BY_SERVICES = {
     *(f"cloudformation:{verb}Resource" for verb in ("Tag", "Untag")),
     *(f"iam:{verb}Role" for verb in ("Create", "Delete", "Pass")),
@@ -237,7 +242,7 @@ NOT_ENFORCED = {
     "BatchRole": {"s3:GetObjectVersion"},
     "DeploymentRole": {"lambda:GetProvisionedConcurrencyConfig"},
 }
-EACH_RIGHT = [pytest.param(role, right, id=f"{role}-{right}") for role, calls in WORK.items() for right in calls]
+ACTIONS = [pytest.param(role, action, id=f"{role}-{action}") for role, calls in CALLS.items() for action in calls]
 
 
 @pytest.fixture(scope="module")
@@ -268,24 +273,24 @@ def denied(call: Call, account: Account) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("role", "right"), EACH_RIGHT)
-def test_work_needs_right(role: str, right: str, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its role's rights the work succeeds, and without one of them it is denied."""
-    call = WORK[role][right]
+@pytest.mark.parametrize(("role", "action"), ACTIONS)
+def test_call_needs_action(role: str, action: str, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call succeeds with its role's policies, and is denied if they lack its action."""
+    call = CALLS[role][action]
     with account.acting(role, monkeypatch):
         allowed = not denied(call, account)
-    with account.acting(role, monkeypatch, without=right):
+    with account.acting(role, monkeypatch, without=action):
         assert (True, True) == (allowed, denied(call, account))
 
 
-@pytest.mark.parametrize("role", WORK)
-def test_every_right_is_tested_or_named(role: str, account: Account) -> None:
-    """A role has no right that neither a test uses nor `NOT_ENFORCED` names."""
-    assert account.roles[role].actions == WORK[role].keys() | NOT_ENFORCED.get(role, set())
+@pytest.mark.parametrize("role", CALLS)
+def test_every_action_is_tested_or_listed(role: str, account: Account) -> None:
+    """`CALLS` tests every action of a role, or `NOT_ENFORCED` lists it."""
+    assert account.roles[role].actions == CALLS[role].keys() | NOT_ENFORCED.get(role, set())
 
 
-def test_roles_of_environments_have_equal_rights(account: Account) -> None:
-    """Prod's deploy role has the rights of dev's, which the tests use, but does not push images."""
+def test_deploy_roles_have_equal_actions(account: Account) -> None:
+    """Prod's deploy role has the actions of dev's, which the tests use, except for pushing images."""
     pushing = {action for action in account.roles["DevRole"].actions if action.startswith("ecr:")}
     assert account.roles["DevRole"].actions - account.roles["ProdRole"].actions <= pushing
 
@@ -302,7 +307,9 @@ def test_roles_of_environments_have_equal_rights(account: Account) -> None:
         ("DevRole", lambda _: client("sqs").purge_queue(QueueUrl="pet-classifier-prod-photos")),
     ],
 )
-def test_rights_end_at_own_resources(role: str, call: Call, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A role cannot use the data, roles and queues of others."""
+def test_role_cannot_use_other_resources(
+    role: str, call: Call, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role cannot use the data, roles and queues of another environment or stack."""
     with account.acting(role, monkeypatch):
         assert denied(call, account)

@@ -10,8 +10,7 @@ from tests.sam import ROOT, SAM, run
 
 AUDIT = ROOT / ".venv-audit/bin/python"
 pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+    pytest.mark.sam,
     pytest.mark.skipif(not AUDIT.exists(), reason="the audit tools are not installed in .venv-audit"),
 ]
 Policies = dict[str, dict[str, Any]]
@@ -36,7 +35,7 @@ def with_statement(policies: Policies, **statement: Any) -> Policies:
 
 
 def test_policies_pass(policies) -> None:
-    """parliament finds nothing but what is suppressed with a reason, and every suppression is necessary."""
+    """Every finding of parliament is suppressed with a reason, and every suppression has a finding."""
     done = lint(policies)
     assert (0, "") == (done.returncode, done.stdout)
 
@@ -71,7 +70,7 @@ def test_bad_statement_fails(statement, problem, policies) -> None:
 
 
 def test_unused_suppression_fails(policies) -> None:
-    """A suppression whose finding is gone fails, so that it cannot hide a later one."""
+    """A suppression without a finding fails, so that it cannot hide a later finding."""
     kept = {name: policy for name, policy in policies.items() if "PreviewPolicy" not in name}
     done = lint(kept)
     assert 1 == done.returncode

@@ -23,7 +23,7 @@ from infra.emulator import demo, runtime, serve
 from infra.emulator.event import HttpRequest
 from infra.emulator.invoke import invoke_url
 from infra.emulator.process import session
-from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, find_rie, lambda_runtime
+from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
 
 ROOT = Path(__file__).parents[2]
@@ -71,17 +71,6 @@ def handler(event, context):
     return {"predicted_class": "cat", "request_id": "r"}
 """
 MINUTES = 600  # a timeout that no test waits for
-
-
-def missing_rie() -> str | None:
-    try:
-        find_rie()
-    except RuntimeNotFound as error:
-        return str(error)
-    return None
-
-
-needs_rie = [pytest.mark.rie, pytest.mark.skipif(bool(missing_rie()), reason=missing_rie() or "")]
 
 
 @dataclass(frozen=True)
@@ -137,7 +126,7 @@ def wait_until_gone(*pids: int) -> list[int]:
 
 @pytest.mark.usefixtures("local")
 class TestFunctionUrl:
-    pytestmark = needs_rie
+    pytestmark = pytest.mark.rie
 
     def test_photo_makes_round_trip(self, local: Local) -> None:
         """A binary body, an encoded path and a query pass URL, emulator, Mangum and FastAPI unchanged."""
@@ -174,7 +163,7 @@ class TestFunctionUrl:
 
 
 class TestRuntime:
-    pytestmark = needs_rie
+    pytestmark = pytest.mark.rie
 
     def test_failed_function_recovers(self, env: dict[str, str]) -> None:
         """A handler that raises, exits or times out gets 502, and the next request succeeds."""

@@ -11,11 +11,10 @@ import subprocess
 import boto3
 import pytest
 
-from tests.sam import ENVIRONMENT, IMAGE, REGION, REPOSITORY, ROOT, SAM, read, translated
+from tests.sam import ENVIRONMENT, IMAGE, REGION, REPOSITORY, ROOT, read, translated
 
 pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+    pytest.mark.sam,
     pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning"),  # one for each of UNKNOWN
 ]
 

@@ -21,8 +21,7 @@ from lambda_app.settings import Settings
 from tests.sam import ALIAS, IMAGE, OTHER_IMAGE, REPOSITORY, ROOT, SAM, Template, as_list, run, statements, translated
 
 pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+    pytest.mark.sam,
 ]
 
 CHECKOV = ROOT / ".venv-audit/bin/checkov"

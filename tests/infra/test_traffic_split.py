@@ -4,8 +4,7 @@ moto stores the weights of an alias but routes no requests. Only AWS shows the s
 next deployment.
 """
 
-import os
-import subprocess
+from dataclasses import replace
 
 import boto3
 import pytest
@@ -13,32 +12,22 @@ from botocore.session import Session
 from botocore.stub import Stubber
 
 from infra.aws import emergency, serving, traffic_split
-from infra.aws.deployed import NotKnown
+from infra.aws.deployed import DeploymentError
 from infra.aws.stack import Split, Stack
-from tests.infra.test_emergency import PREVIOUS, deployed_stack, reserved  # noqa: F401  # the first is a fixture
-from tests.sam import ENVIRONMENT, IMAGE, ROOT, SAM
+from tests.infra.test_emergency import PREVIOUS, deployed_stack, reserved  # noqa: F401  # deployed_stack is a fixture
+from tests.infra.test_stacks import make
+from tests.sam import IMAGE
 
 pytestmark = [
-    pytest.mark.process,
-    pytest.mark.skipif(not SAM.exists(), reason="SAM CLI is not installed in .venv-sam"),
+    pytest.mark.sam,
     pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning"),
 ]
 SERVING = str(int(PREVIOUS) + 1)
 END = "make split ENV=dev SHARE=0"
 
 
-def make(*arguments):
-    command = ["make", "-o", ".venv-sam/.installed", "-o", ".venv/.serve", *arguments]
-    environment = ENVIRONMENT | os.environ
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
-
-
 def split(version=PREVIOUS, share="10"):
     traffic_split.main(["dev", "--version", version, "--share", share])
-
-
-def with_parameters(stack, **changed):
-    return Stack(stack.name, stack.region, stack.status, stack.parameters | changed, stack.outputs)
 
 
 def test_split_keeps_recorded_version(stack):
@@ -48,7 +37,7 @@ def test_split_keeps_recorded_version(stack):
 
 
 def test_split_changes_neither_stack_nor_template(stack):
-    """The split is only in the alias, so it leaves nothing behind in the stack."""
+    """A split changes only the alias; CloudFormation's description of the stack stays the same."""
     client = boto3.client("cloudformation")
     before = client.describe_stacks(StackName=stack.name)["Stacks"]
     split()
@@ -64,30 +53,24 @@ def test_split_prints_report_and_end(stack, capsys):
     assert END in printed
 
 
-def test_second_share_is_rejected(stack):
-    """A running split keeps its share: with two shares, the versions would see the traffic of different days."""
-    split()
-    with pytest.raises(NotKnown, match="end this split first"):
-        traffic_split.start_split(stack, PREVIOUS, 30)
-    assert Split(PREVIOUS, 0.1) == stack.read_split()
-
-
 def test_share_zero_ends_split(stack, capsys):
-    """All traffic returns to the recorded version. Without a split, the command says so and succeeds."""
+    """All traffic returns to the recorded version. Without a split, the command changes nothing and succeeds."""
     split()
     traffic_split.main(["dev", "--share", "0"])
     traffic_split.main(["dev", "--share", "0"])
     assert (SERVING, None) == (stack.serving_version(), stack.read_split())
     printed = capsys.readouterr().out
     assert f"ended the split with version {PREVIOUS}; all traffic goes to version {SERVING}" in printed
-    assert f"no split runs; all traffic goes to version {SERVING}" in printed
+    assert f"no split is running; all traffic goes to version {SERVING}" in printed
 
 
-def test_second_challenger_is_rejected(stack):
-    """Another challenger would end the comparison silently; the error names the command that ends it."""
+@pytest.mark.parametrize(("version", "share"), [(PREVIOUS, "30"), ("1", "10")])
+def test_second_split_is_rejected(version, share, stack):
+    """A running split keeps its share and its challenger; the error names the command that ends it."""
     split()
-    with pytest.raises(NotKnown, match=rf"10 % of the traffic goes to version {PREVIOUS}; end this split first: {END}"):
-        split("1")
+    expected = f"10 % of the traffic goes to version {PREVIOUS}; end this split first: {END}"
+    with pytest.raises(DeploymentError, match=expected):
+        split(version, share)
     assert Split(PREVIOUS, 0.1) == stack.read_split()
 
 
@@ -95,18 +78,18 @@ def test_split_requires_version(stack):
     """The error names the value and the command that lists all versions."""
     for version in ("", "0", "latest"):
         expected = f"VERSION={version}: expected VERSION=number, one of `aws lambda list-versions"
-        with pytest.raises(NotKnown, match=expected):
+        with pytest.raises(DeploymentError, match=expected):
             split(version)
 
 
 def test_split_rejects_serving_version(stack):
     """The serving version cannot be its own challenger."""
-    with pytest.raises(NotKnown, match=f"VERSION={SERVING}: it already serves"):
+    with pytest.raises(DeploymentError, match=f"VERSION={SERVING}: this version already serves"):
         split(SERVING)
 
 
 def test_split_rejects_missing_version(stack):
-    """Lambda's error reaches the user in one line, and the alias stays as it is."""
+    """Lambda's error is printed in one line, and the alias stays the same."""
     with pytest.raises(SystemExit, match=r"split dev: .*ResourceNotFound"):
         split("99")
     assert stack.read_split() is None
@@ -114,7 +97,7 @@ def test_split_rejects_missing_version(stack):
 
 @pytest.mark.parametrize("share", ["41", "-1", "2.5", "ten", ""])
 def test_split_rejects_share(share, capsys):
-    """The error names the share and what was expected."""
+    """The error names the share and the expected range."""
     with pytest.raises(SystemExit):
         split(share=share)
     assert f"SHARE={share}: expected a whole number of percent from 0 to 40" in capsys.readouterr().err
@@ -123,17 +106,18 @@ def test_split_rejects_share(share, capsys):
 def test_split_rejects_deployment_in_progress(stack):
     """During a deployment the weights belong to CodeDeploy: a split neither starts nor ends."""
     split()
-    busy = Stack(stack.name, stack.region, "UPDATE_IN_PROGRESS", stack.parameters, stack.outputs)
+    busy = replace(stack, status="UPDATE_IN_PROGRESS")
     for change in (lambda: traffic_split.start_split(busy, PREVIOUS, 20), lambda: traffic_split.end_split(busy)):
-        with pytest.raises(NotKnown, match="expected no deployment in progress"):
+        with pytest.raises(DeploymentError, match="expected no deployment in progress"):
             change()
     assert (Split(PREVIOUS, 0.1), None) == (stack.read_split(), busy.read_split())
 
 
 def test_split_rejects_provisioned_concurrency(stack):
     """Provisioned concurrency cannot change while the alias has weights (hashicorp/terraform#24957)."""
-    with pytest.raises(NotKnown, match=r"ProvisionedConcurrency .* expected 0"):
-        traffic_split.start_split(with_parameters(stack, ProvisionedConcurrency="2"), PREVIOUS, 10)
+    provisioned = replace(stack, parameters=stack.parameters | {"ProvisionedConcurrency": "2"})
+    with pytest.raises(DeploymentError, match="ProvisionedConcurrency is 2; expected 0"):
+        traffic_split.start_split(provisioned, PREVIOUS, 10)
 
 
 def test_split_rejects_inactive_version(monkeypatch):
@@ -145,7 +129,8 @@ def test_split_rejects_inactive_version(monkeypatch):
         stub.add_response("get_alias", {"FunctionVersion": SERVING, "RevisionId": "a"})
         stub.add_response("get_alias", {"FunctionVersion": SERVING, "RevisionId": "a"})
         stub.add_response("get_function_configuration", {"State": "Inactive"})
-        with pytest.raises(NotKnown, match=r"VERSION=2: its state is Inactive.*--function-name pets --qualifier 2 "):
+        expected = r"VERSION=2: its state is Inactive.*--function-name pets --qualifier 2 "
+        with pytest.raises(DeploymentError, match=expected):
             traffic_split.start_split(stack, PREVIOUS, 10)
         stub.assert_no_pending_responses()
 
@@ -186,7 +171,7 @@ def test_back_with_version_ends_split(stack):
 
 
 def test_off_and_on_keep_split(stack, capsys):
-    """Off stops both versions, and on lets the split continue."""
+    """`make off` stops both versions, and `make on` resumes the split."""
     split()
     emergency.main(["off", "dev"])
     assert (0, Split(PREVIOUS, 0.1)) == (reserved(stack), stack.read_split())

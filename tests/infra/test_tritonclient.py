@@ -15,7 +15,6 @@ from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
-from tests.infra.test_runtime import needs_rie
 
 SAMPLES = Path(__file__).parents[2] / "data/samples"
 PHOTOS = [(SAMPLES / name).read_bytes() for name in ("cat.jpg", "neither.jpg")]
@@ -26,7 +25,7 @@ PATIENCE_S = 600
 pytest_plugins = ["tests.emulator"]
 
 
-@pytest.fixture(scope="module", params=["server", pytest.param("function URL", marks=needs_rie)])
+@pytest.fixture(scope="module", params=["server", pytest.param("function URL", marks=pytest.mark.rie)])
 def url(request: pytest.FixtureRequest, released_classifier: Classifier) -> Iterator[str]:
     """Yield the URL of uvicorn, as in the containers, and of Lambda's runtime behind a function URL."""
     if request.param == "server":

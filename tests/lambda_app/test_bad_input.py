@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
 
+from infra.bench.decoding import png_chunk
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
-from tests.support.photo_files import png_chunk
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
 FORM = "multipart/form-data; boundary=b"

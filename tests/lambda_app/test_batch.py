@@ -1,8 +1,6 @@
 """SQS messages to result lines in S3, and the handling of S3's errors. S3 is moto's server, over HTTP."""
 
-import io
 import json
-import logging
 import ssl
 from datetime import UTC, datetime
 from urllib.parse import quote_plus
@@ -48,16 +46,10 @@ def s3(aws):
 @pytest.fixture
 def scorer(aws, s3, tiny_classifier, monkeypatch):
     aws.empty()
-    # Powertools reuses the logger of a service, with the level and the standard output of the first test.
-    monkeypatch.delitem(
-        logging.root.manager.loggerDict, BatchSettings.model_fields["service_name"].default, raising=False
-    )
     settings = BatchSettings(
         results_bucket=RESULTS, results_prefix=PREFIX, max_image_bytes=100_000, max_image_pixels=1_000_000
     )
-    scorer = Scorer(tiny_classifier, settings, s3, Credentials("test", "test"))
-    scorer.logger.registered_handler.setStream(io.StringIO())
-    return scorer
+    return Scorer(tiny_classifier, settings, s3, Credentials("test", "test"))
 
 
 @pytest.fixture
@@ -86,8 +78,9 @@ def notification(*keys, event_name="ObjectCreated:Put", bucket=PHOTOS, **fields)
     return json.dumps({"Records": records})
 
 
-def logged(scorer):
-    return [json.loads(line) for line in scorer.logger.registered_handler.stream.getvalue().splitlines()]
+def logged(capsys):
+    """Return the lines of standard output."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def split(url):
@@ -228,14 +221,14 @@ def test_read_message_parses_a_notification():
     assert (Source(PHOTOS, "a b.jpg", "v"), Source(PHOTOS, "c+d.jpg", "v")) == message.sources
 
 
-def test_handler_reports_failed_messages_alone(aws, scorer, handle, encode):
+def test_handler_reports_failed_messages_alone(aws, handle, encode, capsys):
     """The others succeed. The log has the failed ids and the reasons, and no object names."""
     aws.put("a.jpg", encode("red"))
     assert ["1", "2"] == handle(
         manifest("a.jpg"), manifest("a.jpg", bucket="missing"), "no JSON", notification("a.jpg")
     )
     assert 2 == len(aws.results())
-    log = logged(scorer)
+    log = logged(capsys)
     failed = {line["message_id"]: (line["error"], line["reason"]) for line in log if line["level"] == "ERROR"}
     assert ("StorageRefused", "S3 answered 404 NoSuchBucket") == failed["1"]
     assert "MalformedMessage" == failed["2"][0]
@@ -305,12 +298,12 @@ def test_reader_does_not_follow_redirects(aws, scorer, encode):
         scorer.reader.fetch(Source(PHOTOS, "old.jpg"))
 
 
-def test_score_logs_one_line_for_a_message(aws, scorer, encode):
+def test_score_logs_one_line_for_a_message(aws, scorer, encode, capsys):
     """The line counts classes and errors, and has no object names."""
     for key, color in {"a.jpg": "red", "b.jpg": "blue", "c.jpg": "gray"}.items():
         aws.put(key, encode(color))
     scorer.score(manifest("a.jpg", "b.jpg", "c.jpg", "never.jpg"))
-    [line] = logged(scorer)
+    [line] = logged(capsys)
     assert ("batch", 4, 1, {"missing": 1}) == (line["message"], line["photos"], line["unknown"], line["errors"])
     assert 3 == sum(line["predicted"].values())
     assert ".jpg" not in str(line)

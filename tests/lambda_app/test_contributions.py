@@ -1,4 +1,4 @@
-"""Test photos that clients contribute: consent, the form, the stored copy, the quota and failures of the storage."""
+"""Tests of contributed photos: consent, the form, the stored copy, the quota and failures of the storage."""
 
 import hashlib
 import io
@@ -63,23 +63,23 @@ def read_copies(folder):
 
 @pytest.mark.parametrize("consent", [{}, {"consent": ""}, {"consent": "false"}, {"consent": "on"}, {"consent": "TRUE"}])
 def test_photo_without_consent_is_refused(contributing, tmp_path, encode, consent):
-    """Only `consent=true` is a consent; otherwise nothing is stored."""
+    """Only the exact field `consent=true` counts as consent; otherwise nothing is stored."""
     answer = contribute(contributing, encode(), {"label": "dog", "request_id": PREDICTION_ID, **consent})
     status, code, message = error_of(answer)
     assert (422, "no_consent") == (status, code)
-    assert "the form has no consent=true; expected it with the photo" in message
+    assert "the form has no consent=true; expected it with a photo" in message
     assert [] == files(tmp_path)
 
 
 def test_photo_is_refused_if_contributions_are_off(client, encode):
-    """Without the setting, the error says that contributions are off, and what to send instead."""
+    """Without the setting, the error states that contributions are off, and what to send instead."""
     status, code, message = error_of(contribute(client, encode()))
     assert (403, "contributions_off") == (status, code)
-    assert message.startswith("contributions are off: this server keeps no photos; send request_id and label alone")
+    assert message.startswith("contributions are off: this server keeps no photos; send only request_id and label")
 
 
 def test_json_feedback_is_unchanged(contributing, client):
-    """JSON feedback has the same answer with and without contributions."""
+    """JSON feedback has the same response with and without contributions."""
     body = {"request_id": PREDICTION_ID, "label": "dog"}
     answers = [each.post("/feedback", json=body).json() for each in (contributing, client)]
     assert [body | {"model_version": VERSION}] * 2 == answers
@@ -95,7 +95,7 @@ def test_json_feedback_is_unchanged(contributing, client):
     ],
 )
 def test_form_of_another_site_is_refused(contributing, tmp_path, encode, headers):
-    """A page of another origin could otherwise contribute photos in the name of its visitors."""
+    """A form from a page of another origin is rejected, and nothing is stored."""
     assert (403, "cross_origin") == error_of(contribute(contributing, encode(), headers=headers))[:2]
     assert [] == files(tmp_path)
 
@@ -108,30 +108,30 @@ def test_form_of_another_site_is_refused(contributing, tmp_path, encode, headers
         {"origin": "http://testserver"},
     ],
 )
-def test_form_of_the_own_page_is_accepted(contributing, encode, headers):
-    """The own page works behind a proxy, and in browsers that do not send `Sec-Fetch-Site`."""
+def test_form_of_own_page_is_accepted(contributing, encode, headers):
+    """The server's page works behind a proxy, and in browsers that do not send `Sec-Fetch-Site`."""
     assert 200 == contribute(contributing, encode(), headers=headers).status_code
 
 
 @pytest.mark.parametrize("value", ["s3://Upper", "s3://a", "s3://bucket/prefix", "/nowhere"])
-def test_invalid_location_stops_the_start(value):
-    """The error names the variable, its value and what was expected."""
+def test_invalid_location_is_rejected_at_start(value):
+    """The error names the variable, its value and the expected values."""
     with pytest.raises(SettingsError, match=rf"CONTRIBUTIONS is '{value}': .*expected s3://BUCKET, an existing folder"):
         Settings.from_env({"CONTRIBUTIONS": value})
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "."])
-def test_class_that_is_no_folder_stops_the_start(name):
-    """Such a class would leave its place in the store."""
-    with pytest.raises(SettingsError, match=re.escape(f"the model has the class {name!r}; expected names of folders")):
+def test_class_name_that_is_no_folder_name_is_rejected_at_start(name):
+    """A class name that would change the path of a stored photo is an error."""
+    with pytest.raises(SettingsError, match=re.escape(f"the model has the class {name!r}; expected class names that")):
         check_names(("cat", name))
 
 
-@pytest.mark.parametrize(("location", "kind"), [("s3://bucket", BucketStore), ("s3://bucket/", BucketStore)])
-def test_bucket_is_opened_without_a_client(location, kind):
-    """The client is created for the first photo, not at start."""
+@pytest.mark.parametrize("location", ["s3://bucket", "s3://bucket/"])
+def test_bucket_is_opened_without_a_client(location):
+    """The first photo creates the client, not the start."""
     store = open_store(location)
-    assert (kind, "bucket", False) == (type(store), store.bucket, "client" in vars(store))
+    assert (BucketStore, "bucket", False) == (type(store), store.bucket, "client" in vars(store))
 
 
 # --- the form ---------------------------------------------------------------------------------------------------------
@@ -172,8 +172,8 @@ def test_text_that_is_not_utf8_is_refused(contributing):
         (bytes(200_000), (413, "too_large")),
     ],
 )
-def test_photo_has_the_limits_of_predictions(contributing, tmp_path, photo, expected):
-    """The same decoder with the same limits reads the photo, and the same errors refuse it."""
+def test_contributed_photo_has_limits_of_predictions(contributing, tmp_path, photo, expected):
+    """A contributed photo is read with the same limits and rejected with the same errors as in predictions."""
     assert expected == error_of(contribute(contributing, photo))[:2]
     assert [] == files(tmp_path)
 
@@ -193,7 +193,7 @@ def test_form_without_photo_is_refused(contributing):
 
 
 def test_photo_is_stored_with_the_server_prediction(contributing, tmp_path, encode):
-    """The key has model version, label and digest; the prediction is the server's, whatever the client sends."""
+    """The key has model version, label and digest; the prediction is the server's, not the one in the form."""
     answer = contribute(contributing, encode("red"), FORM | {"prediction": "dog", "confidence": "0.1"})
     [copy] = read_copies(tmp_path)
     digest = hashlib.sha256(copy).hexdigest()
@@ -210,7 +210,7 @@ def test_photo_is_stored_with_the_server_prediction(contributing, tmp_path, enco
 
 
 def test_same_photo_is_stored_once(contributing, tmp_path, encode):
-    """The second contribution replaces the first, and another label has an object of its own."""
+    """The second contribution replaces the first one; a contribution with another label is stored separately."""
     digests = [contribute(contributing, encode()).json()["contribution"] for _ in range(2)]
     contribute(contributing, encode(), FORM | {"label": "cat"})
     assert (1, 2) == (len(set(digests)), len(read_copies(tmp_path)))
@@ -225,7 +225,7 @@ def test_every_sender_of_a_photo_is_recorded(contributing, tmp_path, encode):
 
 
 def test_copy_has_no_metadata(contributing, tmp_path):
-    """Location, comments, profiles, thumbnails and bytes after the picture are lost, and the copy is upright."""
+    """The copy is upright, without location, comments, profiles, thumbnails and bytes after the picture."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     exif[ExifTags.Base.ImageDescription] = "s3cret"
@@ -243,7 +243,7 @@ def test_copy_has_no_metadata(contributing, tmp_path):
 
 @pytest.mark.parametrize("image_format", ["PNG", "GIF", "TIFF", "WEBP"])
 def test_texts_of_other_formats_are_not_copied(encode, image_format):
-    """Pillow would write a comment that a decoder leaves in the image into the copy, but no decoder leaves one."""
+    """Comments of PNG, GIF, TIFF and WebP photos are not in the copy."""
     exif, text = Image.Exif(), PngImagePlugin.PngInfo()
     exif[ExifTags.Base.ImageDescription] = "s3cret"
     text.add_text("comment", "s3cret")
@@ -259,14 +259,14 @@ def test_texts_of_other_formats_are_not_copied(encode, image_format):
     ("size", "expected"),
     [((64, 48), (64, 48)), ((600, 512), (600, 512)), ((900, 600), (768, 512)), ((1, 600), (1, 600))],
 )
-def test_copy_is_at_most_as_large_as_the_page_sends(encode, size, expected):
-    """The short side has at most 512 pixels, and small photos keep their size."""
+def test_copy_is_limited_to_size_of_page(encode, size, expected):
+    """The copy's short side has at most 512 pixels; small photos keep their size."""
     copy = clean_copy.copy_photo(read_header(encode(size=size, image_format="PNG")))
     assert expected == Image.open(io.BytesIO(copy)).size
 
 
 def test_page_and_server_agree_on_the_size():
-    """The page sends as many pixels as the server keeps."""
+    """The page shrinks photos to the size that the server keeps."""
     text = (ROOT / "lambda_app/web/page.html").read_text()
     assert [str(clean_copy.SHORT_SIDE)] == re.findall(r"SHORT_SIDE = (\d+);", text)
 
@@ -289,7 +289,7 @@ def test_metadata_is_ascii():
 
 
 def test_quota_is_per_hour():
-    """The quota refuses the photo over the limit with the seconds to wait, and accepts it after them."""
+    """The error for the photo over the limit has the seconds to wait; after these, the photo is accepted."""
     now = [0.0]
     quota = HourlyQuota(2, lambda: now[0])
     for now[0] in (0.0, 10.0):
@@ -317,7 +317,7 @@ def test_refused_photos_do_not_use_up_the_quota(tiny_classifier, tmp_path, encod
 def test_interrupted_write_leaves_no_photo(tmp_path, monkeypatch):
     """If the disk is full, neither the photo nor a temporary file remains, and the error has the system's code.
 
-    `os.fsync` is replaced, because a full disk cannot be had.
+    `os.fsync` is replaced, because a test cannot fill the disk.
     """
     calls = []
 
@@ -335,7 +335,7 @@ def test_interrupted_write_leaves_no_photo(tmp_path, monkeypatch):
 
 
 def test_failed_storage_is_logged(logged, tmp_path, encode):
-    """A folder that disappeared gives 503; the log has the reason, and neither feedback nor contribution counts."""
+    """A folder that cannot be written gives 503. The log has the reason; the metrics count no feedback."""
     logged.settings = settings(tmp_path)
     (tmp_path / "contributed").write_text("a file where the folder should be")
     answer = contribute(logged.client, encode())
@@ -347,7 +347,7 @@ def test_failed_storage_is_logged(logged, tmp_path, encode):
 
 
 def test_contribution_is_logged_and_counted(logged, tmp_path, encode):
-    """The feedback's line has the digest, and the photo is counted as a contribution, not as a prediction."""
+    """The log line of the feedback has the digest. The metrics count a contribution and no prediction."""
     logged.settings = settings(tmp_path)
     digest = contribute(logged.client, encode()).json()["contribution"]
     request, feedback, metrics = logged.lines()
@@ -363,7 +363,7 @@ def test_contribution_is_logged_and_counted(logged, tmp_path, encode):
 
 @pytest.fixture
 def bucket(aws, monkeypatch):
-    """Return a client of an account with the bucket, in moto's S3 over HTTP."""
+    """Return an S3 client of moto's server, after creating the bucket."""
     s3 = s3_client(aws)
     s3.create_bucket(Bucket=BUCKET)
     monkeypatch.setenv("AWS_REGION", "us-east-1")
@@ -371,7 +371,7 @@ def bucket(aws, monkeypatch):
 
 
 def test_photo_is_stored_in_s3(bucket, tiny_classifier, encode):
-    """The object is encrypted, has the type of a JPEG, and its metadata."""
+    """The object is encrypted, and has the content type and the metadata."""
     client = TestClient(create_app(tiny_classifier, settings(f"s3://{BUCKET}")))
     digest = contribute(client, encode("red")).json()["contribution"]
     found = bucket.get_object(Bucket=BUCKET, Key=f"contributed/{VERSION}/dog/{digest}.jpg")
@@ -382,18 +382,12 @@ def test_photo_is_stored_in_s3(bucket, tiny_classifier, encode):
     assert (0, "AES256") == (record["ContentLength"], record["ServerSideEncryption"])
 
 
-def test_missing_bucket_is_a_storage_failure(aws, logged, encode):
-    """The client learns that the photo was not stored, and the log has S3's error code."""
+@pytest.mark.parametrize(("port", "reason"), [(None, "NoSuchBucket"), (1, "EndpointConnectionError")])
+def test_s3_error_is_a_storage_failure(aws, logged, monkeypatch, encode, port, reason):
+    """If the bucket is missing or S3 cannot be reached, the response is 503, and the log has the reason."""
+    if port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{urlsplit(aws).hostname}:{port}")
     logged.settings = settings("s3://nowhere")
     assert (503, "storage_failed") == error_of(contribute(logged.client, encode()))[:2]
     [line] = [line for line in logged.lines() if line.get("message") == "request"]
-    assert "NoSuchBucket" == line["storage_error"]
-
-
-def test_unreachable_s3_is_a_storage_failure(aws, logged, monkeypatch, encode):
-    """A connection that cannot be opened is a failure of the storage, not of the function."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{urlsplit(aws).hostname}:1")
-    logged.settings = settings(f"s3://{BUCKET}")
-    assert (503, "storage_failed") == error_of(contribute(logged.client, encode()))[:2]
-    [line] = [line for line in logged.lines() if line.get("message") == "request"]
-    assert "EndpointConnectionError" == line["storage_error"]
+    assert reason == line["storage_error"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from infra.bench.decoding import png_chunk
 from lambda_app.decoding import gif, heif, jpeg
 from lambda_app.decoding.color import Colorimetry, build_profile, to_srgb
 from lambda_app.decoding.header import read_orientation
@@ -24,7 +25,6 @@ from tests.support.photo_files import (
     gifs,
     photo,
     picture,
-    png_chunk,
     saved,
 )
 from tests.support.photo_files import png as written_png

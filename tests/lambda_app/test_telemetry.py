@@ -1,7 +1,6 @@
 """Check the log lines and the metrics of requests."""
 
 import json
-import logging
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,13 @@ from infra.report.log_reader import REQUIRED
 from lambda_app.settings import Settings
 from lambda_app.signals import SIGNALS
 from lambda_app.telemetry.fields import BatchPredictionFields, CommonFields, FeedbackFields, RequestFields
+from lambda_app.telemetry.logger import JsonLogger
 
 EMF = Draft202012Validator(json.loads((Path(__file__).parent.parent / "emf.schema.json").read_text()))
 PREDICTION_ID = "11111111-2222-3333-4444-555555555555"
 
-POWERTOOLS_FIELDS = {"level", "message", "timestamp", "service"}
-COMMON_FIELDS = POWERTOOLS_FIELDS | CommonFields.__required_keys__
+LOGGER_FIELDS = {"level", "message", "timestamp", "service"}
+COMMON_FIELDS = LOGGER_FIELDS | CommonFields.__required_keys__
 REQUEST_FIELDS = COMMON_FIELDS | RequestFields.__required_keys__
 PREDICTION_FIELDS = {
     "predicted_class",
@@ -201,11 +201,8 @@ def test_schema_rejects_lines_that_cloudwatch_cannot_read(logged, broken):
     assert list(EMF.iter_errors(record))
 
 
-def test_service_name_is_that_of_the_settings(logged, monkeypatch):
+def test_service_name_is_that_of_the_settings(logged):
     """Log lines and metrics name the service, which separates two deployments in one account."""
-    # After the test, monkeypatch removes the logger that Powertools creates under this name.
-    monkeypatch.setitem(logging.root.manager.loggerDict, "pets-dev", None)
-    del logging.root.manager.loggerDict["pets-dev"]
     logged.settings = Settings(service_name="pets-dev")
     predict(logged, b"text")
     assert {"pets-dev"} == {line["service"] for line in logged.lines()}
@@ -218,3 +215,12 @@ def test_level_warning_logs_failed_requests_only(logged, encode, data, expected)
     predict(logged, data or encode())
     lines, _ = split(logged.lines())
     assert expected == len(lines)
+
+
+@pytest.mark.parametrize("value", ["\ud800", "a\nb\u2028c", "é", Path("a")], ids=ascii)
+def test_any_value_is_one_line(capsys, value):
+    """A value with a lone surrogate, a line break or no JSON type gives one line of ASCII."""
+    JsonLogger("pet-classifier", "INFO").info("x", {"value": value})
+    text = capsys.readouterr().out
+    assert text.isascii()
+    assert [str(value)] == [json.loads(line)["value"] for line in text.splitlines()]

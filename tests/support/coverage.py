@@ -1,4 +1,4 @@
-"""Write the coverage of each package, as the last `make test` measured it, to artifacts/coverage.json.
+"""Write the coverage of each package, as `make coverage` measures it, to artifacts/coverage.json.
 
 A share counts lines and branches together, as coverage.py's own report does:
 https://coverage.readthedocs.io/en/latest/branch.html
@@ -43,7 +43,7 @@ def main() -> None:
     try:
         shares = measure()
     except CoverageException as error:
-        sys.exit(f"coverage: {error}; run `make test` first")
+        sys.exit(f"coverage: {error}; run `make coverage`")
     OUTPUT.write_text(json.dumps({package: round(share, 1) for package, share in shares.items()}, indent=2) + "\n")
     print(OUTPUT.read_text(), end="")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-SLOW_MARKERS = {"browser", "docker", "photos", "process", "rie", "slow"}
+SLOW_MARKERS = {"browser", "docker", "photos", "process", "rie", "sam", "slow"}
 STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"}
 HOOK_INSTALLED = pytest.StashKey[bool]()
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from infra.bench.decoding import png_chunk
 from lambda_app.decoding.color import BT709, BT2020, D65, P3, Colorimetry, build_profile
 
 WIDTH, HEIGHT = 48, 36
@@ -48,10 +49,6 @@ def exif(orientation: int) -> bytes:
     block = Image.Exif()
     block[0x0112] = orientation
     return block.tobytes()
-
-
-def png_chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def png(color_type: int, depth: int, *chunks: tuple[bytes, bytes], palette: bytes = b"") -> bytes:

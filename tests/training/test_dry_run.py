@@ -100,7 +100,7 @@ def test_dry_run_checks_every_section(run, project, section):
 
 def test_dry_run_downloads_nothing(run):
     """A data set that is not downloaded yet is an error that names the command."""
-    with pytest.raises(FetchError, match="petimages is not downloaded yet; `make train DATA=petimages` downloads it"):
+    with pytest.raises(FetchError, match="petimages is not downloaded yet; run `make train DATA=petimages`, which"):
         run()
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from training.metrics import calibration_error, classification_metrics, score, wilson
+from training.metrics import calibration_error, classification_metrics, score, wilson_interval
 
 # Four photos; the second is of class 1 and predicted as class 0.
 LABELS = np.array([0, 1, 1, 1])
@@ -31,7 +31,7 @@ def test_score_of_two_classes():
     """Rows of the confusion matrix are labels, and all three pairs of a cat and a dog are ranked correctly."""
     scores = score(PROBABILITIES, LABELS)
     assert 4 == scores["photos"]
-    assert wilson(3, 4) == scores["accuracy_interval"]
+    assert wilson_interval(3, 4) == scores["accuracy_interval"]
     assert calibration_error(PROBABILITIES, LABELS) == scores["calibration_error"]
     assert [[1, 0], [1, 2]] == scores["confusion_matrix"]
     assert 1.0 == scores["roc_auc"]
@@ -75,14 +75,14 @@ def test_score_accepts_probabilities_of_zero_and_one():
 )
 def test_wilson_matches_published_examples(successes, of, expected):
     """The results are those of Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I."""
-    assert expected == pytest.approx(wilson(successes, of), abs=5e-5)
+    assert expected == pytest.approx(wilson_interval(successes, of), abs=5e-5)
 
 
 @given(st.integers(1, 10_000), st.data())
 def test_wilson_contains_the_share(of, data):
     """The interval is in [0, 1] and contains the observed share."""
     successes = data.draw(st.integers(0, of))
-    low, high = wilson(successes, of)
+    low, high = wilson_interval(successes, of)
     assert 0 <= low <= successes / of + 1e-12
     assert successes / of - 1e-12 <= high <= 1
 

@@ -1,6 +1,6 @@
 """`make harvest`: download new contributions, screen them, and write review.html and decisions.csv for a reviewer.
 
-An interrupted run resumes. Decisions of an earlier review in the same folder are kept.
+If interrupted, run the command again to resume. Decisions of an earlier review in the same folder are kept.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def harvest(source: str, folder: Path) -> list[Candidate]:
     reviewed = read_reviewed(folder)
     candidates = screen(entries, {entry.sha256: entry.day for entry in listed}, folder, reviewed)
     names = class_names(read_manifest())
-    # A decision of the reviewer differs from its proposal in this file, so that the next harvest keeps it, too.
+    # Proposals leave the reviewer's decisions out, so that these still differ from the proposals at the next harvest.
     write_decisions([c for c in candidates if c.sha256 not in reviewed], folder, PROPOSALS)
     write_decisions(candidates, folder)
     page = write_page(candidates, names, folder)

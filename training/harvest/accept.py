@@ -1,8 +1,8 @@
-"""`make accept`: add the accepted photos of a review to data/contributions, and remember all decisions.
+"""`make accept`: add the accepted photos of a review to data/contributions, and record all decisions in the ledger.
 
 A tenth of the photos, by hash, goes to the held-back folders: no model is ever trained on them, and the release stage
-compares champion and challenger on them. The files are named by their hash; nothing in the data set tells who
-contributed a photo, or when.
+compares champion and challenger on them. File names are hashes; nothing in the data set identifies the contributor of a
+photo or the time of the contribution.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def accept(folder: Path) -> None:
-    """Copy accepted photos, track them, then write the ledger. Interrupted, it can run again: every step repeats."""
+    """Copy accepted photos, track them, then write the ledger. Every step is idempotent, so the command can repeat."""
     candidates, names = read_decisions(folder), class_names(read_manifest())
     check_complete()
     ledger = read_ledger()
@@ -47,7 +47,7 @@ def accept(folder: Path) -> None:
 
 
 def read_photo(candidate: Candidate, folder: Path, names: Sequence[str]) -> bytes:
-    """Return the photo of a row. Raise `HarvestError` if its class is unknown or its file was replaced."""
+    """Return the photo of a row. Raise `HarvestError` if its class is unknown, or its file is missing or changed."""
     line = f"{folder / FILE}: photo {candidate.sha256}"
     if candidate.label not in names:
         raise HarvestError(f"{line} has the label {candidate.label!r}; expected {', '.join(names)}, or reject it")
@@ -71,7 +71,7 @@ def place(candidate: Candidate) -> Path:
 def is_held_back(sha256: str) -> bool:
     """Return whether a photo belongs to the tenth with the highest hashes.
 
-    With the default `prepare.train_share`, `training.split.split_by_hash` calls the same tenth the test split.
+    With the default `prepare.train_share`, `training.split.split_by_hash` assigns the same tenth to the test split.
     """
     return int(sha256[:8], 16) / 2**32 >= 1 - HELD_BACK_SHARE
 

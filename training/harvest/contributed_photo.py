@@ -18,7 +18,7 @@ class HarvestError(SystemExit):
 
 @dataclass(frozen=True)
 class Entry:
-    """One photo in a listing: the same photo under two labels, or of two models, has two entries."""
+    """One photo in a listing. A photo that was contributed with two labels or to two models has two entries."""
 
     key: str
     model_version: str

@@ -15,7 +15,7 @@ def read_labels(folder: Path) -> dict[str, str]:
 
 
 def link_held_back(*, use: bool) -> None:
-    """Link the held-back contributions, or leave an empty folder: contributions belong to one set of classes only."""
+    """Link the held-back contributions, or create an empty folder, for example to train on other classes."""
     if HELD_BACK.is_symlink():
         HELD_BACK.unlink()
     elif HELD_BACK.is_dir():

@@ -8,7 +8,7 @@ from pathlib import Path
 from training.harvest.contributed_photo import Candidate, HarvestError
 
 FILE = "decisions.csv"
-PROPOSALS = "proposals.csv"  # decisions.csv as the harvest wrote it: the difference is what the reviewer decided
+PROPOSALS = "proposals.csv"  # decisions.csv as the harvest wrote it; differences are the reviewer's decisions
 ACCEPT, HOLD, REJECT = "accept", "hold", "reject"
 DECISIONS = (ACCEPT, HOLD, REJECT)  # a held photo stays undecided: the next harvest shows it again
 COLUMNS = tuple(field.name for field in fields(Candidate))
@@ -49,7 +49,7 @@ def _parse(row: dict[str, str], place: str) -> Candidate:
 
 
 def read_reviewed(folder: Path) -> dict[str, Candidate]:
-    """Return the rows by hash that a reviewer changed since the last harvest: an unchanged proposal is no decision."""
+    """Return the rows that a reviewer changed since the last harvest, by hash. Unchanged proposals are no decisions."""
     if not (folder / FILE).exists() or not (folder / PROPOSALS).exists():
         return {}
     proposed = {row.sha256: (row.decision, row.label) for row in read_decisions(folder, PROPOSALS)}

@@ -1,6 +1,6 @@
-"""Copy new contributions to the folder of a review, in the layout in which a container stores them.
+"""Copy new contributions to the folder of a review, in the layout of a container's contributions.
 
-A photo appears under its name only when it is complete, so an interrupted download resumes with the missing photos.
+Photos are written atomically, so an interrupted download resumes with the missing photos.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Storage
 
 
 def download(storage: Storage, entries: Iterable[Entry], folder: Path) -> list[Entry]:
-    """Copy the entries that are not in the folder yet; return those whose content has the hash in their name."""
+    """Copy the entries that the folder lacks. Return the entries whose content matches the hash in their name."""
     wanted = list(entries)
 
     def fetch(entry: Entry) -> Entry | None:
@@ -42,10 +42,10 @@ def copy_senders(senders: Iterable[Sender], folder: Path) -> None:
 
 
 def _copy(storage: Storage, entry: Entry, path: Path) -> bool:
-    """Write metadata and photo. Return False without writing if the photo does not have the hash in its name."""
+    """Write metadata and photo. If the photo does not match the hash in its name, write nothing and return False."""
     data, origin = storage.read(entry)
     if hashlib.sha256(data).hexdigest() != entry.sha256:
-        print(f"{entry.key} is ignored: its content does not have the hash in its name")
+        print(f"{entry.key} is ignored: its content does not match the hash in its name")
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {

@@ -1,4 +1,4 @@
-"""Track data/contributions with DVC: one version per change, so that dropping a version undoes the change."""
+"""Track data/contributions with DVC: one version per change, so that restoring a version undoes later changes."""
 
 import hashlib
 from collections.abc import Iterable
@@ -23,9 +23,9 @@ def track() -> None:
 
 
 def delete_from_storage(photos: Iterable[bytes]) -> int:
-    """Delete photos from DVC's cache and from its remote storage, if there is one; return how many copies there were.
+    """Delete photos from DVC's cache and, if there is one, its remote storage. Return the number of copies.
 
-    Older versions of the data set still list these photos, but they can no longer be restored.
+    Older versions of the data set still list these photos, but can no longer restore them.
     """
     with Repo() as repo:
         stores = [repo.cache.local]

@@ -1,6 +1,6 @@
-"""`make forget`: delete the photos of a request from the storage, the reviews, the data set, and DVC's storage.
+"""`make forget`: delete the photos of a request from the storage, the review, the data set, and DVC's storage.
 
-The next manifest lacks them. Models that were trained before keep what they learned until the next training.
+The next training does not use them. Models that were trained before are not changed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from training.harvest.ledger import (
 
 @dataclass(frozen=True)
 class Deleted:
-    """How many copies were deleted."""
+    """The number of deleted copies."""
 
     stored: int  # in the bucket or folder
     reviewed: int  # in the folder of a review
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def forget(request_id: str, source: str, folder: Path) -> Deleted:
     """Delete the photos of a request everywhere. Raise `HarvestError` if no photo of the request is known.
 
-    The ledger keeps their hashes: a photo that its contributor withdrew is not harvested again. It is written first, so
-    that an interrupted deletion finds the photos when it runs again.
+    The ledger keeps the hashes, so that a withdrawn photo is never harvested again. It is written first, so that the
+    command finds the photos again after an interruption.
     """
     storage = open_storage(source)
     try:
@@ -89,7 +89,7 @@ def forget(request_id: str, source: str, folder: Path) -> Deleted:
 
 
 def mark_forgotten(ledger: set[Decided], photos: set[str], request: str) -> set[Decided]:
-    """Return the ledger in which all rows of the photos are forgotten."""
+    """Return the ledger with all rows of the photos marked as forgotten."""
     marked = {row._replace(decision=FORGOTTEN) if row.photo in photos else row for row in ledger}
     return marked | {Decided(photo, request, FORGOTTEN) for photo in photos}
 
@@ -126,7 +126,7 @@ def delete_copies(storage: Storage, photos: set[str]) -> int:
 def delete_from_data_set(paths: Sequence[str]) -> None:
     """Delete photos from DVC's storage and from data/contributions, and record the folder as a new version.
 
-    DVC's copies go first: an interrupted deletion finds the files in the folder when it runs again.
+    DVC's copies are deleted first, so that the command still finds the files in the folder after an interruption.
     """
     if paths:
         delete_from_storage((CONTRIBUTIONS / path).read_bytes() for path in paths)

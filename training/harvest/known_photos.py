@@ -1,4 +1,4 @@
-"""List the photos that training has, with perceptual hashes: those of the manifest, and all accepted contributions."""
+"""List the known photos with perceptual hashes: those of the manifest, and all accepted contributions."""
 
 import csv
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ CACHE = Path("artifacts/perceptual_hashes.csv")
 
 
 def read_known(manifest: list[dict[str, str]]) -> list[Row]:
-    """Return a row with a perceptual hash for each photo. Decodes only photos that the cache does not have."""
+    """Return a row with a perceptual hash for each photo. Only photos that the cache lacks are decoded."""
     cache = read_cache()
     labels = {row["id"]: row["label"] for row in manifest if row["sha256"] not in cache}
     if labels:
@@ -30,7 +30,7 @@ def inspect_accepted() -> list[Row]:
 
 
 def read_cache() -> dict[str, int]:
-    """Return perceptual hashes by SHA-256; empty if there is no such file."""
+    """Return perceptual hashes by SHA-256, or nothing without a cache."""
     if not CACHE.exists():
         return {}
     with CACHE.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""Audit the labels of contributions with the method of `make suspects`, among the photos of the training split."""
+"""Audit the labels of contributions with the method of `make suspects`, together with photos of the training split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,16 +16,16 @@ from training.source import Source
 from training.tools.suspects import extract_features, label_probabilities
 
 MAX_TRAINING_PHOTOS = 2000
-UNFAMILIAR = 0.01  # share of the training photos that are less familiar than a photo that is held
+UNFAMILIAR = 0.01  # photos less familiar than this quantile of the training photos are held
 
 
 def audit(
     candidates: Sequence[Candidate], folder: Path, rows: list[dict[str, str]], limits: config.Harvest
 ) -> list[Candidate]:
-    """Return the candidates with their doubt; hold accepted ones whose label is improbable, or that show no class.
+    """Return the candidates with their doubt. Hold accepted ones with an improbable label, or that show no class.
 
-    `rows` is the manifest. A photo of a new kind is judged with the help of other contributions of this kind: those of
-    its fold are left out, as in `make suspects`.
+    `rows` is the manifest. The contributions take part in the cross-validation, so that photos of a new kind are judged
+    by other contributions of this kind.
     """
     names = sorted({row["label"] for row in rows})
     audited = {c.path: c.label for c in candidates if c.label in names}

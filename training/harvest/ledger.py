@@ -1,8 +1,8 @@
-"""Remember decided contributions in data/contributions.csv, which is committed and contains hashes only.
+"""Record decided contributions in data/contributions.csv, which is committed and contains only hashes.
 
 A row has the SHA-256 of the photo, the SHA-256 of the request ID, and the decision. Request IDs are random UUIDs, so
-their hashes reveal nothing, and two photos of one contributor have nothing in common. Rows are sorted by hash: their
-order does not tell when a photo arrived.
+their hashes reveal nothing and do not link the photos of a contributor. Rows are sorted by hash, so that their order
+does not reveal when a photo arrived.
 """
 
 import csv
@@ -29,7 +29,7 @@ def hash_request(request_id: str) -> str:
 
 
 def read_ledger(path: Path = LEDGER) -> set[Decided]:
-    """Return all rows; empty if there is no such file. Raise `HarvestError` if the header differs."""
+    """Return all rows, or nothing without a ledger. Raise `HarvestError` if the header differs."""
     if not path.exists():
         return set()
     with path.open(newline="") as file:
@@ -40,7 +40,7 @@ def read_ledger(path: Path = LEDGER) -> set[Decided]:
 
 
 def write_ledger(rows: Iterable[Decided], path: Path = LEDGER) -> None:
-    """Write beside the file, then rename, so that an interruption leaves the old or the new file."""
+    """Write the ledger atomically, so that an interruption leaves the old or the new file."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

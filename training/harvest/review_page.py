@@ -1,4 +1,4 @@
-"""Write review.html: every photo to decide on, with its label, its prediction and the doubt; suspicious ones first."""
+"""Write review.html: every photo to decide on, with its label, prediction and doubt; suspicious photos come first."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Screen contributions before a person reviews them: duplicates, conflicting labels, and the caps against poisoning."""
+"""Screen contributions before a person reviews them: duplicates, conflicting labels, and caps against poisoning."""
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from training.split import Row, group_duplicates
 
 
 def propose(entries: Sequence[Entry], folder: Path, class_names: Sequence[str]) -> list[Candidate]:
-    """Return one candidate per photo. Hold photos with several labels or with a class that training does not have."""
+    """Return one candidate per photo. Hold photos with several labels, or with a label that is not a class."""
     labels = defaultdict(set)
     for entry in entries:
         labels[entry.sha256].add(entry.label)
@@ -37,7 +37,7 @@ def screen_duplicates(
 ) -> list[Candidate]:
     """Reject unreadable photos, and exact and near duplicates of known photos and of each other.
 
-    `inspected` has the row of each candidate by hash, `known` the rows of all photos that training has; all rows have a
+    `inspected` has the row of each candidate by hash, and `known` the rows of all training photos, each with a
     perceptual hash. Duplicates with different labels are held.
     """
     names = [*(("known", row) for row in known), *(("new", row) for row in inspected.values() if not row.reason)]
@@ -74,11 +74,11 @@ def apply_caps(
     reviewed: Container[str],
     limits: config.Harvest,
 ) -> list[Candidate]:
-    """Hold what exceeds the caps per day and per class, so that a flood of photos cannot take over the training.
+    """Hold photos that exceed the caps per day and per class, so that a flood of photos cannot dominate training.
 
-    `days` has the day of every photo in the storage, decided ones included, and `accepted` the label of each accepted
-    one. A photo that a reviewer accepted counts, but is never held. Photos are taken in the order of their hashes,
-    which a contributor does not control in practice.
+    `days` has the day of every photo in the storage, including decided ones. `accepted` has the label of each photo
+    that was accepted before. A photo that a reviewer accepts counts toward the caps, but is never held. Photos count in
+    the order of their hashes, which contributors cannot control in practice.
     """
     kept = [c for c in candidates if c.decision == ACCEPT and c.sha256 in reviewed]
     accepted = {**accepted, **{candidate.sha256: candidate.label for candidate in kept}}

@@ -106,7 +106,10 @@ def render_input(results: dict[str, Any]) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table. Columns whose cells all begin with a digit are right-aligned, except for the first."""
+    """Return a Markdown table. Columns whose cells all begin with a digit are right-aligned, except for the first.
+
+    `infra.markdown` renders the tables of `infra`, because neither package may import the other.
+    """
     cells = list(rows)
     is_numeric = [i > 0 and all(row[i][:1].isdigit() for row in cells) for i in range(len(headings))]
     rule = ["---:" if numeric else "---" for numeric in is_numeric]
@@ -118,7 +121,10 @@ def percent(share: float | None) -> str:
 
 
 def describe_hardware() -> str:
-    """Return the processor and the number of cores, on which all times depend."""
+    """Return the processor and the number of cores, on which all times depend.
+
+    `infra.bench.hardware` describes the machine of the benchmark, because neither package may import the other.
+    """
     cpuinfo = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
     return f"{found[1] if found else platform.machine()}, {os.cpu_count()} cores"

@@ -28,7 +28,7 @@ def test_measure_times_every_way(monkeypatch):
 def test_table_states_whether_the_limit_is_met(ratio, verdict):
     """The table has a row per photo with its ratio and verdict."""
     page = render(make_figures(ratio))
-    assert f"| 500x375 | {ratio * LEAST:.2f} | 10.00 | {ratio:.2f} x | ≤ 1.2 x | {verdict} |" in page
+    assert f"| 500x375 | {ratio * LEAST:.2f} | 10.00 | {ratio:.2f} x | ≤ {LIMIT} x | {verdict} |" in page
     assert "| 2 | 4.50 |" in page
     assert "Medians of 5 turns on test machine; commit `0123456789ab`." in page
 

@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.bench import cost, fleet
-from infra.bench.fleet import BenchError, agreement, answers, assumptions, break_even, read, render, summarize
+from infra.bench.fleet import (
+    BenchError,
+    find_break_even,
+    list_assumptions,
+    measure_agreement,
+    read_times,
+    simulate_traffic,
+    summarize,
+)
+from infra.bench.fleet_figures import render
 from infra.bench.fleet_simulation import (
     EMULATOR,
     ON_DEMAND,
@@ -19,18 +28,18 @@ from infra.bench.fleet_simulation import (
     SNAPSTART,
     Bucket,
     Load,
-    Piece,
+    Period,
     Rules,
-    Taken,
+    StartType,
     Times,
-    burst,
+    count_settled,
     draw,
-    load,
-    settled,
+    make_burst,
+    make_steady,
     simulate,
-    steady,
+    time_requests,
 )
-from infra.emulator.runtime import RuntimeNotFound, find_rie, lambda_runtime
+from infra.emulator.runtime import lambda_runtime
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +54,7 @@ def constant_load(arrivals, *, warm=0.01, cold=0.4):
 
 
 def kinds(outcome):
-    return [Taken(taken).name for taken in outcome.taken]
+    return [StartType(value).name for value in outcome.start_types]
 
 
 LOADS = st.builds(
@@ -97,7 +106,7 @@ def test_request_over_the_limit_is_throttled():
 def test_a_thousand_environments_start_at_once_and_a_hundred_a_second():
     """The published limits are refilled continuously: half a second allows fifty more environments."""
     outcome = simulate(constant_load([0.0] * 1100 + [0.5] * 100, cold=10), Rules())
-    started = outcome.taken == Taken.COLD
+    started = outcome.start_types == StartType.COLD
     assert [1000, 50] == [started[:1100].sum(), started[1100:].sum()]
 
 
@@ -105,7 +114,7 @@ def test_requests_a_second_are_limited_as_environments_are():
     """Ten requests per environment that may start: 10,000 in the first second, even if they are short."""
     arrivals = np.linspace(0, 0.999, 12_000)
     outcome = simulate(constant_load(arrivals, warm=1e-6, cold=1e-6), Rules())
-    assert 2_000 == (outcome.taken == Taken.THROTTLED).sum()
+    assert 2_000 == (outcome.start_types == StartType.THROTTLED).sum()
 
 
 def test_provisioned_environments_are_warm():
@@ -134,15 +143,15 @@ def test_requests_wait_in_order_for_the_emulator():
 def test_every_request_is_served_or_throttled(load, rules):
     """No request is lost or counted twice, and only served requests have a latency."""
     outcome = simulate(load, rules)
-    throttled = outcome.taken == Taken.THROTTLED
-    assert len(load.arrivals) == len(outcome.taken) == throttled.sum() + (~np.isnan(outcome.latency)).sum()
+    throttled = outcome.start_types == StartType.THROTTLED
+    assert len(load.arrivals) == len(outcome.start_types) == throttled.sum() + (~np.isnan(outcome.latency)).sum()
     assert (outcome.latency[~throttled] >= outcome.duration[~throttled] - 1e-9).all()
 
 
 @given(LOADS, RULES)
 def test_environments_never_start_faster_than_the_rule(load, rules):
     """Between two starts, at most the size of the bucket and its refill are started."""
-    at = load.arrivals[simulate(load, rules).taken == Taken.COLD]
+    at = load.arrivals[simulate(load, rules).start_types == StartType.COLD]
     for first in range(len(at)):
         for last in range(first, len(at)):
             allowed = rules.environments + rules.environments_per_s * (at[last] - at[first])
@@ -186,9 +195,9 @@ def test_bucket_gives_at_most_its_size_and_refill(size, gaps):
 @given(st.floats(20, 400), st.floats(0.01, 0.3))
 def test_littles_law_holds(rate, seconds):
     """The mean number of busy environments is the request rate times the duration."""
-    drawn = draw([Piece(rate, 10_000 / rate, counted=True)], seed=1)
-    outcome = simulate(constant_load(drawn.arrivals, warm=seconds, cold=seconds), UNLIMITED)
-    settled_in = drawn.arrivals > seconds
+    draws = draw([Period(rate, 10_000 / rate, counted=True)], seed=1)
+    outcome = simulate(constant_load(draws.arrivals, warm=seconds, cold=seconds), UNLIMITED)
+    settled_in = draws.arrivals > seconds
     busy = rate * seconds
     error = 5 * (busy + math.sqrt(busy)) / 100  # five standard deviations of a mean of 10,000
     assert pytest.approx(busy, abs=error) == outcome.busy[settled_in].mean()
@@ -196,8 +205,8 @@ def test_littles_law_holds(rate, seconds):
 
 def test_busy_environments_are_poisson_distributed():
     """M/D/infinity: without slower cold starts, 100 requests/s of 20 ms find Poisson(2) busy environments."""
-    drawn = draw([Piece(100, 500, counted=True)], seed=2)
-    outcome = simulate(constant_load(drawn.arrivals, warm=0.02, cold=0.02), UNLIMITED)
+    draws = draw([Period(100, 500, counted=True)], seed=2)
+    outcome = simulate(constant_load(draws.arrivals, warm=0.02, cold=0.02), UNLIMITED)
     expected = [math.exp(-2) * 2**k / math.factorial(k) for k in range(5)]
     assert pytest.approx(expected, abs=0.01) == [(outcome.busy == k).mean() for k in range(5)]
 
@@ -206,9 +215,9 @@ def test_busy_environments_are_poisson_distributed():
 def test_share_of_cold_starts_is_the_share_of_long_gaps():
     """A share of exp(-rate * idle) of Poisson arrivals has a gap longer than the idle time."""
     for rate in (0.001, 0.005):
-        drawn = draw([Piece(rate, 10_000 / rate, counted=True)], seed=3)
-        outcome = simulate(load(drawn, TIMES, TIMES.init), Rules(idle_s=600, warm=1))
-        assert pytest.approx(math.exp(-rate * 600), abs=0.015) == (outcome.taken == Taken.COLD).mean()
+        draws = draw([Period(rate, 10_000 / rate, counted=True)], seed=3)
+        outcome = simulate(time_requests(draws, TIMES, TIMES.init), Rules(idle_s=600, warm=1))
+        assert pytest.approx(math.exp(-rate * 600), abs=0.015) == (outcome.start_types == StartType.COLD).mean()
 
 
 def test_last_request_of_a_queue_waits_for_all_others():
@@ -221,33 +230,35 @@ def test_last_request_of_a_queue_waits_for_all_others():
 
 
 def test_service_times_keep_the_measured_quantiles():
-    """Drawn durations have the p50 and p99 of the benchmark and the p95 of the fit."""
-    drawn = draw([Piece(1000, 200, counted=True)], seed=4)
-    warm = 1000 * load(drawn, TIMES, TIMES.init).warm
+    """Draws durations have the p50 and p99 of the benchmark and the p95 of the fit."""
+    draws = draw([Period(1000, 200, counted=True)], seed=4)
+    warm = 1000 * time_requests(draws, TIMES, TIMES.init).warm
     expected = [TIMES.warm_p50, TIMES.fitted_p95, TIMES.warm_p99]
     assert pytest.approx(expected, rel=0.01) == np.quantile(warm, [0.5, 0.95, 0.99]).tolist()
     assert pytest.approx(TIMES.warm_mean, rel=0.01) == warm.mean()
 
 
 def test_cold_starts_keep_the_measured_spread():
-    """Drawn cold starts have the median of startup plus first request, and the measured spread."""
-    drawn = draw([Piece(1000, 200, counted=True)], seed=5)
-    p50, p95 = np.quantile(1000 * load(drawn, TIMES, TIMES.init).cold, [0.5, 0.95])
+    """Draws cold starts have the median of startup plus first request, and the measured spread."""
+    draws = draw([Period(1000, 200, counted=True)], seed=5)
+    p50, p95 = np.quantile(1000 * time_requests(draws, TIMES, TIMES.init).cold, [0.5, 0.95])
     assert pytest.approx([390, TIMES.cold_spread], rel=0.01) == [p50, p95 / p50]
 
 
 @pytest.mark.parametrize("rate", [1, 100, 10_000])
 def test_traffic_is_long_enough(rate):
     """Steady traffic has a minute and 80,000 requests or more, at most a day; bursts have 2,000 requests or more."""
-    counted = {name: [p for p in pieces(rate, 600) if p.counted] for name, pieces in (("s", steady), ("b", burst))}
-    assert 60 <= sum(piece.seconds for piece in counted["s"]) <= 86_400
-    assert 80_000 <= sum(piece.rate * piece.seconds for piece in counted["s"])
-    assert 2_000 <= sum(piece.rate * piece.seconds for piece in counted["b"])
+    counted = {
+        name: [p for p in periods(rate, 600) if p.counted] for name, periods in (("s", make_steady), ("b", make_burst))
+    }
+    assert 60 <= sum(period.seconds for period in counted["s"]) <= 86_400
+    assert 80_000 <= sum(period.rate * period.seconds for period in counted["s"])
+    assert 2_000 <= sum(period.rate * period.seconds for period in counted["b"])
 
 
 def test_the_same_seed_gives_the_same_traffic():
     """Equal seeds give equal traffic; another seed gives other traffic."""
-    one, same, other = (draw(steady(100, 1), seed) for seed in (6, 6, 7))
+    one, same, other = (draw(make_steady(100, 1), seed) for seed in (6, 6, 7))
     assert (one.arrivals == same.arrivals).all()
     assert (one.warm_z == same.warm_z).all()
     assert len(one.arrivals) != len(other.arrivals)
@@ -255,10 +266,10 @@ def test_the_same_seed_gives_the_same_traffic():
 
 def test_fleet_in_steady_state_has_almost_no_cold_starts():
     """With the environments of a steady state, 1,000 requests/s for 20 s cause at most two cold starts."""
-    drawn = draw([Piece(1000, 20, counted=True)], seed=8)
-    warm = settled(1000, TIMES, idle_s=600)
-    outcome = simulate(load(drawn, TIMES, TIMES.init), Rules(warm=warm))
-    assert (outcome.taken == Taken.COLD).sum() <= 2
+    draws = draw([Period(1000, 20, counted=True)], seed=8)
+    warm = count_settled(1000, TIMES, idle_s=600)
+    outcome = simulate(time_requests(draws, TIMES, TIMES.init), Rules(warm=warm))
+    assert (outcome.start_types == StartType.COLD).sum() <= 2
     assert warm <= 3 * 1000 * TIMES.warm_mean / 1000
 
 
@@ -266,9 +277,9 @@ def test_fleet_in_steady_state_has_almost_no_cold_starts():
 
 
 def simulated(strategy, rules, *, start_ms=TIMES.init, rate=20.0):
-    pieces = [Piece(rate, 60, counted=True)]
-    drawn = draw(pieces, seed=9)
-    return summarize(strategy, "steady", pieces, drawn, load(drawn, TIMES, start_ms), rules)
+    periods = [Period(rate, 60, counted=True)]
+    draws = draw(periods, seed=9)
+    return summarize(strategy, "steady", periods, draws, time_requests(draws, TIMES, start_ms), rules)
 
 
 def test_on_demand_pays_for_time_and_requests():
@@ -303,7 +314,7 @@ def test_throttled_requests_cost_nothing():
 
 def test_costs_are_equal_at_break_even():
     """Provisioned and on-demand environments cost the same, and so do init and restore."""
-    even, prices = break_even(TIMES, idle_s=600, restore_ms=400), cost.PRICES["x86_64"]
+    even, prices = find_break_even(TIMES, idle_s=600, restore_ms=400), cost.PRICES["x86_64"]
     busy = even.provisioned_busy_share
     provisioned = prices.provisioned_gb_second + busy * prices.provisioned_busy_gb_second
     assert pytest.approx(busy * prices.gb_second) == provisioned
@@ -315,7 +326,7 @@ def test_costs_are_equal_at_break_even():
 @pytest.fixture(scope="module")
 def few():
     """Return the answers for one request per second, which is fast to simulate."""
-    return answers(TIMES, rates=(1,), idle_s=60, restore_ms=100, seed=10)
+    return simulate_traffic(TIMES, rates=(1,), idle_s=60, restore_ms=100, seed=10)
 
 
 def test_strategies_get_the_same_requests(few):
@@ -329,9 +340,9 @@ def test_strategies_get_the_same_requests(few):
 
 def test_report_has_every_answer_and_assumption(few):
     """The report has a row per answer, break-even points, assumptions and the agreement with the emulator."""
-    even, assumed = break_even(TIMES, 60, 100), assumptions(TIMES, 60, 100)
+    even, assumed = find_break_even(TIMES, 60, 100), list_assumptions(TIMES, 60, 100)
     rows = [asdict(answer) for answer in few]
-    text = render({"answers": rows, "break_even": asdict(even), "assumptions": assumed, "agreement": 1.25})
+    text = render({"traffic": rows, "break_even": asdict(even), "assumptions": assumed, "agreement": 1.25})
     assert len(few) == sum(line.startswith("| 1 |") for line in text.splitlines())
     assert "An idle environment ends after 60 s" in text
     assert "SnapStart restores in 100 ms" in text
@@ -356,14 +367,14 @@ def written(path, ours):
 
 def test_times_come_from_the_benchmark(tmp_path):
     """The times are those of the function with the small photo."""
-    assert TIMES == read(written(tmp_path / "bench.json", OURS))
+    assert TIMES == read_times(written(tmp_path / "bench.json", OURS))
 
 
 def test_missing_figure_is_named(tmp_path):
     """The error names the file, the figure and the command that writes it."""
     path = written(tmp_path / "bench.json", {**OURS, "init_ms": {}})
     with pytest.raises(BenchError, match=rf"^{path}: KeyError\('p50'\); expected what `make bench` writes$"):
-        read(path)
+        read_times(path)
 
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "No such file or directory"), ("{", "JSONDecodeError")])
@@ -400,9 +411,5 @@ def test_simulation_predicts_one_environment(tmp_path):
     Without the queue, the prediction would be 20 times too small; without the cold start, 3 times. The function sleeps
     instead of computing, so that other load on the machine has little effect on its times.
     """
-    try:
-        find_rie()
-    except RuntimeNotFound as error:
-        pytest.skip(str(error))
     (tmp_path / "waiting.py").write_text(WAITING)
-    assert 1 / 1.5 < agreement(3, partial(lambda_runtime, "waiting.handler", task=tmp_path)) < 1.5
+    assert 1 / 1.5 < measure_agreement(3, partial(lambda_runtime, "waiting.handler", task=tmp_path)) < 1.5

@@ -7,7 +7,6 @@ import pytest
 from infra.bench import candidates, growth, images
 from infra.bench.growth import FULL, QUICK, Plan, make_photo, summarize_memory, table, write
 from infra.bench.sandbox import SandboxError, process
-from infra.emulator.runtime import RuntimeNotFound, find_rie
 
 pytestmark = pytest.mark.slow
 
@@ -30,11 +29,7 @@ FIGURES = {
 
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory):
-    """Stage the batch handler in a temporary folder, or skip the tests without the emulator."""
-    try:
-        find_rie()
-    except RuntimeNotFound as error:
-        pytest.skip(str(error))
+    """Stage the batch handler in a temporary folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "STAGED", tmp_path_factory.mktemp("staged"))
         yield

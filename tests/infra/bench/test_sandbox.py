@@ -1,7 +1,5 @@
 """Test the life of a function in a real container and a real process, both with Lambda's emulator."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,32 +9,20 @@ from infra.bench.candidates import CANDIDATES, OURS, Candidate
 from infra.bench.measure import FIRST, Repeats, measure_life
 from infra.bench.photos import photo
 from infra.bench.sandbox import SandboxError, container, process
-from infra.emulator.runtime import RuntimeNotFound, find_rie
 
 PHOTO = photo(FIRST, 500, 375)
 OURSELVES, DECODE_INFER = CANDIDATES[0], CANDIDATES[-1]
 
 
-@pytest.fixture(autouse=True)
-def _require_emulator() -> None:
-    """Skip the tests if the emulator is not installed."""
-    try:
-        find_rie()
-    except RuntimeNotFound as error:
-        pytest.skip(str(error))
-
-
 def launch_container(candidate: Candidate):
-    """Launch a candidate in a container, or skip the test without Docker."""
-    if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
-        pytest.skip("Docker does not run")
+    """Launch a candidate in a container."""
     images.build(OURSELVES)
     return container(candidate)
 
 
 LAUNCHES = [
     pytest.param(process, marks=pytest.mark.rie, id="process"),
-    pytest.param(launch_container, marks=pytest.mark.docker, id="container"),
+    pytest.param(launch_container, marks=[pytest.mark.docker, pytest.mark.rie], id="container"),
 ]
 
 

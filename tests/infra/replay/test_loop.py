@@ -24,11 +24,10 @@ from infra.report import __main__ as reporting
 from infra.report.log_reader import read as log_of
 from tests.conftest import SHARED
 from tests.infra.smoke.conftest import KEYS
-from tests.infra.test_runtime import needs_rie
 from training import config
 from training.split import split_by_hash
 
-pytestmark = needs_rie
+pytestmark = pytest.mark.rie
 ROOT = Path(__file__).parents[3]
 PHOTOS = 300  # enough for the report to judge drift and accuracy
 MISLABELED = 2  # so that the accuracy is below 1
@@ -131,7 +130,7 @@ def result(tmp_path_factory: pytest.TempPathFactory, store: str) -> LoopResult:
 def test_report_matches_the_client(result: LoopResult) -> None:
     """The metrics computed from the log equal those computed from the client's answers."""
     quality = result.report["quality"]["overall"]
-    assert PHOTOS == quality["labelled"] == result.evaluation["classified"]
+    assert PHOTOS == quality["labels"] == result.evaluation["classified"]
     for name in ("accuracy", "accuracy_interval", "class_names", "confusion_matrix", "classes"):
         assert result.evaluation[name] == quality[name]
     assert quality["accuracy"] < 1

@@ -1,4 +1,4 @@
-"""Tests of the sequential test of two rates: its guarantee, its interval and the labels that a decision needs."""
+"""Tests of the sequential test of two rates: its error rate, its interval and the labels that a decision needs."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ MARGIN = 0.01
 
 
 def draw(champion, challenger, runs=300, days=60, seed=0):
-    """Return daily counts, 100 labels a day, of which the challenger has 40."""
+    """Return cumulative counts of 100 labels a day, 40 of them for the challenger."""
     rng = np.random.default_rng(seed)
     trials = np.arange(1, days + 1) * np.ones((runs, 1))
     hits = [
@@ -23,34 +23,34 @@ def draw(champion, challenger, runs=300, days=60, seed=0):
 
 
 def test_evidence_equals_closed_form_without_difference():
-    """For equal rates, the largest likelihood is that of the pooled rate."""
+    """For a difference of 0, the largest likelihood is that of the pooled rate."""
     counts = Counts(95, 100, 40, 50)
     mixture = sum(betaln(hits + 1, misses + 0.25) - betaln(1, 0.25) for hits, misses in ((95, 5), (40, 10)))
     pooled = 135 * np.log(135 / 150) + 15 * np.log(15 / 150)
     assert pytest.approx(mixture - pooled) == float(difference.measure_evidence(counts, 0.0))
 
 
-def test_evidence_has_mean_one_if_the_difference_is_true():
-    """The mean of the evidence is at most 1 (summed over all outcomes) for true rates with the difference."""
+def test_expected_evidence_against_true_difference_is_at_most_one():
+    """For true rates with the difference, the expected evidence, summed over all outcomes, is at most 1."""
     champion, challenger = np.meshgrid(np.arange(31), np.arange(21), indexing="ij")
     for rate in (0.5, 0.9, 0.99):
-        chances = binom.pmf(champion, 30, rate) * binom.pmf(challenger, 20, rate - 0.1)
+        probabilities = binom.pmf(champion, 30, rate) * binom.pmf(challenger, 20, rate - 0.1)
         evidence = difference.measure_evidence(
             Counts(champion, 30.0 + 0 * champion, challenger, 20.0 + 0 * challenger), -0.1
         )
-        assert (chances * np.exp(evidence)).sum() <= 1
+        assert (probabilities * np.exp(evidence)).sum() <= 1
 
 
 @pytest.mark.parametrize("rate", [0.9, 0.99])
-def test_equal_versions_are_rarely_called_different(rate):
-    """With a look every day, at most alpha of the runs ever find a difference that does not exist."""
+def test_equal_versions_rarely_differ_significantly(rate):
+    """With daily reports, at most a share alpha of the runs ever finds a difference between equal rates."""
     counts = draw(rate, rate)
     lower, higher = difference.is_below(counts, 0.0, ALPHA), difference.is_above(counts, 0.0, ALPHA)
     assert (lower | higher).any(axis=1).mean() <= ALPHA
 
 
 def test_worse_challenger_is_found():
-    """A challenger at 90 % beside a champion at 99 % is found, and is never called higher."""
+    """A challenger at 90 % is found to be below a champion at 99 % in every run, and above it in none."""
     counts = draw(0.99, 0.9)
     assert difference.is_below(counts, 0.0, ALPHA)[:, -1].all()
     assert not difference.is_above(counts, 0.0, ALPHA).any()
@@ -74,15 +74,15 @@ def test_interval_contains_extreme_difference(counts):
 
 
 @pytest.mark.parametrize("counts", [Counts(0, 0, 0, 0), Counts(5, 5, 0, 0), Counts(0, 0, 3, 4)])
-def test_nothing_is_decided_without_labels(counts):
+def test_missing_labels_give_no_decision(counts):
     """Without labels of both versions, there is no interval, no decision and no number of labels."""
     found = (difference.interval(counts, ALPHA), difference.trials_to_decision(counts, MARGIN, ALPHA))
     assert ((None, None), (False, False)) == (found, difference.decide(counts, MARGIN, ALPHA))
 
 
 @pytest.mark.parametrize("counts", [Counts(99, 100, 9, 10), Counts(990, 1000, 99, 100)])
-def test_labels_to_decision_suffice_and_are_needed(counts):
-    """With that many more labels at the same rates, a decision comes; with a hundredth fewer, it does not."""
+def test_trials_to_decision_is_smallest_number(counts):
+    """That many more trials at the same rates lead to a decision; 1 % fewer do not."""
     trials = counts.champion_trials + counts.challenger_trials
     needed = difference.trials_to_decision(counts, MARGIN, ALPHA)
     after, before = (counts.scale((trials + share * needed) / trials) for share in (1, 0.99))
@@ -91,7 +91,7 @@ def test_labels_to_decision_suffice_and_are_needed(counts):
     assert not any(difference.decide(before, MARGIN, ALPHA))
 
 
-def test_labels_beyond_reach_are_not_counted():
-    """A challenger that is worse by exactly the margin and never surely so needs more labels than anyone has."""
-    hardly_worse = Counts(50_000_000, 100_000_000, 49_999_999, 100_000_000)
-    assert difference.trials_to_decision(hardly_worse, 1e-9, ALPHA) is None
+def test_trials_to_decision_is_limited():
+    """Return None if a decision needs more than `MAX_TRIALS`, as for a difference near the margin."""
+    slightly_worse = Counts(50_000_000, 100_000_000, 49_999_999, 100_000_000)
+    assert difference.trials_to_decision(slightly_worse, 1e-9, ALPHA) is None

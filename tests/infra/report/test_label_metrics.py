@@ -91,7 +91,7 @@ def test_classification_metrics():
         *(feedback(i, name) for i, name in enumerate(true)),
     )
     found = classification_metrics(labeled)
-    assert (10, 0.9, [[3, 1], [0, 6]]) == (found["labelled"], found["accuracy"], found["confusion_matrix"])
+    assert (10, 0.9, [[3, 1], [0, 6]]) == (found["labels"], found["accuracy"], found["confusion_matrix"])
     assert (1.0, 0.75) == (found["classes"]["cat"]["precision"], found["classes"]["cat"]["recall"])
     assert (wilson_interval(3, 3), wilson_interval(3, 4)) == tuple(
         found["classes"]["cat"][f"{n}_interval"] for n in ("precision", "recall")
@@ -119,7 +119,7 @@ def test_estimate_is_compared_with_the_labels(confidence, holds):
     lines = [prediction(i, confidence=confidence) for i in range(120)]
     lines += [feedback(i, "cat" if i % 5 else "dog") for i in range(100)]
     checked = estimated(*lines)["checked"]
-    assert (100, 0.8, holds) == (checked["labelled"], checked["accuracy"], checked["holds"])
+    assert (100, 0.8, holds) == (checked["labels"], checked["accuracy"], checked["holds"])
     assert pytest.approx(confidence) == checked["estimated"]
 
 

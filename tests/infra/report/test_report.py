@@ -157,7 +157,7 @@ def test_version_without_a_reference_is_not_judged(run, good, capsys):
     assert f"drift not judged: {reason}\naccuracy not judged: {reason}\n" in capsys.readouterr().out
     page = Path("out/report.html").read_text()
     assert f"Drift is not judged: {reason.replace(chr(39), '&#39;')}." in page
-    assert "Only old, the serving version, is judged." in page
+    assert "Alarms judge only old, the serving version." in page
     assert 0 == publish.serving_metrics(report)["Reference"]
 
 
@@ -193,9 +193,9 @@ def test_late_labels_count_when_they_arrive(run):
     labels = [feedback(number, "cat" if number else "dog", timestamp=times[1]) for number in range(4)]
     code, report = run([*old, *labels, request(9, timestamp=times[1])], "--since", "7d")
     assert (0, 0, 4) == (code, report["overall"]["predictions"], report["lines"]["earlier"])
-    assert (4, 0.75) == tuple(report["versions"]["old"][name] for name in ("labelled", "accuracy"))
+    assert (4, 0.75) == tuple(report["versions"]["old"][name] for name in ("labels", "accuracy"))
     assert report["overall"]["label_coverage"] is None
-    assert [4] == [point["labelled"] for point in report["labels_over_time"]]
+    assert [4] == [point["labels"] for point in report["labels_over_time"]]
 
 
 def test_label_coverage_counts_predictions_of_the_window(run):
@@ -206,7 +206,7 @@ def test_label_coverage_counts_predictions_of_the_window(run):
     new = [prediction(100 + number, timestamp=times[1]) for number in range(8)]
     labels = [feedback(number, timestamp=times[1]) for number in (*range(30), 100, 101)]
     _, report = run([*old, *new, *labels], "--since", "7d")
-    assert (32, 0.25) == tuple(report["overall"][name] for name in ("labelled", "label_coverage"))
+    assert (32, 0.25) == tuple(report["overall"][name] for name in ("labels", "label_coverage"))
     assert 0.25 == publish.serving_metrics(report)["LabelCoverage"]
 
 
@@ -331,7 +331,7 @@ def test_late_labels_are_matched_in_the_log_group(tmp_path, store, monkeypatch, 
         logs.put_log_events(logGroupName="/aws/lambda/pets", logStreamName="one", logEvents=[event])
     assert 0 == main(["/aws/lambda/pets", "--since", "7d", "--out", str(tmp_path)])
     report = json.loads((tmp_path / "report.json").read_text())
-    assert (1, 1) == (report["versions"]["1"]["labelled"], report["lines"]["earlier"])
+    assert (1, 1) == (report["versions"]["1"]["labels"], report["lines"]["earlier"])
 
 
 def test_two_services_are_not_published(run, capsys):

@@ -1,4 +1,4 @@
-"""Tests of the comparison of two versions that share the traffic, in the report, its page and its summary."""
+"""Tests of the comparison of two versions that share the traffic, in report.json, report.html and report.md."""
 
 import json
 from datetime import timedelta
@@ -13,20 +13,19 @@ from infra.report.summary import build_report
 from tests.infra.report.lines import BEGIN, feedback, prediction, request, request_id
 
 DAY = 24 * 60  # lines: one per minute
+DAY_BEFORE = BEGIN - timedelta(days=1)
+SHARE = 4  # the challenger gets every fourth request
 
 
-def traffic(count=DAY, *, wrong=0.0, share=0.25, labels=True, start=0, **challenger):
-    """Return lines: the challenger, version 2, answers a share of the requests after `start`, with an error rate."""
+def traffic(count=DAY, *, error_rate=0.0, labels=True, start=0, **challenger):
+    """Yield log lines of predictions and labels. From `start`, version 2 is the challenger; it has all the errors."""
     for number in range(count):
-        own = number >= start and number % round(1 / share) == 0
-        fields = {"model_version": "2", "confidence": 0.8, "unknown": False, **challenger} if own else {}
+        is_challenger = number >= start and number % SHARE == 0
+        fields = {"model_version": "2", "confidence": 0.8, "unknown": False, **challenger} if is_challenger else {}
         yield prediction(number, **fields)
         if labels:
-            mistaken = own and number % 1000 < 1000 * wrong
-            yield feedback(number, "dog" if mistaken else "cat", later=1)
-
-
-DAY_BEFORE = BEGIN - timedelta(days=1)
+            is_wrong = is_challenger and number % 1000 < 1000 * error_rate
+            yield feedback(number, "dog" if is_wrong else "cat", later=1)
 
 
 def build(lines, since=DAY_BEFORE):
@@ -39,45 +38,35 @@ def compare(lines, since=DAY_BEFORE):
 
 def test_figures_of_both_versions():
     """Each version has its own labels, accuracy, confidence, calibration, unknown share, class mix and latency."""
-    lines = traffic(400, share=0.25, total_ms=30, predicted_class="dog", unknown=True)
-    found = compare(lines)
-    champion, challenger = found["figures"]["1"], found["figures"]["2"]
+    found = compare(traffic(400, total_ms=30, predicted_class="dog", unknown=True))
     assert ("1", "2", 0.25) == (found["champion"], found["challenger"], found["share"])
-    assert (300, 1.0, {"cat": 1.0}, 0.0, 12.5) == (
-        champion["labelled"],
-        champion["accuracy"],
-        champion["class_shares"],
-        champion["unknown_share"],
-        champion["latency_ms"]["p50"],
-    )
-    assert (100, 0.0, {"dog": 1.0}, 1.0, 30) == (
-        challenger["labelled"],
-        challenger["accuracy"],
-        challenger["class_shares"],
-        challenger["unknown_share"],
-        challenger["latency_ms"]["p50"],
-    )
-    assert pytest.approx((0.01, 0.8)) == (champion["calibration_error"], challenger["calibration_error"])
-    assert pytest.approx((0.99, 0.8)) == (champion["labeled_confidence"], challenger["labeled_confidence"])
+    names = ("labels", "accuracy", "class_shares", "unknown_share", "calibration_error", "labeled_confidence")
+    expected = {
+        "1": (300, 1.0, {"cat": 1.0}, 0.0, pytest.approx(0.01), pytest.approx(0.99)),
+        "2": (100, 0.0, {"dog": 1.0}, 1.0, pytest.approx(0.8), pytest.approx(0.8)),
+    }
+    figures = found["figures"]
+    assert expected == {version: tuple(figures[version][name] for name in names) for version in expected}
+    assert {"1": 12.5, "2": 30} == {version: figures[version]["latency_ms"]["p50"] for version in expected}
 
 
 def test_worse_challenger_is_rolled_back():
-    """A challenger with clearly lower accuracy is to be rolled back; the interval excludes 0."""
-    found = compare(traffic(wrong=0.2))
+    """The report recommends to roll back a challenger with lower accuracy; the interval excludes 0."""
+    found = compare(traffic(error_rate=0.2))
     assert ("roll back", 0) == (found["recommendation"], found["labels_needed"])
     accuracy = found["differences"]["accuracy"]
     assert accuracy["interval"][0] < accuracy["difference"] < accuracy["interval"][1] < 0
 
 
 def test_equal_challenger_is_promoted():
-    """With enough labels, a challenger without mistakes beside a champion without mistakes is to be promoted."""
+    """With enough labels, the report recommends to promote a challenger that is as accurate as the champion."""
     found = compare(traffic(3 * DAY))
     assert ("promote", 0) == (found["recommendation"], found["labels_needed"])
     assert found["differences"]["accuracy"]["interval"][0] > -found["margin"]
 
 
 def test_few_labels_keep_testing():
-    """With few labels, the recommendation is to keep testing, and the reason has the number of missing labels."""
+    """With few labels, the report recommends to keep testing, and the reason gives the number of missing labels."""
     found = compare(traffic(600))
     assert "keep testing" == found["recommendation"]
     assert found["labels_needed"] > 0
@@ -85,7 +74,7 @@ def test_few_labels_keep_testing():
 
 
 def test_no_labels_keep_testing():
-    """Without labels, nothing is decided by accuracy, and the reason says so."""
+    """Without labels, the report recommends to keep testing, and the reason is the missing labels."""
     found = compare(traffic(600, labels=False))
     assert ("keep testing", None) == (found["recommendation"], found["labels_needed"])
     assert {"difference": None, "interval": None, "level": 0.96} == found["differences"]["accuracy"]
@@ -106,11 +95,11 @@ def test_server_errors_roll_back():
 
 
 def test_only_shared_hours_count():
-    """Requests before the split do not count: the champion alone saw other photos then."""
+    """Requests before the split do not count, because only the champion received those photos."""
     found = compare(traffic(600, start=300))
     assert (BEGIN + timedelta(hours=5)).isoformat(timespec="minutes") == found["from"]
     assert (5, 300) == (found["hours"], sum(each["requests"] for each in found["figures"].values()))
-    assert 300 == sum(each["labelled"] for each in found["figures"].values())
+    assert 300 == sum(each["labels"] for each in found["figures"].values())
 
 
 def test_deployment_is_no_split():
@@ -130,31 +119,31 @@ def test_one_version_is_not_compared(lines):
 
 
 def test_split_that_began_before_the_period_is_not_decided():
-    """Sliding periods would repeat the test with other labels, so the recommendation asks for an earlier beginning."""
-    cut, whole = compare([*traffic(wrong=0.2)], BEGIN), compare([*traffic(wrong=0.2)])
+    """If the period begins during the split, the test lacks labels, and the reason asks for an earlier `SINCE=`."""
+    cut, whole = compare([*traffic(error_rate=0.2)], BEGIN), compare([*traffic(error_rate=0.2)])
     assert ("keep testing", None) == (cut["recommendation"], cut["labels_needed"])
     assert "set SINCE=" in cut["reason"]
     assert "roll back" == whole["recommendation"]
 
 
-def test_few_lines_before_the_split_are_enough():
-    """The time of the split's first hour decides, not the number of lines before it."""
+def test_few_lines_before_the_split_suffice():
+    """A single line a day before the split shows that the log contains all labels of the split."""
     day_before = DAY_BEFORE.isoformat(timespec="milliseconds")
-    early = [prediction(DAY + number, timestamp=day_before, model_version="1") for number in range(3)]
-    assert "roll back" == compare([*early, *traffic(wrong=0.2)], None)["recommendation"]
-    assert "keep testing" == compare([*traffic(wrong=0.2)], None)["recommendation"]
+    early = [prediction(DAY, timestamp=day_before, model_version="1")]
+    assert "roll back" == compare([*early, *traffic(error_rate=0.2)], None)["recommendation"]
+    assert "keep testing" == compare([*traffic(error_rate=0.2)], None)["recommendation"]
 
 
 def test_labels_follow_the_version_of_the_prediction():
-    """Feedback counts for the version that predicted, also if the other version received it."""
+    """Feedback counts for the version that made the prediction, even if the other version received the feedback."""
     lines = [*(prediction(i, model_version="12"[i % 2]) for i in range(300)), feedback(1, model_version="1")]
     found = compare(lines)
-    assert [1, 0] == [found["figures"][version]["labelled"] for version in ("2", "1")]
+    assert [1, 0] == [found["figures"][version]["labels"] for version in ("2", "1")]
 
 
 def test_every_format_has_the_comparison(tmp_path, capsys):
-    """report.json, the page, the Markdown summary and the output have the recommendation."""
-    log = read(traffic(wrong=0.2))
+    """report.json, the page, the Markdown summary and the printed summary contain the recommendation."""
+    log = read(traffic(error_rate=0.2))
     report = build_report(log, "log.jsonl", None, None, DAY_BEFORE)
     write_files(report, html_page.render_page(report, log, None), tmp_path)
     print_summary(report, tmp_path)
@@ -169,7 +158,7 @@ def test_every_format_has_the_comparison(tmp_path, capsys):
 
 
 def test_page_without_comparison_says_why():
-    """With two versions that are not compared, the page has the reason."""
+    """If two versions are not compared, the page shows the reason."""
     lines = [prediction(i, model_version="12"[i > 100]) for i in range(200)]
     log = read(lines)
     page = html_page.render_page(build_report(log, "log.jsonl", None, None), log, None)

@@ -17,7 +17,7 @@ def documented(champion, change, share):
 
 
 def test_documented_scenarios_are_current():
-    """The figures in the documentation belong to the scenarios of the module."""
+    """The documented figures belong to the scenarios of the module."""
     actual = [Scenario(each["champion"], each["challenger"], each["share"]) for each in DOCUMENTED]
     assert SCENARIOS == actual
 
@@ -25,8 +25,8 @@ def test_documented_scenarios_are_current():
 @pytest.mark.slow
 @pytest.mark.parametrize("champion", [0.998, 0.99])
 def test_worse_challenger_is_rolled_back_within_documented_labels(champion, monkeypatch):
-    """Of challengers two points worse, 90 % are found within the labels documented for 95 %; none is promoted."""
-    labels = documented(champion, -0.02, 0.4)["labels_soon"]
+    """At least 90 % of inferior challengers are rolled back within the documented 95 % quantile; none is promoted."""
+    labels = documented(champion, -0.02, 0.4)["labels_p95"]
     monkeypatch.setattr(split_simulation, "DAYS", labels // split_simulation.LABELS_PER_DAY)
     found = simulate(Scenario(champion, champion - 0.02, 0.4), RUNS, seed=1000)
     assert found["rolled_back"] >= 0.9
@@ -35,7 +35,7 @@ def test_worse_challenger_is_rolled_back_within_documented_labels(champion, monk
 
 @pytest.mark.slow
 def test_equal_challenger_is_rarely_rolled_back(monkeypatch):
-    """At most 5 % of the challengers that equal the champion are ever rolled back, with a look every day."""
+    """With daily reports, at most 5 % of the challengers that equal the champion are ever rolled back."""
     monkeypatch.setattr(split_simulation, "DAYS", 100)
     found = simulate(Scenario(0.99, 0.99, 0.4), RUNS, seed=1001)
     assert found["rolled_back"] <= 0.05
@@ -50,7 +50,7 @@ def test_documented_equal_challengers_are_rarely_rolled_back():
 
 
 def test_undecided_runs_count_as_neither(monkeypatch):
-    """After one day nothing is decided, and the number of labels is unknown."""
+    """After one day no run is decided, and the number of labels is unknown."""
     monkeypatch.setattr(split_simulation, "DAYS", 1)
     found = simulate(Scenario(0.99, 0.99, 0.4), RUNS, seed=0)
-    assert {"rolled_back": 0, "promoted": 0, "labels_median": None, "labels_soon": None} == found
+    assert {"rolled_back": 0, "promoted": 0, "labels_median": None, "labels_p95": None} == found

@@ -101,7 +101,6 @@ def function_thread(aws, function, tiny_classifier, monkeypatch):
     settings = batch.BatchSettings.from_env(function | {"SERVICE_NAME": "score-test"})
     s3 = one_session().create_client("s3", REGION, config=batch.S3_CONFIG)
     scorer = batch.Scorer(tiny_classifier, settings, s3, Credentials("test", "test"))
-    scorer.logger.registered_handler.setStream(io.StringIO())
     monkeypatch.setattr(batch, "scorer", lambda: scorer)
 
     @contextmanager

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.infra.smoke.faulty_services import smoke
-from tests.infra.test_image import LOCKED_DOWN, emulated, event, execute, image, sam, url
+from tests.infra.test_image import LOCKED_DOWN, emulated, event, execute, image, url
 
-__all__ = ["emulated", "event", "image", "sam", "url"]  # fixtures
-pytestmark = pytest.mark.docker
+__all__ = ["emulated", "event", "image", "url"]  # fixtures
+pytestmark = [pytest.mark.docker, pytest.mark.rie]
 
 
 def test_container_passes_every_check(url: str, tmp_path: Path) -> None:

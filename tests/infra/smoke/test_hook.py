@@ -19,7 +19,6 @@ from infra.emulator.runtime import lambda_runtime
 from infra.smoke import hook
 from infra.smoke.golden import GoldenError
 from tests.infra.smoke.conftest import KEYS
-from tests.infra.test_runtime import needs_rie
 from tests.support.http_server import QuietHandler, serving
 
 pytestmark = pytest.mark.slow
@@ -78,7 +77,7 @@ def environment(
 
 
 class TestHookInRuntime:
-    pytestmark = needs_rie
+    pytestmark = pytest.mark.rie
 
     def test_good_version_succeeds(self, function, codedeploy: RecordingServer) -> None:
         """The hook tests the version, logs one JSON line per check and reports Succeeded to CodeDeploy."""

@@ -1,0 +1,1 @@
+"""Shorten the cold start of the image: patches of pinned packages, and one file for all imports."""

@@ -1,0 +1,143 @@
+"""Patch pinned packages in the image, to skip work at import that this function never uses.
+
+`Dockerfile.lambda` runs `python3 patches.py FOLDER` on the installed packages. Each patch names the SHA-256 of the file
+that it was written for. When a package changes that file, the build fails, and so does
+`tests/infra/image/test_patches.py`: read the new file, correct or delete the patch, and set the new hash. The function
+behaves the same without any patch, but starts later.
+"""
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class PatchError(Exception):
+    """A file is not the one that the patch was written for."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Replacements in one file. Without replacements, the file becomes empty."""
+
+    file: str  # below the folder of the packages
+    sha256: str  # of the file without the patch
+    reason: str
+    replacements: tuple[tuple[str, str], ...] = ()
+
+    def apply(self, text: str) -> str:
+        """Return the patched text. Raise `PatchError` if the text is not the expected one."""
+        found = hashlib.sha256(text.encode()).hexdigest()
+        if found != self.sha256:
+            raise PatchError(
+                f"{self.file} has the SHA-256 {found}; expected {self.sha256}: its package changed. Compare the "
+                f"patch in infra/image/patches.py with the new file ({self.reason}), then set the new hash or delete it"
+            )
+        for old, new in self.replacements:
+            if text.count(old) != 1:
+                raise PatchError(f"{self.file} has {text.count(old)} times {old!r}; expected it once")
+            text = text.replace(old, new)
+        return text if self.replacements else ""
+
+
+PATCHES = (
+    Patch(
+        "fastapi/openapi/models.py",
+        "b708c95867fa95c29125981a6427274344de9f584385cc822e06ebeed5c83f7d",
+        "pydantic builds the 40 models of the OpenAPI document when /openapi.json first uses them",
+        (
+            ('model_config = {"extra": "allow"}', 'model_config = {"extra": "allow", "defer_build": True}'),
+            ("Schema.model_rebuild()\nOperation.model_rebuild()\nEncoding.model_rebuild()\n", ""),
+        ),
+    ),
+    Patch(
+        "fastapi/security/oauth2.py",
+        "4398f05b909baa6519c67cf03c17d7db3930f314432ba96ffd76634dd20a0171",
+        "a default value would build one of these models; the function has no OAuth 2 routes",
+        (("] = OAuthFlowsModel(),", "] = OAuthFlowsModel.model_construct(),"),),
+    ),
+    Patch(
+        "fastapi/telemetry/_api.py",
+        "05a0297082fe9a9dbe14b27221d25dfc5209fedf76418dbf4db8b2560e2e4606",
+        "FastAPI imports OpenTelemetry, 30 modules; create_app turns FastAPI's telemetry off, so none of them is used",
+        (
+            (
+                "from collections.abc import Callable, Iterator",
+                "from __future__ import annotations\n\nfrom collections.abc import Callable, Iterator",
+            ),
+            (
+                (
+                    "from opentelemetry import context as otel_context\n"
+                    "from opentelemetry._logs import Logger, LoggerProvider, SeverityNumber\n"
+                    "from opentelemetry.context import Context\n"
+                    "from opentelemetry.metrics import MeterProvider\n"
+                    "from opentelemetry.trace import Span, StatusCode, Tracer, TracerProvider\n"
+                ),
+                "",
+            ),
+            ('otel_context.create_key("fastapi.request")', '"fastapi.request"'),
+            (
+                (
+                    "    value = otel_context.get_value(_REQUEST_TELEMETRY_KEY, context)\n"
+                    "    return value if isinstance(value, _RequestTelemetry) else None\n"
+                ),
+                "    return None\n",
+            ),
+        ),
+    ),
+    Patch(
+        "fastapi/telemetry/_asgi.py",
+        "e9207b062712f4c0c9fd41e371755756fe5723c114355a70d45b33f033ad8c2a",
+        "the other file that imports OpenTelemetry",
+        (
+            ("import os\nfrom contextlib", "from __future__ import annotations\n\nimport os\nfrom contextlib"),
+            (
+                (
+                    "from opentelemetry import _logs, metrics, propagate, trace\n"
+                    "from opentelemetry import context as otel_context\n"
+                    "from opentelemetry._logs import SeverityNumber\n"
+                    "from opentelemetry.metrics import Histogram, UpDownCounter\n"
+                    "from opentelemetry.propagators.textmap import Getter\n"
+                    "from opentelemetry.trace import SpanKind, StatusCode\n"
+                ),
+                "",
+            ),
+            ("_HeadersGetter(Getter[Headers])", "_HeadersGetter"),
+        ),
+    ),
+    Patch(
+        "numpy/_core/_add_newdocs.py",
+        "bdb68c6da2f3a1048cb2d6123afb6ede6f2bee88c88acb4d330c5485dc1324ce",
+        "it only adds docstrings to functions written in C, and the image has no docstrings",
+    ),
+    Patch(
+        "numpy/_core/_add_newdocs_scalars.py",
+        "db6f2b889f9dcfd7d5df64ef3a430f532b3fdbfc279c3b94f8451b1757a16efb",
+        "as _add_newdocs.py, for the scalar types",
+    ),
+    Patch(
+        "pydantic_core/core_schema.py",
+        "79546d1a51561f7f92ce3861b342e67d0c1f076d13175e47bda73db71167a867",
+        "85 TypedDict classes, which only type checkers read, become plain classes: 3 % of a cold start",
+        (
+            (
+                "    from typing import TypedDict\n",
+                "    class TypedDict(dict):\n        def __init_subclass__(cls, total=True):\n            pass\n",
+            ),
+        ),
+    ),
+)
+
+
+def patch_packages(folder: Path) -> None:
+    """Patch the packages in the folder. Raise `PatchError` before any file changes if one is not the expected one."""
+    patched = {patch.file: patch.apply((folder / patch.file).read_text()) for patch in PATCHES}
+    for file, text in patched.items():
+        (folder / file).write_text(text)
+
+
+if __name__ == "__main__":
+    try:
+        patch_packages(Path(sys.argv[1]))
+    except PatchError as error:
+        sys.exit(f"patches.py: {error}")

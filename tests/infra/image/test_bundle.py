@@ -1,0 +1,106 @@
+"""Test the file that the image's imports come from, and the finder that reads it."""
+
+import dataclasses
+import inspect
+import py_compile
+import sys
+import traceback
+from importlib import import_module, resources
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from infra.image.bundle import is_bundled, record_methods, render_bundle
+from infra.image.sitecustomize import Bundle, BundledLoader
+
+SOURCES = {
+    "bundled/__init__.py": "from bundled.failing import fail\n",
+    "bundled/failing.py": "def fail():\n    raise ValueError('expected')\n",
+    "bundled/other.py": "",
+}
+METHOD = "def method(): return 1"
+
+
+def forget():
+    for name in [name for name in sys.modules if name.partition(".")[0] == "bundled"]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Return a folder on the path, with a package and its bytecode."""
+    for name, source in SOURCES.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source)
+        py_compile.compile(str(path), doraise=True)
+    (tmp_path / "bundled/data.txt").write_text("data")
+    monkeypatch.syspath_prepend(tmp_path)
+    forget()
+    yield tmp_path
+    forget()
+
+
+@pytest.fixture
+def bundle(folder, tmp_path, monkeypatch) -> Path:
+    """Return the bundle of the package without its module `other`, from which Python imports."""
+    import_module("bundled")
+    path = tmp_path / "imports.bundle"
+    modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "bundled"}
+    path.write_bytes(render_bundle(modules, [METHOD]))
+    forget()
+    monkeypatch.setattr(sys, "meta_path", [Bundle(str(path)), *sys.meta_path])
+    return path
+
+
+def test_modules_come_from_the_bundle(bundle, folder):
+    """A module of the bundle has the attributes that it has without the bundle, although its files are not read."""
+    (folder / "bundled/failing.py").write_text("raise SystemExit")
+    module = import_module("bundled.failing")
+    assert isinstance(module.__loader__, BundledLoader)
+    assert str(folder / "bundled/failing.py") == module.__file__ == module.__spec__.origin
+    assert Path(module.__cached__).is_file()
+    assert [str(folder / "bundled")] == list(import_module("bundled").__path__)
+
+
+def test_tracebacks_have_source_lines(bundle):
+    """Tracebacks and `inspect` show the source, and resources of the package can be read."""
+    package = import_module("bundled")
+    with pytest.raises(ValueError, match="expected") as error:
+        package.fail()
+    assert "raise ValueError('expected')" in "".join(traceback.format_exception(error.value))
+    assert SOURCES["bundled/failing.py"] == inspect.getsource(package.fail)
+    assert "data" == resources.files("bundled").joinpath("data.txt").read_text()
+
+
+def test_other_modules_are_imported_as_usual(bundle):
+    """A module that is not in the bundle is found in the folder of its package."""
+    assert not isinstance(import_module("bundled.other").__loader__, BundledLoader)
+
+
+@pytest.mark.parametrize("text", [METHOD, METHOD.replace("1", "2")])
+def test_generated_methods_are_those_of_their_text(bundle, text):
+    """A method has the same result whether the bundle has its bytecode or not."""
+    methods: dict = {}
+    Bundle(str(bundle)).execute(text, {}, methods)
+    assert eval(text.rpartition(" ")[2]) == methods["method"]()
+
+
+def test_methods_of_packages_are_recorded(monkeypatch):
+    """The texts of dataclasses are recorded, except those of `lambda_app`, whose changes must not change the bundle."""
+    monkeypatch.setattr(dataclasses, "exec", exec, raising=False)
+    texts = record_methods()
+    for name, field in (("package", "x"), ("lambda_app.module", "y")):
+        module = ModuleType(name)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(f"import dataclasses\n@dataclasses.dataclass\nclass Point:\n    {field}: int", vars(module))
+        assert {field: 3} == vars(module.Point(3))
+    assert "self.x=x" in "".join(texts)
+    assert "self.y=y" not in "".join(texts)
+
+
+def test_our_modules_are_not_bundled():
+    """The bundle has no module of `lambda_app`, so that a change of our code does not change it."""
+    assert not is_bundled("lambda_app.errors", import_module("lambda_app.errors"))
+    assert is_bundled("json.decoder", import_module("json.decoder"))

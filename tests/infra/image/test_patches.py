@@ -1,0 +1,48 @@
+"""Test the patches of pinned packages against the installed packages, which have the versions of the image."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from infra.image.patches import PATCHES, Patch, PatchError, patch_packages
+
+
+def installed(patch: Patch) -> str:
+    """Return the file that a patch is for, as the package's wheel has it."""
+    package, _, file = patch.file.partition("/")
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return (Path(spec.submodule_search_locations[0]) / file).read_text()
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.file)
+def test_patch_fits_the_pinned_package(patch):
+    """The pinned package has the file that the patch was written for, and the patched file is valid Python."""
+    patched = patch.apply(installed(patch))
+    assert patched != installed(patch)
+    compile(patched, patch.file, "exec")
+
+
+def test_changed_package_is_named_with_what_to_do(tmp_path):
+    """If any file is not the expected one, the error names it and the next step, and no file is changed."""
+    for patch in PATCHES:
+        (tmp_path / patch.file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / patch.file).write_text(installed(patch))
+    changed = PATCHES[-1]
+    (tmp_path / changed.file).write_text("# a new version\n")
+    with pytest.raises(PatchError, match=rf"{changed.file} has the SHA-256 \w+; expected {changed.sha256}: .* changed"):
+        patch_packages(tmp_path)
+    assert installed(PATCHES[0]) == (tmp_path / PATCHES[0].file).read_text()
+
+
+def test_packages_are_patched(tmp_path):
+    """Every file of the folder is patched; an empty list of replacements empties the file."""
+    for patch in PATCHES:
+        (tmp_path / patch.file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / patch.file).write_text(installed(patch))
+    patch_packages(tmp_path)
+    texts = {patch.file: (tmp_path / patch.file).read_text() for patch in PATCHES}
+    assert "" == texts["numpy/_core/_add_newdocs.py"]
+    assert '"defer_build": True' in texts["fastapi/openapi/models.py"]
