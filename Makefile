@@ -101,6 +101,11 @@ ifdef CONTRIBUTED
 ifeq ($(DATA),)
 $(error CONTRIBUTED=$(CONTRIBUTED), but DATA is empty: expected DATA=… with the photos to train on beside the contributions)
 endif
+ifneq ($(wildcard data/contributions.dvc),)
+ifeq ($(wildcard data/contributions),)
+$(error CONTRIBUTED=$(CONTRIBUTED), but the photos of data/contributions.dvc are not in this checkout: run `make dvc-pull` first)
+endif
+endif
 ifneq ($(wildcard data/contributions/accepted),)
 override DATA += data/contributions/accepted
 endif

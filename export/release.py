@@ -1,7 +1,7 @@
 """Stage 7: compare the verified file with the champion on the same test photos, and serve it if it wins.
 
-Both models predict the current test split. The content of a photo decides its split (training/split.py), so no test
-photo was used to train an older champion, unless `prepare.train_share` changed.
+Both models predict the current test split, without the photos that the champion has learned
+(export/checks/unseen_photos.py).
 
     python -m export.release              register the file as challenger; promote it if it wins
     python -m export.release --promote    promote the challenger regardless of the comparison
@@ -14,28 +14,26 @@ import argparse
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from mlflow.entities.model_registry import ModelVersion
 
-from export.checks.comparison import Paired, decide_promotion, explain_need, load_or_none, predict_correct
-from export.checks.corrections import compare_corrections, decide_with_corrections
+from export.checks.comparison import load_or_none
+from export.learned_photos import LEARNED, LearnedPhotos, write_learned
+from export.promotion import Outcome, compare, megabytes, skip_comparison
 from export.quantize import CANDIDATES
 from export.registry import CHALLENGER, CHAMPION, ROLLED_BACK, Registry
 from export.verify import METRICS as VERIFICATION
-from lambda_app.classifier import OUTPUTS, Classifier
+from lambda_app.classifier import OUTPUTS
 from training import config
-from training.data import read_manifest
 from training.source import sha256
 
 METRICS = Path("artifacts/metrics/release.json")
 RELEASED = Path("lambda_app/model.onnx")
 CARD = Path("export/MODEL_CARD.md")
 REFERENCE = Path("artifacts/reference.json")  # of drift detection; see export.drift_reference
-TRAINING_PHOTOS = "training_photos"  # tag of a version: the photos it was trained on; an adopted version has none
 OUTCOME = "outcome"  # tag of a version that was compared: its Outcome as JSON
 CARD_TAG = "card"  # tag of a version that serves or served: its export/MODEL_CARD.md
 Metrics = Mapping[str, Mapping[str, Any]]  # by set and figure
@@ -43,22 +41,6 @@ Metrics = Mapping[str, Mapping[str, Any]]  # by set and figure
 
 class ReleaseError(SystemExit):
     """A file cannot be released or served; the message names it."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The decision about a file, as artifacts/metrics/release.json holds it."""
-
-    candidate: str  # int8, fp16 or fp32
-    model_version: str
-    sha256: str
-    size_mb: float
-    promoted: bool
-    reason: str
-    accuracy: float | None = None  # of this file on the test split; None without a comparison
-    champion: dict[str, Any] | None = None  # the same values of the champion it was compared with
-    paired: dict[str, Any] | None = None  # see export.checks.comparison.Paired
-    corrections: dict[str, Any] | None = None  # see export.checks.corrections.Corrections
 
 
 def main() -> None:
@@ -81,7 +63,7 @@ def release(registry: Registry, rule: config.Release) -> None:
     """Register the selected candidate, compare it with the champion, and serve it if it wins."""
     path, metrics = read_selection()
     champion = registry.find_alias(CHAMPION) or adopt_served_file(registry)
-    version = registry.find_file(sha256(path)) or registry.register(path, describe_challenger(path, metrics))
+    version = registry.find_file(sha256(path)) or register_challenger(registry, path, metrics)
     if champion is not None and champion.version == version.version:
         outcome = read_outcome(version) or skip_comparison(path, "it is the champion")
     elif ROLLED_BACK in version.tags:
@@ -123,10 +105,12 @@ def adopt_served_file(registry: Registry) -> ModelVersion | None:
         return None
     version = registry.find_file(sha256(RELEASED))
     version = version or registry.register(RELEASED, build_tags(RELEASED, "adopted", classifier.metadata.metrics))
+    if photos := LearnedPhotos.find(registry, version):
+        photos.store(registry, version)
     if CARD.exists():
         registry.tag(version, CARD_TAG, CARD.read_text())
     registry.promote(version)
-    return version
+    return registry.get_alias(CHAMPION)
 
 
 def build_tags(path: Path, candidate: str, metrics: Metrics) -> dict[str, str]:
@@ -140,60 +124,11 @@ def build_tags(path: Path, candidate: str, metrics: Metrics) -> dict[str, str]:
     return figures | {"candidate": candidate, "size_mb": f"{megabytes(path):.6g}"}
 
 
-def describe_challenger(path: Path, metrics: Metrics) -> dict[str, str]:
-    """Return the tags of a candidate that was trained on the photos of the manifest."""
-    return build_tags(path, path.stem, metrics) | {TRAINING_PHOTOS: str(count_training_photos())}
-
-
-def count_training_photos() -> int:
-    return sum(row["split"] == "train" for row in read_manifest())
-
-
-def compare(path: Path, champion: ModelVersion | None, registry: Registry, rule: config.Release) -> Outcome:
-    """Return the outcome of the comparison. A champion that cannot be compared loses."""
-    if champion is None:
-        return skip_comparison(path, "there was no champion")
-    with TemporaryDirectory() as folder:
-        champion_path = Path(folder) / "model.onnx"
-        champion_path.write_bytes(registry.read_file(champion))
-        challenger, opponent = Classifier.load(path), load_or_none(champion_path)
-        if opponent is None:
-            return skip_comparison(path, f"the serving code cannot load the champion, version {champion.version}")
-        if opponent.metadata.class_names != challenger.metadata.class_names:
-            return skip_comparison(path, f"the champion, version {champion.version}, has other classes")
-        correct, opponent_correct = predict_correct(challenger), predict_correct(opponent)
-        paired = Paired.from_answers(correct, opponent_correct)
-        known = int(champion.tags[TRAINING_PHOTOS]) if TRAINING_PHOTOS in champion.tags else None
-        growth = count_training_photos() / known - 1 if known else None
-        decision = decide_promotion(paired, megabytes(path) / megabytes(champion_path), growth, rule)
-        corrections = compare_corrections(challenger, opponent)
-        promoted, reason = decide_with_corrections(decision, paired, corrections, rule)
-        if not promoted:
-            reason += f"; {explain_need(paired, int((~opponent_correct).sum()), known, rule)}"
-        opponent_accuracy = {"candidate": champion.tags.get("candidate"), "accuracy": float(opponent_correct.mean())}
-        return Outcome(
-            **describe_file(path),
-            promoted=promoted,
-            reason=reason,
-            accuracy=float(correct.mean()),
-            champion=describe_file(champion_path) | opponent_accuracy,
-            paired=paired.summarize(rule.confidence),
-            corrections=corrections.summarize() if corrections else None,
-        )
-
-
-def skip_comparison(path: Path, reason: str, *, promoted: bool = True) -> Outcome:
-    """Return the outcome for a file that is not compared with the champion."""
-    return Outcome(**describe_file(path), promoted=promoted, reason=reason)
-
-
-def describe_file(path: Path) -> dict[str, Any]:
-    version = Classifier.load(path).metadata.model_version
-    return {"candidate": path.stem, "model_version": version, "sha256": sha256(path), "size_mb": megabytes(path)}
-
-
-def megabytes(path: Path) -> float:
-    return path.stat().st_size / 1e6
+def register_challenger(registry: Registry, path: Path, metrics: Metrics) -> ModelVersion:
+    """Register a candidate that was trained on the photos of the manifest."""
+    version = registry.register(path, build_tags(path, path.stem, metrics))
+    LearnedPhotos.from_manifest().store(registry, version)
+    return version
 
 
 def read_outcome(version: ModelVersion) -> Outcome | None:
@@ -210,6 +145,8 @@ def apply_outcome(registry: Registry, version: ModelVersion, outcome: Outcome) -
         registry.promote(version)
     else:
         registry.set_challenger(version)
+    if not LEARNED.exists():
+        write_learned(None)
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(text + "\n")
     if version.tags["git_commit"].endswith("-dirty"):
@@ -237,7 +174,7 @@ def roll_back(registry: Registry) -> None:
 
 
 def serve(registry: Registry, version: ModelVersion) -> None:
-    """Serve the file of a version, and restore its card and its drift reference.
+    """Serve the file of a version, and restore its card, its drift reference and the hashes of its photos.
 
     Raise `ReleaseError` if the serving code cannot load it.
     """
@@ -252,6 +189,7 @@ def serve(registry: Registry, version: ModelVersion) -> None:
     if champion is not None and champion.version != version.version:
         keep_reference(registry, champion)
     partial.rename(RELEASED)
+    write_learned(LearnedPhotos.find(registry, version))
     if CARD_TAG in version.tags:
         CARD.write_text(version.tags[CARD_TAG])
     if (reference := registry.find_text(version, REFERENCE.name)) is not None:

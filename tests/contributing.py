@@ -22,8 +22,10 @@ class ContributingFunction:
     runtime: Runtime
     s3: Any
 
-    def list_keys(self) -> list[str]:
-        return [each["Key"] for each in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+    def list_keys(self, suffix: str = ".jpg") -> list[str]:
+        """Return the keys of the photos; those of their requests have no suffix."""
+        found = (each["Key"] for each in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", []))
+        return [key for key in found if key.endswith(suffix)]
 
     def read_objects(self) -> list[tuple[dict[str, str], bytes]]:
         """Return the metadata and the content of each object."""
@@ -31,7 +33,7 @@ class ContributingFunction:
         return [(each["Metadata"], each["Body"].read()) for each in objects]
 
     def empty(self) -> None:
-        for key in self.list_keys():
+        for key in self.list_keys(""):
             self.s3.delete_object(Bucket=BUCKET, Key=key)
 
 

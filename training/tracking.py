@@ -11,10 +11,11 @@ from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.exceptions import MlflowException
 
 from training import config
-from training.source import sha256
+from training.source import SourceList, sha256
 
 MAX_NAMED_CLASSES = 3
 DIGEST = 36  # MLflow's longest
+MAX_DATASET_NAME = 200  # characters; MLflow's longest has 500
 
 # Changes to metrics, plots, tables and the released model do not count: a run produces them. The paths are relative to
 # the top of the repository, because baselines run in folders of their own.
@@ -57,8 +58,14 @@ def describe_run(params: config.Train, classes: list[str], photos: dict[str, int
 
 def log_dataset(manifest: Path, photos: Path) -> None:
     """Record the photos as the dataset of the active run; its digest is the start of the manifest's SHA-256."""
+    listed = SourceList.read(photos)
+    names = [Path(source).name for source in listed.sources] if listed else [photos.resolve().name]
     source = LocalArtifactDatasetSource(str(photos.resolve()))
-    mlflow.log_input(MetaDataset(source, name=photos.resolve().name, digest=sha256(manifest)[:DIGEST]), "training")
+    mlflow.log_input(MetaDataset(source, name=shorten(" + ".join(names)), digest=sha256(manifest)[:DIGEST]), "training")
+
+
+def shorten(name: str) -> str:
+    return name if len(name) <= MAX_DATASET_NAME else f"{name[: MAX_DATASET_NAME - 2]} …"
 
 
 def end_abandoned_run(run_id: str | None) -> None:

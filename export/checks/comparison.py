@@ -1,6 +1,7 @@
 """Compare a challenger with the champion on the same photos, by those that exactly one of them classifies correctly."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from lambda_app.classifier import Classifier
 from training.config import Release
-from training.data import Photos, Preprocessor, loader, read_manifest, read_split
+from training.data import Photos, Preprocessor, loader, read_split
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,9 @@ def load_or_none(path: Path) -> Classifier | None:
         return None
 
 
-def predict_correct(classifier: Classifier) -> NDArray[np.bool_]:
-    """Return whether each prediction on the test split is correct (N,), at the image size of the model."""
-    return are_correct(classifier, read_split(read_manifest(), "test", Preprocessor(classifier.metadata.image_size)))
+def predict_correct(classifier: Classifier, rows: Sequence[dict[str, str]]) -> NDArray[np.bool_]:
+    """Return whether each prediction on the test photos of `rows` is correct (N,), at the image size of the model."""
+    return are_correct(classifier, read_split(list(rows), "test", Preprocessor(classifier.metadata.image_size)))
 
 
 def are_correct(classifier: Classifier, photos: Photos) -> NDArray[np.bool_]:

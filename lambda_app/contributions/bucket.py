@@ -7,8 +7,8 @@ from typing import Any
 from lambda_app.contributions.contribution import Contribution
 from lambda_app.errors import StorageFailed
 
-# Two attempts of at most 4 s each fit into the function's timeout of 15 s.
-TIMEOUTS = {"connect_timeout": 1, "read_timeout": 3}
+# Two objects, with two attempts of at most 3 s each, fit into the function's timeout of 15 s.
+TIMEOUTS = {"connect_timeout": 1, "read_timeout": 2}
 ATTEMPTS = 2
 
 
@@ -29,18 +29,17 @@ class BucketStore:
         return Session().create_client("s3", config=Config(signature_version="s3v4", retries=retries, **TIMEOUTS))
 
     def put(self, contribution: Contribution) -> None:
-        """Write the object, encrypted with S3's own keys. Raise `StorageFailed` with S3's error code."""
+        """Write the object of the request, then the photo, both encrypted with S3's own keys.
+
+        Raise `StorageFailed` with S3's error code.
+        """
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # see the module's docstring
 
+        place = {"Bucket": self.bucket, "ServerSideEncryption": "AES256"}
+        photo = {"Body": contribution.photo, "ContentType": "image/jpeg", "Metadata": contribution.metadata}
         try:
-            self.client.put_object(
-                Bucket=self.bucket,
-                Key=contribution.key,
-                Body=contribution.photo,
-                ContentType="image/jpeg",
-                Metadata=contribution.metadata,
-                ServerSideEncryption="AES256",
-            )
+            self.client.put_object(**place, Key=contribution.request_key)
+            self.client.put_object(**place, Key=contribution.key, **photo)
         except ClientError as error:
             raise StorageFailed(error.response["Error"]["Code"]) from error
         except BotoCoreError as error:

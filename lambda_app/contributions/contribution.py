@@ -1,4 +1,4 @@
-"""Copy a contributed photo without metadata, and define its key and its metadata, which `make harvest` reads."""
+"""Copy a contributed photo without metadata, and define its keys and metadata, which `make harvest` and `make forget` read."""
 
 import hashlib
 from dataclasses import dataclass
@@ -35,6 +35,14 @@ class Contribution:
     def key(self) -> str:
         """Return the path within the bucket or folder. Equal photos with equal labels have equal keys."""
         return f"{PREFIX}/{self.model_version}/{self.label}/{self.digest}.jpg"
+
+    @property
+    def request_key(self) -> str:
+        """Return the path of an empty object that leads from the request to the photo.
+
+        The metadata name only the last sender of a photo, but every sender may ask to delete it.
+        """
+        return f"{PREFIX}/requests/{self.request_id}/{self.digest}"
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -24,11 +24,13 @@ class FolderStore:
         self.folder = folder
 
     def put(self, contribution: Contribution) -> None:
-        """Write the metadata, then the photo, so that every photo has metadata. Raise `StorageFailed`."""
-        path = self.folder / contribution.key
+        """Write the photo last, so that its metadata and the file of its request exist. Raise `StorageFailed`."""
+        path, request = self.folder / contribution.key, self.folder / contribution.request_key
         metadata = json.dumps(contribution.metadata) + "\n"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            for place in (request, path):
+                place.parent.mkdir(parents=True, exist_ok=True)
+            _write(request, b"")
             _write(path.with_suffix(".json"), metadata.encode())
             _write(path, contribution.photo)
         except OSError as error:

@@ -106,6 +106,9 @@ def store(trained, tmp_path, monkeypatch):
     shutil.copytree(trained, tmp_path, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlruns"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    yield
+    for texts in trained.glob("mlruns/*/*/artifacts/version *"):  # MLflow keeps the folder of a run, also in a copy
+        shutil.rmtree(texts)
 
 
 @pytest.fixture(scope="session")

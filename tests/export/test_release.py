@@ -18,6 +18,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from export.convert import MODEL
+from export.learned_photos import PHOTO_COUNT
 from export.registry import CHALLENGER, CHAMPION, RegistryError
 from export.release import (
     CANDIDATES,
@@ -25,7 +26,6 @@ from export.release import (
     METRICS,
     REFERENCE,
     RELEASED,
-    TRAINING_PHOTOS,
     VERIFICATION,
     ReleaseError,
 )
@@ -212,7 +212,7 @@ def test_equal_challenger_with_more_photos_is_promoted(store):
     """A challenger that is no worse and was trained on a tenth more photos than the champion replaces it."""
     release_file(MODEL)
     champion = REGISTRY.find_alias(CHAMPION)
-    REGISTRY.tag(champion, TRAINING_PHOTOS, str(int(champion.tags[TRAINING_PHOTOS]) // 2))
+    REGISTRY.tag(champion, PHOTO_COUNT, str(int(champion.tags[PHOTO_COUNT]) // 2))
     _, outcome = release_file(make_copy("2026.01.31-later"))
     assert outcome["promoted"]
     assert outcome["reason"].startswith("no worse, and trained on 1")

@@ -6,6 +6,7 @@ import json
 import re
 from datetime import datetime
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
@@ -48,7 +49,9 @@ def error_of(answer):
 
 
 def files(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Return the files of photos and metadata, without those that lead from a request to its photo."""
+    found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return [name for name in found if not name.startswith("contributed/requests/")]
 
 
 def read_copies(folder):
@@ -213,6 +216,14 @@ def test_same_photo_is_stored_once(contributing, tmp_path, encode):
     assert (1, 2) == (len(set(digests)), len(read_copies(tmp_path)))
 
 
+def test_every_sender_of_a_photo_is_recorded(contributing, tmp_path, encode):
+    """An empty file leads from the request of each sender to the photo, whose metadata name only the last sender."""
+    ids = [PREDICTION_ID, str(uuid4())]
+    [digest] = {contribute(contributing, encode(), FORM | {"request_id": i}).json()["contribution"] for i in ids}
+    paths = [tmp_path / f"contributed/requests/{i}/{digest}" for i in ids]
+    assert [b"", b""] == [path.read_bytes() for path in paths]
+
+
 def test_copy_has_no_metadata(contributing, tmp_path):
     """The copy is upright, without location, comments, profiles, thumbnails and bytes after the picture."""
     exif = Image.Exif()
@@ -312,18 +323,15 @@ def test_interrupted_write_leaves_no_photo(tmp_path, monkeypatch):
 
     def fill_up(_):
         calls.append(None)
-        if len(calls) == 2:  # the photo, after its metadata
+        if len(calls) == 3:  # of the photo, after the file of its request and its metadata
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(stores.os, "fsync", fill_up)
     contribution = Contribution(b"photo", "cat", "id", "dog", 0.5, "v", datetime.fromisoformat("2026-01-31T12:00:00Z"))
     with pytest.raises(StorageFailed) as failed:
         FolderStore(tmp_path).put(contribution)
-    assert ("ENOSPC", ["contributed/v/cat"]) == (
-        failed.value.reason,
-        [str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()],
-    )
-    assert [] == [name for name in files(tmp_path) if not name.endswith(f"{contribution.digest}.json")]
+    assert "ENOSPC" == failed.value.reason
+    assert [f"contributed/v/cat/{contribution.digest}.json"] == files(tmp_path)
 
 
 def test_failed_storage_is_logged(logged, tmp_path, encode):
@@ -370,6 +378,8 @@ def test_photo_is_stored_in_s3(bucket, tiny_classifier, encode):
     assert ("AES256", "image/jpeg") == (found["ServerSideEncryption"], found["ContentType"])
     assert {"request-id", "prediction", "confidence", "time"} == found["Metadata"].keys()
     assert digest == hashlib.sha256(found["Body"].read()).hexdigest()
+    record = bucket.get_object(Bucket=BUCKET, Key=f"contributed/requests/{PREDICTION_ID}/{digest}")
+    assert (0, "AES256") == (record["ContentLength"], record["ServerSideEncryption"])
 
 
 @pytest.mark.parametrize(("port", "reason"), [(None, "NoSuchBucket"), (1, "EndpointConnectionError")])

@@ -5,10 +5,12 @@ import io
 import json
 import os
 import re
+import shutil
+import sys
 import tarfile
 import tempfile
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.drawing import draw, encode, write_dataset
-from tests.training.workspace import write_params, write_zip
-from training import overview, prepare
+from tests.training.workspace import ROOT, write_params, write_zip
+from training import dry_run, overview, prepare
 from training.fetch import FetchError, place_photos
 from training.prepare import MANIFEST, SUMMARY
 from training.source import PHOTOS, Source, SourceError, SourceList, detect_layout
@@ -54,16 +56,17 @@ def zipped(files):
     return buffer.getvalue()
 
 
-def parquet(photos, names=("cat", "dog")):
+def parquet(photos, names=("cat", "dog"), metadata=None):
     """Return a shard as Hugging Face writes it, of pairs of bytes and label number."""
     features = {"image": {"_type": "Image"}, "label": {"names": list(names), "_type": "ClassLabel"}}
+    metadata = metadata or json.dumps({"info": {"features": features}})
     images = pa.array(
         [{"bytes": data, "path": f"{i}.jpg"} for i, (data, _) in enumerate(photos)],
         pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
     )
     table = pa.table({"image": images, "label": pa.array([label for _, label in photos], pa.int64())})
     buffer = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), buffer)
+    pq.write_table(table.replace_schema_metadata({"huggingface": metadata}), buffer)
     return buffer.getvalue()
 
 
@@ -349,6 +352,83 @@ def test_single_shard_is_read(data):
     assert {"hidden file": 1} == reasons(manifest)
 
 
+def shard_rows():
+    return [(encode(draw(label, i, 32)), n) for n, label in enumerate(("cat", "dog")) for i in range(8)]
+
+
+def test_rows_without_usable_photo_are_set_aside(data, monkeypatch):
+    """Rows whose photo is null, empty, no image or too large for memory are set aside; the others are used."""
+    monkeypatch.setattr("training.source.tree.MAX_FILE", 50_000)
+    rows = [*shard_rows(), (None, 0), (b"", 1), (b"text", 1), (b"\xff\xd8\xff" + bytes(60_000), 0)]
+    (data / "pets.parquet").write_bytes(parquet(rows))
+    manifest = run(data / "pets.parquet")
+    assert {"cat": 8, "dog": 8} == classes(manifest)
+    assert {"empty file": 2, "unsupported_image": 1, "unreadable": 1} == Counter(
+        row["reason"].split(":")[0] for row in manifest.values() if row["reason"]
+    )
+
+
+@pytest.mark.parametrize("label", [2, -2])
+def test_label_without_a_name_is_an_error(data, label):
+    """A label outside the class names is an error that names the row, also a negative one."""
+    (data / "pets.parquet").write_bytes(parquet([*shard_rows(), (b"photo", label)]))
+    with pytest.raises(SourceError, match=rf"pets\.parquet, row 16 has the label {label}; expected 0 to 1, or -1"):
+        run(data / "pets.parquet")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda shard: shard[: len(shard) // 2],
+        lambda shard: shard[:4] + bytes(2000) + shard[2004:],
+        lambda shard: shard[:-200] + bytes(192) + shard[-8:],
+    ],
+    ids=["truncated", "pages", "footer"],
+)
+def test_damaged_shard_is_an_error(data, damage):
+    """A shard that was damaged while it was copied is an error that names it, and what to do."""
+    (data / "pets.parquet").write_bytes(damage(parquet(shard_rows())))
+    with pytest.raises(SourceError, match=r"pets\.parquet cannot be read as Parquet \(.*\); download this shard again"):
+        run(data / "pets.parquet")
+
+
+@pytest.mark.parametrize("metadata", ["{", "[]", '{"info": {"features": []}}'])
+def test_damaged_class_names_are_an_error(data, metadata):
+    """Metadata that are no JSON of Hugging Face are an error that shows them."""
+    (data / "pets.parquet").write_bytes(parquet(shard_rows(), metadata=metadata))
+    with pytest.raises(SourceError, match=r"pets\.parquet has damaged metadata"):
+        run(data / "pets.parquet")
+
+
+def test_heic_photos_are_read(data):
+    """HEIC photos, also without a suffix, are photos like any other. Another class has JPEG."""
+    heic = (ROOT / "tests/data/cat.heic").read_bytes()
+    files = numbered("dog/{}.jpg", "cat/{}.jpg") | {"cat/phone.heic": heic}
+    manifest = run(write_files(data / "pets", files))
+    assert ("cat", "") == (manifest["cat/phone.heic"]["label"], manifest["cat/phone.heic"]["reason"])
+    assert classes(manifest)["cat"] == classes(manifest)["dog"] + 1
+
+
+def test_breeds_of_the_oxford_pets_are_classes(data, shared, monkeypatch, capsys):
+    """37 breeds of real photos get photos in every split, and a dry run lists them with what to expect."""
+    monkeypatch.setattr(sys, "argv", ["dry_run", "--data", "breeds.zip"])
+    monkeypatch.setattr(dry_run, "estimate", lambda *_: "not measured here")
+    chosen = defaultdict(dict)
+    with zipfile.ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
+        for name in archive.namelist():
+            breed = Path(name).stem.rpartition("_")[0]
+            if len(chosen[breed]) < 12:
+                chosen[breed][f"images/{Path(name).name}"] = archive.read(name)
+    write_zip(data / "breeds.zip", {name: photo for photos in chosen.values() for name, photo in photos.items()})
+    dry_run.main()
+    printed = capsys.readouterr().out
+    assert "layout: file names; 444 photos of 37 classes" in printed
+    rows = [line.split() for line in printed.splitlines() if line.startswith(tuple(b.lower() for b in chosen if b))]
+    assert 37 == len(rows)
+    assert all(int(count) > 0 for row in rows for count in row[-4:-1])
+    assert "warning: fewer than 100 photos of" in printed
+
+
 def test_shard_without_photos_is_an_error(data):
     """For a shard without image column, the error lists its columns."""
     pq.write_table(pa.table({"text": ["a"], "label": [1]}), data / "text.parquet")
@@ -512,6 +592,78 @@ def test_changed_source_changes_the_list(data):
     (photos / "cat/new.jpg").write_bytes(encode(draw("cat", 99, 32)))
     run()
     assert before != PHOTOS.read_text()
+
+
+def list_photos(*sources):
+    """Return the list that DVC compares after `make train DATA=` with several sources."""
+    place_photos(" ".join(map(str, sources)), "bottom", "")
+    return PHOTOS.read_text()
+
+
+@pytest.fixture
+def sources(data):
+    """Return a folder with a table and a large file, and an archive."""
+    folder = write_dataset(data / "first/a", {"cat": 2, "dog": 2}, size=32)
+    (folder / "labels.csv").write_text("id,label\n" + "".join(f"{i},cat\n" for i in range(2000)))
+    (folder / "large.bin").write_bytes(bytes(range(256)) * 1000)
+    return folder, write_zip(data / "first/b.zip", numbered("cat/{}.jpg"))
+
+
+def test_copied_sources_are_the_same_list(sources, data):
+    """Neither the place nor the times of the files change the list, so that DVC does not train again."""
+    before = list_photos(*sources)
+    shutil.copytree(data / "first", data / "second")
+    after = list_photos(data / "second/a", data / "second/b.zip")
+    assert before == after
+    assert str(data) not in after
+    assert (str(data / "second/a"), str(data / "second/b.zip")) == SourceList.read(PHOTOS).sources
+
+
+def edit(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: edit(folder / "labels.csv", 5000),
+        lambda folder: edit(folder / "large.bin", -1),
+        lambda folder: edit(folder / "large.bin", 128_000),
+        lambda folder: edit(folder / "cat/0.jpg", 300),
+        lambda folder: edit(folder.parent / "b.zip", -1),
+        lambda folder: (folder / "cat/0.jpg").rename(folder / "dog/new.jpg"),
+        lambda folder: (folder / "cat/0.jpg").unlink(),
+        lambda folder: (folder / "large.bin").write_bytes(bytes(range(256)) * 1001),
+    ],
+    ids=["table", "end", "middle", "photo", "archive", "renamed", "removed", "longer"],
+)
+def test_edited_sources_change_the_list(sources, change):
+    """An edit that leaves names and sizes as they are changes the list, too."""
+    before = list_photos(*sources)
+    change(sources[0])
+    assert before != list_photos(*sources)
+
+
+def test_sources_of_the_same_name_are_numbered(data):
+    """Two folders of one name are different sources, before and after the list is read again."""
+    paths = [write_dataset(data / place / "pets", {"cat": 1, "dog": 1}, size=32) for place in ("x", "y")]
+    list_photos(*paths)
+    assert tuple(map(str, paths)) == SourceList.read(PHOTOS).sources
+    assert {"pets", "pets (2)"} == {name.split("/")[0] for name in Source(PHOTOS).names()}
+
+
+def test_lost_link_is_named(sources):
+    """If the link to a source was deleted, the error names it, and naming the sources again repairs the list."""
+    list_photos(*sources)
+    (PHOTOS.parent / "photos-links/a").unlink()
+    with pytest.raises(
+        SourceError, match=r"lists 'a', but data/raw/photos-links/a is missing; name all sources in DATA="
+    ):
+        Source(PHOTOS)
+    list_photos(*sources)
+    assert Source(PHOTOS).names()
 
 
 # --- what to expect

@@ -1,6 +1,7 @@
 """Tests of the dry run, which describes photos, parameters and duration, and changes nothing."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -8,10 +9,11 @@ import yaml
 
 from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import write_params
-from training import config, dry_run, prepare
+from training import config, dry_run, estimate, prepare
 from training.fetch import FetchError, place_photos
 from training.prepare import SUMMARY
-from training.source import SourceError
+from training.source import Source, SourceError
+from training.split import Row
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def test_dry_run_changes_nothing(run, project, tmp_path_factory):
     assert before == files_of(project)
     assert "params.yaml is valid" in printed
     assert "set aside: 1 of cat: empty file" in printed
-    assert "minutes or less to prepare and train" in printed
+    assert re.search(r"^estimate: \d+\.\d minutes to prepare and train$", printed, re.MULTILINE)
     (project / "data/raw").mkdir()
     place_photos(str(photos), "top", "")
     prepare.main()
@@ -58,6 +60,32 @@ def test_dry_run_changes_nothing(run, project, tmp_path_factory):
 def table(printed):
     lines = [line.split() for line in printed.splitlines() if line.startswith(("cat ", "dog "))]
     return {line[0]: list(map(int, line[1:])) for line in lines}
+
+
+def test_estimate_counts_the_work_of_all_epochs(project, monkeypatch):
+    """The minutes are those of preparing, of the repeated photos and of validation, on all cores.
+
+    The measured times are replaced by fixed ones, because they depend on the machine.
+    """
+    write_params(
+        project, prepare__train_share=0.6, train__epochs=6, train__min_steps=60, train__perfect_epochs=2
+    )  # 10 steps with 16 photos in each epoch
+    monkeypatch.setattr(estimate, "time_each", lambda *_: 0.5)
+    monkeypatch.setattr(estimate, "time_step", lambda pixels, *_: 3.0 * len(pixels))
+    monkeypatch.setattr(estimate.os, "sched_getaffinity", lambda _: {0, 1})
+    photos = write_dataset(project / "mine", {"cat": 50, "dog": 50}, size=32)
+    rows = [
+        Row(f"{label}/{n}.jpg", label=label, split=split)
+        for label in ("cat", "dog")
+        for n, split in enumerate(["train"] * 40 + ["val"] * 10)
+    ]
+    minutes = estimate.estimate(Source(photos), rows)
+    epoch = 160 * (0.5 + 3.0) + 20 * (0.5 + 1.0)
+    start = estimate.START_S + 100 * 0.5
+    assert (start + 2 * epoch, start + 6 * epoch) == pytest.approx((minutes.shortest * 120, minutes.longest * 120))
+    assert str(minutes).startswith(
+        f"{minutes.shortest:.1f} minutes to prepare and train if validation finds no mistake"
+    )
 
 
 @pytest.mark.parametrize("section", ["prepare", "train", "verify", "release"])

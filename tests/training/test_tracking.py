@@ -1,11 +1,27 @@
 """The MLflow store, and the commit with which a run is tagged."""
 
+import csv
+import re
 import subprocess
+from collections import Counter
 
 import mlflow
 import pytest
 
-from training.tracking import git_commit
+from tests.drawing import write_dataset
+from tests.mlflow_stores import write_store
+from training import config
+from training.source import PHOTOS, SourceList, sha256
+from training.tracking import (
+    MAX_DATASET_NAME,
+    end_abandoned_run,
+    git_commit,
+    log_dataset,
+    name_run,
+    shorten,
+    start_run,
+)
+from training.train import seed_everything
 
 
 def git(*arguments):
@@ -68,3 +84,80 @@ def test_default_store_is_mlflow_db(project, monkeypatch):
     """Without MLFLOW_TRACKING_URI, MLflow uses the SQLite database mlflow.db in the working directory."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert f"sqlite:///{project}/mlflow.db" == mlflow.get_tracking_uri()
+
+
+# --- runs
+
+
+@pytest.fixture
+def store(project, monkeypatch):
+    """Return a client of an empty MLflow store, which runs are written to."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", write_store(project))
+    return mlflow.MlflowClient()
+
+
+def test_training_run_tells_what_was_trained(trained):
+    """The run of a training has a name and a description, and the photos as its dataset."""
+    client = mlflow.MlflowClient(f"sqlite:///{trained}/mlflow.db")
+    [run] = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert re.fullmatch(r"simple_cnn: cat, dog, \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", run.info.run_name)
+    with (trained / "artifacts/manifest.csv").open(newline="") as file:
+        counts = Counter(row["split"] for row in csv.DictReader(file))
+    photos = ", ".join(f"{counts[split]} {split}" for split in ("train", "val", "test"))
+    description = run.data.tags["mlflow.note.content"]
+    assert description.startswith("Classifies photos into cat, dog. Trained `simple_cnn` from random weights at 32 px")
+    assert description.endswith(f"Photos: {photos}.")
+    [dataset] = run.inputs.dataset_inputs
+    assert (trained / "data/raw/photos").resolve().name == dataset.dataset.name
+    assert sha256(trained / "artifacts/manifest.csv").startswith(dataset.dataset.digest)
+    assert "FINISHED" == run.info.status
+
+
+def test_runs_of_a_seeded_training_have_distinct_names(store, monkeypatch):
+    """The names do not depend on the seed: they tell network, classes and time, or the experiment of DVC."""
+    params, names = config.load(config.Train), set()
+    for experiment, labels in ((None, ["cat", "dog"]), (None, list("abcd")), ("shy-lamb", ["cat", "dog"])):
+        if experiment:
+            monkeypatch.setenv("DVC_EXP_NAME", experiment)
+        seed_everything(0)
+        with start_run(name=name_run(params, labels), description="any") as run:
+            names.add(run.info.run_name.rpartition(", ")[0])
+    assert {"simple_cnn: cat, dog", "simple_cnn: 4 classes", "shy-lamb: cat, dog"} == names
+
+
+def test_abandoned_run_ends_as_failed(store):
+    """The run of a killed training is marked as failed; a finished one and an unknown one are left alone."""
+    with start_run() as finished:
+        pass
+    abandoned = store.create_run(finished.info.experiment_id)
+    for run_id in (abandoned.info.run_id, finished.info.run_id, "0" * 32, None):
+        end_abandoned_run(run_id)
+    assert ["FAILED", "FINISHED"] == [store.get_run(run.info.run_id).info.status for run in (abandoned, finished)]
+
+
+def test_failed_run_ends_as_failed(store):
+    """A run whose training raises an error, or is interrupted, does not stay in progress."""
+    statuses = []
+    for error in (ValueError, KeyboardInterrupt):
+        with pytest.raises(error), start_run() as run:
+            raise error
+        statuses.append(store.get_run(run.info.run_id).info.status)
+    assert ["FAILED", "FAILED"] == statuses
+
+
+def test_dataset_names_all_sources(store, project):
+    """The dataset of a run on several sources has their names, not that of the list."""
+    for name in ("cats", "dogs"):
+        write_dataset(project / name, {"cat": 1}, size=32)
+    PHOTOS.parent.mkdir(parents=True)
+    SourceList((str(project / "cats"), str(project / "dogs"))).write(PHOTOS)
+    with start_run() as run:
+        log_dataset(project / "params.yaml", PHOTOS)
+    [dataset] = store.get_run(run.info.run_id).inputs.dataset_inputs
+    assert "cats + dogs" == dataset.dataset.name
+
+
+def test_long_name_of_a_dataset_is_shortened():
+    """MLflow refuses names of over 500 characters."""
+    assert MAX_DATASET_NAME == len(shorten("x" * 501))
+    assert "cats" == shorten("cats")

@@ -14,7 +14,7 @@ from training.harvest.contributed_photo import Candidate, Entry, HarvestError
 from training.harvest.contribution_storage import UNAVAILABLE, open_storage
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
 from training.harvest.decisions import DECISIONS, FILE, PROPOSALS, keep_decisions, read_reviewed, write_decisions
-from training.harvest.download import download
+from training.harvest.download import copy_senders, download
 from training.harvest.known_photos import read_known
 from training.harvest.label_audit import audit
 from training.harvest.ledger import read_ledger
@@ -43,11 +43,12 @@ def harvest(source: str, folder: Path) -> list[Candidate]:
         )
     storage = open_storage(source)
     try:
-        listed = list(storage.list_entries())
+        listed, senders = list(storage.list_entries()), list(storage.list_senders())
     except UNAVAILABLE as error:
         raise HarvestError(f"{source} cannot be listed: {error}") from None
     decided = {row.photo for row in read_ledger()}
     folder.mkdir(parents=True, exist_ok=True)
+    copy_senders(senders, folder)
     entries = download(storage, [entry for entry in listed if entry.sha256 not in decided], folder)
     reviewed = read_reviewed(folder)
     candidates = screen(entries, {entry.sha256: entry.day for entry in listed}, folder, reviewed)

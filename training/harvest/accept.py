@@ -17,8 +17,8 @@ from training.harvest.contributed_photo import Candidate, HarvestError, parse_ke
 from training.harvest.contribution_storage import Folder
 from training.harvest.data_set import ACCEPTED, CONFIRMED, CONTRIBUTIONS, CORRECTED
 from training.harvest.decisions import ACCEPT, FILE, HOLD, REJECT, read_decisions
-from training.harvest.dvc_folder import POINTER, check_complete, track
-from training.harvest.ledger import LEDGER, Decided, hash_request, read_ledger, write_ledger
+from training.harvest.dvc_folder import POINTER, track
+from training.harvest.ledger import LEDGER, Decided, check_complete, hash_request, read_ledger, write_ledger
 
 HELD_BACK_SHARE = 0.1
 
@@ -42,7 +42,7 @@ def accept(folder: Path) -> None:
             write_photo(photos[candidate.sha256], CONTRIBUTIONS / place(candidate))
     if photos:
         track()
-    write_ledger(ledger | decide(new, folder))
+    write_ledger(ledger | decide(new, ledger, folder))
     report(new, Counter(place(c).parts[0] for c in new if c.decision == ACCEPT))
 
 
@@ -83,15 +83,13 @@ def write_photo(data: bytes, path: Path) -> None:
     partial.replace(path)
 
 
-def decide(candidates: Sequence[Candidate], folder: Path) -> set[Decided]:
-    """Return a row of the ledger for every request that contributed one of the photos."""
-    status = {c.sha256: {ACCEPT: decided.ACCEPTED, REJECT: decided.REJECTED}[c.decision] for c in candidates}
-    copies = Folder(folder)
-    return {
-        Decided(entry.sha256, hash_request(copies.read_origin(entry).request_id), status[entry.sha256])
-        for entry in copies.list_entries()
-        if entry.sha256 in status
-    }
+def decide(candidates: Sequence[Candidate], ledger: set[Decided], folder: Path) -> set[Decided]:
+    """Return a row for every request that contributed one of the photos, or one that was decided before."""
+    new = {c.sha256: {ACCEPT: decided.ACCEPTED, REJECT: decided.REJECTED}[c.decision] for c in candidates}
+    status, copies = {row.photo: row.decision for row in ledger} | new, Folder(folder)
+    senders = {(sender.sha256, sender.request_id) for sender in copies.list_senders()}
+    senders |= {(e.sha256, copies.read_origin(e).request_id) for e in copies.list_entries() if e.sha256 in new}
+    return {Decided(photo, hash_request(request), status[photo]) for photo, request in senders if photo in status}
 
 
 def report(decided: Sequence[Candidate], parts: Counter[str]) -> None:

@@ -1,4 +1,4 @@
-"""Define a contributed photo by its key `MODEL_VERSION/LABEL/SHA256.jpg` and the metadata that the function stores."""
+"""Define a contributed photo by its key `MODEL_VERSION/LABEL/SHA256.jpg`, its senders and its metadata."""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +7,9 @@ from typing import Any
 from urllib.parse import unquote
 
 KEY = re.compile(r"(?:.*/)?(?P<model_version>[^/]+)/(?P<label>[^/]+)/(?P<sha256>[0-9a-f]{64})\.jpg", re.DOTALL)
+
+REQUESTS = "contributed/requests/"  # the prefix of the empty objects that lead from a request to its photo
+REQUEST_KEY = re.compile(r"(?:.*/)?requests/(?P<request_id>[^/]+)/(?P<sha256>[0-9a-f]{64})", re.DOTALL)
 
 
 class HarvestError(SystemExit):
@@ -35,6 +38,26 @@ def parse_key(key: str, day: str) -> Entry | None:
     if not match or {match["model_version"], match["label"]} & {".", ".."}:
         return None
     return Entry(key, day=day, **match.groupdict())
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A request that contributed a photo. The same photo may have several; its metadata name only the last one."""
+
+    key: str
+    request_id: str
+    sha256: str
+
+    @property
+    def path(self) -> str:
+        """Return the path below the folder of a review."""
+        return f"{REQUESTS}{self.request_id}/{self.sha256}"
+
+
+def parse_request_key(key: str) -> Sender | None:
+    """Return the sender of a key, or None if the key does not end with `requests/REQUEST_ID/SHA256`."""
+    match = REQUEST_KEY.fullmatch(key)
+    return Sender(key, **match.groupdict()) if match and match["request_id"] not in {".", ".."} else None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,11 +11,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from training.harvest.contributed_photo import Entry, HarvestError, Origin, parse_key
+from training.harvest.contributed_photo import (
+    REQUESTS,
+    Entry,
+    HarvestError,
+    Origin,
+    Sender,
+    parse_key,
+    parse_request_key,
+)
 
 S3_ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]+)/?(?P<prefix>.*)", re.DOTALL)
+THREADS = 16  # a request takes about 20 ms, so 10,000 of them take 13 s
 UNAVAILABLE = (BotoCoreError, ClientError)  # credentials, permissions, network, a bucket that does not exist
 
 
@@ -22,14 +33,17 @@ class Storage(Protocol):
     def list_entries(self) -> Iterator[Entry]:
         """Yield the contributions in the order of their keys; ignore everything else."""
 
+    def list_senders(self) -> Iterator[Sender]:
+        """Yield the requests that contributed photos; those of older functions are only in the metadata."""
+
     def read(self, entry: Entry) -> tuple[bytes, Origin]:
         """Return photo and metadata."""
 
     def read_origin(self, entry: Entry) -> Origin:
         """Return only the metadata."""
 
-    def delete(self, entry: Entry) -> None:
-        """Delete the photo with all its versions, and its metadata."""
+    def delete(self, item: Entry | Sender) -> None:
+        """Delete the photo with all its versions and its metadata, or the record of a request."""
 
 
 def open_storage(source: str) -> Storage:
@@ -49,14 +63,21 @@ class Bucket:
 
     @cached_property
     def client(self) -> Any:
-        return boto3.client("s3")
+        return boto3.client("s3", config=Config(max_pool_connections=THREADS))
 
     def list_entries(self) -> Iterator[Entry]:
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=self.prefix)
-        for page in pages:
-            for item in page.get("Contents", ()):
-                if entry := parse_key(item["Key"], f"{item['LastModified'].astimezone(UTC):%Y-%m-%d}"):
-                    yield entry
+        for item in self._list_objects(self.prefix):
+            if entry := parse_key(item["Key"], f"{item['LastModified'].astimezone(UTC):%Y-%m-%d}"):
+                yield entry
+
+    def list_senders(self) -> Iterator[Sender]:
+        for item in self._list_objects(REQUESTS):  # also if the prefix is longer, as in contributed/MODEL_VERSION/
+            if sender := parse_request_key(item["Key"]):
+                yield sender
+
+    def _list_objects(self, prefix: str) -> Iterator[dict[str, Any]]:
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+            yield from page.get("Contents", ())
 
     def read(self, entry: Entry) -> tuple[bytes, Origin]:
         found = self.client.get_object(Bucket=self.name, Key=entry.key)
@@ -65,9 +86,9 @@ class Bucket:
     def read_origin(self, entry: Entry) -> Origin:
         return Origin.parse(self.client.head_object(Bucket=self.name, Key=entry.key)["Metadata"], entry.key)
 
-    def delete(self, entry: Entry) -> None:
+    def delete(self, item: Entry | Sender) -> None:
         # In a bucket with versioning, deleting a key would only hide the photo.
-        pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=entry.key)
+        pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=item.key)
         for page in pages:
             for version in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
                 self.client.delete_object(Bucket=self.name, Key=version["Key"], VersionId=version["VersionId"])
@@ -85,6 +106,11 @@ class Folder:
             if entry := parse_key(path.relative_to(self.root).as_posix(), day):
                 yield entry
 
+    def list_senders(self) -> Iterator[Sender]:
+        for path in sorted(self.root.rglob("requests/*/*")):
+            if sender := parse_request_key(path.relative_to(self.root).as_posix()):
+                yield sender
+
     def read(self, entry: Entry) -> tuple[bytes, Origin]:
         return (self.root / entry.key).read_bytes(), self.read_origin(entry)
 
@@ -96,7 +122,10 @@ class Folder:
             raise HarvestError(f"{path} cannot be read ({error}); expected the metadata of {entry.key}") from None
         return Origin.parse(metadata, entry.key)
 
-    def delete(self, entry: Entry) -> None:
-        photo = self.root / entry.key
-        for path in (photo, photo.with_suffix(".json")):
+    def delete(self, item: Entry | Sender) -> None:
+        file = self.root / item.key
+        for path in (file, file.with_suffix(".json")):
             path.unlink(missing_ok=True)
+        if isinstance(item, Sender):
+            with suppress(OSError):  # the request contributed other photos, too
+                file.parent.rmdir()

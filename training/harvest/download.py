@@ -12,10 +12,8 @@ from urllib.parse import quote
 
 from tqdm import tqdm
 
-from training.harvest.contributed_photo import Entry, HarvestError
-from training.harvest.contribution_storage import UNAVAILABLE, Storage
-
-THREADS = 8
+from training.harvest.contributed_photo import Entry, HarvestError, Sender
+from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Storage
 
 
 def download(storage: Storage, entries: Iterable[Entry], folder: Path) -> list[Entry]:
@@ -33,6 +31,14 @@ def download(storage: Storage, entries: Iterable[Entry], folder: Path) -> list[E
         finally:
             pool.shutdown(cancel_futures=True)
     return [entry for entry in found if entry is not None]
+
+
+def copy_senders(senders: Iterable[Sender], folder: Path) -> None:
+    """Write which request contributed which photo to the folder of a review, where `make accept` reads it."""
+    for sender in senders:
+        path = folder / sender.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
 
 def _copy(storage: Storage, entry: Entry, path: Path) -> bool:

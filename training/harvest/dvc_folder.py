@@ -2,28 +2,15 @@
 
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path
 
 from dvc.config import NoRemoteError
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from training.harvest.contributed_photo import HarvestError
-from training.harvest.data_set import CONTRIBUTIONS, read_labels
-from training.harvest.ledger import ACCEPTED, read_ledger
+from training.harvest.data_set import CONTRIBUTIONS
 
 POINTER = CONTRIBUTIONS.with_suffix(".dvc")
-
-
-def check_complete() -> None:
-    """Raise `HarvestError` if accepted photos are missing, because a new version would lack them."""
-    present = {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
-    accepted = {row.photo for row in read_ledger() if row.decision == ACCEPTED}
-    if missing := accepted - present:
-        raise HarvestError(
-            f"{CONTRIBUTIONS} lacks {len(missing)} of {len(accepted)} accepted photos, such as {min(missing)}; run "
-            "`make dvc-pull` first"
-        )
 
 
 def track() -> None:

@@ -5,17 +5,26 @@ The next training does not use them. Models that were trained before are not cha
 
 import argparse
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from training.harvest.contributed_photo import Entry, HarvestError
-from training.harvest.contribution_storage import UNAVAILABLE, Folder, Storage, open_storage
+from training.harvest.contributed_photo import Entry, HarvestError, Origin
+from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Folder, Storage, open_storage
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
-from training.harvest.dvc_folder import POINTER, check_complete, delete_from_storage, track
+from training.harvest.dvc_folder import POINTER, delete_from_storage, track
 from training.harvest.known_photos import read_cache, write_cache
-from training.harvest.ledger import FORGOTTEN, LEDGER, Decided, hash_request, read_ledger, write_ledger
+from training.harvest.ledger import (
+    FORGOTTEN,
+    LEDGER,
+    Decided,
+    check_complete,
+    hash_request,
+    read_ledger,
+    write_ledger,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,7 @@ class Deleted:
     stored: int  # in the bucket or folder
     reviewed: int  # in the folder of a review
     trained: int  # in data/contributions
+    unchecked: tuple[str, ...] = ()  # the keys of the photos whose metadata name no request
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,7 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{deleted.trained} in {CONTRIBUTIONS}"
     )
     if deleted.trained:
-        print(f"commit {POINTER} and {LEDGER}; `make train` trains a model without them")
+        print(f"commit {POINTER} and {LEDGER}; `make train` makes a model without them")
+    if deleted.unchecked:
+        raise HarvestError(
+            f"{len(deleted.unchecked)} photos have no valid metadata, so the request may have sent them, too: "
+            f"{', '.join(deleted.unchecked[:5])}; delete them, or look at them, as nothing names their sender"
+        )
 
 
 def forget(request_id: str, source: str, folder: Path) -> Deleted:
@@ -50,21 +65,27 @@ def forget(request_id: str, source: str, folder: Path) -> Deleted:
     """
     storage = open_storage(source)
     try:
-        entries = find_entries(storage, request_id)
+        entries = list(storage.list_entries())
+        requests, unchecked = read_requests(storage, entries)
         ledger, request = read_ledger(), hash_request(request_id)
-        photos = {entry.sha256 for entry in entries} | {row.photo for row in ledger if row.request == request}
+        photos = {photo for photo, sender in requests if sender == request_id}
+        photos |= {row.photo for row in ledger if row.request == request}
+        unchecked = [entry for entry in unchecked if entry.sha256 not in photos]
         if not photos:
-            raise HarvestError(f"no photo of request {request_id!r} in {source} or {LEDGER}; check the ID and SOURCE")
+            hidden = f" ({len(unchecked)} photos have no valid metadata)" if unchecked else ""
+            raise HarvestError(
+                f"no photo of request {request_id!r} in {source} or {LEDGER}{hidden}; check the ID and SOURCE"
+            )
         in_data_set = [path for path in read_labels(CONTRIBUTIONS) if Path(path).stem in photos]
         check_complete()
         write_ledger(mark_forgotten(ledger, photos, request))
-        for entry in entries:
-            storage.delete(entry)
+        stored = delete_copies(storage, photos)
     except UNAVAILABLE as error:
         raise HarvestError(f"{source} cannot be changed: {error}; run the same command again") from None
     delete_from_data_set(in_data_set)
     write_cache({photo: phash for photo, phash in read_cache().items() if photo not in photos})
-    return Deleted(len(entries), delete_reviews(folder, photos), len(in_data_set))
+    reviewed = delete_copies(Folder(folder), photos) if folder.is_dir() else 0
+    return Deleted(stored, reviewed, len(in_data_set), tuple(entry.key for entry in unchecked))
 
 
 def mark_forgotten(ledger: set[Decided], photos: set[str], request: str) -> set[Decided]:
@@ -73,12 +94,33 @@ def mark_forgotten(ledger: set[Decided], photos: set[str], request: str) -> set[
     return marked | {Decided(photo, request, FORGOTTEN) for photo in photos}
 
 
-def find_entries(storage: Storage, request_id: str) -> list[Entry]:
-    """Return all entries of the photos that a request contributed, also under other labels and by other requests."""
-    listed = list(storage.list_entries())
-    bar = tqdm(listed, desc="search", unit="photo")
-    photos = {entry.sha256 for entry in bar if storage.read_origin(entry).request_id == request_id}
-    return [entry for entry in listed if entry.sha256 in photos]
+def read_requests(storage: Storage, entries: Sequence[Entry]) -> tuple[set[tuple[str, str]], list[Entry]]:
+    """Return pairs of photo and request ID, and the entries whose metadata are invalid."""
+
+    def read(entry: Entry) -> Origin | None:
+        try:
+            return storage.read_origin(entry)
+        except HarvestError as error:
+            print(f"warning: {error}")
+            return None
+
+    requests = {(sender.sha256, sender.request_id) for sender in storage.list_senders()}
+    with ThreadPoolExecutor(THREADS) as pool:
+        origins = list(tqdm(pool.map(read, entries), total=len(entries), desc="search", unit="photo"))
+    found = list(zip(entries, origins, strict=True))
+    requests |= {(entry.sha256, origin.request_id) for entry, origin in found if origin}
+    return requests, [entry for entry, origin in found if origin is None]
+
+
+def delete_copies(storage: Storage, photos: set[str]) -> int:
+    """Delete the photos under all labels, and what names their senders; return how many photos there were."""
+    entries = [entry for entry in storage.list_entries() if entry.sha256 in photos]
+    for entry in entries:
+        storage.delete(entry)
+    for sender in list(storage.list_senders()):
+        if sender.sha256 in photos:
+            storage.delete(sender)
+    return len(entries)
 
 
 def delete_from_data_set(paths: Sequence[str]) -> None:
@@ -92,17 +134,6 @@ def delete_from_data_set(paths: Sequence[str]) -> None:
         (CONTRIBUTIONS / path).unlink()
     if POINTER.exists():
         track()
-
-
-def delete_reviews(folder: Path, photos: set[str]) -> int:
-    """Delete photos from the folder of a review, and return their number."""
-    if not folder.is_dir():
-        return 0
-    copies = Folder(folder)
-    entries = [entry for entry in copies.list_entries() if entry.sha256 in photos]
-    for entry in entries:
-        copies.delete(entry)
-    return len(entries)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from training.harvest.contributed_photo import HarvestError
+from training.harvest.data_set import CONTRIBUTIONS, read_labels
 
 LEDGER = Path("data/contributions.csv")
 ACCEPTED, REJECTED, FORGOTTEN = "accepted", "rejected", "forgotten"
@@ -46,3 +47,14 @@ def write_ledger(rows: Iterable[Decided], path: Path = LEDGER) -> None:
         writer.writerow(Decided._fields)
         writer.writerows(sorted(set(rows)))
     partial.replace(path)
+
+
+def check_complete() -> None:
+    """Raise `HarvestError` if accepted photos are missing: a training or a new version would go without them."""
+    present = {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
+    accepted = {row.photo for row in read_ledger() if row.decision == ACCEPTED}
+    if missing := accepted - present:
+        raise HarvestError(
+            f"{CONTRIBUTIONS} lacks {len(missing)} of {len(accepted)} accepted photos, such as {min(missing)}; run "
+            "`make dvc-pull` first"
+        )

@@ -1,12 +1,12 @@
 """Read photos of one source, or of the list of sources that `training.fetch` writes."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from training.source.class_level import are_parts
+from training.source.fingerprint import fingerprint
 from training.source.layout import Layout, detect_layout, merge_classes
 from training.source.source_reader import SUFFIXES, SourceError
 from training.source.tree import ARCHIVE, ArchiveTree
@@ -16,28 +16,54 @@ MARK = "pet-classifier sources"
 
 @dataclass(frozen=True)
 class SourceList:
-    """Sources that are read as one, and how. `contents` changes with their files, so that DVC notices."""
+    """Sources that are read as one, and how.
+
+    The file of a list has only the names of the sources, because DVC compares it; links beside it lead to their places.
+    """
 
     sources: tuple[str, ...]  # absolute paths
     classes: str = ""  # CLASSES: `top`, `bottom` or `species`
     split: str = ""  # SPLIT: `given` or `hash`
-    contents: str = ""
+    contents: str = ""  # a hash that changes with the files, so that DVC notices
 
     def write(self, path: Path) -> None:
-        described = replace(self, contents=fingerprint(self.sources))
+        """Write the list and the links. Sources of the same name get numbers."""
+        paths = [Path(source) for source in self.sources]
+        names = tuple(name.rstrip("/") for name in unique_names(paths))
+        contents = fingerprint(paths)
+        links = _links_of(path)
+        links.mkdir(parents=True, exist_ok=True)
+        for old in links.iterdir():
+            old.unlink()
+        for name, source in zip(names, paths, strict=True):
+            (links / name).symlink_to(source)
+        described = replace(self, sources=names, contents=contents)
         path.write_text(json.dumps({"kind": MARK, **asdict(described)}, indent=2) + "\n")
+
+    @staticmethod
+    def is_list(path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return MARK.encode() in file.read(100)
 
     @classmethod
     def read(cls, path: Path) -> "SourceList | None":
-        """Return the list in a file, or None if the file is something else."""
-        if not path.is_file():
+        """Return the list in a file; None if it is something else. Raise `SourceError` if a link is missing."""
+        if not cls.is_list(path):
             return None
-        with path.open("rb") as file:
-            if MARK.encode() not in file.read(100):
-                return None
         values = json.loads(path.read_text())
         values.pop("kind")
-        return cls(**values | {"sources": tuple(values["sources"])})
+        links = [_links_of(path) / name for name in values["sources"]]  # an absolute path of an older list stays
+        if missing := [link for link in links if not (link.is_symlink() or link.exists())]:
+            raise SourceError(
+                f"{path} lists {missing[0].name!r}, but {missing[0]} is missing; name all sources in DATA="
+            )
+        return cls(**values | {"sources": tuple(str(link.resolve()) for link in links)})
+
+
+def _links_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-links")
 
 
 class Source:
@@ -120,14 +146,3 @@ def unique_names(paths: list[Path]) -> list[str]:
         same = sum(name.startswith((f"{path.name}/", f"{path.name} (")) for name in names)
         names.append(f"{path.name} ({same + 1})/" if same else f"{path.name}/")
     return names
-
-
-def fingerprint(sources: tuple[str, ...]) -> str:
-    """Return a hash of the names, sizes and times of all files of the sources."""
-    found = hashlib.sha256()
-    for source in map(Path, sources):
-        files = sorted(f for f in source.rglob("*") if f.is_file()) if source.is_dir() else [source]
-        for file in files:
-            status = file.stat()
-            found.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return found.hexdigest()

@@ -13,6 +13,8 @@ from training import config
 
 METRICS = Path("artifacts/metrics")
 PRECISIONS = ("fp32", "int8")
+# Values with which a later param acts as if it did not exist. None: it acts only on sets of few photos.
+NEUTRAL = {"train.min_steps": None, "train.perfect_epochs": None, "train.balance_classes": "False"}
 
 
 def write_figures(name: str, figures: Any) -> None:
@@ -79,11 +81,15 @@ def render_attempts(attempts: list[dict[str, Any]]) -> str:
 
 
 def describe_differences(params: dict[str, str], current: dict[str, str]) -> str:
-    """Return `lr 0.001` for each param with another value, and `no min_steps` for each that did not exist yet."""
+    """Return `lr 0.001` for each param with another value, and `no dropout` for each that did not exist yet.
+
+    A param that did not exist is not listed if its value of today would not have changed the training.
+    """
     different = [
         f"`{key.split('.')[1]} {params[key]}`" for key in current if params.get(key, current[key]) != current[key]
     ]
-    missing = [f"no `{key.split('.')[1]}`" for key in current if key not in params]
+    absent = [key for key in current if key not in params and NEUTRAL.get(key, "") not in {None, current[key]}]
+    missing = [f"no `{key.split('.')[1]}`" for key in absent]
     return ", ".join(different + missing) or "nothing"
 
 

@@ -30,8 +30,11 @@ def describe(photo: bytes, label: str, prediction: str, number: int, version: st
 def put(photo: bytes, label: str, prediction: str, number: int, **options: str) -> str:
     """Put a contribution into the bucket, and return its hash."""
     key, metadata = describe(photo, label, prediction, number, **options)
-    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=photo, Metadata=metadata)
-    return hashlib.sha256(photo).hexdigest()
+    sha256 = hashlib.sha256(photo).hexdigest()
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=BUCKET, Key=f"contributed/requests/{request_id(number)}/{sha256}")
+    s3.put_object(Bucket=BUCKET, Key=key, Body=photo, Metadata=metadata)
+    return sha256
 
 
 def write(folder: Path, photo: bytes, label: str, prediction: str, number: int) -> str:
@@ -41,4 +44,7 @@ def write(folder: Path, photo: bytes, label: str, prediction: str, number: int) 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(photo)
     path.with_suffix(".json").write_text(json.dumps(metadata))
+    request = folder / "contributed/requests" / request_id(number) / path.stem
+    request.parent.mkdir(parents=True, exist_ok=True)
+    request.touch()
     return path.stem

@@ -87,7 +87,7 @@ def test_versions_of_the_bucket_are_deleted(checkout):
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     for _ in range(2):
         put(encode(draw("cat", 500)), "cat", "dog", 500)
-    assert 2 == len(s3.list_object_versions(Bucket=BUCKET)["Versions"])
+    assert 4 == len(s3.list_object_versions(Bucket=BUCKET)["Versions"])  # of the photo and of its request
     assert 1 == forget(request_id(500), SOURCE, OUT).stored
     assert "Versions" not in s3.list_object_versions(Bucket=BUCKET)
 
@@ -106,7 +106,60 @@ def test_photo_of_a_container_is_deleted(checkout, tmp_path):
     folder = tmp_path / "kept"
     paths = [write(folder, encode(draw("cat", seed)), "cat", "dog", seed) for seed in (500, 501)]
     forget(request_id(500), str(folder), OUT)
-    assert {f"{paths[1]}.jpg", f"{paths[1]}.json"} == {path.name for path in folder.rglob("*.*")}
+    assert {f"{paths[1]}.jpg", f"{paths[1]}.json", paths[1], request_id(501)} == {
+        path.name for path in folder.rglob("*") if not any(path.glob("*/*"))
+    } - {"cat"}
+
+
+@pytest.mark.parametrize("number", [500, 900])
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_every_sender_of_a_photo_can_delete_it(checkout, number, is_expired):
+    """The request of each sender finds the photo, although its metadata name only the last one."""
+    for sender in (500, 900):
+        sha256 = put(encode(draw("cat", 500)), "cat", "dog", sender)
+    other = put(encode(draw("cat", 501)), "cat", "dog", 501)
+    harvest(SOURCE, OUT)
+    write_decisions([replace(row, decision="accept") for row in read_decisions(OUT)], OUT)
+    accept(OUT)
+    if is_expired:
+        boto3.resource("s3").Bucket(BUCKET).objects.delete()
+    assert (0 if is_expired else 1, 1) == (
+        (deleted := forget(request_id(number), SOURCE, OUT)).stored,
+        deleted.trained,
+    )
+    assert {False} == {*places(sha256).values()}
+    assert not [key for key in stored("contributed/") if sha256 in key]
+    assert other in {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
+    assert [request_id(501)] == [path.name for path in OUT.glob("contributed/requests/*")]
+
+
+def test_later_sender_of_an_accepted_photo_can_delete_it(hashes):
+    """A sender whose photo was accepted from somebody else before is known after the next review."""
+    put(encode(draw("cat", 500)), "cat", "dog", 900)
+    harvest(SOURCE, OUT)
+    accept(OUT)
+    boto3.resource("s3").Bucket(BUCKET).objects.delete()
+    assert 1 == forget(request_id(900), SOURCE, OUT).trained
+
+
+def test_photos_of_older_functions_are_found(checkout):
+    """A photo without a record of its request is found by its metadata."""
+    put(encode(draw("cat", 500)), "cat", "dog", 500)
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key=stored("contributed/requests/")[0])
+    assert 1 == forget(request_id(500), SOURCE, OUT).stored
+
+
+def test_invalid_metadata_do_not_stop_the_deletion(checkout, capsys):
+    """A photo without valid metadata is reported; the photo of the request is deleted, and the command fails."""
+    put(encode(draw("cat", 500)), "cat", "dog", 500)
+    key = f"contributed/v1/cat/{'0' * 64}.jpg"
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"other")
+    with pytest.raises(HarvestError, match=rf"1 photos have no valid metadata.*{key}"):
+        main([request_id(500), "--source", SOURCE, "--out", str(OUT)])
+    assert [key] == stored("contributed/")
+    assert f"warning: {key} has the metadata {{}}" in capsys.readouterr().out
+    with pytest.raises(HarvestError, match=r"no photo of request .* \(1 photos have no valid metadata\)"):
+        forget(request_id(7), SOURCE, OUT)
 
 
 def test_unknown_request_is_named(hashes):

@@ -1,11 +1,16 @@
 """Tests that `make train CONTRIBUTED=1` and the workflow Retrain use the accepted contributions."""
 
 import subprocess
+import sys
 
 import pytest
 import yaml
 
 from tests.training.workspace import ROOT
+from training import fetch
+from training.harvest.contributed_photo import HarvestError
+from training.harvest.data_set import HELD_BACK
+from training.harvest.ledger import ACCEPTED, LEDGER, Decided, write_ledger
 
 
 def make(folder, *arguments):
@@ -21,6 +26,27 @@ def test_contributions_need_photos(tmp_path):
     with pytest.raises(subprocess.CalledProcessError) as error:
         make(tmp_path, "CONTRIBUTED=1")
     assert "CONTRIBUTED=1, but DATA is empty: expected DATA=" in error.value.stderr
+
+
+@pytest.mark.process
+def test_contributions_have_to_be_pulled(tmp_path):
+    """If the folder of accepted photos was not pulled, make stops and names the command."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/contributions.dvc").touch()
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        make(tmp_path, "DATA=a", "CONTRIBUTED=1")
+    assert "data/contributions.dvc are not in this checkout: run `make dvc-pull` first" in error.value.stderr
+    assert "a" == make(tmp_path, "DATA=a")
+
+
+def test_incomplete_contributions_stop_the_training(project, monkeypatch):
+    """If accepted photos are missing, the training stops before it links photos, and names the command."""
+    LEDGER.parent.mkdir()
+    write_ledger([Decided("a" * 64, "b" * 64, ACCEPTED)])
+    monkeypatch.setattr(sys, "argv", ["fetch", "--data", "any", "--contributed"])
+    with pytest.raises(HarvestError, match=r"data/contributions lacks 1 of 1 accepted photos.*`make dvc-pull` first"):
+        fetch.main()
+    assert not HELD_BACK.exists()
 
 
 @pytest.mark.process

@@ -1,0 +1,49 @@
+"""Select the test photos that are new to both models: a photo that the champion has learned would flatter it.
+
+The challenger learned no test photo of the manifest. The champion may have: another DATA or SPLIT, more photos of a
+small class, or another `prepare.train_share` moves photos between the splits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from export.learned_photos import DIGITS, LearnedPhotos
+from training.data import read_manifest
+from training.overview import read_rows
+
+ENOUGH = 30  # photos; on fewer than these, a draw says little if other test photos were excluded
+
+
+@dataclass(frozen=True)
+class UnseenPhotos:
+    """The manifest without the test photos that the champion has learned."""
+
+    rows: Sequence[dict[str, str]]  # of all splits
+    compared: int  # test photos among them
+    excluded: int | None  # test photos that the champion learned; None if its photos are not known
+
+    @property
+    def are_few(self) -> bool:
+        return bool(self.excluded) and self.compared < ENOUGH
+
+    def describe(self) -> str:
+        """Return a remark to follow the figures of the comparison; empty if all test photos are known to be new."""
+        if self.excluded is None:
+            return "; it is not known on which photos the champion was trained, so test photos may be among them"
+        if not self.excluded:
+            return ""
+        few = f", too few for a draw to count ({ENOUGH} required)" if self.are_few else ""
+        return f"; {self.excluded:,} other test photos were left out, because the champion learned them{few}"
+
+
+def select_unseen(champion: LearnedPhotos | None) -> UnseenPhotos:
+    """Return the rows without the test photos that the champion learned, or of which it learned a near duplicate."""
+    rows = read_manifest()
+    tests = sum(row["split"] == "test" for row in rows)
+    if champion is None:
+        return UnseenPhotos(rows, tests, None)
+    learned = {*champion.train, *champion.val}
+    groups = {row.group for row in read_rows() if row.sha256[:DIGITS] in learned}  # also of rows that were set aside
+    unseen = [row for row in rows if row["split"] != "test" or row["group"] not in groups]
+    excluded = len(rows) - len(unseen)
+    return UnseenPhotos(unseen, tests - excluded, excluded)

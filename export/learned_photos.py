@@ -1,0 +1,59 @@
+"""Keep the hashes of the photos from which each version was made; those of the served model are committed."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mlflow.entities.model_registry import ModelVersion
+
+from export.registry import Registry
+from training.data import read_manifest
+from training.prepare import MANIFEST
+from training.source import sha256
+
+LEARNED = Path("artifacts/training_photos.json")
+PHOTO_COUNT = "training_photos"  # tag of a version: how many photos it was trained on, if that is known
+DIGITS = 12  # of a SHA-256: among a million photos, two share them with a probability of 0.2 %
+
+
+@dataclass(frozen=True)
+class LearnedPhotos:
+    """Photos as the first digits of their SHA-256, sorted."""
+
+    data_hash: str  # of the manifest, as in the metadata of the model
+    train: tuple[str, ...]
+    val: tuple[str, ...]  # they chose the epoch and the thresholds
+
+    @classmethod
+    def from_manifest(cls) -> "LearnedPhotos":
+        hashes: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+        for row in read_manifest():
+            hashes[row["split"]].append(row["sha256"][:DIGITS])
+        return cls(sha256(MANIFEST), tuple(sorted(hashes["train"])), tuple(sorted(hashes["val"])))
+
+    @classmethod
+    def parse(cls, text: str, data_hash: str) -> "LearnedPhotos | None":
+        """Return the photos in `text`; None if they are those of another manifest, or not known."""
+        values = json.loads(text)
+        if values.get("data_hash") != data_hash:
+            return None
+        return cls(data_hash, tuple(values["train"]), tuple(values["val"]))
+
+    @classmethod
+    def find(cls, registry: Registry, version: ModelVersion) -> "LearnedPhotos | None":
+        """Return the photos of a version, from the registry or the committed file; None if they are not known."""
+        committed = LEARNED.read_text() if LEARNED.exists() else None
+        texts = (registry.find_text(version, LEARNED.name), committed)
+        return next((found for text in texts if text and (found := cls.parse(text, version.tags["data_hash"]))), None)
+
+    def store(self, registry: Registry, version: ModelVersion) -> None:
+        registry.store_text(version, LEARNED.name, self.serialize())
+        registry.tag(version, PHOTO_COUNT, str(len(self.train)))
+
+    def serialize(self) -> str:
+        return json.dumps(asdict(self), indent=0) + "\n"
+
+
+def write_learned(photos: LearnedPhotos | None) -> None:
+    """Write the committed file; without photos, an empty object: DVC requires the output."""
+    LEARNED.write_text(photos.serialize() if photos else "{}\n")
