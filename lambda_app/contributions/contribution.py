@@ -1,4 +1,4 @@
-"""Copy a contributed photo without metadata, and define its keys and metadata, which `make harvest` and `make forget` read."""
+"""Copy a contributed photo without metadata, and define its keys and metadata for `make harvest` and `make forget`."""
 
 import hashlib
 from dataclasses import dataclass
