@@ -1,4 +1,4 @@
-"""Add the class activation map to a model file: which parts of a photo speak for the predicted class.
+"""Add the class activation map to a model file: which parts of a photo count toward the predicted class.
 
 The map weights the features before global pooling with the last layer's weights of the predicted class (Zhou et al.
 2016, "Learning Deep Features for Discriminative Localization"). Its mean plus the bias of the class is the logit, so no

@@ -29,7 +29,7 @@ class Outputs:
     probabilities: NDArray[np.float32]  # (N, C), calibrated; each row sums to 1
     logits: NDArray[np.float32]  # (N, C)
     familiarity: NDArray[np.float32]  # (N,), higher for photos that resemble the training photos
-    activation_map: NDArray[np.float32] | None = None  # (N, h, w) if asked for: what speaks for the predicted class
+    activation_map: NDArray[np.float32] | None = None  # (N, h, w) if asked for: what counts toward the predicted class
 
     def select(self, index: int) -> "Outputs":
         """Return the outputs for one photo, N = 1."""

@@ -60,7 +60,7 @@ EXPLAIN: Json = {
     "in": "query",
     "name": "explain",
     "schema": {"type": "string", "enum": ["0", "1"]},
-    "description": "1 adds `explanation` to each prediction: which parts of the photo spoke for the predicted class",
+    "description": "1 adds `explanation` to each prediction: which parts of the photo count toward the predicted class",
 }
 FILE = {"type": "string", "format": "binary"}  # as in OpenAPI 3.0; tools for 3.1 understand it, too
 IMAGE = {
@@ -156,7 +156,7 @@ def build_document(app: FastAPI, class_names: Sequence[str], max_batch: int) -> 
     schemas = document["components"]["schemas"] | _custom_body_schemas(class_names)
     schemas["PredictionResponse"]["properties"]["explanation"] = {
         "$ref": REFERENCE.format(model="Explanation"),
-        "description": "which parts of the photo spoke for the predicted class; only with `explain=1`",
+        "description": "which parts of the photo count toward the predicted class; only with `explain=1`",
     }
     for name, example in examples(list_routes(app), class_names, app.version).items():
         if name in schemas:  # PUBLIC_ROUTES may leave its route out

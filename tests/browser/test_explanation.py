@@ -45,7 +45,7 @@ def test_switch_shows_the_map_by_keyboard(visit):
     switch.focus()
     page.keyboard.press("Space")
     expect(page.locator("#photo canvas")).to_have_count(1)
-    expect(page.locator("#seen")).to_contain_text("Bright parts spoke for cat, most of all the ")
+    expect(page.locator("#seen")).to_contain_text("Bright parts count toward cat, most of all the ")
     expect(page.locator("#status")).to_have_text(page.locator("#seen").inner_text())
     expect(switch).to_have_accessible_description(page.locator("#seen").inner_text())
     assert [] == Axe().run(page).response["violations"]
@@ -117,7 +117,7 @@ def test_words_name_the_brightest_part(visit, tiny_url):
     page = visit(tiny_url)
     choose(page, {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": encode(picture)})
     page.get_by_role("switch", name=SWITCH).check()
-    expect(page.locator("#seen")).to_have_text("Bright parts spoke for cat, most of all the bottom right.")
+    expect(page.locator("#seen")).to_have_text("Bright parts count toward cat, most of all the bottom right.")
 
 
 @pytest.fixture
