@@ -134,7 +134,7 @@ def test_every_sender_of_a_photo_can_delete_it(checkout, number, is_expired):
 
 
 def test_later_sender_of_an_accepted_photo_can_delete_it(hashes):
-    """A sender whose photo was accepted from somebody else before is known after the next review."""
+    """A sender whose photo was accepted from another sender before is known after the next review."""
     put(encode(draw("cat", 500)), "cat", "dog", 900)
     harvest(SOURCE, OUT)
     accept(OUT)
