@@ -124,8 +124,12 @@ train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and releas
 	$(if $(DRY),,$(GOLDEN))
 	$(if $(DRY),,@$(BIN)/python -m export.training_summary --print)
 
-suspects: .venv/.train  ## list and draw photos with suspicious labels, according to models that were not trained on them
-	$(BIN)/python -m training.tools.suspects
+suspects: .venv/.train  ## list and draw photos with suspicious labels, with a suggestion (DATA= as for train; APPLY=1 applies the decisions)
+	$(if $(APPLY),@$(BIN)/python -m training.tools.apply_decisions)
+	$(if $(APPLY),,@$(BIN)/python -m training.config)
+	$(if $(APPLY),,$(BIN)/python -m training.fetch $(SOURCES))
+	$(if $(APPLY),,$(BIN)/dvc repro prepare)
+	$(if $(APPLY),,@$(BIN)/python -m training.tools.suspects)
 
 # The folder of a review.
 OUT_REVIEW = $(if $(OUT),$(OUT),artifacts/harvest)

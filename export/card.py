@@ -26,8 +26,19 @@ METRICS = Path("artifacts/metrics")
 TEMPLATE = Path("export/card_template.md")
 NOTES = Path("export/card_notes.md")
 ATTEMPTS = METRICS / "attempts.json"  # written by training.tools.attempts
+ACTIVATION_MAP = METRICS / "activation_map.json"  # written by export.checks.faithfulness
 CATALOG = Path("data/datasets.yaml")
 NOT_MEASURED = "Not measured."
+MAP_PICTURES = """\
+![Mean probability of the predicted class by share of pixels](../artifacts/plots/activation_map_curves.png)
+
+The bundled photos, dark where the map is low, and what the model calls them:
+
+![The bundled photos under their maps](../artifacts/plots/activation_map_examples.png)
+
+Maps of misclassified photos, without the photos, which may not be published:
+
+![Maps of misclassified photos](../artifacts/plots/activation_map_mistakes.png)"""
 Values = Mapping[str, Any]
 
 
@@ -69,6 +80,7 @@ def render() -> str:
         "by_class": render_classes(evaluated["sets"], metadata.class_names),
         "calibration": render_calibration(evaluated),
         "unknown": render_unknown(evaluated),
+        "looked": render_looked(metadata.run_id),
         "edits": render_edits(verified["behavior"]),
         "candidate": fill_paragraph(f"Released: {released['candidate']}, because {verified['reason']}."),
         "candidates": render_candidates(verified["candidates"]),
@@ -95,13 +107,15 @@ def format_interval(bounds: Sequence[float]) -> str:
 
 
 def render_data(prepared: Values) -> str:
-    """Return how many photos there are by class, split and reason for exclusion."""
+    """Return how many photos there are by class, split and reason for exclusion, and how many were relabeled."""
     classes = ", ".join(f"{count:,} {name}" for name, count in prepared["classes"].items())
     splits = ", ".join(f"{count:,} {name}" for name, count in prepared["splits"].items())
     excluded = ", ".join(f"{count:,} {reason}" for reason, count in prepared["set_aside"].items())
     source = " by the author of the data set" if prepared.get("split") == "given" else ""
+    relabeled = f" Relabeled by reviewers: {prepared['relabeled']:,}." if prepared.get("relabeled") else ""
     return fill_paragraph(
         f"{prepared['photos']:,} photos ({classes}), split{source} into {splits}. Excluded: {excluded or 'none'}."
+        f"{relabeled}"
     )
 
 
@@ -189,6 +203,41 @@ def render_unknown(evaluated: Values) -> str:
         f"Photos of the classes that are called unknown: {', '.join(false_alarms)}."
     )
     return f"{text}\n\n{table(head, rows) if rows else NOT_MEASURED}"
+
+
+def render_looked(run_id: str) -> str:
+    """Return how well the activation maps show what decides, or that it was not measured for this run."""
+    figures = json.loads(ACTIVATION_MAP.read_text()) if ACTIVATION_MAP.exists() else {}
+    if figures.get("run_id") != run_id:
+        return NOT_MEASURED
+    pointing, photos = figures["pointing"], f"{figures['photos']:,} photos of {figures['set']}"
+    curves = fill_paragraph(
+        f"Deletion and insertion (Petsiuk et al. 2018), on {photos}: the area under the probability of the predicted "
+        "class while pixels are deleted, or inserted into a blurred photo, in the order of the map. *Center* ranks "
+        "pixels by their distance from the center of the photo. Intervals are 95 % intervals of the mean difference."
+    )
+    grids = fill_paragraph(
+        f"Pointing (Böhle et al. 2021), in {pointing['grids']:,} grids of one of these photos and three of "
+        f"{pointing['others']}: the peak of the map is on the photo of a class in {percent(pointing['hits'])} (by "
+        f"chance, {percent(pointing['chance'])}), and so are {percent(pointing['share'])} of the map's positive values."
+    )
+    return f"{curves}\n\n{render_areas(figures)}\n\n{grids}\n\n{MAP_PICTURES}"
+
+
+def render_areas(figures: Values) -> str:
+    """Return the table of areas under the curves, by kind of map."""
+    head = (
+        "curve",
+        "better",
+        *figures["deletion"]["areas"],
+        *(f"gain on {k}" for k in figures["deletion"]["advantage"]),
+    )
+    rows = []
+    for name, better in (("deletion", "lower"), ("insertion", "higher")):
+        areas = (f"{area:.3f}" for area in figures[name]["areas"].values())
+        gains = (f"{g['mean']:.3f} ({g['low']:.3f} to {g['high']:.3f})" for g in figures[name]["advantage"].values())
+        rows.append((name, better, *areas, *gains))
+    return table(head, rows)
 
 
 def render_edits(behavior: Values) -> str:

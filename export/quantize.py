@@ -17,6 +17,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from tqdm import tqdm
 
+from export.activation_map import add_activation_map
 from export.convert import MODEL
 from export.fp16 import convert_to_fp16
 from lambda_app.classifier import Classifier
@@ -57,6 +58,10 @@ def main() -> None:
             if name == "fp16":
                 convert_to_fp16(path)
             copy_metadata(MODEL, path)
+            if not add_activation_map(path):
+                print(
+                    f"{path}: no activation map, because the network does not end in global pooling and a linear layer"
+                )
             print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 
 

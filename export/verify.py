@@ -14,6 +14,7 @@ import numpy as np
 
 from export.candidate_selection import select_candidate
 from export.checks import parity
+from export.checks.activation_maps import check_maps
 from export.checks.behavior import measure_agreement, measure_consistency
 from export.checks.evaluation import make_pytorch_run, measure_unknown_rate, run_all, score_outputs
 from export.checks.gates import Gate, describe_failures, format_table
@@ -82,6 +83,7 @@ def main() -> None:
         check_better_than_guessing(figures[released]["sets"]["test"], test.labels),
         *check_cost(figures[released], figures["fp32"], limits),
         *check_consistency(behavior["difference"]),
+        *check_maps(network, files, released, pixels, max_difference),
         *check_quality(judged, limits),
         *(check_agreement(behavior["agreement"], limits) if "test" in judged["sets"] else []),
     ]

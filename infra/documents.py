@@ -16,6 +16,7 @@ from infra.emulator.runtime import ROOT
 from infra.markdown import table
 
 METRICS = ROOT / "artifacts/metrics"
+EXPLANATION = ROOT / "artifacts/explanation.json"  # written by export.checks.explanation_cost
 COVERAGE = ROOT / "artifacts/coverage.json"
 MODEL = "lambda_app/model.onnx"
 
@@ -50,6 +51,25 @@ def answer() -> str:
     return f"```json\n{json.dumps(read_metrics('serving')['answer'], indent=2)}\n```"
 
 
+def explanation_cost() -> str:
+    """Return the table of what the activation map adds to a run of the network and to a request."""
+    figures = json.loads(EXPLANATION.read_text())
+    profile = figures["profile"]
+    names = {
+        "control": "a run of the file without map, against another of the same file",
+        "not_asked": "a run of the released file that does not ask for the map, against the file without",
+        "asked": "a request with `explain=1`, against one without",
+    }
+    rows = [(text, f"{figures[key]['first_ms']:.2f} ms", _added(figures[key])) for key, text in names.items()]
+    branch = "the branch that skips the map, by ONNX Runtime's profiler"
+    rows.append((branch, f"{profile['all_ms']:.2f} ms", f"{profile['branch_ms']:.3f} ms"))
+    return table(("what", "without", "added"), rows)
+
+
+def _added(figures: dict[str, float]) -> str:
+    return f"{figures['added_ms']:.3f} ms ({figures['low_ms']:.3f} to {figures['high_ms']:.3f})"
+
+
 def api(block: str) -> str:
     """Return one block of the API reference; `infra.api_reference.render_blocks` lists the names."""
     return api_reference.render_blocks(read_metrics("openapi"))[block]
@@ -74,7 +94,7 @@ def _speed() -> list[tuple[str, str]]:
     """Return the rows on cold start, warm request, memory, image and cost, each beside the same figure on PyTorch."""
     bench = read_bench()
     candidates = bench["candidates"]
-    ours, peer = candidates["ours"], candidates["torch_simple_cnn"]
+    function, peer = candidates["ours"], candidates["torch_simple_cnn"]
 
     def row(name: str, value: str, baseline: str) -> tuple[str, str]:
         return name, f"{value} (PyTorch: {baseline})"
@@ -87,11 +107,11 @@ def _speed() -> list[tuple[str, str]]:
 
     return [
         ("commit of the measurements below", f"`{bench['commit']}`"),
-        row("cold start, p50", f"{ours['cold_ms']['p50']:.0f} ms", f"{peer['cold_ms']['p50']:,.0f} ms"),
-        row("warm request, p50", f"{warm(ours)} ms", f"{warm(peer)} ms"),
-        row("peak memory", f"{ours['rss_mb']:.0f} MB", f"{peer['rss_mb']:,.0f} MB"),
-        row("container image", f"{ours['image_mb']:.0f} MB", f"{peer['image_mb']:,.0f} MB"),
-        row("a million requests", f"{dollars(ours)} USD", f"{dollars(peer)} USD"),
+        row("cold start, p50", f"{function['cold_ms']['p50']:.0f} ms", f"{peer['cold_ms']['p50']:,.0f} ms"),
+        row("warm request, p50", f"{warm(function)} ms", f"{warm(peer)} ms"),
+        row("peak memory", f"{function['rss_mb']:.0f} MB", f"{peer['rss_mb']:,.0f} MB"),
+        row("container image", f"{function['image_mb']:.0f} MB", f"{peer['image_mb']:,.0f} MB"),
+        row("a million requests", f"{dollars(function)} USD", f"{dollars(peer)} USD"),
     ]
 
 

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from lambda_app.metadata import Metadata, MetadataError
 
 OUTPUTS = ("probabilities", "logits", "familiarity")
+ACTIVATION_MAP = "activation_map"  # a further output, which export/activation_map.py adds for most networks
+EXPLAIN = "explain"  # its switch: an input with the default false
+YES = np.array(1, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,13 @@ class Outputs:
     probabilities: NDArray[np.float32]  # (N, C), calibrated; each row sums to 1
     logits: NDArray[np.float32]  # (N, C)
     familiarity: NDArray[np.float32]  # (N,), higher for photos that resemble the training photos
+    activation_map: NDArray[np.float32] | None = None  # (N, h, w) if asked for: what speaks for the predicted class
 
     def select(self, index: int) -> "Outputs":
         """Return the outputs for one photo, N = 1."""
         one = slice(index, index + 1)
-        return Outputs(self.probabilities[one], self.logits[one], self.familiarity[one])
+        activation_map = None if self.activation_map is None else self.activation_map[one]
+        return Outputs(self.probabilities[one], self.logits[one], self.familiarity[one], activation_map)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Classifier:
 
     session: ort.InferenceSession
     metadata: Metadata
+    has_activation_map: bool = False
 
     @classmethod
     def load(cls, path: Path, *, arena: bool = False) -> "Classifier":
@@ -63,12 +69,15 @@ class Classifier:
             )
         session = ort.InferenceSession(path, _options(arena=arena), providers=["CPUExecutionProvider"])
         outputs = tuple(output.name for output in session.get_outputs())
-        if outputs != OUTPUTS:
+        if outputs not in (OUTPUTS, (*OUTPUTS, ACTIVATION_MAP)):
             raise MetadataError(f"{path} has the outputs {', '.join(outputs)}; expected {', '.join(OUTPUTS)}")
-        return cls(session, Metadata.from_props(session.get_modelmeta().custom_metadata_map))
+        has_activation_map = ACTIVATION_MAP in outputs
+        return cls(session, Metadata.from_props(session.get_modelmeta().custom_metadata_map), has_activation_map)
 
-    def run(self, images: NDArray[np.uint8]) -> Outputs:
-        """Run the network on (N, 3, S, S) RGB images, 0..255."""
+    def run(self, images: NDArray[np.uint8], *, explain: bool = False) -> Outputs:
+        """Run the network on (N, 3, S, S) RGB images, 0..255. `explain` requires `has_activation_map`."""
+        if explain:
+            return Outputs(*self.session.run((*OUTPUTS, ACTIVATION_MAP), {"images": images, EXPLAIN: YES}))
         return Outputs(*self.session.run(OUTPUTS, {"images": images}))
 
     def predict(self, pixels: NDArray[np.uint8]) -> Prediction:
@@ -100,4 +109,5 @@ def _options(*, arena: bool) -> ort.SessionOptions:
     # An arena keeps the memory of the largest run, 5 MB more at the peak. It does not speed up single photos.
     options.enable_cpu_mem_arena = arena
     options.enable_mem_pattern = arena  # plans the arena
+    options.log_severity_level = 3  # errors; a warning, not JSON, would report at each start that `explain` is optional
     return options

@@ -82,6 +82,13 @@ class BadField(RequestError):
     code = "bad_field"
 
 
+class NoExplanation(RequestError):
+    """The request has `explain=1`, but the model file has no activation map."""
+
+    status = 422
+    code = "no_explanation"
+
+
 class NoConsent(RequestError):
     """The form has a contributed photo, but not the field `consent=true`."""
 

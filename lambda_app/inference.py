@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,6 +38,7 @@ class Classified:
     request_id: str
     prediction: Prediction
     outputs: Outputs  # N = 1
+    upright_size: tuple[int, int] | None = None  # width and height of the photo, if its activation map was asked for
 
 
 @dataclass(frozen=True)
@@ -64,26 +65,32 @@ class Inference:
         self.threads = ThreadPoolExecutor(os.cpu_count() or 1)
         self.admission = Admission(os.cpu_count() or 1)
 
-    async def classify_photo(self, data: bytes, record: Record) -> Prediction:
+    async def classify_photo(self, data: bytes, record: Record, *, explain: bool = False) -> Classified:
         """Classify the only photo of a request. Raise `RequestError` if it cannot be classified."""
-        [result] = await self.run_on_thread(record, self._decode_and_classify, [data])
+        [result] = await self.run_on_thread(record, self._decode_and_classify, [data], explain)
         if isinstance(result, RequestError):
             raise result
-        record.predictions = [{"request_id": record.request_id} | result.log_fields()]
-        return result.prediction
+        return _add_to_record(result, record, record.request_id)
 
-    async def classify_photos(self, photos: Sequence[bytes], record: Record) -> list[Classified | RequestError]:
+    async def classify_photos(
+        self, photos: Sequence[bytes], record: Record, *, explain: bool = False
+    ) -> list[Classified | RequestError]:
         """Classify the photos of a batch, in order. A photo that cannot be classified has an error in its place."""
         record.photos = len(photos)
-        results = await self.run_on_thread(record, self._decode_and_classify, photos)
+        results = await self.run_on_thread(record, self._decode_and_classify, photos, explain)
         record.failed = [result.code for result in results if isinstance(result, RequestError)]
-        return [result if isinstance(result, RequestError) else _add_to_record(result, record) for result in results]
+        return [
+            result if isinstance(result, RequestError) else _add_to_record(result, record, str(uuid.uuid4()))
+            for result in results
+        ]
 
-    async def classify_images(self, images: NDArray[np.uint8], record: Record) -> list[Classified]:
+    async def classify_images(
+        self, images: NDArray[np.uint8], record: Record, *, explain: bool = False
+    ) -> list[Classified]:
         """Classify (N, 3, S, S) RGB images that the client has decoded. Their records have no photo fields."""
         record.photos = len(images)
-        results = await self.run_on_thread(record, self._classify, images, [{}] * len(images))
-        return [_add_to_record(result, record) for result in results]
+        results = await self.run_on_thread(record, self._classify, images, [{}] * len(images), explain)
+        return [_add_to_record(result, record, str(uuid.uuid4())) for result in results]
 
     async def run_on_thread(self, record: Record, function: Callable[..., T], *arguments: Any) -> T:
         """Call the function on a thread. Raise `Overloaded` or `ClientDisconnect` if the wait was too long."""
@@ -95,11 +102,16 @@ class Inference:
 
             return await asyncio.get_running_loop().run_in_executor(self.threads, take_turn)
 
-    def _decode_and_classify(self, photos: Sequence[bytes]) -> list[PredictionRecord | RequestError]:
+    # `run_on_thread` passes positional arguments.
+    def _decode_and_classify(self, photos: Sequence[bytes], explain: bool) -> list[PredictionRecord | RequestError]:  # noqa: FBT001
         files = self._decode(photos)
         decoded = [file for file in files if isinstance(file, Decoded)]
         images, photo_fields = [file.photo.pixels for file in decoded], [file.log_fields() for file in decoded]
-        records = iter(self._classify(images, photo_fields))
+        classified = self._classify(images, photo_fields, explain)
+        if explain:
+            sizes = [file.photo.upright_size for file in decoded]
+            classified = [replace(each, upright_size=size) for each, size in zip(classified, sizes, strict=True)]
+        records = iter(classified)
         return [file if isinstance(file, RequestError) else next(records) for file in files]
 
     def _decode(self, photos: Sequence[bytes]) -> list[Decoded | RequestError]:
@@ -128,18 +140,20 @@ class Inference:
         return files
 
     def _classify(
-        self, images: Sequence[NDArray[np.uint8]], photo_fields: Sequence[dict[str, Any]]
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        photo_fields: Sequence[dict[str, Any]],
+        explain: bool,  # noqa: FBT001
     ) -> list[PredictionRecord]:
         """Run the network on chunks of the images, each (3, S, S)."""
         records: list[PredictionRecord] = []
         for start in range(0, len(images), CHUNK):
             chunk = slice(start, start + CHUNK)
-            records += classify(self.classifier, images[chunk], photo_fields[chunk])
+            records += classify(self.classifier, images[chunk], photo_fields[chunk], explain=explain)
         return records
 
 
-def _add_to_record(result: PredictionRecord, record: Record) -> Classified:
-    """Give a photo of a batch its own id, and add its prediction to the request's record."""
-    request_id = str(uuid.uuid4())
+def _add_to_record(result: PredictionRecord, record: Record, request_id: str) -> Classified:
+    """Add a prediction to the request's record. Each photo of a batch has its own id."""
     record.predictions.append({"request_id": request_id} | result.log_fields())
-    return Classified(request_id, result.prediction, result.outputs)
+    return Classified(request_id, result.prediction, result.outputs, result.upright_size)

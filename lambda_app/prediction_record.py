@@ -22,6 +22,7 @@ class PredictionRecord:
     signals: dict[str, float]
     inference_ms: float  # time of the network run, divided by its number of photos
     photo_fields: Mapping[str, Any]
+    upright_size: tuple[int, int] | None = None  # of the photo, if its activation map is asked for
 
     def log_fields(self) -> dict[str, Any]:
         """Return the log fields of the prediction."""
@@ -46,11 +47,15 @@ def describe_photo(photo: Photo, size: int) -> dict[str, Any]:
 
 
 def classify(
-    classifier: Classifier, images: Sequence[NDArray[np.uint8]], photo_fields: Sequence[Mapping[str, Any]]
+    classifier: Classifier,
+    images: Sequence[NDArray[np.uint8]],
+    photo_fields: Sequence[Mapping[str, Any]],
+    *,
+    explain: bool = False,
 ) -> list[PredictionRecord]:
     """Run the network once on N images, each (3, S, S) RGB, 0..255. `photo_fields` has N entries."""
     start = time.perf_counter()
-    outputs = classifier.run(np.stack(images))
+    outputs = classifier.run(np.stack(images), explain=explain)
     predictions = classifier.interpret(outputs)
     inference_ms = (time.perf_counter() - start) * 1000 / len(images)
     records = []

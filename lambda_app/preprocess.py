@@ -53,6 +53,7 @@ class Photo:
     width: int  # in pixels, as stored, before orientation
     height: int
     format: str
+    upright_size: tuple[int, int]  # width and height after orientation; of the decoded pixels, which may be fewer
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
@@ -84,7 +85,9 @@ def preprocess_header(header: Header, image_size: int) -> Photo:
         center = (left, top, left + side, top + side)
         square = image.resize((image_size, image_size), Image.Resampling.BICUBIC, center, reducing_gap=2.0)
         pixels = np.asarray(_finish(square, picture))  # (S, S, 3)
-        return Photo(np.ascontiguousarray(pixels.transpose(2, 0, 1)), header.width, header.height, header.format)
+        upright_size = image.size[::-1] if picture.orientation >= 5 else image.size
+        channels_first = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return Photo(channels_first, header.width, header.height, header.format, upright_size)
 
 
 def shrink_header(header: Header, short_side: int) -> Image.Image:

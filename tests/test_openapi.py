@@ -56,8 +56,8 @@ def test_every_field_has_a_description(document):
     missing = [
         f"{name}.{field}"
         for name, schema in document["components"]["schemas"].items()
-        for field, about in schema["properties"].items()
-        if "description" not in about
+        for field, definition in schema["properties"].items()
+        if "description" not in definition
     ]
     assert [] == missing
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.activation_map import add_activation_map
 from lambda_app.metadata import Metadata
 
 METADATA = Metadata(
@@ -23,19 +24,19 @@ METADATA = Metadata(
 )
 
 
-def write(path: Path, metadata: Metadata | None = METADATA) -> Path:
+def write(path: Path, metadata: Metadata | None = METADATA, *, with_map: bool = True) -> Path:
     """Write the model, and return its path.
 
     The logits are ((mean red) - (mean blue)) / 64 and its negative. The familiarity is the log-sum-exp of the logits,
-    as for a network without a memory.
+    as for a network without a memory. The map has the size of the image: its values are ±(red - blue) / 64.
     """
-    weights = np.array([[1, -1], [0, 0], [-1, 1]], np.float32) / 64  # (3, 2)
+    weights = np.array([[1, 0, -1], [-1, 0, 1]], np.float32) / 64  # (2, 3)
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
             helper.make_node("GlobalAveragePool", ["float"], ["mean"]),
             helper.make_node("Flatten", ["mean"], ["color"]),
-            helper.make_node("MatMul", ["color", "weights"], ["logits"]),
+            helper.make_node("Gemm", ["color", "weights"], ["logits"], transB=1),
             helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
             helper.make_node("ReduceLogSumExp", ["logits", "classes"], ["familiarity"], keepdims=0),
         ],
@@ -52,4 +53,6 @@ def write(path: Path, metadata: Metadata | None = METADATA) -> Path:
     if metadata is not None:
         helper.set_model_props(model, metadata.to_props())
     onnx.save(model, path)
+    if with_map:
+        assert add_activation_map(path)
     return path

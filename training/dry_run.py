@@ -38,7 +38,7 @@ def inspect(source: Source) -> list[Row]:
     layout = source.layout(params.aliases)
     check_layout(layout, source.path)
     found = inspect_photos(source, layout.labels, is_quick=True)
-    rows, layout = choose_splits(found, layout, params.train_share, source)
+    rows, layout = choose_splits(found, layout, params, source)
     print("\n".join(describe(rows, layout)))
     check_classes(rows, layout, source.path)
     return rows

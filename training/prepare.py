@@ -19,11 +19,11 @@ from tqdm import tqdm
 from lambda_app.errors import RequestError
 from lambda_app.preprocess import decode, read_header
 from training import config
+from training.reviewed import describe_relabeled, read_reviewed, relabel, set_aside_reviewed
 from training.source import PHOTOS, SUFFIXES, Layout, Source, SourceError
 from training.source.layout import is_image
 from training.split import SPLITS, Row, assign_splits, fill_splits, group_duplicates
 
-REVIEWED = Path("data/set-aside.csv")
 MANIFEST = Path("artifacts/manifest.csv")
 SUMMARY = Path("artifacts/metrics/prepare.json")
 # A folder raises OSError; an archive also the errors of a wrong checksum, a broken stream, a password, or a compression
@@ -37,15 +37,15 @@ def main() -> None:
     layout = source.layout(params.aliases)
     check_layout(layout, source.path)
     rows = group_duplicates(inspect_photos(source, layout.labels), params.near_duplicate_bits)
-    rows, layout = choose_splits(rows, layout, params.train_share, source)
+    rows, layout = choose_splits(rows, layout, params, source)
     check_classes(rows, layout, source.path)
     write_manifest(rows, layout)
 
 
-def choose_splits(rows: list[Row], layout: Layout, train_share: float, source: Source) -> tuple[list[Row], Layout]:
+def choose_splits(rows: list[Row], layout: Layout, params: config.Prepare, source: Source) -> tuple[list[Row], Layout]:
     """Return all files with their split or reason, and the layout with the splits that were used, if any were given.
 
-    Raise `SourceError` if SPLIT=given and the source does not have all three splits.
+    Raise `SourceError` if SPLIT=given and the source does not have all three splits, or if a review is invalid.
     """
     given = sorted(set(layout.splits.values()), key=SPLITS.index)
     choice = source.list.split or ("given" if len(given) == len(SPLITS) else "hash")
@@ -53,11 +53,13 @@ def choose_splits(rows: list[Row], layout: Layout, train_share: float, source: S
         raise SourceError(
             f"{source.path}: SPLIT=given expects folders called train, val and test; found {', '.join(given) or 'none'}"
         )
-    layout = replace(layout, splits=layout.splits if choice == "given" else {})
     reviewed = read_reviewed()
-    rows = set_aside_reviewed(assign_splits(rows, train_share, layout.splits), reviewed)
+    rows = relabel(rows, reviewed, set(layout.labels.values()), params.aliases)
+    layout = replace(layout, splits=layout.splits if choice == "given" else {})
+    rows = set_aside_reviewed(assign_splits(rows, params.train_share, layout.splits), reviewed)
     if not layout.splits:
-        rows = set_aside_reviewed(fill_splits(rows, train_share), reviewed)
+        rows = set_aside_reviewed(fill_splits(rows, params.train_share), reviewed)
+    layout = replace(layout, notes=(*layout.notes, *describe_relabeled(rows, layout.labels)))
     return rows + [Row(id=name, reason=reason) for name, reason in layout.unlabeled.items()], layout
 
 
@@ -99,31 +101,6 @@ def inspect_photo(source: Source, name: str, label: str, *, is_quick: bool = Fal
     except RequestError as error:
         return replace(row, reason=f"{error.code}: {error}")
     return replace(row, phash=int(str(imagehash.phash(image)), 16))
-
-
-def read_reviewed(path: Path = REVIEWED) -> dict[str, str]:
-    """Return the reviewers' reasons for setting photos aside, by SHA-256; empty if there is no such file.
-
-    Raise `SourceError` if a column is missing.
-    """
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"sha256", "reason"} <= set(reader.fieldnames or ()):
-            found = ",".join(reader.fieldnames or ())
-            raise SourceError(f"{path} begins with {found!r}; expected a header with the columns sha256 and reason")
-        return {row["sha256"]: row["reason"] for row in reader}
-
-
-def set_aside_reviewed(rows: list[Row], reviewed: dict[str, str]) -> list[Row]:
-    """Set reviewed photos aside, except in the test split, which stays as hard as production data."""
-    return [
-        replace(row, split="", reason=f"reviewed: {reviewed[row.sha256]}")
-        if row.split in {"train", "val"} and row.sha256 in reviewed
-        else row
-        for row in rows
-    ]
 
 
 def check_layout(layout: Layout, path: Path) -> None:
@@ -181,6 +158,7 @@ def summarize(rows: Iterable[Row], layout: Layout) -> dict[str, Any]:
         "photos": len(used),
         "classes": dict(sorted(Counter(row.label for row in used).items())),
         "splits": {name: sum(row.split == name for row in used) for name in SPLITS},
+        "relabeled": sum(row.label != layout.labels.get(row.id, row.label) for row in used),
         "duplicate_groups": sum(size > 1 for size in sizes.values()),
         "set_aside": dict(Counter(row.reason.split(":")[0] for row in rows if row.reason).most_common()),
     }

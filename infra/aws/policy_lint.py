@@ -42,7 +42,7 @@ SUPPRESSED: dict[Finding, str] = {
         "RESOURCE_STAR",
     ): "DescribeAlarms only reads, and a deployment looks up its alarms by name",
     (
-        "pet-classifier-bootstrap/DeployPolicy/RightsWithinTheBoundary",
+        "pet-classifier-bootstrap/DeployPolicy/RolesWithBoundary",
         "MISMATCHED_TYPE_BUT_USABLE",
     ): "an exact ARN; AWS's examples compare iam:PermissionsBoundary with StringEquals",
     ("pet-classifier-bootstrap/SwitchOffRole/2", "RESOURCE_STAR"): EVENT_SOURCE,

@@ -54,8 +54,8 @@ class BenchError(ValueError):
 def read_times(path: Path) -> Times:
     """Return the times of `CANDIDATE` with `PHOTO`. Raise `BenchError` if the file is missing or lacks a figure."""
     try:
-        ours = json.loads(path.read_text())["candidates"][CANDIDATE]
-        init, first, cold, warm = ours["init_ms"], ours["first_ms"], ours["cold_ms"], ours["warm_ms"][PHOTO]
+        figures = json.loads(path.read_text())["candidates"][CANDIDATE]
+        init, first, cold, warm = figures["init_ms"], figures["first_ms"], figures["cold_ms"], figures["warm_ms"][PHOTO]
         return Times(init["p50"], first["p50"], warm["p50"], warm["p95"], warm["p99"], cold["p95"] / cold["p50"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BenchError(f"{path}: {error!r}; expected what `make bench` writes") from error

@@ -36,23 +36,15 @@ def anyone(_: HttpRequest) -> bool:
 def create_app(
     url: str,
     *,
-    concurrent: bool = False,
-    sign: bool = False,
     timeout_s: float = LONGEST_INVOCATION_S,
     authorized: Authorized = anyone,
 ) -> ASGIApp:
     """Return the ASGI app for a function.
 
     `url`: the function's Invoke URL, from `infra.emulator.invoke.invoke_url`.
-    `concurrent`, `sign`: invoke in parallel, and sign invocations; both are for functions on AWS.
     `authorized`: returns whether a request may pass, as with AuthType AWS_IAM. The event never names the caller.
     """
-    auth = None
-    if sign:
-        from infra.emulator.sigv4 import SigV4  # noqa: PLC0415 (needs botocore, which only AWS requires)
-
-        auth = SigV4(url)
-    function = Function(url, concurrent=concurrent, auth=auth, timeout_s=timeout_s)
+    function = Function(url, timeout_s)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -5,7 +5,6 @@ AWS, the Runtime Interface Emulator (RIE) and `sam local start-lambda` provide t
 
 import asyncio
 import json
-from contextlib import nullcontext
 from http import HTTPStatus
 from typing import Self
 from urllib.parse import quote
@@ -47,14 +46,14 @@ class BadResponse(InvokeError):
 class Function:
     """A client for the function at `url`, from `invoke_url`. An async context manager, which closes its connections.
 
-    Invocations run one after the other unless `concurrent` is set: a second invocation crashes the RIE (nil pointer in
-    rapidcore's Invoke). `timeout_s` must exceed the function's timeout; otherwise, the RIE is busy at the next one.
+    Invocations run one after the other, because a concurrent one crashes the RIE (nil pointer in rapidcore's Invoke).
+    `timeout_s` must exceed the function's timeout; otherwise, the RIE is busy at the next invocation.
     """
 
-    def __init__(self, url: str, *, concurrent: bool, auth: httpx2.Auth | None, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float) -> None:
         self._url = url
-        self._lock = nullcontext() if concurrent else asyncio.Lock()
-        self._client = httpx2.AsyncClient(auth=auth, timeout=httpx2.Timeout(timeout_s, connect=5), mounts=DIRECT)
+        self._lock = asyncio.Lock()
+        self._client = httpx2.AsyncClient(timeout=httpx2.Timeout(timeout_s, connect=5), mounts=DIRECT)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()

@@ -1,7 +1,7 @@
 """Serve the function on http://127.0.0.1:8000 until Ctrl-C, in Lambda's runtime behind an emulated function URL.
 
-With `--invoke`, the URL calls an existing Invoke API instead: a container with the Runtime Interface Emulator,
-`sam local start-lambda`, or AWS (with `--sign`).
+With `--invoke`, the URL calls an existing Invoke API instead: a container with the Runtime Interface Emulator, or
+`sam local start-lambda`.
 """
 
 import argparse
@@ -87,12 +87,11 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 for a free port")
     parser.add_argument("--invoke", metavar="ENDPOINT", help="an Invoke API, e.g. http://127.0.0.1:3001")
     parser.add_argument("--function", metavar="NAME", default="function", help="the function's name in that API")
-    parser.add_argument("--sign", action="store_true", help="sign requests for AWS, and invoke in parallel")
     parser.add_argument("--auth", choices=["NONE", "AWS_IAM"], default="NONE", help="who may call the URL")
     parser.add_argument("--cors-origin", metavar="ORIGIN", help="the site that CORS allows, e.g. https://example.org")
     options = parser.parse_args(arguments)
-    if not options.invoke and (options.sign or options.function != "function"):
-        parser.error("--function and --sign require --invoke ENDPOINT")
+    if not options.invoke and options.function != "function":
+        parser.error("--function requires --invoke ENDPOINT")
     return options
 
 
@@ -104,8 +103,7 @@ def _app(options: argparse.Namespace) -> Iterator[ASGIApp]:
 
         authorized = signed_here()
     if options.invoke:
-        url = invoke_url(options.invoke, options.function)
-        yield create_app(url, sign=options.sign, concurrent=options.sign, authorized=authorized)
+        yield create_app(invoke_url(options.invoke, options.function), authorized=authorized)
     else:
         with lambda_runtime(echo=True) as runtime:
             yield local_app(runtime.endpoint, authorized=authorized)

@@ -61,9 +61,10 @@ class Reference:
         """Parse a reference. Raise `ValueError`, `KeyError` or `TypeError` if it is incomplete."""
         values = json.loads(text)
         columns = {name: np.array(values["columns"][name], float) for name in NUMERIC_FIELDS}
-        words = ("predicted_class", "label") if labeled else ("predicted_class",)
+        texts = ("predicted_class", "label") if labeled else ("predicted_class",)
         return cls(
-            values["model_version"], columns | {name: np.array(values["columns"][name], object) for name in words}
+            values["model_version"],
+            columns | {name: np.array(values["columns"][name], object) for name in texts},
         )
 
 

@@ -61,7 +61,7 @@ class Fields:
     """The fields of a line that a table keeps besides the time."""
 
     key: str  # field whose hash becomes the id
-    words: tuple[str, ...]
+    texts: tuple[str, ...]
     numbers: tuple[str, ...] = ()
 
 
@@ -86,25 +86,25 @@ class _TableBuilder:
         self.fields = fields
         self.ids = array("q")
         self.numbers = {name: array("d") for name in ("time", *fields.numbers)}
-        self.words: dict[str, list[str | None]] = {name: [] for name in fields.words}
+        self.texts: dict[str, list[str | None]] = {name: [] for name in fields.texts}
 
     def append(self, time: float, record: Mapping[str, Any]) -> None:
         """Append a line, or raise KeyError, TypeError, ValueError or OverflowError and append nothing."""
         key, get = hash(str(record[self.fields.key])), record.get
         numbers = [time, *(float(get(name, nan)) for name in self.fields.numbers)]
         # Interning keeps one copy of a class name that occurs a million times.
-        words = [None if word is None else sys.intern(word) for word in map(get, self.fields.words)]
+        texts = [None if text is None else sys.intern(text) for text in map(get, self.fields.texts)]
         self.ids.append(key)
         for column, number in zip(self.numbers.values(), numbers, strict=True):
             column.append(number)
-        for names, word in zip(self.words.values(), words, strict=True):
-            names.append(word)
+        for names, text in zip(self.texts.values(), texts, strict=True):
+            names.append(text)
 
     def build(self) -> Table:
         """Return the table, sorted by time."""
         columns: dict[str, Column] = {"id": np.frombuffer(self.ids, np.int64)}
         columns |= {name: np.frombuffer(column, np.float64) for name, column in self.numbers.items()}
-        columns |= {name: np.array(words, object) for name, words in self.words.items()}
+        columns |= {name: np.array(texts, object) for name, texts in self.texts.items()}
         return Table(columns).where(np.argsort(columns["time"], kind="stable"))
 
 

@@ -57,10 +57,9 @@ def score(options: argparse.Namespace) -> Counter[str]:
     counts = gather(s3, folder, options.out)
     if counts.total() < progress.photos:
         missing = f"{progress.photos - counts.total()} of {progress.photos} photos"
-        letters = f"{count_messages(sqs, dead_letters)} messages are dead letters"
         raise Unfinished(
-            f"{missing} have neither a prediction nor an error in {folder}; "
-            f"{letters}: fix the cause in the function's log, then use --retry"
+            f"{missing} have neither a prediction nor an error in {folder}; {count_messages(sqs, dead_letters)} "
+            "messages are dead letters: fix the cause in the function's log, then use --retry"
         )
     state.unlink()
     return counts

@@ -19,7 +19,7 @@ Photo = tuple[str, str, str | None]  # bucket, key, version
 
 @dataclass(frozen=True)
 class Outcome:
-    """The number of photos of a dead letter that were retried or given up; none if the letter names no photo."""
+    """The number of photos of a dead letter that were retried or given up; 0 if the message names no photo."""
 
     job: str = ""
     retried: int = 0
@@ -29,14 +29,14 @@ class Outcome:
 def process_dead_letters(s3: Any, sqs: Any, queue: str, dead_letters: str, results: S3Path) -> Iterator[Outcome]:
     """Yield the outcome of each dead letter after it has been deleted. Raise `QueueRefused`."""
     options = {"MaxNumberOfMessages": 10, "WaitTimeSeconds": WAIT_S}
-    while letters := sqs.receive_message(QueueUrl=dead_letters, **options).get("Messages"):
-        for letter in letters:
+    while messages := sqs.receive_message(QueueUrl=dead_letters, **options).get("Messages"):
+        for message in messages:
             try:
-                photos = _split(letter["Body"])
+                photos = _split(message["Body"])
             except (ValueError, TypeError, AttributeError, KeyError):  # malformed for lambda_app/batch/objects.py, too
                 photos = []
             outcome = _process(s3, sqs, queue, results, photos)
-            sqs.delete_message(QueueUrl=dead_letters, ReceiptHandle=letter["ReceiptHandle"])
+            sqs.delete_message(QueueUrl=dead_letters, ReceiptHandle=message["ReceiptHandle"])
             yield outcome
 
 

@@ -1,12 +1,18 @@
-"""Define the keys and the metadata of a contributed photo. `make harvest` and `make forget` read them."""
+"""Copy a contributed photo without metadata, and define its keys and metadata for `make harvest` and `make forget`."""
 
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from io import BytesIO
 from urllib.parse import quote
 
+from lambda_app.decoding.header import Header
+from lambda_app.preprocess import shrink_header
+
 PREFIX = "contributed"  # of all keys; the function's role may write only below it
+SHORT_SIDE = 512  # pixels; as in page.html
+QUALITY = 95  # the page encodes with at most 90, so encoding again loses little
 
 
 @dataclass(frozen=True)
@@ -47,3 +53,14 @@ class Contribution:
             "confidence": f"{self.confidence:.6f}",
             "time": self.time.isoformat(timespec="seconds"),
         }
+
+
+def copy_photo(header: Header) -> bytes:
+    """Return the photo as an upright sRGB JPEG of at most 512 pixels on its short side, without any metadata.
+
+    Equal photos have equal copies. Bytes outside the picture, such as a trailer, are dropped. Raise the errors of
+    `lambda_app.preprocess.shrink_header`.
+    """
+    file = BytesIO()
+    shrink_header(header, SHORT_SIDE).save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 
 from lambda_app.classifier import Prediction
-from lambda_app.contributions.clean_copy import copy_photo
-from lambda_app.contributions.contribution import Contribution
-from lambda_app.contributions.quota import HourlyQuota
+from lambda_app.contributions.acceptance import HourlyQuota, refuse_other_sites
+from lambda_app.contributions.contribution import Contribution, copy_photo
 from lambda_app.contributions.stores import open_store
 from lambda_app.errors import NoConsent, StorageFailed
 from lambda_app.inference import Inference
@@ -18,7 +17,6 @@ from lambda_app.schemas import Feedback
 from lambda_app.settings import Settings, SettingsError
 from lambda_app.telemetry.request_log import Record
 from lambda_app.uploads.labels import parse_feedback
-from lambda_app.uploads.origin import refuse_other_sites
 from lambda_app.uploads.photo import read_photo_form
 
 FIELDS = ("label", "request_id", "consent")

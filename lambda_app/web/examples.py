@@ -7,6 +7,8 @@ from lambda_app import __version__
 
 Json = dict[str, Any]
 REQUEST_ID = "95aded33-aefe-409e-a8f5-bb084fc15cef"
+# A gray PNG of 2 x 2 pixels.
+MAP = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAAAAABX3VL4AAAADklEQVR4nGMw/s/AkAYABWcBmW8t9PMAAAAASUVORK5CYII="
 
 
 def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str) -> Json:
@@ -15,6 +17,8 @@ def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str
     model = {"model_version": version}
     seen = {"predicted_class": first, "confidence": 0.998, "unknown": False}
     logged = {"timestamp": "2026-01-31T12:00:00.000+00:00", **seen, "latency_ms": 8.2}
+    rectangle = {"left": 0.125, "top": 0, "width": 0.75, "height": 1}
+    explanation = {"png": MAP, "width": 2, "height": 2, "peak": 5.8, "rectangle": rectangle}
     rest = {name: 0.002 / len(others) for name in others}
     return {
         "ApiInformation": {"name": "Pet Classifier", **model, "routes": dict(list(routes.items())[:3])},
@@ -26,7 +30,10 @@ def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str
             **model,
             "request_id": REQUEST_ID,
             "processing_time_ms": 8.2,
+            "explanation": explanation,
         },
+        "Explanation": explanation,
+        "Rectangle": rectangle,
         "Feedback": {"request_id": REQUEST_ID, "label": first},
         "ContributionResponse": {
             "request_id": REQUEST_ID,

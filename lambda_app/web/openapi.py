@@ -56,6 +56,12 @@ UNROUTED = {  # errors of requests that no route takes
 
 # Request bodies. Routes parse them themselves, so FastAPI cannot document them.
 PIXEL = "R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="  # a GIF of one pixel: the shortest photo
+EXPLAIN: Json = {
+    "in": "query",
+    "name": "explain",
+    "schema": {"type": "string", "enum": ["0", "1"]},
+    "description": "1 adds `explanation` to each prediction: which parts of the photo spoke for the predicted class",
+}
 FILE = {"type": "string", "format": "binary"}  # as in OpenAPI 3.0; tools for 3.1 understand it, too
 IMAGE = {
     "type": "string",
@@ -104,11 +110,13 @@ def describe(
     *,
     errors: Errors = (),
     body: Mapping[str, Any] | None = None,
+    parameters: Sequence[Json] = (),
     error_pages: bool = False,
 ) -> Json:
     """Return arguments for a route decorator, e.g. `@app.get("/health", **describe("Instance", "…"))`.
 
-    `body` maps media types to their schemas. With `error_pages`, errors below 500 are HTML for browsers.
+    `body` maps media types to their schemas. Routes read their `parameters` from the request, because parameters of
+    their functions would take longer to start. With `error_pages`, errors below 500 are HTML for browsers.
     """
     kinds = {(kind.status, kind.code, kind.__doc__ or "") for kind in errors} | {INTERNAL}
     responses = {}
@@ -116,13 +124,16 @@ def describe(
         responses[status] = _response(kind for kind in kinds if kind[0] == status)
         if error_pages and status < 500:
             responses[status]["content"]["text/html"] = {"schema": {"type": "string"}}
+    extra: Json = {"requestBody": {"required": True, "content": body}} if body else {}
+    if parameters:
+        extra["parameters"] = [*parameters]
     return {
         "tags": [tag],
         "summary": summary,
         "description": description,
-        "response_description": "The answer.",
+        "response_description": "The response.",
         "responses": responses,
-        "openapi_extra": {"requestBody": {"required": True, "content": body}} if body else None,
+        "openapi_extra": extra or None,
     }
 
 
@@ -143,6 +154,10 @@ def build_document(app: FastAPI, class_names: Sequence[str], max_batch: int) -> 
         title=app.title, version=app.version, description=DESCRIPTION, routes=_without_head(app.routes), tags=tags
     )
     schemas = document["components"]["schemas"] | _custom_body_schemas(class_names)
+    schemas["PredictionResponse"]["properties"]["explanation"] = {
+        "$ref": REFERENCE.format(model="Explanation"),
+        "description": "which parts of the photo spoke for the predicted class; only with `explain=1`",
+    }
     for name, example in examples(list_routes(app), class_names, app.version).items():
         if name in schemas:  # PUBLIC_ROUTES may leave its route out
             schemas[name]["examples"] = [example]
@@ -157,8 +172,10 @@ def build_document(app: FastAPI, class_names: Sequence[str], max_batch: int) -> 
 
 def _custom_body_schemas(class_names: Sequence[str]) -> Json:
     """Return the schemas of bodies that routes parse and render themselves."""
+    from lambda_app.explanation import Explanation  # noqa: PLC0415  # not needed at a cold start
+
     schemas: Json = {}
-    for model in (Feedback, ErrorResponse):
+    for model in (Feedback, ErrorResponse, Explanation):
         schema = model.model_json_schema(ref_template=REFERENCE)
         schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
     schemas["Feedback"]["properties"]["label"]["enum"] = list(class_names)

@@ -39,6 +39,7 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
         settings.max_image_bytes,
         settings.max_image_pixels,
         contributions=bool(settings.contributions),
+        explains=inference.classifier.has_activation_map,
     )
 
     described = describe(
@@ -73,17 +74,19 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
         """Classify a photo from the page's form and return a page, also for errors."""
         record: Record = request.state.record
         try:
-            prediction = await inference.classify_photo(await read_photo(request, settings.max_image_bytes), record)
+            classified = await inference.classify_photo(await read_photo(request, settings.max_image_bytes), record)
         except RequestError as error:
             record.error_code = error.code
             return page.answer(page.apology(error), error.status)
-        return page.answer(page.result(prediction, record.elapsed_ms()))
+        return page.answer(page.result(classified.prediction, record.elapsed_ms()))
 
 
 class Page:
     """Page for one model; the template is read on the first request for it, which keeps cold starts short."""
 
-    def __init__(self, metadata: Metadata, max_bytes: int, max_pixels: int, *, contributions: bool) -> None:
+    def __init__(
+        self, metadata: Metadata, max_bytes: int, max_pixels: int, *, contributions: bool, explains: bool
+    ) -> None:
         names = metadata.class_names
         self.none = none_of(names)
         self.problems = problems(max_bytes, max_pixels)
@@ -91,11 +94,12 @@ class Page:
         script_data = {
             "class_names": names,
             "contributions": contributions,
+            "explains": explains,
             "max_bytes": max_bytes,
             "none": self.none,
             "problems": self.problems,
         }
-        self.words = {
+        self.texts = {
             "given": json.dumps(script_data).replace("<", r"\u003c"),  # a class name could close the script element
             "kept": "no photo is kept unless you share it" if contributions else "no photo is kept",
             "megabytes": megabytes(max_bytes),
@@ -117,8 +121,8 @@ class Page:
         return HEADERS | {"content-security-policy": policy}
 
     def answer(self, result: str = "", status: int = 200) -> HTMLResponse:
-        words = self.words | {"result": result, "result_hidden": "" if result else "hidden"}
-        text = re.sub(r"{{(\w+)}}", lambda found: words[found[1]], self.template)
+        texts = self.texts | {"result": result, "result_hidden": "" if result else "hidden"}
+        text = re.sub(r"{{(\w+)}}", lambda match: texts[match[1]], self.template)
         return HTMLResponse(text, status, self.headers)
 
     def result(self, prediction: Prediction, elapsed_ms: float) -> str:

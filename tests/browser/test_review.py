@@ -1,4 +1,4 @@
-"""The page of a review in Chromium: it shows the photos, and saves decisions that `make accept` reads."""
+"""Test in Chromium of the review page, which shows the photos and saves decisions for `make accept`."""
 
 import pytest
 

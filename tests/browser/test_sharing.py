@@ -126,8 +126,8 @@ def test_feedback_of_rejected_photo_is_sent_without_it(visit, function):
         "Thank you. The photo was not shared. The server has received enough photos for now. Try again later.",
     )
     [request_id] = page.evaluate("items.map((item) => item.answer.request_id)")
-    wanted = {"message": "feedback", "feedback_for": request_id, "label": "dog"}
-    line = function.runtime.log_line(lambda line: line.items() >= wanted.items())
+    expected = {"message": "feedback", "feedback_for": request_id, "label": "dog"}
+    line = function.runtime.log_line(lambda line: line.items() >= expected.items())
     assert line
     assert "contribution" not in line
 

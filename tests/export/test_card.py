@@ -84,6 +84,7 @@ def test_card_contains_only_measured_figures(project):
         ("evaluate", "outliers", {"flowers": {"photos": 1234, "recognised": 0.8765, "roc_auc": 0.98}}, "| 87.65 % |"),
         ("verify", "behavior agreement grey_10", 0.8642, "| grey 10 | 86.42 % |"),
         ("prepare", "photos", 7654, "7,654 photos"),
+        ("prepare", "relabeled", 1234, "1,234."),
         ("prepare", "split", "given", "split by the author of the data set into"),
         ("verify", "candidates fp32 latency_ms", 4.321, "| fp32 | 75.00 % | 1.25 | 4.32 |"),
         ("release", "reason", "better: 7 photos", "better: 7 photos."),

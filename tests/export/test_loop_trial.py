@@ -1,4 +1,4 @@
-"""The loop of contributions, end to end: serve, contribute mistakes, harvest, review, retrain, and compare."""
+"""End-to-end tests of the feedback loop: serve, contribute mistakes, harvest, review, retrain, and compare."""
 
 import hashlib
 import json
@@ -127,7 +127,7 @@ def test_command_records_figures(photos, tmp_path, monkeypatch):
 
 
 def test_stored_contribution_can_be_harvested(tmp_path):
-    """The layout of the trial is the one that `make harvest` reads."""
+    """`make harvest` can read the layout that the trial writes."""
     answer = {"model_version": "v1", "request_id": "1", "predicted_class": "dog", "confidence": 0.5}
     contribute_to(tmp_path)(("cat", b"photo"), answer)
     [entry] = open_storage(str(tmp_path)).list_entries()
@@ -156,7 +156,7 @@ def test_invalid_override_is_named(text):
 
 @pytest.mark.process
 def test_model_that_does_not_load_is_an_error(tmp_path):
-    """If the emulator or the function fails, the trial stops with the answer."""
+    """If the emulator or the function fails, the trial stops with the error."""
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(TrialError), serve(tmp_path / "model.onnx") as classify:
         classify(encode(draw("cat", 1)))

@@ -210,6 +210,24 @@ def test_nan_weight_breaks_parity(change_weight, find_broken):
     assert parse_strictly(METRICS.read_text())["gates"]["probability_difference_test"]["measured"] is None
 
 
+def test_map_of_another_class_breaks_its_gate(candidates, find_broken):
+    """A file whose map is that of the least probable class breaks the comparison of the maps with PyTorch's."""
+    program = onnx.load(CANDIDATES / "fp32.onnx")
+    [branch] = [node for node in program.graph.node if node.op_type == "If"]
+    [predicted] = [node for node in branch.attribute[1].g.node if node.op_type == "ArgMax"]
+    predicted.op_type = "ArgMin"
+    onnx.save(program, CANDIDATES / "fp32.onnx")
+    assert ["activation_map_difference"] == find_broken()
+
+
+def test_missing_map_breaks_its_gate(candidates, find_broken):
+    """A candidate without the map that the network has breaks a gate, and the other gates on maps are left out."""
+    program = onnx.load(CANDIDATES / "fp16.onnx")
+    del program.graph.node[-1], program.graph.output[-1]
+    onnx.save(program, CANDIDATES / "fp16.onnx")
+    assert ["candidates_unlike_pytorch_in_having_maps"] == find_broken()
+
+
 @pytest.mark.parametrize("name", PRECISIONS)
 @pytest.mark.parametrize(("key", "value"), [("class_names", ["dog", "cat", "rabbit"]), ("data_hash", "0" * 64)])
 def test_changed_metadata_breaks_its_gate(find_broken, name, key, value):

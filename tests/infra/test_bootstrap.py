@@ -180,12 +180,12 @@ def test_roles_cannot_change_themselves() -> None:
 
 def test_created_roles_require_boundary() -> None:
     """A deploy role can create only roles with the boundary, and pass them only to Lambda and CodeDeploy."""
-    bounded = deploy_statement("RightsWithinTheBoundary")
+    bounded = deploy_statement("RolesWithBoundary")
     own = f"arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:policy/{OWN}-boundary"
     assert {"StringEquals": {"iam:PermissionsBoundary": {"Fn::Sub": own}}} == bounded["Condition"]
-    rights = {"iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"}
-    assert rights <= set(bounded["Action"])
-    assert not rights & set(deploy_statement("Roles")["Action"])
+    actions = {"iam:AttachRolePolicy", "iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"}
+    assert actions <= set(bounded["Action"])
+    assert not actions & set(deploy_statement("Roles")["Action"])
     services = deploy_statement("PassRoles")["Condition"]["StringEquals"]["iam:PassedToService"]
     assert ["codedeploy.amazonaws.com", "lambda.amazonaws.com"] == services
 

@@ -41,6 +41,6 @@ def test_repeated_contribution_becomes_one_object(client, function, cat_jpg):
     assert (prediction["request_id"], prediction["predicted_class"]) == (metadata["request-id"], metadata["prediction"])
     assert float(metadata["confidence"]) == pytest.approx(prediction["confidence"], abs=0.01)  # of the stored copy
     assert (digest, (451, 300)) == (hashlib.sha256(photo).hexdigest(), Image.open(io.BytesIO(photo)).size)
-    wanted = {"message": "feedback", "feedback_for": prediction["request_id"], "contribution": digest}
-    assert function.runtime.log_line(lambda line: line.items() >= wanted.items())
+    expected = {"message": "feedback", "feedback_for": prediction["request_id"], "contribution": digest}
+    assert function.runtime.log_line(lambda line: line.items() >= expected.items())
     assert json.loads(function.runtime.log_line(lambda line: "Contributions" in line))["Contributions"] == [1.0]

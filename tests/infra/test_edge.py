@@ -67,7 +67,6 @@ def test_post_with_its_hash_is_answered(edge: str) -> None:
     assert "cat" == answer["predicted_class"]
 
 
-@pytest.mark.rie
 def test_wrong_keys_are_refused() -> None:
     """The URL rejects a request that an edge with other keys has signed."""
     with background(local_app("http://127.0.0.1:9", authorized=signed_by(KEYS))) as url:

@@ -8,7 +8,6 @@ import contextlib
 import json
 import logging
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +42,6 @@ class InvokeApi:
     headers: dict[str, str] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
-    sent_headers: list[dict[str, str]] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
     running: int = 0
     most_running: int = 0
@@ -62,7 +60,6 @@ def api() -> Iterator[InvokeApi]:
     class Handler(QuietHandler):
         def do_POST(self) -> None:  # noqa: N802  # http.server calls this name
             api.paths.append(self.path)
-            api.sent_headers.append({name.lower(): value for name, value in self.headers.items()})
             api.events.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
             with api.lock:
                 api.running += 1
@@ -281,19 +278,18 @@ def test_hanging_endpoint_gets_502(api: InvokeApi) -> None:
         assert_error(get(url), 502, "function_unreachable")
 
 
-@pytest.mark.parametrize(("concurrent", "expected"), [(False, 1), (True, 3)])
-def test_invocations_run_in_parallel_if_concurrent(api: InvokeApi, *, concurrent: bool, expected: int) -> None:
-    """Invocations run one after the other unless `concurrent` is set."""
+def test_invocations_run_one_after_the_other(api: InvokeApi) -> None:
+    """Concurrent requests wait for each other's invocations."""
     api.released.clear()
-    app = CountingApp(create_app(invoke_url(api.endpoint), concurrent=concurrent))
+    app = CountingApp(create_app(invoke_url(api.endpoint)))
     with background(app) as url, ThreadPoolExecutor(3) as pool:
         answers = [pool.submit(get, url) for _ in range(3)]
         wait_for(app.arrived, 3)
-        wait_for(api.started, expected)
+        wait_for(api.started, 1)
         another_started = api.started.acquire(timeout=A_MOMENT_S)
         api.released.set()
         statuses = [answer.result().status_code for answer in answers]
-    assert ([200, 200, 200], False, expected) == (statuses, another_started, api.most_running)
+    assert ([200, 200, 200], False, 1) == (statuses, another_started, api.most_running)
 
 
 def test_server_does_not_change_logging(api: InvokeApi) -> None:
@@ -332,32 +328,3 @@ def test_invocation_of_disconnected_client_completes(api: InvokeApi, app: Counti
         assert following.result().status_code == 200
     assert (False, 1) == (another_started, api.most_running)
     assert ["/left", "/next"] == [event["rawPath"] for event in api.events]
-
-
-@pytest.fixture
-def botocore(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Provide botocore, if necessary from SAM CLI's environment, with AWS's example credentials."""
-    site = [str(path) for path in ROOT.glob(".venv-sam/lib/python3*/site-packages")]
-    monkeypatch.setattr(sys, "path", [*sys.path, *site])
-    pytest.importorskip("botocore", reason="botocore is not installed")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
-
-
-@pytest.mark.usefixtures("botocore")
-def test_invocations_are_signed_for_aws(monkeypatch: pytest.MonkeyPatch, api: InvokeApi) -> None:
-    """For AWS, every invocation has a SigV4 signature for Lambda in the endpoint's region."""
-    monkeypatch.setenv("http_proxy", api.endpoint)  # sends requests for AWS's host name to the stand-in
-    url = invoke_url("http://lambda.eu-west-1.amazonaws.com", "pets")
-    with background(create_app(url, sign=True)) as local:
-        assert get(local).status_code == 200
-    authorization = api.sent_headers[0]["authorization"]
-    assert authorization.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
-    assert "/eu-west-1/lambda/aws4_request, SignedHeaders=content-type;host;x-amz-date, Signature=" in authorization
-
-
-@pytest.mark.usefixtures("botocore")
-def test_signing_requires_region() -> None:
-    """Signing for an endpoint without a region raises an error with the expectation."""
-    with pytest.raises(ValueError, match=r"expected https://lambda\.REGION\.amazonaws\.com"):
-        create_app(invoke_url("http://127.0.0.1:3001"), sign=True)

@@ -31,11 +31,11 @@ def converse(client: Client) -> None:
     async def connect() -> None:
         config = uvicorn.Config(echo, ws="none", lifespan="off", log_config=None, timeout_keep_alive=75)
         config.load()
-        ours, theirs = socket.socketpair()
+        client_end, server_end = socket.socketpair()
         await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: HeaderTimeoutProtocol(config, ServerState(), {}), theirs
+            lambda: HeaderTimeoutProtocol(config, ServerState(), {}), server_end
         )
-        reader, writer = await asyncio.open_connection(sock=ours)
+        reader, writer = await asyncio.open_connection(sock=client_end)
         await client(reader, writer)
         writer.close()
 

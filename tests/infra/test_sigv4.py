@@ -59,6 +59,12 @@ def test_region_is_taken_from_url() -> None:
     assert "/eu-west-1/lambda/aws4_request, " in header(signed(), "authorization")
 
 
+def test_signing_requires_region() -> None:
+    """A URL without a region, and no configured region, is an error that names the URL and the expectation."""
+    with pytest.raises(ValueError, match=r"http://127\.0\.0\.1: .* expected https://lambda\.REGION\.amazonaws\.com"):
+        SigV4("http://127.0.0.1")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -219,7 +219,7 @@ def test_alarms_roll_back_gradual_shift() -> None:
 
 
 def test_alarms_watch_alias() -> None:
-    """Alarms on errors, duration, throttles and 5xx watch both versions of a shift; missing data is no alarm."""
+    """Alarms on errors, duration, throttles and 5xx watch both versions of a shift; missing data fires no alarm."""
     of_alias = [
         {"Name": "FunctionName", "Value": {"Ref": "Classifier"}},
         {"Name": "Resource", "Value": {"Fn::Sub": "${Classifier}:live"}},
@@ -316,7 +316,7 @@ def test_edge_requires_private_url() -> None:
 
 
 def test_template_fits_deployment_without_bucket(tmp_path: Path) -> None:
-    """The template as SAM CLI sends it, with an id for each resource, is under 51,200 bytes, with some to spare."""
+    """The template that SAM CLI sends, which has an ID per resource, is under 51,200 bytes with a reserve."""
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     packaged = tmp_path / "packaged.yaml"
     options = ("--template-file", "template.yaml", "--image-repository", REPOSITORY, "--output-template-file", packaged)
@@ -343,7 +343,7 @@ def alarm_expression(name: str) -> tuple[str, dict[str, tuple[str, str]]]:
 
 @pytest.mark.parametrize("name", ["AccuracyAlarm", "DriftAlarm"])
 def test_report_metrics_fire_alarms(name: str) -> None:
-    """An alarm follows the metric of the last report, 1 or 0; missing data does not change its state."""
+    """An alarm has the state of the last report's metric, 1 or 0; missing data does not change its state."""
     assert name in alarm_metrics({"alarms": []})
     alarm = properties(name)
     assert (name, "Maximum", "GreaterThanOrEqualToThreshold", 1, 1, "ignore") == tuple(

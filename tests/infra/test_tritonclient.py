@@ -98,8 +98,9 @@ def test_network_input(
     answer_in_binary: bool,
 ) -> None:
     """Images as binary or JSON give the numbers of ONNX Runtime in either form."""
-    wanted = [InferRequestedOutput(name, binary_data=answer_in_binary) for name in ("logits", "familiarity", "unknown")]
-    result = client.infer(NETWORK, [tensor("images", "UINT8", images, binary_data=binary)], outputs=wanted)
+    names = ("logits", "familiarity", "unknown")
+    outputs = [InferRequestedOutput(name, binary_data=answer_in_binary) for name in names]
+    result = client.infer(NETWORK, [tensor("images", "UINT8", images, binary_data=binary)], outputs=outputs)
     expected = released_classifier.run(images)
     np.testing.assert_allclose(expected.logits, result.as_numpy("logits"), rtol=1e-6)
     np.testing.assert_allclose(expected.familiarity, result.as_numpy("familiarity"), rtol=1e-6)
@@ -109,19 +110,19 @@ def test_network_input(
 
 def test_highest_classes(client: InferenceServerClient) -> None:
     """`class_count` returns value, index and class."""
-    wanted = [InferRequestedOutput("probabilities", class_count=2)]
-    [[best, second], _] = client.infer(MODEL, [photos(2)], outputs=wanted).as_numpy("probabilities")
+    outputs = [InferRequestedOutput("probabilities", class_count=2)]
+    [[best, second], _] = client.infer(MODEL, [photos(2)], outputs=outputs).as_numpy("probabilities")
     assert (b"0:cat", b"1:dog") == (best.split(b":", 1)[1], second.split(b":", 1)[1])
 
 
 def test_error_has_a_message(client: InferenceServerClient, images: np.ndarray) -> None:
     """The client shows the error's message; it would fail on an object."""
     bad = np.array([PHOTOS[0], b"text"], object)
-    for model, given, said in (
+    for model, given, message in (
         (MODEL, tensor("photos", "BYTES", bad), "[415] photo 2 of 2: the file is not a supported image"),
         (NETWORK, tensor("images", "UINT8", images[:, :, 1:]), "[422] the shape of images is [2, 3, 223, 224]"),
         ("cats", photos(2), "[404] there is no model 'cats'"),
     ):
         with pytest.raises(InferenceServerException) as raised:
             client.infer(model, [given])
-        assert str(raised.value).startswith(said)
+        assert str(raised.value).startswith(message)

@@ -146,7 +146,7 @@ def test_feedback_response_repeats_id_and_label(client):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b'{"request_id": "7", "label": "dog"}', "request_id: Input should be a valid UUID"),
         (json.dumps(FEEDBACK | {"label": "sofa"}).encode(), "label is 'sofa'; expected one of cat, dog"),
@@ -157,12 +157,12 @@ def test_feedback_response_repeats_id_and_label(client):
         (b"\xff", "Invalid JSON"),
     ],
 )
-def test_invalid_feedback_is_422(client, body, said):
+def test_invalid_feedback_is_422(client, body, message):
     """The error names the field or the value, and what was expected."""
     answer = client.post("/feedback", content=body, headers={"content-type": "application/json"})
     error = answer.json()["error"]
     assert (422, "bad_field") == (answer.status_code, error["code"])
-    assert said in error["message"]
+    assert message in error["message"]
 
 
 def test_pyproject_has_the_version_of_the_software():

@@ -13,11 +13,11 @@ from PIL import ExifTags, Image, PngImagePlugin
 from starlette.testclient import TestClient
 
 from lambda_app.app import create_app
-from lambda_app.contributions import clean_copy, stores
+from lambda_app.contributions import stores
+from lambda_app.contributions.acceptance import HOUR_S, HourlyQuota
 from lambda_app.contributions.bucket import BucketStore
-from lambda_app.contributions.contribution import Contribution
+from lambda_app.contributions.contribution import SHORT_SIDE, Contribution, copy_photo
 from lambda_app.contributions.contributor import check_names
-from lambda_app.contributions.quota import HOUR_S, HourlyQuota
 from lambda_app.contributions.stores import FolderStore, open_store
 from lambda_app.errors import StorageFailed, TooManyContributions
 from lambda_app.preprocess import read_header
@@ -250,7 +250,7 @@ def test_texts_of_other_formats_are_not_copied(encode, image_format):
     options = {"PNG": {"pnginfo": text}, "GIF": {"comment": b"s3cret"}}.get(image_format, {})
     original = encode(image_format=image_format, exif=exif, **options)
     assert b"s3cret" in original
-    copy = clean_copy.copy_photo(read_header(original))
+    copy = copy_photo(read_header(original))
     assert b"s3cret" not in copy
     assert "comment" not in Image.open(io.BytesIO(copy)).info
 
@@ -261,14 +261,14 @@ def test_texts_of_other_formats_are_not_copied(encode, image_format):
 )
 def test_copy_is_limited_to_size_of_page(encode, size, expected):
     """The copy's short side has at most 512 pixels; small photos keep their size."""
-    copy = clean_copy.copy_photo(read_header(encode(size=size, image_format="PNG")))
+    copy = copy_photo(read_header(encode(size=size, image_format="PNG")))
     assert expected == Image.open(io.BytesIO(copy)).size
 
 
 def test_page_and_server_agree_on_the_size():
     """The page shrinks photos to the size that the server keeps."""
     text = (ROOT / "lambda_app/web/page.html").read_text()
-    assert [str(clean_copy.SHORT_SIDE)] == re.findall(r"SHORT_SIDE = (\d+);", text)
+    assert [str(SHORT_SIDE)] == re.findall(r"SHORT_SIDE = (\d+);", text)
 
 
 def test_metadata_is_ascii():

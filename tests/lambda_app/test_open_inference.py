@@ -24,6 +24,7 @@ from lambda_app.signals import SIGNALS
 
 PHOTOS, NETWORK = "/v2/models/pet-classifier", "/v2/models/pet-classifier-network"
 LENGTH = "inference-header-content-length"
+RECTANGLE = "activation_map_rectangle"
 MINUTES = 600  # a timeout that no test waits for
 COLOURS = {"red": (255, 0, 0), "blue": (0, 0, 255), "grey": (128, 128, 128)}
 
@@ -53,12 +54,12 @@ def infer(client, body, model=PHOTOS):
     return {output["name"]: output["data"] for output in answer.json()["outputs"]}
 
 
-def assert_error(answer, status, code, said):
+def assert_error(answer, status, code, message):
     """Check the status, the code and the protocol's shape of errors."""
     body = answer.json()
     assert (status, code) == (answer.status_code, body["code"])
     assert {"error", "code", "request_id"} == set(body)
-    assert said in body["error"]
+    assert message in body["error"]
     assert answer.headers["x-request-id"] == body["request_id"]
 
 
@@ -73,13 +74,13 @@ def test_server_is_live_and_ready(client):
 )
 @pytest.mark.parametrize("version", ["", "/versions/2026.01.01-tiny"])
 def test_model_metadata_lists_the_tensors(client, encode, model, expected, version):
-    """The path may include the version; inference returns exactly the listed outputs."""
-    about = client.get(f"{model}{version}").json()
-    [tensor] = about["inputs"]
+    """The path may include the version; inference returns the listed outputs, maps only if they are requested."""
+    metadata = client.get(f"{model}{version}").json()
+    [tensor] = metadata["inputs"]
     assert expected == (tensor["name"], tensor["datatype"], tensor["shape"])
-    assert about["name"] == client.get(f"{model}{version}/ready").json()["name"]
+    assert metadata["name"] == client.get(f"{model}{version}/ready").json()["name"]
     given = infer(client, request(encode()) if model == PHOTOS else {"inputs": [images("red")]}, f"{model}{version}")
-    assert {output["name"] for output in about["outputs"]} == given.keys()
+    assert {output["name"] for output in metadata["outputs"]} - {"activation_map", RECTANGLE} == given.keys()
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -110,19 +111,43 @@ def test_network_accepts_more_images_than_one_run(client, tiny_classifier, neste
     assert ["cat", "dog", "cat"] * 3 == outputs["predicted_class"]
     assert [False, False, True] * 3 == outputs["unknown"]
     for name, expected in vars(tiny_classifier.run(pixels)).items():
-        assert expected.ravel().tolist() == outputs[name]
+        if name != "activation_map":
+            assert expected.ravel().tolist() == outputs[name]
 
 
 def test_response_has_only_the_requested_outputs(client, encode):
     """Outputs have the order of the request; `classification` returns the highest values as Triton formats them."""
-    wanted = [{"name": "probabilities", "parameters": {"classification": 1}}, {"name": "unknown"}]
-    answer = client.post(f"{PHOTOS}/infer", json=request(encode("blue")) | {"id": "7", "outputs": wanted}).json()
+    outputs = [{"name": "probabilities", "parameters": {"classification": 1}}, {"name": "unknown"}]
+    answer = client.post(f"{PHOTOS}/infer", json=request(encode("blue")) | {"id": "7", "outputs": outputs}).json()
     assert ("7", "pet-classifier", "2026.01.01-tiny") == (answer["id"], answer["model_name"], answer["model_version"])
     best, unknown = answer["outputs"]
     assert ("probabilities", "BYTES", [1, 1]) == (best["name"], best["datatype"], best["shape"])
     value, *rest = best["data"][0].split(":")
     assert (["1", "dog"], True) == (rest, float(value) > 0.5)
     assert {"name": "unknown", "datatype": "BOOL", "shape": [1], "data": [False]} == unknown
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_maps_are_returned_if_requested(client, encode, binary):
+    """Each photo has its map and the part of the upright photo that it covers, in JSON and as binary tensors."""
+    wanted = [{"name": name, "parameters": {"binary_data": binary}} for name in ("activation_map", RECTANGLE)]
+    body = request(encode("red", (64, 32)), encode("blue", (32, 64))) | {"outputs": wanted}
+    answer = client.post(f"{PHOTOS}/infer", json=body)
+    if binary:
+        described = json.loads(answer.content[: int(answer.headers[LENGTH])])["outputs"]
+        values = np.frombuffer(answer.content[int(answer.headers[LENGTH]) :], np.float32)
+    else:
+        described = answer.json()["outputs"]
+        values = np.array([value for output in described for value in output["data"]])
+    assert [[2, 32, 32], [2, 4]] == [output["shape"] for output in described]
+    assert 4 == pytest.approx(values[: 2 * 32 * 32].min(), abs=0.1)  # the color of each photo speaks for its class
+    assert [0.25, 0, 0.5, 1, 0, 0.25, 1, 0.5] == values[2 * 32 * 32 :].tolist()
+
+
+def test_maps_of_images_cover_all_of_them(client):
+    """Images that the client has decoded are not cropped."""
+    outputs = infer(client, {"inputs": [images("red")], "outputs": [{"name": RECTANGLE}]}, NETWORK)
+    assert [0, 0, 1, 1] == outputs[RECTANGLE]
 
 
 PACKED = [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZip", gzip.compress), ("identity", bytes)]
@@ -138,15 +163,15 @@ def test_compressed_request_is_accepted(client, encode, encoding, packed):
 
 def test_parameters_may_be_null(client, encode):
     """Null parameters of the request, of a tensor and of an output are accepted, because clients send them."""
-    wanted = {"outputs": [{"name": "unknown", "parameters": None}], "parameters": None}
-    assert {"unknown": [False]} == infer(client, request(encode(), parameters=None) | wanted)
+    fields = {"outputs": [{"name": "unknown", "parameters": None}], "parameters": None}
+    assert {"unknown": [False]} == infer(client, request(encode(), parameters=None) | fields)
 
 
 def test_documented_example_is_answered(client):
     """The example request of the OpenAPI document gives the fields of its example response."""
     operation = client.get("/openapi.json").json()["paths"]["/v2/models/{name}/infer"]["post"]
-    about = [operation["requestBody"], operation["responses"]["200"]]
-    [[body], [answer]] = [each["content"]["application/json"]["schema"]["examples"] for each in about]
+    documented = [operation["requestBody"], operation["responses"]["200"]]
+    [[body], [answer]] = [each["content"]["application/json"]["schema"]["examples"] for each in documented]
     given = client.post(f"{PHOTOS}/infer", json=body).json()
     described = [{"name": "predicted_class", "datatype": "BYTES", "shape": [1]}]
     for each in (answer, given):
@@ -173,8 +198,8 @@ def asked(*outputs):
     return json.dumps({"inputs": [images("red")], "outputs": outputs}).encode()
 
 
-def case(name, status, code, said, content, **headers):
-    return pytest.param(status, code, said, content, headers, id=name)
+def case(name, status, code, message, content, **headers):
+    return pytest.param(status, code, message, content, headers, id=name)
 
 
 BAD = [
@@ -207,6 +232,7 @@ BAD = [
     case("an unknown output", 422, "bad_field", "the output 'x' is asked for", asked({"name": "x"})),
     case("an output twice", 422, "bad_field", "each once", asked({"name": "unknown"}, {"name": "unknown"})),
     case("no class", 422, "bad_field", "unknown", asked({"name": "unknown", "parameters": {"classification": 1}})),
+    case("no map", 422, "bad_field", RECTANGLE, asked({"name": RECTANGLE, "parameters": {"classification": 1}})),
     case("a length too long", 400, "bad_request", "expected a number up to", GOOD, **{LENGTH: str(len(GOOD) + 1)}),
     case("a negative length of JSON", 400, "bad_request", "is '-1'", GOOD, **{LENGTH: "-1"}),
     case("5,000 digits", 400, "bad_request", "is '999", GOOD, **{LENGTH: "9" * 5000}),
@@ -228,14 +254,14 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("status", "code", "said", "content", "headers"), BAD)
-def test_bad_input_has_a_specific_error(client, status, code, said, content, headers):
+@pytest.mark.parametrize(("status", "code", "message", "content", "headers"), BAD)
+def test_bad_input_has_a_specific_error(client, status, code, message, content, headers):
     """The error has the protocol's shape and names the problem."""
-    assert_error(client.post(f"{NETWORK}/infer", content=content, headers=headers), status, code, said)
+    assert_error(client.post(f"{NETWORK}/infer", content=content, headers=headers), status, code, message)
 
 
 @pytest.mark.parametrize(
-    ("more", "status", "code", "said"),
+    ("more", "status", "code", "message"),
     [
         ({"data": ["no base64!"]}, 422, "bad_field", "expected strings of base64"),
         ({"data": [7]}, 422, "bad_field", "expected strings of base64"),
@@ -246,13 +272,13 @@ def test_bad_input_has_a_specific_error(client, status, code, said, content, hea
         ({"data": base64_of(bytes(100_001))}, 413, "too_large", "100001 bytes of photos; at most 100000"),
     ],
 )
-def test_invalid_photo_has_the_error_of_the_native_route(client, more, status, code, said):
+def test_invalid_photo_has_the_error_of_the_native_route(client, more, status, code, message):
     """Invalid data has a specific error; an invalid photo has the status and code of `POST /predict`."""
     assert_error(
         client.post(f"{PHOTOS}/infer", json=request(b"") | {"inputs": [request(b"")["inputs"][0] | more]}),
         status,
         code,
-        said,
+        message,
     )
 
 
@@ -321,7 +347,7 @@ def packed(start, filling, end):
 
 
 @pytest.mark.parametrize(
-    ("content", "work", "said"),
+    ("content", "work", "message"),
     [
         pytest.param(packed(b"", b"[],", b"[]"), "from_json", "opening brackets; expected at most", id="lists"),
         pytest.param(
@@ -332,7 +358,7 @@ def packed(start, filling, end):
         ),
     ],
 )
-def test_highly_compressed_request_is_refused_before_parsing(long_lived_client, monkeypatch, content, work, said):
+def test_highly_compressed_request_is_refused_before_parsing(long_lived_client, monkeypatch, content, work, message):
     """Parsing the lists or splitting the string would block all other threads for a second."""
 
     def done(_):
@@ -341,7 +367,7 @@ def test_highly_compressed_request_is_refused_before_parsing(long_lived_client, 
     modules = {"from_json": done, "chain.from_iterable": SimpleNamespace(from_iterable=done)}
     monkeypatch.setattr(f"lambda_app.routes.open_inference.tensors.{work.split('.')[0]}", modules[work])
     answer = long_lived_client.post(f"{NETWORK}/infer", content=content, headers={"content-encoding": "gzip"})
-    assert_error(answer, 422, "bad_field", said)
+    assert_error(answer, 422, "bad_field", message)
 
 
 @pytest.mark.parametrize("model", [PHOTOS, NETWORK])

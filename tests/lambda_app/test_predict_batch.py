@@ -69,7 +69,7 @@ def test_too_many_photos_are_refused_before_the_rest_is_read():
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "said", "body", "content_type"),
+    ("status", "code", "message", "body", "content_type"),
     [
         (415, "unsupported_image", "expected multipart/form-data", b"x", "image/jpeg"),
         (400, "no_file", "no file named 'file'", b"--b--\r\n", FORM),
@@ -86,12 +86,12 @@ def test_too_many_photos_are_refused_before_the_rest_is_read():
         (422, "bad_field", "more than 16 files", (HEAD + b"x\r\n") * 17 + b"--b--\r\n", FORM),
     ],
 )
-def test_invalid_form_is_refused_as_a_whole(client, status, code, said, body, content_type):
+def test_invalid_form_is_refused_as_a_whole(client, status, code, message, body, content_type):
     """A truncated or empty form has one error and no partial results."""
     answer = client.post("/predict/batch", content=body, headers={"content-type": content_type})
     error = answer.json()["error"]
     assert (status, code) == (answer.status_code, error["code"])
-    assert said in error["message"]
+    assert message in error["message"]
 
 
 def test_metrics_count_each_photo(client, encode):

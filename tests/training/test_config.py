@@ -93,19 +93,15 @@ def test_unknown_rate_is_a_share(tmp_path, rate):
         config.load(config.Evaluate, path)
 
 
-def test_missing_key_is_an_error(tmp_path):
-    """Keys have no default values."""
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("export: {}", "section 'export': opset: "), ("train: {}", r"params\.yaml, section 'export': export: ")],
+)
+def test_missing_key_or_section_is_an_error(tmp_path, text, message):
+    """Keys have no default values, and the error names the missing key or section."""
     path = tmp_path / "params.yaml"
-    path.write_text("export: {}")
-    with pytest.raises(config.ConfigError, match="section 'export': opset: "):
-        config.load(config.Export, path)
-
-
-def test_missing_section_is_an_error(tmp_path):
-    """The error names the missing section."""
-    path = tmp_path / "params.yaml"
-    path.write_text("train: {}")
-    with pytest.raises(config.ConfigError, match=r"params\.yaml, section 'export': export: "):
+    path.write_text(text)
+    with pytest.raises(config.ConfigError, match=message):
         config.load(config.Export, path)
 
 

@@ -1,4 +1,4 @@
-"""The layouts in which public data sets come: each becomes the expected classes, or an error that says what to do."""
+"""Tests of the layouts of public data sets: each gives the expected classes, or an error that states what to do."""
 
 import csv
 import io
@@ -119,7 +119,7 @@ def reasons(manifest):
     ids=" ".join,
 )
 def test_level_with_names_is_the_class(folders):
-    """Years, numbers, sessions and words for photos below or above the class folders do not become classes."""
+    """Years, numbers, sessions and words for photos, below or above the class folders, are not classes."""
     layout = detect_layout([f"{folder}/{i}.jpg" for folder in folders for i in range(3)])
     assert {"cat", "dog"} == set(layout.labels.values())
 
@@ -152,7 +152,7 @@ def test_choice_of_top_allows_photos_at_two_depths():
 
 
 def test_class_may_have_the_name_of_a_split():
-    """A class called train, beside classes that are no splits, is a class."""
+    """A folder called train is a class if its siblings are not splits."""
     layout = detect_layout(["bus/1.jpg", "train/1.jpg", "plane/1.jpg"])
     assert {"bus", "train", "plane"} == set(layout.labels.values())
     assert {"train/1.jpg": "train"} == layout.splits
@@ -162,7 +162,7 @@ def test_class_may_have_the_name_of_a_split():
 
 
 def test_archives_in_a_competition_archive_are_read(data):
-    """Kaggle's competition archive is read through: train.zip has the photos, test1.zip photos without label."""
+    """The archives in Kaggle's competition archive are read: train.zip has labels, test1.zip has none."""
     files = {
         "train.zip": zipped(numbered("train/cat.{}.jpg", "train/dog.{}.jpg")),
         "test1.zip": zipped(numbered("test1/{}.jpg", count=3)),
@@ -175,7 +175,7 @@ def test_archives_in_a_competition_archive_are_read(data):
 
 
 def test_broken_inner_archive_is_an_error(data):
-    """An inner archive that cannot be read is an error that names it and says what to do."""
+    """An inner archive that cannot be read is an error that names it and states what to do."""
     broken = zipped(numbered("train/cat.{}.jpg"))[:-30]
     with pytest.raises(SourceError, match=r"all\.zip/train\.zip is neither a folder nor an archive"):
         run(write_zip(data / "all.zip", {"train.zip": broken}))
@@ -226,7 +226,7 @@ def test_link_in_a_tar_archive_is_refused(data):
 
 
 def test_a_set_that_an_archive_holds_twice_counts_once(data):
-    """Of `train` and a copy of it in another folder, each photo counts once."""
+    """Each photo of `train` and of a copy of it in another folder counts once."""
     files = numbered("train/cat.{}.jpg", "train/dog.{}.jpg")
     copies = {f"dogs_vs_cats/{name}": content for name, content in files.items()}
     manifest = run(write_zip(data / "pets.zip", files | copies))
@@ -243,7 +243,7 @@ def given_splits():
 
 
 def test_given_splits_are_honored(data):
-    """Where train, validation and test folders exist, they are the splits; the overview states it."""
+    """If train, validation and test folders exist, they are the splits; the overview states this."""
     files = given_splits()
     files["train/cat/copy.jpg"] = files["test/cat/3.jpg"]
     manifest = run(write_files(data / "pets", files))
@@ -254,7 +254,7 @@ def test_given_splits_are_honored(data):
 
 
 def test_given_splits_can_be_ignored(data):
-    """With SPLIT=hash the content decides as usual."""
+    """With SPLIT=hash, the hashes of the photos decide their splits."""
     manifest = run(write_files(data / "pets", given_splits()), split="hash")
     assert any(row["split"] != name.split("/")[0] for name, row in manifest.items())
     assert "hash" == json.loads(SUMMARY.read_text())["split"]
@@ -450,7 +450,7 @@ def test_sample_submission_is_no_table_of_labels(data):
 
 @pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPG", "", ".txt", ".png", ".dat"])
 def test_content_decides_what_is_a_photo(data, suffix):
-    """A photo is read whatever its name ends in; a file that is no photo is not."""
+    """Photos are recognized by their content, with any suffix; other files are not read as photos."""
     files = numbered(f"cat/{{}}{suffix}", f"dog/{{}}{suffix}") | {"dog/notes.dat": b"not a photo"}
     manifest = run(write_files(data / "pets", files))
     assert {"cat": 8, "dog": 8} == classes(manifest)
@@ -502,7 +502,7 @@ def test_link_to_a_class_folder_is_an_error(data):
 
 
 def test_hidden_files_are_the_cause(data):
-    """If all photos of a class are hidden files, the error says so."""
+    """If all photos of a class are hidden files, the error states this."""
     photos = write_files(data / "pets", numbered("cat/{}.jpg", "dog/.{}.jpg"))
     with pytest.raises(SourceError, match=r"class folder 'dog' holds no photo \(8 files: hidden file\)"):
         run(photos)
@@ -510,7 +510,7 @@ def test_hidden_files_are_the_cause(data):
 
 @contextmanager
 def unprivileged():
-    """Act as a user without rights, because root may read every file."""
+    """Act as a user without permissions, because root may read every file."""
     if os.geteuid():
         yield
         return
@@ -562,7 +562,7 @@ def test_several_sources_are_merged(data, quoted):
 
 
 def test_sources_of_one_class_each_are_classes(data):
-    """Sources whose photos are in no folder are one class each, called like the source."""
+    """A source whose photos are not in folders is one class with the name of the source."""
     for label in ("cat", "dog"):
         write_files(data / label, numbered(f"{label}{{}}.jpg"))
     assert {"cat": 8, "dog": 8} == classes(run("cat dog"))
@@ -578,7 +578,7 @@ def test_one_source_replaces_a_list(data):
 
 @pytest.mark.parametrize("sources", ["a nowhere", "a 'b"])
 def test_unknown_source_is_an_error(data, sources):
-    """A word that is no source, or a quote that does not end, is an error that names it."""
+    """A word that is not a source, or a quote that is not closed, is an error that names it."""
     write_dataset(data / "a", {"cat": 1, "dog": 1}, size=32)
     with pytest.raises(FetchError, match=r"'nowhere' is not a file, a folder or a name|No closing quotation"):
         place_photos(sources, "", "")
@@ -670,7 +670,7 @@ def test_lost_link_is_named(sources):
 
 
 def test_overview_lists_classes_and_warnings(data, capsys):
-    """The overview has layout, photos per class and split, files set aside, and what to expect."""
+    """The overview has the layout, the photos per class and split, the files set aside, and warnings."""
     write_params(data, prepare__train_share=0.8)
     files = write_dataset(data / "pets", {"cat": 60, "dog": 5}, size=32)
     (files / "dog/broken.jpg").write_bytes(b"")

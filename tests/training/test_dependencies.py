@@ -22,12 +22,14 @@ IRRELEVANT = {
         "training/interruption.py",
         "training/plots.py",  # draws the learning curves of a finished training
         "training/prepare.py",  # decides the manifest, which is a dependency
+        "training/reviewed.py",  # decides the manifest
         "training/split.py",  # decides the manifest
         "training/tracking.py",  # logs to MLflow
     },
     "evaluate": {
         "training/config.py",
         "training/interruption.py",
+        "training/reviewed.py",
         "training/split.py",
         "training/tracking.py",
     },

@@ -1,4 +1,4 @@
-"""A dry run describes photos, parameters and time, and changes nothing."""
+"""Tests of the dry run, which describes photos, parameters and duration, and changes nothing."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Interruption: one line, no traceback, no process that survives."""
+"""Tests of interrupted trainings: one line of output, no traceback, and no surviving process."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ def group_is_empty(group: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruption_prints_one_line(trained, tmp_path, number):
-    """A signal to the whole group ends training and its workers; the output names the last epoch and the remedy."""
+    """A signal to the group ends training and its workers; the output names the last epoch and the next command."""
     endless = dict.fromkeys(("train__epochs", "train__patience", "train__perfect_epochs"), 5000)
     folder = copy_prepared(trained, tmp_path / "project", train__workers=2, **endless)
     training = start(folder)

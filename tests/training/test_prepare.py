@@ -13,7 +13,8 @@ from PIL import Image
 from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import ROOT, link_photos, write_params, write_zip
 from training import prepare
-from training.prepare import MANIFEST, SUMMARY, read_reviewed
+from training.prepare import MANIFEST, SUMMARY
+from training.reviewed import read_reviewed
 from training.source import SourceError, detect_layout
 from training.split import SPLITS
 
@@ -118,6 +119,21 @@ def test_reviewed_photos_are_set_aside(project, photos):
     expected = {reviewed[split]["id"]: ("", f"reviewed: a drawing in {split}") for split in ("train", "val")}
     assert expected == changed
     assert {"reviewed": 2} == json.loads(SUMMARY.read_text())["set_aside"]
+
+
+def test_relabeled_duplicates_agree(project):
+    """Copies in two class folders are set aside until a review names their class; then one of them remains."""
+    photos = drawings("cat", 25) | drawings("dog", 25)
+    archive = write_zip(project / "pets.zip", photos | {"pets/dog/cat.jpg": CAT})
+    before = prepared(project, archive)
+    copies = ("pets/cat/0.jpg", "pets/dog/cat.jpg")
+    assert ["duplicates with different labels"] * 2 == [before[name]["reason"] for name in copies]
+    REVIEWED_CSV.parent.mkdir(exist_ok=True)
+    REVIEWED_CSV.write_text(f"sha256,id,reason,label\n{hashlib.sha256(CAT).hexdigest()},cat.jpg,a cat,cat\n")
+    after = prepared(project, archive)
+    assert [("cat", ""), ("cat", "copy of a photo in another folder")] == [
+        (after[name]["label"], after[name]["reason"]) for name in copies
+    ]
 
 
 def test_reviewed_photos_of_another_set_change_nothing(project, photos):

@@ -1,4 +1,4 @@
-"""Class-balanced sampling: every class is drawn equally often."""
+"""Tests of class-balanced sampling."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Decide which level of folders names the classes, and which names only splits, years or parts."""
+"""Decide which level of folders names the classes, and which levels name only splits, years or parts."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ SPLIT = re.compile(
 )
 SPLITS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 ARCHIVE = re.compile(r"(\.(zip|tar|tgz|gz|bz2|xz|parquet))+$", re.IGNORECASE)
-# Names that order or hold photos: years and dates, numbers, and words for photos.
+# Names that are not class names: years and dates, numbers, and words for photos.
 PARTS = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "pics", "data", "files", "raw"}
 NUMBER = re.compile(r"[\W_]*\d[\d\W_]*")
 TRAILING = re.compile(r"[\W_]*\d[\d\W_]*$")
@@ -74,7 +74,7 @@ def _without_splits(folders: set[PurePosixPath]) -> dict[PurePosixPath, tuple[st
 
 
 def _without_common(parts: dict[PurePosixPath, tuple[str, ...]]) -> dict[PurePosixPath, tuple[str, ...]]:
-    """Return the names without those that all folders begin with; each folder that has a name keeps one."""
+    """Return the names without the common prefix of all folders. Each folder keeps at least one name."""
     named = [levels for levels in parts.values() if levels]
     common = 0
     while (
@@ -99,7 +99,7 @@ def _find_level(named: list[tuple[str, ...]]) -> int:
 
 
 def are_parts(names: set[str]) -> bool:
-    """Return whether names only order or hold photos: 2021 and 2022, session1 and session2, images."""
+    """Return whether the names are not class names: 2021 and 2022, session1 and session2, images."""
     if all(name.lower() in PARTS or NUMBER.fullmatch(name) for name in names):
         return True
     stems = {TRAILING.sub("", name).lower() for name in names}

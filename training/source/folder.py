@@ -38,7 +38,7 @@ class FolderReader:
     def _refuse(self, error: OSError) -> None:
         folder = Path(self.name) / Path(error.filename).relative_to(self.path)
         raise SourceError(
-            f"{folder}: the folder cannot be listed ({error.strerror}); give yourself the rights to read it"
+            f"{folder}: the folder cannot be listed ({error.strerror}); give yourself permission to read it"
         )
 
     def _check_link(self, name: Path) -> None:

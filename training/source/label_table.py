@@ -28,7 +28,7 @@ def read_labels(files: list[str], photos: list[str], read: Callable[[str], bytes
         try:
             rows = _rows(table, read)
         except UNREADABLE:
-            continue  # a file of another kind; its suffix says nothing
+            continue  # not a table, despite its suffix
         if found := _match(rows, PurePosixPath(table).parent, index):
             used.append(table)
             labels |= found
@@ -47,7 +47,7 @@ def _has_class_folders(photos: list[str]) -> bool:
 
 
 def _covers_folder(photos: list[str], labels: dict[str, str]) -> bool:
-    """Return whether most photos of one folder have a label, as if those of a test folder were withheld."""
+    """Return whether most photos of at least one folder have a label; those of a test folder may be withheld."""
     counts: dict[PurePosixPath, list[bool]] = defaultdict(list)
     for photo in photos:
         counts[PurePosixPath(photo).parent].append(photo in labels)
@@ -55,7 +55,7 @@ def _covers_folder(photos: list[str], labels: dict[str, str]) -> bool:
 
 
 def _index(photos: list[str]) -> dict[str, list[str]]:
-    """Return the photos by each form in which a table may name them: path, name, and both without suffix."""
+    """Return the photos by path and by name, each with and without suffix, as tables may name them."""
     index: dict[str, list[str]] = defaultdict(list)
     for photo in photos:
         path = PurePosixPath(photo)
@@ -74,7 +74,7 @@ def _match(rows: list[Row], folder: PurePosixPath, index: dict[str, list[str]]) 
 
 
 def _photos(rows: list[Row], column: str, folder: PurePosixPath, index: dict[str, list[str]]) -> dict[str, Row]:
-    """Return the row of each photo that a column names without ambiguity."""
+    """Return the row of each photo that the values of a column identify uniquely."""
     found = {}
     for row in rows:
         value = (row.get(column) or "").strip()

@@ -23,7 +23,7 @@ Read = Callable[[str], bytes]
 
 @dataclass(frozen=True)
 class Layout:
-    """The label of each file."""
+    """The labels of a source, and how they were found."""
 
     kind: str
     labels: dict[str, str]  # file name to label, lower case
@@ -160,7 +160,7 @@ def _oxford_labels(
 def _is_image(name: str, read: Read) -> bool:
     try:
         data = read(name)
-    except Exception:  # `prepare` reports the unreadable file; here it is only not known to be an image
+    except Exception:  # `prepare` reports the unreadable file; this check only looks for images
         return False
     return is_image(data)
 

@@ -26,10 +26,10 @@ def main() -> None:
     folder = parser.parse_args().folder
     torch.manual_seed(0)
     props = onnxruntime.InferenceSession(ROOT / "lambda_app/model.onnx").get_modelmeta().custom_metadata_map
-    about = Metadata.from_props(props)
+    metadata = Metadata.from_props(props)
     link_packaged_weights()
-    network = build(about.architecture, len(about.class_names), weights="imagenet").eval()
-    images = torch.zeros(2, 3, about.image_size, about.image_size, dtype=torch.uint8)
+    network = build(metadata.architecture, len(metadata.class_names), weights="imagenet").eval()
+    images = torch.zeros(2, 3, metadata.image_size, metadata.image_size, dtype=torch.uint8)
 
     torch.save(SimpleCNN().state_dict(), folder / "torch_simple_cnn.pth")
     with warnings.catch_warnings():  # deprecated, and still the leanest: torch_same_model/classifier.py

@@ -62,7 +62,7 @@ FIELDS = {
     "model_name": "name of the model that made the predictions",
     "model_version": "version of the model file",
     "name": "name of the model or server",
-    "outputs": "tensors; in a request, the requested names, or none for all",
+    "outputs": "tensors; in a request, the requested names, or none for all but the activation map",
     "parameters": "`binary_data_output` sets binary for all outputs; each may set `binary_data`, `classification`",
     "platform": "runtime of the model",
     "ready": "always true",
@@ -163,7 +163,8 @@ def add_open_inference_routes(app: FastAPI, inference: Inference, settings: Sett
         """`pet-classifier` takes photos as files, BYTES [N]; `pet-classifier-network` takes UINT8 images of its size.
 
         In JSON, BYTES are base64. Binary tensors follow the JSON; `Inference-Header-Content-Length` is the length of
-        the JSON. A photo that cannot be read fails the whole request.
+        the JSON. A photo that cannot be read fails the whole request. The outputs `activation_map` and
+        `activation_map_rectangle` are computed only for requests that name them.
         """
         return await protocol().infer(request)
 

@@ -11,9 +11,9 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lambda_app.classifier import ACTIVATION_MAP, Classifier
 from lambda_app.errors import BadField, RequestError
 from lambda_app.inference import Classified, Inference
-from lambda_app.metadata import Metadata
 from lambda_app.routes.open_inference.endpoints import MODEL
 from lambda_app.routes.open_inference.tensors import (
     InferenceRequest,
@@ -30,6 +30,10 @@ from lambda_app.uploads.photo import FORM_OVERHEAD
 from lambda_app.uploads.reader import read_body
 
 NETWORK = f"{MODEL}-network"
+PER_CLASS = {"probabilities", "logits"}
+# Outputs that are computed only for requests that name them.
+RECTANGLE = "activation_map_rectangle"
+ON_REQUEST = {ACTIVATION_MAP, RECTANGLE}
 
 
 class NoModel(BadField):
@@ -75,14 +79,18 @@ class Model:
                 raise BadField(
                     f"the output {output['name']!r:.80} is asked for; expected each once of {', '.join(outputs)}"
                 )
-            if (output.get("parameters") or {}).get("classification") and len(tensor.shape) == 1:
+            if (output.get("parameters") or {}).get("classification") and tensor.name not in PER_CLASS:
                 raise BadField(
                     f"classification of {tensor.name} is requested; expected an output with a value for each class"
                 )
 
 
-def _models(metadata: Metadata) -> list[Model]:
-    size, classes = metadata.image_size, len(metadata.class_names)
+def _models(classifier: Classifier) -> list[Model]:
+    size, classes = classifier.metadata.image_size, len(classifier.metadata.class_names)
+    on_request = (
+        Tensor(ACTIVATION_MAP, "FP32", (-1, -1, -1)),
+        Tensor(RECTANGLE, "FP32", (-1, 4)),  # left, top, width and height, as shares of the upright photo's size
+    )
     outputs = (
         Tensor("predicted_class", "BYTES", (-1,)),
         Tensor("confidence", "FP32", (-1,)),
@@ -91,6 +99,7 @@ def _models(metadata: Metadata) -> list[Model]:
         Tensor("request_id", "BYTES", (-1,)),  # one per photo, for feedback
         Tensor("logits", "FP32", (-1, classes)),
         Tensor("familiarity", "FP32", (-1,)),
+        *(on_request if classifier.has_activation_map else ()),
     )
     photos, images = Tensor("photos", "BYTES", (-1,)), Tensor("images", "UINT8", (-1, 3, size, size))
     return [
@@ -106,7 +115,7 @@ class OpenInference:
         self.inference, self.settings = inference, settings
         metadata = inference.classifier.metadata
         self.version, self.class_names = metadata.model_version, metadata.class_names
-        self.models = {model.name: model for model in _models(metadata)}
+        self.models = {model.name: model for model in _models(inference.classifier)}
         self.max_bytes = settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD  # photos in base64
         # One list per row of the largest image tensor, doubled to leave room for the surrounding JSON.
         self.max_brackets = 2 * settings.max_batch * 3 * metadata.image_size
@@ -124,12 +133,14 @@ class OpenInference:
         body = await read_body(request, self.max_bytes)
         threads, loop = self.inference.threads, asyncio.get_running_loop()
         asked, inputs = await loop.run_in_executor(threads, self._read, model, body, request.headers)
+        explain = any(output["name"] in ON_REQUEST for output in asked.get("outputs", []))
         if isinstance(inputs, list):
-            answers = await _classify_photos(self.inference, inputs, request.state.record)
+            answers = await _classify_photos(self.inference, inputs, request.state.record, explain=explain)
         else:
-            answers = await self.inference.classify_images(inputs, request.state.record)
+            answers = await self.inference.classify_images(inputs, request.state.record, explain=explain)
+        tensors = _tensors(answers) | (_map_tensors(answers) if explain else {})
         model_fields = {"model_name": model.name, "model_version": self.version}
-        return write_tensors(model_fields, asked, _tensors(answers), self.class_names)
+        return write_tensors(model_fields, asked, tensors, self.class_names)
 
     def _read(
         self, model: Model, body: bytes, headers: Headers
@@ -144,9 +155,11 @@ class OpenInference:
         return asked, octets(data, shape)
 
 
-async def _classify_photos(inference: Inference, photos: Sequence[bytes], record: Record) -> list[Classified]:
+async def _classify_photos(
+    inference: Inference, photos: Sequence[bytes], record: Record, *, explain: bool
+) -> list[Classified]:
     answers: list[Classified] = []
-    for place, answer in enumerate(await inference.classify_photos(photos, record), 1):
+    for place, answer in enumerate(await inference.classify_photos(photos, record, explain=explain), 1):
         if isinstance(answer, RequestError):
             record.predictions = []  # the client receives none of them
             raise type(answer)(f"photo {place} of {len(photos)}: {answer}") from answer
@@ -164,4 +177,15 @@ def _tensors(answers: Sequence[Classified]) -> Tensors:
         "request_id": np.array([answer.request_id for answer in answers], object),
         "logits": np.concatenate([answer.outputs.logits for answer in answers]),
         "familiarity": np.concatenate([answer.outputs.familiarity for answer in answers]),
+    }
+
+
+def _map_tensors(answers: Sequence[Classified]) -> Tensors:
+    """Return the maps and the part of each photo that they cover, which for images that the client decoded is all."""
+    from lambda_app.explanation import find_rectangle  # noqa: PLC0415  # only for requests for a map
+
+    rectangles = [find_rectangle(*(answer.upright_size or (1, 1))).model_dump() for answer in answers]
+    return {
+        ACTIVATION_MAP: np.concatenate([answer.outputs.activation_map for answer in answers]),
+        RECTANGLE: np.array([[*rectangle.values()] for rectangle in rectangles], np.float32),
     }

@@ -1,4 +1,4 @@
-"""Corrections: champion and challenger on held-back contributions, in the outcome, the decision and its sentence."""
+"""Tests of the comparison of champion and challenger on held-back contributions."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_corrected_photos_are_counted_apart(store):
 
 
 def test_no_held_back_photo_compares_nothing(store):
-    """Without contributions, or with those of other classes alone, the decision and its reason stay as they are."""
+    """Without contributions to the models' classes, the decision and its reason do not change."""
     link_held_back(use=True)
     classifier = Classifier.load(MODEL)
     assert compare_corrections(classifier, classifier) is None
@@ -65,13 +65,13 @@ def test_corrections_decide_only_a_tie(test, gained, promoted):
 
 
 def test_better_model_stays_promoted():
-    """A flood of wrong contributions does not keep a model from serving that is better on the test photos."""
+    """Wrong contributions do not block a model that is better on the test photos."""
     corrections = Corrections(20, 5, 15, Paired(20, gained=0, lost=10))
     assert decide_with_corrections((True, "better"), Paired(1000, gained=20, lost=2), corrections, RULE)[0]
 
 
 def test_model_worse_on_contributions_is_rejected():
-    """A model that is promoted for its size or its photos alone, and worse on contributions, does not serve."""
+    """A model that would win only by its size or its number of photos is rejected if it is worse on contributions."""
     corrections = Corrections(20, 5, 15, Paired(20, gained=0, lost=10))
     promoted, reason = decide_with_corrections((True, "no worse"), EQUAL, corrections, RULE)
     assert (False, True) == (promoted, reason.startswith("worse on contributed photos"))

@@ -132,7 +132,7 @@ def test_table_has_every_size_and_the_verdict():
         "RSS is 160.0 MB after 500 requests and 164.0 MB after 10,000 consecutive requests: 1.025 x, limit 1.05 x, met."
         in lines
     )
-    assert "On test machine; commit `0123456789ab`." in lines
+    assert "Measured on test machine; commit `0123456789ab`." in lines
 
 
 def test_table_marks_a_leak():

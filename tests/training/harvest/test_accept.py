@@ -1,4 +1,4 @@
-"""Accept: the data set of accepted photos with its versions, the ledger of hashes, and the rules against poisoning."""
+"""Tests of `make accept`: the versions of the data set, the ledger of hashes, and the rules against poisoning."""
 
 import csv
 import re
@@ -36,7 +36,7 @@ def accepted():
 
 
 def test_accepted_photos_become_class_folders(checkout, capsys):
-    """Photos are named by their hash below the class that the reviewer confirmed; DVC tracks the folder."""
+    """File names are hashes, in the folder of the class that the reviewer confirmed; DVC tracks the folder."""
     hashes = contribute(range(500, 504))
     review()
     main(["--out", str(OUT)])
@@ -57,7 +57,7 @@ def test_reviewer_relabels(checkout):
 
 
 def test_a_tenth_is_held_back(checkout, monkeypatch):
-    """Photos with high hashes go to the held-back folders: corrected ones apart from confirmed ones."""
+    """Photos with high hashes go to the held-back folders, one for corrected and one for confirmed photos."""
     monkeypatch.setattr("training.harvest.accept.HELD_BACK_SHARE", 0.5)
     corrected, confirmed = contribute(range(500, 506)), contribute(range(506, 512), prediction="cat")
     review()
@@ -121,7 +121,7 @@ def test_held_photos_return(checkout):
 
 
 def test_near_duplicates_of_accepted_photos_are_rejected(checkout):
-    """A recompressed copy of an accepted photo is a duplicate, so a photo cannot be sent a hundred times."""
+    """A recompressed copy of an accepted photo is rejected as a duplicate."""
     contribute([500])
     review()
     accept(OUT)
@@ -131,7 +131,7 @@ def test_near_duplicates_of_accepted_photos_are_rejected(checkout):
 
 
 def test_dropping_a_version_undoes_a_review(checkout):
-    """With the pointer of the version before, DVC restores the photos of the first review alone."""
+    """With the pointer of the previous version, DVC restores only the photos of the first review."""
     first = contribute(range(500, 503))
     review()
     accept(OUT)
@@ -152,7 +152,7 @@ def dvc(*arguments):
 
 
 def test_incomplete_folder_is_refused(checkout):
-    """Without the photos that were accepted before, nothing is accepted: the new version would lack them."""
+    """If earlier accepted photos are missing, nothing is accepted, because the new version would lack them."""
     contribute([500])
     review()
     accept(OUT)

@@ -1,4 +1,4 @@
-"""Forget: a photo is deleted by its request ID from the storage, the review, the data set and the next manifest."""
+"""Tests of `make forget`: by request ID, a photo is deleted from storage, review, data set and manifest."""
 
 import hashlib
 import subprocess
@@ -44,7 +44,7 @@ def places(sha256):
 
 
 def test_photo_is_deleted_everywhere(hashes, capsys):
-    """Bucket, review, data set and DVC's cache have the photo before, and none of them has it after."""
+    """The photo is deleted from the bucket, the review, the data set and DVC's cache."""
     assert {True} == {*places(hashes[500]).values()}
     main([request_id(500), "--source", SOURCE, "--out", str(OUT)])
     assert {False} == {*places(hashes[500]).values()}
@@ -82,7 +82,7 @@ def test_forgotten_photo_does_not_return(hashes):
 
 
 def test_versions_of_the_bucket_are_deleted(checkout):
-    """In a bucket with versioning, no version of the photo is left."""
+    """In a bucket with versioning, all versions of the photo are deleted."""
     s3 = boto3.client("s3")
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     for _ in range(2):
@@ -102,7 +102,7 @@ def test_expired_photo_is_found_by_the_ledger(hashes):
 
 
 def test_photo_of_a_container_is_deleted(checkout, tmp_path):
-    """In a folder, the photo and its metadata are deleted, and nothing else."""
+    """In a folder, only the photo and its metadata are deleted."""
     folder = tmp_path / "kept"
     paths = [write(folder, encode(draw("cat", seed)), "cat", "dog", seed) for seed in (500, 501)]
     forget(request_id(500), str(folder), OUT)

@@ -1,4 +1,4 @@
-"""Harvest: download new contributions from S3 or a folder, screen them, and write the files of a review."""
+"""Tests of `make harvest`: downloading contributions from S3 or a folder, screening, and the files of a review."""
 
 import re
 from collections import Counter
@@ -53,7 +53,7 @@ def test_folder_of_a_container_is_harvested(checkout, tmp_path):
 
 
 def test_audit_holds_wrong_labels(checkout):
-    """Cats that were contributed as dogs are held, and almost no cat that was contributed as a cat."""
+    """Cats that were contributed as dogs are held; nearly all cats that were contributed as cats are accepted."""
     right, wrong = contribute("cat"), [put(encode(draw("cat", seed)), "dog", "cat", seed) for seed in (600, 601, 602)]
     harvest(SOURCE, OUT)
     rows = decisions()
@@ -94,7 +94,7 @@ def test_duplicates_among_contributions_count_once(checkout):
 
 
 def test_unknown_class_is_held(checkout):
-    """A label that is none of the classes is held with a reason that names the classes."""
+    """A photo whose label is not a class is held, and the reason names the classes."""
     [sha256] = [put(encode(draw("rabbit", 1)), "rabbit", "cat", 1)]
     harvest(SOURCE, OUT)
     assert ("hold", "rabbit is none of the classes cat, dog") == (
@@ -104,7 +104,7 @@ def test_unknown_class_is_held(checkout):
 
 
 def test_unreadable_photo_is_rejected(checkout):
-    """An object that is no image is rejected with the error of the decoder."""
+    """An object that is not an image is rejected with the error of the decoder."""
     sha256 = put(b"no image", "cat", "dog", 1)
     harvest(SOURCE, OUT)
     assert decisions()[sha256].decision == "reject"
@@ -112,7 +112,7 @@ def test_unreadable_photo_is_rejected(checkout):
 
 
 def test_photo_with_another_content_is_ignored(checkout, capsys):
-    """An object whose content does not have the hash in its name is reported and not copied."""
+    """An object whose content does not match the hash in its name is reported and not copied."""
     key = f"contributed/v1/cat/{'0' * 64}.jpg"
     boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"other")
     with pytest.raises(HarvestError, match=r"expected request-id"):
@@ -146,7 +146,7 @@ def test_interrupted_download_resumes(checkout):
 
 
 class Unreliable:
-    """A bucket whose connection ends after some reads."""
+    """A bucket whose connection fails after some reads."""
 
     def __init__(self, source, fail_after):
         self.storage, self.fail_after, self.reads = open_storage(source), fail_after, 0
@@ -173,7 +173,7 @@ def test_second_harvest_keeps_decisions(checkout):
 
 
 def test_proposals_are_no_decisions(checkout, monkeypatch):
-    """A proposal to accept, which no reviewer changed, is judged again: the caps hold for all harvests together."""
+    """A proposal that no reviewer changed is screened again, so that the caps apply to all harvests together."""
     load, limits = config.load, config.Harvest(per_day=2, per_class=1000, min_label_probability=0.0)
     monkeypatch.setattr(config, "load", lambda section: limits if section is config.Harvest else load(section))
     contribute()

@@ -1,4 +1,4 @@
-"""Retraining: `make train CONTRIBUTED=1` and the workflow Retrain use the accepted contributions."""
+"""Tests that `make train CONTRIBUTED=1` and the workflow Retrain use the accepted contributions."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def make(folder, *arguments):
 
 @pytest.mark.process
 def test_contributions_need_photos(tmp_path):
-    """Without DATA, a training would see contributions alone, so make stops and names the variable."""
+    """CONTRIBUTED=1 without DATA, which would train on contributions only, is an error that names the variable."""
     with pytest.raises(subprocess.CalledProcessError) as error:
         make(tmp_path, "CONTRIBUTED=1")
     assert "CONTRIBUTED=1, but DATA is empty: expected DATA=" in error.value.stderr
@@ -51,7 +51,7 @@ def test_incomplete_contributions_stop_the_training(project, monkeypatch):
 
 @pytest.mark.process
 def test_contributions_are_a_second_source(tmp_path):
-    """With CONTRIBUTED=1 the accepted photos are added to DATA, if there are any; without it they play no part."""
+    """CONTRIBUTED=1 adds the accepted photos, if any, to DATA; without it, they are not used."""
     assert "a b --contributed" == make(tmp_path, "DATA=a b", "CONTRIBUTED=1")
     (tmp_path / "data/contributions/accepted").mkdir(parents=True)
     assert "a b data/contributions/accepted --contributed" == make(tmp_path, "DATA=a b", "CONTRIBUTED=1")

@@ -1,0 +1,137 @@
+"""Measure what the activation map costs: requests that do not ask for it, and those that do.
+
+`python -m export.checks.explanation_cost` writes artifacts/explanation.json, from which `make docs` writes the table in
+lambda_app/README.md. It compares the released file with a copy without the map, in CPU time, run by run in alternating
+order. Two sessions of the same file differ by up to a percent, depending on where their memory lies. Therefore, each
+round loads new sessions, and a control compares the copy with itself.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from starlette.testclient import TestClient
+
+from lambda_app.app import create_app
+from lambda_app.classifier import ACTIVATION_MAP, EXPLAIN, OUTPUTS, Classifier
+from lambda_app.preprocess import preprocess
+from lambda_app.settings import Settings
+
+FIGURES = Path("artifacts/explanation.json")
+MODEL = Path("lambda_app/model.onnx")
+PHOTO = Path("data/samples/cat.jpg")
+WARM_UP = 5
+Action = Callable[[], Any]
+
+
+def remove_activation_map(source: Path, target: Path) -> None:
+    """Write a copy of a model file without the map."""
+    program = onnx.load(source)
+    graph = program.graph
+    for values, names in (
+        (graph.node, {ACTIVATION_MAP}),
+        (graph.output, {ACTIVATION_MAP}),
+        (graph.input, {EXPLAIN}),
+        (graph.initializer, {EXPLAIN}),
+    ):
+        for each in [each for each in values if each.name in names]:
+            values.remove(each)
+    onnx.save(program, target)
+
+
+def time_pairs(first: Action, second: Action, pairs: int) -> NDArray[np.float64]:
+    """Return the CPU milliseconds (2, pairs) of two actions, run in turns."""
+    actions = (first, second)
+    for action in actions * WARM_UP:
+        action()
+    times = np.empty((2, pairs))
+    for pair in range(pairs):
+        for index in (0, 1) if pair % 2 else (1, 0):
+            start = time.process_time()
+            actions[index]()
+            times[index, pair] = (time.process_time() - start) * 1000
+    return times
+
+
+def compare(rounds: Sequence[NDArray[np.float64]]) -> dict[str, float]:
+    """Return the median milliseconds of both actions, and the mean over the rounds of how much the second one adds."""
+    medians = np.array([np.median(times, axis=1) for times in rounds])  # (rounds, 2)
+    added = [float(np.median(times[1] - times[0])) for times in rounds]
+    margin = 1.96 * statistics.stdev(added) / len(added) ** 0.5
+    first, second = (float(column) for column in np.median(medians, axis=0))
+    mean = statistics.mean(added)
+    return {"first_ms": first, "second_ms": second, "added_ms": mean, "low_ms": mean - margin, "high_ms": mean + margin}
+
+
+def measure_runs(without: Path, pixels: NDArray[np.uint8], rounds: int, pairs: int) -> dict[str, dict[str, float]]:
+    """Compare runs of the network that do not ask for the map, in the file with it and without, and a control."""
+    times: dict[str, list[NDArray[np.float64]]] = {"control": [], "not_asked": []}
+    for _ in range(rounds):
+        sessions = [Classifier.load(path) for path in (without, without, MODEL)]
+        actions = [partial(session.run, pixels) for session in sessions]
+        times["control"].append(time_pairs(actions[0], actions[1], pairs))
+        times["not_asked"].append(time_pairs(actions[0], actions[2], pairs))
+    return {name: compare(each) for name, each in times.items()}
+
+
+def measure_requests(rounds: int, pairs: int) -> dict[str, float]:
+    """Compare requests with and without `explain=1`, from request to response in this process."""
+    data = PHOTO.read_bytes()
+    times = []
+    for _ in range(rounds):
+        client = TestClient(create_app(Classifier.load(MODEL), Settings(log_level="ERROR")))
+        plain, explained = (partial(client.post, f"/predict{query}", content=data) for query in ("", "?explain=1"))
+        with redirect_stdout(StringIO()):  # the function's log
+            times.append(time_pairs(plain, explained, pairs))
+    return compare(times)
+
+
+def profile_branch(pixels: NDArray[np.uint8], runs: int) -> dict[str, float]:
+    """Return the median milliseconds of the branch that skips the map, and of all nodes, by ONNX Runtime's profiler."""
+    with TemporaryDirectory() as folder:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = f"{folder}/profile"
+        session = ort.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])
+        for _ in range(runs):
+            session.run(OUTPUTS, {"images": pixels})
+        events = json.loads(Path(session.end_profiling()).read_text())
+    durations: dict[str, list[int]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            durations.setdefault(event["name"], []).append(event["dur"])
+    medians = {name: statistics.median(values) / 1000 for name, values in durations.items()}
+    return {"branch_ms": medians[f"{ACTIVATION_MAP}_kernel_time"], "all_ms": sum(medians.values())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20, help="new sessions of each file (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=50, help="runs of each session (default: %(default)s)")
+    options = parser.parse_args()
+    pixels = preprocess(PHOTO.read_bytes(), Classifier.load(MODEL).metadata.image_size).pixels[None]
+    with TemporaryDirectory() as folder:
+        without = Path(folder) / "without.onnx"
+        remove_activation_map(MODEL, without)
+        figures = measure_runs(without, pixels, options.rounds, options.pairs)
+    figures["asked"] = measure_requests(options.rounds, options.pairs)
+    figures["profile"] = profile_branch(pixels, options.pairs)
+    FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Draw activation maps and the curves of `export.checks.faithfulness`, for the model card."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from lambda_app.classifier import Classifier
+from lambda_app.preprocess import preprocess
+
+PLOTS = Path("artifacts/plots")
+CURVES, EXAMPLES, MISTAKES = (PLOTS / f"activation_map_{name}.png" for name in ("curves", "examples", "mistakes"))
+SAMPLES = Path("data/samples")  # bundled photos, in the public domain
+COLUMNS = 6
+MAX_MISTAKES = 12
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A misclassified photo."""
+
+    name: str
+    label: str
+    predicted: str
+    activation_map: NDArray[np.float32]  # (h, w)
+
+
+def draw_curves(figures: Mapping[str, Any]) -> None:
+    """Draw the mean probability of the predicted class by the share of deleted or inserted pixels."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained", sharey=True)
+    for axis, name, end in zip(axes, ("deletion", "insertion"), ("deleted", "inserted"), strict=True):
+        for kind, curve in figures[name]["curves"].items():
+            axis.plot(np.linspace(0, 100, len(curve)), curve, label=f"{kind}, area {figures[name]['areas'][kind]:.3f}")
+        axis.set(title=name, xlabel=f"pixels {end}, %")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    axes[0].set(ylabel="probability of the predicted class")
+    _save(figure, CURVES)
+
+
+def draw_examples(classifier: Classifier) -> None:
+    """Draw the bundled photos, as the network gets them, beside their maps."""
+    photos = sorted(SAMPLES.glob("*.jpg"))
+    figure, axes = plt.subplots(1, len(photos), figsize=(4 * len(photos), 4.2), layout="constrained", squeeze=False)
+    for axis, path in zip(axes[0], photos, strict=True):
+        pixels = preprocess(path.read_bytes(), classifier.metadata.image_size).pixels
+        outputs = classifier.run(pixels[None], explain=True)
+        [prediction] = classifier.interpret(outputs)
+        assert outputs.activation_map is not None  # as asked for
+        verdict = "unknown, closest " if prediction.unknown else ""
+        axis.imshow(cover(pixels, outputs.activation_map[0]))
+        axis.set_title(f"{path.name}: {verdict}{prediction.predicted_class}, {prediction.confidence:.1%}")
+        axis.axis("off")
+    _save(figure, EXAMPLES, dpi=60)
+
+
+def cover(pixels: NDArray[np.uint8], activation_map: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the image (S, S, 3) in [0, 1], dark where the map is low, as the web page shows it."""
+    side = pixels.shape[-1]
+    positive = activation_map.clip(min=0) / max(float(activation_map.max()), np.finfo(np.float32).tiny)
+    light = np.asarray(Image.fromarray(positive).resize((side, side), Image.Resampling.BILINEAR))[..., None]
+    covered: NDArray[np.float64] = pixels.transpose(1, 2, 0) / 255 * (0.2 + 0.8 * light)
+    return covered
+
+
+def draw_mistakes(mistakes: Sequence[Mistake]) -> None:
+    """Draw the maps of misclassified photos without the photos, which may not be published."""
+    drawn = mistakes[:MAX_MISTAKES]
+    rows = max(1, -(-len(drawn) // COLUMNS))
+    figure, axes = plt.subplots(rows, COLUMNS, figsize=(1.9 * COLUMNS, 2.2 * rows), layout="constrained", squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, mistake in zip(axes.flat, drawn, strict=False):
+        axis.imshow(mistake.activation_map.clip(min=0), cmap="gray", vmin=0)
+        axis.set_title(f"{mistake.name}\n{mistake.label}, predicted {mistake.predicted}", fontsize=7)
+    _save(figure, MISTAKES)
+
+
+def _save(figure: Figure, path: Path, dpi: int = 100) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=dpi)
+    plt.close(figure)

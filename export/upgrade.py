@@ -1,0 +1,79 @@
+"""Add the activation map to lambda_app/model.onnx, if it was released without, and update what names the file.
+
+    python -m export.upgrade
+
+The weights do not change, and the command checks that all other outputs are the same to the bit. The file gets the
+date of today in its version, and a new digest. If you have the checkpoint, `make train` does the same and more.
+"""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+
+from export import card
+from export.activation_map import add_activation_map
+from export.promotion import megabytes
+from export.release import CARD, METRICS, REFERENCE, RELEASED, ReleaseError
+from lambda_app.classifier import Classifier, Outputs
+from training.source import sha256
+
+IMAGES = 8  # random ones, which the old and the new file classify
+
+
+def main() -> None:
+    classifier = Classifier.load(RELEASED)
+    if classifier.has_activation_map:
+        print(f"{RELEASED} has the activation map already")
+        return
+    with TemporaryDirectory() as folder:
+        upgraded = Path(shutil.copy(RELEASED, folder))
+        if not add_activation_map(upgraded):
+            raise ReleaseError(f"{RELEASED} does not end in global pooling and a linear layer; it can have no map")
+        version = f"{datetime.now(UTC):%Y.%m.%d}-{classifier.metadata.run_id[:8]}"
+        set_version(upgraded, version)
+        check_same_outputs(classifier, Classifier.load(upgraded))
+        shutil.copy(upgraded, RELEASED)
+    update_json(METRICS, 2, model_version=version, sha256=sha256(RELEASED), size_mb=megabytes(RELEASED))
+    update_json(REFERENCE, None, model_version=version)
+    CARD.write_text(card.render())
+    print(
+        f"{RELEASED} is now {version}, with the activation map; run `make golden`, `make results`, and commit the files"
+    )
+
+
+def set_version(path: Path, version: str) -> None:
+    """Replace the version in the metadata of a model file."""
+    program = onnx.load(path)
+    [prop] = [prop for prop in program.metadata_props if prop.key == "model_version"]
+    prop.value = json.dumps(version)
+    onnx.save(program, path)
+
+
+def check_same_outputs(old: Classifier, new: Classifier) -> None:
+    """Raise `ReleaseError` if an output of the new file differs from that of the old one in any bit."""
+    side = old.metadata.image_size
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, 3, side, side), np.uint8)
+    expected = old.run(images)
+    for explain in (False, True):
+        if not are_equal(expected, new.run(images, explain=explain)):
+            raise ReleaseError(f"the outputs of the new file differ from those of {RELEASED}; it was not replaced")
+
+
+def are_equal(first: Outputs, second: Outputs) -> bool:
+    names = ("probabilities", "logits", "familiarity")
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)
+
+
+def update_json(path: Path, indent: int | None, **values: Any) -> None:
+    """Set values in a JSON file with this indentation."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values, indent=indent) + "\n")
+
+
+if __name__ == "__main__":
+    main()

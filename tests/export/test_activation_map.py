@@ -1,0 +1,169 @@
+"""Test the activation map in the graph against PyTorch, in every precision, and its addition to a released file."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from export import upgrade
+from export.activation_map import add_activation_map
+from export.checks.activation_maps import MIN_CORRELATION, compute_maps, mean_correlation
+from export.fp16 import convert_to_fp16
+from export.quantize import PRECISIONS, optimize
+from export.release import CARD, METRICS, REFERENCE, RELEASED, ReleaseError
+from lambda_app.classifier import OUTPUTS, Classifier
+from tests import tiny_model
+from tests.export.untrained_models import METADATA, SIZE, pixels
+from training.source import sha256
+
+EXPLAINABLE = [("mobilenet_v2_050", 200), ("simple_cnn", 0), ("improved_cnn", 0)]
+OTHERS = [("logistic", 0), ("mobilenet_v3_small", 0)]  # no pooling; a layer between pooling and the last one
+
+
+@pytest.fixture(scope="module", params=EXPLAINABLE, ids=lambda param: param[0])
+def explained(request, export_untrained, tmp_path_factory):
+    """Return a network, its file as the pipeline optimizes it, and the same file with the map."""
+    module, exported, _ = export_untrained(*request.param)
+    plain, path = (tmp_path_factory.mktemp("maps") / name for name in ("plain.onnx", "map.onnx"))
+    optimize(exported, plain)
+    program = onnx.load(plain)
+    onnx.helper.set_model_props(program, METADATA.to_props())
+    onnx.save(program, plain)
+    shutil.copy(plain, path)
+    assert add_activation_map(path)
+    return module, Classifier.load(plain), Classifier.load(path)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_map_matches_pytorch(explained, count):
+    """The map is what PyTorch computes from its features and the weights of each photo's class, at any batch size."""
+    module, _, classifier = explained
+    images = pixels(count, SIZE)
+    expected = compute_maps(module.network, images)
+    measured = classifier.run(images, explain=True).activation_map
+    np.testing.assert_allclose(measured, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    assert expected.std(axis=(1, 2)).min() > 0
+
+
+def test_mean_of_the_map_is_the_logit(explained):
+    """The mean of a map plus the bias of the predicted class is its logit, divided among positions."""
+    module, _, classifier = explained
+    outputs = classifier.run(pixels(7, SIZE), explain=True)
+    with torch.inference_mode():
+        bias = module.network.head.bias.numpy()[outputs.logits.argmax(1)]
+    means = outputs.activation_map.mean((1, 2)) + bias
+    np.testing.assert_allclose(means, outputs.logits.max(1), rtol=1e-4, atol=1e-5)
+
+
+def test_other_outputs_are_the_same_to_the_bit(explained):
+    """The map changes no bit of a prediction, whether it is asked for or not."""
+    _, plain, classifier = explained
+    images = pixels(7, SIZE)
+    expected = plain.run(images)
+    for explain in (False, True):
+        outputs = classifier.run(images, explain=explain)
+        assert [True] * 3 == [np.array_equal(getattr(expected, name), getattr(outputs, name)) for name in OUTPUTS]
+
+
+def test_map_is_computed_only_on_request(explained):
+    """Without the input `explain`, the branch with the map does not run. ONNX Runtime would run any other node."""
+    _, _, classifier = explained
+    assert ["images"] == [each.name for each in classifier.session.get_inputs()]
+    assert ["explain"] == [each.name for each in classifier.session.get_overridable_initializers()]
+    [nothing] = classifier.session.run(["activation_map"], {"images": pixels(2, SIZE)})
+    assert (0, 0, 0) == nothing.shape
+
+
+def test_map_is_added_once(explained, tmp_path):
+    """A file that has the map is not changed."""
+    path = tiny_model.write(tmp_path / "tiny.onnx")
+    digest = sha256(path)
+    assert (True, digest) == (add_activation_map(path), sha256(path))
+
+
+@pytest.mark.parametrize(("architecture", "frozen_classes"), OTHERS)
+def test_network_of_another_form_has_no_map(export_untrained, tmp_path, architecture, frozen_classes):
+    """The file of a network whose logits are no sum over positions is not changed, and PyTorch finds no map either."""
+    module, exported, _ = export_untrained(architecture, frozen_classes)
+    path = tmp_path / "model.onnx"
+    shutil.copy(exported, path)
+    assert (False, sha256(exported)) == (add_activation_map(path), sha256(path))
+    assert compute_maps(module.network, pixels(2, SIZE)) is None
+
+
+def test_map_of_fp16_weights(export_untrained, tmp_path):
+    """The map uses the weights that the file stores in 16 bits, and adds less than 1 kB."""
+    module, exported, _ = export_untrained("mobilenet_v2_050", 200)
+    path = tmp_path / "model.onnx"
+    shutil.copy(exported, path)
+    convert_to_fp16(path)
+    size = path.stat().st_size
+    assert add_activation_map(path)
+    assert path.stat().st_size < size + 1000
+    images = pixels(3, SIZE)
+    maps = Classifier.load(path).run(images, explain=True).activation_map
+    assert mean_correlation(maps, compute_maps(module.network, images)) > MIN_CORRELATION
+
+
+def test_every_candidate_has_the_map(quantized):
+    """The stage adds the map to fp32, fp16 and int8, whose features and weights are quantized."""
+    files = {name: Classifier.load(quantized / f"artifacts/candidates/{name}.onnx") for name in PRECISIONS}
+    images = pixels(8, files["fp32"].metadata.image_size)
+    maps = {name: file.run(images, explain=True).activation_map for name, file in files.items()}
+    for name, each in maps.items():
+        assert mean_correlation(each, maps["fp32"]) > MIN_CORRELATION, name
+
+
+# --- the upgrade of a released file
+
+
+@pytest.fixture
+def released(tmp_path, monkeypatch):
+    """Make a project whose model was released without a map the working directory. The card has its own tests."""
+    monkeypatch.chdir(tmp_path)
+    for path in (RELEASED, METRICS, REFERENCE, CARD):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    tiny_model.write(RELEASED, with_map=False)
+    METRICS.write_text(json.dumps({"sha256": sha256(RELEASED), "model_version": "2026.01.01-tiny", "promoted": True}))
+    REFERENCE.write_text(json.dumps({"model_version": "2026.01.01-tiny", "photos": 3}))
+    monkeypatch.setattr(upgrade.card, "render", lambda: f"card of {sha256(RELEASED)}")
+    return Classifier.load(RELEASED)
+
+
+def test_upgrade_adds_the_map_and_updates_what_names_the_file(released):
+    """The file has a new version and digest, in all files that name it, and the same predictions."""
+    upgrade.main()
+    classifier = Classifier.load(RELEASED)
+    version, digest = classifier.metadata.model_version, sha256(RELEASED)
+    assert (True, "00000000") == (classifier.has_activation_map, version.split("-")[1])
+    assert {"sha256": digest, "model_version": version, "promoted": True, "size_mb": RELEASED.stat().st_size / 1e6} == (
+        json.loads(METRICS.read_text())
+    )
+    assert {"model_version": version, "photos": 3} == json.loads(REFERENCE.read_text())
+    assert CARD.read_text() == f"card of {digest}"
+    upgrade.check_same_outputs(released, classifier)
+    upgrade.main()
+    assert digest == sha256(RELEASED)
+
+
+def test_upgrade_refuses_other_networks(released, export_untrained):
+    """A model that can have no map is not replaced, and the message says why."""
+    shutil.copy(export_untrained("logistic", 0)[1], RELEASED)
+    digest = sha256(RELEASED)
+    with pytest.raises(ReleaseError, match="does not end in global pooling and a linear layer"):
+        upgrade.main()
+    assert digest == sha256(RELEASED)
+
+
+def test_upgrade_refuses_other_predictions(released, tmp_path):
+    """A file whose outputs differ in a bit is not taken for the same model."""
+    program = onnx.load(RELEASED)
+    [weights] = [tensor for tensor in program.graph.initializer if tensor.name == "weights"]
+    changed = np.nextafter(onnx.numpy_helper.to_array(weights), np.float32(1))
+    weights.CopyFrom(onnx.numpy_helper.from_array(changed, "weights"))
+    onnx.save(program, tmp_path / "changed.onnx")
+    with pytest.raises(ReleaseError, match="differ from those of"):
+        upgrade.check_same_outputs(released, Classifier.load(tmp_path / "changed.onnx"))

@@ -1,0 +1,154 @@
+"""Test explanations in the API with the tiny model: red speaks for cat and blue for dog, pixel by pixel."""
+
+import base64
+import subprocess
+import sys
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from lambda_app.app import create_app
+from lambda_app.classifier import Classifier
+from lambda_app.explanation import encode_png, find_rectangle
+from lambda_app.preprocess import preprocess
+from lambda_app.settings import Settings
+from tests import tiny_model
+from tests.conftest import ROOT
+
+SIDE = tiny_model.METADATA.image_size
+
+
+def half_red(size, **options) -> bytes:
+    """Return a gray photo whose left half is red."""
+    image = Image.new("RGB", size, "gray")
+    image.paste("red", (0, 0, size[0] // 2, size[1]))
+    file = BytesIO()
+    image.save(file, **{"format": "PNG"} | options)
+    return file.getvalue()
+
+
+def decode_map(explanation) -> np.ndarray:
+    image = Image.open(BytesIO(base64.b64decode(explanation["png"])))
+    assert ("PNG", "L", (explanation["width"], explanation["height"])) == (image.format, image.mode, image.size)
+    return np.asarray(image)
+
+
+@pytest.fixture
+def old_client(tmp_path):
+    """Return a client of a server whose model was released without activation maps."""
+    classifier = Classifier.load(tiny_model.write(tmp_path / "old.onnx", with_map=False))
+    return TestClient(create_app(classifier, Settings(log_level="ERROR")))
+
+
+def test_map_shows_what_speaks_for_the_class(client):
+    """The map of a cat is bright where the photo is red, and black elsewhere."""
+    explanation = client.post("/predict?explain=1", content=half_red((64, 64))).json()["explanation"]
+    gray = decode_map(explanation)
+    assert ((SIDE, SIDE), 255, 0) == (gray.shape, gray[:, : SIDE // 2 - 2].min(), gray[:, SIDE // 2 + 2 :].max())
+    assert pytest.approx(255 / 64, abs=0.01) == explanation["peak"]
+    assert {"left": 0, "top": 0, "width": 1, "height": 1} == explanation["rectangle"]
+
+
+@pytest.mark.parametrize(
+    ("size", "rectangle"),
+    [((200, 100), (0.25, 0, 0.5, 1)), ((100, 400), (0, 0.375, 1, 0.25)), ((50, 50), (0, 0, 1, 1))],
+)
+def test_rectangle_is_the_central_square(size, rectangle):
+    """The rectangle is in shares of the photo's width and height."""
+    assert rectangle == pytest.approx(tuple(find_rectangle(*size).model_dump().values()))
+
+
+@pytest.mark.parametrize(
+    ("orientation", "red", "rectangle"),
+    [
+        (1, "left", (0.2, 0, 0.6, 1)),
+        (3, "right", (0.2, 0, 0.6, 1)),
+        (6, "top", (0, 0.2, 1, 0.6)),
+        (8, "bottom", (0, 0.2, 1, 0.6)),
+    ],
+)
+def test_map_and_rectangle_are_upright(client, orientation, red, rectangle):
+    """Both are those of the photo as viewers show it, after its EXIF orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = half_red((160, 96), format="JPEG", quality=95, subsampling=0, exif=exif)
+    explanation = client.post("/predict?explain=1", content=data).json()["explanation"]
+    gray = decode_map(explanation).astype(float)
+    half = SIDE // 2
+    halves = {"left": gray[:, :half], "right": gray[:, half:], "top": gray[:half], "bottom": gray[half:]}
+    assert red == max(halves, key=lambda name: halves[name].mean())
+    assert rectangle == pytest.approx(tuple(explanation["rectangle"].values()))
+
+
+def test_upright_size_has_the_shape_of_a_photo_decoded_at_a_smaller_scale():
+    """A big JPEG is decoded at a fraction of its size; the shares stay those of the whole photo."""
+    photo = preprocess(half_red((1600, 800), format="JPEG"), 100)
+    assert ((1600, 800), 2.0) == ((photo.width, photo.height), photo.upright_size[0] / photo.upright_size[1])
+    assert photo.upright_size < (1600, 800)
+
+
+def test_each_photo_of_a_batch_has_its_explanation(client, encode):
+    """Each prediction of a batch has its own map and rectangle; a photo that cannot be read has only its error."""
+    photos = [half_red((64, 64)), b"text", encode("blue", (100, 50)), *[encode("red")] * 3]
+    answers = client.post("/predict/batch?explain=1", files=[("file", ("x", data)) for data in photos]).json()
+    alone = client.post("/predict?explain=1", content=photos[0]).json()
+    assert [True, False, *[True] * 4] == ["explanation" in answer for answer in answers]
+    assert alone["explanation"] == answers[0]["explanation"]
+    assert (0.5, 255) == (answers[2]["explanation"]["rectangle"]["width"], decode_map(answers[2]["explanation"]).min())
+
+
+@pytest.mark.parametrize("query", ["", "?explain=0", "?other=1"])
+def test_explanation_is_only_given_on_request(client, encode, query):
+    """Without `explain=1`, the answer has no explanation, and the rest is the same as with it."""
+    plain = client.post(f"/predict{query}", content=encode("red")).json()
+    explained = client.post("/predict?explain=1", content=encode("red")).json()
+    assert {"explanation"} == explained.keys() - plain.keys()
+    assert plain["probabilities"] == explained["probabilities"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+@pytest.mark.parametrize("value", ["true", "", "2"])
+def test_other_values_are_refused(client, encode, path, value):
+    """The error names the value and those that are accepted."""
+    answer = client.post(f"{path}?explain={value}", files={"file": ("x.jpg", encode("red"))})
+    assert (422, "bad_field") == (answer.status_code, answer.json()["error"]["code"])
+    assert answer.json()["error"]["message"] == f"explain is {value!r}; expected 1 or 0"
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_model_without_map_is_named_in_the_error(old_client, encode, path):
+    """A model that was released without maps still classifies; a request for a map says what is missing."""
+    files = {"file": ("x.jpg", encode("red"))}
+    assert 200 == old_client.post(path, files=files).status_code
+    answer = old_client.post(f"{path}?explain=1", files=files)
+    assert (422, "no_explanation") == (answer.status_code, answer.json()["error"]["code"])
+    message = answer.json()["error"]["message"]
+    assert message.startswith("the file of model 2026.01.01-tiny has no output `activation_map`")
+
+
+def test_map_without_evidence_is_black():
+    """A map without positive values is black, and does not divide by zero."""
+    for value in (0, -1):
+        assert 0 == np.asarray(Image.open(BytesIO(encode_png(np.full((2, 3), value, np.float32))))).max()
+
+
+def test_answer_stays_small():
+    """The explanation of a photo is below 1 kB, so that a full batch is far below Lambda's 6 MB."""
+    noise = np.random.default_rng(0).random((7, 7), np.float32)
+    assert len(base64.b64encode(encode_png(noise))) < 300
+
+
+@pytest.mark.process
+def test_requests_without_explanation_import_nothing_for_it():
+    """Neither the start nor a prediction imports what only explanations need."""
+    code = (
+        "import sys; from starlette.testclient import TestClient; from lambda_app.handler import app;"
+        "answer = TestClient(app).post('/predict', content=open('data/samples/cat.jpg', 'rb').read());"
+        "assert answer.status_code == 200, answer.text;"
+        "print([name for name in ('lambda_app.explanation', 'PIL.PngImagePlugin') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

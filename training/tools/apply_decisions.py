@@ -1,0 +1,62 @@
+"""`make suspects APPLY=1`: move decisions from artifacts/suspects.csv to data/set-aside.csv, which `prepare` reads."""
+
+import csv
+
+from training import config
+from training.prepare import MANIFEST
+from training.reviewed import REVIEWED, Review, write_reviewed
+from training.tools.suspect_list import SUSPECTS, Line, ListError, find_decided, parse_decision, read_lines, write_rows
+
+
+def main() -> None:
+    """Check all lines before anything is written. If interrupted, the same command completes the work."""
+    if not SUSPECTS.exists():
+        raise ListError(f"{SUSPECTS} does not exist; `make suspects` writes it")
+    lines = read_lines()
+    decided = find_decided(lines)
+    if not decided:
+        print(f"no decision in {SUSPECTS}: write a class or 'set aside' into the column `decision`")
+        return
+    manifest = read_photos()
+    classes = {row["label"] for row in manifest.values() if row["split"]}
+    aliases = config.load(config.Prepare).aliases
+    reviews = {}
+    for sha256, line in decided.items():
+        check_photo(line, manifest)
+        reviews[sha256] = (line.row["id"], parse_decision(line, classes, aliases))
+    write_reviewed(reviews)
+    write_rows(line.row for line in lines if not line.decision)
+    print(describe(reviews, manifest))
+
+
+def read_photos() -> dict[str, dict[str, str]]:
+    """Return the rows of the manifest by hash, also of photos that are set aside."""
+    if not MANIFEST.exists():
+        raise ListError(f"{MANIFEST} does not exist; `make suspects` writes it")
+    with MANIFEST.open(newline="") as file:
+        return {row["sha256"]: row for row in csv.DictReader(file) if row["sha256"]}
+
+
+def check_photo(line: Line, manifest: dict[str, dict[str, str]]) -> None:
+    """Raise `ListError` if the photos do not contain the photo of a line."""
+    if line.row["sha256"] not in manifest:
+        raise ListError(
+            f"{line.place}: no photo has the SHA-256 {line.row['sha256']!r} ({line.row['id']}); delete the line, or "
+            "run `make suspects DATA=…` with the photos that it belongs to"
+        )
+
+
+def describe(reviews: dict[str, tuple[str, Review]], manifest: dict[str, dict[str, str]]) -> str:
+    aside = [sha256 for sha256, (_, review) in reviews.items() if not review.label]
+    confirmed = sum(review.label == manifest[sha256]["label"] for sha256, (_, review) in reviews.items())
+    relabeled = len(reviews) - len(aside) - confirmed
+    tests = sum(manifest[sha256]["split"] == "test" for sha256 in aside)
+    kept = f" ({tests} of them stay in the test split)" if tests else ""
+    return (
+        f"{REVIEWED}: {relabeled} relabeled, {len(aside)} set aside{kept}, {confirmed} confirmed; "
+        f"commit it, and run `make train` to train with these decisions"
+    )
+
+
+if __name__ == "__main__":
+    main()
