@@ -10,7 +10,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from infra.emulator.runtime import ROOT, lambda_runtime
 from infra.emulator.serve import background, local_app
-from tests.browser.conftest import CHROMIUM, PATIENCE_MS
+from tests.browser.conftest import CHROMIUM, TIMEOUT_MS
 
 VERDICTS = {"neither": "Neither cat nor dog", "cat": "Cat"}  # of each sample photo; the picture shows the last one
 PICTURE = ROOT / ".github/page.png"
@@ -23,7 +23,7 @@ def main() -> None:
         # Chromium has no sandbox when root runs it, as in a container.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1000, "height": 1000}, reduced_motion="reduce")
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(TIMEOUT_MS)
         page.goto(url)
         for name, verdict in VERDICTS.items():
             page.locator("#file").set_input_files(ROOT / f"data/samples/{name}.jpg")
