@@ -1,9 +1,9 @@
 """Write the bundle that `sitecustomize.py` imports from: `python3 bundle.py FILE < EVENT`, when the image is built.
 
-The bundle has the modules that a start and a first prediction import, in the order of their imports, and the methods
-that `dataclasses` generates in them. The modules of `lambda_app` are left out, so that a change of our code does not
-change this layer of the image. Equal files give an equal bundle. The program prints the bytecode files that the bundle
-replaces.
+The bundle has the modules that a start and a first prediction import, in the order of their imports, the methods that
+`dataclasses` generates in them, and all regular expressions that they compile. The modules of `lambda_app` are left
+out, so that a change of our code does not change this layer of the image. Equal files give an equal bundle. The program
+prints the bytecode files that the bundle replaces.
 """
 
 import dataclasses
@@ -14,25 +14,27 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.util import cache_from_source
 from pathlib import Path
-from types import ModuleType
+from re import _compiler as re_compiler  # type: ignore[attr-defined]  # part of the standard library
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 ENTRY_POINT = "awslambdaric.bootstrap"
 HEADER_BYTES = 16  # of a bytecode file (PEP 552)
+Pattern = tuple[str | bytes, int]  # a regular expression and its flags
 NOT_BUNDLED = ("lambda_app", "sitecustomize", "__main__")
 
 
 def main() -> None:
     """Classify the photo of the event on standard input, and write the bundle. Exit with 1 if that fails."""
     event = json.load(sys.stdin)
-    texts = record_methods()
+    texts, patterns = record_methods(), record_patterns()
     output, sys.stdout = sys.stdout, sys.stderr  # the function logs
     import_module(ENTRY_POINT)
     response = import_module("lambda_app.handler").handler(event, None)
     if response["statusCode"] != 200:
         sys.exit(f"bundle.py: the function answered {response}; expected statusCode 200")
     modules = {name: module for name, module in sys.modules.items() if is_bundled(name, module)}
-    Path(sys.argv[1]).write_bytes(render_bundle(modules, texts))
+    Path(sys.argv[1]).write_bytes(render_bundle(modules, texts, patterns))
     for module in modules.values():
         print(cache_from_source(str(module.__file__)), file=output)
 
@@ -50,8 +52,33 @@ def record_methods() -> dict[str, None]:
     return texts
 
 
-def render_bundle(modules: Mapping[str, ModuleType], texts: Iterable[str]) -> bytes:
-    """Return eight bytes with the position of the index, the bytecode of modules and texts, and the index."""
+def record_patterns() -> dict[Pattern, None]:
+    """Return a dictionary, with the patterns as keys, that gets all regular expressions compiled from now on."""
+    patterns: dict[Pattern, None] = {}
+
+    def record(pattern: Any, flags: int = 0) -> Any:
+        if isinstance(pattern, str | bytes):
+            patterns[pattern, int(flags)] = None
+        return compile_pattern(pattern, flags)
+
+    compile_pattern, vars(re_compiler)["compile"] = re_compiler.compile, record
+    return patterns
+
+
+def compile_form(pattern: str | bytes, flags: int) -> tuple[Any, ...]:
+    """Return what `re` passes to its engine, after the pattern: flags, code and groups."""
+    names = vars(re_compiler)
+    engine = names["_sre"]
+    names["_sre"] = SimpleNamespace(**vars(engine) | {"compile": lambda _, *form: form})
+    try:
+        all_flags, code, *groups = re_compiler.compile(pattern, flags)
+    finally:
+        names["_sre"] = engine
+    return int(all_flags), [int(item) for item in code], *groups
+
+
+def render_bundle(modules: Mapping[str, ModuleType], texts: Iterable[str], patterns: Iterable[Pattern]) -> bytes:
+    """Return eight bytes with the position of the index, the code of modules, texts and patterns, and the index."""
     bundle = bytearray(8)
 
     def add(code: bytes) -> tuple[int, int]:
@@ -62,6 +89,7 @@ def render_bundle(modules: Mapping[str, ModuleType], texts: Iterable[str]) -> by
     index = (
         {name: (*file, *add(Path(file[1]).read_bytes()[HEADER_BYTES:])) for name, file in files.items()},
         {text: add(marshal.dumps(compile(text, "<string>", "exec", dont_inherit=True))) for text in texts},
+        {pattern: add(marshal.dumps(compile_form(*pattern), 2)) for pattern in list(patterns)},
     )
     bundle[:8] = len(bundle).to_bytes(8, "little")
     return bytes(bundle) + marshal.dumps(index, 2)  # version 2: later ones depend on how often an object is referenced

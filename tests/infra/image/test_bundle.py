@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import py_compile
+import re
 import sys
 import traceback
 from importlib import import_module, resources
@@ -19,6 +20,7 @@ SOURCES = {
     "bundled/failing.py": "def fail():\n    raise ValueError('expected')\n",
     "bundled/other.py": "",
 }
+PATTERN = r"(?P<name>[a-z]+)(\d)*\b"
 METHOD = "def method(): return 1"
 
 
@@ -48,7 +50,7 @@ def bundle(folder, tmp_path, monkeypatch) -> Path:
     import_module("bundled")
     path = tmp_path / "imports.bundle"
     modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "bundled"}
-    path.write_bytes(render_bundle(modules, [METHOD]))
+    path.write_bytes(render_bundle(modules, [METHOD], [(PATTERN, int(re.IGNORECASE))]))
     forget()
     monkeypatch.setattr(sys, "meta_path", [Bundle(str(path)), *sys.meta_path])
     return path
@@ -85,6 +87,18 @@ def test_generated_methods_are_those_of_their_text(bundle, text):
     methods: dict = {}
     Bundle(str(bundle)).execute(text, {}, methods)
     assert eval(text.rpartition(" ")[2]) == methods["method"]()
+
+
+@pytest.mark.parametrize("flags", [re.IGNORECASE, 0])
+def test_regular_expressions_are_those_of_their_pattern(bundle, flags):
+    """An expression matches the same whether the bundle has its compiled form or not."""
+    finder = Bundle(str(bundle))
+    finder.compiler = re._compiler.compile
+    found, expected = finder.compile_pattern(PATTERN, flags), re.compile(PATTERN, flags)
+    assert expected == found
+    assert [match.groupdict() for match in expected.finditer("Ab1 c")] == [
+        m.groupdict() for m in found.finditer("Ab1 c")
+    ]
 
 
 def test_methods_of_packages_are_recorded(monkeypatch):
