@@ -388,14 +388,14 @@ def wait_for_address(process, log):
 
 
 def test_mlflow_predicts_like_the_function(served):
-    """`mlflow models serve -m models:/pet-classifier@champion` returns the outputs of the released file."""
+    """`mlflow models serve -m models:/pet-classifier@champion` returns what the file does, without the map."""
     images = pixels(3, 32)
     body = json.dumps({"inputs": {"images": images.tolist()}}).encode()
     request = urllib.request.Request(f"{served}/invocations", body, {"content-type": "application/json"})
     answer = json.load(urllib.request.urlopen(request, timeout=300))["predictions"]
     expected = Classifier.load(RELEASED).run(images)
-    for name, values in vars(expected).items():
-        np.testing.assert_allclose(answer[name], values, rtol=1e-5, atol=1e-6)
+    for name in answer.keys() | vars(expected).keys() - {"activation_map"}:
+        np.testing.assert_allclose(answer[name], getattr(expected, name), rtol=1e-5, atol=1e-6)
 
 
 def test_input_example_contains_no_photo(store):

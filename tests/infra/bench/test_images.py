@@ -46,10 +46,24 @@ def read_interface(path: Path) -> dict[str, set[str]]:
     return methods
 
 
+def read_constants(path: Path) -> set[str]:
+    assignments = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign)]
+    return {target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)}
+
+
 def test_peer_classifier_has_the_same_interface():
-    """The classifier of the peer has all classes, methods and fields that the function uses."""
+    """The classifier of the peer has all classes, methods, fields and constants that the function uses."""
     function, peer = ROOT / "lambda_app/classifier.py", PEERS / "torch_same_model/classifier.py"
     assert read_interface(function) == read_interface(peer)
+    imported = {
+        alias.name
+        for path in (ROOT / "lambda_app").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "lambda_app.classifier"
+        for alias in node.names
+    }
+    assert "Classifier" in imported
+    assert imported <= read_interface(peer).keys() | read_constants(peer)
 
 
 @pytest.mark.process

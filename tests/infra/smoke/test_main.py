@@ -17,7 +17,7 @@ from infra.smoke.messages import NoAnswer
 from infra.smoke.runner import Check, Row
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
-from lambda_app.errors import BadField, Overloaded, RequestError, SlowUpload
+from lambda_app.errors import BadField, NoExplanation, Overloaded, RequestError, SlowUpload
 from lambda_app.settings import Settings
 from tests.infra.smoke.faulty_services import changed, page, smoke_app
 
@@ -158,10 +158,15 @@ def test_unwritable_json_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_errors_cover_every_client_error() -> None:
     """`ERRORS` holds every error code except `bad_field`, those of contributions, which the smoke test must not send,
-    and those that one request cannot cause.
+    that of a model without a map, and those that one request cannot cause.
     """
     contributions = {"contributions_off", "cross_origin", "no_consent", "storage_failed", "too_many_contributions"}
-    codes = {error.code for error in RequestError.__subclasses__()} - {BadField.code, Overloaded.code, SlowUpload.code}
+    codes = {error.code for error in RequestError.__subclasses__()} - {
+        BadField.code,
+        NoExplanation.code,
+        Overloaded.code,
+        SlowUpload.code,
+    }
     assert contributions < codes
     assert codes - contributions | {"not_found", "method_not_allowed"} == {code for _, code, _ in ERRORS.values()}
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lambda_app.metadata import Metadata
 
+ACTIVATION_MAP = "activation_map"
 torch.set_num_threads(1)  # as our session
 
 
@@ -22,6 +23,7 @@ class Outputs:
     probabilities: NDArray[np.float32]
     logits: NDArray[np.float32]
     familiarity: NDArray[np.float32]
+    activation_map: None = None
 
     def select(self, index: int) -> "Outputs":
         one = slice(index, index + 1)
@@ -41,6 +43,7 @@ class Prediction:
 class Classifier:
     network: torch.jit.ScriptModule
     metadata: Metadata
+    has_activation_map: bool = False
 
     @classmethod
     def load(cls, path: Path) -> "Classifier":
@@ -48,7 +51,7 @@ class Classifier:
         network = torch.jit.load(path, map_location="cpu", _extra_files=files)
         return cls(network, Metadata.from_props(json.loads(files["metadata.json"])))
 
-    def run(self, images: NDArray[np.uint8]) -> Outputs:
+    def run(self, images: NDArray[np.uint8], *, explain: bool = False) -> Outputs:  # noqa: ARG002  # always false without a map
         with torch.inference_mode():
             logits, recalled = self.network(torch.from_numpy(images))
             probabilities = logits.div(self.metadata.temperature).softmax(1)
