@@ -1,4 +1,4 @@
-"""Stage 5: make the release candidates from the exported file: fp32, fp16 weights, and calibrated int8.
+"""Stage 5: make the release candidates from the exported file: fp32, fp16 weights, and int8.
 
 int8 is the smallest and fastest; fp16 has half the size of fp32 and the same accuracy. `export.verify` selects one.
 """
@@ -18,7 +18,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from tqdm import tqdm
 
 from export.activation_map import add_activation_map
+from export.compensate import compensate
 from export.convert import MODEL
+from export.equalize import WEIGHTED_OPERATORS, equalize
 from export.fp16 import convert_to_fp16
 from lambda_app.classifier import Classifier
 from training import config
@@ -29,15 +31,14 @@ PRECISIONS = ("fp32", "fp16", "int8")
 # Normalization, temperature, both softmaxes and familiarity stay in float32. In int8 they would save 2 kB, but put
 # 4.2 % instead of 1.3 % of 547 test photos below the unknown threshold.
 FLOAT_OPERATORS = ("Cast", "Sub", "Div", "MatMul", "Softmax", "ReduceLogSumExp")
-WEIGHTED_OPERATORS = ("Conv", "Gemm")
+REPRESENTATIVE = 64  # photos that compensation measures at most
 
 
 class CalibrationPhotos(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
     """Yield photos one at a time, preprocessed as in serving."""
 
     def __init__(self, photos: Photos) -> None:
-        ordered = tqdm(range(len(photos)), desc="calibrate", unit="photo")
-        self.pixels: Iterator[NDArray[np.uint8]] = (np.asarray(photos[i][0])[None] for i in ordered)
+        self.pixels = read_pixels(photos, "calibrate", len(photos))
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         pixels = next(self.pixels, None)
@@ -66,37 +67,48 @@ def main() -> None:
 
 
 def quantize(source: Path, target: Path, photos: Photos) -> None:
-    """Quantize statically: int8 weights with one scale per channel, uint8 activations with the ranges seen on `photos`.
+    """Quantize a float file with the ranges of activations that `photos` have. export/README.md has other settings."""
+    program = fold_batch_norms(source)
+    equalize(program, read_pixels(photos, "equalize", len(photos)))
+    calibrate(program, target, photos)
+    quantized = onnx.load(target)
+    compensate(program, quantized, read_pixels(photos, "compensate", REPRESENTATIVE))
+    onnx.save(quantized, target)
 
-    The settings minimize the error of the difference of the two logits, relative to its mean in fp32. Measured with
-    EfficientNet-Lite0 on 400 test photos:
 
-    - 2.5 %: these settings
-    - 2.8 %: the first layer in int8, too, which saves 3 kB; the following variants start from here
-    - 2.3 %: the first three layers in float32
-    - 9.5 %: the depthwise layers in float32
-    - 2.7 to 2.8 %: the last layers in float32 (6 to 9 MB), or 500 calibration photos
-    - 2.7 %: ranges by percentile (99.99, of 50 photos)
-    - 13 %: ranges by moving average
+def fold_batch_norms(source: Path) -> onnx.ModelProto:
+    with TemporaryDirectory() as folder:
+        folded = Path(folder) / "folded.onnx"
+        quant_pre_process(source, folded, skip_symbolic_shape=True)  # infers shapes, too
+        return onnx.load(folded)
 
-    Measured on 547 test photos without the bound of `max_magnitudes`, entropy calibration (60 photos) and int8
-    activations changed nothing (2.7 % and 2.8 %). Weights of 7 bits (`reduce_range`) gave 5.8 % and cost 0.3 points of
-    accuracy on the whole test split.
+
+def calibrate(program: onnx.ModelProto, target: Path, photos: Photos, **settings: Any) -> None:
+    """Quantize a float graph: int8 weights with one scale per channel, uint8 activations with one per tensor.
+
+    The first layer stays in float32, and so do the outputs of the last ones: two logits that differ by less than a step
+    of int8 would be a tie. `settings` replace arguments of ONNX Runtime's `quantize_static`.
     """
-    prepared = target.with_stem("prepared")  # quantize_static writes files beside it
-    quant_pre_process(source, prepared, skip_symbolic_shape=True)  # folds batch norms, infers shapes
-    program = onnx.load(prepared)
     first = next(node.name for node in program.graph.node if node.op_type in WEIGHTED_OPERATORS)
-    quantize_static(
-        prepared,
-        target,
-        CalibrationPhotos(photos),
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=[first, *(node.name for node in program.graph.node if node.op_type in FLOAT_OPERATORS)],
-        extra_options={"TensorQuantOverrides": build_weight_ranges(program)},
-    )
+    options = {
+        "per_channel": True,
+        "activation_type": QuantType.QUInt8,
+        "weight_type": QuantType.QInt8,
+        "nodes_to_exclude": [first, *(node.name for node in program.graph.node if node.op_type in FLOAT_OPERATORS)],
+        "extra_options": {
+            "TensorQuantOverrides": build_weight_ranges(program),
+            "OpTypesToExcludeOutputQuantization": ["Gemm"],
+        },
+    }
+    with TemporaryDirectory() as folder:  # quantize_static writes files beside its input
+        onnx.save(program, Path(folder) / "float.onnx")
+        quantize_static(Path(folder) / "float.onnx", target, CalibrationPhotos(photos), **options | settings)
+
+
+def read_pixels(photos: Photos, description: str, count: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield at most `count` photos (1, 3, S, S) at equal distances, preprocessed as in serving."""
+    for i in tqdm(range(0, len(photos), max(1, -(-len(photos) // count))), desc=description, unit="photo"):
+        yield np.asarray(photos[i][0])[None]
 
 
 def build_weight_ranges(program: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
