@@ -1,0 +1,78 @@
+"""Test that a checkpoint restored from the released file computes what the file does."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from export import restore
+from export.quantize import CANDIDATES
+from export.release import RELEASED
+from lambda_app.classifier import Classifier
+from tests.export.untrained_models import SIZE, pixels, restamp
+from training.calibration import CALIBRATION, Calibration
+from training.model import CHECKPOINT, load_checkpoint
+
+
+@pytest.fixture
+def release(candidates):
+    """Return a function that serves a candidate in a project without checkpoint and calibration."""
+
+    def serve(name):
+        shutil.copyfile(CANDIDATES / f"{name}.onnx", RELEASED)
+        for path in (CHECKPOINT, CALIBRATION):
+            path.unlink()
+
+    return serve
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16"])
+def test_restored_network_computes_the_same(release, name):
+    """The restored network has the logits of the released file, and its calibration the numbers of its metadata."""
+    release(name)
+    restore.main()
+    network, checkpoint = load_checkpoint()
+    classifier, images = Classifier.load(RELEASED), pixels(4, 32)
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(images))[0].numpy()
+    np.testing.assert_allclose(logits, classifier.run(images).logits, rtol=1e-3, atol=1e-4)
+    assert classifier.metadata.run_id == checkpoint["run_id"]
+    assert classifier.metadata.unknown_threshold == Calibration.read().unknown_threshold
+
+
+def test_frozen_head_is_restored(export_untrained):
+    """The remembered classes of the pretraining are restored with their weights."""
+    module, path, _ = export_untrained("mobilenet_v2_050", 200)
+    metadata = replace(Classifier.load(path).metadata, architecture="mobilenet_v2_050")
+    network = restore.restore_network(restore.read_arrays(path), metadata)
+    images = torch.from_numpy(pixels(2, SIZE))
+    with torch.inference_mode():
+        for expected, actual in zip(module.network(images), network(images), strict=True):
+            torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_int8_cannot_be_restored(release):
+    """An int8 file is refused, because it has lost the weights."""
+    release("int8")
+    with pytest.raises(restore.RestoreError, match="is quantized to int8; expected fp32 or fp16"):
+        restore.main()
+
+
+def test_other_training_is_refused(release):
+    """Metrics of another run are refused, since the checkpoint would get its parameters."""
+    release("fp32")
+    restamp(RELEASED, run_id="0" * 32)
+    with pytest.raises(restore.RestoreError, match=f"expected {'0' * 32}"):
+        restore.main()
+
+
+def test_missing_tensor_is_named(release):
+    """A file without a layer's weights is refused with the name of the tensor."""
+    release("fp32")
+    arrays = restore.read_arrays(RELEASED)
+    metadata = Classifier.load(RELEASED).metadata
+    del arrays["network.head.weight"]
+    with pytest.raises(restore.RestoreError, match=r"network.head.weight is missing"):
+        restore.restore_network(arrays, metadata)
