@@ -3,6 +3,7 @@
 int8 is the smallest and fastest; fp16 has half the size of fp32 and the same accuracy. `export.verify` selects one.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +32,8 @@ PRECISIONS = ("fp32", "fp16", "int8")
 # Normalization, temperature, both softmaxes and familiarity stay in float32. In int8 they would save 2 kB, but put
 # 4.2 % instead of 1.3 % of 547 test photos below the unknown threshold.
 FLOAT_OPERATORS = ("Cast", "Sub", "Div", "MatMul", "Softmax", "ReduceLogSumExp")
+# Errors of the first layers grow through all others, and their float32 arithmetic costs nothing measurable.
+FLOAT_LAYERS, FLOAT_SHARE = 3, 0.01  # at most, and the share of all weights
 REPRESENTATIVE = 64  # photos that compensation measures at most
 
 
@@ -86,15 +89,15 @@ def fold_batch_norms(source: Path) -> onnx.ModelProto:
 def calibrate(program: onnx.ModelProto, target: Path, photos: Photos, **settings: Any) -> None:
     """Quantize a float graph: int8 weights with one scale per channel, uint8 activations with one per tensor.
 
-    The first layer stays in float32, and so do the outputs of the last ones: two logits that differ by less than a step
+    The first layers stay in float32, and so do the outputs of the last ones: two logits that differ by less than a step
     of int8 would be a tie. `settings` replace arguments of ONNX Runtime's `quantize_static`.
     """
-    first = next(node.name for node in program.graph.node if node.op_type in WEIGHTED_OPERATORS)
+    others = [node.name for node in program.graph.node if node.op_type in FLOAT_OPERATORS]
     options = {
         "per_channel": True,
         "activation_type": QuantType.QUInt8,
         "weight_type": QuantType.QInt8,
-        "nodes_to_exclude": [first, *(node.name for node in program.graph.node if node.op_type in FLOAT_OPERATORS)],
+        "nodes_to_exclude": [*find_first_layers(program), *others],
         "extra_options": {
             "TensorQuantOverrides": build_weight_ranges(program),
             "OpTypesToExcludeOutputQuantization": ["Gemm"],
@@ -103,6 +106,15 @@ def calibrate(program: onnx.ModelProto, target: Path, photos: Photos, **settings
     with TemporaryDirectory() as folder:  # quantize_static writes files beside its input
         onnx.save(program, Path(folder) / "float.onnx")
         quantize_static(Path(folder) / "float.onnx", target, CalibrationPhotos(photos), **options | settings)
+
+
+def find_first_layers(program: onnx.ModelProto) -> list[str]:
+    """Return the names of the first layers that together hold few weights; the first one is always among them."""
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in program.graph.initializer}
+    layers = [node for node in program.graph.node if node.op_type in WEIGHTED_OPERATORS]
+    shares = np.cumsum([sizes[node.input[1]] for node in layers]) / sum(sizes[node.input[1]] for node in layers)
+    count = int((shares[:FLOAT_LAYERS] < FLOAT_SHARE).sum())
+    return [node.name for node in layers[: max(1, count)]]
 
 
 def read_pixels(photos: Photos, description: str, count: int) -> Iterator[NDArray[np.uint8]]:

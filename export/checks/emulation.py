@@ -1,0 +1,82 @@
+"""Compare a model file on this CPU and on an emulated one, which may lack the instructions that int8 uses here.
+
+    python -m export.checks.emulation artifacts/candidates/int8.onnx --cpu Haswell
+
+CPUs without VNNI add products of 8 bits in 16 bits; `export.quantize.max_magnitudes` prevents an overflow. Debian's
+package qemu-user emulates such a CPU. The command needs about a second per photo, and writes
+artifacts/metrics/emulation.json.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lambda_app.classifier import Classifier, Outputs
+from training.data import Preprocessor, read_manifest, read_split, subsample
+from training.source import sha256
+
+FIGURES = Path("artifacts/metrics/emulation.json")
+EMULATOR = "qemu-x86_64"
+# The emulated process imports nothing of the training.
+PROGRAM = """
+import sys
+from pathlib import Path
+import numpy as np
+from lambda_app.classifier import Classifier
+classifier = Classifier.load(Path(sys.argv[1]))
+runs = [classifier.run(photo[None]) for photo in np.load(sys.argv[2])]
+np.savez(sys.argv[3], **{key: np.concatenate([getattr(run, key) for run in runs])
+                         for key in ("probabilities", "logits", "familiarity")})
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="file to run on both CPUs")
+    parser.add_argument(
+        "--cpu", default="Haswell", help="CPU of the emulator (default: %(default)s, AVX2 without VNNI)"
+    )
+    parser.add_argument("--photos", type=int, default=400, help="most photos of the test split (default: %(default)s)")
+    options = parser.parse_args()
+    emulator = shutil.which(EMULATOR)
+    if emulator is None:
+        raise SystemExit(f"{EMULATOR} is missing; install Debian's package qemu-user")
+    load = Preprocessor(Classifier.load(options.model).metadata.image_size)
+    photos = subsample(read_split(read_manifest(), "test", load), options.photos)
+    pixels = np.stack([photos[i][0] for i in range(len(photos))])
+    native = run_program([], options.model, pixels)
+    emulated = run_program([emulator, "-cpu", options.cpu], options.model, pixels)
+    figures = {"cpu": options.cpu, "sha256": sha256(options.model)} | compare(native, emulated)
+    FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
+    print(json.dumps(figures, indent=2))
+
+
+def run_program(emulator: list[str], model: Path, pixels: NDArray[np.uint8]) -> Outputs:
+    """Return the outputs for photos (N, 3, S, S), one at a time, from a process of its own."""
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder) / "pixels.npy", Path(folder) / "outputs.npz"
+        np.save(source, pixels)
+        subprocess.run([*emulator, sys.executable, "-c", PROGRAM, model, source, target], check=True)
+        return Outputs(**np.load(target))
+
+
+def compare(native: Outputs, emulated: Outputs) -> dict[str, Any]:
+    """Return how many photos have another class, and the largest differences of the outputs."""
+    return {
+        "photos": len(native.logits),
+        "other_classes": int((native.logits.argmax(axis=1) != emulated.logits.argmax(axis=1)).sum()),
+        "probability_difference": float(np.abs(native.probabilities - emulated.probabilities).max()),
+        "familiarity_difference": float(np.abs(native.familiarity - emulated.familiarity).max()),
+    }
+
+
+if __name__ == "__main__":
+    main()
