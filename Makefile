@@ -15,7 +15,7 @@ UV_INSTALL := $(UV) pip install --quiet --python
 COMPOSE := docker compose --file infra/containers/compose.yaml
 PORT ?= 8000
 # Documents with generated parts; cog runs the Python between [[[cog and ]]] and inserts what it prints.
-DOCUMENTS := README.md lambda_app/README.md training/README.md infra/report/README.md infra/score/README.md infra/bench/RESULTS.md training/RESULTS.md
+DOCUMENTS := README.md export/README.md lambda_app/README.md training/README.md infra/report/README.md infra/score/README.md infra/bench/RESULTS.md training/RESULTS.md
 COG := $(BIN)/python -m cogapp --verbosity=1
 GOLDEN := $(BIN)/python -m infra.smoke.golden
 # The date and time in UTC, as ten digits. A new value makes a deployment publish a new version.

@@ -2,7 +2,7 @@
 
 `python -m export.int8_attempts` quantizes `artifacts/model.onnx` in every way of `ATTEMPTS`, and compares the files
 with the float network on validation photos, never on test photos. It writes `artifacts/metrics/int8_attempts.json`,
-from which `make docs` writes the table in export/README.md.
+from which `make docs` writes the table in export/README.md. If interrupted, run the command again to resume.
 """
 
 import json
@@ -32,6 +32,7 @@ from export.quantize import (
 from lambda_app.classifier import Classifier, Outputs
 from training import config
 from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
+from training.source import sha256
 from training.tools.results_page import percent, table
 
 FIGURES = Path("artifacts/metrics/int8_attempts.json")
@@ -47,8 +48,11 @@ def main() -> None:
     photos = subsample(read_split(rows, "train", load), config.load(config.Quantize).photos)
     validation = subsample(read_split(rows, "val", load), PHOTOS)
     expected = run_all({"fp32": classifier.run}, validation, "fp32")["fp32"]
-    figures: Figures = {"photos": len(validation), "attempts": []}
+    figures = read_figures({"photos": len(validation), "sha256": sha256(MODEL), "attempts": []})
+    finished = {each["name"] for each in figures["attempts"]}
     for name, (steps, settings) in ATTEMPTS.items():
+        if name in finished:
+            continue
         with TemporaryDirectory() as folder:
             path = Path(folder) / "int8.onnx"
             build(path, photos, steps, settings)
@@ -56,6 +60,12 @@ def main() -> None:
             figures["attempts"].append({"name": name, "mb": path.stat().st_size / 1e6} | compare(outputs, expected))
         FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
     print(render())
+
+
+def read_figures(empty: Figures) -> Figures:
+    """Return the figures of an interrupted run on the same photos and model, or else the empty ones."""
+    found: Figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else empty
+    return found if all(found.get(key) == empty[key] for key in ("photos", "sha256")) else empty
 
 
 def build(path: Path, photos: Photos, steps: tuple[str, ...], settings: Settings) -> None:
@@ -123,7 +133,9 @@ ATTEMPTS: dict[str, tuple[tuple[str, ...], Settings]] = {
 
 
 def render(path: Path = FIGURES) -> str:
-    """Return the table of attempts."""
+    """Return the table of attempts, or a sentence that there is none."""
+    if not path.exists():
+        return "Not measured yet."
     figures = json.loads(path.read_text())
     head = ("int8 file", "error of the logits", "error of the familiarity", "classes changed", "MB")
     rows = [
