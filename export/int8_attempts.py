@@ -37,7 +37,7 @@ from training.tools.results_page import percent, table
 
 FIGURES = Path("artifacts/metrics/int8_attempts.json")
 PHOTOS = 400  # validation photos
-RELEASED = "also three layers at the start in float32 (released)"
+CHOSEN = "also three layers at the start in float32 (chosen)"
 Figures = dict[str, Any]
 Settings = Callable[[onnx.ModelProto], dict[str, Any]]  # arguments of `quantize_static` that differ
 
@@ -121,11 +121,11 @@ ATTEMPTS: dict[str, tuple[tuple[str, ...], Settings]] = {
     "outputs of the last layers in float32": ((), keep_float(1)),
     "also equalized": (("equalize",), keep_float(1)),
     "also compensated": (BOTH, keep_float(1)),
-    RELEASED: (BOTH, use_defaults),
-    "the released settings, not equalized": (("compensate",), use_defaults),
-    "the released settings, not compensated": (("equalize",), use_defaults),
-    "the released settings, six layers in float32": (BOTH, keep_float(6)),
-    "the released settings, ranges at the 99.99th percentile": (
+    CHOSEN: (BOTH, use_defaults),
+    "the chosen settings, not equalized": (("compensate",), use_defaults),
+    "the chosen settings, not compensated": (("equalize",), use_defaults),
+    "the chosen settings, six layers in float32": (BOTH, keep_float(6)),
+    "the chosen settings, ranges at the 99.99th percentile": (
         BOTH,
         lambda _: {"calibrate_method": CalibrationMethod.Percentile},
     ),
