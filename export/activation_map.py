@@ -5,9 +5,8 @@ The map weights the features before global pooling with the last layer's weights
 gradient and no second run is needed. Weights and all other outputs stay the same to the bit.
 
 ONNX Runtime also computes outputs that a run does not request. Therefore, the map is in a branch that runs only if
-the input `explain` is true; without this input, it is false and the map is empty.
-
-    python -m export.activation_map    add the map to lambda_app/model.onnx if it was released without
+the input `explain` is true; without this input, it is false and the map is empty. `python -m export.upgrade` adds the
+map to a file that was released without.
 """
 
 from collections.abc import Sequence

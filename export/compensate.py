@@ -75,7 +75,8 @@ def find_convolutions(floats: onnx.ModelProto, program: onnx.ModelProto) -> list
         a = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
         _, channels, *kernel = shapes[node.input[1]]
         groups = a.get("group", 1)
-        if (groups > 1 and channels == 1) or kernel == [1, 1]:
+        is_plain = a.get("dilations", [1, 1]) == [1, 1]
+        if is_plain and ((groups > 1 and channels == 1) or (groups == 1 and kernel == [1, 1])):
             source, weight, bias = node.input
             strides, pads = tuple(a.get("strides", (1, 1))), tuple(a.get("pads", (0, 0, 0, 0)))
             found.append(Convolution(source, weight, bias, groups, tuple(kernel), strides, pads))

@@ -74,8 +74,8 @@ def has_plain_channels(node: onnx.NodeProto, arrays: Arrays) -> bool:
         return False
     if node.op_type == "Gemm":
         return get_attribute(node, "transB", 0) == 1
-    groups = get_attribute(node, "group", 1)
-    return groups == 1 or groups == len(arrays[node.input[1]])
+    groups, weight = get_attribute(node, "group", 1), arrays[node.input[1]]
+    return groups == 1 or (groups == len(weight) and weight.shape[1] == 1)
 
 
 def get_attribute(node: onnx.NodeProto, name: str, default: int) -> int:

@@ -1,11 +1,13 @@
-"""Restore the checkpoint and the calibration from the released file, for a clone without the training's outputs.
+"""Restore the checkpoint and the calibration from a released file, for a clone without the training's outputs.
 
-`python -m export.restore` writes `artifacts/checkpoint.pt` and `artifacts/calibration.json` from the released file and
-`artifacts/metrics/train.json`. Then `convert`, `quantize` and `verify` run without the training. The weights have
-the precision of the released file, 16 bits for fp16.
+`python -m export.restore FILE` writes `artifacts/checkpoint.pt` and `artifacts/calibration.json` from an fp32 or fp16
+file and `artifacts/metrics/train.json`. Then `convert`, `quantize` and `verify` run without the training. The weights
+have the precision of the file.
 """
 
+import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,15 +31,18 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 class RestoreError(SystemExit):
-    """The released file does not hold what the checkpoint needs; the message names the tensor or the run."""
+    """The file does not hold what the checkpoint needs; the message names the tensor or the run."""
 
 
-def main() -> None:
-    metadata = Classifier.load(RELEASED).metadata
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, nargs="?", default=RELEASED, help="fp32 or fp16 (default: %(default)s)")
+    path = parser.parse_args(arguments).file
+    metadata = Classifier.load(path).metadata
     trained = json.loads(TRAINING.read_text())
     if trained["run_id"] != metadata.run_id:
-        raise RestoreError(f"{TRAINING} describes run {trained['run_id']}; expected {metadata.run_id} of {RELEASED}")
-    arrays = read_arrays(RELEASED)
+        raise RestoreError(f"{TRAINING} describes run {trained['run_id']}; expected {metadata.run_id} of {path}")
+    arrays = read_arrays(path)
     network = restore_network(arrays, metadata)
     trained["epoch"] = trained.pop("best")
     save_atomically(trained | {"state_dict": network.state_dict()}, CHECKPOINT)
@@ -81,7 +86,7 @@ def copy_layer(layer: nn.Conv2d | nn.Linear, norm: nn.Module | None, name: str, 
     bias = arrays.get(f"{name}_bias", arrays.get(f"{name.removesuffix('weight')}bias"))
     if name not in arrays or bias is None or arrays[name].shape != tuple(layer.weight.shape):
         found = arrays[name].shape if name in arrays else "missing"
-        raise RestoreError(f"{RELEASED}: {name} is {found}; expected {tuple(layer.weight.shape)} with a bias")
+        raise RestoreError(f"{name} is {found}; expected {tuple(layer.weight.shape)} with a bias")
     layer.weight.copy_(torch.from_numpy(arrays[name]))
     if isinstance(norm, BatchNorm) and norm.running_var is not None:
         norm.weight.copy_((norm.running_var + norm.eps).sqrt())

@@ -47,8 +47,9 @@ def read_reviewed(path: Path = REVIEWED) -> dict[str, Review]:
 def write_reviewed(reviewed: Mapping[str, tuple[str, Review]], path: Path = REVIEWED) -> None:
     """Add decisions, by SHA-256 with the ID of the photo, to the file. Rows of the same photos are replaced.
 
-    All other rows and columns are kept. The file is complete at any time.
+    All other rows and columns are kept. The file is complete at any time. Raise the errors of `read_reviewed`.
     """
+    read_reviewed(path)  # a photo that is listed twice would lose a line
     rows = {row["sha256"].strip().lower(): row for row, _ in _read_rows(path)}
     columns = dict.fromkeys(("sha256", "id", "reason", "label"))
     for sha256, (name, review) in reviewed.items():

@@ -1,9 +1,9 @@
 """Write the bundle that `sitecustomize.py` imports from: `python3 bundle.py FILE < EVENT`, when the image is built.
 
 The bundle has the modules that a start and a first prediction import, in the order of their imports, the methods that
-`dataclasses` generates in them, and all regular expressions that they compile. The modules of `lambda_app` are left
-out, so that a change of our code does not change this layer of the image. Equal files give an equal bundle. The program
-prints the bytecode files that the bundle replaces.
+`dataclasses` generates in them, and the regular expressions that are compiled meanwhile. The modules of `lambda_app`
+are left out, so that a change of our code changes this layer of the image only if it changes a regular expression or a
+route. Equal files give an equal bundle. The program prints the bytecode files that the bundle replaces.
 """
 
 import dataclasses

@@ -7,8 +7,9 @@ from typing import Any
 from lambda_app.contributions.contribution import Contribution
 from lambda_app.errors import StorageFailed
 
-# Two objects, with two attempts of at most 3 s each, fit into the function's timeout of 15 s.
-TIMEOUTS = {"connect_timeout": 1, "read_timeout": 2}
+# Two objects, with two attempts of at most 2 s each and a pause of at most 1 s between them, take at most 10 s. The
+# function's timeout is 15 s.
+TIMEOUTS = {"connect_timeout": 1, "read_timeout": 1}
 ATTEMPTS = 2
 
 

@@ -120,6 +120,22 @@ def test_words_name_the_brightest_part(visit, tiny_url):
     expect(page.locator("#seen")).to_have_text("Bright parts count toward cat, most of all the bottom right.")
 
 
+def test_map_without_a_positive_part_is_not_drawn(visit, tiny_url):
+    """If no part counts toward the class, the page says so and leaves the photo as it is."""
+    page = visit(tiny_url)
+
+    def flatten(route):
+        answer = route.fetch().json()
+        answer["explanation"]["peak"] = 0
+        route.fulfill(json=answer)
+
+    page.route("**/predict*", flatten)
+    choose(page, {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": encode(Image.new("RGB", (96, 96), "red"))})
+    page.get_by_role("switch", name=SWITCH).check()
+    expect(page.locator("#seen")).to_have_text("No part counts toward cat.")
+    expect(page.locator("#photo canvas")).to_have_count(0)
+
+
 @pytest.fixture
 def old_url(tmp_path):
     """Return the URL of the app with a model that was released without activation maps."""

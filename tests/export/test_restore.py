@@ -32,7 +32,7 @@ def release(candidates):
 def test_restored_network_computes_the_same(release, name):
     """The restored network has the logits of the released file, and its calibration the numbers of its metadata."""
     release(name)
-    restore.main()
+    restore.main([])
     network, checkpoint = load_checkpoint()
     classifier, images = Classifier.load(RELEASED), pixels(4, 32)
     with torch.inference_mode():
@@ -57,7 +57,7 @@ def test_int8_cannot_be_restored(release):
     """An int8 file is refused, because it has lost the weights."""
     release("int8")
     with pytest.raises(restore.RestoreError, match="is quantized to int8; expected fp32 or fp16"):
-        restore.main()
+        restore.main([])
 
 
 def test_other_training_is_refused(release):
@@ -65,7 +65,7 @@ def test_other_training_is_refused(release):
     release("fp32")
     restamp(RELEASED, run_id="0" * 32)
     with pytest.raises(restore.RestoreError, match=f"expected {'0' * 32}"):
-        restore.main()
+        restore.main([])
 
 
 def test_missing_tensor_is_named(release):

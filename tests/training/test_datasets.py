@@ -606,6 +606,8 @@ def sources(data):
     folder = write_dataset(data / "first/a", {"cat": 2, "dog": 2}, size=32)
     (folder / "labels.csv").write_text("id,label\n" + "".join(f"{i},cat\n" for i in range(2000)))
     (folder / "large.bin").write_bytes(bytes(range(256)) * 1000)
+    for name in ("a.tar", "a.parquet"):
+        (folder / name).write_bytes(bytes(range(256)) * 1000)
     return folder, write_zip(data / "first/b.zip", numbered("cat/{}.jpg"))
 
 
@@ -631,13 +633,26 @@ def edit(path, place):
         lambda folder: edit(folder / "labels.csv", 5000),
         lambda folder: edit(folder / "large.bin", -1),
         lambda folder: edit(folder / "large.bin", 128_000),
+        lambda folder: edit(folder / "a.tar", 5000),
+        lambda folder: edit(folder / "a.parquet", 5000),
         lambda folder: edit(folder / "cat/0.jpg", 300),
         lambda folder: edit(folder.parent / "b.zip", -1),
         lambda folder: (folder / "cat/0.jpg").rename(folder / "dog/new.jpg"),
         lambda folder: (folder / "cat/0.jpg").unlink(),
         lambda folder: (folder / "large.bin").write_bytes(bytes(range(256)) * 1001),
     ],
-    ids=["table", "end", "middle", "photo", "archive", "renamed", "removed", "longer"],
+    ids=[
+        "table",
+        "end",
+        "middle",
+        "label in a tar",
+        "label in a Parquet file",
+        "photo",
+        "archive",
+        "renamed",
+        "removed",
+        "longer",
+    ],
 )
 def test_edited_sources_change_the_list(sources, change):
     """An edit that leaves names and sizes as they are changes the list, too."""

@@ -75,3 +75,13 @@ def test_interrupted_writing_keeps_the_list(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         write_reviewed({TWO: ("2.jpg", Review("cat", ""))}, path)
     assert before == path.read_bytes()
+
+
+def test_photo_listed_twice_loses_no_line(tmp_path):
+    """Adding decisions to a list that has a photo twice is an error, and the list is as before."""
+    path = tmp_path / "reviewed.csv"
+    path.write_text(f"sha256,id,reason\n{ONE},1.jpg,drawing\n{ONE},2.jpg,logo\n")
+    before = path.read_bytes()
+    with pytest.raises(SourceError, match=r"line 3: .*has the same photo"):
+        write_reviewed({TWO: ("2.jpg", Review("cat", ""))}, path)
+    assert before == path.read_bytes()

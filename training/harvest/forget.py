@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from lambda_app.contributions.contribution import PREFIX
 from training.harvest.contributed_photo import Entry, HarvestError, Origin
-from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Folder, Storage, open_storage
+from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Bucket, Folder, Storage, open_storage
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
 from training.harvest.dvc_folder import POINTER, delete_from_storage, track
 from training.harvest.known_photos import read_cache, write_cache
@@ -63,7 +64,7 @@ def forget(request_id: str, source: str, folder: Path) -> Deleted:
     The ledger keeps the hashes, so that a withdrawn photo is never harvested again. It is written first, so that the
     command finds the photos again after an interruption.
     """
-    storage = open_storage(source)
+    storage = open_whole_storage(source)
     try:
         entries = list(storage.list_entries())
         requests, unchecked = read_requests(storage, entries)
@@ -86,6 +87,17 @@ def forget(request_id: str, source: str, folder: Path) -> Deleted:
     write_cache({photo: phash for photo, phash in read_cache().items() if photo not in photos})
     reviewed = delete_copies(Folder(folder), photos) if folder.is_dir() else 0
     return Deleted(stored, reviewed, len(in_data_set), tuple(entry.key for entry in unchecked))
+
+
+def open_whole_storage(source: str) -> Storage:
+    """Return the storage. Raise `HarvestError` if `source` is only a part of it: copies elsewhere would stay."""
+    storage = open_storage(source)
+    if isinstance(storage, Bucket) and storage.prefix.rstrip("/") not in ("", PREFIX):
+        raise HarvestError(f"SOURCE is {source!r}, a part of the photos; expected s3://{storage.name}/{PREFIX}/")
+    below = isinstance(storage, Folder) and PREFIX in storage.root.resolve().parts[:-1]
+    if below and not (Path(source).expanduser() / PREFIX).is_dir():
+        raise HarvestError(f"SOURCE is {source!r}, a part of the photos; expected the folder {PREFIX} or the one above")
+    return storage
 
 
 def mark_forgotten(ledger: set[Decided], photos: set[str], request: str) -> set[Decided]:

@@ -1,20 +1,23 @@
 """Hash what decides the result of a list of sources: names relative to each source, sizes, and parts of the contents.
 
 Neither the place of a source nor times count, so a copied folder is the same source. Reading all photos here would
-double the reading of a training. So of a file that is no table, only two windows are read, in its middle and at its
-end, where compressed photos differ after every edit, and zip and Parquet have their directories. What is not noticed is
-a photo that was replaced by one of the same size and with the same bytes in both windows.
+double the reading of a training. So of photos and zip archives, only two windows are read, in the middle and at the
+end, where compressed photos differ after every edit, and zip has the checksums of its files. What is not noticed is a
+photo that was replaced by one of the same size and with the same bytes in both windows. Tables, `.tar` and Parquet
+files are read whole: an edited label often has the same length, and their ends do not depend on it.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from training.source.label_table import MAX_TABLE, TABLES
 
 WINDOW = 4096  # bytes, at least
+PIECE = 1 << 20  # bytes
 SHARE = 64  # a window is this part of a larger file: the directory of a zip archive is smaller
-TEXTS = {*TABLES, ".txt"}  # read whole: an edited label often has the same length
+TEXTS = {*TABLES, ".txt"}
+ARCHIVES = {".tar", ".tgz", ".gz", ".bz2", ".xz", ".parquet"}
 
 
 def fingerprint(sources: Iterable[Path]) -> str:
@@ -31,18 +34,18 @@ def fingerprint(sources: Iterable[Path]) -> str:
     return found.hexdigest()
 
 
-def read_parts(file: Path) -> list[bytes]:
-    """Return a table or a small file whole, and the middle and the end of another file. An unreadable one is empty."""
-    size = file.stat().st_size
+def read_parts(file: Path) -> Iterator[bytes]:
+    """Yield what to read of a file, in pieces: all, or its middle and its end. An unreadable file is empty."""
+    size, suffix = file.stat().st_size, file.suffix.lower()
     window = max(WINDOW, size // SHARE)
     try:
         with file.open("rb") as stream:
-            if size <= 2 * window or (file.suffix.lower() in TEXTS and size <= MAX_TABLE):
-                return [stream.read()]
-            parts = []
+            if size <= 2 * window or suffix in ARCHIVES or (suffix in TEXTS and size <= MAX_TABLE):
+                while part := stream.read(PIECE):
+                    yield part
+                return
             for start in (size // 2 - window // 2, size - window):
                 stream.seek(start)
-                parts.append(stream.read(window))
-            return parts
+                yield stream.read(window)
     except OSError:  # `prepare` sets the file aside
-        return []
+        return

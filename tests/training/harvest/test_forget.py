@@ -111,6 +111,15 @@ def test_photo_of_a_container_is_deleted(checkout, tmp_path):
     } - {"cat"}
 
 
+@pytest.mark.parametrize("source", [f"{SOURCE}2026.01.01-abc/", "contributed/cat"])
+def test_part_of_the_photos_is_an_error(hashes, source):
+    """A source below `contributed` is rejected before anything changes, because copies elsewhere would stay."""
+    Path("contributed/cat").mkdir(parents=True)
+    with pytest.raises(HarvestError, match="a part of the photos; expected"):
+        forget(request_id(500), source, OUT)
+    assert {True} == {*places(hashes[500]).values()}
+
+
 @pytest.mark.parametrize("number", [500, 900])
 @pytest.mark.parametrize("is_expired", [False, True])
 def test_every_sender_of_a_photo_can_delete_it(checkout, number, is_expired):
