@@ -54,6 +54,7 @@ def exit_when_interrupted(describe: Callable[[], str] = lambda: AGAIN) -> Iterat
     try:
         yield
     except (Exception, KeyboardInterrupt):
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # the interruption arrived; a later alarm would end the process
         if not is_interrupted:  # torch.save, when it is interrupted, replaces KeyboardInterrupt by a RuntimeError
             raise
         if line := describe():
@@ -61,4 +62,5 @@ def exit_when_interrupted(describe: Callable[[], str] = lambda: AGAIN) -> Iterat
         raise SystemExit(EXIT_CODE) from None
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if not (is_interrupted and number == signal.SIGALRM):  # objects may still be finalized at exit
+                signal.signal(number, handler)
