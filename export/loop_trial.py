@@ -9,7 +9,7 @@ import argparse
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from dvc.repo import Repo
 from export import convert, quantize, release, verify
 from export.loop_figures import FIGURES
 from export.registry import Registry
-from export.trial_server import Classify, TrialError, serve
+from export.trial_server import Client, TrialError, serve
 from training import config, evaluate, prepare, train
 from training.data import read_manifest
 from training.fetch import link, link_packaged_weights
@@ -36,7 +36,6 @@ from training.state import ROOT
 
 STAGES = (prepare, train, evaluate, convert, quantize, verify)
 Photo = tuple[str, bytes]  # label and bytes
-Contribute = Callable[[Photo, dict[str, Any]], None]  # arguments: a photo, and the response of POST /predict to it
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,9 @@ def main() -> None:
     data = options.data.expanduser().resolve()
     with project(options.folder, overrides):
         base, kind = choose_photos(data, options.kind, options.photos)
-        kept = Path("contributed").resolve()
-        figures = run(base, kind, str(kept), contribute_to(kept))
+        stored = Path("contributions").resolve()
+        stored.mkdir()
+        figures = run(base, kind, str(stored))
     FIGURES.write_text(json.dumps(asdict(replace(figures, kind=options.kind, params=overrides)), indent=2) + "\n")
     print(f"wrote {FIGURES}; `make docs` inserts the figures into training/README.md")
 
@@ -122,13 +122,13 @@ def choose_photos(data: Path, pattern: str, count: int) -> tuple[list[Photo], li
     return tuple([(row["label"], source.read(row["id"])) for row in chosen] for chosen in (others, left_out))  # type: ignore[return-value]  # two lists
 
 
-def run(base: Sequence[Photo], kind: Sequence[Photo], source: str, contribute: Contribute) -> Figures:
-    """Run the loop once in the working directory. `harvest` reads from `source` what `contribute` stored."""
+def run(base: Sequence[Photo], kind: Sequence[Photo], contributions: str) -> Figures:
+    """Run the loop once in the working directory, with `contributions` (s3://BUCKET or a folder) as its storage."""
     write_photos(base, Path("base"))
     train_on(Path("base"))
-    with serve(release.RELEASED) as classify:
-        mistakes = contribute_mistakes(kind, classify, contribute)
-    held = review(source)
+    with serve(release.RELEASED, contributions) as client:
+        mistakes = contribute_mistakes(kind, client)
+    held = review(f"{contributions}/contributed/")
     accept(Path("review"))
     accepted = read_labels(CONTRIBUTIONS)
     both = [*base, *read_accepted()]
@@ -176,39 +176,15 @@ def train_on(photos: Path) -> None:
     release.release(Registry(rule.registered_model), rule)
 
 
-def contribute_mistakes(photos: Sequence[Photo], classify: Classify, contribute: Contribute) -> int:
+def contribute_mistakes(photos: Sequence[Photo], client: Client) -> int:
     """Classify every photo, and contribute those with a wrong prediction. Return their number."""
     mistakes = 0
     for label, data in photos:
-        answer = classify(data)
+        answer = client.classify(data)
         if answer["predicted_class"] != label:
-            contribute((label, data), answer)
+            client.contribute(data, label, answer["request_id"])
             mistakes += 1
     return mistakes
-
-
-def contribute_to(folder: Path) -> Contribute:
-    """Return a function that stores a photo in the layout of a container's contributions."""
-
-    def contribute(photo: Photo, answer: dict[str, Any]) -> None:
-        label, data = photo
-        digest = hashlib.sha256(data).hexdigest()
-        path = folder / "contributed" / answer["model_version"] / label / f"{digest}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        path.with_suffix(".json").write_text(json.dumps(describe(answer)))
-
-    return contribute
-
-
-def describe(answer: dict[str, Any]) -> dict[str, str]:
-    """Return the metadata of a contribution."""
-    return {
-        "request-id": answer["request_id"],
-        "prediction": answer["predicted_class"],
-        "confidence": f"{answer['confidence']:.6f}",
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def review(source: str) -> int:
