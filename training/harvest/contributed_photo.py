@@ -82,7 +82,7 @@ class Origin:
         except (KeyError, ValueError) as error:
             raise HarvestError(
                 f"{key} has the metadata {dict(metadata)}; expected request-id, prediction, confidence (a number) and "
-                f"time ({type(error).__name__}: {error}); delete this object, or exclude it with a longer SOURCE"
+                f"time ({type(error).__name__}: {error})"
             ) from None
 
 

@@ -17,7 +17,7 @@ from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Storage
 
 
 def download(storage: Storage, entries: Iterable[Entry], folder: Path) -> list[Entry]:
-    """Copy the entries that the folder lacks. Return the entries whose content matches the hash in their name."""
+    """Copy the entries that the folder lacks. Return the entries with valid metadata and the content of their hash."""
     wanted = list(entries)
 
     def fetch(entry: Entry) -> Entry | None:
@@ -42,10 +42,14 @@ def copy_senders(senders: Iterable[Sender], folder: Path) -> None:
 
 
 def _copy(storage: Storage, entry: Entry, path: Path) -> bool:
-    """Write metadata and photo. If the photo does not match the hash in its name, write nothing and return False."""
-    data, origin = storage.read(entry)
+    """Write metadata and photo. If either is invalid, report it, write nothing, and return False."""
+    try:
+        data, origin = storage.read(entry)
+    except HarvestError as error:  # one invalid object must not stop the review of all others
+        print(f"warning: {error}; it is ignored")
+        return False
     if hashlib.sha256(data).hexdigest() != entry.sha256:
-        print(f"{entry.key} is ignored: its content does not match the hash in its name")
+        print(f"warning: {entry.key} is ignored: its content does not match the hash in its name")
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {

@@ -114,13 +114,19 @@ def test_unreadable_photo_is_rejected(checkout):
 def test_photo_with_another_content_is_ignored(checkout, capsys):
     """An object whose content does not match the hash in its name is reported and not copied."""
     key = f"contributed/v1/cat/{'0' * 64}.jpg"
-    boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"other")
-    with pytest.raises(HarvestError, match=r"expected request-id"):
-        harvest(SOURCE, OUT)
     metadata = {"request-id": "1", "prediction": "dog", "confidence": "0.5", "time": "now"}
     boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"other", Metadata=metadata)
     assert [] == harvest(SOURCE, OUT)
     assert f"{key} is ignored" in capsys.readouterr().out
+
+
+def test_photo_without_metadata_is_ignored(checkout, capsys):
+    """An object without valid metadata is reported, and does not stop the harvest of the others."""
+    photo = encode(draw("cat", 1))
+    sha256, invalid = put(photo, "cat", "dog", 1), f"contributed/v1/dog/{'0' * 64}.jpg"
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=invalid, Body=b"other")
+    assert [sha256] == [candidate.sha256 for candidate in harvest(SOURCE, OUT)]
+    assert f"warning: {invalid} has the metadata {{}}; expected request-id" in capsys.readouterr().out
 
 
 def test_other_objects_are_ignored(checkout):
