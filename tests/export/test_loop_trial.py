@@ -92,6 +92,8 @@ def test_figures_are_rendered(tmp_path):
         "- Accuracy on 160 test photos: 96.88% before, 97.50% after.",
         "- The second model was promoted.",
     ] == render(path).splitlines()
+    path.write_text(json.dumps(asdict(replace(FIGURES, promoted=False, reason="too few photos; add some"))))
+    assert "- The second model was not promoted: too few photos." == render(path).splitlines()[-1]
 
 
 def test_command_records_figures(photos, tmp_path, monkeypatch):
