@@ -1,8 +1,8 @@
 """Round the weights of an int8 graph one after another, so that later weights compensate the errors of earlier ones.
 
-Rounding every weight to the nearest step is not the best choice for their sum. After each weight, the weights of the
-same output channel that are still free, and the bias, change by what minimizes the squared error of the channel on
-photos (Frantar et al. 2022, "GPTQ"). It takes seconds, and no labels.
+Rounding every weight to the nearest step does not minimize the error of their weighted sum. After a weight is rounded,
+the bias and the weights of the same output channel that are not yet rounded change by the amounts that minimize the
+squared error of the channel on photos (Frantar et al. 2022, "GPTQ"). This takes seconds and needs no labels.
 """
 
 from collections.abc import Iterable
@@ -10,14 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from export.equalize import read_activations
+
 Floats = NDArray[np.float32]
 INT8_MAX, PAIR_MAX = 127, 128  # see export.quantize.max_magnitudes
-POSITIONS = 196  # of each photo and layer at most
+POSITIONS = 196  # the most input patches of each photo and layer
 DAMPING = 0.01  # added to the diagonal of the second moments, as a share of its mean
 
 
@@ -95,17 +96,9 @@ def measure_moments(
 
     The last row and column belong to the constant 1, which the bias multiplies.
     """
-    probe = onnx.ModelProto()
-    probe.CopyFrom(floats)
-    del probe.graph.output[:]
     names = sorted({layer.source for layer in layers})
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
     moments: dict[str, Floats] = {}
-    for photo in photos:
-        values = dict(zip(names, session.run(names, {"images": photo}), strict=True))
+    for values in read_activations(floats, names, photos):
         for layer in layers:
             patches = cut_patches(values[layer.source][0], layer)  # (G, P, I)
             patches = np.concatenate([patches, np.ones_like(patches[:, :, :1])], axis=2)

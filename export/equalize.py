@@ -1,12 +1,12 @@
 """Rescale the channels of a float graph so that all channels of a tensor have the same range.
 
 An int8 file has one scale per activation tensor. A channel with a hundredth of the largest range gets two or three
-of 256 steps. Multiplying the channels of a convolution by constants, and dividing the weights that
-read them by the same constants, changes no output, but uses all steps in every channel (Nagel et al. 2019, "Data-Free
-Quantization through Weight Equalization and Bias Correction"; here with ranges measured on photos).
+of 256 steps. Multiplying the channels of a convolution by constants, and dividing the weights that read them by the
+same constants, changes no output of the float graph, and lets every channel use all steps (Nagel et al. 2019,
+"Data-Free Quantization through Weight Equalization and Bias Correction"; here with ranges measured on photos).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import onnx
@@ -86,7 +86,19 @@ def get_attribute(node: onnx.NodeProto, name: str, default: int) -> int:
 def measure_ranges(
     program: onnx.ModelProto, names: list[str], photos: Iterable[NDArray[np.uint8]]
 ) -> dict[str, Scales]:
-    """Return the largest magnitude of each channel of the tensors on the photos, each (1, 3, S, S)."""
+    """Return the largest magnitude of each channel (C,) of the tensors on the photos, each (1, 3, S, S)."""
+    largest: dict[str, Scales] = {}
+    for values in read_activations(program, names, photos):
+        for name, activations in values.items():
+            magnitude = np.abs(activations).max(axis=tuple(i for i in range(activations.ndim) if i != 1))
+            largest[name] = np.maximum(largest.get(name, 0), magnitude)
+    return largest
+
+
+def read_activations(
+    program: onnx.ModelProto, names: list[str], photos: Iterable[NDArray[np.uint8]]
+) -> Iterator[Arrays]:
+    """Yield, for each photo (1, 3, S, S), the values of the named tensors of a float graph, (1, C, …) each."""
     probe = onnx.ModelProto()
     probe.CopyFrom(program)
     del probe.graph.output[:]
@@ -94,16 +106,15 @@ def measure_ranges(
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    largest: dict[str, Scales] = {}
     for photo in photos:
-        for name, values in zip(names, session.run(names, {"images": photo}), strict=True):
-            magnitude = np.abs(values).max(axis=tuple(i for i in range(values.ndim) if i != 1))
-            largest[name] = np.maximum(largest.get(name, 0), magnitude)
-    return largest
+        yield dict(zip(names, session.run(names, {"images": photo}), strict=True))
 
 
 def compute_scales(program: onnx.ModelProto, group: set[str], ranges: dict[str, Scales]) -> Scales:
-    """Return the factors that give all channels of a group the same range; that of the cap, if ReLU6 limits them."""
+    """Return the factors (C,) that give all channels of a group the same range.
+
+    If ReLU6 limits the group, this range is its cap divided by `MARGIN`, and each factor is in [1, `MAX_FACTOR`].
+    """
     capped = [node.output[0] for node in program.graph.node if node.op_type == "Clip" and node.output[0] in group]
     largest: Scales = np.max([ranges[name] for name in capped or group], axis=0)
     factors: Scales
