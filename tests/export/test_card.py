@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from export import card
-from export.card import METRICS, NOT_MEASURED, NOTES, TEMPLATE, render, render_classes, render_mistakes
+from export.card import METRICS, NOTES, TEMPLATE, render
+from export.card_figures import NOT_MEASURED, render_classes, render_mistakes
 from export.convert import MODEL
 from export.registry import CHAMPION
 from export.release import CARD, RELEASED

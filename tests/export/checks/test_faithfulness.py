@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.card import ACTIVATION_MAP, MAP_PICTURES, NOT_MEASURED, render_looked
+from export.card_figures import ACTIVATION_MAP, MAP_PICTURES, NOT_MEASURED, render_activation_map
 from export.checks import faithfulness, map_pictures
 from lambda_app.classifier import Classifier
 from tests import tiny_model
@@ -96,10 +96,10 @@ def test_command_writes_figures_and_pictures_for_the_card(tiny_classifier, tmp_p
     for picture in (map_pictures.CURVES, map_pictures.EXAMPLES, map_pictures.MISTAKES):
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert f"../{picture}" in MAP_PICTURES
-    text = render_looked(tiny_model.METADATA.run_id)
+    text = render_activation_map(tiny_model.METADATA.run_id)
     assert "in 3 grids" in text
     assert "| deletion | lower |" in text
-    assert NOT_MEASURED == render_looked("another run")
+    assert NOT_MEASURED == render_activation_map("another run")
 
 
 def test_mistakes_are_misclassified_photos(tiny_classifier, tmp_path):
