@@ -96,12 +96,12 @@ def _responses(content: dict[str, Any], *errors: int) -> dict[int | str, dict[st
 
 def add_open_inference_routes(app: FastAPI, inference: Inference, settings: Settings) -> None:
     """Add the routes under `/v2`."""
+    _add_server_routes(app, inference)
+    _add_model_routes(app, inference, settings)
 
-    @cache
-    def protocol() -> "OpenInference":
-        from lambda_app.routes.open_inference.models import OpenInference  # noqa: PLC0415  # see the module docstring
 
-        return OpenInference(inference, settings)
+def _add_server_routes(app: FastAPI, inference: Inference) -> None:
+    """Add metadata, liveness and readiness of the server."""
 
     @app.get(
         "/v2",
@@ -134,6 +134,16 @@ def add_open_inference_routes(app: FastAPI, inference: Inference, settings: Sett
         if inference.admission.is_stuck():
             raise Overloaded("a request has waited over 15 s for its predictions; send others elsewhere")
         return JSONResponse({"ready": True})
+
+
+def _add_model_routes(app: FastAPI, inference: Inference, settings: Settings) -> None:
+    """Add readiness, inference and metadata of a model, each with and without a version in the path."""
+
+    @cache
+    def protocol() -> "OpenInference":
+        from lambda_app.routes.open_inference.models import OpenInference  # noqa: PLC0415  # see the module docstring
+
+        return OpenInference(inference, settings)
 
     ready = _content({"name": MODEL, "ready": True})
 
