@@ -83,7 +83,7 @@ def _read_rows(path: Path) -> Iterator[tuple[dict[str, str], str]]:
 def relabel(
     rows: Iterable[Row], reviewed: Mapping[str, Review], classes: Collection[str], aliases: Mapping[str, str]
 ) -> list[Row]:
-    """Return the rows with the labels that people decided on, in every split: a checked label makes no test easier.
+    """Return the rows with the labels that people decided on, in every split: a corrected label makes no test easier.
 
     Raise `SourceError` that names the line if the label of one of these photos is not a class of the source.
     """

@@ -1,6 +1,6 @@
 """Compare challenger and champion on held-back contributions, which are never used for training.
 
-Users contribute mostly photos that the champion got wrong, and any other model is right on some of them. An advantage
+Users contribute mostly photos that the champion misclassified, and any other model is right on some of them. A gain
 on contributions therefore counts only if the challenger is also as good on the test photos.
 """
 
@@ -32,9 +32,11 @@ class Corrections:
         )
 
     def is_better(self, rule: Release) -> bool:
+        """Return whether the challenger is right on significantly more contributions, at `rule.confidence`."""
         return self.paired.p_value <= 1 - rule.confidence
 
     def is_worse(self, rule: Release) -> bool:
+        """Return whether the champion is right on significantly more contributions, at `rule.confidence`."""
         paired = self.paired
         return Paired(paired.photos, paired.lost, paired.gained).p_value <= 1 - rule.confidence
 

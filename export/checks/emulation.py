@@ -1,9 +1,9 @@
-"""Compare a model file on this CPU and on an emulated one, which may lack the instructions that int8 uses here.
+"""Compare a model file on this CPU and on an emulated one, which may lack the instructions that int8 uses on this one.
 
     python -m export.checks.emulation artifacts/candidates/int8.onnx --cpu Haswell
 
 CPUs without VNNI add products of 8 bits in 16 bits; `export.quantize.max_magnitudes` prevents an overflow. Debian's
-package qemu-user emulates such a CPU. The command needs about a second per photo, and writes
+package qemu-user emulates such a CPU. The command takes about a second per photo and writes
 artifacts/metrics/emulation.json.
 """
 
@@ -25,7 +25,7 @@ from training.source import sha256
 
 FIGURES = Path("artifacts/metrics/emulation.json")
 EMULATOR = "qemu-x86_64"
-# The emulated process imports nothing of the training.
+# The emulated process imports only `lambda_app`, not `training`.
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -69,7 +69,7 @@ def run_program(emulator: list[str], model: Path, pixels: NDArray[np.uint8]) -> 
 
 
 def compare(native: Outputs, emulated: Outputs) -> dict[str, Any]:
-    """Return how many photos have another class, and the largest differences of the outputs."""
+    """Return how many photos get another class, and the largest absolute differences of the outputs."""
     return {
         "photos": len(native.logits),
         "other_classes": int((native.logits.argmax(axis=1) != emulated.logits.argmax(axis=1)).sum()),

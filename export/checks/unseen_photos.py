@@ -1,7 +1,7 @@
-"""Select the test photos that are new to both models: a photo that the champion has learned would flatter it.
+"""Select the test photos that are new to both models: photos that the champion learned would favor it.
 
-The challenger learned no test photo of the manifest. The champion may have: another DATA or SPLIT, more photos of a
-small class, or another `prepare.train_share` moves photos between the splits.
+The challenger learned no test photo of the manifest. The champion may have learned some, because another DATA or SPLIT,
+more photos of a small class, or another `prepare.train_share` moves photos between the splits.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from export.learned_photos import DIGITS, LearnedPhotos
 from training.data import read_manifest
 from training.overview import read_rows
 
-ENOUGH = 30  # photos; on fewer than these, a draw says little if other test photos were excluded
+ENOUGH = 30  # photos; a draw on fewer does not count as evidence if other test photos were excluded
 
 
 @dataclass(frozen=True)

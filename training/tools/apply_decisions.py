@@ -47,6 +47,7 @@ def check_photo(line: Line, manifest: dict[str, dict[str, str]]) -> None:
 
 
 def describe(reviews: dict[str, tuple[str, Review]], manifest: dict[str, dict[str, str]]) -> str:
+    """Return how many photos are relabeled, set aside and confirmed, and what to do next."""
     aside = [sha256 for sha256, (_, review) in reviews.items() if not review.label]
     confirmed = sum(review.label == manifest[sha256]["label"] for sha256, (_, review) in reviews.items())
     relabeled = len(reviews) - len(aside) - confirmed

@@ -9,7 +9,7 @@ from pathlib import Path
 from training.reviewed import Review
 
 SUSPECTS = Path("artifacts/suspects.csv")
-LABEL, UNKNOWN = "label", "unknown"  # kinds: the photo shows probably another class, or none of them
+LABEL, UNKNOWN = "label", "unknown"  # kinds: the photo probably shows another class, or none of them
 SET_ASIDE = "set aside"  # a decision; the others are names of classes
 SET_ASIDE_FOR = re.compile(r"set[ -]aside(: *(?P<reason>.+))?", re.IGNORECASE)
 DEFAULT_REASON = {LABEL: "doubtful label", UNKNOWN: "shows none of the classes"}
@@ -43,7 +43,7 @@ class ListError(SystemExit):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the file as people left it."""
+    """One line of the file, with the decision that a person wrote into it."""
 
     place: str  # file and line number
     row: dict[str, str]

@@ -1,7 +1,7 @@
 """`make suspects`: find photos that are probably mislabeled, or that show none of the classes.
 
-A logistic regression on the features of the pretrained network judges each photo. It is fitted on the other folds only.
-The results are candidates, of which there may be none; people decide on each in artifacts/suspects.csv, and
+A logistic regression on the features of the pretrained network predicts the class of each photo. It is fitted only on
+folds without the photo. The suspects are candidates: people decide on each in artifacts/suspects.csv, and
 `training.tools.apply_decisions` moves their decisions to data/set-aside.csv.
 """
 
@@ -96,15 +96,15 @@ def class_probabilities(features: Floats, labels: Labels, groups: Sequence[str])
 
 
 def find_unfamiliar(predictions: Predictions, groups: Sequence[str]) -> Floats:
-    """Return 1 - familiarity (N,) of the photos that show probably none of the classes, and 0 for all others.
+    """Return 1 - familiarity (N,) of the photos that probably show none of the classes, and 0 for all others.
 
-    They are less familiar than the average class of the pretraining, which is the familiarity of a picture about which
-    the frozen head knows nothing. The familiar classes are fitted on folds without the photo and its duplicates: among
+    These photos are less familiar than the average class of the pretraining, which is the familiarity that a uniform
+    output of the frozen head has. The familiar classes are fitted on folds without the photo and its duplicates: among
     a hundred photos, one sofa would make sofas familiar. Without a frozen head, no photo can be judged.
 
-    Of 16,038 photos of cats and dogs, of which 42 showed something else, this lists 46, 37 of them rightly. The
-    threshold of `training.calibration` selects 139 with 40: it is a share of the photos, whatever they show. After the
-    wrong ones are set aside or known, 11 photos remain, of which 10 show a pet: behind a fence, in a collage, far away.
+    Of 16,038 photos of cats and dogs, of which 42 showed something else, this lists 46, of which 37 are
+    correct. The threshold of `training.calibration` lists 139, of which 40 are correct, because it is a fixed share of
+    the photos. After these decisions are applied, a new search lists 11 photos, of which 10 show a pet.
     """
     unfamiliar = np.zeros(len(predictions.labels))
     for fit, judge in split_folds(predictions.labels, groups):
@@ -132,8 +132,8 @@ def find_suspects(
     `label`: confident learning (Northcutt et al. 2021) estimates how many labels are wrong: it counts the photos that
     another class claims with at least the mean probability that it has on its own photos. As many photos whose labels
     are the least probable are suspects. Of 37 breeds of cats and dogs with 20 photos each, of which 37 had a random
-    label, this lists 37 photos, 34 of them rightly; the counted photos themselves were 37 with 16 wrong labels. With
-    the labels of similar breeds instead, it lists 44 with 20, and the counted photos were 46 with 16.
+    label, this lists 37 photos, of which 34 are correct; of the 37 counted photos themselves, 16 were. With
+    the labels of similar breeds instead, it lists 44, of which 20 are correct; of the 46 counted photos, 16 were.
     """
     labels = np.array([names.index(row["label"]) for row in rows])
     best = probabilities.argmax(axis=1)
@@ -180,7 +180,7 @@ def describe(suspects: Sequence[Suspect], photos: int, pages: Sequence[Path], pe
     hidden = len(suspects) - len(pages) * PER_PAGE
     rest = f"; {hidden:,} further suspects are only in {SUSPECTS}" if hidden > 0 else ""
     return (
-        f"{len(suspects):,} of {photos:,} photos are suspicious: {kinds[LABEL]:,} show probably another class, "
+        f"{len(suspects):,} of {photos:,} photos are suspicious: {kinds[LABEL]:,} probably show another class, "
         f"{kinds[UNKNOWN]:,} none of the classes\n"
         f"pictures: {', '.join(map(str, pages))} ({PER_PAGE} a page{rest})\n"
         f"write the right class or '{SET_ASIDE}' into the column `decision` of {SUSPECTS}, then run "

@@ -51,7 +51,7 @@ def test_summary_says_how_many_are_only_in_the_list():
     """If the pages are full, the summary has the number of suspects without a picture."""
     page = suspect_sheet.PER_PAGE
     text = describe([suspect(number) for number in range(page + 3)], 16_000, [suspect_sheet.SHEET], 0)
-    assert f"{page + 3} of 16,000 photos are suspicious: {page + 3} show probably another class, 0 none" in text
+    assert f"{page + 3} of 16,000 photos are suspicious: {page + 3} probably show another class, 0 none" in text
     assert f"artifacts/suspects.png ({page} a page; 3 further suspects are only in artifacts/suspects.csv)" in text
 
 
