@@ -60,7 +60,8 @@ def _hold(
             probability, unfamiliar = judged[candidate.path]
             candidate = replace(candidate, doubt=float(1 - probability))
             if candidate.decision == ACCEPT and probability < limits.min_label_probability:
-                reason = f"the label has a probability below {limits.min_label_probability}"  # equal reasons are counted
+                # Without the probability, which is in `doubt`: `make harvest` counts equal reasons.
+                reason = f"the label has a probability below {limits.min_label_probability}"
                 candidate = replace(candidate, decision=HOLD, reason=reason)
             elif candidate.decision == ACCEPT and unfamiliar:
                 candidate = replace(candidate, decision=HOLD, reason="shows probably none of the classes")
