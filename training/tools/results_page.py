@@ -13,8 +13,8 @@ from training import config
 
 METRICS = Path("artifacts/metrics")
 PRECISIONS = ("fp32", "int8")
-# Values with which a later param acts as if it did not exist. None: it acts only on sets of few photos.
-NEUTRAL = {"train.min_steps": None, "train.perfect_epochs": None, "train.balance_classes": "False"}
+FOR_SMALL_SETS = {"train.min_steps", "train.perfect_epochs"}  # without effect on the attempts, which had many photos
+NEUTRAL = {"train.balance_classes": "False"}  # values with which a later param acts as if it did not exist
 
 
 def write_figures(name: str, figures: Any) -> None:
@@ -83,12 +83,13 @@ def render_attempts(attempts: list[dict[str, Any]]) -> str:
 def describe_differences(params: dict[str, str], current: dict[str, str]) -> str:
     """Return `lr 0.001` for each param with another value, and `no dropout` for each that did not exist yet.
 
-    A param that did not exist is not listed if its value of today would not have changed the training.
+    A param is not listed if its value of today would not have changed the training.
     """
+    effective = [key for key in current if key not in FOR_SMALL_SETS]
     different = [
-        f"`{key.split('.')[1]} {params[key]}`" for key in current if params.get(key, current[key]) != current[key]
+        f"`{key.split('.')[1]} {params[key]}`" for key in effective if params.get(key, current[key]) != current[key]
     ]
-    absent = [key for key in current if key not in params and NEUTRAL.get(key, "") not in {None, current[key]}]
+    absent = [key for key in effective if key not in params and NEUTRAL.get(key) != current[key]]
     missing = [f"no `{key.split('.')[1]}`" for key in absent]
     return ", ".join(different + missing) or "nothing"
 

@@ -73,9 +73,10 @@ def test_differences_are_relative_to_current_params():
 
 @pytest.mark.parametrize(("value", "expected"), [("False", "nothing"), ("True", "no `balance_classes`")])
 def test_params_without_effect_are_no_differences(value, expected):
-    """A param that an attempt lacks is listed only if its value of today would have changed the attempt."""
+    """A param is listed only if its value of today would have changed the attempt."""
     current = {"train.lr": "0.5", "train.min_steps": "200", "train.perfect_epochs": "2", "train.balance_classes": value}
     assert expected == describe_differences({"train.lr": "0.5"}, current)
+    assert expected == describe_differences({"train.lr": "0.5", "train.min_steps": "100"}, current)
 
 
 def test_training_minutes_ignore_a_pause():
