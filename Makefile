@@ -53,7 +53,7 @@ REQUIRE_IMAGE_URI = $(call require,IMAGE_URI,[a-z0-9._/:-]+@sha256:[0-9a-f]{64},
 REQUIRE_ENV = $(if $(filter dev prod,$(ENV)),,$(error ENV=$(ENV): expected dev or prod))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo run check check-code check-tests test coverage system lint train suspects harvest accept forget loop-trial baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal results docs screenshot image compose-up compose-alert compose-down test-image invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor deployed report report-summary baseline push deploy preview edge back off on split bootstrap localstack lock clean
+.PHONY: help demo run check check-code check-tests test coverage system lint lint-code lint-documents train suspects harvest accept forget loop-trial baselines attempts bench bench-input promote rollback dvc-pull dvc-push proposal results docs screenshot image compose-up compose-alert compose-down test-image invoke sbom vulnerabilities smoke golden collect-feedback evaluate score monitor deployed report report-summary baseline push deploy preview edge back off on split bootstrap localstack lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -93,9 +93,14 @@ system:  ## install the Debian packages that tests use (as root, or SUDO=sudo)
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends $(PROGRAMS)
 
 lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-code lint-documents
+
+lint-code:
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
+
+lint-documents:
 	$(COG) --check $(DOCUMENTS)
 	.venv-sam/bin/python -m infra.aws.policies | .venv-audit/bin/python -m infra.aws.policy_lint
 

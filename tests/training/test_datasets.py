@@ -22,6 +22,7 @@ from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import ROOT, write_params, write_zip
 from training import dry_run, overview, prepare
 from training.fetch import FetchError, place_photos
+from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS
 from training.prepare import MANIFEST, SUMMARY
 from training.source import PHOTOS, Source, SourceError, SourceList, detect_layout
 from training.split import SPLITS
@@ -559,6 +560,16 @@ def test_several_sources_are_merged(data, quoted):
     same = {row["sha256"] for name, row in manifest.items() if name.startswith("my photos/")}
     assert len(manifest) - len({row["sha256"] for row in manifest.values()}) == reasons(manifest).total()
     assert same & {row["sha256"] for name, row in manifest.items() if name.startswith("more photos.zip/")}
+
+
+def test_contributions_add_no_class(data):
+    """Contributions of a class that no other source has are set aside, so that all limits still apply."""
+    photos = write_files(data / "pets", numbered("cat/{}.jpg", "dog/{}.jpg"))
+    contributed = CONTRIBUTIONS / ACCEPTED
+    write_files(contributed, pictures("cat/new.jpg", "rabbit/1.jpg", "rabbit/2.jpg", start=50))
+    manifest = run(f"{photos} {contributed}")
+    assert {"cat": 9, "dog": 8} == classes(manifest)
+    assert {"contributed for a class that no other source has": 2} == reasons(manifest)
 
 
 def test_sources_of_one_class_each_are_classes(data):

@@ -15,10 +15,18 @@ from training.data import class_names, read_manifest
 from training.harvest import ledger as decided
 from training.harvest.contributed_photo import Candidate, HarvestError, parse_key
 from training.harvest.contribution_storage import Folder
-from training.harvest.data_set import ACCEPTED, CONFIRMED, CONTRIBUTIONS, CORRECTED
+from training.harvest.data_set import ACCEPTED, CONFIRMED, CONTRIBUTIONS, CORRECTED, read_labels
 from training.harvest.decisions import ACCEPT, FILE, HOLD, REJECT, read_decisions
 from training.harvest.dvc_folder import POINTER, track
-from training.harvest.ledger import LEDGER, Decided, check_complete, hash_request, read_ledger, write_ledger
+from training.harvest.ledger import (
+    LEDGER,
+    Decided,
+    check_complete,
+    check_recorded,
+    hash_request,
+    read_ledger,
+    write_ledger,
+)
 
 HELD_BACK_SHARE = 0.1
 
@@ -35,15 +43,29 @@ def accept(folder: Path) -> None:
     check_complete()
     ledger = read_ledger()
     done = {row.photo for row in ledger}
-    new = [candidate for candidate in candidates if candidate.sha256 not in done and candidate.decision != HOLD]
+    undecided = [candidate for candidate in candidates if candidate.sha256 not in done]
+    new = [candidate for candidate in undecided if candidate.decision != HOLD]
     photos = {c.sha256: read_photo(c, folder, names) for c in new if c.decision == ACCEPT}
+    is_repeated = remove_copies({candidate.sha256 for candidate in undecided})
+    check_recorded()
     for candidate in new:
         if candidate.decision == ACCEPT:
             write_photo(photos[candidate.sha256], CONTRIBUTIONS / place(candidate))
-    if photos:
+    if photos or is_repeated:
         track()
     write_ledger(ledger | decide(new, ledger, folder))
     report(new, Counter(place(c).parts[0] for c in new if c.decision == ACCEPT))
+
+
+def remove_copies(photos: set[str]) -> bool:
+    """Remove photos that an interrupted run copied, and return whether there were any.
+
+    The reviewer may have changed their labels or decisions since.
+    """
+    copies = [path for path in read_labels(CONTRIBUTIONS) if Path(path).stem in photos]
+    for path in copies:
+        (CONTRIBUTIONS / path).unlink()
+    return bool(copies)
 
 
 def read_photo(candidate: Candidate, folder: Path, names: Sequence[str]) -> bytes:
@@ -96,7 +118,7 @@ def report(decided: Sequence[Candidate], parts: Counter[str]) -> None:
     rejected = sum(candidate.decision == REJECT for candidate in decided)
     print(f"accepted {parts.total()} photos ({parts.total() - parts[ACCEPTED]} held back), rejected {rejected}")
     if decided:
-        print(f"commit {POINTER} and {LEDGER}, run `make dvc-push`; reverting that commit undoes all of it")
+        print(f"commit {POINTER} and {LEDGER}, run `make dvc-push`; to undo this review, revert that commit")
 
 
 if __name__ == "__main__":

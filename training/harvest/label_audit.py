@@ -1,21 +1,24 @@
 """Audit the labels of contributions with the method of `make suspects`, together with photos of the training split."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training import config
 from training.calibration import familiarity, fit_familiar
 from training.data import Photos, Preprocessor, read_split, subsample
 from training.harvest.contributed_photo import Candidate
-from training.harvest.decisions import ACCEPT, HOLD
+from training.harvest.decisions import ACCEPT, HOLD, REJECT
 from training.model import build
 from training.source import Source
 from training.tools.suspects import extract_features, label_probabilities
 
 MAX_TRAINING_PHOTOS = 2000
+TRUSTED_SHARE = 0.25  # of the training photos of a class: as many contributions take part in the fit
 UNFAMILIAR = 0.01  # photos less familiar than this quantile of the training photos are held
 
 
@@ -24,11 +27,12 @@ def audit(
 ) -> list[Candidate]:
     """Return the candidates with their doubt. Hold accepted ones with an improbable label, or that show no class.
 
-    `rows` is the manifest. The contributions take part in the cross-validation, so that photos of a new kind are judged
-    by other contributions of this kind.
+    `rows` is the manifest. Some contributions take part in the cross-validation, so that photos of a new kind are
+    judged by others of this kind. They are few compared with the training photos, so that a flood of wrong labels
+    cannot confirm itself. Rejected candidates, such as near duplicates of others, are not audited.
     """
     names = sorted({row["label"] for row in rows})
-    audited = {c.path: c.label for c in candidates if c.label in names}
+    audited = {c.path: c.label for c in candidates if c.label in names and c.decision != REJECT}
     if not audited:
         return list(candidates)
     params, load = config.load(config.Train), Preprocessor(config.load(config.Evaluate).image_size)
@@ -41,14 +45,29 @@ def audit(
     )
     labels = np.array([*known.labels, *new.labels])
     groups = {row["id"]: row["group"] for row in rows}
+    is_trusted = np.concatenate([np.ones(len(known), bool), choose_trusted(new, Counter(known.labels))])
     probabilities = label_probabilities(
-        np.concatenate([known_features, features]), labels, [*(groups[i] for i in known.ids), *new.ids]
+        np.concatenate([known_features, features]), labels, [*(groups[i] for i in known.ids), *new.ids], is_trusted
     )[len(known) :]
     unfamiliar = np.zeros(len(new), bool)
     if network.frozen_head is not None:
         familiar = fit_familiar(known_logits.frozen_logits)
         unfamiliar = familiarity(logits, familiar) < np.quantile(familiarity(known_logits, familiar), UNFAMILIAR)
     return _hold(candidates, dict(zip(new.ids, zip(probabilities, unfamiliar, strict=True), strict=True)), limits)
+
+
+def choose_trusted(new: Photos, known: Counter[int]) -> NDArray[np.bool_]:
+    """Return which contributions (N,) take part in the fit: of each class, `TRUSTED_SHARE` of its `known` photos.
+
+    The hashes in the file names decide, because contributors cannot control them in practice.
+    """
+    is_trusted = np.zeros(len(new), bool)
+    left = {label: int(count * TRUSTED_SHARE) for label, count in known.items()}
+    for index in sorted(range(len(new)), key=lambda index: Path(new.ids[index]).stem):
+        label = new.labels[index]
+        is_trusted[index] = left.get(label, 0) > 0
+        left[label] = left.get(label, 0) - 1
+    return is_trusted
 
 
 def _hold(

@@ -58,3 +58,13 @@ def check_complete() -> None:
             f"{CONTRIBUTIONS} lacks {len(missing)} of {len(accepted)} accepted photos, such as {min(missing)}; run "
             "`make dvc-pull` first"
         )
+
+
+def check_recorded() -> None:
+    """Raise `HarvestError` if there are photos that the ledger does not list as accepted."""
+    accepted = {row.photo for row in read_ledger() if row.decision == ACCEPTED}
+    if extra := {Path(path).stem for path in read_labels(CONTRIBUTIONS)} - accepted:
+        raise HarvestError(
+            f"{CONTRIBUTIONS} has {len(extra)} photos that {LEDGER} does not list as accepted, such as {min(extra)}; "
+            "repeat an interrupted `make accept`, or run `.venv/bin/dvc checkout data/contributions.dvc` after a revert"
+        )

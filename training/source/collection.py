@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS
 from training.source.class_level import are_parts
 from training.source.fingerprint import fingerprint
 from training.source.layout import Layout, detect_layout, merge_classes
@@ -92,7 +93,7 @@ class Source:
     def layout(self, aliases: Mapping[str, str]) -> Layout:
         """Detect the layout of each source, and join them. Raise `SourceError` if one has two readings."""
         parts = [self._part(prefix, tree) for prefix, tree in self.trees.items()]
-        return merge_classes(
+        merged = merge_classes(
             Layout(
                 " + ".join(dict.fromkeys(part.kind for part in parts)),
                 {name: label for part in parts for name, label in part.labels.items()},
@@ -103,6 +104,8 @@ class Source:
             ),
             aliases,
         )
+        contributed = tuple(prefix for prefix, tree in self.trees.items() if prefix and is_contributed(tree.path))
+        return set_aside_new_classes(merged, contributed) if contributed else merged
 
     def _part(self, prefix: str, tree: ArchiveTree) -> Layout:
         try:
@@ -111,7 +114,9 @@ class Source:
         except SourceError as error:
             message = str(error)
             raise SourceError(message if tree.name in message else f"{tree.name}: {message}") from None
-        if prefix and not layout.labels:
+        if prefix and is_contributed(tree.path):
+            pass  # its folders are classes that `make accept` has checked, even if they are called 1 and 2
+        elif prefix and not layout.labels:
             layout = label_by_source(names, ARCHIVE.sub("", tree.path.name).lower())
         elif prefix and are_parts(set(layout.labels.values())):
             folders = ", ".join(sorted(set(layout.labels.values()))[:6])
@@ -129,6 +134,26 @@ class Source:
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"trees": {prefix: ArchiveTree(tree.path) for prefix, tree in self.trees.items()}}
+
+
+def is_contributed(path: Path) -> bool:
+    """Return whether a source is the folder of the accepted contributions."""
+    return path.resolve() == (CONTRIBUTIONS / ACCEPTED).resolve()
+
+
+def set_aside_new_classes(layout: Layout, contributed: tuple[str, ...]) -> Layout:
+    """Set contributions aside whose class no other source has; `contributed` are the prefixes of their names.
+
+    They must not add a class: the limits of `verify` and the comparison with the champion apply to known classes.
+    """
+    known = {label for name, label in layout.labels.items() if not name.startswith(contributed)}
+    new = {
+        name: "contributed for a class that no other source has"
+        for name, label in layout.labels.items()
+        if name.startswith(contributed) and label not in known
+    }
+    labels = {name: label for name, label in layout.labels.items() if name not in new}
+    return replace(layout, labels=labels, unlabeled=layout.unlabeled | new)
 
 
 def label_by_source(names: list[str], label: str) -> Layout:

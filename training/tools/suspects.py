@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cleanlab.filter import find_label_issues
+from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
@@ -76,18 +77,24 @@ def extract_features(network: Network, photos: Photos, batch_size: int) -> tuple
     return torch.cat(features).numpy(), Predictions(logits, torch.cat(frozen_logits).numpy(), labels)
 
 
-def label_probabilities(features: Floats, labels: Labels, groups: list[str]) -> Floats:
-    """Return the probability (N,) of each photo's label, fitted on folds without the photo and its duplicates."""
-    return class_probabilities(features, labels, groups)[np.arange(len(labels)), labels]
+def label_probabilities(
+    features: Floats, labels: Labels, groups: Sequence[str], is_trusted: NDArray[np.bool_] | None = None
+) -> Floats:
+    """Return the probability (N,) of each photo's label; see `class_probabilities`."""
+    return class_probabilities(features, labels, groups, is_trusted)[np.arange(len(labels)), labels]
 
 
-def class_probabilities(features: Floats, labels: Labels, groups: Sequence[str]) -> Floats:
+def class_probabilities(
+    features: Floats, labels: Labels, groups: Sequence[str], is_trusted: NDArray[np.bool_] | None = None
+) -> Floats:
     """Return the probability of each class (N, C), fitted on folds without the photo and its duplicates.
 
-    A class that the other folds lack has a probability of 0.
+    A class that the other folds lack has a probability of 0. Photos that are not trusted (N,) are only judged; by
+    default, all are trusted.
     """
     probabilities = np.zeros((len(labels), labels.max() + 1))
-    for fit, judge in split_folds(labels, groups):
+    for fold, judge in split_folds(labels, groups):
+        fit = fold if is_trusted is None else fold[is_trusted[fold]]
         several = len(set(labels[fit])) > 1
         model = LogisticRegression(C=1e-3, max_iter=300) if several else DummyClassifier()
         probe = make_pipeline(StandardScaler(), model).fit(features[fit], labels[fit])

@@ -16,7 +16,7 @@ from training.harvest.accept import accept, is_held_back, main
 from training.harvest.contributed_photo import HarvestError
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
 from training.harvest.decisions import read_decisions, write_decisions
-from training.harvest.ledger import LEDGER, hash_request, read_ledger
+from training.harvest.ledger import LEDGER, check_recorded, hash_request, read_ledger
 
 OUT = Path("review")
 
@@ -145,6 +145,37 @@ def test_dropping_a_version_undoes_a_review(checkout):
     dvc("checkout", "--quiet", "data/contributions.dvc")
     assert set(first) == accepted()
     assert set(second) == {candidate.sha256 for candidate in harvest(SOURCE, Path("again"))}
+
+
+def test_reverted_commit_without_checkout_is_refused(checkout):
+    """If photos remain that the ledger does not list, nothing is accepted or trained on."""
+    contribute([500])
+    review()
+    accept(OUT)
+    LEDGER.unlink()
+    with pytest.raises(HarvestError, match=r"has 1 photos that data/contributions.csv does not list as accepted"):
+        check_recorded()
+
+
+@pytest.mark.parametrize(("decision", "label"), [("reject", "cat"), ("accept", "dog")])
+def test_decision_may_change_after_an_interruption(checkout, monkeypatch, decision, label):
+    """A photo that an interrupted command copied follows the last decision and label."""
+    [sha256] = contribute([500])
+    review()
+    with monkeypatch.context() as patch:
+        patch.setattr("training.harvest.accept.write_ledger", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            accept(OUT)
+    assert {sha256} == accepted()
+    review(decision, label=label)
+    accept(OUT)
+    expected = [label] if decision == "accept" else []
+    assert expected == list(read_labels(CONTRIBUTIONS).values())
+    check_recorded()
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def dvc(*arguments):

@@ -62,6 +62,15 @@ def test_audit_holds_wrong_labels(checkout):
     assert min(rows[sha256].doubt for sha256 in wrong) > 0.5
 
 
+def test_flood_of_wrong_labels_does_not_confirm_itself(checkout):
+    """More cats contributed as dogs than there are training photos of dogs are held all the same."""
+    flood = [put(encode(draw("cat", seed)), "dog", "cat", seed) for seed in range(600, 700)]
+    harvest(SOURCE, OUT)
+    rows = decisions()
+    held = [sha256 for sha256 in flood if rows[sha256].decision == "hold"]
+    assert len(held) >= 0.9 * sum(rows[sha256].decision != "reject" for sha256 in flood)
+
+
 def test_duplicates_of_training_photos_are_rejected(checkout, photos):
     """A copy of a training photo and a recompressed one are rejected, whatever their label is."""
     data = (photos / "cat/3.jpg").read_bytes()
