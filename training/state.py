@@ -105,3 +105,14 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
             mallopt(option, value)
+
+
+def release_freed_memory() -> None:
+    """Return freed memory to the system before workers fork; see `keep_freed_memory`.
+
+    A worker shares all pages of this process, so that the first write to each page would copy it: with 7 GB, the second
+    epoch trains on 21 images/s instead of 31 (EfficientNet-Lite0 at 192 px, two cores, epochs of 17 batches).
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)

@@ -42,6 +42,7 @@ from training.state import (
     hash_weights,
     keep_freed_memory,
     read_run_id,
+    release_freed_memory,
     save_atomically,
 )
 from training.tracking import describe_run, end_abandoned_run, git_commit, log_dataset, name_run, start_run
@@ -95,9 +96,11 @@ def main() -> None:
                     break
                 seed_everything(params.seed + epoch * world.size + world.rank)
                 sampler.set_epoch(epoch)
+                release_freed_memory()
                 bar = tqdm(train_batches, f"epoch {epoch}/{params.epochs}", unit="batch", disable=not world.is_main)
                 metrics = train_epoch(learner, teacher, bar, state, params)
                 metrics["images_per_second"] *= world.size
+                release_freed_memory()
                 record = {"epoch": epoch, "lr": state.optimizer.param_groups[-1]["lr"], **metrics}
                 record |= world.broadcast(validate(state.average, val_batches, world) if world.is_main else {})
                 record_epoch(progress, record, state.average.module, params.lr)

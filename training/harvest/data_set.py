@@ -2,9 +2,11 @@
 
 from pathlib import Path, PurePosixPath
 
-CONTRIBUTIONS = Path("data/contributions")
-# The folders below it. The last two are a tenth of the contributions by hash, on which no model is ever trained.
-ACCEPTED, CORRECTED, CONFIRMED = "accepted", "held-back/corrected", "held-back/confirmed"
+from training.source import CONTRIBUTED
+
+CONTRIBUTIONS, ACCEPTED = CONTRIBUTED.parent, CONTRIBUTED.name
+# The folders of a tenth of the contributions by hash, on which no model is ever trained.
+CORRECTED, CONFIRMED = "held-back/corrected", "held-back/confirmed"
 HELD_BACK = Path("data/raw/held-back")  # where the pipeline reads them: a link, or an empty folder
 
 

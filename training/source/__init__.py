@@ -1,10 +1,11 @@
 """Read photos in place from folders and archives, and find the class of each photo."""
 
-from training.source.collection import Source, SourceList
+from training.source.collection import CONTRIBUTED, Source, SourceList
 from training.source.layout import Layout, detect_layout
 from training.source.source_reader import EXTRA, OUTLIERS, PHOTOS, SUFFIXES, SourceError, sha256
 
 __all__ = [
+    "CONTRIBUTED",
     "EXTRA",
     "OUTLIERS",
     "PHOTOS",

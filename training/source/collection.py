@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS
 from training.source.class_level import are_parts
 from training.source.fingerprint import fingerprint
 from training.source.layout import Layout, detect_layout, merge_classes
@@ -13,6 +12,7 @@ from training.source.source_reader import SUFFIXES, SourceError
 from training.source.tree import ARCHIVE, ArchiveTree
 
 MARK = "pet-classifier sources"
+CONTRIBUTED = Path("data/contributions/accepted")  # the contributions of users that `make accept` adds
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Source:
 
 def is_contributed(path: Path) -> bool:
     """Return whether a source is the folder of the accepted contributions."""
-    return path.resolve() == (CONTRIBUTIONS / ACCEPTED).resolve()
+    return path.resolve() == CONTRIBUTED.resolve()
 
 
 def set_aside_new_classes(layout: Layout, contributed: tuple[str, ...]) -> Layout:
