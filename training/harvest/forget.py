@@ -1,6 +1,7 @@
 """`make forget`: delete the photos of a request from the storage, the review, the data set and DVC's storage.
 
-The next training does not use them. Models that were trained before are not changed.
+The next training does not use them. Models that were trained before are not changed. The pictures of `make suspects`,
+which may show the photos, are deleted, too.
 """
 
 import argparse
