@@ -107,11 +107,12 @@ def write_photo(data: bytes, path: Path) -> None:
 
 def decide(candidates: Sequence[Candidate], ledger: set[Decided], folder: Path) -> set[Decided]:
     """Return a row for every request that contributed one of the photos, or one that was decided before."""
-    new = {c.sha256: {ACCEPT: decided.ACCEPTED, REJECT: decided.REJECTED}[c.decision] for c in candidates}
-    status, copies = {row.photo: row.decision for row in ledger} | new, Folder(folder)
+    names = {ACCEPT: decided.ACCEPTED, REJECT: decided.REJECTED}
+    new = {c.sha256: Decided(c.sha256, "", names[c.decision]) for c in candidates}
+    rows, copies = {row.photo: row for row in ledger} | new, Folder(folder)
     senders = {(sender.sha256, sender.request_id) for sender in copies.list_senders()}
     senders |= {(e.sha256, copies.read_origin(e).request_id) for e in copies.list_entries() if e.sha256 in new}
-    return {Decided(photo, hash_request(request), status[photo]) for photo, request in senders if photo in status}
+    return {rows[photo]._replace(request=hash_request(request)) for photo, request in senders if photo in rows}
 
 
 def report(decided: Sequence[Candidate], parts: Counter[str]) -> None:

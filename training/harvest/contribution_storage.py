@@ -42,6 +42,9 @@ class Storage(Protocol):
     def read_origin(self, entry: Entry) -> Origin:
         """Return only the metadata."""
 
+    def read_photo(self, entry: Entry) -> bytes:
+        """Return only the photo, whose metadata may be invalid."""
+
     def delete(self, item: Entry | Sender) -> None:
         """Delete the photo with all its versions and its metadata, or the record of a request."""
 
@@ -86,6 +89,10 @@ class Bucket:
     def read_origin(self, entry: Entry) -> Origin:
         return Origin.parse(self.client.head_object(Bucket=self.name, Key=entry.key)["Metadata"], entry.key)
 
+    def read_photo(self, entry: Entry) -> bytes:
+        photo: bytes = self.client.get_object(Bucket=self.name, Key=entry.key)["Body"].read()
+        return photo
+
     def delete(self, item: Entry | Sender) -> None:
         # In a bucket with versioning, deleting a key would only hide the photo.
         pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.name, Prefix=item.key)
@@ -112,7 +119,7 @@ class Folder:
                 yield sender
 
     def read(self, entry: Entry) -> tuple[bytes, Origin]:
-        return (self.root / entry.key).read_bytes(), self.read_origin(entry)
+        return self.read_photo(entry), self.read_origin(entry)
 
     def read_origin(self, entry: Entry) -> Origin:
         path = (self.root / entry.key).with_suffix(".json")
@@ -121,6 +128,9 @@ class Folder:
         except (OSError, ValueError) as error:
             raise HarvestError(f"{path} cannot be read ({error}); expected the metadata of {entry.key}") from None
         return Origin.parse(metadata, entry.key)
+
+    def read_photo(self, entry: Entry) -> bytes:
+        return (self.root / entry.key).read_bytes()
 
     def delete(self, item: Entry | Sender) -> None:
         file = self.root / item.key

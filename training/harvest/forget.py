@@ -1,10 +1,12 @@
-"""`make forget`: delete the photos of a request from the storage, the review, the data set, and DVC's storage.
+"""`make forget`: delete the photos of a request from the storage, the review, the data set and DVC's storage.
 
-The next training does not use them. Models that were trained before are not changed.
+The next training does not use them. Models that were trained before are not changed. The pictures of `make suspects`,
+which may show the photos, are deleted, too.
 """
 
 import argparse
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from training.harvest.ledger import (
     read_ledger,
     write_ledger,
 )
+from training.tools.suspect_sheet import remove_pages
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Deleted:
     stored: int  # in the bucket or folder
     reviewed: int  # in the folder of a review
     trained: int  # in data/contributions
+    tracked: int  # in DVC's cache and remote storage
     unchecked: tuple[str, ...] = ()  # the keys of the photos whose metadata name no request
 
 
@@ -46,11 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     deleted = forget(options.request_id, options.source, options.out)
     print(
-        f"deleted {deleted.stored} photos in {options.source}, {deleted.reviewed} in {options.out} and "
-        f"{deleted.trained} in {CONTRIBUTIONS}"
+        f"deleted {deleted.stored} photos in {options.source}, {deleted.reviewed} in {options.out}, "
+        f"{deleted.trained} in {CONTRIBUTIONS} and {deleted.tracked} copies in DVC's storage"
     )
-    if deleted.trained:
-        print(f"commit {POINTER} and {LEDGER}; `make train` makes a model without them")
+    print(f"commit {LEDGER}" + (f" and {POINTER}; `make train` makes a model without them" if deleted.trained else ""))
     if deleted.unchecked:
         raise HarvestError(
             f"{len(deleted.unchecked)} photos have no valid metadata, so the request may have sent them, too: "
@@ -61,32 +64,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def forget(request_id: str, source: str, folder: Path) -> Deleted:
     """Delete the photos of a request everywhere. Raise `HarvestError` if no photo of the request is known.
 
-    The ledger keeps the hashes, so that a withdrawn photo is never harvested again. It is written first, so that the
-    command finds the photos again after an interruption.
+    The ledger keeps the hashes, so that a withdrawn photo is never harvested again, and that the command finds copies
+    that are pushed to DVC's storage later. It is written first, so that the command finds the photos again after an
+    interruption.
     """
     storage = open_whole_storage(source)
     try:
         entries = list(storage.list_entries())
         requests, unchecked = read_requests(storage, entries)
         ledger, request = read_ledger(), hash_request(request_id)
+        requests |= {(sender.sha256, sender.request_id) for sender in Folder(folder).list_senders()}
         photos = {photo for photo, sender in requests if sender == request_id}
         photos |= {row.photo for row in ledger if row.request == request}
         unchecked = [entry for entry in unchecked if entry.sha256 not in photos]
         if not photos:
             hidden = f" ({len(unchecked)} photos have no valid metadata)" if unchecked else ""
             raise HarvestError(
-                f"no photo of request {request_id!r} in {source} or {LEDGER}{hidden}; check the ID and SOURCE"
+                f"no photo of request {request_id!r} in {source}, {folder} or {LEDGER}{hidden}; check the ID and SOURCE"
             )
         in_data_set = [path for path in read_labels(CONTRIBUTIONS) if Path(path).stem in photos]
         check_complete()
-        write_ledger(mark_forgotten(ledger, photos, request))
+        md5s = hash_copies((storage, Folder(folder), Folder(CONTRIBUTIONS)), photos)
+        md5s |= {row.photo: row.md5 for row in ledger if row.photo in photos and row.md5}
+        write_ledger(mark_forgotten(ledger, photos, request, md5s))
         stored = delete_copies(storage, photos)
     except UNAVAILABLE as error:
         raise HarvestError(f"{source} cannot be changed: {error}; run the same command again") from None
+    # DVC's copies are deleted before the files, so that the command finds these files again after an interruption.
+    tracked = delete_from_storage(md5s.values())
     delete_from_data_set(in_data_set)
+    remove_pages()
     write_cache({photo: phash for photo, phash in read_cache().items() if photo not in photos})
     reviewed = delete_copies(Folder(folder), photos) if folder.is_dir() else 0
-    return Deleted(stored, reviewed, len(in_data_set), tuple(entry.key for entry in unchecked))
+    return Deleted(stored, reviewed, len(in_data_set), tracked, tuple(entry.key for entry in unchecked))
 
 
 def open_whole_storage(source: str) -> Storage:
@@ -100,10 +110,22 @@ def open_whole_storage(source: str) -> Storage:
     return storage
 
 
-def mark_forgotten(ledger: set[Decided], photos: set[str], request: str) -> set[Decided]:
-    """Return the ledger with all rows of the photos marked as forgotten."""
-    marked = {row._replace(decision=FORGOTTEN) if row.photo in photos else row for row in ledger}
-    return marked | {Decided(photo, request, FORGOTTEN) for photo in photos}
+def hash_copies(storages: Iterable[Storage], photos: set[str]) -> dict[str, str]:
+    """Return the MD5 of each photo that has a copy, by SHA-256. DVC names its copies by MD5."""
+    return {
+        entry.sha256: hashlib.md5(storage.read_photo(entry), usedforsecurity=False).hexdigest()
+        for storage in storages
+        for entry in storage.list_entries()
+        if entry.sha256 in photos
+    }
+
+
+def mark_forgotten(ledger: set[Decided], photos: set[str], request: str, md5s: Mapping[str, str]) -> set[Decided]:
+    """Return the ledger with all rows of the photos marked as forgotten, and a row of each photo for the request."""
+    rows = ledger | {Decided(photo, request, FORGOTTEN) for photo in photos}
+    return {
+        row._replace(decision=FORGOTTEN, md5=md5s.get(row.photo, "")) if row.photo in photos else row for row in rows
+    }
 
 
 def read_requests(storage: Storage, entries: Sequence[Entry]) -> tuple[set[tuple[str, str]], list[Entry]]:
@@ -136,12 +158,7 @@ def delete_copies(storage: Storage, photos: set[str]) -> int:
 
 
 def delete_from_data_set(paths: Sequence[str]) -> None:
-    """Delete photos from DVC's storage and from data/contributions, and record the folder as a new version.
-
-    DVC's copies are deleted first, so that the command still finds the files in the folder after an interruption.
-    """
-    if paths:
-        delete_from_storage((CONTRIBUTIONS / path).read_bytes() for path in paths)
+    """Delete photos from data/contributions, and record the folder as a new version."""
     for path in paths:
         (CONTRIBUTIONS / path).unlink()
     if POINTER.exists():

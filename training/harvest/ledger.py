@@ -2,7 +2,7 @@
 
 A row has the SHA-256 of the photo, the SHA-256 of the request ID, and the decision. Request IDs are random UUIDs, so
 their hashes reveal nothing and do not link the photos of a contributor. Rows are sorted by hash, so that their order
-does not reveal when a photo arrived.
+does not reveal when a photo arrived. A forgotten photo also has its MD5, by which DVC names its copies.
 """
 
 import csv
@@ -22,6 +22,7 @@ class Decided(NamedTuple):
     photo: str  # SHA-256
     request: str  # SHA-256 of the request ID
     decision: str
+    md5: str = ""  # of a forgotten photo, if a copy was found
 
 
 def hash_request(request_id: str) -> str:
@@ -29,12 +30,15 @@ def hash_request(request_id: str) -> str:
 
 
 def read_ledger(path: Path = LEDGER) -> set[Decided]:
-    """Return all rows, or nothing without a ledger. Raise `HarvestError` if the header differs."""
+    """Return all rows, or nothing without a ledger. Raise `HarvestError` if the header differs.
+
+    Ledgers of earlier versions have no column `md5`.
+    """
     if not path.exists():
         return set()
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != Decided._fields:
+        if tuple(reader.fieldnames or ()) not in (Decided._fields, Decided._fields[:-1]):
             raise HarvestError(f"{path} begins with {reader.fieldnames}; expected {','.join(Decided._fields)}")
         return {Decided(**row) for row in reader}
 

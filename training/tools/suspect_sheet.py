@@ -19,8 +19,7 @@ NAME_LENGTH = 30  # characters below a photo
 
 def draw_pages(suspects: Sequence[Suspect], photos: Photos) -> list[Path]:
     """Draw at most MAX_PAGES pages of PER_PAGE photos, remove the pages of earlier lists, and return the new ones."""
-    for old in SHEET.parent.glob(f"{SHEET.stem}*{SHEET.suffix}"):
-        old.unlink()
+    remove_pages()
     index = {name: place for place, name in enumerate(photos.ids)}
     pages: list[Path] = []
     for start in range(0, min(len(suspects), PER_PAGE * MAX_PAGES), PER_PAGE):
@@ -28,6 +27,11 @@ def draw_pages(suspects: Sequence[Suspect], photos: Photos) -> list[Path]:
         draw_page(suspects[start : start + PER_PAGE], photos, index, page)
         pages.append(page)
     return pages
+
+
+def remove_pages() -> None:
+    for page in SHEET.parent.glob(f"{SHEET.stem}*{SHEET.suffix}"):
+        page.unlink()
 
 
 def draw_page(suspects: Sequence[Suspect], photos: Photos, index: dict[str, int], path: Path) -> None:

@@ -83,7 +83,7 @@ def test_ledger_has_only_hashes(checkout):
     review()
     accept(OUT)
     with LEDGER.open(newline="") as file:
-        assert [["photo", "request", "decision"], [sha256, hash_request(request_id(500)), "accepted"]] == [
+        assert [["photo", "request", "decision", "md5"], [sha256, hash_request(request_id(500)), "accepted", ""]] == [
             *csv.reader(file)
         ]
 

@@ -1,6 +1,7 @@
 """Tests of `make forget`: by request ID, a photo is deleted from storage, review, data set and manifest."""
 
 import hashlib
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,15 @@ from training.harvest.contributed_photo import HarvestError
 from training.harvest.contribution_storage import open_storage
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
 from training.harvest.decisions import read_decisions, write_decisions
+from training.harvest.dvc_folder import POINTER
 from training.harvest.forget import forget, main
-from training.harvest.ledger import read_ledger
+from training.harvest.ledger import FORGOTTEN, LEDGER, Decided, hash_request, read_ledger
+from training.tools.suspect_sheet import SHEET
 
 OUT = Path("review")
+PHOTO = encode(draw("cat", 500))
+MD5 = hashlib.md5(PHOTO, usedforsecurity=False).hexdigest()
+COPY = f"files/md5/{MD5[:2]}/{MD5[2:]}"  # below DVC's cache and its remote storage
 
 
 @pytest.fixture
@@ -34,12 +40,11 @@ def hashes(checkout):
 
 def places(sha256):
     """Return where copies of a photo exist."""
-    md5 = hashlib.md5(encode(draw("cat", 500)), usedforsecurity=False).hexdigest()
     return {
         "bucket": any(entry.sha256 == sha256 for entry in open_storage(SOURCE).list_entries()),
         "review": any(OUT.rglob(f"{sha256}.*")),
         "data set": any(CONTRIBUTIONS.rglob(f"{sha256}.jpg")),
-        "DVC": Path(f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}").exists(),
+        "DVC": Path(".dvc/cache", COPY).exists(),
     }
 
 
@@ -49,23 +54,73 @@ def test_photo_is_deleted_everywhere(hashes, capsys):
     main([request_id(500), "--source", SOURCE, "--out", str(OUT)])
     assert {False} == {*places(hashes[500]).values()}
     assert {hashes[501], hashes[502]} == {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
-    assert f"deleted 1 photos in {SOURCE}, 1 in {OUT} and 1 in {CONTRIBUTIONS}" in capsys.readouterr().out
+    expected = f"deleted 1 photos in {SOURCE}, 1 in {OUT}, 1 in {CONTRIBUTIONS} and 1 copies in DVC's storage"
+    assert expected in capsys.readouterr().out
 
 
 def test_remote_storage_is_cleared(hashes):
-    """The copy in DVC's remote storage is deleted, and the version without the photo can be pushed and restored."""
-    for command in (f"remote add --default s3 s3://{BUCKET}/dvc", "push --quiet"):
-        dvc(command)
-    before = len(stored("dvc/"))
-    forget(request_id(500), SOURCE, OUT)
-    assert before - 1 == len(stored("dvc/"))
+    """DVC's remote storage has no version of the photo, and the data set without it can be pushed and restored."""
+    s3 = boto3.client("s3")
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    use_remote(f"s3://{BUCKET}/dvc")
+    dvc("push --quiet")
+    pushed = versions("dvc/")
+    s3.put_object(Bucket=BUCKET, Key=f"dvc/{COPY}", Body=PHOTO)
+    s3.delete_object(Bucket=BUCKET, Key=f"dvc/{COPY}")  # hides two versions
+    assert 2 == forget(request_id(500), SOURCE, OUT).tracked
+    assert [key for key in pushed if key != f"dvc/{COPY}"] == versions("dvc/")
     dvc("push --quiet")
     dvc("checkout --quiet data/contributions.dvc")
     assert 2 == len(read_labels(CONTRIBUTIONS))
 
 
-def dvc(command):
-    subprocess.run(["python", "-m", "dvc", *command.split()], check=True)
+def test_remote_folder_is_cleared(hashes, tmp_path):
+    """The copy in a remote storage without versions is deleted."""
+    use_remote(tmp_path / "remote")
+    shutil.copytree(".dvc/cache", "remote")
+    pushed = {path for path in Path("remote").rglob("*") if path.is_file()}
+    assert 2 == forget(request_id(500), SOURCE, OUT).tracked
+    assert pushed - {Path("remote", COPY)} == {path for path in Path("remote").rglob("*") if path.is_file()}
+
+
+def test_copy_that_is_pushed_again_is_deleted(hashes, tmp_path):
+    """A copy that another checkout pushes after the deletion is deleted when the command is repeated."""
+    use_remote(f"s3://{BUCKET}/dvc")
+    other = shutil.copytree(tmp_path, tmp_path.with_name("other"), symlinks=True)
+    forget(request_id(500), SOURCE, OUT)
+    dvc("push --quiet", cwd=other)
+    assert [f"dvc/{COPY}"] == versions(f"dvc/{COPY}")
+    again = forget(request_id(500), SOURCE, OUT)
+    assert (0, 0, 1) == (again.stored, again.trained, again.tracked)
+    assert [] == versions(f"dvc/{COPY}")
+
+
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_photo_of_a_reverted_review_is_deleted(hashes, is_expired):
+    """After the commit of a review was reverted, the photo in the bucket or in the review leads to DVC's copy."""
+    shutil.rmtree(CONTRIBUTIONS)
+    for path in (POINTER, LEDGER):
+        path.unlink()
+    if is_expired:
+        boto3.resource("s3").Bucket(BUCKET).objects.delete()
+    else:
+        shutil.rmtree(OUT)
+    assert 1 == forget(request_id(500), SOURCE, OUT).tracked
+    assert {False} == {*places(hashes[500]).values()}
+
+
+def use_remote(url):
+    Path(".dvc/config").write_text(f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {url}\n")
+
+
+def dvc(command, cwd=None):
+    subprocess.run(["python", "-m", "dvc", *command.split()], check=True, cwd=cwd)
+
+
+def versions(prefix):
+    """Return the sorted keys of all versions and delete markers."""
+    listed = boto3.client("s3").list_object_versions(Bucket=BUCKET, Prefix=prefix)
+    return sorted(item["Key"] for item in (*listed.get("Versions", ()), *listed.get("DeleteMarkers", ())))
 
 
 def stored(prefix):
@@ -74,11 +129,30 @@ def stored(prefix):
 
 
 def test_forgotten_photo_does_not_return(hashes):
-    """A photo that is contributed again after its deletion is not harvested."""
+    """A photo that is contributed again after its deletion is not harvested; the ledger adds its new request."""
     forget(request_id(500), SOURCE, OUT)
-    put(encode(draw("cat", 500)), "cat", "dog", 900)
+    put(PHOTO, "cat", "dog", 900)
     assert [] == harvest(SOURCE, OUT)
-    assert {"forgotten"} == {row.decision for row in read_ledger() if row.photo == hashes[500]}
+    accept(OUT)
+    assert {Decided(hashes[500], hash_request(request_id(number)), FORGOTTEN, MD5) for number in (500, 900)} == {
+        row for row in read_ledger() if row.photo == hashes[500]
+    }
+
+
+def test_ledger_without_md5_is_read(tmp_path):
+    """A ledger of an earlier version, which has no MD5, is read."""
+    (tmp_path / "ledger.csv").write_text("photo,request,decision\na,b,forgotten\n")
+    assert {Decided("a", "b", FORGOTTEN)} == read_ledger(tmp_path / "ledger.csv")
+
+
+def test_pictures_of_suspects_are_deleted(checkout):
+    """The pictures of `make suspects`, which may show the photo, are deleted."""
+    put(PHOTO, "cat", "dog", 500)
+    pages = [SHEET, SHEET.with_stem(f"{SHEET.stem}-2")]
+    for page in pages:
+        page.touch()
+    forget(request_id(500), SOURCE, OUT)
+    assert not any(page.exists() for page in pages)
 
 
 def test_versions_of_the_bucket_are_deleted(checkout):
@@ -86,7 +160,7 @@ def test_versions_of_the_bucket_are_deleted(checkout):
     s3 = boto3.client("s3")
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     for _ in range(2):
-        put(encode(draw("cat", 500)), "cat", "dog", 500)
+        put(PHOTO, "cat", "dog", 500)
     assert 4 == len(s3.list_object_versions(Bucket=BUCKET)["Versions"])  # of the photo and of its request
     assert 1 == forget(request_id(500), SOURCE, OUT).stored
     assert "Versions" not in s3.list_object_versions(Bucket=BUCKET)
@@ -125,7 +199,7 @@ def test_part_of_the_photos_is_an_error(hashes, source):
 def test_every_sender_of_a_photo_can_delete_it(checkout, number, is_expired):
     """The request of each sender finds the photo, although its metadata name only the last one."""
     for sender in (500, 900):
-        sha256 = put(encode(draw("cat", 500)), "cat", "dog", sender)
+        sha256 = put(PHOTO, "cat", "dog", sender)
     other = put(encode(draw("cat", 501)), "cat", "dog", 501)
     harvest(SOURCE, OUT)
     write_decisions([replace(row, decision="accept") for row in read_decisions(OUT)], OUT)
@@ -144,7 +218,7 @@ def test_every_sender_of_a_photo_can_delete_it(checkout, number, is_expired):
 
 def test_later_sender_of_an_accepted_photo_can_delete_it(hashes):
     """The next review records the request of a second contributor of an accepted photo, for later deletion."""
-    put(encode(draw("cat", 500)), "cat", "dog", 900)
+    put(PHOTO, "cat", "dog", 900)
     harvest(SOURCE, OUT)
     accept(OUT)
     boto3.resource("s3").Bucket(BUCKET).objects.delete()
@@ -153,14 +227,14 @@ def test_later_sender_of_an_accepted_photo_can_delete_it(hashes):
 
 def test_photos_of_older_functions_are_found(checkout):
     """A photo without a record of its request is found by its metadata."""
-    put(encode(draw("cat", 500)), "cat", "dog", 500)
+    put(PHOTO, "cat", "dog", 500)
     boto3.client("s3").delete_object(Bucket=BUCKET, Key=stored("contributed/requests/")[0])
     assert 1 == forget(request_id(500), SOURCE, OUT).stored
 
 
 def test_invalid_metadata_do_not_stop_the_deletion(checkout, capsys):
     """A photo without valid metadata is reported; the photo of the request is deleted, and the command fails."""
-    put(encode(draw("cat", 500)), "cat", "dog", 500)
+    put(PHOTO, "cat", "dog", 500)
     key = f"contributed/v1/cat/{'0' * 64}.jpg"
     boto3.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"other")
     with pytest.raises(HarvestError, match=rf"1 photos have no valid metadata.*{key}"):
@@ -178,15 +252,11 @@ def test_unknown_request_is_named(hashes):
     assert 3 == len(read_labels(CONTRIBUTIONS))
 
 
-def test_interrupted_deletion_continues(hashes, monkeypatch):
-    """If DVC's storage fails, the command fails, and running it again deletes the rest."""
-
-    def fail(_photos):
-        raise ConnectionError
-
-    with monkeypatch.context() as patch:
-        patch.setattr("training.harvest.forget.delete_from_storage", fail)
-        with pytest.raises(ConnectionError):
-            forget(request_id(500), SOURCE, OUT)
-    forget(request_id(500), SOURCE, OUT)
+def test_interrupted_deletion_continues(hashes):
+    """If DVC's remote storage fails, the command fails, and running it again deletes the rest."""
+    use_remote("s3://bucket-that-does-not-exist/dvc")
+    with pytest.raises(HarvestError, match="DVC's storage cannot be changed: .*run the same command again"):
+        forget(request_id(500), SOURCE, OUT)
+    use_remote(f"s3://{BUCKET}/dvc")
+    assert 1 == forget(request_id(500), SOURCE, OUT).trained
     assert {False} == {*places(hashes[500]).values()}
