@@ -146,8 +146,8 @@ OUT_REVIEW = $(if $(OUT),$(OUT),artifacts/harvest)
 harvest: .venv/.train  ## download contributions from SOURCE=s3://… or a folder to OUT=folder, screen them, and write review.html
 	@$(BIN)/python -m training.harvest "$(SOURCE)" --out "$(OUT_REVIEW)"
 
-accept: .venv/.train  ## add the accepted photos of OUT=folder to data/contributions, with DVC; record the rejected ones
-	@$(BIN)/python -m training.harvest.accept --out "$(OUT_REVIEW)"
+accept: .venv/.train  ## add the accepted photos of OUT=folder to data/contributions, with DVC; record the rejected ones (UNCHANGED=1 accepts the proposals without a saved review)
+	@$(BIN)/python -m training.harvest.accept --out "$(OUT_REVIEW)" $(if $(UNCHANGED),--unchanged)
 
 forget: .venv/.train  ## delete the photo of REQUEST_ID=… from SOURCE=s3://…, OUT=folder, the data set and DVC's storage
 	@$(BIN)/python -m training.harvest.forget "$(REQUEST_ID)" --source "$(SOURCE)" --out "$(OUT_REVIEW)"
