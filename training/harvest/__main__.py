@@ -28,6 +28,7 @@ from training.harvest.label_audit import audit
 from training.harvest.ledger import read_ledger
 from training.harvest.review_page import write_page
 from training.harvest.screening import apply_caps, propose, screen_duplicates
+from training.interruption import exit_when_interrupted
 from training.prepare import MANIFEST, inspect_photos
 from training.source import Source
 
@@ -37,10 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("source", help="s3://BUCKET/contributed/, or the folder that a container writes")
     parser.add_argument("--out", type=Path, required=True, help="the folder of the review")
     options = parser.parse_args(arguments)
-    try:
+    with exit_when_interrupted(lambda: "interrupted; run the same command again to resume"):
         harvest(options.source, options.out)
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; run the same command again to resume") from None
 
 
 def harvest(source: str, folder: Path) -> list[Candidate]:
