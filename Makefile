@@ -104,7 +104,7 @@ lint-documents:
 	$(COG) --check $(DOCUMENTS)
 	.venv-sam/bin/python -m infra.aws.policies | .venv-audit/bin/python -m infra.aws.policy_lint
 
-# CONTRIBUTED=1 adds the photos of `make accept` to DATA.
+# CONTRIBUTED=1 adds the photos of `make accept` to DATA, and links those that are held back.
 ifdef CONTRIBUTED
 ifeq ($(DATA),)
 $(error CONTRIBUTED=$(CONTRIBUTED), but DATA is empty: expected DATA=… with the photos to train on beside the contributions)
@@ -121,21 +121,22 @@ endif
 
 # CLASSES=top or bottom selects the level of folders that names the classes; SPLIT=given or hash the source of the splits.
 SOURCES = --data "$(DATA)" --classes "$(CLASSES)" --split "$(SPLIT)"
+FETCH = $(BIN)/python -m training.fetch $(SOURCES) --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS) \
+	$(if $(CONTRIBUTED),--contributed)
 train: .venv/.train .venv-sam/.installed  ## train, evaluate, convert and release a model (DATA=names, archives or folders; DRY=1 only describes; CLASSES=, SPLIT=, EXTRA=, OUTLIERS=; CONTRIBUTED=1 adds accepted contributions)
 	$(if $(DRY),@$(BIN)/python -m training.dry_run $(SOURCES))
 	$(if $(DRY),,@$(BIN)/python -m training.config)
-	$(if $(DRY),,$(BIN)/python -m training.fetch $(SOURCES) --weights "$(WEIGHTS)" --extra $(EXTRA) --outliers $(OUTLIERS) \
-		$(if $(CONTRIBUTED),--contributed))
+	$(if $(DRY),,$(FETCH))
 	$(if $(DRY),,$(BIN)/dvc repro prepare)
 	$(if $(DRY),,@$(BIN)/python -m training.overview)
 	$(if $(DRY),,$(BIN)/dvc repro)
 	$(if $(DRY),,$(GOLDEN))
 	$(if $(DRY),,@$(BIN)/python -m export.training_summary --print)
 
-suspects: .venv/.train  ## list and draw photos with suspicious labels, with a suggestion (DATA= as for train; APPLY=1 applies the decisions)
+suspects: .venv/.train  ## list and draw photos with suspicious labels, with a suggestion (DATA=, CLASSES=, CONTRIBUTED= and so on as for train; APPLY=1 applies the decisions)
 	$(if $(APPLY),@$(BIN)/python -m training.tools.apply_decisions)
 	$(if $(APPLY),,@$(BIN)/python -m training.config)
-	$(if $(APPLY),,$(BIN)/python -m training.fetch $(SOURCES))
+	$(if $(APPLY),,$(FETCH))
 	$(if $(APPLY),,$(BIN)/dvc repro prepare)
 	$(if $(APPLY),,@$(BIN)/python -m training.tools.suspects)
 
@@ -145,8 +146,8 @@ OUT_REVIEW = $(if $(OUT),$(OUT),artifacts/harvest)
 harvest: .venv/.train  ## download contributions from SOURCE=s3://… or a folder to OUT=folder, screen them, and write review.html
 	@$(BIN)/python -m training.harvest "$(SOURCE)" --out "$(OUT_REVIEW)"
 
-accept: .venv/.train  ## add the accepted photos of OUT=folder to data/contributions, with DVC; record the rejected ones
-	@$(BIN)/python -m training.harvest.accept --out "$(OUT_REVIEW)"
+accept: .venv/.train  ## add the accepted photos of OUT=folder to data/contributions, with DVC; record the rejected ones (UNCHANGED=1 accepts the proposals without a saved review)
+	@$(BIN)/python -m training.harvest.accept --out "$(OUT_REVIEW)" $(if $(UNCHANGED),--unchanged)
 
 forget: .venv/.train  ## delete the photo of REQUEST_ID=… from SOURCE=s3://…, OUT=folder, the data set and DVC's storage
 	@$(BIN)/python -m training.harvest.forget "$(REQUEST_ID)" --source "$(SOURCE)" --out "$(OUT_REVIEW)"

@@ -11,12 +11,14 @@ import yaml
 from training import config
 from training.estimate import estimate
 from training.fetch import CATALOG, RAW, FetchError, add_source_options, read_sources, split_sources
+from training.interruption import exit_when_interrupted
 from training.overview import describe
 from training.prepare import check_classes, check_layout, choose_splits, inspect_photos
 from training.source import PHOTOS, Source, SourceList
 from training.split import Row
 
 
+@exit_when_interrupted()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_source_options(parser)

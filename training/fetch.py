@@ -18,7 +18,7 @@ from tqdm import tqdm
 from training.harvest.data_set import HELD_BACK, link_held_back
 from training.harvest.ledger import check_complete, check_recorded
 from training.model import PRETRAINED
-from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList, sha256
+from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList, replace_link, sha256
 
 RAW = Path("data/raw")
 CATALOG = Path("data/datasets.yaml")
@@ -42,10 +42,11 @@ def main() -> None:
     if args.contributed:
         check_complete()
         check_recorded()
-    link_held_back(use=args.contributed or (not args.data and HELD_BACK.is_symlink()))
     for folder in (EXTRA, OUTLIERS):
         folder.mkdir(parents=True, exist_ok=True)
     place_photos(args.data, args.classes, args.split)
+    # Contributions are held back from these photos, so an interruption above keeps both.
+    link_held_back(use=args.contributed or (not args.data and HELD_BACK.is_symlink()))
     # Resolve all paths before removing the old links: a path may lead through one of them.
     further = {EXTRA: args.extra, OUTLIERS: args.outliers}
     paths = {place: [resolve(name).resolve() for name in names] for place, names in further.items()}
@@ -66,7 +67,10 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
 
 
 def place_photos(data: str, classes: str, split: str) -> None:
-    """Link one source, or write the list of several or of one that is read in a certain way."""
+    """Link one source, or write the list of several or of one that is read in a certain way.
+
+    The new link or list replaces the old one in one step, so that an interruption keeps the last photos.
+    """
     has_photos = PHOTOS.exists() or PHOTOS.is_symlink()
     if has_photos and not (data or classes or split):
         if listed := SourceList.read(PHOTOS):
@@ -76,7 +80,7 @@ def place_photos(data: str, classes: str, split: str) -> None:
     if len(listed.sources) == 1 and not (listed.classes or listed.split):
         link(Path(listed.sources[0]), PHOTOS)
         return
-    unlink(PHOTOS)
+    check_replaceable(PHOTOS)
     listed.write(PHOTOS)
     print(f"{PHOTOS} lists {', '.join(listed.sources)}")
 
@@ -84,13 +88,15 @@ def place_photos(data: str, classes: str, split: str) -> None:
 def read_sources(data: str, classes: str = "", split: str = "") -> SourceList:
     """Return the sources that DATA, CLASSES and SPLIT name; without DATA the last ones, else petimages.
 
-    Raise `FetchError` for an unknown value.
+    Without DATA, an empty CLASSES or SPLIT has its last value, too. Raise `FetchError` for an unknown value.
     """
     for name, value, known in (("CLASSES", classes, CLASSES), ("SPLIT", split, SPLIT)):
         if value and value not in known:
             raise FetchError(f"{name}={value!r}; expected one of {', '.join(known)}")
     if not data and (PHOTOS.exists() or PHOTOS.is_symlink()):
         data = shlex.quote(str(PHOTOS))
+        if last := SourceList.read(PHOTOS):
+            classes, split = classes or last.classes, split or last.split
     paths = [resolve(name).resolve() for name in split_sources(data or "petimages")]
     listed = [SourceList.read(path) or SourceList((str(path),)) for path in paths]
     sources = tuple(dict.fromkeys(source for item in listed for source in item.sources))
@@ -152,18 +158,22 @@ def resolve(data: str) -> Path:
 
 def link(path: Path, place: Path) -> None:
     target = path.resolve()
-    unlink(place)
-    place.symlink_to(target)
+    check_replaceable(place)
+    replace_link(place, target)
     print(f"{place} -> {path}")
 
 
 def unlink(place: Path) -> None:
-    """Remove a link. Raise `FetchError` if there is a file or a folder in its place."""
+    check_replaceable(place)
+    place.unlink(missing_ok=True)
+
+
+def check_replaceable(place: Path) -> None:
+    """Raise `FetchError` if there is a file or a folder in the place of a link or a list."""
     if place.exists() and not place.is_symlink() and not SourceList.is_list(place):
         raise FetchError(
             f"{place} is not a link; move it elsewhere and name it with DATA=, EXTRA=, OUTLIERS= or WEIGHTS="
         )
-    place.unlink(missing_ok=True)
 
 
 def download(entry: dict[str, Any]) -> Path:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import signal
 import zipfile
 import zlib
 from collections import Counter
@@ -19,6 +20,7 @@ from tqdm import tqdm
 from lambda_app.errors import RequestError
 from lambda_app.preprocess import decode, read_header
 from training import config
+from training.interruption import exit_when_interrupted
 from training.reviewed import describe_relabeled, read_reviewed, relabel, set_aside_reviewed
 from training.source import PHOTOS, SUFFIXES, Layout, Source, SourceError
 from training.source.layout import is_image
@@ -31,6 +33,7 @@ SUMMARY = Path("artifacts/metrics/prepare.json")
 UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
+@exit_when_interrupted()
 def main() -> None:
     params = config.load(config.Prepare)
     source = Source(PHOTOS)
@@ -66,15 +69,21 @@ def choose_splits(rows: list[Row], layout: Layout, params: config.Prepare, sourc
 def inspect_photos(source: Source, labels: dict[str, str], *, is_quick: bool = False) -> list[Row]:
     """Open every file of `labels` (name to label) once, on all cores; return its row without group and split."""
     work = partial(_inspect_shared, is_quick=is_quick)
-    with ProcessPoolExecutor(initializer=_share, initargs=(source,)) as pool:
+    pool = ProcessPoolExecutor(initializer=_start_worker, initargs=(source,))
+    try:
         found = pool.map(work, labels, labels.values(), chunksize=64)
         return list(tqdm(found, total=len(labels), desc=f"open {source.path.name}", unit="photo"))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an interruption, do not wait for the remaining photos
 
 
 _shared: list[Source] = []  # of a worker, which reads the directory of the archive once and not for every chunk
 
 
-def _share(source: Source) -> None:
+def _start_worker(source: Source) -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches every process of the terminal; the main one reports it
     _shared[:] = [source]
 
 

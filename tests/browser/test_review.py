@@ -4,7 +4,7 @@ import pytest
 
 from tests.drawing import draw, encode
 from training.harvest.contributed_photo import Candidate
-from training.harvest.decisions import FILE, read_decisions
+from training.harvest.decisions import FILE, HARVESTED, is_unchanged, read_decisions, write_decisions
 from training.harvest.review_page import write_page
 
 pytestmark = pytest.mark.browser
@@ -20,6 +20,12 @@ def make_candidate(folder, number, decision):
     return Candidate(sha256, "cat", "dog", 0.75, doubt, decision, 'a "reason", with <signs>', path)
 
 
+def save(page, folder):
+    with page.expect_download() as download:
+        page.get_by_role("button", name=f"Save {FILE}").click()
+    download.value.save_as(folder / FILE)
+
+
 def test_reviewer_saves_decisions(tmp_path, chromium):
     """All photos load, the changes of a reviewer are in the saved file, and nothing else differs."""
     candidates = [make_candidate(tmp_path, n, d) for n, d in enumerate(("accept", "hold", "reject"), 1)]
@@ -28,12 +34,13 @@ def test_reviewer_saves_decisions(tmp_path, chromium):
     for image in page.get_by_role("img").all():
         image.scroll_into_view_if_needed()
         page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
+    write_decisions(candidates, tmp_path, HARVESTED)
+    save(page, tmp_path)
+    assert not is_unchanged(tmp_path)  # agreeing with all proposals is a review, too
     held = page.locator("li").first
     held.get_by_label("label").select_option("dog")
     held.get_by_label("decision").select_option("accept")
-    with page.expect_download() as download:
-        page.get_by_role("button", name=f"Save {FILE}").click()
-    download.value.save_as(tmp_path / FILE)
+    save(page, tmp_path)
     rows = {row.sha256[-1]: (row.label, row.decision, row.doubt, row.reason) for row in read_decisions(tmp_path)}
     reason = candidates[0].reason
     assert {

@@ -587,6 +587,21 @@ def test_one_source_replaces_a_list(data):
     assert photos == PHOTOS.readlink()
 
 
+def test_choices_stay_without_data(data):
+    """Without DATA, a new CLASSES or SPLIT keeps the other one; the next DATA resets both."""
+    write_dataset(data / "a", {"cat": 1, "dog": 1}, size=32)
+    for given, expected in (
+        (("a", "top", ""), ("top", "")),
+        (("", "", "hash"), ("top", "hash")),
+        (("", "bottom", ""), ("bottom", "hash")),
+        (("", "", ""), ("bottom", "hash")),
+        (("a", "", "hash"), ("", "hash")),
+    ):
+        place_photos(*given)
+        listed = SourceList.read(PHOTOS)
+        assert (expected, (str(data / "a"),)) == ((listed.classes, listed.split), listed.sources)
+
+
 @pytest.mark.parametrize("sources", ["a nowhere", "a 'b"])
 def test_unknown_source_is_an_error(data, sources):
     """A word that is not a source, or a quote that is not closed, is an error that names it."""

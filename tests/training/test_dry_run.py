@@ -57,6 +57,18 @@ def test_dry_run_changes_nothing(run, project, tmp_path_factory):
     assert list(summary["splits"].values()) == counts[:3]
 
 
+def test_dry_run_keeps_the_last_choice(run, project, tmp_path):
+    """Without DATA, the dry run reads the last photos with the last CLASSES, as the training does."""
+    photos = tmp_path / "mine"
+    for number, place in enumerate(("cat/persian", "cat/siamese", "dog/beagle", "dog/pug")):
+        (photos / place).mkdir(parents=True)
+        for seed in range(10 * number, 10 * number + 10):
+            (photos / place / f"{seed}.jpg").write_bytes(encode(draw(place[:3], seed, 32)))
+    (project / "data/raw").mkdir()
+    place_photos(str(photos), "top", "")
+    assert "photos of 2 classes" in run()
+
+
 def table(printed):
     lines = [line.split() for line in printed.splitlines() if line.startswith(("cat ", "dog "))]
     return {line[0]: list(map(int, line[1:])) for line in lines}

@@ -19,8 +19,9 @@ from tests.support.http_server import QuietHandler, serving
 from tests.training.workspace import ROOT
 from training import fetch
 from training.fetch import FetchError
+from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK
 from training.model import build
-from training.source import PHOTOS
+from training.source import PHOTOS, Source
 
 FILE = Path("data/raw/pets.zip")
 PART = Path("data/raw/pets.zip.part")
@@ -278,6 +279,31 @@ def test_photos_stay_linked_without_data(run, tmp_path):
     assert first == PHOTOS.readlink()
     run("--data", second)
     assert second == PHOTOS.readlink()
+
+
+@pytest.mark.parametrize("old", ["a", "a b"])
+@pytest.mark.parametrize(
+    ("new", "step"),
+    [
+        ("c d", "training.source.collection.fingerprint"),
+        *((new, f"pathlib.Path.{step}") for new in ("c", "c d") for step in ("symlink_to", "replace")),
+    ],
+)
+def test_interruption_keeps_the_last_photos(run, tmp_path, monkeypatch, old, new, step):
+    """If a step of the replacement is interrupted, the last photos and the held-back contributions stay."""
+    for name in ("a", "b", "c", "d"):
+        write_dataset(tmp_path / name, {"cat": 1})
+    write_dataset(CONTRIBUTIONS / "held-back/corrected", {"cat": 1})
+    run("--data", old, "--contributed")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(step, interrupt)
+        run("--data", new)
+    assert [str(tmp_path / name) for name in old.split()] == list(Source(PHOTOS.resolve()).list.sources)
+    assert (CONTRIBUTIONS / "held-back").resolve() == HELD_BACK.resolve()
 
 
 def test_data_may_be_the_link_itself(run, tmp_path):

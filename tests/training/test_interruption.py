@@ -1,4 +1,4 @@
-"""Tests of interrupted trainings: one line of output, no traceback, and no surviving process."""
+"""Tests of interrupted commands: one line of output, no traceback, and no surviving process."""
 
 import os
 import signal
@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.training.interrupt_workers import SENT
 from tests.training.processes import ENVIRONMENT, copy_prepared
 from training.interruption import EXIT_CODE
 
 DEADLINE_S = 300
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    """Train in a process group of its own, as a terminal starts it."""
-    command = (sys.executable, "-m", "training.train")
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Run `python -m ARGUMENTS…` in a process group of its own, as a terminal starts it."""
+    command = (sys.executable, "-m", *arguments)
     with (folder / "output.txt").open("w") as log:
         return subprocess.Popen(
             command, cwd=folder, env=ENVIRONMENT, stdout=log, stderr=log, text=True, process_group=0
@@ -46,7 +47,7 @@ def test_interruption_prints_one_line(trained, tmp_path, number):
     """A signal to the group ends training and its workers; the output names the last epoch and the next command."""
     endless = dict.fromkeys(("train__epochs", "train__patience", "train__perfect_epochs"), 5000)
     folder = copy_prepared(trained, tmp_path / "project", train__workers=2, **endless)
-    training = start(folder)
+    training = start(folder, "training.train")
     output = folder / "output.txt"
     wait_for(lambda: "val_loss" in output.read_text() or training.poll() is not None)
     os.killpg(training.pid, number)
@@ -56,3 +57,24 @@ def test_interruption_prints_one_line(trained, tmp_path, number):
     assert "Traceback" not in text
     assert 1 == text.count("interrupted after epoch ")
     assert text.rstrip().endswith("; run the same command to resume")
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    ["training.prepare", "training.dry_run", "training.harvest.__main__ contributed --out review"],
+)
+def test_interrupted_workers_print_nothing(trained, tmp_path, command):
+    """Ctrl-C while workers open photos ends the command with one line; workers print no traceback, and all end."""
+    folder = copy_prepared(trained, tmp_path / "project")
+    (folder / "data/datasets.yaml").write_text("{}")
+    (folder / "contributed").mkdir()
+    running = start(folder, "tests.training.interrupt_workers", *command.split())
+    code = running.wait(DEADLINE_S)
+    wait_for(lambda: group_is_empty(running.pid))
+    text = (folder / "output.txt").read_text()
+    assert (EXIT_CODE, True) == (code, (folder / SENT).exists()), text
+    assert "Traceback" not in text
+    assert 1 == text.count("interrupted")
+    assert text.splitlines()[-1].startswith("interrupted; run the same command again")

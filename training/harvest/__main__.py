@@ -13,13 +13,22 @@ from training.data import class_names, read_manifest
 from training.harvest.contributed_photo import Candidate, Entry, HarvestError
 from training.harvest.contribution_storage import UNAVAILABLE, open_storage
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
-from training.harvest.decisions import DECISIONS, FILE, PROPOSALS, keep_decisions, read_reviewed, write_decisions
+from training.harvest.decisions import (
+    DECISIONS,
+    FILE,
+    HARVESTED,
+    PROPOSALS,
+    keep_decisions,
+    read_reviewed,
+    write_decisions,
+)
 from training.harvest.download import copy_senders, download
 from training.harvest.known_photos import read_known
 from training.harvest.label_audit import audit
 from training.harvest.ledger import read_ledger
 from training.harvest.review_page import write_page
 from training.harvest.screening import apply_caps, propose, screen_duplicates
+from training.interruption import exit_when_interrupted
 from training.prepare import MANIFEST, inspect_photos
 from training.source import Source
 
@@ -29,10 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("source", help="s3://BUCKET/contributed/, or the folder that a container writes")
     parser.add_argument("--out", type=Path, required=True, help="the folder of the review")
     options = parser.parse_args(arguments)
-    try:
+    with exit_when_interrupted(lambda: "interrupted; run the same command again to resume"):
         harvest(options.source, options.out)
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; run the same command again to resume") from None
 
 
 def harvest(source: str, folder: Path) -> list[Candidate]:
@@ -55,13 +62,14 @@ def harvest(source: str, folder: Path) -> list[Candidate]:
     names = class_names(read_manifest())
     # Proposals leave the reviewer's decisions out, so that these still differ from the proposals at the next harvest.
     write_decisions([c for c in candidates if c.sha256 not in reviewed], folder, PROPOSALS)
+    write_decisions(candidates, folder, HARVESTED)
     write_decisions(candidates, folder)
     page = write_page(candidates, names, folder)
     counts = Counter(candidate.decision for candidate in candidates)
     print(f"{len(listed)} contributions, {len(candidates)} new photos: {_line(counts)}")
     for reason, count in Counter(c.reason for c in candidates if c.reason).most_common():
         print(f"  {count} {reason}")
-    print(f"review {page}, save {folder / FILE}, then run `make accept OUT={folder}`")
+    print(f"review {page}, replace {folder / FILE} with the file that it saves, then run `make accept OUT={folder}`")
     return candidates
 
 

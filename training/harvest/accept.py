@@ -16,7 +16,7 @@ from training.harvest import ledger as decided
 from training.harvest.contributed_photo import Candidate, HarvestError, parse_key
 from training.harvest.contribution_storage import Folder
 from training.harvest.data_set import ACCEPTED, CONFIRMED, CONTRIBUTIONS, CORRECTED, read_labels
-from training.harvest.decisions import ACCEPT, FILE, HOLD, REJECT, read_decisions
+from training.harvest.decisions import ACCEPT, FILE, HOLD, REJECT, is_unchanged, read_decisions, read_reviewed
 from training.harvest.dvc_folder import POINTER, track
 from training.harvest.ledger import (
     LEDGER,
@@ -27,6 +27,7 @@ from training.harvest.ledger import (
     read_ledger,
     write_ledger,
 )
+from training.harvest.review_page import PAGE
 
 HELD_BACK_SHARE = 0.1
 
@@ -34,17 +35,24 @@ HELD_BACK_SHARE = 0.1
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.harvest.accept", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the folder of the review")
-    accept(parser.parse_args(arguments).out)
+    parser.add_argument("--unchanged", action="store_true", help="accept the proposals although no review was saved")
+    options = parser.parse_args(arguments)
+    accept(options.out, allow_unchanged=options.unchanged)
 
 
-def accept(folder: Path) -> None:
-    """Copy accepted photos, track them, then write the ledger. Every step is idempotent, so the command can repeat."""
+def accept(folder: Path, *, allow_unchanged: bool = False) -> None:
+    """Copy accepted photos, track them, then write the ledger. Every step is idempotent, so the command can repeat.
+
+    Raise `HarvestError` if no one saved a review, unless `allow_unchanged` accepts the proposals as they are.
+    """
     candidates, names = read_decisions(folder), class_names(read_manifest())
     check_complete()
     ledger = read_ledger()
     done = {row.photo for row in ledger}
     undecided = [candidate for candidate in candidates if candidate.sha256 not in done]
     new = [candidate for candidate in undecided if candidate.decision != HOLD]
+    if not allow_unchanged:
+        check_reviewed(new, folder)
     photos = {c.sha256: read_photo(c, folder, names) for c in new if c.decision == ACCEPT}
     is_repeated = remove_copies({candidate.sha256 for candidate in undecided})
     check_recorded()
@@ -55,6 +63,17 @@ def accept(folder: Path) -> None:
         track()
     write_ledger(ledger | decide(new, ledger, folder))
     report(new, Counter(place(c).parts[0] for c in new if c.decision == ACCEPT))
+
+
+def check_reviewed(new: Sequence[Candidate], folder: Path) -> None:
+    """Raise `HarvestError` if decisions.csv is as the harvest wrote it and would accept photos that no one decided on."""
+    reviewed = read_reviewed(folder)
+    proposed = sum(c.decision == ACCEPT and c.sha256 not in reviewed for c in new)
+    if proposed and is_unchanged(folder):
+        raise HarvestError(
+            f"{folder / FILE} is as `make harvest` wrote it and accepts {proposed} photos; replace it with the file that "
+            f"{folder / PAGE} saves, or run `make accept OUT={folder} UNCHANGED=1` to accept the proposals as they are"
+        )
 
 
 def remove_copies(photos: set[str]) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 from training.harvest.contributed_photo import Candidate, HarvestError
 
 FILE = "decisions.csv"
-PROPOSALS = "proposals.csv"  # decisions.csv as the harvest wrote it; differences are the reviewer's decisions
+PROPOSALS = "proposals.csv"  # the proposals of the harvest; differences to them are the reviewer's decisions
+HARVESTED = "decisions.harvested.csv"  # a copy of decisions.csv as the harvest wrote it
 ACCEPT, HOLD, REJECT = "accept", "hold", "reject"
 DECISIONS = (ACCEPT, HOLD, REJECT)  # a held photo stays undecided: the next harvest shows it again
 COLUMNS = tuple(field.name for field in fields(Candidate))
@@ -16,7 +17,7 @@ COLUMNS = tuple(field.name for field in fields(Candidate))
 
 def write_decisions(candidates: Iterable[Candidate], folder: Path, name: str = FILE) -> None:
     partial = folder / f"{name}.partial"
-    with partial.open("w", newline="") as file:
+    with partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for candidate in candidates:
@@ -30,11 +31,23 @@ def read_decisions(folder: Path, name: str = FILE) -> list[Candidate]:
     path = folder / name
     if not path.exists():
         raise HarvestError(f"{path} does not exist; expected the OUT folder of `make harvest`")
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel adds a byte order mark
         reader = csv.DictReader(file)
-        if missing := set(COLUMNS) - set(reader.fieldnames or ()):
-            raise HarvestError(f"{path} lacks the columns {', '.join(sorted(missing))}; run `make harvest` again")
+        if set(COLUMNS) - set(reader.fieldnames or ()):
+            raise HarvestError(
+                f"{path} begins with {','.join(reader.fieldnames or ())!r}; expected {','.join(COLUMNS)}; restore this "
+                "line, or delete the file and run `make harvest` again, which starts the review over"
+            )
         return [_parse(row, f"{path}, line {number}") for number, row in enumerate(reader, 2)]
+
+
+def is_unchanged(folder: Path) -> bool:
+    """Return whether decisions.csv is as the harvest wrote it: no one saved a review over it.
+
+    The file that the page saves always differs, because the page quotes every value.
+    """
+    harvested = folder / HARVESTED
+    return harvested.exists() and harvested.read_bytes() == (folder / FILE).read_bytes()
 
 
 def _parse(row: dict[str, str], place: str) -> Candidate:

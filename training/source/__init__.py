@@ -1,6 +1,6 @@
 """Read photos in place from folders and archives, and find the class of each photo."""
 
-from training.source.collection import CONTRIBUTED, Source, SourceList
+from training.source.collection import CONTRIBUTED, Source, SourceList, replace_link
 from training.source.layout import Layout, detect_layout
 from training.source.source_reader import EXTRA, OUTLIERS, PHOTOS, SUFFIXES, SourceError, sha256
 
@@ -15,5 +15,6 @@ __all__ = [
     "SourceError",
     "SourceList",
     "detect_layout",
+    "replace_link",
     "sha256",
 ]

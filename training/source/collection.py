@@ -28,18 +28,21 @@ class SourceList:
     contents: str = ""  # a hash that changes with the files, so that DVC notices
 
     def write(self, path: Path) -> None:
-        """Write the list and the links. Sources of the same name get numbers."""
+        """Write the links, then replace the list in one step. Sources of the same name get numbers."""
         paths = [Path(source) for source in self.sources]
         names = tuple(name.rstrip("/") for name in unique_names(paths))
         contents = fingerprint(paths)
         links = _links_of(path)
         links.mkdir(parents=True, exist_ok=True)
-        for old in links.iterdir():
-            old.unlink()
         for name, source in zip(names, paths, strict=True):
-            (links / name).symlink_to(source)
+            replace_link(links / name, source)
         described = replace(self, sources=names, contents=contents)
-        path.write_text(json.dumps({"kind": MARK, **asdict(described)}, indent=2) + "\n")
+        partial = path.with_name(f"{path.name}.partial")
+        partial.write_text(json.dumps({"kind": MARK, **asdict(described)}, indent=2) + "\n")
+        partial.replace(path)
+        for old in links.iterdir():
+            if old.name not in names:
+                old.unlink()
 
     @staticmethod
     def is_list(path: Path) -> bool:
@@ -61,6 +64,14 @@ class SourceList:
                 f"{path} lists {missing[0].name!r}, but {missing[0]} is missing; name all sources in DATA="
             )
         return cls(**values | {"sources": tuple(str(link.resolve()) for link in links)})
+
+
+def replace_link(place: Path, target: Path) -> None:
+    """Link `place` to `target` in one step, so that an interruption leaves the old link or the new one."""
+    partial = place.with_name(f".{place.name}.partial")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(target)
+    partial.replace(place)
 
 
 def _links_of(path: Path) -> Path:

@@ -1,11 +1,15 @@
-"""Write contributions as the function does: S3 objects with metadata, or files with JSON beside them."""
+"""Write contributions as the function does, in S3 or in files with JSON beside them, and reviews as the page does."""
 
+import csv
 import hashlib
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from uuid import UUID
 
 import boto3
+
+from training.harvest.decisions import COLUMNS, FILE, read_decisions
 
 BUCKET = "contributions-of-the-test"
 SOURCE = f"s3://{BUCKET}/contributed/"
@@ -48,3 +52,12 @@ def write(folder: Path, photo: bytes, label: str, prediction: str, number: int) 
     request.parent.mkdir(parents=True, exist_ok=True)
     request.touch()
     return path.stem
+
+
+def save_review(folder: Path, **changes: str) -> None:
+    """Save decisions.csv with the same changes in every row, as the page does, which quotes all values."""
+    rows = [asdict(replace(row, **changes)) for row in read_decisions(folder)]  # type: ignore[arg-type]  # all changes are texts
+    with (folder / FILE).open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -4,18 +4,18 @@ import csv
 import re
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.drawing import draw, encode
-from tests.training.harvest.contributions import SOURCE, put, request_id
+from tests.training.harvest.contributions import SOURCE, put, request_id, save_review
+from tests.training.workspace import ROOT
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept, is_held_back, main
 from training.harvest.contributed_photo import HarvestError
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
-from training.harvest.decisions import read_decisions, write_decisions
+from training.harvest.decisions import COLUMNS, PROPOSALS, read_decisions
 from training.harvest.ledger import LEDGER, check_recorded, hash_request, read_ledger
 
 OUT = Path("review")
@@ -28,7 +28,7 @@ def contribute(seeds, prediction="dog"):
 def review(decision="accept", **changes):
     """Harvest, and decide on every photo as a reviewer does."""
     harvest(SOURCE, OUT)
-    write_decisions([replace(row, decision=decision, **changes) for row in read_decisions(OUT)], OUT)
+    save_review(OUT, decision=decision, **changes)
 
 
 def accepted():
@@ -228,6 +228,70 @@ def test_replaced_photo_is_refused(checkout):
     path.write_bytes(b"other")
     with pytest.raises(HarvestError, match=re.escape(f"{path} is missing or was changed")):
         accept(OUT)
+
+
+def test_proposals_need_a_review(checkout, capsys):
+    """Proposals without a saved review are not accepted; the error names the file, the page and the option."""
+    contribute(range(500, 512))
+    harvest(SOURCE, OUT)
+    proposed = {row.sha256 for row in read_decisions(OUT, PROPOSALS) if row.decision == "accept"}
+    message = f"review/decisions.csv is as `make harvest` wrote it and accepts {len(proposed)} photos; replace it with "
+    with pytest.raises(HarvestError, match=rf"{message}.*review/review.html.*`make accept OUT=review UNCHANGED=1`"):
+        main(["--out", str(OUT)])
+    assert (set(), set()) == (read_ledger(), accepted())
+    main(["--out", str(OUT), "--unchanged"])
+    assert proposed == accepted()
+    main(["--out", str(OUT)])  # nothing is left to decide
+    assert capsys.readouterr().out.endswith("accepted 0 photos (0 held back), rejected 0\n")
+
+
+@pytest.mark.process
+def test_make_passes_the_option(tmp_path):
+    """`make accept` accepts unchanged proposals only with UNCHANGED=1."""
+    command = ["make", "--dry-run", f"--directory={tmp_path}", f"--file={ROOT / 'Makefile'}", "--old-file=.venv/.train"]
+    for variables, expected in (["UNCHANGED=1"], True), ([], False):
+        printed = subprocess.run([*command, "accept", *variables], check=True, capture_output=True, text=True).stdout
+        assert expected == ("--unchanged" in printed)
+
+
+def test_review_that_changes_nothing_is_a_review(checkout):
+    """A saved file that agrees with all proposals is accepted; another harvest with new photos needs a review again."""
+    first = contribute([500])
+    review()
+    contribute(range(501, 512))
+    harvest(SOURCE, OUT)
+    with pytest.raises(HarvestError, match="is as `make harvest` wrote it"):
+        accept(OUT)
+    save_review(OUT)
+    accept(OUT)
+    assert {*first} <= accepted()
+
+
+def test_file_of_a_spreadsheet_is_read(checkout):
+    """A byte order mark and the line ends of Windows, which Excel writes, change no decision."""
+    [sha256] = contribute([500])
+    review("reject")
+    path = OUT / "decisions.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    accept(OUT)
+    assert {(sha256, "rejected")} == {(row.photo, row.decision) for row in read_ledger()}
+
+
+def test_missing_header_is_named(checkout):
+    """Without its header, the file is an error with the expected one; deleting the file starts the review over."""
+    contribute([500])
+    review("reject")
+    path = OUT / "decisions.csv"
+    path.write_text("a;b\n")
+    message = (
+        f"review/decisions.csv begins with 'a;b'; expected {','.join(COLUMNS)}; restore this line, or delete the file"
+    )
+    for command in (lambda: accept(OUT), lambda: harvest(SOURCE, OUT)):
+        with pytest.raises(HarvestError, match=message):
+            command()
+    path.unlink()
+    [candidate] = harvest(SOURCE, OUT)
+    assert "reject" != candidate.decision
 
 
 def test_missing_review_is_named(checkout):

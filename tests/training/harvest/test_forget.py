@@ -3,20 +3,18 @@
 import hashlib
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import boto3
 import pytest
 
 from tests.drawing import draw, encode
-from tests.training.harvest.contributions import BUCKET, SOURCE, put, request_id, write
+from tests.training.harvest.contributions import BUCKET, SOURCE, put, request_id, save_review, write
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept
 from training.harvest.contributed_photo import HarvestError
 from training.harvest.contribution_storage import open_storage
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
-from training.harvest.decisions import read_decisions, write_decisions
 from training.harvest.dvc_folder import POINTER
 from training.harvest.forget import forget, main
 from training.harvest.ledger import FORGOTTEN, LEDGER, Decided, hash_request, read_ledger
@@ -33,7 +31,7 @@ def hashes(checkout):
     """Accept three photos, and return their hashes by the number of their request."""
     found = {seed: put(encode(draw("cat", seed)), "cat", "dog", seed) for seed in (500, 501, 502)}
     harvest(SOURCE, OUT)
-    write_decisions([replace(row, decision="accept") for row in read_decisions(OUT)], OUT)
+    save_review(OUT, decision="accept")
     accept(OUT)
     return found
 
@@ -202,7 +200,7 @@ def test_every_sender_of_a_photo_can_delete_it(checkout, number, is_expired):
         sha256 = put(PHOTO, "cat", "dog", sender)
     other = put(encode(draw("cat", 501)), "cat", "dog", 501)
     harvest(SOURCE, OUT)
-    write_decisions([replace(row, decision="accept") for row in read_decisions(OUT)], OUT)
+    save_review(OUT, decision="accept")
     accept(OUT)
     if is_expired:
         boto3.resource("s3").Bucket(BUCKET).objects.delete()

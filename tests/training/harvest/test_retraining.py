@@ -1,30 +1,37 @@
-"""Tests that `make train CONTRIBUTED=1` and the workflow Retrain use the accepted contributions."""
+"""Tests that `make train CONTRIBUTED=1`, `make suspects` and the workflow Retrain use the accepted contributions."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.drawing import write_dataset
 from tests.training.workspace import ROOT
 from training import fetch
 from training.harvest.contributed_photo import HarvestError
-from training.harvest.data_set import HELD_BACK
+from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK
 from training.harvest.ledger import ACCEPTED, LEDGER, Decided, write_ledger
 
+TARGETS = ("train", "suspects")
 
-def make(folder, *arguments):
-    """Return the sources and the options with which `make train` would call `training.fetch` in a folder."""
-    show = '--eval=show:;@echo "$(DATA)" $(if $(CONTRIBUTED),--contributed)'
-    command = ["make", "--no-print-directory", f"--directory={folder}", f"--file={ROOT / 'Makefile'}", show, "show"]
-    return subprocess.run([*command, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+def make(folder, target, *arguments):
+    """Return the sources and the options after them with which `make` would call `training.fetch` in a folder."""
+    command = ["make", "--dry-run", f"--directory={folder}", f"--file={ROOT / 'Makefile'}", target, *arguments]
+    command += [f"--old-file={environment}" for environment in (".venv/.train", ".venv-sam/.installed")]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    match = re.search(r"training\.fetch --data \"(.*?)\".*--outliers(.*)", printed.replace("\\\n", ""))
+    return match[1], match[2].split()
 
 
 @pytest.mark.process
 def test_contributions_need_photos(tmp_path):
     """CONTRIBUTED=1 without DATA, which would train on contributions only, is an error that names the variable."""
     with pytest.raises(subprocess.CalledProcessError) as error:
-        make(tmp_path, "CONTRIBUTED=1")
+        make(tmp_path, "train", "CONTRIBUTED=1")
     assert "CONTRIBUTED=1, but DATA is empty: expected DATA=" in error.value.stderr
 
 
@@ -34,9 +41,9 @@ def test_contributions_have_to_be_pulled(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/contributions.dvc").touch()
     with pytest.raises(subprocess.CalledProcessError) as error:
-        make(tmp_path, "DATA=a", "CONTRIBUTED=1")
+        make(tmp_path, "train", "DATA=a", "CONTRIBUTED=1")
     assert "data/contributions.dvc are not in this checkout: run `make dvc-pull` first" in error.value.stderr
-    assert "a" == make(tmp_path, "DATA=a")
+    assert ("a", []) == make(tmp_path, "train", "DATA=a")
 
 
 def test_incomplete_contributions_stop_the_training(project, monkeypatch):
@@ -50,12 +57,27 @@ def test_incomplete_contributions_stop_the_training(project, monkeypatch):
 
 
 @pytest.mark.process
-def test_contributions_are_a_second_source(tmp_path):
-    """CONTRIBUTED=1 adds the accepted photos, if any, to DATA; without it, they are not used."""
-    assert "a b --contributed" == make(tmp_path, "DATA=a b", "CONTRIBUTED=1")
+@pytest.mark.parametrize("target", TARGETS)
+def test_contributions_are_a_second_source(tmp_path, target):
+    """CONTRIBUTED=1 adds the accepted photos, if any, to DATA, and links the held-back ones; otherwise neither."""
+    assert ("a b", ["--contributed"]) == make(tmp_path, target, "DATA=a b", "CONTRIBUTED=1")
     (tmp_path / "data/contributions/accepted").mkdir(parents=True)
-    assert "a b data/contributions/accepted --contributed" == make(tmp_path, "DATA=a b", "CONTRIBUTED=1")
-    assert "a b" == make(tmp_path, "DATA=a b")
+    expected = ("a b data/contributions/accepted", ["--contributed"])
+    assert expected == make(tmp_path, target, "DATA=a b", "CONTRIBUTED=1")
+    assert ("a b", []) == make(tmp_path, target, "DATA=a b")
+
+
+def test_held_back_photos_stay_until_the_next_data(project, monkeypatch):
+    """Without DATA, `training.fetch` keeps the link to the held-back contributions; the next DATA removes it."""
+    Path("data").mkdir()
+    Path("data/datasets.yaml").write_text("{}")
+    (CONTRIBUTIONS / "held-back").mkdir(parents=True)
+    photos = str(write_dataset(project / "mine", {"cat": 1}))
+    for arguments, expected in ((["--data", photos, "--contributed"], True), ([], True), (["--data", photos], False)):
+        monkeypatch.setattr(sys, "argv", ["fetch", *arguments])
+        fetch.main()
+        assert expected == HELD_BACK.is_symlink()
+    assert HELD_BACK.is_dir()
 
 
 def test_workflow_pulls_and_uses_contributions():
