@@ -283,7 +283,9 @@ def test_missing_header_is_named(checkout):
     review("reject")
     path = OUT / "decisions.csv"
     path.write_text("a;b\n")
-    message = f"review/decisions.csv begins with 'a;b'; expected {','.join(COLUMNS)}; restore this line, or delete the file"
+    message = (
+        f"review/decisions.csv begins with 'a;b'; expected {','.join(COLUMNS)}; restore this line, or delete the file"
+    )
     for command in (lambda: accept(OUT), lambda: harvest(SOURCE, OUT)):
         with pytest.raises(HarvestError, match=message):
             command()
