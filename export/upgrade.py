@@ -8,6 +8,9 @@ date of today in its version, and a new digest. If you have the checkpoint, `mak
 
 import json
 import shutil
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,21 +29,24 @@ from training.source import sha256
 IMAGES = 8  # random ones, which the old and the new file classify
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
+    """Upgrade the file. If interrupted, run the command again: the file is replaced after what names it."""
+    ArgumentParser(prog="python -m export.upgrade", description=__doc__).parse_args(arguments)
     classifier = Classifier.load(RELEASED)
     if classifier.has_activation_map:
+        CARD.write_text(card.render())
         print(f"{RELEASED} has the activation map already")
         return
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(dir=RELEASED.parent) as folder:
         upgraded = Path(shutil.copy(RELEASED, folder))
         if not add_activation_map(upgraded):
             raise ReleaseError(f"{RELEASED} does not end in global pooling and a linear layer; it can have no map")
         version = f"{datetime.now(UTC):%Y.%m.%d}-{classifier.metadata.run_id[:8]}"
         set_version(upgraded, version)
         check_same_outputs(classifier, Classifier.load(upgraded))
-        shutil.copy(upgraded, RELEASED)
-    update_json(METRICS, 2, model_version=version, sha256=sha256(RELEASED), size_mb=megabytes(RELEASED))
-    update_json(REFERENCE, None, model_version=version)
+        update_json(METRICS, 2, model_version=version, sha256=sha256(upgraded), size_mb=megabytes(upgraded))
+        update_json(REFERENCE, None, model_version=version)
+        upgraded.replace(RELEASED)
     CARD.write_text(card.render())
     print(
         f"{RELEASED} is now {version}, with the activation map; run `make golden`, `make results`, and commit the files"
@@ -76,4 +82,4 @@ def update_json(path: Path, indent: int | None, **values: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

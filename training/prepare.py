@@ -81,9 +81,7 @@ _shared: list[Source] = []  # of a worker, which reads the directory of the arch
 
 
 def _start_worker(source: Source) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches every process of the terminal; the main one reports it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the main one reports it
     _shared[:] = [source]
 
 

@@ -20,6 +20,7 @@ from tests.training.workspace import ROOT
 from training import fetch
 from training.fetch import FetchError
 from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK
+from training.harvest.ledger import ACCEPTED, Decided, write_ledger
 from training.model import build
 from training.source import PHOTOS, Source
 
@@ -293,15 +294,16 @@ def test_interruption_keeps_the_last_photos(run, tmp_path, monkeypatch, old, new
     """If a step of the replacement is interrupted, the last photos and the held-back contributions stay."""
     for name in ("a", "b", "c", "d"):
         write_dataset(tmp_path / name, {"cat": 1})
-    write_dataset(CONTRIBUTIONS / "held-back/corrected", {"cat": 1})
+    (CONTRIBUTIONS / "held-back").mkdir(parents=True)
     run("--data", old, "--contributed")
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(step, interrupt)
-        run("--data", new)
+        with pytest.raises(KeyboardInterrupt):
+            run("--data", new)
     assert [str(tmp_path / name) for name in old.split()] == list(Source(PHOTOS.resolve()).list.sources)
     assert (CONTRIBUTIONS / "held-back").resolve() == HELD_BACK.resolve()
 

@@ -66,13 +66,14 @@ def accept(folder: Path, *, allow_unchanged: bool = False) -> None:
 
 
 def check_reviewed(new: Sequence[Candidate], folder: Path) -> None:
-    """Raise `HarvestError` if decisions.csv is as the harvest wrote it and would accept photos that no one decided on."""
+    """Raise `HarvestError` if decisions.csv is as the harvest wrote it and accepts photos that no one reviewed."""
     reviewed = read_reviewed(folder)
     proposed = sum(c.decision == ACCEPT and c.sha256 not in reviewed for c in new)
     if proposed and is_unchanged(folder):
         raise HarvestError(
-            f"{folder / FILE} is as `make harvest` wrote it and accepts {proposed} photos; replace it with the file that "
-            f"{folder / PAGE} saves, or run `make accept OUT={folder} UNCHANGED=1` to accept the proposals as they are"
+            f"{folder / FILE} is as `make harvest` wrote it and accepts {proposed} photos; replace it with the "
+            f"file that {folder / PAGE} saves, or run `make accept OUT={folder} UNCHANGED=1` to accept "
+            "the proposals as they are"
         )
 
 

@@ -253,7 +253,7 @@ def test_unknown_request_is_named(hashes):
 def test_interrupted_deletion_continues(hashes):
     """If DVC's remote storage fails, the command fails, and running it again deletes the rest."""
     use_remote("s3://bucket-that-does-not-exist/dvc")
-    with pytest.raises(HarvestError, match="DVC's storage cannot be changed: .*run the same command again"):
+    with pytest.raises(HarvestError, match=r"DVC's storage cannot be changed: .*run the same command again"):
         forget(request_id(500), SOURCE, OUT)
     use_remote(f"s3://{BUCKET}/dvc")
     assert 1 == forget(request_id(500), SOURCE, OUT).trained
