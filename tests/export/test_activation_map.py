@@ -149,6 +149,24 @@ def test_upgrade_adds_the_map_and_updates_what_names_the_file(released):
     assert digest == sha256(RELEASED)
 
 
+def test_interrupted_upgrade_is_finished_by_the_next(released, monkeypatch):
+    """If the command is interrupted before it replaces the file or writes the card, the next one does the rest."""
+    digest = sha256(RELEASED)
+    for step in ("export.upgrade.Path.replace", "export.upgrade.card.render"):
+        with monkeypatch.context() as patch:
+            patch.setattr(step, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                upgrade.main()
+        assert (digest == sha256(RELEASED)) == (step == "export.upgrade.Path.replace")
+    upgrade.main()
+    assert f"card of {sha256(RELEASED)}" == CARD.read_text()
+    assert sha256(RELEASED) == json.loads(METRICS.read_text())["sha256"]
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
 def test_upgrade_refuses_other_networks(released, export_untrained):
     """A model that can have no map is not replaced, and the message says why."""
     shutil.copy(export_untrained("logistic", 0)[1], RELEASED)

@@ -20,7 +20,6 @@ from tests.training.workspace import ROOT
 from training import fetch
 from training.fetch import FetchError
 from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK
-from training.harvest.ledger import ACCEPTED, Decided, write_ledger
 from training.model import build
 from training.source import PHOTOS, Source
 
