@@ -28,7 +28,7 @@ class Outcome:
     size_mb: float
     promoted: bool
     reason: str
-    accuracy: float | None = None  # of this file on the test split; None without a comparison
+    accuracy: float | None = None  # on the test photos that neither model learned; None without a comparison
     champion: dict[str, Any] | None = None  # the same values of the champion it was compared with
     paired: dict[str, Any] | None = None  # see export.checks.comparison.Paired
     excluded: int | None = None  # test photos that the champion learned; None if that is not known
@@ -36,7 +36,11 @@ class Outcome:
 
 
 def compare(path: Path, champion: ModelVersion | None, registry: Registry, rule: config.Release) -> Outcome:
-    """Return the outcome of the comparison. A champion that cannot be compared loses."""
+    """Return the outcome of the comparison.
+
+    The challenger also wins if there is no champion, or one that cannot be loaded or has other classes. The champion
+    wins if it learned all test photos, because none is left to compare them on.
+    """
     if champion is None:
         return skip_comparison(path, "there was no champion")
     with TemporaryDirectory() as folder:

@@ -28,7 +28,15 @@ build_with_debootstrap() {
     local work
     work=$(mktemp -d)
     trap "rm -rf '$work'" EXIT
-    debootstrap --variant=minbase "$SUITE" "$work/root" >"$work/log" 2>&1 || { tail -n 20 "$work/log" >&2; die "debootstrap failed"; }
+    mkdir "$work/cache"
+    # Debootstrap ends at the first download that fails; another attempt keeps the packages that it has.
+    for attempt in 1 2 3; do
+        ! debootstrap --variant=minbase --cache-dir="$work/cache" "$SUITE" "$work/root" >"$work/log" 2>&1 || break
+        tail -n 20 "$work/log" >&2
+        [ "$attempt" -lt 3 ] || die "debootstrap failed"
+        say "debootstrap failed; trying again"
+        rm -rf "$work/root"
+    done
     slim "$work/root"
     copy_authorities "$work/root"
     tar -C "$work/root" -c . | docker import --change "ENV PIP_CERT=$HOST_CA SSL_CERT_FILE=$HOST_CA" - "$IMAGE" >/dev/null

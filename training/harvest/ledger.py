@@ -1,8 +1,9 @@
 """Record decided contributions in data/contributions.csv, which is committed and contains only hashes.
 
 A row has the SHA-256 of the photo, the SHA-256 of the request ID, and the decision. Request IDs are random UUIDs, so
-their hashes reveal nothing and do not link the photos of a contributor. Rows are sorted by hash, so that their order
-does not reveal when a photo arrived. A forgotten photo also has its MD5, by which DVC names its copies.
+their hashes reveal nothing; they link the photos of a contributor only if the client sent all under one ID. Rows are
+sorted by hash, so that their order does not reveal when a photo arrived. A forgotten photo also has its MD5, by which
+DVC names its copies.
 """
 
 import csv
