@@ -29,7 +29,7 @@ PARAMS = (
 def photos(tmp_path_factory):
     """Return a folder of orange cats, brown dogs and brown cats."""
     folder = write_dataset(tmp_path_factory.mktemp("drawn"), {"cat": 150, "dog": 150})
-    for seed in range(90):
+    for seed in range(150):
         brown = draw("cat", 10_000 + seed, fur_of="dog")
         (folder / f"cat/brown_{seed}.jpg").write_bytes(encode(brown))
     return folder
@@ -49,7 +49,7 @@ def figures(photos, tmp_path, aws):
 def test_loop_learns_from_mistakes(figures):
     """The second model is right on more held-back corrections, no worse on the test photos, and promoted."""
     corrections, paired = figures.corrections, figures.paired
-    assert (300, 90) == (figures.base_photos, figures.shown)
+    assert (300, 150) == (figures.base_photos, figures.shown)
     assert figures.mistakes >= 40
     assert figures.accepted >= 0.9 * figures.mistakes
     assert corrections["photos"] >= 5
@@ -110,7 +110,7 @@ def test_command_records_figures(photos, tmp_path, monkeypatch):
     arguments = [str(photos), "--kind", "cat/brown_*", "--photos", "100", "--params", "train.epochs=1"]
     monkeypatch.setattr(sys, "argv", ["loop_trial", *arguments])
     loop_trial.main()
-    assert {"base": 100, "kind": 90, "is_folder": True} == seen
+    assert {"base": 100, "kind": 150, "is_folder": True} == seen
     written = json.loads((tmp_path / "figures.json").read_text())
     assert ("cat/brown_*", {"train.epochs": 1}) == (written["kind"], written["params"])
     with pytest.raises(TrialError, match=r"artifacts/loop-trial exists; delete it"):
