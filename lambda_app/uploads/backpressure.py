@@ -17,7 +17,6 @@ MAX_UPLOADS = 16
 # `UPLOAD_S`. Otherwise, clients that trickle bytes could use up the limit. Proxies that buffer requests, as ingresses
 # do, shield the server from such clients.
 GRACE_S, BYTES_PER_S, UPLOAD_S = 10, 16_000, 60
-DISCONNECT_TIMEOUT_S = 0.01  # for the server to report that the client has disconnected
 
 
 class UploadLimiter:
@@ -77,9 +76,13 @@ def _with_deadline(receive: Receive) -> Receive:
 
 
 async def _is_disconnected(receive: Receive) -> bool:
-    """Return whether the client has closed the connection. Call it only after the whole body has been read."""
+    """Return whether the client has closed the connection. Call it only after the whole body has been read.
+
+    A server that knows of it answers at once. Waiting longer would cost throughput, because every request that was
+    queued asks: with 10 ms, one process on two cores served 98 instead of 168 photos per second.
+    """
     try:
-        async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
+        async with asyncio.timeout(0):
             return bool((await receive())["type"] == "http.disconnect")
     except TimeoutError:
         return False

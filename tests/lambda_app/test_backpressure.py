@@ -3,8 +3,11 @@
 import contextlib
 import http.client
 import json
+import os
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpx2
@@ -12,6 +15,7 @@ import pytest
 
 from infra.emulator.serve import background
 from lambda_app.app import create_app
+from lambda_app.inference import Inference
 from lambda_app.settings import Settings
 from lambda_app.uploads.backpressure import MAX_UPLOADS
 
@@ -113,6 +117,31 @@ def test_memory_is_released_by_answered_and_disconnected_uploads(app, url, encod
             with stalled_uploads(app, url, 1, f"content-length: {MAX_BYTES}"):
                 assert 503 == status()
             assert 200 == status()
+
+
+def test_photo_of_a_client_that_left_is_not_classified(app, url, encode, monkeypatch):
+    """A request that waits for a thread ends without a prediction if its client disconnects meanwhile."""
+    threads, released, started = os.cpu_count() or 1, threading.Event(), threading.Semaphore(0)
+    decode = Inference._decode
+
+    def decode_when_released(self, photos):
+        started.release()
+        assert released.wait(TIMEOUT_S)
+        return decode(self, photos)
+
+    monkeypatch.setattr(Inference, "_decode", decode_when_released)
+    with ThreadPoolExecutor(threads) as pool, httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S) as client:
+        post = partial(client.post, "/predict", content=encode(), headers={"content-type": "image/jpeg"})
+        answers = [pool.submit(post) for _ in range(threads)]
+        wait_for(started, threads)
+        with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port)) as connection:
+            connection.sendall(HEAD.format(f"content-length: {len(encode())}").encode() + encode())
+            wait_for(app.reading, threads + 1)
+        assert [200] * 2 == [client.get("/health").status_code for _ in range(2)]  # the server has noticed by then
+        released.set()
+        assert [200] * threads == [answer.result().status_code for answer in answers]
+        wait_for(app.ended, threads + 3)
+    assert not started.acquire(blocking=False)
 
 
 @pytest.mark.parametrize("limit", ["UPLOAD_S", "GRACE_S"])
