@@ -78,8 +78,8 @@ def _with_deadline(receive: Receive) -> Receive:
 async def _is_disconnected(receive: Receive) -> bool:
     """Return whether the client has closed the connection. Call it only after the whole body has been read.
 
-    A server that knows of it answers at once. Waiting longer would cost throughput, because every request that was
-    queued asks: with 10 ms, one process on two cores served 98 instead of 168 photos per second.
+    uvicorn answers at once if it knows of a disconnect. Waiting longer would cost throughput, because every queued
+    request asks: with 10 ms, one process on two cores served 98 instead of 168 photos per second to 8 clients.
     """
     try:
         async with asyncio.timeout(0):

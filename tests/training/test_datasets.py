@@ -572,6 +572,13 @@ def test_contributions_add_no_class(data):
     assert {"contributed for a class that no other source has": 2} == reasons(manifest)
 
 
+def test_classes_may_be_numbers_beside_contributions(data):
+    """Folders called 1 and 2 are classes if the only other source is the contributions to them."""
+    photos = write_files(data / "digits", numbered("1/cat{}.jpg", "2/dog{}.jpg"))
+    write_files(CONTRIBUTIONS / ACCEPTED, pictures("1/new_cat.jpg", start=50))
+    assert {"1": 9, "2": 8} == classes(run(f"{photos} {CONTRIBUTIONS / ACCEPTED}"))
+
+
 def test_sources_of_one_class_each_are_classes(data):
     """A source whose photos are not in folders is one class with the name of the source."""
     for label in ("cat", "dog"):

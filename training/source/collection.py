@@ -103,7 +103,9 @@ class Source:
 
     def layout(self, aliases: Mapping[str, str]) -> Layout:
         """Detect the layout of each source, and join them. Raise `SourceError` if one has two readings."""
-        parts = [self._part(prefix, tree) for prefix, tree in self.trees.items()]
+        contributed = tuple(prefix for prefix, tree in self.trees.items() if prefix and is_contributed(tree.path))
+        is_joined = len(self.trees) - len(contributed) > 1
+        parts = [self._part(prefix, tree, is_joined=is_joined) for prefix, tree in self.trees.items()]
         merged = merge_classes(
             Layout(
                 " + ".join(dict.fromkeys(part.kind for part in parts)),
@@ -115,21 +117,19 @@ class Source:
             ),
             aliases,
         )
-        contributed = tuple(prefix for prefix, tree in self.trees.items() if prefix and is_contributed(tree.path))
         return set_aside_new_classes(merged, contributed) if contributed else merged
 
-    def _part(self, prefix: str, tree: ArchiveTree) -> Layout:
+    def _part(self, prefix: str, tree: ArchiveTree, *, is_joined: bool) -> Layout:
+        """Return the layout of one source. If it is joined with others, contributions apart, it has to name classes."""
         try:
             names = tree.names()
             layout = detect_layout(names, self.list.classes, tree.read)
         except SourceError as error:
             message = str(error)
             raise SourceError(message if tree.name in message else f"{tree.name}: {message}") from None
-        if prefix and is_contributed(tree.path):
-            pass  # its folders are classes that `make accept` has checked, even if they are called 1 and 2
-        elif prefix and not layout.labels:
+        if is_joined and not layout.labels:
             layout = label_by_source(names, ARCHIVE.sub("", tree.path.name).lower())
-        elif prefix and are_parts(set(layout.labels.values())):
+        elif is_joined and are_parts(set(layout.labels.values())):
             folders = ", ".join(sorted(set(layout.labels.values()))[:6])
             raise SourceError(
                 f"{tree.name}: the folders {folders} name no classes; expected one folder per class in each source, or "

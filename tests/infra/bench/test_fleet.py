@@ -99,7 +99,7 @@ def test_most_recently_used_environment_serves_the_request():
 
 
 def test_request_over_the_limit_is_throttled():
-    """Of four concurrent requests, the fourth is throttled if three environments may start."""
+    """The fourth of four concurrent requests is throttled if three environments may start."""
     outcome = simulate(constant_load([0, 0, 0, 0]), SMALL)
     assert ["COLD"] * 3 + ["THROTTLED"] == kinds(outcome)
     assert math.isnan(outcome.latency[3])
@@ -223,7 +223,7 @@ def test_share_of_cold_starts_is_the_share_of_long_gaps():
 
 
 def test_last_request_of_a_queue_waits_for_all_others():
-    """Of concurrent requests, the last waits for the startup and all other requests."""
+    """The last of concurrent requests waits for the startup and all other requests."""
     outcome = simulate(constant_load([0.0] * 30, warm=0.01, cold=0.4), EMULATOR)
     assert pytest.approx(0.4 + 29 * 0.01) == outcome.latency[-1]
 
