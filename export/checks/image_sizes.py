@@ -1,0 +1,81 @@
+"""Measure accuracy and time of a released file at other image sizes than that in its metadata.
+
+`python -m export.checks.image_sizes PHOTOS`, with an archive or folder of labeled photos, writes
+`artifacts/metrics/image_sizes.json`, from which `make docs` writes the table in training/RESULTS.md.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from export.checks.evaluation import Pixels, Run, run_all, score_outputs
+from export.checks.latency import REPEATS, measure_latency
+from lambda_app.classifier import OUTPUTS, Classifier, Outputs
+from lambda_app.metadata import Metadata
+from training.data import Photos, Preprocessor
+from training.source import Source, detect_layout
+from training.tools.results_page import describe_hardware, percent, table, write_figures
+
+SIZES = (192, 208, 224, 240, 256)  # pixels; EfficientNet-Lite0 halves them five times
+
+
+def make_run(path: Path) -> Run:
+    """Return a function that runs a model file on images of any size, on one thread."""
+    model = onnx.load(path)
+    for dimension in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dimension.Clear()  # of any length
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda pixels: Outputs(*session.run(OUTPUTS, {"images": pixels}))
+
+
+def measure_sizes(path: Path, photos_path: Path, sizes: tuple[int, ...] = SIZES) -> list[dict[str, Any]]:
+    """Return the scores of a model file on labeled photos, and its milliseconds per photo, for each image size."""
+    run, metadata = make_run(path), Classifier.load(path).metadata
+    times = {size: _time_size(run, size) for size in sizes}
+    return [{"image_size": size, "ms": times[size], **_score_size(run, metadata, photos_path, size)} for size in sizes]
+
+
+def _score_size(run: Run, metadata: Metadata, photos_path: Path, size: int) -> dict[str, Any]:
+    source = Source(photos_path)
+    labels = detect_layout(source.names()).labels
+    photos = Photos(source, labels, list(metadata.class_names), Preprocessor(size))
+    [outputs] = run_all({"model": run}, photos, f"{size} px").values()
+    return score_outputs(outputs, np.array(photos.labels), metadata.unknown_threshold)
+
+
+def _time_size(run: Run, size: int) -> float:
+    photo: Pixels = np.random.default_rng(0).integers(0, 256, (1, 3, size, size), np.uint8)
+    return measure_latency({"model": run}, photo, REPEATS)["model"]
+
+
+def render(figures: dict[str, Any]) -> str:
+    """Return a table with a row for each image size."""
+    rows = [
+        (
+            str(row["image_size"]),
+            *(percent(row[name]) for name in ("accuracy", "calibration_error", "unknown_rate")),
+            f"{row['ms']:.1f}",
+        )
+        for row in figures["sizes"]
+    ]
+    headings = ("pixels", "accuracy", "calibration error", "called unknown", "ms")
+    return f"{table(headings, rows)}\n\n{figures['sizes'][0]['photos']:,} photos. Measured on {figures['hardware']}."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path, help="archive or folder of labeled photos that the model did not learn")
+    parser.add_argument("--model", type=Path, default=Path("lambda_app/model.onnx"))
+    arguments = parser.parse_args()
+    sizes = measure_sizes(arguments.model, arguments.photos)
+    write_figures("image_sizes", {"hardware": describe_hardware(), "sizes": sizes})
+
+
+if __name__ == "__main__":
+    main()
