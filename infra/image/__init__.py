@@ -1,1 +1,1 @@
-"""Shorten the cold start of the image: patches of pinned packages, and one file for all imports."""
+"""Shorten the cold start of the image. infra/README.md, section "Container image", has the update procedure."""

@@ -1,9 +1,15 @@
-"""Write the bundle that `sitecustomize.py` imports from: `python3 bundle.py FILE < EVENT`, when the image is built.
+"""Write the bundle: one file with the bytecode of everything that a cold start imports.
 
-The bundle has the modules that a start and a first prediction import, in the order of their imports, the methods that
-`dataclasses` generates in them, and the regular expressions that are compiled meanwhile. The modules of `lambda_app`
-are left out, so that a change of our code changes this layer of the image only if it changes a regular expression or a
-route. Equal files give an equal bundle. The program prints the bytecode files that the bundle replaces.
+`Dockerfile.lambda` runs `python3 bundle.py FILE < EVENT` in a stage with the files of the finished image. The program
+classifies the photo of the event, writes the bundle to FILE, and prints the bytecode files that the bundle replaces.
+`sitecustomize.py` imports modules from the bundle. The bundle contains:
+
+- the bytecode of all modules that the function has imported by then, except those of `lambda_app`;
+- the bytecode of the methods that `dataclasses` has generated, which Python otherwise compiles from source text;
+- the compiled form of the regular expressions, which `re` otherwise compiles from patterns.
+
+Equal packages give an equal bundle. The modules of `lambda_app` are left out, so that a change of our code rarely
+changes the bundle, which is a layer of the image.
 """
 
 import dataclasses
@@ -19,41 +25,44 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 ENTRY_POINT = "awslambdaric.bootstrap"
-HEADER_BYTES = 16  # of a bytecode file (PEP 552)
+HEADER_BYTES = 16  # the size of a bytecode file's header (PEP 552)
 Pattern = tuple[str | bytes, int]  # a regular expression and its flags
-NOT_BUNDLED = ("lambda_app", "sitecustomize", "__main__")
+EXCLUDED_PACKAGES = ("lambda_app", "sitecustomize", "__main__")
 
 
 def main() -> None:
     """Classify the photo of the event on standard input, and write the bundle. Exit with 1 if that fails."""
     event = json.load(sys.stdin)
-    texts, patterns = record_methods(), record_patterns()
-    output, sys.stdout = sys.stdout, sys.stderr  # the function logs
+    methods, patterns = record_methods(), record_patterns()
+    output, sys.stdout = sys.stdout, sys.stderr  # the function logs to standard output
     import_module(ENTRY_POINT)
     response = import_module("lambda_app.handler").handler(event, None)
     if response["statusCode"] != 200:
         sys.exit(f"bundle.py: the function answered {response}; expected statusCode 200")
     modules = {name: module for name, module in sys.modules.items() if is_bundled(name, module)}
-    Path(sys.argv[1]).write_bytes(render_bundle(modules, texts, patterns))
+    Path(sys.argv[1]).write_bytes(render_bundle(modules, methods, patterns))
     for module in modules.values():
         print(cache_from_source(str(module.__file__)), file=output)
 
 
 def record_methods() -> dict[str, None]:
-    """Return a dictionary, with the texts as keys, that gets all methods which `dataclasses` generates from now on."""
+    """Start to record the source text of the methods that `dataclasses` generates.
+
+    Return the record: the texts are the keys, in the order of their first use.
+    """
     texts: dict[str, None] = {}
 
     def record(text: str, namespace: dict[str, Any], methods: dict[str, Any]) -> None:
-        if not is_ours(namespace["__name__"]):
+        if not is_excluded(namespace["__name__"]):
             texts[text] = None
         exec(text, namespace, methods)  # noqa: S102  # what `dataclasses` would do
 
-    dataclasses.exec = record  # type: ignore[attr-defined]  # its module finds this name before the builtin
+    dataclasses.exec = record  # type: ignore[attr-defined]  # a global of a module takes precedence over a builtin
     return texts
 
 
 def record_patterns() -> dict[Pattern, None]:
-    """Return a dictionary, with the patterns as keys, that gets all regular expressions compiled from now on."""
+    """Start to record the regular expressions that `re` compiles. Return the record: the patterns are the keys."""
     patterns: dict[Pattern, None] = {}
 
     def record(pattern: Any, flags: int = 0) -> Any:
@@ -65,11 +74,14 @@ def record_patterns() -> dict[Pattern, None]:
     return patterns
 
 
-def compile_form(pattern: str | bytes, flags: int) -> tuple[Any, ...]:
-    """Return what `re` passes to its engine, after the pattern: flags, code and groups."""
+def precompile(pattern: str | bytes, flags: int) -> tuple[Any, ...]:
+    """Return the compiled form of a regular expression: the arguments of `_sre.compile` that follow the pattern.
+
+    `_sre` is the engine of `re`, written in C. During the call, a stand-in returns its own arguments.
+    """
     names = vars(re_compiler)
     engine = names["_sre"]
-    names["_sre"] = SimpleNamespace(**vars(engine) | {"compile": lambda _, *form: form})
+    names["_sre"] = SimpleNamespace(**vars(engine) | {"compile": lambda _, *arguments: arguments})
     try:
         all_flags, code, *groups = re_compiler.compile(pattern, flags)
     finally:
@@ -77,8 +89,11 @@ def compile_form(pattern: str | bytes, flags: int) -> tuple[Any, ...]:
     return int(all_flags), [int(item) for item in code], *groups
 
 
-def render_bundle(modules: Mapping[str, ModuleType], texts: Iterable[str], patterns: Iterable[Pattern]) -> bytes:
-    """Return eight bytes with the position of the index, the code of modules, texts and patterns, and the index."""
+def render_bundle(modules: Mapping[str, ModuleType], methods: Iterable[str], patterns: Iterable[Pattern]) -> bytes:
+    """Return the bundle: eight bytes with the position of the index, the entries, and the index.
+
+    `Bundle` in sitecustomize.py describes the three dictionaries of the index.
+    """
     bundle = bytearray(8)
 
     def add(code: bytes) -> tuple[int, int]:
@@ -88,23 +103,24 @@ def render_bundle(modules: Mapping[str, ModuleType], texts: Iterable[str], patte
     files = {name: (str(module.__file__), cache_from_source(str(module.__file__))) for name, module in modules.items()}
     index = (
         {name: (*file, *add(Path(file[1]).read_bytes()[HEADER_BYTES:])) for name, file in files.items()},
-        {text: add(marshal.dumps(compile(text, "<string>", "exec", dont_inherit=True))) for text in texts},
-        {pattern: add(marshal.dumps(compile_form(*pattern), 2)) for pattern in list(patterns)},
+        {text: add(marshal.dumps(compile(text, "<string>", "exec", dont_inherit=True))) for text in methods},
+        {pattern: add(marshal.dumps(precompile(*pattern), 2)) for pattern in list(patterns)},
     )
     bundle[:8] = len(bundle).to_bytes(8, "little")
-    return bytes(bundle) + marshal.dumps(index, 2)  # version 2: later ones depend on how often an object is referenced
+    # The bytes of later versions than 2 depend on the number of references to an object, so builds would differ.
+    return bytes(bundle) + marshal.dumps(index, 2)
 
 
 def is_bundled(name: str, module: ModuleType) -> bool:
-    """Return whether the module was imported from a source file, under its own name, and is not ours."""
+    """Return whether the module was imported from a source file, under its own name, and is not excluded."""
     spec = getattr(module, "__spec__", None)
-    if spec is None or spec.name != name or is_ours(name):
+    if spec is None or spec.name != name or is_excluded(name):
         return False
     return spec.origin is not None and spec.origin.endswith(".py")
 
 
-def is_ours(name: str) -> bool:
-    return name.partition(".")[0] in NOT_BUNDLED
+def is_excluded(name: str) -> bool:
+    return name.partition(".")[0] in EXCLUDED_PACKAGES
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Patch pinned packages in the image, to skip work at import that this function never uses.
 
-`Dockerfile.lambda` runs `python3 patches.py FOLDER` on the installed packages. Each patch names the SHA-256 of the file
-that it was written for. When a package changes that file, the build fails, and so does
-`tests/infra/image/test_patches.py`: read the new file, correct or delete the patch, and set the new hash. The function
-behaves the same without any patch, but starts later.
+`Dockerfile.lambda` runs `python3 patches.py FOLDER` on the installed packages. Without the patches, the function
+behaves the same but starts later. Each patch has the SHA-256 of the file that it was written for. If a new version of a
+package changes this file, the build and `tests/infra/image/test_patches.py` fail. Read the new file, then update the
+patch and its hash, or delete the patch.
 """
 
 import hashlib
@@ -13,29 +13,30 @@ from pathlib import Path
 
 
 class PatchError(Exception):
-    """A file is not the one that the patch was written for."""
+    """A file differs from the one that its patch was written for."""
 
 
 @dataclass(frozen=True)
 class Patch:
     """Replacements in one file. Without replacements, the file becomes empty."""
 
-    file: str  # below the folder of the packages
-    sha256: str  # of the file without the patch
+    file: str  # relative to the folder of the packages
+    sha256: str  # of the original file
     reason: str
     replacements: tuple[tuple[str, str], ...] = ()
 
     def apply(self, text: str) -> str:
-        """Return the patched text. Raise `PatchError` if the text is not the expected one."""
+        """Return the patched text. Raise `PatchError` if it differs from the file that the patch was written for."""
         found = hashlib.sha256(text.encode()).hexdigest()
         if found != self.sha256:
             raise PatchError(
-                f"{self.file} has the SHA-256 {found}; expected {self.sha256}: its package changed. Compare the "
-                f"patch in infra/image/patches.py with the new file ({self.reason}), then set the new hash or delete it"
+                f"{self.file} has the SHA-256 {found}; expected {self.sha256}: its package changed. Compare the new "
+                f"file with its patch in infra/image/patches.py ({self.reason}), then set the new hash or delete the "
+                "patch"
             )
         for old, new in self.replacements:
             if text.count(old) != 1:
-                raise PatchError(f"{self.file} has {text.count(old)} times {old!r}; expected it once")
+                raise PatchError(f"{self.file} contains {old!r} {text.count(old)} times; expected once")
             text = text.replace(old, new)
         return text if self.replacements else ""
 
@@ -44,7 +45,7 @@ PATCHES = (
     Patch(
         "fastapi/openapi/models.py",
         "b708c95867fa95c29125981a6427274344de9f584385cc822e06ebeed5c83f7d",
-        "pydantic builds the 40 models of the OpenAPI document when /openapi.json first uses them",
+        "pydantic builds the 40 models of the OpenAPI document only when /openapi.json is first requested",
         (
             ('model_config = {"extra": "allow"}', 'model_config = {"extra": "allow", "defer_build": True}'),
             ("Schema.model_rebuild()\nOperation.model_rebuild()\nEncoding.model_rebuild()\n", ""),
@@ -53,13 +54,13 @@ PATCHES = (
     Patch(
         "fastapi/security/oauth2.py",
         "4398f05b909baa6519c67cf03c17d7db3930f314432ba96ffd76634dd20a0171",
-        "a default value would build one of these models; the function has no OAuth 2 routes",
+        "a default value would build one of these 40 models; the function has no OAuth 2 routes",
         (("] = OAuthFlowsModel(),", "] = OAuthFlowsModel.model_construct(),"),),
     ),
     Patch(
         "fastapi/telemetry/_api.py",
         "05a0297082fe9a9dbe14b27221d25dfc5209fedf76418dbf4db8b2560e2e4606",
-        "FastAPI imports OpenTelemetry, 30 modules; create_app turns FastAPI's telemetry off, so none of them is used",
+        "FastAPI imports 30 modules of OpenTelemetry, which are never used: create_app turns FastAPI's telemetry off",
         (
             (
                 "from collections.abc import Callable, Iterator",
@@ -113,7 +114,7 @@ PATCHES = (
     Patch(
         "numpy/_core/_add_newdocs_scalars.py",
         "db6f2b889f9dcfd7d5df64ef3a430f532b3fdbfc279c3b94f8451b1757a16efb",
-        "as _add_newdocs.py, for the scalar types",
+        "the same for the scalar types",
     ),
     Patch(
         "pydantic_core/core_schema.py",
@@ -130,7 +131,7 @@ PATCHES = (
 
 
 def patch_packages(folder: Path) -> None:
-    """Patch the packages in the folder. Raise `PatchError` before any file changes if one is not the expected one."""
+    """Patch the packages in the folder. If a patch does not fit, raise `PatchError` and change no file."""
     patched = {patch.file: patch.apply((folder / patch.file).read_text()) for patch in PATCHES}
     for file, text in patched.items():
         (folder / file).write_text(text)

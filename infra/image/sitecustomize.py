@@ -1,12 +1,13 @@
-"""Import the modules of a cold start from one file instead of 500. Python imports this module when it starts.
+"""Import the modules of a cold start from one file, the bundle, instead of 500 files.
 
-`bundle.py` writes that file during the build of the image. Finding, opening and reading the bytecode of each module in
-a file of its own would take 8 % of a cold start, and compiling the methods that `dataclasses` generates and the regular
-expressions another 10 %.
-Modules that are not in the bundle are imported as usual, and everything else about a module is as usual, too:
-`__file__`, its resources, and the source lines of tracebacks.
+Python imports this module when it starts, before any other module of the packages. `bundle.py` writes the bundle while
+the image is built. Finding, opening and reading a bytecode file per module would take 8 % of a cold start. Compiling
+regular expressions and the methods that `dataclasses` generates would take another 10 %.
 
-This module itself imports only what every Python process has already loaded.
+The bundle contains the bytecode that Python would otherwise load, so the modules behave as usual. They have their usual
+`__file__`, resources, and source lines in tracebacks. Python imports modules that are not in the bundle as usual.
+
+This module imports only modules that Python has already loaded when it starts.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ BUNDLE = "/opt/python/imports.bundle"
 
 
 class Bundle:
-    """A finder of modules for `sys.meta_path`: the open bundle and its index."""
+    """A finder of modules for `sys.meta_path`, with the open bundle and its index."""
 
-    compiler: Callable[[Any, int], Any]  # of regular expressions, set when its module is imported
+    original_compile: Callable[[Any, int], Any]  # `re._compiler.compile`, set when that module is imported
 
     def __init__(self, path: str) -> None:
         self.file = os.open(path, os.O_RDONLY)
         position = int.from_bytes(os.pread(self.file, 8, 0), "little")
-        # By module: source file, bytecode file, and the position and size of the bytecode in the bundle.
+        # The index. By module: source file, bytecode file, and the position and size of the bytecode in the bundle.
         self.modules: dict[str, tuple[str, str, int, int]]
-        # By text of generated methods: position and size of the bytecode.
+        # By source text of generated methods: position and size of the bytecode.
         self.methods: dict[str, tuple[int, int]]
         # By regular expression and flags: position and size of its compiled form.
         self.patterns: dict[tuple[str | bytes, int], tuple[int, int]]
@@ -61,26 +62,26 @@ class Bundle:
         code: CodeType = self._load(position, size)
         return code
 
-    def execute(self, text: str, namespace: dict[str, Any], methods: dict[str, Any]) -> None:
-        """Define the methods that `dataclasses` has generated: without compiling the text, if the bundle has it."""
+    def define_methods(self, text: str, namespace: dict[str, Any], methods: dict[str, Any]) -> None:
+        """Define the methods that `dataclasses` has generated. Compile the text only if the bundle does not have it."""
         place = self.methods.get(text)
         code = self._load(*place) if place else compile(text, "<string>", "exec", dont_inherit=True)
         exec(code, namespace, methods)  # noqa: S102  # what `dataclasses` would do
 
     def compile_pattern(self, pattern: Any, flags: int = 0) -> Any:
-        """Compile a regular expression, or load its compiled form."""
+        """Return the compiled regular expression. Compile it only if the bundle does not have its compiled form."""
         place = self.patterns.get((pattern, int(flags))) if isinstance(pattern, (str, bytes)) else None
         if place is None:
-            return self.compiler(pattern, flags)
+            return self.original_compile(pattern, flags)
         return _sre.compile(pattern, *self._load(*place))
 
     def _load(self, position: int, size: int) -> Any:
-        # The file is part of the image, as the bytecode files are that Python itself would load.
+        # As safe as the bytecode files that Python loads in the same way: both are part of the read-only image.
         return marshal.loads(os.pread(self.file, size, position))  # noqa: S302
 
 
 class BundledLoader(SourceFileLoader):
-    """Load a module's code from the bundle, and all else from its own files."""
+    """Loads the code of a module from the bundle, and its source and resources from its own files."""
 
     def __init__(self, name: str, path: str, bundle: Bundle) -> None:
         super().__init__(name, path)
@@ -92,11 +93,11 @@ class BundledLoader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
         if module.__name__ == "dataclasses":
-            vars(module)["exec"] = self.bundle.execute  # the module finds this name before the builtin
+            vars(module)["exec"] = self.bundle.define_methods  # instead of the builtin
         if module.__name__ == "re._compiler":
-            self.bundle.compiler = vars(module)["compile"]
+            self.bundle.original_compile = vars(module)["compile"]
             vars(module)["compile"] = self.bundle.compile_pattern
 
 
-if os.access(BUNDLE, os.R_OK):  # false while the image is built, before `bundle.py` has run
+if os.access(BUNDLE, os.R_OK):  # false in the build of the image until `bundle.py` has run
     sys.meta_path.insert(0, Bundle(BUNDLE))

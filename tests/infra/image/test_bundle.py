@@ -1,4 +1,4 @@
-"""Test the file that the image's imports come from, and the finder that reads it."""
+"""Test the bundle of the image's imports, and the finder that imports from it."""
 
 import dataclasses
 import inspect
@@ -31,7 +31,7 @@ def forget():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Return a folder on the path, with a package and its bytecode."""
+    """Yield a folder on the path, with a package and its bytecode."""
     for name, source in SOURCES.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -46,7 +46,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def bundle(folder, tmp_path, monkeypatch) -> Path:
-    """Return the bundle of the package without its module `other`, from which Python imports."""
+    """Return a bundle of the package without its module `other`, and import from it."""
     import_module("bundled")
     path = tmp_path / "imports.bundle"
     modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "bundled"}
@@ -57,7 +57,7 @@ def bundle(folder, tmp_path, monkeypatch) -> Path:
 
 
 def test_modules_come_from_the_bundle(bundle, folder):
-    """A module of the bundle has the attributes that it has without the bundle, although its files are not read."""
+    """A module of the bundle has its usual attributes, although its own files are not read."""
     (folder / "bundled/failing.py").write_text("raise SystemExit")
     module = import_module("bundled.failing")
     assert isinstance(module.__loader__, BundledLoader)
@@ -77,23 +77,23 @@ def test_tracebacks_have_source_lines(bundle):
 
 
 def test_other_modules_are_imported_as_usual(bundle):
-    """A module that is not in the bundle is found in the folder of its package."""
+    """A module that is not in the bundle is imported from the folder of its package."""
     assert not isinstance(import_module("bundled.other").__loader__, BundledLoader)
 
 
 @pytest.mark.parametrize("text", [METHOD, METHOD.replace("1", "2")])
-def test_generated_methods_are_those_of_their_text(bundle, text):
-    """A method has the same result whether the bundle has its bytecode or not."""
+def test_generated_methods_work_with_and_without_the_bundle(bundle, text):
+    """A generated method returns the same whether the bundle has its bytecode or not."""
     methods: dict = {}
-    Bundle(str(bundle)).execute(text, {}, methods)
+    Bundle(str(bundle)).define_methods(text, {}, methods)
     assert eval(text.rpartition(" ")[2]) == methods["method"]()
 
 
 @pytest.mark.parametrize("flags", [re.IGNORECASE, 0])
-def test_regular_expressions_are_those_of_their_pattern(bundle, flags):
-    """An expression matches the same whether the bundle has its compiled form or not."""
+def test_regular_expressions_match_with_and_without_the_bundle(bundle, flags):
+    """A regular expression matches the same whether the bundle has its compiled form or not."""
     finder = Bundle(str(bundle))
-    finder.compiler = re._compiler.compile
+    finder.original_compile = re._compiler.compile
     found, expected = finder.compile_pattern(PATTERN, flags), re.compile(PATTERN, flags)
     assert expected == found
     assert [match.groupdict() for match in expected.finditer("Ab1 c")] == [
@@ -102,7 +102,7 @@ def test_regular_expressions_are_those_of_their_pattern(bundle, flags):
 
 
 def test_methods_of_packages_are_recorded(monkeypatch):
-    """The texts of dataclasses are recorded, except those of `lambda_app`, whose changes must not change the bundle."""
+    """Generated methods are recorded, except those of `lambda_app`, whose changes must not change the bundle."""
     monkeypatch.setattr(dataclasses, "exec", exec, raising=False)
     texts = record_methods()
     for name, field in (("package", "x"), ("lambda_app.module", "y")):
@@ -114,7 +114,7 @@ def test_methods_of_packages_are_recorded(monkeypatch):
     assert "self.y=y" not in "".join(texts)
 
 
-def test_our_modules_are_not_bundled():
+def test_modules_of_lambda_app_are_not_bundled():
     """The bundle has no module of `lambda_app`, so that a change of our code does not change it."""
     assert not is_bundled("lambda_app.errors", import_module("lambda_app.errors"))
     assert is_bundled("json.decoder", import_module("json.decoder"))

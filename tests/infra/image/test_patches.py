@@ -9,7 +9,7 @@ from infra.image.patches import PATCHES, Patch, PatchError, patch_packages
 
 
 def installed(patch: Patch) -> str:
-    """Return the file that a patch is for, as the package's wheel has it."""
+    """Return the installed file that a patch is for, which is unpatched."""
     package, _, file = patch.file.partition("/")
     spec = find_spec(package)
     assert spec is not None
@@ -19,14 +19,14 @@ def installed(patch: Patch) -> str:
 
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.file)
 def test_patch_fits_the_pinned_package(patch):
-    """The pinned package has the file that the patch was written for, and the patched file is valid Python."""
+    """The pinned package has the file that the patch was written for, and the patched file compiles."""
     patched = patch.apply(installed(patch))
     assert patched != installed(patch)
     compile(patched, patch.file, "exec")
 
 
-def test_changed_package_is_named_with_what_to_do(tmp_path):
-    """If any file is not the expected one, the error names it and the next step, and no file is changed."""
+def test_changed_package_fails_before_any_change(tmp_path):
+    """If a file of a package has changed, the error names it, and no file is patched."""
     for patch in PATCHES:
         (tmp_path / patch.file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / patch.file).write_text(installed(patch))
@@ -38,7 +38,7 @@ def test_changed_package_is_named_with_what_to_do(tmp_path):
 
 
 def test_packages_are_patched(tmp_path):
-    """Every file of the folder is patched; an empty list of replacements empties the file."""
+    """Files are patched; a patch without replacements empties its file."""
     for patch in PATCHES:
         (tmp_path / patch.file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / patch.file).write_text(installed(patch))
