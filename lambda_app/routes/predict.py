@@ -55,7 +55,7 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
             classified = await inference.classify_photo(data, record, explain=explain)
         except UnsupportedPhoto as error:
             raise with_advice(error, request) from error
-        answer = response(classified, record.elapsed_ms())
+        answer = prediction_response(classified, model_version, record.elapsed_ms())
         return JSONResponse(add_explanation(answer, classified)) if explain else answer
 
     @app.post("/predict/batch", response_model=list[PredictionResponse | ErrorResponse], **PREDICT_BATCH)
@@ -66,25 +66,28 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
         results = await inference.classify_photos(photos, record, explain=explain)
         share_ms = record.elapsed_ms() / len(photos)
         answers = [
-            error_of(result, record.request_id) if isinstance(result, RequestError) else response(result, share_ms)
+            error_of(result, record.request_id)
+            if isinstance(result, RequestError)
+            else prediction_response(result, model_version, share_ms)
             for result in results
         ]
         if not explain:
             return answers
         return JSONResponse([add_explanation(*pair) for pair in zip(answers, results, strict=True)])
 
-    def response(classified: Classified, elapsed_ms: float) -> PredictionResponse:
-        prediction = classified.prediction
-        return PredictionResponse(
-            predicted_class=prediction.predicted_class,
-            predicted_label=prediction.label,
-            confidence=prediction.confidence,
-            probabilities=prediction.probabilities,
-            unknown=prediction.unknown,
-            model_version=model_version,
-            request_id=classified.request_id,
-            processing_time_ms=round(elapsed_ms, 3),
-        )
+
+def prediction_response(classified: Classified, model_version: str, elapsed_ms: float) -> PredictionResponse:
+    prediction = classified.prediction
+    return PredictionResponse(
+        predicted_class=prediction.predicted_class,
+        predicted_label=prediction.label,
+        confidence=prediction.confidence,
+        probabilities=prediction.probabilities,
+        unknown=prediction.unknown,
+        model_version=model_version,
+        request_id=classified.request_id,
+        processing_time_ms=round(elapsed_ms, 3),
+    )
 
 
 def is_explanation_requested(request: Request, classifier: Classifier) -> bool:

@@ -118,12 +118,6 @@ def describe(
     `body` maps media types to their schemas. Routes read their `parameters` from the request, because parameters of
     their functions would take longer to start. With `error_pages`, errors below 500 are HTML for browsers.
     """
-    kinds = {(kind.status, kind.code, kind.__doc__ or "") for kind in errors} | {INTERNAL}
-    responses = {}
-    for status in sorted({status for status, *_ in kinds}):
-        responses[status] = _response(kind for kind in kinds if kind[0] == status)
-        if error_pages and status < 500:
-            responses[status]["content"]["text/html"] = {"schema": {"type": "string"}}
     extra: Json = {"requestBody": {"required": True, "content": body}} if body else {}
     if parameters:
         extra["parameters"] = [*parameters]
@@ -132,9 +126,20 @@ def describe(
         "summary": summary,
         "description": description,
         "response_description": "The response.",
-        "responses": responses,
+        "responses": _error_responses(errors, as_pages=error_pages),
         "openapi_extra": extra or None,
     }
+
+
+def _error_responses(errors: Errors, *, as_pages: bool) -> dict[int, Json]:
+    """Return the descriptions of the errors, and of internal errors, by status."""
+    kinds = {(kind.status, kind.code, kind.__doc__ or "") for kind in errors} | {INTERNAL}
+    responses = {}
+    for status in sorted({status for status, *_ in kinds}):
+        responses[status] = _response(kind for kind in kinds if kind[0] == status)
+        if as_pages and status < 500:
+            responses[status]["content"]["text/html"] = {"schema": {"type": "string"}}
+    return responses
 
 
 def list_routes(app: FastAPI) -> dict[str, str]:

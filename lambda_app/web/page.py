@@ -1,4 +1,4 @@
-"""Routes for the web page; its form works without JavaScript, too, and then returns the page with the result."""
+"""Routes for the web page. Without JavaScript, its form posts to `/`, which returns the page with the result."""
 
 import base64
 import hashlib
@@ -33,7 +33,24 @@ HEADERS = {
 }
 
 
+START = describe(
+    "About",
+    "The web page for browsers; this list for other clients",
+    "Returns HTML if the request accepts `text/html`, else JSON.",
+)
+START["responses"][200] = {"content": {"text/html": {}}}
+CLASSIFY = describe(
+    "About",
+    "Classify a photo from the web page's form; works without JavaScript",
+    "Errors are pages, too, except 500 and 503.",
+    errors=PHOTO_ERRORS,
+    body={FORM: ONE_FILE},
+    error_pages=True,
+)
+
+
 def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
+    """Add `GET /` and `POST /`."""
     page = Page(
         inference.classifier.metadata,
         settings.max_image_bytes,
@@ -42,14 +59,7 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
         explains=inference.classifier.has_activation_map,
     )
 
-    described = describe(
-        "About",
-        "The web page for browsers; this list for other clients",
-        "Returns HTML if the request accepts `text/html`, else JSON.",
-    )
-    described["responses"][200] = {"content": {"text/html": {}}}
-
-    @app.get("/", response_model=ApiInformation, **described)
+    @app.get("/", response_model=ApiInformation, **START)
     async def start(request: Request, response: Response) -> ApiInformation | HTMLResponse:
         """Return the page if the client accepts `text/html`, else information about the API."""
         if "text/html" in request.headers.get("accept", ""):
@@ -58,18 +68,7 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
         model_version = inference.classifier.metadata.model_version
         return ApiInformation(name=app.title, model_version=model_version, routes=list_routes(app))
 
-    @app.post(
-        "/",
-        response_class=HTMLResponse,
-        **describe(
-            "About",
-            "Classify a photo from the web page's form; works without JavaScript",
-            "Errors are pages, too, except 500 and 503.",
-            errors=PHOTO_ERRORS,
-            body={FORM: ONE_FILE},
-            error_pages=True,
-        ),
-    )
+    @app.post("/", response_class=HTMLResponse, **CLASSIFY)
     async def form(request: Request) -> HTMLResponse:
         """Classify a photo from the page's form and return a page, also for errors."""
         record: Record = request.state.record
@@ -82,7 +81,7 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
 
 
 class Page:
-    """Page for one model; the template is read on the first request for it, which keeps cold starts short."""
+    """Renders the page for one model. Reads its template on the first request, which keeps cold starts short."""
 
     def __init__(
         self, metadata: Metadata, max_bytes: int, max_pixels: int, *, contributions: bool, explains: bool

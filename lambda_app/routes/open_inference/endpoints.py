@@ -3,7 +3,7 @@
 The models and tensors take 5 ms to import and are imported on the first request for a model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,15 @@ VERSION_PATH = f"{MODEL_PATH}/versions/{{version}}"
 EXTENSIONS = ["binary_tensor_data", "classification"]
 
 # The OpenAPI descriptions of these routes.
-TAGS: list[Any] = ["Open Inference Protocol"]
 TEXT = {"type": "string"}
 ERROR = {"type": "object", "required": ["error"], "properties": dict.fromkeys(("error", "code", "request_id"), TEXT)}
-NAME = {"in": "path", "required": True, "schema": TEXT, "description": "`pet-classifier` or `pet-classifier-network`"}
-NAMED: dict[str, Any] = {"parameters": [{"name": "name"} | NAME]}
+NAME = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": TEXT,
+    "description": "`pet-classifier` or `pet-classifier-network`",
+}
 HEADERS = [
     {
         "in": "header",
@@ -85,59 +89,36 @@ def _content(example: Mapping[str, Any], *more: str) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def _responses(content: dict[str, Any], *errors: int) -> dict[int | str, dict[str, Any]]:
+def _describe(summary: str, content: dict[str, Any], *errors: int, **extra: Any) -> dict[str, Any]:
+    """Return arguments for a route decorator. `content` is that of the response with status 200."""
     error = {"application/json": {"schema": ERROR}}
-    descriptions = {200: "Success."} | {status: ERRORS[status] for status in errors}
+    responses = {200: {"description": "Success.", "content": content}}
+    responses |= {status: {"description": ERRORS[status], "content": error} for status in errors}
+    title = f"Open Inference Protocol: {summary}"
     return {
-        status: {"description": text, "content": error if status in ERRORS else content}
-        for status, text in descriptions.items()
+        "tags": ["Open Inference Protocol"],
+        "summary": title,
+        "responses": responses,
+        "openapi_extra": extra or None,
     }
+
+
+SERVER_METADATA = _describe("server metadata", _content(SERVER), 500)
+SERVER_LIVE = _describe("server liveness", _content({"live": True}), 500)
+SERVER_READY = _describe("server readiness", _content({"ready": True}), 500, 503)
+MODEL_READY = _describe("model readiness", _content({"name": MODEL, "ready": True}), 404, 500, parameters=[NAME])
+MODEL_METADATA = _describe("model version, inputs and outputs", _content(METADATA), 404, 500, parameters=[NAME])
+INFER = _describe(
+    "classify photos or preprocessed images",
+    _content(ANSWER, "id") | BINARY,
+    *ERRORS,
+    parameters=[NAME, *HEADERS],
+    requestBody={"required": True, "content": _content(REQUEST, "id", "parameters") | BINARY},
+)
 
 
 def add_open_inference_routes(app: FastAPI, inference: Inference, settings: Settings) -> None:
     """Add the routes under `/v2`."""
-    _add_server_routes(app, inference)
-    _add_model_routes(app, inference, settings)
-
-
-def _add_server_routes(app: FastAPI, inference: Inference) -> None:
-    """Add metadata, liveness and readiness of the server."""
-
-    @app.get(
-        "/v2",
-        tags=TAGS,
-        summary="Open Inference Protocol: server metadata",
-        responses=_responses(_content(SERVER), 500),
-    )
-    async def server_metadata() -> Response:
-        """Return the name and version of the server, named after its model for photos."""
-        return JSONResponse({"name": MODEL, "version": app.version, "extensions": EXTENSIONS})
-
-    @app.get(
-        "/v2/health/live",
-        tags=TAGS,
-        summary="Open Inference Protocol: server liveness",
-        responses=_responses(_content({"live": True}), 500),
-    )
-    async def server_live() -> Response:
-        """Return 200 whenever the server runs."""
-        return JSONResponse({"live": True})
-
-    @app.get(
-        "/v2/health/ready",
-        tags=TAGS,
-        summary="Open Inference Protocol: server readiness",
-        responses=_responses(_content({"ready": True}), 500, 503),
-    )
-    async def server_ready() -> Response:
-        """Return 503 while a request has waited more than 15 s for its predictions."""
-        if inference.admission.is_stuck():
-            raise Overloaded("a request has waited over 15 s for its predictions; send others elsewhere")
-        return JSONResponse({"ready": True})
-
-
-def _add_model_routes(app: FastAPI, inference: Inference, settings: Settings) -> None:
-    """Add readiness, inference and metadata of a model, each with and without a version in the path."""
 
     @cache
     def protocol() -> "OpenInference":
@@ -145,29 +126,41 @@ def _add_model_routes(app: FastAPI, inference: Inference, settings: Settings) ->
 
         return OpenInference(inference, settings)
 
-    ready = _content({"name": MODEL, "ready": True})
+    _add_server_routes(app, inference)
+    _add_model_routes(app, protocol)
 
-    @app.get(
-        f"{MODEL_PATH}/ready",
-        tags=TAGS,
-        summary="Open Inference Protocol: model readiness",
-        responses=_responses(ready, 404, 500),
-        openapi_extra=NAMED,
-    )
+
+def _add_server_routes(app: FastAPI, inference: Inference) -> None:
+    """Add metadata, liveness and readiness of the server."""
+
+    @app.get("/v2", **SERVER_METADATA)
+    async def server_metadata() -> Response:
+        """Return the name and version of the server, named after its model for photos."""
+        return JSONResponse({"name": MODEL, "version": app.version, "extensions": EXTENSIONS})
+
+    @app.get("/v2/health/live", **SERVER_LIVE)
+    async def server_live() -> Response:
+        """Return 200 whenever the server runs."""
+        return JSONResponse({"live": True})
+
+    @app.get("/v2/health/ready", **SERVER_READY)
+    async def server_ready() -> Response:
+        """Return 503 while a request has waited more than 15 s for its predictions."""
+        if inference.admission.is_stuck():
+            raise Overloaded("a request has waited over 15 s for its predictions; send others elsewhere")
+        return JSONResponse({"ready": True})
+
+
+def _add_model_routes(app: FastAPI, protocol: Callable[[], "OpenInference"]) -> None:
+    """Add readiness, inference and metadata of a model, each with and without a version in the path."""
+
+    @app.get(f"{MODEL_PATH}/ready", **MODEL_READY)
     @app.get(f"{VERSION_PATH}/ready", include_in_schema=False)
     async def model_ready(request: Request) -> Response:
         """Return 200 for a model that exists, else 404."""
         return JSONResponse({"name": protocol().model(**request.path_params).name, "ready": True})
 
-    body = {"required": True, "content": _content(REQUEST, "id", "parameters") | BINARY}
-
-    @app.post(
-        f"{MODEL_PATH}/infer",
-        tags=TAGS,
-        summary="Open Inference Protocol: classify photos or preprocessed images",
-        responses=_responses(_content(ANSWER, "id") | BINARY, *ERRORS),
-        openapi_extra={"parameters": NAMED["parameters"] + HEADERS, "requestBody": body},
-    )
+    @app.post(f"{MODEL_PATH}/infer", **INFER)
     @app.post(f"{VERSION_PATH}/infer", include_in_schema=False)
     async def infer(request: Request) -> Response:
         """`pet-classifier` takes photos as files, BYTES [N]; `pet-classifier-network` takes UINT8 images of its size.
@@ -178,13 +171,7 @@ def _add_model_routes(app: FastAPI, inference: Inference, settings: Settings) ->
         """
         return await protocol().infer(request)
 
-    @app.get(
-        MODEL_PATH,
-        tags=TAGS,
-        summary="Open Inference Protocol: model version, inputs and outputs",
-        responses=_responses(_content(METADATA), 404, 500),
-        openapi_extra=NAMED,
-    )
+    @app.get(MODEL_PATH, **MODEL_METADATA)
     @app.get(VERSION_PATH, include_in_schema=False)
     async def model_metadata(request: Request) -> Response:
         """Return the tensors of the model. Model paths may end in a version: `/v2/models/{name}/versions/{version}`."""
