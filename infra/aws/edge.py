@@ -12,7 +12,7 @@ from infra.aws.deployed import DeploymentError
 from infra.aws.stack import Stack
 
 
-def function_domain(stack: Stack) -> str:
+def read_function_domain(stack: Stack) -> str:
     """Return the host of the function URL. Raise `DeploymentError` for a public URL: clients could bypass the edge."""
     auth = stack.parameters["UrlAuthType"]
     if auth != "AWS_IAM":
@@ -24,7 +24,7 @@ def function_domain(stack: Stack) -> str:
 
 def main(environment: str) -> None:
     try:
-        print(function_domain(Stack.read(environment)))
+        print(read_function_domain(Stack.read(environment)))
     except (BotoCoreError, ClientError) as error:
         raise SystemExit(f"edge {environment}: {error}") from None
 

@@ -2,8 +2,8 @@
 
     .venv-sam/bin/python -m infra.aws.policies
 
-The output is {NAME: POLICY, …}; a name consists of the stack, the resource and the path within the resource. The module
-runs in SAM CLI's environment, because AWS's translator adds policies to template.yaml.
+The output is {NAME: POLICY, …}. A name consists of the stack, the resource and the path within the resource. The module
+runs in SAM CLI's environment, which has AWS's translator: it generates some of the policies in template.yaml.
 """
 
 import json
@@ -44,6 +44,7 @@ ARNS = {
     "AWS::SNS::Topic": "arn:aws:sns:{region}:{account}:{name}",
     "AWS::SQS::Queue": "arn:aws:sqs:{region}:{account}:{name}",
 }
+# The types whose Ref is the ARN. The Ref of other types is the name.
 REFERENCE_IS_ARN = {"AWS::IAM::ManagedPolicy", "AWS::IAM::OIDCProvider", "AWS::Lambda::Version", "AWS::SNS::Topic"}
 
 
@@ -123,7 +124,7 @@ def find_policies(stack: str, template: dict[str, Any]) -> Iterator[tuple[str, d
 
 
 def main() -> None:
-    logging.disable()  # the translator warns about its own metrics
+    logging.disable()  # the translator warns that it cannot send its own metrics
     os.environ["AWS_DEFAULT_REGION"] = REGION  # the translator requires a region
     policies: dict[str, Any] = {}
     for stack, path in STACKS.items():

@@ -1,9 +1,9 @@
-"""Check every IAM statement of both stacks with parliament, against AWS's list of actions, resources and conditions.
+"""Check the IAM statements of both stacks with parliament, which knows AWS's actions, resources and conditions.
 
     .venv-sam/bin/python -m infra.aws.policies | .venv-audit/bin/python -m infra.aws.policy_lint
 
-Exits with 1 if a finding has no entry in `SUPPRESSED`, or an entry has no finding. Runs in the environment of the audit
-tools. parliament does not support trust policies; tests/infra/test_bootstrap.py tests them.
+Exits with 1 if a finding has no entry in `SUPPRESSED`, or an entry has no finding. The module runs in the environment
+of the audit tools. parliament does not support trust policies; tests/infra/test_bootstrap.py tests them.
 """
 
 import json

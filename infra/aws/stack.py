@@ -25,6 +25,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Stack:
+    """The stack of an environment, as it was when it was read."""
+
     name: str
     region: str
     status: str
@@ -54,6 +56,7 @@ class Stack:
         return self.name.rpartition("-")[2]
 
     def command(self, target: str, *variables: str) -> str:
+        """Return the make command for this environment, for a message."""
         return " ".join(("make", target, f"ENV={self.environment}", *variables))
 
     def require_idle(self) -> None:

@@ -40,7 +40,7 @@ def start_split(stack: Stack, version: str, share: int) -> None:
     current = stack.read_split()
     if version == alias["FunctionVersion"]:
         raise DeploymentError(f"VERSION={version}: this version already serves; expected another one, the challenger")
-    if current:  # a changed share would give the versions the traffic of different days
+    if current:  # with another share from now on, the versions would have the traffic of different days
         raise DeploymentError(f"{stack.name}: {current}; end this split first: {stack.command('split', 'SHARE=0')}")
     if (provisioned := stack.parameters.get("ProvisionedConcurrency", "0")) != "0":
         raise DeploymentError(
@@ -70,9 +70,9 @@ def end_split(stack: Stack) -> None:
 
 
 def _require_active(stack: Stack, version: str) -> None:
-    """Raise `DeploymentError` if Lambda has deactivated the version, as it does after weeks without an invocation.
+    """Raise `DeploymentError` if the version is inactive, because the first requests to it would fail.
 
-    The first requests to an inactive version fail.
+    Lambda deactivates a version after weeks without an invocation.
     """
     configuration = stack.client("lambda").get_function_configuration(FunctionName=stack.function, Qualifier=version)
     if (state := configuration.get("State", "Active")) != "Active":

@@ -68,10 +68,8 @@ def summarize(
     outcome, counted = simulation.simulate(load, rules), draws.counted
     seconds = sum(period.seconds for period in periods if period.counted)
     dollars = simulation.compute_usd(outcome, counted, seconds, strategy, rules.provisioned)
-    start_types, latency = (
-        outcome.start_types[counted],
-        1000 * outcome.latency[counted & (outcome.start_types != StartType.THROTTLED)],
-    )
+    start_types = outcome.start_types[counted]
+    latency = 1000 * outcome.latency[counted & (outcome.start_types != StartType.THROTTLED)]
     cold = int(np.count_nonzero(start_types == StartType.COLD))
     p50, p99, p999 = np.quantile(latency, [0.5, 0.99, 0.999]).tolist()
     return TrafficFigures(
@@ -111,10 +109,8 @@ def simulate_traffic(
             ("burst", simulation.make_burst(rate, idle_s)),
         ):
             draws = simulation.draw(periods, seed)
-            initialized, restored = (
-                simulation.time_requests(draws, times, times.init),
-                simulation.time_requests(draws, times, restore_ms),
-            )
+            initialized = simulation.time_requests(draws, times, times.init)
+            restored = simulation.time_requests(draws, times, restore_ms)
             found += [
                 summarize(ON_DEMAND, traffic, periods, draws, initialized, on_demand),
                 summarize(PROVISIONED, traffic, periods, draws, initialized, provisioned),

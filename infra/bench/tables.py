@@ -122,28 +122,7 @@ def _row(name: str, candidate: Figures) -> tuple[str, ...]:
 
 def full(figures: Figures) -> str:
     """Return the tables of all candidates and photos, of cold starts with a dropped page cache, and of throughput."""
-    photos = list(figures["photos"])
-    headings = (
-        "",
-        "cold p50 / p95",
-        "init p50 / p95",
-        "first p50 / p95",
-        *(f"{name} p50 / p99" for name in photos),
-        "/health p50",
-        "billed",
-    )
-    rows = []
-    for name, candidate in figures["candidates"].items():
-        cells = (f"{candidate['warm_ms'][p]['p50']:.1f} / {candidate['warm_ms'][p]['p99']:.1f}" for p in photos)
-        health = candidate["health_ms"]
-        rows.append((
-            f"`{name}`",
-            *(f"{candidate[ms]['p50']:.0f} / {candidate[ms]['p95']:.0f}" for ms in ("cold_ms", "init_ms", "first_ms")),
-            *cells,
-            f"{health['p50']:.1f}" if health else "",
-            f"{candidate['billed_ms']:.0f}",
-        ))  # fmt: skip
-    parts = [table(headings, rows), "Milliseconds. " + describe_measurement(figures)]
+    parts = [_candidate_table(figures), "Milliseconds. " + describe_measurement(figures)]
     if found := figures["compressed_mb"]:
         sizes = ", ".join(f"`{name}` {mb:.0f} MB" for name, mb in found.items())
         parts.append(f"Compressed images, as in a registry: {sizes}.")
@@ -154,6 +133,28 @@ def full(figures: Figures) -> str:
         speeds = [(f"`{name}`", f"{value:.0f}") for name, value in found["requests_per_second"].items()]
         parts.append(table(("two cores, 500x375", "requests per second"), speeds))
     return "\n\n".join(parts)
+
+
+def _candidate_table(figures: Figures) -> str:
+    starts, photos = {"cold": "cold_ms", "init": "init_ms", "first": "first_ms"}, list(figures["photos"])
+    headings = (
+        "",
+        *(f"{name} p50 / p95" for name in starts),
+        *(f"{name} p50 / p99" for name in photos),
+        "/health p50",
+        "billed",
+    )
+    rows = [
+        (
+            f"`{name}`",
+            *(f"{candidate[key]['p50']:.0f} / {candidate[key]['p95']:.0f}" for key in starts.values()),
+            *(f"{candidate['warm_ms'][p]['p50']:.1f} / {candidate['warm_ms'][p]['p99']:.1f}" for p in photos),
+            f"{candidate['health_ms']['p50']:.1f}" if candidate["health_ms"] else "",
+            f"{candidate['billed_ms']:.0f}",
+        )
+        for name, candidate in figures["candidates"].items()
+    ]
+    return table(headings, rows)
 
 
 def goals(figures: Figures) -> str:

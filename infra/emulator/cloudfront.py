@@ -1,7 +1,7 @@
 """Emulate the distribution of infra/aws/edge.yaml: CloudFront with origin access control in front of a private URL.
 
-The emulator replaces the Authorization header with its own signature, signs the hash that the client sends for the
-body, and adds the template's security headers. It has no cache, no compression and no firewall.
+The emulator replaces the Authorization header with its own signature, which covers the hash of the body that the client
+sends. It adds the template's security headers. It has no cache, no compression and no firewall.
 
     python -m infra.emulator.serve --auth AWS_IAM
     python -m infra.emulator.cloudfront http://127.0.0.1:8000 --port 8001
@@ -40,7 +40,7 @@ REPLACED = {"authorization", "content-length", "host", "x-amz-date", "x-amz-secu
 
 def create_edge(origin: str, credentials: Credentials) -> ASGIApp:
     """Return the ASGI app of a distribution in front of the function URL `origin`."""
-    headers = security_headers()
+    headers = read_security_headers()
 
     async def forward(request: Request) -> Response:
         async with httpx2.AsyncClient(timeout=LONGEST_INVOCATION_S, mounts=DIRECT) as client:
@@ -70,8 +70,8 @@ def _sign(
     return outgoing
 
 
-def security_headers() -> Mapping[str, tuple[str, bool]]:
-    """Return the template's headers as {name: (value, override)}; `override` replaces the function's value."""
+def read_security_headers() -> Mapping[str, tuple[str, bool]]:
+    """Return the template's headers as {name: (value, override)}. With `override`, they replace the function's."""
     template = yaml.load(TEMPLATE.read_text(), _Loader)  # noqa: S506  # a safe loader
     config = template["Resources"]["Headers"]["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
     policy, transport = config["ContentSecurityPolicy"], config["StrictTransportSecurity"]

@@ -56,10 +56,10 @@ def measure_evidence(counts: Counts, difference: float) -> Values:
     prior = PRIOR_HITS, PRIOR_MISSES
     hits, misses, other_hits, other_misses = counts.arrays()
     mixture = betaln(hits + prior[0], misses + prior[1]) + betaln(other_hits + prior[0], other_misses + prior[1])
-    return np.asarray(mixture - 2 * betaln(*prior) - _largest_likelihood(counts, difference))
+    return np.asarray(mixture - 2 * betaln(*prior) - _max_log_likelihood(counts, difference))
 
 
-def _largest_likelihood(counts: Counts, difference: float) -> Values:
+def _max_log_likelihood(counts: Counts, difference: float) -> Values:
     """Return the largest log-likelihood of two rates with this difference. Its slope decreases, so bisection works."""
     hits, misses, other_hits, other_misses = counts.arrays()
     low, high = np.full(hits.shape, max(0.0, -difference)), np.full(hits.shape, min(1.0, 1.0 - difference))
@@ -71,10 +71,12 @@ def _largest_likelihood(counts: Counts, difference: float) -> Values:
         low, high = np.where(slope > 0, rate, low), np.where(slope > 0, high, rate)
     rate, other = low, np.clip(low + difference, 0, 1)
     # At the bounds of the search, one rate is 0 or 1 and the slope may not exist; the larger likelihood is the maximum.
-    return np.maximum(_likelihood(counts, rate, other), _likelihood(counts, high, np.clip(high + difference, 0, 1)))
+    return np.maximum(
+        _log_likelihood(counts, rate, other), _log_likelihood(counts, high, np.clip(high + difference, 0, 1))
+    )
 
 
-def _likelihood(counts: Counts, rate: Values, other: Values) -> Values:
+def _log_likelihood(counts: Counts, rate: Values, other: Values) -> Values:
     hits, misses, other_hits, other_misses = counts.arrays()
     parts = (xlogy(hits, rate), xlog1py(misses, -rate), xlogy(other_hits, other), xlog1py(other_misses, -other))
     return np.asarray(sum(parts))
@@ -93,7 +95,7 @@ def is_above(counts: Counts, limit: float, alpha: float) -> NDArray[np.bool_]:
     return np.asarray((counts.difference() > limit) & (measure_evidence(counts, limit) >= np.log(1 / alpha)))
 
 
-def interval(counts: Counts, alpha: float) -> list[float] | None:
+def compute_interval(counts: Counts, alpha: float) -> list[float] | None:
     """Return the current interval of the confidence sequence of the difference, or None without trials."""
     middle, end = float(counts.difference()), 1 - 1e-9
     if np.isnan(middle):

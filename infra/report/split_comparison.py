@@ -1,7 +1,7 @@
 """Compare the two model versions that share the traffic, and recommend to promote, keep testing or roll back.
 
-The comparison uses only hours in which both versions answered. The alias selects the version of each request at random,
-so in these hours both versions receive the same kind of traffic.
+The comparison uses only hours in which both versions answered. In these hours, both receive the same kind of traffic,
+because the alias selects the version of each request at random.
 """
 
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ import numpy as np
 
 from infra.report import label_metrics, traffic
 from infra.report.alarms import MARGIN
-from infra.report.difference import Counts, decide, interval, is_above, trials_to_decision
+from infra.report.difference import Counts, compute_interval, decide, is_above, trials_to_decision
 from infra.report.log_reader import Column, Table
 
 HOUR = 3600
-MIN_HOURS = 3  # a canary deployment takes at most half an hour, which is in at most two hours of the clock
-# Error rates of the tests of accuracy and of server errors. Together, they roll an equal challenger back in at most 5 %
-# of all splits.
+MIN_HOURS = 3  # more than a canary deployment: it takes at most half an hour, which touches at most two clock hours
+# The error rates of the tests of accuracy and of server errors. Together, they recommend the rollback of an equal
+# challenger in at most 5 % of all splits.
 ACCURACY_ALPHA, ERRORS_ALPHA = 0.04, 0.01
 ERRORS_MARGIN = 0.001  # tolerated difference of the rate of server errors
-LEAD_HOURS = 12  # `make split` proposes a period that begins a day before the split
+LEAD_HOURS = 12  # the least time between SINCE= and the split; `make split` proposes a day
 CALIBRATION_BINS = 10
 PROMOTE, KEEP, ROLL_BACK = "promote", "keep testing", "roll back"
 
@@ -29,53 +29,58 @@ PROMOTE, KEEP, ROLL_BACK = "promote", "keep testing", "roll back"
 def compare_versions(requests: Table, labeled: Table, serving: str | None, since: datetime | None) -> dict[str, Any]:
     """Return the figures of the champion and of the challenger, their differences, and the recommendation.
 
-    The champion is the serving version. The challenger is the version with the most hours in common with it.
+    The champion is the serving version. The challenger is the version that shares the most hours with the champion.
     """
-    hours = {version: np.unique(part["time"] // HOUR) for version, part in _split_times(requests).items()}
-    shared = {name: np.intersect1d(hours[serving], own) for name, own in hours.items() if serving and name != serving}
+    shared = _find_shared_hours(requests, serving)
     if not serving or not shared:
         return _not_compared("the log has one model version")
     challenger = max(shared, key=lambda name: len(shared[name]))
-    if len(shared[challenger]) < MIN_HOURS:
-        count = len(shared[challenger])
-        return _not_compared(f"{serving} and {challenger} both answered in {count} hours; expected {MIN_HOURS} or more")
-    parts = {
-        name: (
-            _within(requests.where(requests["model_version"] == name), "time", shared[challenger]),
-            _within(labeled.where(labeled["model_version"] == name), "predicted_at", shared[challenger]),
+    hours = shared[challenger]
+    if len(hours) < MIN_HOURS:
+        return _not_compared(
+            f"{serving} and {challenger} both answered in {len(hours)} hours; expected {MIN_HOURS} or more"
         )
-        for name in (serving, challenger)
-    }
-    figures = {name: _figures(*part) for name, part in parts.items()}
-    labels, errors = _count_correct(*figures.values()), _count_without_error(*figures.values())
+    figures = {name: _version_figures(requests, labeled, name, hours) for name in (serving, challenger)}
     return {
         "compared": True,
         "champion": serving,
         "challenger": challenger,
-        "from": _format_hour(shared[challenger][0]),
-        "to": _format_hour(shared[challenger][-1] + 1),
-        "hours": len(shared[challenger]),
-        "share": figures[challenger]["requests"] / sum(each["requests"] for each in figures.values()),
+        "from": _format_hour(hours[0]),
+        "to": _format_hour(hours[-1] + 1),
+        "hours": len(hours),
         "figures": figures,
+        **_judge(figures[serving], figures[challenger], is_cut=_is_cut(requests, hours[0] * HOUR, since)),
+    }
+
+
+def _judge(champion: Mapping[str, Any], challenger: Mapping[str, Any], *, is_cut: bool) -> dict[str, Any]:
+    """Return the challenger's share, the differences between the figures, and the recommendation."""
+    labels, errors = _count_correct(champion, challenger), _count_without_error(champion, challenger)
+    return {
+        "share": challenger["requests"] / (champion["requests"] + challenger["requests"]),
         "differences": {
             "accuracy": _difference(labels, ACCURACY_ALPHA),
             "server_error_rate": _difference(errors, ERRORS_ALPHA),
         },
         "margin": MARGIN,
-        **_recommend(labels, errors, is_cut=_is_cut(requests, shared[challenger][0] * HOUR, since)),
+        **_recommend(labels, errors, is_cut=is_cut),
     }
 
 
-def _split_times(requests: Table) -> dict[str, Table]:
-    """Return the times of each version's requests."""
-    return traffic.split_by_version(Table({name: requests[name] for name in ("time", "model_version")}))
+def _find_shared_hours(requests: Table, serving: str | None) -> dict[str, Column]:
+    """Return, for each other version, the hours in which both this version and the serving version answered."""
+    if not serving:
+        return {}
+    times = Table({name: requests[name] for name in ("time", "model_version")})
+    hours = {version: np.unique(part["time"] // HOUR) for version, part in traffic.split_by_version(times).items()}
+    champion = hours.pop(serving)
+    return {version: np.intersect1d(champion, own) for version, own in hours.items()}
 
 
-def _within(table: Table, name: str, hours: Column) -> Table:
-    return table.where(np.isin(table[name] // HOUR, hours))
-
-
-def _figures(requests: Table, labeled: Table) -> dict[str, Any]:
+def _version_figures(requests: Table, labeled: Table, version: str, hours: Column) -> dict[str, Any]:
+    """Return the figures of a version in the hours."""
+    requests = requests.where((requests["model_version"] == version) & np.isin(requests["time"] // HOUR, hours))
+    labeled = labeled.where((labeled["model_version"] == version) & np.isin(labeled["predicted_at"] // HOUR, hours))
     figures = traffic.traffic_figures(requests) | label_metrics.accuracy_figures(labeled)
     failures = int((requests["status"] >= 500).sum())
     rate = failures / figures["requests"] if figures["requests"] else None
@@ -99,7 +104,7 @@ def _count_without_error(champion: Mapping[str, Any], challenger: Mapping[str, A
 
 
 def _difference(counts: Counts, alpha: float) -> dict[str, Any]:
-    bounds = interval(counts, alpha)
+    bounds = compute_interval(counts, alpha)
     return {"difference": float(counts.difference()) if bounds else None, "interval": bounds, "level": 1 - alpha}
 
 

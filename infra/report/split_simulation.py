@@ -1,4 +1,4 @@
-"""Simulate splits with a report every day, and count the recommendations and the labels until the first one.
+"""Simulate splits with a report every day. Count the first decisions, and the labels until then.
 
 Takes a minute and writes artifacts/split_simulation.json. `make docs` inserts its table into infra/report/README.md.
 
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def simulate(scenario: Scenario, runs: int, seed: int) -> dict[str, Any]:
-    """Return the shares of runs that first decide to roll back and to promote, and the number of labels until then."""
+    """Return the shares of runs whose first decision is to roll back or to promote, and the labels until then."""
     is_worse, is_noninferior = decide(_draw(scenario, runs, seed), MARGIN, ACCURACY_ALPHA)
     is_decided = is_worse | is_noninferior
     first = is_decided.argmax(axis=1)
@@ -81,7 +81,7 @@ def _draw(scenario: Scenario, runs: int, seed: int) -> Counts:
 
 
 def _quantile(labels: NDArray[np.float64], share: float) -> int | None:
-    """Return the number of labels after which this share of the runs is decided, or None if the days do not suffice."""
+    """Return the number of labels after which this share of the runs is decided, or None if it is above `DAYS`."""
     value = np.quantile(labels, share, method="higher")
     return int(value) if np.isfinite(value) else None
 

@@ -1,4 +1,4 @@
-"""Assemble the report as one JSON value. The page, MLflow and CloudWatch show parts of it."""
+"""Build the report as one JSON value. The page, MLflow and CloudWatch show parts of it."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -27,39 +27,68 @@ def build_report(
     """
     requests, serving = log.requests, traffic.serving_version(log.requests)
     labeled, feedback = label_metrics.join_feedback(log)
-    qualities = {
-        version: label_metrics.classification_metrics(table)
-        for version, table in traffic.split_by_version(labeled).items()
-    }
+    quality = measure_quality(labeled)
     drift = alarms.judge_drift(requests, serving, baseline)
-    accuracy = alarms.judge_accuracy(qualities.get(serving or ""), serving, reference)
-    retrain, reason = alarms.decide_retraining(drift, accuracy)
+    accuracy = alarms.judge_accuracy(quality["versions"].get(serving), serving, reference)
     return {
-        "source": source,
-        "generated": datetime.now(UTC).isoformat(timespec="seconds"),
-        "first": _format_time(requests["time"][0]) if len(requests) else None,
-        "last": _format_time(requests["time"][-1]) if len(requests) else None,
-        "services": sorted({str(service) for service in requests["service"].tolist()}),
-        "lines": dict(log.counts),
+        **describe_log(log, source),
         "feedback": feedback,
         "serving": serving,
         "reference": reference is not None,
+        **count_traffic(requests, labeled),
+        "quality": quality,
+        "estimate": label_metrics.estimate_accuracy(requests, labeled),
+        "split": split_comparison.compare_versions(requests, labeled, serving, since),
+        **decide(drift, accuracy),
+        "step_seconds": traffic.choose_step(requests, POINTS),
+        "over_time": list(traffic.over_time(requests, POINTS, traffic.traffic_figures)),
+        "labels_over_time": list(traffic.over_time(labeled, ACCURACY_POINTS, label_metrics.accuracy_figures)),
+    }
+
+
+def describe_log(log: Log, source: str) -> dict[str, Any]:
+    """Return the source, the period and the services of the log, and its number of lines of each kind."""
+    times = log.requests["time"]
+    return {
+        "source": source,
+        "generated": datetime.now(UTC).isoformat(timespec="seconds"),
+        "first": _format_time(times[0]) if len(times) else None,
+        "last": _format_time(times[-1]) if len(times) else None,
+        "services": sorted({str(service) for service in log.requests["service"].tolist()}),
+        "lines": dict(log.counts),
+    }
+
+
+def measure_quality(labeled: Table) -> dict[str, Any]:
+    """Return the classification metrics of all labeled photos, and of those of each version."""
+    versions = traffic.split_by_version(labeled)
+    return {
+        "overall": label_metrics.classification_metrics(labeled),
+        "versions": {version: label_metrics.classification_metrics(table) for version, table in versions.items()},
+    }
+
+
+def count_traffic(requests: Table, labeled: Table) -> dict[str, Any]:
+    """Return the figures of all traffic, and those of each version."""
+    versions = traffic.split_by_version(requests) | traffic.split_by_version(labeled)
+    return {
         "overall": _figures(requests, labeled),
         "versions": {
             version: _figures(*(table.where(table["model_version"] == version) for table in (requests, labeled)))
-            for version in traffic.split_by_version(requests) | qualities
+            for version in versions
         },
-        "quality": {"overall": label_metrics.classification_metrics(labeled), "versions": qualities},
-        "estimate": label_metrics.estimate_accuracy(requests, labeled),
-        "split": split_comparison.compare_versions(requests, labeled, serving, since),
+    }
+
+
+def decide(drift: dict[str, Any], accuracy: dict[str, Any]) -> dict[str, Any]:
+    """Return the judgments, the alarms that fire, and whether and why to retrain."""
+    retrain, reason = alarms.decide_retraining(drift, accuracy)
+    return {
         "drift": drift,
         "accuracy": accuracy,
         "alarms": alarms.list_alarms(drift, accuracy),
         "retrain": retrain,
         "retrain_reason": reason,
-        "step_seconds": traffic.choose_step(requests, POINTS),
-        "over_time": list(traffic.over_time(requests, POINTS, traffic.traffic_figures)),
-        "labels_over_time": list(traffic.over_time(labeled, ACCURACY_POINTS, label_metrics.accuracy_figures)),
     }
 
 

@@ -13,9 +13,9 @@ from botocore.credentials import Credentials
 from starlette.testclient import TestClient
 
 from infra.aws.deployed import DeploymentError
-from infra.aws.edge import function_domain
+from infra.aws.edge import read_function_domain
 from infra.aws.stack import Stack
-from infra.emulator.cloudfront import create_edge, security_headers
+from infra.emulator.cloudfront import create_edge, read_security_headers
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app, with_cors
 from infra.emulator.sigv4 import signed_by
@@ -68,7 +68,7 @@ def test_post_with_its_hash_is_answered(edge: str) -> None:
 
 
 def test_wrong_keys_are_refused() -> None:
-    """The URL rejects a request that an edge with other keys has signed."""
+    """The URL rejects a request that an edge signed with other keys."""
     with background(local_app("http://127.0.0.1:9", authorized=signed_by(KEYS))) as url:
         assert 403 == TestClient(create_edge(url, OTHER_KEYS)).get("/health").status_code
 
@@ -95,7 +95,7 @@ def test_function_policy_is_kept(edge: str, path: str) -> None:
 def test_data_gets_the_strictest_policy(edge: str) -> None:
     """A response without a Content-Security-Policy gets that of the template, which allows nothing."""
     headers = httpx2.get(f"{edge}/health", trust_env=False, timeout=600).headers
-    assert security_headers()["content-security-policy"][0] == headers["content-security-policy"]
+    assert read_security_headers()["content-security-policy"][0] == headers["content-security-policy"]
 
 
 # --- the templates and `make edge` --------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_template_passes_cfn_lint() -> None:
 
 @pytest.mark.sam
 def test_predictions_are_not_cached() -> None:
-    """Only the page and the documentation may be cached, and no answer without the function's permission."""
+    """Only the page and the documentation may be cached, and only if the function's Cache-Control allows it."""
     config = read("infra/aws/edge.yaml")["Resources"]["Distribution"]["Properties"]["DistributionConfig"]
     assert "4135ea2d-6df8-44a3-9df3-4b5a84be39ad" == config["DefaultCacheBehavior"]["CachePolicyId"]  # CachingDisabled
     assert ["/", "/docs*", "/openapi.json"] == [behavior["PathPattern"] for behavior in config["CacheBehaviors"]]
@@ -165,7 +165,7 @@ def test_defaults_match_template() -> None:
 
 @pytest.fixture
 def stack(aws: str, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that creates the stack of dev, with this authentication, in moto."""
+    """Return a function that creates the stack of dev in moto, with the given authentication."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
 
     def create(auth: str) -> None:
@@ -187,7 +187,7 @@ def test_public_url_has_no_edge(stack) -> None:
     """`make edge` rejects a public URL, because clients could bypass the edge."""
     stack("NONE")
     with pytest.raises(DeploymentError, match="UrlAuthType is NONE; expected AWS_IAM"):
-        function_domain(Stack.read("dev"))
+        read_function_domain(Stack.read("dev"))
 
 
 @pytest.mark.sam

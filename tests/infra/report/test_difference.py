@@ -59,7 +59,7 @@ def test_worse_challenger_is_found():
 def test_interval_ends_where_the_test_decides():
     """A difference just inside the interval is not rejected, and one just outside is."""
     counts = Counts(980, 1000, 285, 300)
-    low, high = difference.interval(counts, ALPHA)
+    low, high = difference.compute_interval(counts, ALPHA)
     assert low < float(counts.difference()) < high
     outside = (difference.is_above(counts, low - 1e-6, ALPHA), difference.is_below(counts, high + 1e-6, ALPHA))
     inside = (difference.is_above(counts, low + 1e-6, ALPHA), difference.is_below(counts, high - 1e-6, ALPHA))
@@ -69,14 +69,14 @@ def test_interval_ends_where_the_test_decides():
 @pytest.mark.parametrize("counts", [Counts(5, 5, 3, 3), Counts(0, 5, 3, 3), Counts(5, 5, 0, 3), Counts(0, 4, 0, 9)])
 def test_interval_contains_extreme_difference(counts):
     """Rates of 0 and 1 give an interval within -1 to 1 around the difference."""
-    low, high = difference.interval(counts, ALPHA)
+    low, high = difference.compute_interval(counts, ALPHA)
     assert -1 <= low <= float(counts.difference()) <= high <= 1
 
 
 @pytest.mark.parametrize("counts", [Counts(0, 0, 0, 0), Counts(5, 5, 0, 0), Counts(0, 0, 3, 4)])
 def test_missing_labels_give_no_decision(counts):
     """Without labels of both versions, there is no interval, no decision and no number of labels."""
-    found = (difference.interval(counts, ALPHA), difference.trials_to_decision(counts, MARGIN, ALPHA))
+    found = (difference.compute_interval(counts, ALPHA), difference.trials_to_decision(counts, MARGIN, ALPHA))
     assert ((None, None), (False, False)) == (found, difference.decide(counts, MARGIN, ALPHA))
 
 
