@@ -17,12 +17,15 @@ HOUR_S = 3600
 def refuse_other_sites(request: Request) -> None:
     """Raise `CrossOrigin` if a page of another origin sent the request. Requests from other programs pass.
 
-    The rule is that of Go's net/http.CrossOriginProtection: `Sec-Fetch-Site` decides. Without it, as in browsers before
-    2023 and over HTTP, the host in `Origin` must be that of the request.
+    As in Go's net/http.CrossOriginProtection, `Sec-Fetch-Site` decides. Browsers before 2023 do not send it, and no
+    browser sends it over HTTP; then the host in `Origin` must be that of the request.
     """
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    is_own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    if (site not in {"same-origin", "none"}) if site else not is_own:
+    origin = request.headers.get("origin")
+    if site := request.headers.get("sec-fetch-site"):
+        is_own = site in {"same-origin", "none"}
+    else:
+        is_own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if not is_own:
         raise CrossOrigin(
             "a page of another origin sent this form; send it from this server's page, or from a program other than a "
             "browser"

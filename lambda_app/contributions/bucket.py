@@ -1,4 +1,4 @@
-"""Store contributed photos in an S3 bucket. The first one imports botocore and creates a client, which takes 0.5 s."""
+"""Store contributed photos in an S3 bucket. The first photo imports botocore and creates a client in 0.5 s."""
 
 import logging
 from functools import cached_property
@@ -7,7 +7,7 @@ from typing import Any
 from lambda_app.contributions.contribution import Contribution
 from lambda_app.errors import StorageFailed
 
-# Two objects, with two attempts of at most 2 s each and a pause of at most 1 s between them, take at most 10 s. The
+# For each of two objects, two attempts of at most 2 s each and a pause of at most 1 s between them: at most 10 s. The
 # function's timeout is 15 s.
 TIMEOUTS = {"connect_timeout": 1, "read_timeout": 1}
 ATTEMPTS = 2
