@@ -30,7 +30,6 @@ class Candidate:
     requirements: Path | None = None
     bytecode: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
-    flags: tuple[str, ...] = ()  # for Python
     routes: bool = True  # lower bounds serve no routes
 
     @property

@@ -1,10 +1,8 @@
 """Measure how latency and memory grow with photo size, batch size, and the number of requests that a function served.
 
-The command writes artifacts/growth.json and a plot, and prints the tables. It takes five minutes on an idle machine, or
-one minute with --quick.
+The command writes artifacts/growth.json and a plot, and prints the tables. It takes five minutes on an idle machine.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -49,16 +47,11 @@ class Plan:
 
 
 FULL = Plan(lives=4, warm=20, requests=10_000)
-QUICK = Plan(lives=1, warm=10, requests=2_000)
 
 
-def measure(launch: Launch, *, quick: bool) -> dict[str, Any]:
+def measure(launch: Launch) -> dict[str, Any]:
     """Return the figures and their source. Raise `SandboxError`. The image `pet-classifier:local` must exist."""
-    return {
-        **identify(docker=launch is container),
-        "quick": quick,
-        **measure_growth(launch, QUICK if quick else FULL),
-    }
+    return {**identify(docker=launch is container), **measure_growth(launch, FULL)}
 
 
 def measure_growth(launch: Launch, plan: Plan) -> dict[str, Any]:
@@ -172,16 +165,12 @@ def _verdict(requests: Figures) -> str:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m infra.bench.growth", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help=f"fewer repetitions, and {QUICK.requests:,} consecutive requests"
-    )
-    quick, docker = parser.parse_args(arguments).quick, has_docker()
+def main() -> int:
+    docker = has_docker()
     try:
         if docker:
             images.build(OURSELVES)
-        figures = measure(container if docker else process, quick=quick)
+        figures = measure(container if docker else process)
     except (SandboxError, images.BuildFailed, RuntimeNotFound, RuntimeDied) as error:
         print(f"growth: {error}", file=sys.stderr)
         return 1

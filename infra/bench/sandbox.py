@@ -112,7 +112,7 @@ def container(candidate: Candidate) -> Iterator[Sandbox]:
     """Run a new container of the candidate's image, without capabilities or a writable disk, as in Lambda."""
     emulator = ("--volume", f"{find_rie()}:/rie:ro", "--entrypoint", "/rie")
     run = ("docker", "run", "--detach", *LIMITS, *RESTRICTIONS, *_candidate_options(candidate), *emulator)
-    function = ("/usr/bin/python3", *candidate.flags, "-m", "awslambdaric", candidate.handler)
+    function = ("/usr/bin/python3", "-m", "awslambdaric", candidate.handler)
     with terminable():
         container_id = _docker(*run, candidate.image, "--log-level", "info", *function)
         try:

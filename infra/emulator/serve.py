@@ -1,8 +1,4 @@
-"""Serve the function on http://127.0.0.1:8000 until Ctrl-C, in Lambda's runtime behind an emulated function URL.
-
-With `--invoke`, the URL calls an existing Invoke API instead: a container with the Runtime Interface Emulator, or
-`sam local start-lambda`.
-"""
+"""Serve the function on http://127.0.0.1:8000 until Ctrl-C, in Lambda's runtime behind an emulated function URL."""
 
 import argparse
 import contextlib
@@ -85,14 +81,9 @@ def background(app: ASGIApp) -> Iterator[str]:
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.emulator.serve", description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="default: 8000; 0 for a free port")
-    parser.add_argument("--invoke", metavar="ENDPOINT", help="an Invoke API, e.g. http://127.0.0.1:3001")
-    parser.add_argument("--function", metavar="NAME", default="function", help="the function's name in that API")
     parser.add_argument("--auth", choices=["NONE", "AWS_IAM"], default="NONE", help="who may call the URL")
     parser.add_argument("--cors-origin", metavar="ORIGIN", help="the site that CORS allows, e.g. https://example.org")
-    options = parser.parse_args(arguments)
-    if not options.invoke and options.function != "function":
-        parser.error("--function requires --invoke ENDPOINT")
-    return options
+    return parser.parse_args(arguments)
 
 
 @contextlib.contextmanager
@@ -102,11 +93,8 @@ def _app(options: argparse.Namespace) -> Iterator[ASGIApp]:
         from infra.emulator.sigv4 import signed_here  # noqa: PLC0415  # needs botocore
 
         authorized = signed_here()
-    if options.invoke:
-        yield create_app(invoke_url(options.invoke, options.function), authorized=authorized)
-    else:
-        with lambda_runtime(echo=True) as runtime:
-            yield local_app(runtime.endpoint, authorized=authorized)
+    with lambda_runtime(echo=True) as runtime:
+        yield local_app(runtime.endpoint, authorized=authorized)
 
 
 def main(arguments: list[str] | None = None) -> int:

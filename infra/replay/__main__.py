@@ -27,7 +27,7 @@ from infra.smoke.url import UrlClient
 def main(arguments: list[str] | None = None) -> int:
     parser = _create_parser()
     options = parser.parse_args(arguments)
-    pace = Pace(options.rate, options.at_a_time, options.share, options.delay)
+    pace = Pace(options.rate, share=options.share, delay_s=options.delay)
     try:
         auth = target.signer(options)
         photos = find_photos(options.photos)
@@ -94,21 +94,12 @@ def _create_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rate", type=target.positive, help="photos per second; as fast as answers come by default")
     parser.add_argument(
-        "--at-a-time", metavar="N", type=_parse_count, default=4, help="maximum requests in flight; %(default)s"
-    )
-    parser.add_argument(
         "--share", type=_parse_share, default=1.0, help="fraction of the photos that get feedback, 0 to 1; %(default)s"
     )
     parser.add_argument(
         "--delay", metavar="SECONDS", type=_parse_delay, default=0.0, help="from answer to feedback; %(default)s"
     )
     return parser
-
-
-def _parse_count(value: str) -> int:
-    if not value.isdecimal() or not int(value):
-        raise argparse.ArgumentTypeError(f"{value!r}: expected an integer of 1 or more")
-    return int(value)
 
 
 def _parse_delay(value: str) -> float:

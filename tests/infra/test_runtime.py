@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -260,17 +259,6 @@ class TestRuntime:
                 url = invoke_url(started.endpoint)
                 answer = httpx2.post(url, json={}, trust_env=False, timeout=MINUTES).json()
         assert (None, "cat") == (next(candidates, None), answer["predicted_class"])
-
-    def test_serve_calls_existing_invoke_api(self, local: Local) -> None:
-        """`serve --invoke` calls an existing Invoke API."""
-        command = [sys.executable, "-m", "infra.emulator.serve", "--port", "0", "--invoke", local.runtime.endpoint]
-        with session(command, cwd=ROOT, env=dict(os.environ)) as server, output(server) as lines:
-            line = next(lines)
-            served = re.fullmatch(r"Serving (http://127\.0\.0\.1:\d+) \(Ctrl-C stops\)\n", line)
-            assert served, line
-            response = get(f"{served[1]}/pid")
-            server.send_signal(signal.SIGINT)
-            assert (200, 0) == (response.status_code, server.wait())
 
 
 def test_missing_emulator_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

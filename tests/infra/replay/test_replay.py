@@ -450,7 +450,6 @@ def test_evaluation_can_replay_first(url: str, photos: Path, tmp_path: Path, cap
     [
         (["--rate", "0"], "argument --rate: '0': expected a positive number"),
         (["--rate", "fast"], "argument --rate: 'fast': expected a positive number"),
-        (["--at-a-time", "0"], "argument --at-a-time: '0': expected an integer of 1 or more"),
         (["--share", "2"], "argument --share: '2': expected a number from 0 to 1"),
         (["--share", "nan"], "argument --share: 'nan': expected a number from 0 to 1"),
         (["--delay", "-1"], "argument --delay: '-1': expected a positive number of seconds"),
