@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 
 import boto3
@@ -201,78 +200,3 @@ def test_make_edge_passes_every_parameter(stack) -> None:
     passed = {entry["ParameterKey"]: entry["ParameterValue"] for entry in stacks[0]["Parameters"]}
     parameters = set(read("infra/aws/edge.yaml")["Parameters"])
     assert (HOST, parameters) == (passed["FunctionDomain"], set(passed))
-
-
-@pytest.mark.sam
-@pytest.mark.parametrize("name", ["Domain", "CertificateArn"])
-def test_empty_values_are_allowed(name: str) -> None:
-    """The default host name of CloudFront needs neither Domain nor CertificateArn."""
-    assert re.fullmatch(read("infra/aws/edge.yaml")["Parameters"][name]["AllowedPattern"], "")
-
-
-@pytest.mark.sam
-def test_distribution_and_firewall_are_created_in_moto(aws: str) -> None:
-    """moto's CloudFront and WAF accept origin access control, firewall and distribution with the default parameters.
-
-    moto's CloudFormation supports none of these types, so the test calls the APIs of CloudFront and WAF.
-    """
-    resources = resolved_resources()
-    client, firewall = (boto3.client(name, region_name="us-east-1") for name in ("cloudfront", "wafv2"))
-    acl = firewall.create_web_acl(**resources["WebAcl"])["Summary"]
-    control = client.create_origin_access_control(**resources["AccessControl"])["OriginAccessControl"]
-    config = api_config(resources["Distribution"]["DistributionConfig"])
-    config["Origins"]["Items"][0]["OriginAccessControlId"] = control["Id"]
-    created = client.create_distribution(DistributionConfig=config | {"WebACLId": acl["ARN"]})["Distribution"]
-    assert (HOST, "lambda") == (
-        created["DistributionConfig"]["Origins"]["Items"][0]["DomainName"],
-        control["OriginAccessControlConfig"]["OriginAccessControlOriginType"],
-    )
-    rules = firewall.get_web_acl(Name="edge", Scope="CLOUDFRONT", Id=acl["Id"])["WebACL"]["Rules"]
-    assert ["client-rate", "all-requests", "reputation", "common", "known-bad-inputs"] == [
-        rule["Name"] for rule in rules
-    ]
-
-
-def resolved_resources() -> dict:
-    """Return the properties of each resource with the default parameters, without those of `AWS::NoValue`."""
-    template = read("infra/aws/edge.yaml")
-    values = {name: found.get("Default") for name, found in template["Parameters"].items()}
-    values |= {"FunctionDomain": HOST, "AWS::StackName": "edge", "AWS::NoValue": None}
-
-    def resolve(value):
-        if isinstance(value, list):
-            return [resolve(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        match list(value.items()):
-            case [("Ref", name)]:
-                return values.get(name, name)
-            case [("Fn::If", [_, _, otherwise])]:  # by default, no condition holds
-                return resolve(otherwise)
-            case [("Fn::GetAtt", _)]:
-                return "attribute"
-        resolved = {name: resolve(item) for name, item in value.items()}
-        return {name: item for name, item in resolved.items() if item is not None}
-
-    return {name: resolve(found["Properties"]) for name, found in template["Resources"].items()}
-
-
-RENAMED = {"IPV6Enabled": "IsIPV6Enabled", "OriginSSLProtocols": "OriginSslProtocols"}
-
-
-def api_config(config: dict) -> dict:
-    """Return CloudFormation's configuration in the format of CloudFront's API, where lists have a Quantity."""
-
-    def convert(value):
-        if isinstance(value, list):
-            return {"Quantity": len(value), "Items": [convert(item) for item in value]}
-        if isinstance(value, dict):
-            return {RENAMED.get(name, name): convert(item) for name, item in value.items()}
-        return value
-
-    converted = convert(config)
-    for origin in converted["Origins"]["Items"]:
-        origin["CustomOriginConfig"] |= {"HTTPPort": 80, "HTTPSPort": 443}
-    for error in converted["CustomErrorResponses"]["Items"]:
-        error["ErrorCachingMinTTL"] = int(error["ErrorCachingMinTTL"])
-    return converted | {"CallerReference": "once"}

@@ -585,11 +585,6 @@ def test_failed_message_reaches_dead_letter_queue() -> None:
     assert [14, 14] == days  # a moved message keeps its age
 
 
-def test_batch_concurrency_is_minimal_by_default() -> None:
-    """The default is SQS's minimum, because a new account's quota may be ten."""
-    assert 2 == default("BatchConcurrency")
-
-
 def test_batch_has_settings() -> None:
     """The batch has all required settings, and memory for the photos that it fetches ahead."""
     batch = properties("Batch")
@@ -618,12 +613,6 @@ def test_paid_features_are_off_by_default() -> None:
     condition, config, otherwise = properties(ALIAS)["ProvisionedConcurrencyConfig"]["Fn::If"]
     assert ("IsProvisioned", NO_VALUE) == (condition, otherwise)
     assert {"ProvisionedConcurrentExecutions": {"Ref": "ProvisionedConcurrency"}} == config
-
-
-def test_default_memory_provides_one_vcpu() -> None:
-    """The default memory is where Lambda provides one full vCPU."""
-    assert {"Ref": "MemorySize"} == properties("Classifier")["MemorySize"]
-    assert 1769 == default("MemorySize")
 
 
 def test_concurrency_can_be_reserved() -> None:
