@@ -1,1 +1,1 @@
-"""The function against its peers and against the floor: cold start, speed, memory, size and cost, side by side."""
+"""Compare the function with its peers and with lower bounds: cold start, speed, memory, size and cost."""

@@ -17,7 +17,7 @@ TORCH = "requirements-torch.txt"  # shared, so that Docker stores the 6 GB layer
 
 @dataclass(frozen=True)
 class Candidate:
-    """Describe a function in a container image.
+    """A function in a container image.
 
     The image of a peer is built from `files` (destination in the task to source) and `requirements`. Without
     requirements, the files are mounted into the image of this function.

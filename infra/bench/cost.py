@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Prices:
-    """Hold prices per GB and second."""
+    """Prices in USD per GB and second."""
 
     gb_second: float  # during requests and, since August 2025, during every INIT phase
     provisioned_gb_second: float  # for the lifetime of an environment with provisioned concurrency
@@ -40,7 +40,7 @@ HEADROOM = 1.25  # over peak RSS, for the processes of the runtime and for large
 
 @dataclass(frozen=True)
 class MemorySize:
-    """Hold duration and cost of a warm request with a memory size."""
+    """Duration and cost of a warm request with a memory size."""
 
     memory_mb: int
     ms: float

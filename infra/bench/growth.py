@@ -37,7 +37,7 @@ Clock = Callable[[Sandbox, bytes], float]
 
 @dataclass(frozen=True)
 class Plan:
-    """Set how often the benchmark repeats, and which sizes it measures."""
+    """How often the benchmark repeats, and which sizes it measures."""
 
     lives: int  # cold starts per size
     warm: int  # requests after each cold start

@@ -28,7 +28,7 @@ Launch = Callable[[Candidate], AbstractContextManager[Sandbox]]
 
 @dataclass(frozen=True)
 class Repeats:
-    """Count the requests of a life, in addition to those that warm up."""
+    """The number of counted requests of a life, which is one run of a candidate from its start to its end."""
 
     first: int  # with the first photo
     others: int  # with each other photo
@@ -37,7 +37,7 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Life:
-    """Hold milliseconds as the client measures them; init and billed as the emulator does."""
+    """The measurements of a life, in milliseconds: init and billed by the emulator, the others by the client."""
 
     cold_ms: float  # from process start to the first response
     init_ms: float

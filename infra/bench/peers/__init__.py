@@ -1,1 +1,1 @@
-"""The candidates of the benchmark beside ours, each as its users would write it. They run in images of their own."""
+"""Define the function's peers in the benchmark, each written as its users would write it, in its own image."""

@@ -1,7 +1,7 @@
-"""Writes the peers' model files: `python -m infra.bench.peers.weights FOLDER`, where PyTorch is installed.
+"""Write the peers' model files: `python -m infra.bench.peers.weights FOLDER`. Requires PyTorch.
 
-They are not trained for our classes: how long a network takes does not depend on what it learned. The body is
-pretrained all the same, because activations that fade to denormal numbers would slow it down.
+The networks are not trained on the function's classes, because their speed does not depend on that. Their bodies are
+pretrained on ImageNet: random weights would give denormal activations, which are slow to compute.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     images = torch.zeros(2, 3, metadata.image_size, metadata.image_size, dtype=torch.uint8)
 
     torch.save(SimpleCNN().state_dict(), folder / "torch_simple_cnn.pth")
-    with warnings.catch_warnings():  # deprecated, and still the leanest: torch_same_model/classifier.py
+    with warnings.catch_warnings():  # TorchScript is deprecated; torch_same_model/classifier.py gives the reason for it
         warnings.simplefilter("ignore")
         script = torch.jit.freeze(torch.jit.trace(network, images))
         torch.jit.save(script, folder / "torch_same_model.pt", _extra_files={"metadata.json": json.dumps(props)})

@@ -1,8 +1,10 @@
-"""The batch's handler and the least work that it could do, in turns: `python score.py TURNS PHOTOS BUCKET KEY`.
+"""Measure the batch handler, and the least work that it could do: `python score.py TURNS PHOTOS BUCKET KEY`.
 
-CPU milliseconds a photo, of all threads of this process: a message of PHOTOS copies of one photo, fetched from S3 by
-HTTP, classified, written; and the same bytes decoded and run through the network, nothing else. Then the network alone,
-by batch. One line of JSON.
+Prints one line of JSON with CPU milliseconds per photo, of all threads of this process:
+
+- `handler`: the handler fetches PHOTOS copies of one photo from S3 over HTTP, classifies them and writes the results;
+- `least`: the same number of photos is only decoded and run through the network;
+- `network`: the network alone, by batch size.
 """
 
 import json
@@ -36,18 +38,18 @@ def main(turns: int, photos: int, bucket: str, key: str) -> None:
         for _ in range(photos):
             classifier.run(preprocess(data, classifier.metadata.image_size).pixels[None])
 
-    scorer.score(message)  # not counted: connections are made, caches are filled
+    scorer.score(message)  # not counted, because it opens the connections and fills the caches
     times: dict[str, Any] = {"handler": [], "least": []}
     for _ in range(turns):
         times["handler"].append(cpu_ms(lambda: scorer.score(message), photos))
         times["least"].append(cpu_ms(least, photos))
     arena = Classifier.load(settings.model_path, arena=True)
-    times["network"] = {count: network(arena, np.repeat(pixels, count, axis=0), turns) for count in BATCHES}
+    times["network"] = {count: time_network(arena, np.repeat(pixels, count, axis=0), turns) for count in BATCHES}
     print(json.dumps(times))
 
 
-def network(classifier: Classifier, images: NDArray[np.uint8], turns: int) -> list[float]:
-    """The first run of a size, for which the arena grows, is not counted."""
+def time_network(classifier: Classifier, images: NDArray[np.uint8], turns: int) -> list[float]:
+    """Return CPU milliseconds per image. The first run of a size is not counted, because the memory arena grows."""
     classifier.run(images)
     return [cpu_ms(lambda: [classifier.run(images) for _ in range(5)], 5 * len(images)) for _ in range(turns)]
 

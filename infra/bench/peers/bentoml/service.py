@@ -1,4 +1,4 @@
-"""The same model and preprocessing behind BentoML: one worker process a core, as its documentation advises."""
+"""Serve the same model and preprocessing with BentoML: one worker process per core, as its documentation advises."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Decode one file. Print its time and memory, and what the function expected from the file's header.
+"""Decode one file. Print its time and memory, and the function's estimates from the header of the file.
 
-It runs as its own program, so that its memory can be measured separately.
+This is a program of its own, so that its memory can be measured separately.
 """
 
 import json
@@ -15,8 +15,8 @@ IMAGE_SIZE = 224
 
 
 def cpu_seconds() -> float:
-    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in both)
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def peak_bytes() -> int:

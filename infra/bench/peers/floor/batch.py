@@ -1,6 +1,6 @@
-"""Answer with predictions for copies of one photo in one run: the lower bound for a batch.
+"""Run the network once on copies of one photo: the lower bound for a batch.
 
-`/predict?photos=8` answers with the milliseconds of the run alone.
+`/predict?photos=8` answers with the milliseconds of the run alone, for eight copies.
 """
 
 import base64

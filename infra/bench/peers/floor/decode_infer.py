@@ -1,4 +1,4 @@
-"""The least work that answers a request: decode, resize, run the network. No routes, no validation, no telemetry."""
+"""Do the least work that answers a request: decode, resize, run the network. No routes, validation or telemetry."""
 
 import base64
 import json

@@ -1,6 +1,6 @@
-"""The least that a FastAPI function on ONNX Runtime has to load: the bare imports, and an answer."""
+"""Load the least that a function with FastAPI and ONNX Runtime needs: the imports, and a constant answer."""
 
-import fastapi  # noqa: F401  # the import is what is measured, here and below
+import fastapi  # noqa: F401  # the benchmark measures these imports
 import mangum  # noqa: F401
 import onnxruntime  # noqa: F401
 import PIL.Image  # noqa: F401

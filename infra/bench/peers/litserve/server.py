@@ -1,4 +1,4 @@
-"""The same model and preprocessing behind LitServe: one worker process a core, as its documentation advises."""
+"""Serve the same model and preprocessing with LitServe: one worker process per core, as its documentation advises."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""FastAPI, Mangum and ONNX Runtime as tutorials write it: default session, float input, the photo decoded whole."""
+"""Serve a model with ONNX Runtime as in tutorials: default session, float input, and the photo decoded in full size."""
 
 from io import BytesIO
 
@@ -17,7 +17,7 @@ app = FastAPI()
 
 
 def preprocess(data: bytes) -> np.ndarray:
-    """(1, 3, 224, 224) float32, normalized."""
+    """Return (1, 3, 224, 224) float32, normalized."""
     image = Image.open(BytesIO(data)).convert("RGB").resize((224, 224))
     pixels = np.asarray(image, dtype=np.float32) / 255
     return ((pixels - MEAN) / STD).transpose(2, 0, 1)[None]

@@ -1,6 +1,7 @@
-"""The function with its telemetry and without, in turns, in one process: `python overhead.py TURNS < EVENT`.
+"""Time requests with and without telemetry, in turns, in one process: `python overhead.py TURNS < EVENT`.
 
-The last line of the output is JSON: microseconds of each request, both ways, and of the telemetry's two parts in it.
+The last line of the output is JSON with the microseconds of each request of either kind, and of the two parts of
+telemetry in each request with telemetry.
 """
 
 import json
@@ -14,32 +15,32 @@ from lambda_app import prediction_record as prediction
 from lambda_app.handler import handler
 from lambda_app.telemetry.request_log import Telemetry
 
-REQUESTS = 25  # in a turn
-UNCOUNTED = 2  # turns before it is warm
+REQUESTS = 25  # per turn
+UNCOUNTED = 2  # turns that warm up
 
 
 def main() -> None:
     event = json.load(sys.stdin)
     times: dict[str, list[float]] = {"with": [], "without": [], "signals": [], "record": []}
-    ask = clocked(answered, times["with"]), clocked(answered, times["without"])
-    signals, finish = (
-        clocked(prediction.measure_signals, times["signals"]),
-        clocked(Telemetry.finish, times["record"]),
-    )
+    ask_with, ask_without = timed(answer, times["with"]), timed(answer, times["without"])
+    signals = timed(prediction.measure_signals, times["signals"])
+    finish = timed(Telemetry.finish, times["record"])
     for _ in range(UNCOUNTED + int(sys.argv[1])):
         with patch.object(prediction, "measure_signals", signals), patch.object(Telemetry, "finish", finish):
             for _ in range(REQUESTS):
-                ask[0](event)
+                ask_with(event)
         with (
             patch.object(prediction, "measure_signals", lambda *_: {}),
             patch.object(Telemetry, "finish", lambda *_: None),
         ):
             for _ in range(REQUESTS):
-                ask[1](event)
+                ask_without(event)
     print(json.dumps({name: found[UNCOUNTED * REQUESTS :] for name, found in times.items()}))
 
 
-def clocked(function: Callable[..., Any], times: list[float]) -> Callable[..., Any]:
+def timed(function: Callable[..., Any], times: list[float]) -> Callable[..., Any]:
+    """Return the function with a clock, which appends the microseconds of each call to `times`."""
+
     def call(*arguments: Any) -> Any:
         began = time.perf_counter()
         result = function(*arguments)
@@ -49,7 +50,7 @@ def clocked(function: Callable[..., Any], times: list[float]) -> Callable[..., A
     return call
 
 
-def answered(event: dict[str, Any]) -> None:
+def answer(event: dict[str, Any]) -> None:
     status = handler(event, None)["statusCode"]
     if status != 200:  # a fast failure must not count as a fast response
         sys.exit(f"overhead.py: the function answered {status}; expected 200")

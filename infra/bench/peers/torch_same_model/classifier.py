@@ -1,4 +1,4 @@
-"""Replace lambda_app/classifier.py by the same network in PyTorch. The rest of the handler is unchanged.
+"""Run the same network in PyTorch. The peer has this file in place of lambda_app/classifier.py.
 
 TorchScript is deprecated, but it is the leanest way to run a network in PyTorch: torch.export's loader imports half of
 the compiler.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lambda_app.metadata import Metadata
 
 ACTIVATION_MAP = "activation_map"
-torch.set_num_threads(1)  # as our session
+torch.set_num_threads(1)  # as the function's session
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What serverless classifiers are usually made of: FastAPI, PyTorch, torchvision, four convolutions at 224 pixels."""
+"""Serve a small network as most tutorials on serverless classifiers do: FastAPI, PyTorch and torchvision."""
 
 from io import BytesIO
 
