@@ -41,37 +41,38 @@ class InstanceMetrics:
 
     def collect(self) -> Iterator["Metric"]:
         """Yield the metrics as prometheus_client's types."""
-        from prometheus_client.core import (  # noqa: PLC0415  # see the module's docstring
-            CounterMetricFamily,
-            HistogramMetricFamily,
-            InfoMetricFamily,
-        )
-
-        def counter(name: str, text: str, counts: Mapping[str, int], label: str) -> "Metric":
-            family = CounterMetricFamily(name, text, labels=[label])
-            for value, count in counts.items():
-                family.add_metric([value], count, created=self.created)
-            return family
+        from prometheus_client.core import InfoMetricFamily  # noqa: PLC0415  # see the module's docstring
 
         yield InfoMetricFamily("model", "The model that answers.", {"model_version": self.model_version})
-        yield counter("prediction_requests", "Photos classified.", self.predictions, "predicted_class")
-        text = "Photos in which no class was recognized."
-        yield CounterMetricFamily("prediction_unknown", text, self.unknown, created=self.created)
-        yield counter("prediction_errors", "Requests answered with an error.", self.errors, "code")
+        yield self._counter("prediction_requests", "Photos classified.", self.predictions, "predicted_class")
+        yield self._counter("prediction_unknown", "Photos in which no class was recognized.", self.unknown)
+        yield self._counter("prediction_errors", "Requests answered with an error.", self.errors, "code")
         text = "Feedback on this instance's latest predictions, by true class."
-        yield counter("feedback", text, self.feedback, "label")
+        yield self._counter("feedback", text, self.feedback, "label")
         text = "Feedback on other predictions (older, invented, or of another instance), by true class."
-        yield counter("feedback_unmatched", text, self.unmatched_feedback, "label")
-        yield counter("contributions", "Contributed photos stored, by true class.", self.contributions, "label")
-        text = "Requests of GET /health."
-        yield CounterMetricFamily("health_check_requests", text, self.health_checks, created=self.created)
-        bounds = [*map(str, BUCKETS), "+Inf"]
-        buckets = list(zip(bounds, accumulate(self.latencies), strict=True))
-        latency = HistogramMetricFamily(
-            "prediction_latency_seconds", "Time from request to response.", buckets, self.seconds
-        )
-        latency.add_sample("prediction_latency_seconds_created", {}, self.created)
-        yield latency
+        yield self._counter("feedback_unmatched", text, self.unmatched_feedback, "label")
+        yield self._counter("contributions", "Contributed photos stored, by true class.", self.contributions, "label")
+        yield self._counter("health_check_requests", "Requests of GET /health.", self.health_checks)
+        yield self._latency("prediction_latency_seconds")
+
+    def _counter(self, name: str, text: str, counts: int | Mapping[str, int], label: str = "") -> "Metric":
+        """Return a counter without labels, or one whose label has the keys of `counts` as values."""
+        from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415  # see the module's docstring
+
+        if isinstance(counts, int):
+            return CounterMetricFamily(name, text, counts, created=self.created)
+        family = CounterMetricFamily(name, text, labels=[label])
+        for value, count in counts.items():
+            family.add_metric([value], count, created=self.created)
+        return family
+
+    def _latency(self, name: str) -> "Metric":
+        from prometheus_client.core import HistogramMetricFamily  # noqa: PLC0415  # see the module's docstring
+
+        buckets = list(zip([*map(str, BUCKETS), "+Inf"], accumulate(self.latencies), strict=True))
+        family = HistogramMetricFamily(name, "Time from request to response.", buckets, self.seconds)
+        family.add_sample(f"{name}_created", {}, self.created)
+        return family
 
     def render(self) -> tuple[bytes, str]:
         """Return the metrics in Prometheus' text format, and the content type."""

@@ -95,24 +95,9 @@ class Telemetry:
         common: CommonFields = {"request_id": record.request_id, "model_version": self.model_version}
         if record.synthetic:
             common["synthetic"] = True
-        request: RequestFields = {
-            "method": scope["method"] if scope["method"] in METHODS else None,
-            "route": getattr(scope.get("route"), "path", None),
-            "status": record.status,
-            "cold_start": record.cold_start,
-            "total_ms": round(total_ms, 3),
-        }
-        if record.error_code:
-            request["error_code"] = record.error_code
-        if record.storage_error:
-            request["storage_error"] = record.storage_error
-        single: dict[str, Any] = {}
-        if record.photos is not None:
-            request["photos"], request["failed"] = record.photos, Counter(record.failed)
-        elif record.predictions:
-            single = record.predictions[0]
+        single = record.predictions[0] if record.photos is None and record.predictions else {}
         write = self.logger.warning if record.status >= 400 or record.failed else self.logger.info
-        write(fields.REQUEST, extra={**common, **request, **single})
+        write(fields.REQUEST, extra={**common, **_request_fields(record, scope, total_ms), **single})
         if record.photos is not None:
             batch: BatchPredictionFields = {"batch_id": record.request_id}
             for prediction in record.predictions:
@@ -140,3 +125,20 @@ class Telemetry:
             metrics[fields.PREDICTIONS][1].append(1.0)
             metrics[fields.UNKNOWN][1].append(float(prediction["unknown"]))
         self.metrics.put(overall, by_class, record.request_id)
+
+
+def _request_fields(record: Record, scope: Scope, total_ms: float) -> RequestFields:
+    request: RequestFields = {
+        "method": scope["method"] if scope["method"] in METHODS else None,
+        "route": getattr(scope.get("route"), "path", None),
+        "status": record.status,
+        "cold_start": record.cold_start,
+        "total_ms": round(total_ms, 3),
+    }
+    if record.error_code:
+        request["error_code"] = record.error_code
+    if record.storage_error:
+        request["storage_error"] = record.storage_error
+    if record.photos is not None:
+        request["photos"], request["failed"] = record.photos, Counter(record.failed)
+    return request
