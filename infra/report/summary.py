@@ -39,7 +39,7 @@ def build_report(
         "quality": quality,
         "estimate": label_metrics.estimate_accuracy(requests, labeled),
         "split": split_comparison.compare_versions(requests, labeled, serving, since),
-        **decide(drift, accuracy),
+        **summarize_judgments(drift, accuracy),
         "step_seconds": traffic.choose_step(requests, POINTS),
         "over_time": list(traffic.over_time(requests, POINTS, traffic.traffic_figures)),
         "labels_over_time": list(traffic.over_time(labeled, ACCURACY_POINTS, label_metrics.accuracy_figures)),
@@ -80,7 +80,7 @@ def count_traffic(requests: Table, labeled: Table) -> dict[str, Any]:
     }
 
 
-def decide(drift: dict[str, Any], accuracy: dict[str, Any]) -> dict[str, Any]:
+def summarize_judgments(drift: dict[str, Any], accuracy: dict[str, Any]) -> dict[str, Any]:
     """Return the judgments, the alarms that fire, and whether and why to retrain."""
     retrain, reason = alarms.decide_retraining(drift, accuracy)
     return {
