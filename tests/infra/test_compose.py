@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from mlflow import MlflowClient
 
 from lambda_app.settings import Settings
 from tests.infra.monitoring.channel import Channel, channel, wait_until
+from tests.support.commands import execute, run
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "infra/containers/compose.yaml"
@@ -42,24 +42,6 @@ pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(not COMPOSE.exists(), reason="Docker Compose is not installed in .venv-audit"),
 ]
-
-
-def execute(*command: str | Path, seconds: float = 600) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        check=False,
-        cwd=ROOT,
-        env=os.environ | {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-    )
-
-
-def run(*command: str | Path, seconds: float = 600) -> str:
-    done = execute(*command, seconds=seconds)
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
 
 
 @functools.cache

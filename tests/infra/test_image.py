@@ -29,6 +29,7 @@ from lambda_app.app import create_app as create_classifier_app
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import FORMATS
 from lambda_app.settings import Settings
+from tests.support.commands import execute, run
 
 pytestmark = [pytest.mark.docker, pytest.mark.rie]
 
@@ -44,20 +45,6 @@ MAX_MB = 220  # unpacked; 183 measured
 CAT = ROOT / "data/samples/cat.jpg"
 CHANGED = "lambda_app/app.py"
 WITHOUT_CACHE = ("--no-cache", "--target", "function")  # the stages of the server would take a third of the time
-
-
-def execute(*command: str | Path, seconds: float = BUILD_SECONDS) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"SAM_CLI_TELEMETRY": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-    return subprocess.run(
-        command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds
-    )
-
-
-def run(*command: str | Path, seconds: float = BUILD_SECONDS) -> str:
-    """Return the command's standard output; if it fails, the failure shows its standard error."""
-    done = execute(*command, seconds=seconds)
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
 
 
 def build(tag: str, *options: str, context: Path = ROOT) -> None:

@@ -1,9 +1,7 @@
 """Tests of the deployment to LocalStack, which inspect the running container through boto3."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 import time
 from functools import partial
@@ -18,21 +16,10 @@ from infra.localstack import container, work
 from infra.localstack.stack import NAME, references, transform_template, without_functions
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
+from tests.support.commands import execute
 
 ROOT = Path(__file__).parents[2]
 BUILD_SECONDS = 1800  # 80 measured for the first build, and 15 for the deployment
-
-
-def execute(*command, seconds=600, **environment):
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,6 @@ from samcli.cli.types import CfnParameterOverridesType
 from samcli.commands.deploy.deploy_context import DeployContext
 from samcli.yamlhelper import yaml_parse
 
-# Each deployment sets these, so no file has them.
-DEPLOYMENT = {"ImageUri", "Commit", "Release", "PreviousVersion"}
-
 overrides = CfnParameterOverridesType().convert(sys.argv[1:], None, None)
 print(json.dumps(DeployContext.merge_parameters(yaml_parse(open("template.yaml").read()), overrides)))
 """

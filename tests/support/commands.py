@@ -1,0 +1,27 @@
+"""Run commands in the root of the repository."""
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {"SAM_CLI_TELEMETRY": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+
+
+def execute(*command: str | Path, seconds: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | ENVIRONMENT | environment,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+
+
+def run(*command: str | Path, seconds: float = 600) -> str:
+    """Return the command's standard output. If the command fails, the failure shows its output."""
+    done = execute(*command, seconds=seconds)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
