@@ -306,7 +306,7 @@ deploy: .venv/.serve .venv-sam/.installed  ## deploy IMAGE_URI=REPOSITORY@sha256
 	$(REQUIRE_IMAGE_URI)
 	$(if $(COMMIT),,$(error COMMIT is empty: expected COMMIT=… or a checkout without changes))
 	$(REQUIRE_COMMIT)
-	previous=$$($(BIN)/python -m infra.aws.serving "$(ENV)") && \
+	previous=$$($(BIN)/python -m infra.aws.deployed "$(ENV)" --version) && \
 	$(SAM) deploy --config-env "$(ENV)" --template-file template.yaml --image-repository "$(firstword $(subst @, ,$(IMAGE_URI)))" \
 		--parameter-overrides file://infra/aws/defaults.yaml "file://infra/aws/$(ENV).yaml" \
 		ImageUri="$(IMAGE_URI)" Commit="$(COMMIT)" Release="$(RELEASE)" PreviousVersion="$$previous" \
@@ -321,7 +321,7 @@ preview: .venv/.serve  ## print the changes of deploying IMAGE_URI=… of COMMIT
 # The function's stack must allow the distribution: EdgeDistribution in infra/aws/ENV.yaml.
 edge: .venv/.serve .venv-sam/.installed  ## deploy CloudFront and WAF in front of the private URL of ENV=dev or prod
 	$(REQUIRE_ENV)
-	domain=$$($(BIN)/python -m infra.aws.edge "$(ENV)") && \
+	domain=$$($(BIN)/python -m infra.aws.deployed "$(ENV)" --host) && \
 	$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env "$(ENV)-edge" --template-file infra/aws/edge.yaml \
 		--parameter-overrides file://infra/aws/edge-defaults.yaml "file://infra/aws/edge-$(ENV).yaml" FunctionDomain="$$domain"
 

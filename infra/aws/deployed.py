@@ -1,59 +1,78 @@
-"""Print image, commit, authentication, CORS origin and URL of a deployed environment as NAME=VALUE lines.
-
-The values are empty before the first deployment.
+"""Print what an environment runs, for make targets and workflows.
 
     python -m infra.aws.deployed dev
+    python -m infra.aws.deployed dev --version
+    python -m infra.aws.deployed dev --host
+
+Without an option, prints image, commit, authentication, CORS origin and URL as NAME=VALUE lines. The values are empty
+before the first deployment.
 """
 
+import argparse
 import sys
-import tomllib
-from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.session import Session
 
-SAMCONFIG = Path(__file__).parents[2] / "samconfig.toml"
+from infra.aws.stack import NO_VERSION, DeploymentError, Stack, describe_stack, stack_and_region
+
 # Output names, and the parameters and outputs of template.yaml that hold their values.
 SHOWN = {"image_uri": "ImageUri", "commit": "Commit", "auth": "UrlAuthType", "origin": "CorsOrigin", "url": "Url"}
-NEVER_DEPLOYED = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 
 
-class DeploymentError(SystemExit):
-    """AWS returned an error, or the environment does not allow the command. The message names the stack."""
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.aws.deployed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("environment")
+    option = parser.add_mutually_exclusive_group()
+    option.add_argument("--version", action="store_true", help="print the version that the URL calls")
+    option.add_argument("--host", action="store_true", help="print the host of the private function URL")
+    options = parser.parse_args(arguments)
+    read = read_version if options.version else read_host if options.host else read_values
+    try:
+        print(read(options.environment))
+    except (BotoCoreError, ClientError) as error:
+        raise SystemExit(f"ENV={options.environment}: {error}") from None
 
 
-def main(environment: str) -> None:
+def read_values(environment: str) -> str:
+    """Return the values as NAME=VALUE lines."""
     stack = describe_stack(*stack_and_region(environment))
     values = {entry["OutputKey"]: entry["OutputValue"] for entry in stack.get("Outputs", [])}
     values |= {entry["ParameterKey"]: entry["ParameterValue"] for entry in stack.get("Parameters", [])}
-    print(*(f"{name}={values.get(key, '')}" for name, key in SHOWN.items()), sep="\n")
+    return "\n".join(f"{name}={values.get(key, '')}" for name, key in SHOWN.items())
 
 
-def stack_and_region(environment: str) -> tuple[str, str]:
-    """Return the stack name and the region of an environment. Raise `DeploymentError` if samconfig.toml lacks it."""
-    config = tomllib.loads(SAMCONFIG.read_text())
-    environments = [name for name, commands in config.items() if isinstance(commands, dict)]
-    if environment not in environments:
-        raise DeploymentError(f"ENV={environment}: expected one of {', '.join(environments)}, as in {SAMCONFIG.name}")
-    parameters = config[environment]["global"]["parameters"]
-    return parameters["stack_name"], parameters["region"]
+def read_version(environment: str) -> str:
+    """Return the version that the URL calls, or 0 before the first deployment. Raise `DeploymentError` during a split.
 
-
-def describe_stack(name: str, region: str) -> dict[str, Any]:
-    """Return CloudFormation's description of a stack, or an empty dict if it was never deployed.
-
-    Raise `DeploymentError` if AWS returns another error.
+    `make deploy` records this version in the stack, and `make back` returns to it. During a split, CodeDeploy would
+    replace the split's weights, and the comparison would lose its champion.
     """
-    try:
-        client = Session().create_client("cloudformation", region_name=region)
-        stack: dict[str, Any] = client.describe_stacks(StackName=name)["Stacks"][0]
-    except (BotoCoreError, ClientError) as error:
-        if "does not exist" in str(error):
-            return {}
-        raise DeploymentError(f"stack {name} in {region}: {error}") from None
-    return {} if stack["StackStatus"] in NEVER_DEPLOYED else stack
+    if not describe_stack(*stack_and_region(environment)):
+        return NO_VERSION
+    stack = Stack.read(environment)
+    if split := stack.read_split():
+        raise DeploymentError(
+            f"{stack.name}: {split}; a deployment would replace this split. End it first: "
+            f"{stack.command('split', 'SHARE=0')}"
+        )
+    return stack.serving_version()
+
+
+def read_host(environment: str) -> str:
+    """Return the host of the function URL. Raise `DeploymentError` for a public URL: clients could bypass the edge."""
+    stack = Stack.read(environment)
+    auth = stack.parameters["UrlAuthType"]
+    if auth != "AWS_IAM":
+        raise DeploymentError(
+            f"{stack.name}: UrlAuthType is {auth}; expected AWS_IAM, because clients can call a public URL directly"
+        )
+    return urlsplit(stack.outputs["Url"]).hostname or ""
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if sys.argv[1:] else "")
+    main(sys.argv[1:])

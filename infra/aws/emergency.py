@@ -14,8 +14,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-from infra.aws.deployed import DeploymentError
-from infra.aws.stack import ALIAS, NO_VERSION, Stack, previous_version
+from infra.aws.stack import ALIAS, NO_VERSION, DeploymentError, Stack, previous_version
 from infra.aws.traffic_split import end_split
 
 UNRESERVED = "-1"

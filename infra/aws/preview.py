@@ -13,9 +13,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-from infra.aws.deployed import DeploymentError, describe_stack, stack_and_region
 from infra.aws.parameters import load_parameters
-from infra.aws.stack import Stack
+from infra.aws.stack import DeploymentError, Stack, describe_stack, stack_and_region
 from infra.markdown import table
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"

@@ -1,15 +1,22 @@
 """Read a deployed stack: its status, parameters and outputs, and the version that its URL calls."""
 
 import re
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-from infra.aws.deployed import DeploymentError, describe_stack, stack_and_region
-
+SAMCONFIG = Path(__file__).parents[2] / "samconfig.toml"
 ALIAS = "live"
 NO_VERSION = "0"  # SAM CLI accepts no empty value on its command line
+NEVER_DEPLOYED = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+
+
+class DeploymentError(SystemExit):
+    """AWS returned an error, or the environment does not allow the command. The message names the stack."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,31 @@ class Stack:
             return None
         weights = (self.read_alias().get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
         return next((Split(version, share) for version, share in weights.items()), None)
+
+
+def stack_and_region(environment: str) -> tuple[str, str]:
+    """Return the stack name and the region of an environment. Raise `DeploymentError` if samconfig.toml lacks it."""
+    config = tomllib.loads(SAMCONFIG.read_text())
+    environments = [name for name, commands in config.items() if isinstance(commands, dict)]
+    if environment not in environments:
+        raise DeploymentError(f"ENV={environment}: expected one of {', '.join(environments)}, as in {SAMCONFIG.name}")
+    parameters = config[environment]["global"]["parameters"]
+    return parameters["stack_name"], parameters["region"]
+
+
+def describe_stack(name: str, region: str) -> dict[str, Any]:
+    """Return CloudFormation's description of a stack, or an empty dict if it was never deployed.
+
+    Raise `DeploymentError` if AWS returns another error.
+    """
+    try:
+        client = Session().create_client("cloudformation", region_name=region)
+        stack: dict[str, Any] = client.describe_stacks(StackName=name)["Stacks"][0]
+    except (BotoCoreError, ClientError) as error:
+        if "does not exist" in str(error):
+            return {}
+        raise DeploymentError(f"stack {name} in {region}: {error}") from None
+    return {} if stack["StackStatus"] in NEVER_DEPLOYED else stack
 
 
 def previous_version(stack: Stack, version: str = "") -> str:

@@ -15,8 +15,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.aws.deployed import DeploymentError
-from infra.aws.stack import ALIAS, Stack, parse_version
+from infra.aws.stack import ALIAS, DeploymentError, Stack, parse_version
 
 MAX_SHARE = 40  # percent; the report identifies the champion by its larger share, so the shares must clearly differ
 

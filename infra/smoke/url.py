@@ -11,9 +11,8 @@ from typing import Any, Self
 import httpx2
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.aws.deployed import DeploymentError
 from infra.aws.parameters import load_parameters
-from infra.aws.stack import ALIAS, Stack
+from infra.aws.stack import ALIAS, DeploymentError, Stack
 from infra.emulator.event import MAX_PAYLOAD_BYTES, HttpRequest
 from infra.emulator.invoke import DIRECT
 from infra.emulator.response import HttpResponse

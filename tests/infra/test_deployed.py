@@ -5,7 +5,7 @@ import json
 import pytest
 from botocore.session import Session
 
-from infra.aws import deployed
+from infra.aws import deployed, stack
 
 IMAGE = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier@sha256:{'c' * 64}"
 TEMPLATE = {
@@ -17,48 +17,48 @@ TEMPLATE = {
 
 @pytest.fixture
 def cloudformation(aws):
-    _, region = deployed.stack_and_region("dev")
+    _, region = stack.stack_and_region("dev")
     return Session().create_client("cloudformation", region_name=region)
 
 
 def create(cloudformation) -> None:
     values = {"ImageUri": IMAGE, "Commit": "abc", "UrlAuthType": "NONE"}
     parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
-    name, _ = deployed.stack_and_region("dev")
+    name, _ = stack.stack_and_region("dev")
     cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(TEMPLATE), Parameters=parameters)
 
 
 def test_deployed_prints_the_stack(cloudformation, capsys):
     """It prints NAME=VALUE lines, the format of step outputs."""
     create(cloudformation)
-    deployed.main("dev")
+    deployed.main(["dev"])
     expected = f"image_uri={IMAGE}\ncommit=abc\nauth=NONE\norigin=\nurl=https://abc.example.org/\n"
     assert expected == capsys.readouterr().out
 
 
 def test_deployed_prints_empty_values_before_the_first_deployment(cloudformation, capsys):
     """A missing stack is no error, so that the first deployment runs like any other."""
-    deployed.main("dev")
+    deployed.main(["dev"])
     assert "image_uri=\ncommit=\nauth=\norigin=\nurl=\n" == capsys.readouterr().out
 
 
 def test_shown_values_are_in_the_template():
     """A parameter or output renamed in the template would be empty."""
-    template = (deployed.SAMCONFIG.parent / "template.yaml").read_text()
+    template = (stack.SAMCONFIG.parent / "template.yaml").read_text()
     assert [key for key in deployed.SHOWN.values() if f"\n  {key}:\n" not in template] == []
 
 
 def test_environments_have_separate_stacks():
     """samconfig.toml names the stacks of dev and prod."""
     assert ["pet-classifier-dev", "pet-classifier-prod"] == [
-        deployed.stack_and_region(environment)[0] for environment in ("dev", "prod")
+        stack.stack_and_region(environment)[0] for environment in ("dev", "prod")
     ]
 
 
 def test_unknown_environment_is_refused():
     """The error lists the configured environments."""
     with pytest.raises(SystemExit, match=r"^ENV=stage: expected one of .*dev, prod.*, as in samconfig\.toml$"):
-        deployed.main("stage")
+        deployed.main(["stage"])
 
 
 def test_unreachable_aws_is_reported(monkeypatch):
@@ -71,4 +71,4 @@ def test_unreachable_aws_is_reported(monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     with pytest.raises(SystemExit, match=r"^stack pet-classifier-dev in eu-central-1: Could not connect .*$"):
-        deployed.main("dev")
+        deployed.main(["dev"])

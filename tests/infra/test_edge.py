@@ -11,9 +11,8 @@ import yaml
 from botocore.credentials import Credentials
 from starlette.testclient import TestClient
 
-from infra.aws.deployed import DeploymentError
-from infra.aws.edge import read_function_domain
-from infra.aws.stack import Stack
+from infra.aws.deployed import read_host
+from infra.aws.stack import DeploymentError
 from infra.emulator.cloudfront import create_edge, read_security_headers
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app, with_cors
@@ -186,7 +185,7 @@ def test_public_url_has_no_edge(stack) -> None:
     """`make edge` rejects a public URL, because clients could bypass the edge."""
     stack("NONE")
     with pytest.raises(DeploymentError, match="UrlAuthType is NONE; expected AWS_IAM"):
-        read_function_domain(Stack.read("dev"))
+        read_host("dev")
 
 
 @pytest.mark.sam

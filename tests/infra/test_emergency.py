@@ -8,9 +8,8 @@ import json
 import boto3
 import pytest
 
-from infra.aws import emergency, serving
-from infra.aws.deployed import DeploymentError
-from infra.aws.stack import Stack
+from infra.aws import deployed, emergency
+from infra.aws.stack import DeploymentError, Stack
 from tests.infra.test_stacks import STACK, push, stack_arguments
 from tests.sam import ALIAS, REGION, read
 
@@ -116,10 +115,10 @@ def test_back_rejects_deployment_in_progress(stack):
         emergency.go_back(busy)
 
 
-def test_serving_prints_version(stack, capsys):
+def test_deployed_prints_serving_version(stack, capsys):
     """`make deploy` records the version that serves, or 0 before the first deployment."""
-    serving.main("dev")
-    serving.main("prod")
+    deployed.main(["dev", "--version"])
+    deployed.main(["prod", "--version"])
     assert f"{int(PREVIOUS) + 1}\n0\n" == capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.session import Session
 
-from infra.aws import emergency, preview, serving
+from infra.aws import deployed, emergency, preview
 from infra.report.publish import PublishError, to_cloudwatch
 from tests.infra.cloud_roles import PHOTOS, RESULTS, Account, configure, create_account
 from tests.sam import IMAGE, REGION
@@ -52,7 +52,7 @@ def preview_prod(_: Account) -> None:
 
 def go_back(account: Account) -> None:
     """Run `make back`, and the first step of `make deploy`."""
-    serving.main("dev")
+    deployed.main(["dev", "--version"])
     emergency.main(["back", "dev", "--version", next(account.versions)])
 
 

@@ -11,9 +11,8 @@ import pytest
 from botocore.session import Session
 from botocore.stub import Stubber
 
-from infra.aws import emergency, serving, traffic_split
-from infra.aws.deployed import DeploymentError
-from infra.aws.stack import Split, Stack
+from infra.aws import deployed, emergency, traffic_split
+from infra.aws.stack import DeploymentError, Split, Stack
 from tests.infra.test_emergency import PREVIOUS, deployed_stack, reserved  # noqa: F401  # deployed_stack is a fixture
 from tests.infra.test_stacks import make
 from tests.sam import IMAGE
@@ -149,7 +148,7 @@ def test_deployment_starts_after_split(stack, capsys):
     split()
     traffic_split.main(["dev", "--share", "0"])
     capsys.readouterr()
-    serving.main("dev")
+    deployed.main(["dev", "--version"])
     assert f"{SERVING}\n" == capsys.readouterr().out
 
 
