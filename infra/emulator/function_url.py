@@ -15,7 +15,7 @@ from urllib.parse import quote
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.emulator.event import MAX_PAYLOAD_BYTES, HttpRequest, to_event, to_payload
-from infra.emulator.invoke import LONGEST_INVOCATION_S, Function, InvokeError, RequestTooLarge
+from infra.emulator.invoke import LONGEST_INVOCATION_S, Function, InvokeError, check_size
 from infra.emulator.response import HttpResponse
 
 logger = logging.getLogger(__name__)
@@ -88,8 +88,7 @@ async def _body(receive: Receive) -> bytes:
         size += len(message.get("body", b""))
         chunks.append(message.get("body", b"") if size <= MAX_PAYLOAD_BYTES else b"")
         more = message.get("more_body", False)
-    if size > MAX_PAYLOAD_BYTES:
-        raise RequestTooLarge(f"the request is {size} bytes, expected at most {MAX_PAYLOAD_BYTES} in base64")
+    check_size(size)
     return b"".join(chunks)
 
 

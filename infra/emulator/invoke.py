@@ -20,27 +20,11 @@ DIRECT = {"all://127.0.0.1": None, "all://localhost": None}
 
 
 class InvokeError(Exception):
-    """The function did not answer. Holds the HTTP status and code for clients; the message is the reason."""
+    """The function did not answer. Has the HTTP status and the code for clients; the message is the reason."""
 
-    status = HTTPStatus.BAD_GATEWAY
-    code: str
-
-
-class RequestTooLarge(InvokeError):
-    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    code = "too_large"
-
-
-class FunctionFailed(InvokeError):
-    code = "function_error"
-
-
-class FunctionUnreachable(InvokeError):
-    code = "function_unreachable"
-
-
-class BadResponse(InvokeError):
-    code = "bad_response"
+    def __init__(self, code: str, reason: str, status: HTTPStatus = HTTPStatus.BAD_GATEWAY) -> None:
+        super().__init__(reason)
+        self.code, self.status = code, status
 
 
 class Function:
@@ -64,18 +48,22 @@ class Function:
 
     async def invoke(self, payload: bytes) -> HttpResponse:
         """Return the function's response to an event. Raise `InvokeError` if there is none."""
-        if len(payload) > MAX_PAYLOAD_BYTES:
-            raise RequestTooLarge(
-                f"the request is {len(payload)} bytes in base64, expected at most {MAX_PAYLOAD_BYTES}"
-            )
+        check_size(len(payload))
         try:
             async with self._lock:
                 reply = await self._client.post(
                     self._url, content=payload, headers={"content-type": "application/json"}
                 )
         except httpx2.TransportError as error:
-            raise FunctionUnreachable(f"{self._url}: {error!r}") from error
+            raise InvokeError("function_unreachable", f"{self._url}: {error!r}") from error
         return _response(reply)
+
+
+def check_size(count: int) -> None:
+    """Raise `InvokeError` if a request of `count` bytes exceeds the limit of Lambda."""
+    if count > MAX_PAYLOAD_BYTES:
+        reason = f"the request has {count} bytes; expected at most {MAX_PAYLOAD_BYTES} in base64"
+        raise InvokeError("too_large", reason, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
 def invoke_url(endpoint: str, function: str = "function") -> str:
@@ -87,15 +75,16 @@ def _response(reply: httpx2.Response) -> HttpResponse:
     """Return the function's response. AWS marks a function error with a header and status 200, the RIE does not."""
     summary = f"{reply.status_code} {reply.text[:500]}"
     if reply.headers.get("x-amz-function-error") or _is_function_error(reply.content):
-        raise FunctionFailed(summary)
+        raise InvokeError("function_error", summary)
     if reply.status_code != HTTPStatus.OK:
-        raise FunctionUnreachable(f"{reply.url} answered {summary}, expected 200")
+        raise InvokeError("function_unreachable", f"{reply.url} answered {summary}, expected 200")
     if len(reply.content) > MAX_PAYLOAD_BYTES:
-        raise BadResponse(f"the function returned {len(reply.content)} bytes, expected at most {MAX_PAYLOAD_BYTES}")
+        reason = f"the function returned {len(reply.content)} bytes, expected at most {MAX_PAYLOAD_BYTES}"
+        raise InvokeError("bad_response", reason)
     try:
         return to_response(reply.content)
     except MalformedResponse as error:
-        raise BadResponse(str(error)) from error
+        raise InvokeError("bad_response", str(error)) from error
 
 
 def _is_function_error(payload: bytes) -> bool:

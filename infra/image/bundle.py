@@ -1,15 +1,11 @@
 """Write the bundle: one file with the bytecode of everything that a cold start imports.
 
 `Dockerfile.lambda` runs `python3 bundle.py FILE < EVENT` in a stage with the files of the finished image. The program
-classifies the photo of the event, writes the bundle to FILE, and prints the bytecode files that the bundle replaces.
-`sitecustomize.py` imports modules from the bundle. The bundle contains:
+classifies the photo of the event, writes to FILE what this has imported and compiled (modules, generated methods of
+`dataclasses`, regular expressions), and prints the bytecode files that the bundle replaces.
 
-- the bytecode of all modules that the function has imported by then, except those of `lambda_app`;
-- the bytecode of the methods that `dataclasses` has generated, which Python otherwise compiles from source text;
-- the compiled form of the regular expressions, which `re` otherwise compiles from patterns.
-
-Equal packages give an equal bundle. The modules of `lambda_app` are left out, so that a change of our code rarely
-changes the bundle, which is a layer of the image.
+Equal packages give an equal bundle. It has no modules of `lambda_app`, so that a change of our code rarely changes this
+layer of the image.
 """
 
 import dataclasses
@@ -46,10 +42,7 @@ def main() -> None:
 
 
 def record_methods() -> dict[str, None]:
-    """Start to record the source text of the methods that `dataclasses` generates.
-
-    Return the record: the texts are the keys, in the order of their first use.
-    """
+    """Start to record the methods that `dataclasses` generates. Return the record: their source texts are the keys."""
     texts: dict[str, None] = {}
 
     def record(text: str, namespace: dict[str, Any], methods: dict[str, Any]) -> None:
@@ -90,10 +83,7 @@ def precompile(pattern: str | bytes, flags: int) -> tuple[Any, ...]:
 
 
 def render_bundle(modules: Mapping[str, ModuleType], methods: Iterable[str], patterns: Iterable[Pattern]) -> bytes:
-    """Return the bundle: eight bytes with the position of the index, the entries, and the index.
-
-    `Bundle` in sitecustomize.py describes the three dictionaries of the index.
-    """
+    """Return eight bytes with the position of the index, the entries, and the index (`Bundle` in sitecustomize.py)."""
     bundle = bytearray(8)
 
     def add(code: bytes) -> tuple[int, int]:
