@@ -49,7 +49,7 @@ def main() -> None:
     replace_metadata(program, build_metadata(checkpoint, report, count_parameters(network)))
     onnx.checker.check_model(program, full_check=True)
     onnx.save(program, MODEL)
-    print(f"{MODEL}: {MODEL.stat().st_size / 1e6:.2f} MB, opset {program.opset_import[0].version}")
+    print(f"{MODEL}: {megabytes(MODEL):.2f} MB, opset {program.opset_import[0].version}")
 
 
 def export_onnx(module: nn.Module, image_size: int, opset: int) -> onnx.ModelProto:
@@ -99,6 +99,11 @@ def replace_metadata(program: onnx.ModelProto, metadata: Metadata) -> None:
     for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
         del part.metadata_props[:]  # stack traces and source paths of this machine
         part.doc_string = ""
+
+
+def megabytes(path: Path) -> float:
+    """Return the size of a file in millions of bytes."""
+    return path.stat().st_size / 1e6
 
 
 if __name__ == "__main__":

@@ -6,22 +6,23 @@ same constants, changes no output of the float graph, and lets every channel use
 "Data-Free Quantization through Weight Equalization and Bias Correction"; here with ranges measured on photos).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 from scipy.cluster.hierarchy import DisjointSet
 
-Scales = NDArray[np.float32]  # (C,), the factor of each channel
-Arrays = dict[str, NDArray[np.float32]]
-PASSING = ("Relu", "ReduceMean", "GlobalAveragePool", "Reshape", "Flatten", "MaxPool")  # keep the order of channels
-WEIGHTED_OPERATORS = ("Conv", "Gemm")
-CAP = 6.0  # of ReLU6, the only Clip of training.networks
-MARGIN = 4.0  # how far a channel may exceed its range on the photos before the cap clips it
-MAX_FACTOR = 20.0  # of a capped channel, which may be silent on the photos; of others, the ratio to the largest is 100
+from export.graph import WEIGHTED_OPERATORS, Arrays, find_layers, read_activations, read_attributes, read_tensors
+
+Channels = NDArray[np.float32]  # (C,), one value per channel
+# Operators whose output has the channels of the input, in the same order.
+PASSING_OPERATORS = ("Relu", "ReduceMean", "GlobalAveragePool", "Reshape", "Flatten", "MaxPool")
+CAP = 6.0  # upper limit of ReLU6, the only Clip in training.networks
+MARGIN = 4.0  # how many times its range on the photos a channel may reach before the cap clips it
+MAX_FACTOR = 20.0  # bounds the factor of a channel behind a cap that is almost zero on the photos
+MAX_RATIO = 100.0  # bounds the factors of other channels: they count as at least a hundredth of the largest range
 
 
 def equalize(program: onnx.ModelProto, photos: Iterable[NDArray[np.uint8]]) -> None:
@@ -30,23 +31,21 @@ def equalize(program: onnx.ModelProto, photos: Iterable[NDArray[np.uint8]]) -> N
     if not groups:
         return
     ranges = measure_ranges(program, sorted({name for group in groups for name in group}), photos)
-    tensors = {tensor.name: tensor for tensor in program.graph.initializer}
-    arrays = {name: numpy_helper.to_array(tensor).copy() for name, tensor in tensors.items()}
+    arrays = {name: array.copy() for name, array in read_tensors(program.graph).items()}
     for group in groups:
-        if len({len(ranges[name]) for name in group}) > 1:  # flattened: a channel became several
-            continue
-        rescale(program, group, compute_scales(program, group, ranges), arrays)
-    for name, tensor in tensors.items():
-        tensor.CopyFrom(numpy_helper.from_array(arrays[name], name))
+        if len({len(ranges[name]) for name in group}) == 1:  # Flatten turns each channel into several
+            rescale(program, group, compute_factors(program, group, ranges), arrays)
+    for tensor in program.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(arrays[tensor.name], tensor.name))
 
 
 def find_groups(program: onnx.ModelProto) -> list[set[str]]:
     """Return the sets of tensors that share their channels, without those that cannot be rescaled.
 
-    An addition and the operators in `PASSING` have the channels of their inputs. A set can be rescaled if convolutions
-    produce it, and convolutions and matrix products read it.
+    An addition and `PASSING_OPERATORS` have the channels of their inputs. A set can be rescaled if convolutions produce
+    it, and convolutions and matrix products read it.
     """
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in program.graph.initializer}
+    arrays = read_tensors(program.graph)
     fixed = {value.name for value in (*program.graph.input, *program.graph.output)}
     channels = DisjointSet(
         {name for node in program.graph.node for name in (*node.input, *node.output)} - arrays.keys()
@@ -54,7 +53,7 @@ def find_groups(program: onnx.ModelProto) -> list[set[str]]:
     for node in program.graph.node:
         inputs = [name for name in node.input if name not in arrays]
         is_sum = node.op_type == "Add" and len(inputs) == len(node.input)
-        if is_sum or node.op_type in PASSING or is_relu6(node, arrays):
+        if is_sum or node.op_type in PASSING_OPERATORS or is_relu6(node, arrays):
             for name in inputs:
                 channels.merge(name, node.output[0])
         elif not has_plain_channels(node, arrays):
@@ -69,71 +68,53 @@ def is_relu6(node: onnx.NodeProto, arrays: Arrays) -> bool:
 
 
 def has_plain_channels(node: onnx.NodeProto, arrays: Arrays) -> bool:
-    """Return whether the node is a layer with a bias, and each channel goes to all output channels or to its own."""
+    """Return whether the node is a layer with a bias that is either dense or depthwise.
+
+    Each input channel then goes to all output channels, or only to its own.
+    """
     if node.op_type not in WEIGHTED_OPERATORS or len(node.input) < 3:
         return False
+    attributes = read_attributes(node)
     if node.op_type == "Gemm":
-        return get_attribute(node, "transB", 0) == 1
-    groups, weight = get_attribute(node, "group", 1), arrays[node.input[1]]
+        return attributes.get("transB") == 1
+    groups, weight = attributes.get("group", 1), arrays[node.input[1]]
     return groups == 1 or (groups == len(weight) and weight.shape[1] == 1)
-
-
-def get_attribute(node: onnx.NodeProto, name: str, default: int) -> int:
-    values = [helper.get_attribute_value(attribute) for attribute in node.attribute if attribute.name == name]
-    return int(values[0]) if values else default
 
 
 def measure_ranges(
     program: onnx.ModelProto, names: list[str], photos: Iterable[NDArray[np.uint8]]
-) -> dict[str, Scales]:
+) -> dict[str, Channels]:
     """Return the largest magnitude of each channel (C,) of the tensors on the photos, each (1, 3, S, S)."""
-    largest: dict[str, Scales] = {}
+    ranges: dict[str, Channels] = {}
     for values in read_activations(program, names, photos):
         for name, activations in values.items():
             magnitude = np.abs(activations).max(axis=tuple(i for i in range(activations.ndim) if i != 1))
-            largest[name] = np.maximum(largest.get(name, 0), magnitude)
-    return largest
+            ranges[name] = np.maximum(ranges.get(name, 0), magnitude)
+    return ranges
 
 
-def read_activations(
-    program: onnx.ModelProto, names: list[str], photos: Iterable[NDArray[np.uint8]]
-) -> Iterator[Arrays]:
-    """Yield, for each photo (1, 3, S, S), the values of the named tensors of a float graph, (1, C, …) each."""
-    probe = onnx.ModelProto()
-    probe.CopyFrom(program)
-    del probe.graph.output[:]
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    for photo in photos:
-        yield dict(zip(names, session.run(names, {"images": photo}), strict=True))
-
-
-def compute_scales(program: onnx.ModelProto, group: set[str], ranges: dict[str, Scales]) -> Scales:
+def compute_factors(program: onnx.ModelProto, group: set[str], ranges: dict[str, Channels]) -> Channels:
     """Return the factors (C,) that give all channels of a group the same range.
 
     If ReLU6 limits the group, this range is its cap divided by `MARGIN`, and each factor is in [1, `MAX_FACTOR`].
     """
     capped = [node.output[0] for node in program.graph.node if node.op_type == "Clip" and node.output[0] in group]
-    largest: Scales = np.max([ranges[name] for name in capped or group], axis=0)
-    factors: Scales
+    largest: Channels = np.max([ranges[name] for name in capped or group], axis=0)
+    factors: Channels
     if capped:
         factors = np.maximum(CAP / np.maximum(MARGIN * largest, CAP / MAX_FACTOR), 1)  # below 1 it would clip earlier
     else:
-        factors = largest.mean() / np.maximum(largest, max(largest.max() / 100, np.finfo(np.float32).tiny))
+        factors = largest.mean() / np.maximum(largest, max(largest.max() / MAX_RATIO, np.finfo(np.float32).tiny))
     return factors
 
 
-def rescale(program: onnx.ModelProto, group: set[str], scales: Scales, arrays: Arrays) -> None:
+def rescale(program: onnx.ModelProto, group: set[str], factors: Channels, arrays: Arrays) -> None:
     """Multiply the channels of a group by the factors, in the weights that produce it and in those that read it."""
-    for node in program.graph.node:
-        if node.op_type not in WEIGHTED_OPERATORS:
-            continue
-        weight = arrays[node.input[1]]
-        if node.input[0] in group:
-            is_depthwise = get_attribute(node, "group", 1) > 1
-            weight /= scales.reshape(-1, *[1] * (weight.ndim - (1 if is_depthwise else 2)))
-        if node.output[0] in group:
-            weight *= scales.reshape(-1, *[1] * (weight.ndim - 1))
-            arrays[node.input[2]] *= scales
+    for layer in find_layers(program.graph):
+        weight = arrays[layer.input[1]]
+        if layer.input[0] in group:
+            is_depthwise = read_attributes(layer).get("group", 1) > 1
+            weight /= factors.reshape(-1, *[1] * (weight.ndim - (1 if is_depthwise else 2)))
+        if layer.output[0] in group:
+            weight *= factors.reshape(-1, *[1] * (weight.ndim - 1))
+            arrays[layer.input[2]] *= factors

@@ -2,11 +2,13 @@
 
 `python -m export.int8_attempts` quantizes `artifacts/model.onnx` in every way of `ATTEMPTS`, and compares the files
 with the float network on validation photos, never on test photos. It writes `artifacts/metrics/int8_attempts.json`,
-from which `make docs` writes the table in export/README.md. If interrupted, run the command again to resume.
+from which `make docs` writes the table in export/README.md. If interrupted, run the command again to resume. Other
+photos, parameters or another model restart the measurement.
 """
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,14 +19,15 @@ from onnxruntime.quantization import CalibrationMethod
 
 from export.checks.evaluation import run_all
 from export.compensate import compensate
-from export.convert import MODEL
-from export.equalize import WEIGHTED_OPERATORS, equalize
+from export.convert import MODEL, megabytes
+from export.equalize import equalize
 from export.quantize import (
-    FLOAT_OPERATORS,
-    REPRESENTATIVE,
+    COMPENSATION_PHOTOS,
     build_weight_ranges,
     calibrate,
     copy_metadata,
+    count_float_layers,
+    find_float_nodes,
     fold_batch_norms,
     optimize,
     read_pixels,
@@ -32,82 +35,33 @@ from export.quantize import (
 from lambda_app.classifier import Classifier, Outputs
 from training import config
 from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
+from training.prepare import MANIFEST
 from training.source import sha256
-from training.tools.results_page import percent, table
+from training.tools.results_page import METRICS, percent, table, write_figures
 
-FIGURES = Path("artifacts/metrics/int8_attempts.json")
-PHOTOS = 400  # validation photos
-CHOSEN = "also three layers at the start in float32 (chosen)"
+FIGURES = METRICS / "int8_attempts.json"
+PHOTOS = 400  # validation photos, at most
+BOTH = ("equalize", "compensate")
 Figures = dict[str, Any]
 Settings = Callable[[onnx.ModelProto], dict[str, Any]]  # arguments of `quantize_static` that differ
 
 
-def main() -> None:
-    classifier = Classifier.load(MODEL)
-    load, rows = Preprocessor(classifier.metadata.image_size), read_manifest()
-    photos = subsample(read_split(rows, "train", load), config.load(config.Quantize).photos)
-    validation = subsample(read_split(rows, "val", load), PHOTOS)
-    expected = run_all({"fp32": classifier.run}, validation, "fp32")["fp32"]
-    figures = read_figures({"photos": len(validation), "sha256": sha256(MODEL), "attempts": []})
-    finished = {each["name"] for each in figures["attempts"]}
-    for name, (steps, settings) in ATTEMPTS.items():
-        if name in finished:
-            continue
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "int8.onnx"
-            build(path, photos, steps, settings)
-            outputs = run_all({name: Classifier.load(path).run}, validation, name)[name]
-            figures["attempts"].append({"name": name, "mb": path.stat().st_size / 1e6} | compare(outputs, expected))
-        FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
-    print(render())
+@dataclass(frozen=True)
+class Attempt:
+    """A way to quantize the model: steps before and after the calibration, and settings of the calibration."""
 
-
-def read_figures(empty: Figures) -> Figures:
-    """Return the figures of an interrupted run on the same photos and model, or else the empty ones."""
-    found: Figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else empty
-    return found if all(found.get(key) == empty[key] for key in ("photos", "sha256")) else empty
-
-
-def build(path: Path, photos: Photos, steps: tuple[str, ...], settings: Settings) -> None:
-    """Write the int8 file of an attempt."""
-    program = fold_batch_norms(MODEL)
-    if "equalize" in steps:
-        equalize(program, read_pixels(photos, "equalize", len(photos)))
-    quantized_path = path.with_stem("quantized")
-    calibrate(program, quantized_path, photos, **settings(program))
-    if "compensate" in steps:
-        quantized = onnx.load(quantized_path)
-        compensate(program, quantized, read_pixels(photos, "compensate", REPRESENTATIVE))
-        onnx.save(quantized, quantized_path)
-    optimize(quantized_path, path)
-    copy_metadata(MODEL, path)
-
-
-def compare(outputs: Outputs, expected: Outputs) -> Figures:
-    """Return the errors of an int8 file against the float network, and how many classes change.
-
-    The error of the logits is relative to their mean distance from the mean of the classes.
-    """
-    logits, float_logits = (each.logits - each.logits.mean(axis=1, keepdims=True) for each in (outputs, expected))
-    return {
-        "logit_error": float(np.abs(logits - float_logits).mean() / np.abs(float_logits).mean()),
-        "familiarity_error": float(np.abs(outputs.familiarity - expected.familiarity).mean()),
-        "changed": int((logits.argmax(axis=1) != float_logits.argmax(axis=1)).sum()),
-    }
+    name: str  # `{first_layers}` stands for the layers that `count_float_layers` chooses for the model
+    steps: tuple[str, ...]  # of `BOTH`
+    settings: Settings
 
 
 def keep_float(count: int) -> Settings:
     """Return the settings that keep `count` layers at the start in float32."""
-
-    def settings(program: onnx.ModelProto) -> dict[str, Any]:
-        layers = [node.name for node in program.graph.node if node.op_type in WEIGHTED_OPERATORS]
-        others = [node.name for node in program.graph.node if node.op_type in FLOAT_OPERATORS]
-        return {"nodes_to_exclude": [*layers[:count], *others]}
-
-    return settings
+    return lambda program: {"nodes_to_exclude": find_float_nodes(program, count)}
 
 
 def quantize_outputs(program: onnx.ModelProto) -> dict[str, Any]:
+    """Return the settings that keep one layer at the start in float32, and quantize the outputs of the last layers."""
     return keep_float(1)(program) | {"extra_options": {"TensorQuantOverrides": build_weight_ranges(program)}}
 
 
@@ -115,21 +69,101 @@ def use_defaults(_: onnx.ModelProto) -> dict[str, Any]:
     return {}
 
 
-BOTH = ("equalize", "compensate")
-ATTEMPTS: dict[str, tuple[tuple[str, ...], Settings]] = {
-    "calibration alone": ((), quantize_outputs),
-    "outputs of the last layers in float32": ((), keep_float(1)),
-    "also equalized": (("equalize",), keep_float(1)),
-    "also compensated": (BOTH, keep_float(1)),
-    CHOSEN: (BOTH, use_defaults),
-    "the chosen settings, not equalized": (("compensate",), use_defaults),
-    "the chosen settings, not compensated": (("equalize",), use_defaults),
-    "the chosen settings, six layers in float32": (BOTH, keep_float(6)),
-    "the chosen settings, ranges at the 99.99th percentile": (
-        BOTH,
-        lambda _: {"calibrate_method": CalibrationMethod.Percentile},
-    ),
-}
+def use_percentile(_: onnx.ModelProto) -> dict[str, Any]:
+    return {"calibrate_method": CalibrationMethod.Percentile}  # ONNX Runtime's default is the 99.999th
+
+
+ATTEMPTS = (
+    Attempt("calibration alone", (), quantize_outputs),
+    Attempt("outputs of the last layers in float32", (), keep_float(1)),
+    Attempt("also equalized", ("equalize",), keep_float(1)),
+    Attempt("also compensated", BOTH, keep_float(1)),
+    Attempt("also {first_layers} in float32 (chosen)", BOTH, use_defaults),
+    Attempt("the chosen settings, but not equalized", ("compensate",), use_defaults),
+    Attempt("the chosen settings, but not compensated", ("equalize",), use_defaults),
+    Attempt("the chosen settings, but the first 6 layers in float32", BOTH, keep_float(6)),
+    Attempt("the chosen settings, but ranges at the 99.999th percentile", BOTH, use_percentile),
+)
+
+
+def main() -> None:
+    calibration, validation = read_photos()
+    expected = run_all({"fp32": Classifier.load(MODEL).run}, validation, "fp32")["fp32"]
+    attempts, identity = name_attempts(), identify(validation)
+    rows = read_finished(identity)
+    for name in (name for name in attempts if name not in rows):
+        rows[name] = {"name": name} | measure(name, attempts[name], calibration, validation, expected)
+        write_figures(FIGURES.stem, identity | {"attempts": [rows[each] for each in attempts if each in rows]})
+    print(render())
+
+
+def read_photos() -> tuple[Photos, Photos]:
+    """Return the training photos that the pipeline quantizes with, and at most `PHOTOS` validation photos."""
+    load, rows = Preprocessor(Classifier.load(MODEL).metadata.image_size), read_manifest()
+    calibration = subsample(read_split(rows, "train", load), config.load(config.Quantize).photos)
+    return calibration, subsample(read_split(rows, "val", load), PHOTOS)
+
+
+def name_attempts() -> dict[str, Attempt]:
+    """Return the attempts by their names, which state how many layers the pipeline keeps in float32."""
+    count = count_float_layers(fold_batch_norms(MODEL))
+    first_layers = "the first layer" if count == 1 else f"the first {count} layers"
+    return {attempt.name.format(first_layers=first_layers): attempt for attempt in ATTEMPTS}
+
+
+def identify(validation: Photos) -> Figures:
+    """Return what the figures of all attempts depend on: the model, the photos and the parameters."""
+    return {
+        "photos": len(validation),
+        "sha256": sha256(MODEL),
+        "manifest": sha256(MANIFEST),
+        "quantize": asdict(config.load(config.Quantize)),
+    }
+
+
+def read_finished(identity: Figures) -> dict[str, Figures]:
+    """Return the figures of the attempts that an earlier run measured with the same identity, by name."""
+    found: Figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    is_same = all(found.get(key) == value for key, value in identity.items())
+    return {row["name"]: row for row in found["attempts"]} if is_same else {}
+
+
+def measure(name: str, attempt: Attempt, calibration: Photos, validation: Photos, expected: Outputs) -> Figures:
+    """Return the size of the int8 file of an attempt in MB, and its errors on the validation photos."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        build(path, calibration, attempt)
+        outputs = run_all({name: Classifier.load(path).run}, validation, name)[name]
+        return {"mb": megabytes(path)} | compare(outputs, expected)
+
+
+def build(path: Path, photos: Photos, attempt: Attempt) -> None:
+    """Write the int8 file of an attempt."""
+    program = fold_batch_norms(MODEL)
+    if "equalize" in attempt.steps:
+        equalize(program, read_pixels(photos, "equalize", len(photos)))
+    quantized_path = path.with_stem("quantized")
+    calibrate(program, quantized_path, photos, **attempt.settings(program))
+    if "compensate" in attempt.steps:
+        quantized = onnx.load(quantized_path)
+        compensate(program, quantized, read_pixels(photos, "compensate", COMPENSATION_PHOTOS))
+        onnx.save(quantized, quantized_path)
+    optimize(quantized_path, path)
+    copy_metadata(MODEL, path)
+
+
+def compare(outputs: Outputs, expected: Outputs) -> Figures:
+    """Return the errors of an int8 file against the float network, and the number of photos whose class changes.
+
+    The mean of the classes is subtracted from the logits. Their error is the mean difference, relative to their mean
+    magnitude.
+    """
+    logits, float_logits = (each.logits - each.logits.mean(axis=1, keepdims=True) for each in (outputs, expected))
+    return {
+        "logit_error": float(np.abs(logits - float_logits).mean() / np.abs(float_logits).mean()),
+        "familiarity_error": float(np.abs(outputs.familiarity - expected.familiarity).mean()),
+        "changed": int((logits.argmax(axis=1) != float_logits.argmax(axis=1)).sum()),
+    }
 
 
 def render(path: Path = FIGURES) -> str:
@@ -140,13 +174,13 @@ def render(path: Path = FIGURES) -> str:
     head = ("int8 file", "error of the logits", "error of the familiarity", "classes changed", "MB")
     rows = [
         (
-            each["name"],
-            percent(each["logit_error"]),
-            f"{each['familiarity_error']:.4f}",
-            f"{each['changed']} of {figures['photos']}",
-            f"{each['mb']:.2f}",
+            row["name"],
+            percent(row["logit_error"]),
+            f"{row['familiarity_error']:.4f}",
+            f"{row['changed']} of {figures['photos']}",
+            f"{row['mb']:.2f}",
         )
-        for each in figures["attempts"]
+        for row in figures["attempts"]
     ]
     return table(head, rows)
 

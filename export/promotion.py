@@ -11,6 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 from export.checks.comparison import Paired, decide_promotion, explain_need, load_or_none, predict_correct
 from export.checks.corrections import compare_corrections, decide_with_corrections
 from export.checks.unseen_photos import select_unseen
+from export.convert import megabytes
 from export.learned_photos import PHOTO_COUNT, LearnedPhotos
 from export.registry import Registry
 from lambda_app.classifier import Classifier
@@ -90,7 +91,3 @@ def skip_comparison(path: Path, reason: str, *, promoted: bool = True) -> Outcom
 def describe_file(path: Path) -> dict[str, Any]:
     version = Classifier.load(path).metadata.model_version
     return {"candidate": path.stem, "model_version": version, "sha256": sha256(path), "size_mb": megabytes(path)}
-
-
-def megabytes(path: Path) -> float:
-    return path.stat().st_size / 1e6

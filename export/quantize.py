@@ -1,4 +1,4 @@
-"""Stage 5: make the release candidates from the exported file: fp32, fp16 weights, and int8.
+"""Stage 5: write the release candidates from the exported file: fp32, fp16 weights, and int8.
 
 int8 is the smallest and fastest; fp16 has half the size of fp32 and the same accuracy. `export.verify` selects one.
 """
@@ -13,16 +13,16 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from tqdm import tqdm
 
 from export.activation_map import add_activation_map
 from export.compensate import compensate
-from export.convert import MODEL
-from export.equalize import WEIGHTED_OPERATORS, equalize
+from export.convert import MODEL, megabytes
+from export.equalize import equalize
 from export.fp16 import convert_to_fp16
+from export.graph import find_layers, read_tensors
 from lambda_app.classifier import Classifier
 from training import config
 from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
@@ -32,9 +32,10 @@ PRECISIONS = ("fp32", "fp16", "int8")
 # Normalization, temperature, both softmaxes and familiarity stay in float32. In int8 they would save 2 kB, but put
 # 4.2 % instead of 1.3 % of 547 test photos below the unknown threshold.
 FLOAT_OPERATORS = ("Cast", "Sub", "Div", "MatMul", "Softmax", "ReduceLogSumExp")
-# Errors of the first layers grow through all others, and their float32 arithmetic costs nothing measurable.
-FLOAT_LAYERS, FLOAT_SHARE = 3, 0.01  # at most, and the share of all weights
-REPRESENTATIVE = 64  # photos that compensation measures at most
+# The first layers stay in float32: their errors grow through all others, and float32 costs them no measurable time.
+MAX_FLOAT_LAYERS = 3
+MAX_FLOAT_SHARE = 0.01  # of the weights of all layers
+COMPENSATION_PHOTOS = 64  # at most
 
 
 class CalibrationPhotos(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
@@ -57,47 +58,53 @@ def main() -> None:
         quantized = Path(folder) / "int8.onnx"
         quantize(MODEL, quantized, photos)
         for name, source in zip(PRECISIONS, (MODEL, MODEL, quantized), strict=True):
-            path = CANDIDATES / f"{name}.onnx"
-            optimize(source, path)
-            if name == "fp16":
-                convert_to_fp16(path)
-            copy_metadata(MODEL, path)
-            if not add_activation_map(path):
-                print(
-                    f"{path}: no activation map, because the network does not end in global pooling and a linear layer"
-                )
-            print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+            write_candidate(name, source)
+
+
+def write_candidate(name: str, source: Path) -> None:
+    """Write a candidate with optimized operators, the metadata of the exported file, and the activation map."""
+    path = CANDIDATES / f"{name}.onnx"
+    optimize(source, path)
+    if name == "fp16":
+        convert_to_fp16(path)
+    copy_metadata(MODEL, path)
+    if not add_activation_map(path):
+        print(f"{path}: no activation map, because the network does not end in global pooling and a linear layer")
+    print(f"{path}: {megabytes(path):.2f} MB")
 
 
 def quantize(source: Path, target: Path, photos: Photos) -> None:
-    """Quantize a float file with the ranges of activations that `photos` have. export/README.md has other settings."""
+    """Quantize a float file to int8, with the ranges that the activations have on `photos`.
+
+    export/README.md shows what each step contributes.
+    """
     program = fold_batch_norms(source)
     equalize(program, read_pixels(photos, "equalize", len(photos)))
     calibrate(program, target, photos)
     quantized = onnx.load(target)
-    compensate(program, quantized, read_pixels(photos, "compensate", REPRESENTATIVE))
+    compensate(program, quantized, read_pixels(photos, "compensate", COMPENSATION_PHOTOS))
     onnx.save(quantized, target)
 
 
 def fold_batch_norms(source: Path) -> onnx.ModelProto:
+    """Return the graph of a float file with batch norms folded into the layers before them, and with shapes."""
     with TemporaryDirectory() as folder:
         folded = Path(folder) / "folded.onnx"
-        quant_pre_process(source, folded, skip_symbolic_shape=True)  # infers shapes, too
+        quant_pre_process(source, folded, skip_symbolic_shape=True)
         return onnx.load(folded)
 
 
 def calibrate(program: onnx.ModelProto, target: Path, photos: Photos, **settings: Any) -> None:
     """Quantize a float graph: int8 weights with one scale per channel, uint8 activations with one per tensor.
 
-    The first layers stay in float32, and so do the outputs of the last ones: two logits that differ by less than a step
-    of int8 would be a tie. `settings` replace arguments of ONNX Runtime's `quantize_static`.
+    The first layers stay in float32, and so do the outputs of the last ones, because int8 would make two logits equal
+    that differ by less than a step. `settings` replace arguments of ONNX Runtime's `quantize_static`.
     """
-    others = [node.name for node in program.graph.node if node.op_type in FLOAT_OPERATORS]
     options = {
         "per_channel": True,
         "activation_type": QuantType.QUInt8,
         "weight_type": QuantType.QInt8,
-        "nodes_to_exclude": [*find_first_layers(program), *others],
+        "nodes_to_exclude": find_float_nodes(program, count_float_layers(program)),
         "extra_options": {
             "TensorQuantOverrides": build_weight_ranges(program),
             "OpTypesToExcludeOutputQuantization": ["Gemm"],
@@ -108,13 +115,18 @@ def calibrate(program: onnx.ModelProto, target: Path, photos: Photos, **settings
         quantize_static(Path(folder) / "float.onnx", target, CalibrationPhotos(photos), **options | settings)
 
 
-def find_first_layers(program: onnx.ModelProto) -> list[str]:
-    """Return the names of the first layers that together hold few weights; the first one is always among them."""
+def find_float_nodes(program: onnx.ModelProto, layers: int) -> list[str]:
+    """Return the names of the nodes that stay in float32: the first layers, and all `FLOAT_OPERATORS`."""
+    first = [node.name for node in find_layers(program.graph)[:layers]]
+    return first + [node.name for node in program.graph.node if node.op_type in FLOAT_OPERATORS]
+
+
+def count_float_layers(program: onnx.ModelProto) -> int:
+    """Return how many layers at the start stay in float32: as many as the limits allow, and at least one."""
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in program.graph.initializer}
-    layers = [node for node in program.graph.node if node.op_type in WEIGHTED_OPERATORS]
-    shares = np.cumsum([sizes[node.input[1]] for node in layers]) / sum(sizes[node.input[1]] for node in layers)
-    count = int((shares[:FLOAT_LAYERS] < FLOAT_SHARE).sum())
-    return [node.name for node in layers[: max(1, count)]]
+    weights = [sizes[layer.input[1]] for layer in find_layers(program.graph)]
+    shares = np.cumsum(weights) / sum(weights)
+    return max(1, int((shares[:MAX_FLOAT_LAYERS] < MAX_FLOAT_SHARE).sum()))
 
 
 def read_pixels(photos: Photos, description: str, count: int) -> Iterator[NDArray[np.uint8]]:
@@ -124,10 +136,9 @@ def read_pixels(photos: Photos, description: str, count: int) -> Iterator[NDArra
 
 
 def build_weight_ranges(program: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
-    """Return, for each weight tensor and output channel, the range that -127 to 127 represent."""
-    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in program.graph.initializer}
-    layers = [node for node in program.graph.node if node.op_type in WEIGHTED_OPERATORS]
-    ranges = {node.input[1]: max_magnitudes(tensors[node.input[1]]) for node in layers}
+    """Return, for each weight tensor and output channel, the range that the steps from -127 to 127 represent."""
+    tensors = read_tensors(program.graph)
+    ranges = {layer.input[1]: max_magnitudes(tensors[layer.input[1]]) for layer in find_layers(program.graph)}
     return {
         name: [{"axis": 0, "rmin": -magnitude, "rmax": magnitude} for magnitude in row] for name, row in ranges.items()
     }
@@ -137,9 +148,9 @@ def max_magnitudes(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Map weights (O, I, …) to the magnitudes (O,) that 127 represents, so that no sum of two products overflows.
 
     x86 CPUs without VNNI (AVX2; many of Lambda's hosts) add two neighboring 8-bit products in 16 bits, so two weights
-    of the same sign may add up to at most 128. On an emulated Haswell and 40 photos, mapping the largest weight to 127
-    puts the logits off by 12 % and changes a class; with this bound they equal those of a CPU with VNNI. Depthwise
-    kernels multiply in 32 bits and need no bound.
+    of the same sign may add up to at most 128. If 127 represented the largest weight, an emulated Haswell would compute
+    logits with an error of 12 % on 40 photos, and another class for one of them. With this bound, its logits equal
+    those of a CPU with VNNI. Depthwise kernels multiply in 32 bits and need no bound.
     """
     rows = weights.reshape(len(weights), -1)  # (O, K)
     largest: NDArray[np.float32] = np.abs(rows).max(axis=1)
@@ -150,14 +161,14 @@ def max_magnitudes(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     else:
         even = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2)
         pairs = np.stack([even, -even])  # (2, O, K / 2, 2)
-    together: NDArray[np.float32] = pairs.clip(min=0).sum(axis=3).max(axis=(0, 2))
-    return np.maximum(largest, together)
+    pair_sums: NDArray[np.float32] = pairs.clip(min=0).sum(axis=3).max(axis=(0, 2))
+    return np.maximum(largest, pair_sums)
 
 
 def optimize(source: Path, target: Path) -> None:
-    """Fuse operators once here instead of at each cold start.
+    """Fuse operators in the file, instead of at each cold start.
 
-    The level is `extended`: `all` would also choose a memory layout for the CPU of this machine.
+    The level is `extended`, because `all` would also choose a memory layout for the CPU of this machine.
     """
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

@@ -21,8 +21,9 @@ from typing import Any
 from mlflow.entities.model_registry import ModelVersion
 
 from export.checks.comparison import load_or_none
+from export.convert import megabytes
 from export.learned_photos import LEARNED, LearnedPhotos, write_learned
-from export.promotion import Outcome, compare, megabytes, skip_comparison
+from export.promotion import Outcome, compare, skip_comparison
 from export.quantize import CANDIDATES
 from export.registry import CHALLENGER, CHAMPION, ROLLED_BACK, Registry
 from export.verify import METRICS as VERIFICATION

@@ -21,7 +21,7 @@ import onnx
 
 from export import card
 from export.activation_map import add_activation_map
-from export.promotion import megabytes
+from export.convert import megabytes
 from export.release import CARD, METRICS, REFERENCE, RELEASED, ReleaseError
 from lambda_app.classifier import Classifier, Outputs
 from training.source import sha256

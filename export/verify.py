@@ -27,7 +27,7 @@ from export.checks.quality import (
     check_quality,
     select_judged_sets,
 )
-from export.convert import ExportedNetwork, build_metadata
+from export.convert import ExportedNetwork, build_metadata, megabytes
 from export.quantize import CANDIDATES, PRECISIONS
 from lambda_app.classifier import Classifier, Outputs
 from training import config
@@ -64,7 +64,7 @@ def main() -> None:
 
     times = measure_latency(candidates, pixels[:1], limits.latency_repeats)
     figures: dict[str, Figures] = {
-        name: {"size_mb": path.stat().st_size / 1e6, "latency_ms": times[name]}
+        name: {"size_mb": megabytes(path), "latency_ms": times[name]}
         | score_candidate(name, outputs, sets, outliers, expected.unknown_threshold)
         for name, path in paths.items()
     }

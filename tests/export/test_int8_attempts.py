@@ -1,40 +1,90 @@
 """Test the measurement of the attempts to quantize, with two of them on drawings."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from export import int8_attempts
-from export.int8_attempts import ATTEMPTS, CHOSEN, FIGURES, render
+from export.convert import MODEL
+from export.int8_attempts import ATTEMPTS, FIGURES, name_attempts, render
+from export.quantize import count_float_layers, fold_batch_norms
+from tests.export.untrained_models import LENIENT, restamp
+from tests.training.workspace import write_params
+
+FIRST, CHOSEN = ATTEMPTS[0], ATTEMPTS[4]
 
 
 @pytest.fixture
 def attempts(candidates, monkeypatch):
     """Measure the first attempt and the chosen one in a project, and return their figures."""
-    chosen = {name: ATTEMPTS[name] for name in ("calibration alone", CHOSEN)}
-    monkeypatch.setattr(int8_attempts, "ATTEMPTS", chosen)
+    monkeypatch.setattr(int8_attempts, "ATTEMPTS", (FIRST, CHOSEN))
     int8_attempts.main()
+    return read_figures()
+
+
+def read_figures():
     return json.loads(FIGURES.read_text())
+
+
+def mark_rows(figures):
+    """Change the size in every row, and return which rows the command then measures again."""
+    marked = [row | {"mb": 1.25} for row in figures["attempts"]]
+    FIGURES.write_text(json.dumps(figures | {"attempts": marked}))
+    int8_attempts.main()
+    return [row["mb"] != 1.25 for row in read_figures()["attempts"]]
 
 
 def test_attempts_are_compared_with_fp32(attempts):
     """Each attempt has its size and its errors on the validation photos, and none changes every class."""
-    assert ["calibration alone", CHOSEN] == [each["name"] for each in attempts["attempts"]]
-    for each in attempts["attempts"]:
-        assert 0 < each["logit_error"] < 0.2
-        assert 0 <= each["changed"] < attempts["photos"]
+    assert [FIRST.name, list(name_attempts())[1]] == [row["name"] for row in attempts["attempts"]]
+    for row in attempts["attempts"]:
+        assert 0 < row["logit_error"] < 0.2
+        assert 0 <= row["changed"] < attempts["photos"]
+
+
+@pytest.mark.parametrize(("share", "phrase"), [(0.0, "the first layer"), (1.0, "the first 3 layers")])
+def test_chosen_attempt_is_named_by_its_float_layers(candidates, monkeypatch, share, phrase):
+    """The name of the chosen attempt states how many layers stay in float32, because this depends on the network."""
+    monkeypatch.setattr("export.quantize.MAX_FLOAT_SHARE", share)
+    assert phrase.endswith("layer") == (count_float_layers(fold_batch_norms(MODEL)) == 1)
+    assert f"also {phrase} in float32 (chosen)" in name_attempts()
 
 
 def test_finished_attempts_are_kept(attempts):
-    """Another run of the command measures only what is missing."""
-    attempts["attempts"] = [attempts["attempts"][0] | {"mb": 1.25}]
-    FIGURES.write_text(json.dumps(attempts))
+    """If an attempt is missing, the next run measures only this one, and keeps the order of the rows."""
+    missing, kept = attempts["attempts"]
+    FIGURES.write_text(json.dumps(attempts | {"attempts": [kept | {"mb": 1.25}]}))
     int8_attempts.main()
-    figures = json.loads(FIGURES.read_text())["attempts"]
-    assert [1.25, CHOSEN] == [figures[0]["mb"], figures[1]["name"]]
+    figures = read_figures()["attempts"]
+    assert [missing["name"], kept["name"]] == [row["name"] for row in figures]
+    assert [missing["mb"], 1.25] == [row["mb"] for row in figures]
+
+
+def test_attempts_with_other_photos_or_model_are_measured_again(attempts):
+    """Figures with other calibration photos or of another model are measured again, and the same ones are kept."""
+    assert [False, False] == mark_rows(attempts)
+    write_params(Path(), prepare__train_share=0.6, quantize__photos=10, **LENIENT)
+    assert [True, True] == mark_rows(attempts)
+    attempts = read_figures()
+    restamp(MODEL, model_version="another")
+    assert [True, True] == mark_rows(attempts)
+
+
+def test_interrupted_write_keeps_the_figures(attempts, monkeypatch):
+    """If the command is interrupted while it writes, the figures of finished attempts are still complete."""
+    FIGURES.write_text(json.dumps(attempts | {"attempts": attempts["attempts"][:1]}))
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        int8_attempts.main()
+    assert attempts["attempts"][:1] == read_figures()["attempts"]
 
 
 def test_table_has_a_row_for_each_attempt(attempts):
     """The table names every attempt with its error in percent."""
     rows = render().splitlines()[2:]
-    assert [f"| {each['name']} " for each in attempts["attempts"]] == [row[: row.index("|", 1)] for row in rows]
+    assert [f"| {row['name']} " for row in attempts["attempts"]] == [row[: row.index("|", 1)] for row in rows]

@@ -18,11 +18,16 @@ NEUTRAL = {"train.balance_classes": "False"}  # values with which a later param 
 
 
 def write_figures(name: str, figures: Any) -> None:
+    """Write artifacts/metrics/NAME.json atomically, so that an interruption leaves the old or the new figures."""
     METRICS.mkdir(parents=True, exist_ok=True)
-    (METRICS / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
+    path = METRICS / f"{name}.json"
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(figures, indent=2) + "\n")
+    partial.replace(path)
 
 
 def read_figures(name: str) -> Any:
+    """Return what artifacts/metrics/NAME.json holds."""
     return json.loads((METRICS / f"{name}.json").read_text())
 
 
