@@ -76,7 +76,7 @@ def has_plain_channels(node: onnx.NodeProto, arrays: Arrays) -> bool:
         return False
     attributes = read_attributes(node)
     if node.op_type == "Gemm":
-        return attributes.get("transB") == 1
+        return bool(attributes.get("transB") == 1)
     groups, weight = attributes.get("group", 1), arrays[node.input[1]]
     return groups == 1 or (groups == len(weight) and weight.shape[1] == 1)
 

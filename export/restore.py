@@ -1,7 +1,7 @@
-"""Restore the checkpoint and the calibration from a released file, for a clone without the training's outputs.
+"""Restore the checkpoint and the calibration from a released file, for a clone that lacks the outputs of the training.
 
 `python -m export.restore FILE` writes `artifacts/checkpoint.pt` and `artifacts/calibration.json` from an fp32 or fp16
-file and `artifacts/metrics/train.json`. Then `convert`, `quantize` and `verify` run without the training. The weights
+file and `artifacts/metrics/train.json`. Then `convert`, `quantize` and `verify` run without a training. The weights
 have the precision of the file.
 """
 
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto
 from torch import nn
 
+from export.graph import Arrays, read_tensors
 from export.release import RELEASED
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
@@ -26,12 +26,11 @@ from training.model import CHECKPOINT
 from training.networks import TIMM, BatchNorm, Network, build_baseline, build_timm
 from training.state import save_atomically
 
-HALF = ".half"  # suffix of export.fp16
-Arrays = dict[str, NDArray[np.float32]]
+HALF = ".half"  # suffix that export.fp16 adds to the names of tensors
 
 
 class RestoreError(SystemExit):
-    """The file does not hold what the checkpoint needs; the message names the tensor or the run."""
+    """The file lacks what the checkpoint needs; the message names the file, the run or the tensor."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     metadata = Classifier.load(path).metadata
     trained = json.loads(TRAINING.read_text())
     if trained["run_id"] != metadata.run_id:
-        raise RestoreError(f"{TRAINING} describes run {trained['run_id']}; expected {metadata.run_id} of {path}")
+        raise RestoreError(
+            f"{TRAINING} describes run {trained['run_id']}; expected {metadata.run_id}, which {path} names. Check out "
+            "the commit of the model file"
+        )
     arrays = read_arrays(path)
     network = restore_network(arrays, metadata)
     trained["epoch"] = trained.pop("best")
@@ -52,16 +54,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Return the float tensors of a file by name. Raise `RestoreError` for an int8 file, which has lost the weights."""
-    program = onnx.load(path)
-    if any(node.op_type.startswith("QLinear") for node in program.graph.node):
-        raise RestoreError(f"{path} is quantized to int8; expected fp32 or fp16, whose weights can be trained further")
-    tensors = {tensor.name.removesuffix(HALF): numpy_helper.to_array(tensor) for tensor in program.graph.initializer}
+    """Return the tensors of a float file in float32, by name.
+
+    Raise `RestoreError` if the file is quantized, because 8 bits are too few to restore the weights.
+    """
+    graph = onnx.load(path).graph
+    if is_quantized(graph):
+        raise RestoreError(
+            f"{path} is quantized to int8; expected fp32 or fp16, whose weights can be restored; export/README.md names "
+            "such a file"
+        )
     # Files that were exported before the frozen head got its name call it `memory`.
     return {
-        name.replace("network.memory.", "network.frozen_head."): tensor.astype(np.float32)
-        for name, tensor in tensors.items()
+        name.removesuffix(HALF).replace("network.memory.", "network.frozen_head."): tensor.astype(np.float32)
+        for name, tensor in read_tensors(graph).items()
     }
+
+
+def is_quantized(graph: onnx.GraphProto) -> bool:
+    """Return whether a tensor is stored in 8 bits, whichever operators compute with it.
+
+    The quantizer writes QuantizeLinear and DequantizeLinear around float operators, and the optimizer fuses most of
+    them to QLinearConv and QGemm.
+    """
+    return any(tensor.data_type in {TensorProto.INT8, TensorProto.UINT8} for tensor in graph.initializer)
 
 
 def restore_network(arrays: Arrays, metadata: Metadata) -> Network:
@@ -72,8 +88,8 @@ def restore_network(arrays: Arrays, metadata: Metadata) -> Network:
         network = build_timm(architecture, classes, 0, frozen_classes)
     else:
         network = build_baseline(architecture, classes, 0)
-    named = list(network.named_modules())
-    for (name, module), (_, following) in zip(named, [*named[1:], named[0]], strict=True):
+    modules = list(network.named_modules())
+    for (name, module), (_, following) in zip(modules, [*modules[1:], modules[0]], strict=True):
         if isinstance(module, nn.Conv2d | nn.Linear):
             norm = following if isinstance(following, BatchNorm) else None
             copy_layer(module, norm, f"network.{name}.weight", arrays)
@@ -82,11 +98,14 @@ def restore_network(arrays: Arrays, metadata: Metadata) -> Network:
 
 @torch.no_grad()
 def copy_layer(layer: nn.Conv2d | nn.Linear, norm: nn.Module | None, name: str, arrays: Arrays) -> None:
-    """Copy weight and bias to a layer. The batch norm behind it, which the export folded into both, adds the bias."""
+    """Copy weight and bias to a layer.
+
+    The export folded the batch norm behind a layer into both. Such a batch norm becomes one that only adds the bias.
+    """
     bias = arrays.get(f"{name}_bias", arrays.get(f"{name.removesuffix('weight')}bias"))
     if name not in arrays or bias is None or arrays[name].shape != tuple(layer.weight.shape):
         found = arrays[name].shape if name in arrays else "missing"
-        raise RestoreError(f"{name} is {found}; expected {tuple(layer.weight.shape)} with a bias")
+        raise RestoreError(f"the tensor {name} is {found}; expected {tuple(layer.weight.shape)} with a bias")
     layer.weight.copy_(torch.from_numpy(arrays[name]))
     if isinstance(norm, BatchNorm) and norm.running_var is not None:
         norm.weight.copy_((norm.running_var + norm.eps).sqrt())

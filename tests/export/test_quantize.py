@@ -3,31 +3,18 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
 from export.convert import MODEL
+from export.graph import read_tensors
 from export.quantize import CANDIDATES, PRECISIONS, copy_metadata, max_magnitudes, optimize, quantize
 from lambda_app.classifier import Classifier
-from tests.export.untrained_models import SIZE, pixels, restamp
-
-
-class Drawings:
-    """Sixteen drawings with the interface of `Photos`."""
-
-    def __init__(self):
-        self.pixels = pixels(16, SIZE)
-
-    def __len__(self):
-        return len(self.pixels)
-
-    def __getitem__(self, index):
-        return self.pixels[index], 0
+from tests.export.untrained_models import Drawings, pixels, restamp
 
 
 @pytest.fixture(scope="module")
-def remembering(export_untrained, tmp_path_factory):
-    """Return the folder of a small timm network with 200 remembered classes, quantized and optimized."""
-    folder = tmp_path_factory.mktemp("remembering")
+def with_frozen_head(export_untrained, tmp_path_factory):
+    """Return the folder of a small timm network with a frozen head of 200 classes, quantized and optimized."""
+    folder = tmp_path_factory.mktemp("with_frozen_head")
     _, path, _ = export_untrained("mobilenet_v2_050", 200)
     quantize(path, folder / "quantized.onnx", Drawings())
     optimize(folder / "quantized.onnx", folder / "int8.onnx")
@@ -36,7 +23,7 @@ def remembering(export_untrained, tmp_path_factory):
 
 def read_int8_tensors(path):
     """Return the int8 tensors of a file that have more than one dimension."""
-    tensors = (numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer)
+    tensors = read_tensors(onnx.load(path).graph).values()
     return [tensor for tensor in tensors if tensor.dtype == np.int8 and tensor.ndim > 1]
 
 
@@ -71,14 +58,14 @@ def test_int8_predicts_the_classes_of_fp32(candidates, count):
     np.testing.assert_allclose(int8.logits, fp32.logits, atol=0.1 * np.abs(fp32.logits).max())
 
 
-def test_remembered_classes_are_quantized(remembering):
-    """The weights of the remembered classes, which can be a quarter of all weights, are int8, too."""
-    assert (200, 1280) in {tuple(sorted(tensor.shape)) for tensor in read_int8_tensors(remembering / "int8.onnx")}
+def test_frozen_head_is_quantized(with_frozen_head):
+    """The weights of the frozen head, which can be a quarter of all weights, are int8, too."""
+    assert (200, 1280) in {tuple(sorted(tensor.shape)) for tensor in read_int8_tensors(with_frozen_head / "int8.onnx")}
 
 
-def test_sums_of_two_products_fit_16_bits(remembering):
+def test_sums_of_two_products_fit_16_bits(with_frozen_head):
     """Two neighboring weights of the same sign sum to at most 128; 255 times that fits a signed 16-bit integer."""
-    dense = [t for t in read_int8_tensors(remembering / "quantized.onnx") if t.shape[1] > 1]
+    dense = [t for t in read_int8_tensors(with_frozen_head / "quantized.onnx") if t.shape[1] > 1]
     for weights in dense:
         rows = weights.reshape(len(weights), -1).astype(int)
         pairs = rows[:, : rows.shape[1] // 2 * 2].reshape(len(rows), -1, 2)
@@ -107,14 +94,14 @@ def test_magnitudes(weights, expected):
     assert [expected] == max_magnitudes(weights.astype(np.float32)).tolist()
 
 
-def test_int8_uses_no_cpu_specific_layout(remembering):
+def test_int8_uses_no_cpu_specific_layout(with_frozen_head):
     """The file has no operator with a memory layout for the CPU that wrote it."""
-    assert "com.microsoft.nchwc" not in {node.domain for node in onnx.load(remembering / "int8.onnx").graph.node}
+    assert "com.microsoft.nchwc" not in {node.domain for node in onnx.load(with_frozen_head / "int8.onnx").graph.node}
 
 
-def test_int8_keeps_outputs_in_float32(remembering):
+def test_int8_keeps_outputs_in_float32(with_frozen_head):
     """Softmax and familiarity are computed in float32."""
-    operators = {node.op_type for node in onnx.load(remembering / "int8.onnx").graph.node}
+    operators = {node.op_type for node in onnx.load(with_frozen_head / "int8.onnx").graph.node}
     assert {"QLinearConv", "QGemm", "Softmax", "MatMul"} <= operators
     assert operators.isdisjoint({"QLinearSoftmax", "QLinearMatMul"})
 

@@ -1,31 +1,32 @@
-"""Test that a checkpoint restored from the released file computes what the file does."""
+"""Test that a checkpoint that was restored from a released file computes what the file does."""
 
 import shutil
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from export import restore
-from export.quantize import CANDIDATES
+from export.quantize import CANDIDATES, quantize
 from export.release import RELEASED
 from lambda_app.classifier import Classifier
-from tests.export.untrained_models import SIZE, pixels, restamp
+from tests.export.untrained_models import SIZE, Drawings, pixels, restamp
 from training.calibration import CALIBRATION, Calibration
 from training.model import CHECKPOINT, load_checkpoint
 
 
 @pytest.fixture
 def release(candidates):
-    """Return a function that serves a candidate in a project without checkpoint and calibration."""
+    """Return a function that releases a candidate in a project without checkpoint and calibration."""
 
-    def serve(name):
+    def place(name):
         shutil.copyfile(CANDIDATES / f"{name}.onnx", RELEASED)
         for path in (CHECKPOINT, CALIBRATION):
             path.unlink()
 
-    return serve
+    return place
 
 
 @pytest.mark.parametrize("name", ["fp32", "fp16"])
@@ -43,7 +44,7 @@ def test_restored_network_computes_the_same(release, name):
 
 
 def test_frozen_head_is_restored(export_untrained):
-    """The remembered classes of the pretraining are restored with their weights."""
+    """The frozen head, which predicts classes of the pretraining, is restored with its weights."""
     module, path, _ = export_untrained("mobilenet_v2_050", 200)
     metadata = replace(Classifier.load(path).metadata, architecture="mobilenet_v2_050")
     network = restore.restore_network(restore.read_arrays(path), metadata)
@@ -53,15 +54,30 @@ def test_frozen_head_is_restored(export_untrained):
             torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-3)
 
 
+QUANTIZED = "is quantized to int8; expected fp32 or fp16"
+
+
 def test_int8_cannot_be_restored(release):
-    """An int8 file is refused, because it has lost the weights."""
+    """An int8 file is refused, because its weights have 8 bits."""
     release("int8")
-    with pytest.raises(restore.RestoreError, match="is quantized to int8; expected fp32 or fp16"):
+    with pytest.raises(restore.RestoreError, match=QUANTIZED):
         restore.main([])
 
 
+def test_int8_without_fused_operators_cannot_be_restored(export_untrained, tmp_path):
+    """A file with QuantizeLinear and DequantizeLinear, which no optimizer has fused to QLinearConv, is refused, too."""
+    _, source, _ = export_untrained("simple_cnn", 0)
+    path = tmp_path / "int8.onnx"
+    quantize(source, path, Drawings())
+    operators = {node.op_type for node in onnx.load(path).graph.node}
+    assert "DequantizeLinear" in operators
+    assert "QLinearConv" not in operators
+    with pytest.raises(restore.RestoreError, match=QUANTIZED):
+        restore.read_arrays(path)
+
+
 def test_other_training_is_refused(release):
-    """Metrics of another run are refused, since the checkpoint would get its parameters."""
+    """Metrics of another run are refused, because the checkpoint would get the parameters of that run."""
     release("fp32")
     restamp(RELEASED, run_id="0" * 32)
     with pytest.raises(restore.RestoreError, match=f"expected {'0' * 32}"):
@@ -69,7 +85,7 @@ def test_other_training_is_refused(release):
 
 
 def test_missing_tensor_is_named(release):
-    """A file without a layer's weights is refused with the name of the tensor."""
+    """A file that lacks the weights of a layer is refused with the name of the tensor."""
     release("fp32")
     arrays = restore.read_arrays(RELEASED)
     metadata = Classifier.load(RELEASED).metadata

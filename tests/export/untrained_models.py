@@ -61,6 +61,19 @@ def pixels(count: int, size: int) -> np.ndarray:
     return np.stack([preprocess(encode(drawing), size).pixels for drawing in drawings])
 
 
+class Drawings:
+    """Hold sixteen drawings, with the interface of `training.data.Photos`."""
+
+    def __init__(self) -> None:
+        self.pixels = pixels(16, SIZE)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        return self.pixels[index], 0
+
+
 def untrained(architecture: str, classes: int, size: int = 32, frozen_classes: int = 0) -> Network:
     """Return a network with random weights in evaluation mode.
 
