@@ -1,16 +1,17 @@
-"""Decide whether a candidate replaces the champion: both predict the test photos that are new to both of them."""
+"""Decide whether a challenger replaces the champion. Both predict the test photos from which neither has learned."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from mlflow.entities.model_registry import ModelVersion
+from numpy.typing import NDArray
 
 from export.checks.comparison import Paired, decide_promotion, explain_need, load_or_none, predict_correct
-from export.checks.corrections import compare_corrections, decide_with_corrections
-from export.checks.unseen_photos import select_unseen
+from export.checks.corrections import Corrections, compare_corrections, decide_with_corrections
+from export.checks.unseen_photos import UnseenPhotos, select_unseen
 from export.convert import megabytes
 from export.learned_photos import PHOTO_COUNT, LearnedPhotos
 from export.registry import Registry
@@ -30,57 +31,98 @@ class Outcome:
     promoted: bool
     reason: str
     accuracy: float | None = None  # on the test photos that neither model learned; None without a comparison
-    champion: dict[str, Any] | None = None  # the same values of the champion it was compared with
+    champion: dict[str, Any] | None = None  # the same values of the champion; None without a comparison
     paired: dict[str, Any] | None = None  # see export.checks.comparison.Paired
     excluded: int | None = None  # test photos that the champion learned; None if that is not known
     corrections: dict[str, Any] | None = None  # see export.checks.corrections.Corrections
 
 
-def compare(path: Path, champion: ModelVersion | None, registry: Registry, rule: config.Release) -> Outcome:
-    """Return the outcome of the comparison.
+@dataclass(frozen=True)
+class Comparison:
+    """The answers of challenger and champion to the same photos."""
+
+    challenger: Path
+    champion: Path
+    version: ModelVersion  # of the champion
+    photos: UnseenPhotos
+    challenger_correct: NDArray[np.bool_]  # (N,), whether each prediction is correct
+    champion_correct: NDArray[np.bool_]
+    corrections: Corrections | None
+
+    @property
+    def paired(self) -> Paired:
+        return Paired.from_answers(self.challenger_correct, self.champion_correct)
+
+    @property
+    def champion_photos(self) -> int | None:
+        """Return how many photos the champion was trained on, or None if that is unknown."""
+        tags = self.version.tags
+        return int(tags[PHOTO_COUNT]) if PHOTO_COUNT in tags else None
+
+    @property
+    def growth(self) -> float | None:
+        """Return the relative increase of training photos, or None if it is unknown or must not count."""
+        if not self.champion_photos or self.photos.are_few:
+            return None
+        return sum(row["split"] == "train" for row in self.photos.rows) / self.champion_photos - 1
+
+    def decide(self, rule: config.Release) -> tuple[bool, str]:
+        """Return whether to promote the challenger, and the reason."""
+        size = megabytes(self.challenger) / megabytes(self.champion)
+        promoted, reason = decide_promotion(self.paired, size, self.growth, rule)
+        decision = promoted, reason + self.photos.describe()
+        promoted, reason = decide_with_corrections(decision, self.paired, self.corrections, rule)
+        if not promoted:
+            errors = int((~self.champion_correct).sum())
+            reason += f"; {explain_need(self.paired, errors, self.champion_photos, rule)}"
+        return promoted, reason
+
+    def summarize(self, rule: config.Release) -> Outcome:
+        """Return the decision with the figures that led to it."""
+        promoted, reason = self.decide(rule)
+        champion = {"candidate": self.version.tags.get("candidate"), "accuracy": float(self.champion_correct.mean())}
+        return Outcome(
+            **describe_file(self.challenger),
+            promoted=promoted,
+            reason=reason,
+            accuracy=float(self.challenger_correct.mean()),
+            champion=describe_file(self.champion) | champion,
+            paired=self.paired.summarize(rule.confidence),
+            excluded=self.photos.excluded,
+            corrections=self.corrections.summarize() if self.corrections else None,
+        )
+
+
+def compare(path: Path, version: ModelVersion | None, registry: Registry, rule: config.Release) -> Outcome:
+    """Return the outcome of the comparison of a challenger with the champion, which is `version`.
 
     The challenger also wins if there is no champion, or one that cannot be loaded or has other classes. The champion
     wins if it learned all test photos, because none is left to compare them on.
     """
-    if champion is None:
+    if version is None:
         return skip_comparison(path, "there was no champion")
+    photos = select_unseen(LearnedPhotos.find(registry, version))
     with TemporaryDirectory() as folder:
         champion_path = Path(folder) / "model.onnx"
-        champion_path.write_bytes(registry.read_file(champion))
-        challenger, opponent = Classifier.load(path), load_or_none(champion_path)
-        if opponent is None:
-            return skip_comparison(path, f"the serving code cannot load the champion, version {champion.version}")
-        if opponent.metadata.class_names != challenger.metadata.class_names:
-            return skip_comparison(path, f"the champion, version {champion.version}, has other classes")
-        photos = select_unseen(LearnedPhotos.find(registry, champion))
-        if not photos.compared:
-            reason = f"the champion, version {champion.version}, learned all {photos.excluded} test photos"
-            return skip_comparison(path, f"{reason}; `make promote` serves the challenger anyway", promoted=False)
-        correct, opponent_correct = (predict_correct(model, photos.rows) for model in (challenger, opponent))
-        paired = Paired.from_answers(correct, opponent_correct)
-        known = int(champion.tags[PHOTO_COUNT]) if PHOTO_COUNT in champion.tags else None
-        growth = count_training_photos(photos.rows) / known - 1 if known and not photos.are_few else None
-        promoted, reason = decide_promotion(paired, megabytes(path) / megabytes(champion_path), growth, rule)
-        decision = promoted, reason + photos.describe()
-        corrections = compare_corrections(challenger, opponent)
-        promoted, reason = decide_with_corrections(decision, paired, corrections, rule)
-        if not promoted:
-            reason += f"; {explain_need(paired, int((~opponent_correct).sum()), known, rule)}"
-        opponent_accuracy = {"candidate": champion.tags.get("candidate"), "accuracy": float(opponent_correct.mean())}
-        return Outcome(
-            **describe_file(path),
-            promoted=promoted,
-            reason=reason,
-            accuracy=float(correct.mean()),
-            champion=describe_file(champion_path) | opponent_accuracy,
-            paired=paired.summarize(rule.confidence),
-            excluded=photos.excluded,
-            corrections=corrections.summarize() if corrections else None,
-        )
+        champion_path.write_bytes(registry.read_file(version))
+        return compare_files(path, champion_path, version, photos, rule)
 
 
-def count_training_photos(rows: Iterable[Mapping[str, str]]) -> int:
-    return sum(row["split"] == "train" for row in rows)
+def compare_files(
+    path: Path, champion_path: Path, version: ModelVersion, photos: UnseenPhotos, rule: config.Release
+) -> Outcome:
+    """Return the outcome of the comparison of two files, or the reason why they cannot be compared."""
+    challenger, champion = Classifier.load(path), load_or_none(champion_path)
+    if champion is None:
+        return skip_comparison(path, f"the serving code cannot load the champion, version {version.version}")
+    if champion.metadata.class_names != challenger.metadata.class_names:
+        return skip_comparison(path, f"the champion, version {version.version}, has other classes")
+    if not photos.compared:
+        reason = f"the champion, version {version.version}, learned all {photos.excluded} test photos"
+        return skip_comparison(path, f"{reason}; `make promote` serves the challenger anyway", promoted=False)
+    correct, champion_correct = (predict_correct(model, photos.rows) for model in (challenger, champion))
+    corrections = compare_corrections(challenger, champion)
+    return Comparison(path, champion_path, version, photos, correct, champion_correct, corrections).summarize(rule)
 
 
 def skip_comparison(path: Path, reason: str, *, promoted: bool = True) -> Outcome:
@@ -89,5 +131,6 @@ def skip_comparison(path: Path, reason: str, *, promoted: bool = True) -> Outcom
 
 
 def describe_file(path: Path) -> dict[str, Any]:
+    """Return the values of an `Outcome` that identify a file."""
     version = Classifier.load(path).metadata.model_version
     return {"candidate": path.stem, "model_version": version, "sha256": sha256(path), "size_mb": megabytes(path)}

@@ -61,8 +61,8 @@ def read_arrays(path: Path) -> Arrays:
     graph = onnx.load(path).graph
     if is_quantized(graph):
         raise RestoreError(
-            f"{path} is quantized to int8; expected fp32 or fp16, whose weights can be restored; export/README.md names "
-            "such a file"
+            f"{path} is quantized to int8; expected fp32 or fp16, which keep the weights; export/README.md names such "
+            "a file"
         )
     # Files that were exported before the frozen head got its name call it `memory`.
     return {
