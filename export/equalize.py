@@ -77,7 +77,7 @@ def has_plain_channels(node: onnx.NodeProto, arrays: Arrays) -> bool:
     attributes = read_attributes(node)
     if node.op_type == "Gemm":
         return bool(attributes.get("transB") == 1)
-    groups, weight = attributes.get("group", 1), arrays[node.input[1]]
+    groups, weight = int(attributes.get("group", 1)), arrays[node.input[1]]
     return groups == 1 or (groups == len(weight) and weight.shape[1] == 1)
 
 

@@ -1,12 +1,13 @@
 """Stage 6: verify the candidates, and select the one to release.
 
-The stage runs PyTorch and all candidates on the same photos, preprocessed as in serving. It exits with 1 if a gate is
-broken, which stops the pipeline.
+The stage runs PyTorch and all candidates on the same photos, preprocessed as in serving. If a gate is broken, it exits
+with 1, which stops the pipeline.
 """
 
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from export.candidate_selection import select_candidate
 from export.checks import parity
 from export.checks.activation_maps import check_maps
 from export.checks.behavior import measure_agreement, measure_consistency
-from export.checks.evaluation import make_pytorch_run, measure_unknown_rate, run_all, score_outputs
+from export.checks.evaluation import Pixels, Run, make_pytorch_run, measure_unknown_rate, run_all, score_outputs
 from export.checks.gates import Gate, describe_failures, format_table
 from export.checks.latency import measure_latency
 from export.checks.quality import (
@@ -30,12 +31,14 @@ from export.checks.quality import (
 from export.convert import ExportedNetwork, build_metadata, megabytes
 from export.quantize import CANDIDATES, PRECISIONS
 from lambda_app.classifier import Classifier, Outputs
+from lambda_app.metadata import Metadata
 from training import config
 from training.calibration import Calibration
 from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
 from training.evaluate import METRICS as EVALUATION
 from training.evaluate import read_extra, read_outliers
 from training.model import count_parameters, load_checkpoint
+from training.networks import Network
 from training.state import keep_freed_memory
 
 METRICS = Path("artifacts/metrics/verify.json")
@@ -43,70 +46,124 @@ Figures = dict[str, Any]
 OutputsBySet = Mapping[str, Mapping[str, Outputs]]  # by set, then by pytorch, fp32, fp16 and int8
 
 
+@dataclass(frozen=True)
+class Models:
+    """The trained network, and the candidates that `export.quantize` made from it."""
+
+    network: Network
+    pytorch: Run
+    expected: Metadata  # what training and evaluation wrote
+    candidates: dict[str, Classifier]
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        return {"pytorch": self.pytorch} | {name: file.run for name, file in self.candidates.items()}
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The photos that all models predict, by set: those of the classes, and pictures of other things."""
+
+    labeled: dict[str, Photos]
+    outliers: dict[str, Photos]
+
+    @property
+    def test(self) -> Photos:
+        return self.labeled["test"]
+
+
 def main() -> None:
     keep_freed_memory()
     limits = config.load(config.Verify)
-    network, checkpoint = load_checkpoint()
-    expected = build_metadata(checkpoint, json.loads(EVALUATION.read_text()), count_parameters(network))
-    paths = {name: CANDIDATES / f"{name}.onnx" for name in PRECISIONS}
-    files = {name: Classifier.load(path) for name, path in paths.items()}
-    candidates = {name: file.run for name, file in files.items()}
-    pytorch = make_pytorch_run(ExportedNetwork(network, Calibration.read()).eval())
-
-    load = Preprocessor(expected.image_size)
-    sets = {"test": read_split(read_manifest(), "test", load)} | read_extra(list(expected.class_names), load)
-    outliers = read_outliers(set(sets), load)
-    test = sets["test"]
-    pixels = np.stack([np.asarray(test[i][0]) for i in range(min(parity.PHOTOS, len(test)))])
-    outputs = {
-        name: run_all({"pytorch": pytorch} | candidates, photos, name) for name, photos in (sets | outliers).items()
-    }
-
-    times = measure_latency(candidates, pixels[:1], limits.latency_repeats)
-    figures: dict[str, Figures] = {
-        name: {"size_mb": megabytes(path), "latency_ms": times[name]}
-        | score_candidate(name, outputs, sets, outliers, expected.unknown_threshold)
-        for name, path in paths.items()
-    }
+    models = load_models()
+    sets = read_sets(models.expected)
+    pixels = stack_pixels(sets.test, parity.PHOTOS)
+    outputs = {name: run_all(models.runs, photos, name) for name, photos in (sets.labeled | sets.outliers).items()}
+    figures = measure_candidates(models, sets, outputs, pixels[:1], limits.latency_repeats)
     released, reason = select_candidate(figures, limits)
     print(f"released: {released}, because {reason}")
-    behavior = {
-        "agreement": measure_agreement(files[released], subsample(test, limits.behavior_photos)),
-        "difference": measure_consistency(files[released], pixels),
-    }
-    max_difference = limits.max_probability_difference
-    judged, not_judged = select_judged_sets(figures[released], expected.class_names, limits)
+    behavior = measure_behavior(models.candidates[released], subsample(sets.test, limits.behavior_photos), pixels)
+    judged, not_judged = select_judged_sets(figures[released], models.expected.class_names, limits)
     gates = [
-        *(parity.check_metadata(name, file.metadata, expected) for name, file in files.items()),
-        *parity.check_batch_parity(pytorch, candidates["fp32"], pixels, max_difference),
-        *(gate for name in outputs for gate in parity.check_set_parity(name, outputs[name], max_difference)),
-        check_better_than_guessing(figures[released]["sets"]["test"], test.labels),
-        *check_cost(figures[released], figures["fp32"], limits),
+        *check_parity(models, released, outputs, pixels, limits.max_probability_difference),
+        *check_released(figures[released], figures["fp32"], sets.test.labels, limits),
         *check_consistency(behavior["difference"]),
-        *check_maps(network, files, released, pixels, max_difference),
         *check_quality(judged, limits),
         *(check_agreement(behavior["agreement"], limits) if "test" in judged["sets"] else []),
     ]
-    for line in not_judged:
-        print(f"not judged: {line}")
     verdict = {"released": released, "reason": reason, "candidates": figures, "behavior": behavior}
     write_report(gates, verdict | {"not_judged": not_judged})
 
 
-def score_candidate(
-    candidate: str, outputs: OutputsBySet, sets: Mapping[str, Photos], outliers: Mapping[str, Photos], threshold: float
-) -> Figures:
-    """Return the scores of a candidate on every set, and the share of outliers that it calls unknown."""
-    labels = {name: np.array(photos.labels) for name, photos in sets.items()}
-    rates = {name: measure_unknown_rate(outputs[name][candidate], threshold) for name in outliers}
+def load_models() -> Models:
+    """Return the network of the checkpoint, and all candidates."""
+    network, checkpoint = load_checkpoint()
+    expected = build_metadata(checkpoint, json.loads(EVALUATION.read_text()), count_parameters(network))
+    pytorch = make_pytorch_run(ExportedNetwork(network, Calibration.read()).eval())
+    candidates = {name: Classifier.load(CANDIDATES / f"{name}.onnx") for name in PRECISIONS}
+    return Models(network, pytorch, expected, candidates)
+
+
+def read_sets(expected: Metadata) -> Sets:
+    """Return the test split, the further sets of labeled photos, and the outliers."""
+    load = Preprocessor(expected.image_size)
+    labeled = {"test": read_split(read_manifest(), "test", load)} | read_extra(list(expected.class_names), load)
+    return Sets(labeled, read_outliers(set(labeled), load))
+
+
+def stack_pixels(photos: Photos, count: int) -> Pixels:
+    """Return the first photos, at most `count`, as one array (N, 3, S, S)."""
+    return np.stack([np.asarray(photos[i][0]) for i in range(min(count, len(photos)))])
+
+
+def measure_candidates(
+    models: Models, sets: Sets, outputs: OutputsBySet, photo: Pixels, repeats: int
+) -> dict[str, Figures]:
+    """Return size, latency and scores of each candidate. The latency is that of one photo (1, 3, S, S)."""
+    times = measure_latency({name: file.run for name, file in models.candidates.items()}, photo, repeats)
+    threshold = models.expected.unknown_threshold
     return {
-        "sets": {name: score_outputs(outputs[name][candidate], labels[name], threshold) for name in sets},
-        "outliers": {name: {"photos": len(outliers[name]), "recognised": rate} for name, rate in rates.items()},
+        name: {"size_mb": megabytes(CANDIDATES / f"{name}.onnx"), "latency_ms": times[name]}
+        | score_candidate(name, outputs, sets, threshold)
+        for name in models.candidates
+    }
+
+
+def measure_behavior(released: Classifier, photos: Photos, pixels: Pixels) -> dict[str, dict[str, float]]:
+    """Return which share of the photos keeps its class after each edit, and how much batching changes probabilities."""
+    return {"agreement": measure_agreement(released, photos), "difference": measure_consistency(released, pixels)}
+
+
+def check_parity(models: Models, released: str, outputs: OutputsBySet, pixels: Pixels, limit: float) -> list[Gate]:
+    """Return the gates that compare the files with the trained network: metadata, predictions of fp32, and maps."""
+    fp32 = models.candidates["fp32"].run
+    return [
+        *(parity.check_metadata(name, file.metadata, models.expected) for name, file in models.candidates.items()),
+        *parity.check_batch_parity(models.pytorch, fp32, pixels, limit),
+        *(gate for name in outputs for gate in parity.check_set_parity(name, outputs[name], limit)),
+        *check_maps(models.network, models.candidates, released, pixels, limit),
+    ]
+
+
+def check_released(released: Figures, fp32: Figures, labels: list[int], limits: config.Verify) -> list[Gate]:
+    """Return the gates that apply to the selected candidate of every model, whatever its classes."""
+    return [check_better_than_guessing(released["sets"]["test"], labels), *check_cost(released, fp32, limits)]
+
+
+def score_candidate(candidate: str, outputs: OutputsBySet, sets: Sets, threshold: float) -> Figures:
+    """Return the scores of a candidate on every set, and the share of outliers that it calls unknown."""
+    labels = {name: np.array(photos.labels) for name, photos in sets.labeled.items()}
+    rates = {name: measure_unknown_rate(outputs[name][candidate], threshold) for name in sets.outliers}
+    return {
+        "sets": {name: score_outputs(outputs[name][candidate], labels[name], threshold) for name in labels},
+        "outliers": {name: {"photos": len(sets.outliers[name]), "recognised": rate} for name, rate in rates.items()},
     }
 
 
 def write_report(gates: list[Gate], verdict: Figures) -> None:
-    """Print the table, write the report as JSON, and exit with 1 if a gate is broken."""
+    """Print what was not judged and the gates, write the report as JSON, and exit with 1 if a gate is broken."""
+    for line in verdict["not_judged"]:
+        print(f"not judged: {line}")
     print(format_table(gates))
     METRICS.parent.mkdir(parents=True, exist_ok=True)
     METRICS.write_text(json.dumps(verdict | {"gates": {gate.name: gate.figures for gate in gates}}, indent=2) + "\n")
