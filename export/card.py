@@ -29,8 +29,8 @@ from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training import config
 from training.source import sha256
+from training.tools.results_page import METRICS, read_figures
 
-METRICS = Path("artifacts/metrics")
 TEMPLATE = Path("export/card_template.md")
 NOTES = Path("export/card_notes.md")
 ATTEMPTS = METRICS / "attempts.json"  # written by training.tools.attempts
@@ -51,17 +51,17 @@ def main() -> None:
 
 
 def metrics_match_served_file() -> bool:
-    """Return whether the metrics on file are those of the served model."""
+    """Return whether artifacts/metrics/ describes the served model."""
     if not (METRICS / "train.json").exists():  # DVC deletes it while it evaluates
         return False
     run_id = Classifier.load(RELEASED).metadata.run_id
-    return bool(read("train")["run_id"] == run_id and read("release")["sha256"] == sha256(RELEASED))
+    return bool(read_figures("train")["run_id"] == run_id and read_figures("release")["sha256"] == sha256(RELEASED))
 
 
 def render() -> str:
     """Return the whole card, from files alone."""
     metadata = Classifier.load(RELEASED).metadata
-    evaluated, verified, released = read("evaluate"), read("verify"), read("release")
+    evaluated, verified, released = read_figures("evaluate"), read_figures("verify"), read_figures("release")
     parts = {
         "title": " or ".join(metadata.class_names),
         "classes": ", ".join(metadata.class_names),
@@ -70,8 +70,8 @@ def render() -> str:
         "parameters": f"{metadata.parameters:,}",
         "image_size": metadata.image_size,
         "size": f"{released['size_mb']:.2f} MB",
-        "data": render_data(read("prepare")),
-        "licenses": render_licenses(read("train").get("sources"), [*evaluated["sets"], *evaluated["outliers"]]),
+        "data": render_data(read_figures("prepare")),
+        "licenses": render_licenses(read_figures("train").get("sources"), [*evaluated["sets"], *evaluated["outliers"]]),
         "sets": render_sets(evaluated["sets"]),
         "by_class": render_classes(evaluated["sets"], metadata.class_names),
         "calibration": render_calibration(evaluated),
@@ -90,12 +90,6 @@ def render() -> str:
         "sha256": released["sha256"],
     }
     return Template(TEMPLATE.read_text()).substitute(parts)
-
-
-def read(stage: str) -> dict[str, Any]:
-    """Return the metrics that a stage wrote."""
-    values: dict[str, Any] = json.loads((METRICS / f"{stage}.json").read_text())
-    return values
 
 
 def render_data(prepared: Values) -> str:
@@ -140,7 +134,7 @@ def is_from(name: str, key: str, entry: Values) -> bool:
 
 def render_recipe() -> dict[str, str]:
     """Return the parameters of the released training, as it recorded them; params.yaml may have changed since."""
-    trained = read("train")
+    trained = read_figures("train")
     weights = trained["train"]["weights"]
     start = f"from the weights `{weights}`" if weights else "from random weights"
     keys = (f"{section}.{key} {value}" for section in ("train", "augment") for key, value in trained[section].items())

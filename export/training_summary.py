@@ -1,40 +1,35 @@
-"""Last stage: write the figures that `dvc metrics show` prints. With --print, print the summary that ends `make train`.
+"""Stage 10: write the figures that `dvc metrics show` prints.
 
-The figures belong to the last trained model, even if another model serves.
+With `--print`, the command prints the summary at the end of `make train` instead. The figures belong to the model that
+was trained last, even if another model serves.
 """
 
 import argparse
-import json
 import subprocess
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-METRICS = Path("artifacts/metrics")
-SUMMARY = METRICS / "summary.json"
-SAMPLE = "make demo PHOTO=PHOTO.jpg"
+from training.tools.results_page import read_figures, write_figures
+
+TRY_COMMAND = "make demo PHOTO=PHOTO.jpg"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--print", action="store_true", help="print the summary instead of writing it")
     if parser.parse_args().print:
-        print(describe(read("evaluate")["sets"]["test"], read("release"), list_changes()))
+        print(render_summary(read_figures("evaluate")["sets"]["test"], read_figures("release"), list_changes()))
     else:
-        SUMMARY.write_text(json.dumps(collect_figures(), indent=2) + "\n")
-
-
-def read(stage: str) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads((METRICS / f"{stage}.json").read_text())
-    return values
+        write_figures("summary", collect_figures())
 
 
 def collect_figures() -> dict[str, Any]:
     """Return the figures of the last trained model by name."""
-    evaluated, released, best = read("evaluate"), read("release"), read("train")["best"]
+    evaluated, released, best = read_figures("evaluate"), read_figures("release"), read_figures("train")["best"]
     test = evaluated["sets"]["test"]
     further = {f"accuracy_{name}": values["accuracy"] for name, values in evaluated["sets"].items() if name != "test"}
     return {
-        "photos": read("prepare")["photos"],
+        "photos": read_figures("prepare")["photos"],
         "best_epoch": int(best["epoch"]),
         "val_loss": best["val_loss"],
         "accuracy_test": test["accuracy"],
@@ -49,8 +44,8 @@ def collect_figures() -> dict[str, Any]:
     }
 
 
-def describe(test: dict[str, Any], released: dict[str, Any], changes: list[str]) -> str:
-    """Return accuracy, decision, changed files and the next command."""
+def render_summary(test: Mapping[str, Any], released: Mapping[str, Any], changes: Sequence[str]) -> str:
+    """Return the accuracy on the test photos, the release decision, the changed files and the next command."""
     low, high = (f"{100 * bound:.2f}" for bound in test["accuracy_interval"])
     decision = "serves now" if released["promoted"] else "is NOT served; the previous model still serves"
     lines = [
@@ -59,13 +54,13 @@ def describe(test: dict[str, Any], released: dict[str, Any], changes: list[str])
         f"model:    {released['model_version']} {decision}",
         f"reason:   {released['reason']}",
         f"changed:  {', '.join(changes) or 'nothing'}",
-        f"next:     {SAMPLE if released['promoted'] else f'make promote, to serve it anyway, or {SAMPLE}'}",
+        f"next:     {TRY_COMMAND if released['promoted'] else f'make promote, to serve it anyway, or {TRY_COMMAND}'}",
     ]
     return "\n".join(lines)
 
 
 def list_changes() -> list[str]:
-    """Return the files that differ from the last commit, or nothing outside a Git repository."""
+    """Return the files that differ from the last commit. There are none outside a Git repository."""
     command = ["git", "status", "--porcelain", "--untracked-files=normal"]
     output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     return [line[3:] for line in output.splitlines()]
