@@ -1,4 +1,8 @@
-"""Keep the hashes of the photos from which each version was made; those of the served model are committed."""
+"""Record from which photos each version of the model learned, so that a comparison can leave them out.
+
+The registry stores the hashes of all versions; `artifacts/training_photos.json` has those of the served model and is
+committed.
+"""
 
 import json
 from dataclasses import asdict, dataclass
@@ -12,20 +16,21 @@ from training.prepare import MANIFEST
 from training.source import sha256
 
 LEARNED = Path("artifacts/training_photos.json")
-PHOTO_COUNT = "training_photos"  # tag of a version: how many photos it was trained on, if that is known
-DIGITS = 12  # of a SHA-256: among a million photos, two share them with a probability of 0.2 %
+PHOTO_COUNT = "training_photos"  # tag of a version: the number of its training photos, if that is known
+DIGITS = 12  # of a SHA-256; the probability that any two of a million photos have the same ones is 0.2 %
 
 
 @dataclass(frozen=True)
 class LearnedPhotos:
-    """Photos as the first digits of their SHA-256, sorted."""
+    """The photos from which a version learned, as the first digits of their SHA-256, sorted."""
 
     data_hash: str  # of the manifest, as in the metadata of the model
     train: tuple[str, ...]
-    val: tuple[str, ...]  # they chose the epoch and the thresholds
+    val: tuple[str, ...]  # the epoch and the thresholds were chosen on these
 
     @classmethod
     def from_manifest(cls) -> "LearnedPhotos":
+        """Return the photos from which a training with the current manifest learns."""
         hashes: dict[str, list[str]] = {"train": [], "val": [], "test": []}
         for row in read_manifest():
             hashes[row["split"]].append(row["sha256"][:DIGITS])
@@ -33,7 +38,7 @@ class LearnedPhotos:
 
     @classmethod
     def parse(cls, text: str, data_hash: str) -> "LearnedPhotos | None":
-        """Return the photos in `text`; None if they are those of another manifest, or not known."""
+        """Return the photos in the text of a file; None if it has none, or those of another manifest."""
         values = json.loads(text)
         if values.get("data_hash") != data_hash:
             return None
@@ -47,6 +52,7 @@ class LearnedPhotos:
         return next((found for text in texts if text and (found := cls.parse(text, version.tags["data_hash"]))), None)
 
     def store(self, registry: Registry, version: ModelVersion) -> None:
+        """Store the photos of a version in the registry."""
         registry.store_text(version, LEARNED.name, self.serialize())
         registry.tag(version, PHOTO_COUNT, str(len(self.train)))
 
@@ -55,5 +61,5 @@ class LearnedPhotos:
 
 
 def write_learned(photos: LearnedPhotos | None) -> None:
-    """Write the committed file; without photos, an empty object: DVC requires the output."""
+    """Write the committed file. If the photos are not known, it has an empty object, because DVC requires the file."""
     LEARNED.write_text(photos.serialize() if photos else "{}\n")

@@ -1,8 +1,9 @@
 """`make loop-trial`: measure the feedback loop, with a first model that was trained without one kind of photo.
 
-All stages run as in production, in a separate folder. The first model serves in Lambda's runtime. Its mistakes on the
-left-out kind are contributed, harvested, reviewed and accepted, and a second model is trained with them. The reviewer
-is simulated: all labels are true, so the trial counts the photos that the audit holds, and accepts them.
+All stages run as in production, in a separate folder. The first model serves in Lambda's runtime. The photos of the
+left-out kind that it misclassifies are contributed, harvested, reviewed and accepted, and a second model is trained
+with them. The reviewer is simulated: because all labels are true, the trial accepts the photos that the audit holds,
+and counts them.
 """
 
 import argparse
@@ -35,24 +36,24 @@ from training.source import EXTRA, OUTLIERS, PHOTOS, Source
 from training.state import ROOT
 
 STAGES = (prepare, train, evaluate, convert, quantize, verify)
-Photo = tuple[str, bytes]  # label and bytes
+Photo = tuple[str, bytes]  # label and encoded photo
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The measurements of a trial."""
+    """The measurements of a trial, as artifacts/feedback_loop.json holds them."""
 
     date: str
-    kind: str  # the pattern of the photos that were left out
+    kind: str  # pattern of the photos that were left out of the first training
     params: dict[str, Any]  # overrides of params.yaml
-    base_photos: int
-    shown: int  # photos of the kind, all sent to the first model
-    mistakes: int  # wrong predictions among these; all were contributed
-    held: int  # contributions that the audit held
+    base_photos: int  # photos of the first training
+    shown: int  # photos of the kind; the first model classified all of them
+    mistakes: int  # those that it misclassified; all of these were contributed
+    held: int  # contributions that the audit held for the reviewer
     accepted: int
     corrections: dict[str, Any]  # see export.checks.corrections.Corrections
-    before: float  # accuracy on the test split
-    after: float
+    before: float  # accuracy of the first model on the test split
+    after: float  # accuracy of the second model
     paired: dict[str, Any]  # see export.checks.comparison.Paired
     promoted: bool
     reason: str
@@ -60,26 +61,40 @@ class Figures:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="photos: a folder or an archive")
+    parser.add_argument("data", type=Path, help="photos of classes: a folder or an archive")
     parser.add_argument("--kind", required=True, help="pattern of the photos to leave out, such as 'cat/Bombay_*'")
-    parser.add_argument("--photos", type=int, default=1500, help="maximum number of photos for the first training")
-    parser.add_argument("--folder", type=Path, default=Path("artifacts/loop-trial"), help="a new folder for the trial")
-    parser.add_argument("--params", nargs="*", default=[], metavar="SECTION.KEY=VALUE", help="changes of params.yaml")
+    parser.add_argument(
+        "--photos", type=int, default=1500, help="maximum number of photos of the first training (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("artifacts/loop-trial"),
+        help="a new folder for the trial (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--params",
+        nargs="*",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="parameters that replace those of params.yaml",
+    )
     options = parser.parse_args()
     if options.folder.exists():
         raise TrialError(f"{options.folder} exists; delete it, or choose another one with --folder")
     overrides = dict(parse_override(text) for text in options.params)
     data = options.data.expanduser().resolve()
     with project(options.folder, overrides):
-        base, kind = choose_photos(data, options.kind, options.photos)
-        stored = Path("contributions").resolve()
-        stored.mkdir()
-        figures = run(base, kind, str(stored))
+        base, left_out = choose_photos(data, options.kind, options.photos)
+        storage = Path("contributions").resolve()
+        storage.mkdir()
+        figures = run(base, left_out, str(storage))
     FIGURES.write_text(json.dumps(asdict(replace(figures, kind=options.kind, params=overrides)), indent=2) + "\n")
     print(f"wrote {FIGURES}; `make docs` inserts the figures into training/README.md")
 
 
 def parse_override(text: str) -> tuple[str, Any]:
+    """Return name and value of a parameter. Raise `TrialError` if the text has another form."""
     name, separator, value = text.partition("=")
     if not separator or name.count(".") != 1:
         raise TrialError(f"{text!r}: expected SECTION.KEY=VALUE, such as train.image_size=128")
@@ -88,51 +103,60 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 @contextmanager
 def project(folder: Path, overrides: dict[str, Any]) -> Iterator[None]:
-    """Work in a new folder with its own params.yaml, MLflow store and DVC repository."""
+    """Make a new folder with its own params.yaml, MLflow store and DVC repository the working directory."""
     folder.mkdir(parents=True)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for name, value in overrides.items():
         section, key = name.split(".")
         params[section][key] = value
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    earlier = os.environ.get("MLFLOW_TRACKING_URI")
+    previous = os.environ.get("MLFLOW_TRACKING_URI")
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder.resolve()}/mlflow.db"
     try:
         with chdir(folder):
             Repo.init(no_scm=True).close()
-            for place in (EXTRA, OUTLIERS, release.RELEASED.parent, release.CARD.parent):
-                place.mkdir(parents=True)
+            for path in (EXTRA, OUTLIERS, release.RELEASED.parent, release.CARD.parent):
+                path.mkdir(parents=True)
             link_packaged_weights()
             yield
     finally:
         os.environ.pop("MLFLOW_TRACKING_URI")
-        if earlier is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = earlier
+        if previous is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = previous
 
 
 def choose_photos(data: Path, pattern: str, count: int) -> tuple[list[Photo], list[Photo]]:
-    """Return at most `count` usable photos of other kinds, and all of the kind. Raise `TrialError` if one is empty."""
+    """Return at most `count` usable photos of other kinds, and all photos of the kind.
+
+    Raise `TrialError` if there are none of either.
+    """
     link(data, PHOTOS)
     prepare.main()
     source, rows = Source(PHOTOS), sorted(read_manifest(), key=lambda row: row["sha256"])
     left_out = [row for row in rows if fnmatch(row["id"], pattern)]
     others = [row for row in rows if not fnmatch(row["id"], pattern)][:count]
     if not left_out or not others:
-        raise TrialError(f"--kind {pattern!r} matches {len(left_out)} of {len(rows)} photos such as {rows[0]['id']!r}")
-    return tuple([(row["label"], source.read(row["id"])) for row in chosen] for chosen in (others, left_out))  # type: ignore[return-value]  # two lists
+        raise TrialError(
+            f"--kind {pattern!r} matches {len(left_out)} of {len(rows)} photos; expected a pattern of some, but not "
+            f"all names, such as {rows[0]['id']!r}"
+        )
+    base, kind = ([(row["label"], source.read(row["id"])) for row in chosen] for chosen in (others, left_out))
+    return base, kind
 
 
-def run(base: Sequence[Photo], kind: Sequence[Photo], contributions: str) -> Figures:
-    """Run the loop once in the working directory, with `contributions` (s3://BUCKET or a folder) as its storage."""
+def run(base: Sequence[Photo], left_out: Sequence[Photo], contributions: str) -> Figures:
+    """Run the loop once in the working directory, and return its figures without `kind` and `params`.
+
+    The server stores the contributed photos in `contributions`, s3://BUCKET or a folder.
+    """
     write_photos(base, Path("base"))
     train_on(Path("base"))
     with serve(release.RELEASED, contributions) as client:
-        mistakes = contribute_mistakes(kind, client)
+        mistakes = contribute_mistakes(left_out, client)
     held = review(f"{contributions}/contributed/")
-    accept(Path("review"), allow_unchanged=True)  # if the audit held nothing, the review changes nothing
+    accept(Path("review"), allow_unchanged=True)  # if the audit holds no photo, the review changes no decision
     accepted = read_labels(CONTRIBUTIONS)
-    both = [*base, *read_accepted()]
-    write_photos(both, Path("both"))
+    write_photos([*base, *read_accepted()], Path("both"))
     train_on(Path("both"))
     outcome = json.loads(release.METRICS.read_text())
     return Figures(
@@ -140,7 +164,7 @@ def run(base: Sequence[Photo], kind: Sequence[Photo], contributions: str) -> Fig
         kind="",
         params={},
         base_photos=len(base),
-        shown=len(kind),
+        shown=len(left_out),
         mistakes=mistakes,
         held=held,
         accepted=len(accepted),
@@ -160,6 +184,7 @@ def read_accepted() -> list[Photo]:
 
 
 def write_photos(photos: Sequence[Photo], folder: Path) -> None:
+    """Write photos as FOLDER/LABEL/SHA256.jpg."""
     for label, data in photos:
         path = folder / label / f"{hashlib.sha256(data).hexdigest()}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +192,7 @@ def write_photos(photos: Sequence[Photo], folder: Path) -> None:
 
 
 def train_on(photos: Path) -> None:
-    """Run the stages of the pipeline without DVC. The release stage uses the held-back contributions, if any."""
+    """Run the stages of the pipeline without DVC. The release stage compares held-back contributions, if any."""
     link(photos, PHOTOS)
     link_held_back(use=True)
     for stage in STAGES:
@@ -177,7 +202,7 @@ def train_on(photos: Path) -> None:
 
 
 def contribute_mistakes(photos: Sequence[Photo], client: Client) -> int:
-    """Classify every photo, and contribute those with a wrong prediction. Return their number."""
+    """Classify every photo, and contribute those that are misclassified. Return their number."""
     mistakes = 0
     for label, data in photos:
         answer = client.classify(data)
@@ -188,7 +213,7 @@ def contribute_mistakes(photos: Sequence[Photo], client: Client) -> int:
 
 
 def review(source: str) -> int:
-    """Harvest, and accept the photos that the audit held, because all labels are true. Return the number of those."""
+    """Harvest the contributions, and accept those that the audit held. Return the number of the latter."""
     candidates = harvest(source, Path("review"))
     held = [candidate for candidate in candidates if candidate.decision == HOLD]
     write_decisions([replace(c, decision=ACCEPT) if c.decision == HOLD else c for c in candidates], Path("review"))

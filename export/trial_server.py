@@ -1,4 +1,4 @@
-"""Serve a model file in Lambda's runtime for a trial, and classify and contribute photos over HTTP as a client does."""
+"""Serve a model file in Lambda's runtime for a trial, and classify and contribute photos over HTTP like a client."""
 
 import os
 import re
@@ -19,12 +19,12 @@ TIMEOUT_S = 600  # generous, for a busy machine
 
 
 class TrialError(SystemExit):
-    """A trial cannot run; the message names the reason."""
+    """The trial cannot run; the message names the reason."""
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client of the server. Raises `TrialError` if the server rejects a request."""
+    """Send requests to the server. Raise `TrialError` if it rejects one."""
 
     url: str
     session: requests.Session
@@ -34,7 +34,7 @@ class Client:
         return self._post("/predict", data=photo, headers={"Content-Type": "image/jpeg"})
 
     def contribute(self, photo: bytes, label: str, request_id: str) -> None:
-        """Contribute a photo with its true label, as the page does with the consent of a visitor."""
+        """Contribute a photo with its true label, like a visitor of the page who consents."""
         form = {"request_id": request_id, "label": label, "consent": "true"}
         self._post("/feedback", data=form, files={"file": ("photo.jpg", photo, "image/jpeg")})
 
@@ -47,28 +47,29 @@ class Client:
 
 @contextmanager
 def serve(model: Path, contributions: str = "") -> Iterator[Client]:
-    """Start `infra.emulator.serve` with the model, and stop it at the end. Raise `TrialError` if it does not start.
+    """Start `infra.emulator.serve` with the model, yield a client, and stop the server at the end.
 
     The server stores contributed photos in `contributions`, s3://BUCKET or a folder, and accepts none if it is empty.
+    Raise `TrialError` if the server does not start.
     """
     command = [sys.executable, "-m", "infra.emulator.serve", "--port", "0"]
     variables = {
         "MODEL_PATH": str(model.resolve()),
         "CONTRIBUTIONS": contributions,
-        "CONTRIBUTIONS_PER_HOUR": "1000000",  # a trial contributes all mistakes at once
+        "CONTRIBUTIONS_PER_HOUR": "1000000",  # no limit, because a trial contributes all photos at once
     }
     with (
         subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, stdout=subprocess.PIPE, text=True) as process,
         ThreadPoolExecutor(1) as reader,
     ):
         assert process.stdout is not None
-        first = process.stdout.readline()
-        address = re.search(r"http://[\d.:]+", first)
+        first_line = process.stdout.readline()
+        address = re.search(r"http://[\d.:]+", first_line)
         if not address:
             raise TrialError(
-                f"the emulator did not start ({first.strip() or 'see its error above'}); run `make demo` first"
+                f"the emulator did not start ({first_line.strip() or 'see its error above'}); run `make demo` first"
             )
-        reader.submit(process.stdout.read)  # discards the log, because a full pipe would block the function
+        reader.submit(process.stdout.read)  # discard the log, because a full pipe would block the function
         try:
             with requests.Session() as session:
                 session.trust_env = False  # no proxy for a local address

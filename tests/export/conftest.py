@@ -1,4 +1,4 @@
-"""Provide projects as training leaves them: drawn photos, a network and a report."""
+"""Provide projects after each stage of the pipeline, with drawn photos and small networks."""
 
 import json
 import shutil
@@ -113,7 +113,7 @@ def store(trained, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def quantized(trained, tmp_path_factory):
-    """Return the trained project with all candidates, a set whose rabbits are labeled as cats, and outliers."""
+    """Return the trained project with all candidates, a further set whose rabbits are labeled as cats, and outliers."""
     folder = tmp_path_factory.mktemp("quantized")
     shutil.copytree(trained, folder, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlruns"))
     abroad = write_dataset(folder / "data/raw/extra/abroad", dict.fromkeys(LABELS, 8), size=96)

@@ -1,4 +1,4 @@
-"""Test the activation map in the graph against PyTorch, in every precision, and its addition to a released file."""
+"""Test the activation map of every candidate against PyTorch, and the upgrade of a file that was released without."""
 
 import json
 import shutil
@@ -20,12 +20,12 @@ from tests.export.untrained_models import METADATA, SIZE, pixels
 from training.source import sha256
 
 EXPLAINABLE = [("mobilenet_v2_050", 200), ("simple_cnn", 0), ("improved_cnn", 0)]
-OTHERS = [("logistic", 0), ("mobilenet_v3_small", 0)]  # no pooling; a layer between pooling and the last one
+UNEXPLAINABLE = [("logistic", 0), ("mobilenet_v3_small", 0)]  # no pooling; a layer between pooling and the last one
 
 
 @pytest.fixture(scope="module", params=EXPLAINABLE, ids=lambda param: param[0])
 def explained(request, export_untrained, tmp_path_factory):
-    """Return a network, its file as the pipeline optimizes it, and the same file with the map."""
+    """Return a network, the classifier of its optimized file, and that of the same file with the map."""
     module, exported, _ = export_untrained(*request.param)
     plain, path = (tmp_path_factory.mktemp("maps") / name for name in ("plain.onnx", "map.onnx"))
     optimize(exported, plain)
@@ -39,7 +39,7 @@ def explained(request, export_untrained, tmp_path_factory):
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_map_matches_pytorch(explained, count):
-    """The map is what PyTorch computes from its features and the weights of each photo's class, at any batch size."""
+    """The map equals the one that PyTorch computes from features and class weights, at any batch size."""
     module, _, classifier = explained
     images = pixels(count, SIZE)
     expected = compute_maps(module.network, images)
@@ -49,7 +49,7 @@ def test_map_matches_pytorch(explained, count):
 
 
 def test_mean_of_the_map_is_the_logit(explained):
-    """The mean of a map plus the bias of the predicted class is its logit, divided among positions."""
+    """In a float file, the mean of a map plus the bias of the predicted class is the logit of this class."""
     module, _, classifier = explained
     outputs = classifier.run(pixels(7, SIZE), explain=True)
     with torch.inference_mode():
@@ -59,7 +59,7 @@ def test_mean_of_the_map_is_the_logit(explained):
 
 
 def test_other_outputs_are_the_same_to_the_bit(explained):
-    """The map changes no bit of a prediction, whether it is asked for or not."""
+    """Adding the map changes no bit of the other outputs, whether a run requests it or not."""
     _, plain, classifier = explained
     images = pixels(7, SIZE)
     expected = plain.run(images)
@@ -69,12 +69,12 @@ def test_other_outputs_are_the_same_to_the_bit(explained):
 
 
 def test_map_is_computed_only_on_request(explained):
-    """Without the input `explain`, the branch with the map does not run. ONNX Runtime would run any other node."""
+    """Without the input `explain`, the map is empty, although the run requests this output."""
     _, _, classifier = explained
     assert ["images"] == [each.name for each in classifier.session.get_inputs()]
     assert ["explain"] == [each.name for each in classifier.session.get_overridable_initializers()]
-    [nothing] = classifier.session.run(["activation_map"], {"images": pixels(2, SIZE)})
-    assert (0, 0, 0) == nothing.shape
+    [activation_map] = classifier.session.run(["activation_map"], {"images": pixels(2, SIZE)})
+    assert (0, 0, 0) == activation_map.shape
 
 
 def test_map_is_added_once(explained, tmp_path):
@@ -84,9 +84,9 @@ def test_map_is_added_once(explained, tmp_path):
     assert (True, digest) == (add_activation_map(path), sha256(path))
 
 
-@pytest.mark.parametrize(("architecture", "frozen_classes"), OTHERS)
-def test_network_of_another_form_has_no_map(export_untrained, tmp_path, architecture, frozen_classes):
-    """The file of a network whose logits are no sum over positions is not changed, and PyTorch finds no map either."""
+@pytest.mark.parametrize(("architecture", "frozen_classes"), UNEXPLAINABLE)
+def test_network_without_final_pooling_gets_no_map(export_untrained, tmp_path, architecture, frozen_classes):
+    """If the logits of a network are not a sum over positions, its file is not changed, and PyTorch has no map either."""
     module, exported, _ = export_untrained(architecture, frozen_classes)
     path = tmp_path / "model.onnx"
     shutil.copy(exported, path)
@@ -95,7 +95,7 @@ def test_network_of_another_form_has_no_map(export_untrained, tmp_path, architec
 
 
 def test_map_of_fp16_weights(export_untrained, tmp_path):
-    """The map uses the weights that the file stores in 16 bits, and adds less than 1 kB."""
+    """The map of an fp16 file correlates with PyTorch's, and adds less than 1 kB to the file."""
     module, exported, _ = export_untrained("mobilenet_v2_050", 200)
     path = tmp_path / "model.onnx"
     shutil.copy(exported, path)
@@ -109,12 +109,12 @@ def test_map_of_fp16_weights(export_untrained, tmp_path):
 
 
 def test_every_candidate_has_the_map(quantized):
-    """The stage adds the map to fp32, fp16 and int8, whose features and weights are quantized."""
+    """The stage adds the map to fp32, fp16 and int8, and the maps of all three correlate."""
     files = {name: Classifier.load(quantized / f"artifacts/candidates/{name}.onnx") for name in PRECISIONS}
     images = pixels(8, files["fp32"].metadata.image_size)
     maps = {name: file.run(images, explain=True).activation_map for name, file in files.items()}
-    for name, each in maps.items():
-        assert mean_correlation(each, maps["fp32"]) > MIN_CORRELATION, name
+    for name, activation_map in maps.items():
+        assert mean_correlation(activation_map, maps["fp32"]) > MIN_CORRELATION, name
 
 
 # --- the upgrade of a released file
@@ -122,7 +122,7 @@ def test_every_candidate_has_the_map(quantized):
 
 @pytest.fixture
 def released(tmp_path, monkeypatch):
-    """Make a project whose model was released without a map the working directory. The card has its own tests."""
+    """Set up a project whose model was released without a map, and return its classifier. The model card is a stub."""
     monkeypatch.chdir(tmp_path)
     for path in (RELEASED, METRICS, REFERENCE, CARD):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,8 +133,8 @@ def released(tmp_path, monkeypatch):
     return Classifier.load(RELEASED)
 
 
-def test_upgrade_adds_the_map_and_updates_what_names_the_file(released):
-    """The file has a new version and digest, in all files that name it, and the same predictions."""
+def test_upgrade_adds_the_map_and_updates_dependent_files(released):
+    """Model, metrics, reference and card get the new version and digest, and the predictions stay the same."""
     upgrade.main()
     classifier = Classifier.load(RELEASED)
     version, digest = classifier.metadata.model_version, sha256(RELEASED)
@@ -149,8 +149,8 @@ def test_upgrade_adds_the_map_and_updates_what_names_the_file(released):
     assert digest == sha256(RELEASED)
 
 
-def test_interrupted_upgrade_is_finished_by_the_next(released, monkeypatch):
-    """If the command is interrupted before it replaces the file or writes the card, the next one does the rest."""
+def test_interrupted_upgrade_resumes(released, monkeypatch):
+    """After an interruption before the file is replaced or the card is written, another run completes the upgrade."""
     digest = sha256(RELEASED)
     for step in ("export.upgrade.Path.replace", "export.upgrade.card.render"):
         with monkeypatch.context() as patch:
@@ -168,7 +168,7 @@ def interrupt(*_):
 
 
 def test_upgrade_refuses_other_networks(released, export_untrained):
-    """A model that can have no map is not replaced, and the message says why."""
+    """A model that can have no map is not replaced, and the error gives the reason."""
     shutil.copy(export_untrained("logistic", 0)[1], RELEASED)
     digest = sha256(RELEASED)
     with pytest.raises(ReleaseError, match="does not end in global pooling and a linear layer"):
@@ -177,7 +177,7 @@ def test_upgrade_refuses_other_networks(released, export_untrained):
 
 
 def test_upgrade_refuses_other_predictions(released, tmp_path):
-    """A file whose outputs differ in a bit is not taken for the same model."""
+    """A file whose outputs differ in a single bit is refused."""
     program = onnx.load(RELEASED)
     [weights] = [tensor for tensor in program.graph.initializer if tensor.name == "weights"]
     changed = np.nextafter(onnx.numpy_helper.to_array(weights), np.float32(1))

@@ -1,4 +1,4 @@
-"""Test that rounded weights compensate each other's errors, within the bound for CPUs without VNNI."""
+"""Test that rounded weights compensate the errors of each other, within the bound for CPUs without VNNI."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from export.compensate import INT8_MAX, PAIR_MAX, round_rows
 
 
 def draw_layer(rows=16, size=24, samples=200):
-    """Return weights (1, R, I), correlated inputs (P, I) of a mean that is not zero, and the step of each row."""
+    """Return weights (1, R, I), correlated inputs (P, I) whose mean is not zero, and the step size of each row (R,)."""
     random = np.random.default_rng(0)
     mixing = random.normal(size=(size, size))
     inputs = (random.normal(size=(samples, size)) @ mixing + 2).astype(np.float32)
@@ -21,7 +21,7 @@ def second_moments(inputs):
 
 
 def test_compensation_reduces_the_error():
-    """The squared error of the layer's outputs is less than half of that of the nearest steps."""
+    """The squared error of the outputs is less than half of the error that rounding to the nearest steps causes."""
     weights, inputs, scales = draw_layer()
     steps, shift = round_rows(weights, second_moments(inputs), scales, paired=False)
     expected = inputs @ weights[0].T
@@ -31,7 +31,7 @@ def test_compensation_reduces_the_error():
 
 
 def test_bias_removes_the_mean_error():
-    """The mean of the outputs is that of the float layer."""
+    """The mean of the outputs equals that of the float layer."""
     weights, inputs, scales = draw_layer()
     steps, shift = round_rows(weights, second_moments(inputs), scales, paired=False)
     errors = inputs @ (steps[0] * scales[:, None] - weights[0]).T + shift
@@ -48,7 +48,7 @@ def test_sums_of_neighbors_stay_in_bounds():
 
 
 def test_depthwise_kernels_are_rounded_by_channel():
-    """Each channel of a depthwise layer has second moments of its own."""
+    """Each channel of a depthwise layer is rounded with its own second moments."""
     random = np.random.default_rng(1)
     weights = random.normal(size=(3, 1, 9)).astype(np.float32)
     moments = np.concatenate([second_moments(random.normal(size=(50, 9)).astype(np.float32)) for _ in range(3)])

@@ -17,7 +17,7 @@ from tests.export.untrained_models import LENIENT
 from tests.training.harvest.contributions import BUCKET
 from tests.training.workspace import SMALL
 
-# The channels of the network are few, so it judges by color first: cats with the fur of dogs are dogs to it.
+# The network has few channels and relies on color, so that it misclassifies cats with the fur of dogs.
 PARAMS = (
     SMALL
     | {name.replace("__", "."): value for name, value in LENIENT.items()}
@@ -37,7 +37,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def figures(photos, tmp_path, aws):
-    """Return the figures of a loop whose contributions are in moto's S3."""
+    """Return the figures of a trial whose contributions are in moto's S3."""
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     with project(tmp_path / "trial", PARAMS):
         return run(*choose_photos(photos, "cat/brown_*", 300), f"s3://{BUCKET}")
@@ -47,7 +47,7 @@ def figures(photos, tmp_path, aws):
 @pytest.mark.process
 @pytest.mark.rie
 def test_loop_learns_from_mistakes(figures):
-    """The second model is right on more held-back corrections, no worse on the test photos, and promoted."""
+    """The second model is promoted: it is right on more held-back corrections, and no worse on the test photos."""
     corrections, paired = figures.corrections, figures.paired
     assert (300, 150) == (figures.base_photos, figures.shown)
     assert figures.mistakes >= 40
@@ -79,7 +79,7 @@ FIGURES = Figures(
 
 
 def test_figures_are_rendered(tmp_path):
-    """The guide shows every figure of the trial, or states that there are none."""
+    """The text has every figure of the trial, or states that there are none."""
     path = tmp_path / "figures.json"
     assert "Not measured on real photos yet." == render(path)
     path.write_text(json.dumps(asdict(FIGURES)))
@@ -97,11 +97,14 @@ def test_figures_are_rendered(tmp_path):
 
 
 def test_command_records_figures(photos, tmp_path, monkeypatch):
-    """The command passes photos, kind and a folder for the contributions, and writes the figures as JSON."""
-    seen = {}
+    """The command splits the photos by kind, creates a folder for contributions, and writes the figures as JSON.
 
-    def record(base, kind, contributions):
-        seen.update(base=len(base), kind=len(kind), is_folder=Path(contributions).is_dir())
+    The trial itself is replaced, because it takes minutes; `test_loop_learns_from_mistakes` runs it.
+    """
+    calls = {}
+
+    def record(base, left_out, contributions):
+        calls.update(base=len(base), left_out=len(left_out), is_folder=Path(contributions).is_dir())
         return replace(FIGURES, kind="", params={})
 
     monkeypatch.chdir(tmp_path)
@@ -110,7 +113,7 @@ def test_command_records_figures(photos, tmp_path, monkeypatch):
     arguments = [str(photos), "--kind", "cat/brown_*", "--photos", "100", "--params", "train.epochs=1"]
     monkeypatch.setattr(sys, "argv", ["loop_trial", *arguments])
     loop_trial.main()
-    assert {"base": 100, "kind": 150, "is_folder": True} == seen
+    assert {"base": 100, "left_out": 150, "is_folder": True} == calls
     written = json.loads((tmp_path / "figures.json").read_text())
     assert ("cat/brown_*", {"train.epochs": 1}) == (written["kind"], written["params"])
     with pytest.raises(TrialError, match=r"artifacts/loop-trial exists; delete it"):
@@ -118,7 +121,7 @@ def test_command_records_figures(photos, tmp_path, monkeypatch):
 
 
 def test_kind_without_photos_is_named(photos, tmp_path):
-    """A pattern that matches nothing is an error with an example of the names."""
+    """A pattern that matches no photo is an error that shows the name of one."""
     with (
         project(tmp_path / "trial", PARAMS),
         pytest.raises(TrialError, match=r"'bird/\*' matches 0 of \d+ photos"),

@@ -77,7 +77,7 @@ def test_sums_of_two_products_fit_16_bits(with_frozen_head):
 @pytest.mark.parametrize(
     ("weights", "expected"),
     [
-        (np.array([[3.0, 2.0, 4.0]]), 5.0),  # 3 and 2 are neighbors, 4 has none
+        (np.array([[3.0, 2.0, 4.0]]), 5.0),  # 3 and 2 are neighbors; 4 has no neighbor
         (np.array([[-3.0, -2.0, 1.0, -1.0]]), 5.0),
         (np.array([[3.0, -3.0, 4.0, 0.0]]), 4.0),  # weights of opposite signs do not add up
         (np.array([[3.0, 2.0]]).reshape(1, 2, 1, 1), 5.0),
@@ -89,7 +89,7 @@ def test_sums_of_two_products_fit_16_bits(with_frozen_head):
         (np.array([3.0, 2.0, 4.0, 0.0]).reshape(1, 1, 2, 2), 4.0),  # depthwise
     ],
 )
-def test_magnitudes(weights, expected):
+def test_max_magnitude_bounds_sums_of_neighbors(weights, expected):
     """127 represents the largest weight, or the largest sum of two neighbors of the same sign."""
     assert [expected] == max_magnitudes(weights.astype(np.float32)).tolist()
 
@@ -100,12 +100,12 @@ def test_int8_uses_no_cpu_specific_layout(with_frozen_head):
 
 
 def test_int8_keeps_outputs_in_float32(with_frozen_head):
-    """Softmax and familiarity are computed in float32."""
+    """Softmax and familiarity are computed in float32, and the layers in int8."""
     operators = {node.op_type for node in onnx.load(with_frozen_head / "int8.onnx").graph.node}
     assert {"QLinearConv", "QGemm", "Softmax", "MatMul"} <= operators
     assert operators.isdisjoint({"QLinearSoftmax", "QLinearMatMul"})
 
 
 def test_stage_writes_only_candidates(candidates):
-    """Optimizer and quantizer leave no temporary files behind."""
+    """The stage leaves no temporary files of the optimizer and the quantizer beside the candidates."""
     assert {f"{name}.onnx" for name in PRECISIONS} == {path.name for path in CANDIDATES.iterdir()}

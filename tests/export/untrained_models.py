@@ -31,7 +31,7 @@ METADATA = Metadata(
     git_commit="unknown",
     metrics={"test": {"accuracy": 1 / 3, "confusion_matrix": [[1, 2], [3, 4]]}, "ñandú": {"photos": 3}},
 )
-# Limits that a network trained on drawings for seconds keeps on 34 of them.
+# Limits within which a network stays that was trained on drawings for seconds, on 34 test photos.
 LENIENT = {
     "verify__classes": [*LABELS],
     "verify__min_photos": 1,
@@ -78,7 +78,7 @@ def untrained(architecture: str, classes: int, size: int = 32, frozen_classes: i
     """Return a network with random weights in evaluation mode.
 
     Batch norms hold the statistics of drawings, and logits differ by a few units. With `frozen_classes`, which requires
-    an architecture of timm, the network keeps a classifier of that many pretraining classes.
+    an architecture of timm, the network has a frozen head of that many pretraining classes.
     """
     torch.manual_seed(0)
     model = build_timm(architecture, classes, 0, frozen_classes) if frozen_classes else build(architecture, classes)
