@@ -86,7 +86,7 @@ def test_map_is_added_once(explained, tmp_path):
 
 @pytest.mark.parametrize(("architecture", "frozen_classes"), UNEXPLAINABLE)
 def test_network_without_final_pooling_gets_no_map(export_untrained, tmp_path, architecture, frozen_classes):
-    """If the logits of a network are not a sum over positions, its file is not changed, and PyTorch has no map either."""
+    """If the logits are not a sum over positions, the file is not changed, and PyTorch has no map either."""
     module, exported, _ = export_untrained(architecture, frozen_classes)
     path = tmp_path / "model.onnx"
     shutil.copy(exported, path)
