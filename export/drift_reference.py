@@ -23,11 +23,11 @@ MAX_PHOTOS = 5000
 
 def main() -> None:
     classifier = Classifier.load(RELEASED)
-    served, photographed = list(classifier.metadata.class_names), class_names(read_manifest())
-    if served != photographed:
+    served_names, photo_names = list(classifier.metadata.class_names), class_names(read_manifest())
+    if served_names != photo_names:
         print(
-            f"{REFERENCE} is unchanged: the served model knows {', '.join(served)}, and the photos show "
-            f"{', '.join(photographed)}; {describe_reference(classifier)}"
+            f"{REFERENCE} is unchanged: the served model has the classes {', '.join(served_names)}, and the photos "
+            f"have {', '.join(photo_names)}; {describe_reference(classifier)}"
         )
         return
     reference = build_reference(classifier)

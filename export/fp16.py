@@ -1,4 +1,7 @@
-"""Store weights in 16 bits to halve the file. ONNX Runtime widens them once at load, so the arithmetic is unchanged."""
+"""Store weights in 16 bits, which halves the file.
+
+ONNX Runtime converts them to float32 once, when it loads the file, so that the arithmetic does not change.
+"""
 
 from pathlib import Path
 
@@ -6,14 +9,15 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-MIN_ELEMENTS = 1000  # converting a smaller tensor saves less than the Cast node that widens it costs
+HALF = ".half"  # suffix of the names of converted tensors
+MIN_ELEMENTS = 1000  # converting a smaller tensor saves less than its Cast node costs
 
 
 def convert_to_fp16(path: Path) -> None:
-    """Replace every large float32 initializer with a float16 one and a Cast. Raise `ValueError` if a weight overflows.
+    """Replace every large float32 initializer with a float16 one and a Cast node.
 
     IEEE 754 half precision keeps 11 significant bits; int8 with one scale per channel keeps at most 8. Activations stay
-    float32.
+    in float32. Raise `ValueError` if a weight exceeds the range of float16.
     """
     program = onnx.load(path)
     graph = program.graph
@@ -23,10 +27,10 @@ def convert_to_fp16(path: Path) -> None:
         with np.errstate(over="ignore"):  # the error below names the tensor
             weights = numpy_helper.to_array(tensor).astype(np.float16)
         if not np.isfinite(weights).all():
-            raise ValueError(f"{tensor.name} holds values beyond 65,504, the largest value of float16")
+            raise ValueError(f"{tensor.name} has values beyond 65,504; expected values in the range of float16")
         name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(weights, f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(weights, f"{name}{HALF}"))
+        casts.append(helper.make_node("Cast", [f"{name}{HALF}"], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)

@@ -26,7 +26,7 @@ ROLLED_BACK = "rolled_back"  # tag of a version that was rolled back: the time
 
 
 class RegistryError(SystemExit):
-    """A version is missing, or its stored file is not the registered one."""
+    """A version is missing, or its stored file is not the registered one; the message names the version."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Registry:
                 signature=infer_signature(example, outputs),
                 input_example=example,
                 registered_model_name=self.name,
-                pip_requirements=mlflow.onnx.get_default_pip_requirements(),  # MLflow would load it to infer
+                pip_requirements=mlflow.onnx.get_default_pip_requirements(),  # MLflow loads the model to infer others
                 onnx_execution_providers=["CPUExecutionProvider"],
                 save_as_external_data=False,  # keep the single released file
             )

@@ -16,6 +16,7 @@ import torch
 from onnx import TensorProto
 from torch import nn
 
+from export.fp16 import HALF
 from export.graph import Arrays, read_tensors
 from export.release import RELEASED
 from lambda_app.classifier import Classifier
@@ -25,8 +26,6 @@ from training.evaluate import TRAINING
 from training.model import CHECKPOINT
 from training.networks import TIMM, BatchNorm, Network, build_baseline, build_timm
 from training.state import save_atomically
-
-HALF = ".half"  # suffix that export.fp16 adds to the names of tensors
 
 
 class RestoreError(SystemExit):

@@ -75,4 +75,7 @@ def test_reference_of_other_classes_is_unchanged(released, capsys):
     MANIFEST.write_text(MANIFEST.read_text().replace(",dog,", ",rabbit,"))
     drift_reference.main()
     assert before == REFERENCE.read_text()
-    assert "is unchanged: the served model knows cat, dog, and the photos show cat, rabbit" in capsys.readouterr().out
+    assert (
+        "is unchanged: the served model has the classes cat, dog, and the photos have cat, rabbit"
+        in capsys.readouterr().out
+    )

@@ -43,7 +43,7 @@ def test_fp16_converts_only_large_tensors(tmp_path):
 def test_fp16_rejects_overflow(tmp_path):
     """A weight beyond the range of float16 raises an error that names the tensor."""
     path = write(tmp_path / "two.onnx", LARGE * 1e6)
-    with pytest.raises(ValueError, match="large holds values beyond 65,504"):
+    with pytest.raises(ValueError, match="large has values beyond 65,504"):
         convert_to_fp16(path)
 
 
