@@ -76,7 +76,7 @@ def render() -> str:
         "by_class": render_classes(evaluated["sets"], metadata.class_names),
         "calibration": render_calibration(evaluated),
         "unknown": render_unknown(evaluated),
-        "activation_map": render_activation_map(metadata.run_id),
+        "activation_map": render_activation_map(sha256(RELEASED)),
         "edits": render_edits(verified["behavior"]),
         "candidate": fill_paragraph(f"Released: {released['candidate']}, because {verified['reason']}."),
         "candidates": render_candidates(verified["candidates"]),

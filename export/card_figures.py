@@ -75,10 +75,13 @@ def render_unknown(evaluated: Values) -> str:
     return f"{text}\n\n{table(head, rows) if rows else NOT_MEASURED}"
 
 
-def render_activation_map(run_id: str) -> str:
-    """Return the deletion, insertion and pointing figures of the maps, or `NOT_MEASURED` if they are of another run."""
+def render_activation_map(digest: str) -> str:
+    """Return the deletion, insertion and pointing figures of the maps.
+
+    Return `NOT_MEASURED` if they belong to another model file than the one with this SHA-256.
+    """
     figures = json.loads(ACTIVATION_MAP.read_text()) if ACTIVATION_MAP.exists() else {}
-    if figures.get("run_id") != run_id:
+    if figures.get("sha256") != digest:
         return NOT_MEASURED
     pointing, photos = figures["pointing"], f"{figures['photos']:,} photos of {figures['set']}"
     curves = fill_paragraph(

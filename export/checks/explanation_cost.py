@@ -1,9 +1,11 @@
-"""Measure what the activation map costs: requests that do not ask for it, and those that do.
+"""Measure the CPU time that the activation map adds to requests with and without `explain=1`.
 
-`python -m export.checks.explanation_cost` writes artifacts/explanation.json, from which `make docs` writes the table in
-lambda_app/README.md. It compares the released file with a copy without the map, in CPU time, run by run in alternating
-order. Two sessions of the same file differ by up to a percent, depending on where their memory lies. Therefore, each
-round loads new sessions, and a control compares the copy with itself.
+`python -m export.checks.explanation_cost` compares the released file with a copy without the map, in pairs of runs
+whose order alternates. It writes artifacts/explanation.json, from which `make docs` writes the table in
+lambda_app/README.md.
+
+Two sessions of the same file differ by up to 1 %, depending on the addresses of their memory. Therefore, each round
+loads new sessions, and a control compares two sessions of the copy.
 """
 
 import argparse
@@ -28,31 +30,32 @@ from lambda_app.app import create_app
 from lambda_app.classifier import ACTIVATION_MAP, EXPLAIN, OUTPUTS, Classifier
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
+from training.source import sha256
 
 FIGURES = Path("artifacts/explanation.json")
 MODEL = Path("lambda_app/model.onnx")
 PHOTO = Path("data/samples/cat.jpg")
-WARM_UP = 5
+WARM_UP = 5  # runs before the measurement
 Action = Callable[[], Any]
 
 
 def remove_activation_map(source: Path, target: Path) -> None:
-    """Write a copy of a model file without the map."""
-    program = onnx.load(source)
-    graph = program.graph
+    """Write a copy of a model file without the activation map, its branch and the input that requests it."""
+    model = onnx.load(source)
+    graph = model.graph
     for values, names in (
         (graph.node, {ACTIVATION_MAP}),
         (graph.output, {ACTIVATION_MAP}),
         (graph.input, {EXPLAIN}),
         (graph.initializer, {EXPLAIN}),
     ):
-        for each in [each for each in values if each.name in names]:
-            values.remove(each)
-    onnx.save(program, target)
+        for value in [value for value in values if value.name in names]:
+            values.remove(value)
+    onnx.save(model, target)
 
 
 def time_pairs(first: Action, second: Action, pairs: int) -> NDArray[np.float64]:
-    """Return the CPU milliseconds (2, pairs) of two actions, run in turns."""
+    """Return the CPU time of each run of two actions (2, pairs), in milliseconds. The order alternates."""
     actions = (first, second)
     for action in actions * WARM_UP:
         action()
@@ -65,8 +68,11 @@ def time_pairs(first: Action, second: Action, pairs: int) -> NDArray[np.float64]
     return times
 
 
-def compare(rounds: Sequence[NDArray[np.float64]]) -> dict[str, float]:
-    """Return the median milliseconds of both actions, and the mean over the rounds of how much the second one adds."""
+def compare_times(rounds: Sequence[NDArray[np.float64]]) -> dict[str, float]:
+    """Return the median time of both actions, and the time that the second one adds, with its 95 % interval.
+
+    Each round is an array (2, pairs). The added time is the mean over the rounds of the median difference in a round.
+    """
     medians = np.array([np.median(times, axis=1) for times in rounds])  # (rounds, 2)
     added = [float(np.median(times[1] - times[0])) for times in rounds]
     margin = 1.96 * statistics.stdev(added) / len(added) ** 0.5
@@ -76,30 +82,33 @@ def compare(rounds: Sequence[NDArray[np.float64]]) -> dict[str, float]:
 
 
 def measure_runs(without: Path, pixels: NDArray[np.uint8], rounds: int, pairs: int) -> dict[str, dict[str, float]]:
-    """Compare runs of the network that do not ask for the map, in the file with it and without, and a control."""
+    """Compare the released file, without a request for the map, with the copy `without` it; and this copy with itself.
+
+    The latter is the control: its difference is measurement error.
+    """
     times: dict[str, list[NDArray[np.float64]]] = {"control": [], "not_asked": []}
     for _ in range(rounds):
         sessions = [Classifier.load(path) for path in (without, without, MODEL)]
         actions = [partial(session.run, pixels) for session in sessions]
         times["control"].append(time_pairs(actions[0], actions[1], pairs))
         times["not_asked"].append(time_pairs(actions[0], actions[2], pairs))
-    return {name: compare(each) for name, each in times.items()}
+    return {name: compare_times(measured) for name, measured in times.items()}
 
 
 def measure_requests(rounds: int, pairs: int) -> dict[str, float]:
-    """Compare requests with and without `explain=1`, from request to response in this process."""
+    """Compare requests with `explain=1` to requests without, from request to response in this process."""
     data = PHOTO.read_bytes()
     times = []
     for _ in range(rounds):
         client = TestClient(create_app(Classifier.load(MODEL), Settings(log_level="ERROR")))
         plain, explained = (partial(client.post, f"/predict{query}", content=data) for query in ("", "?explain=1"))
-        with redirect_stdout(StringIO()):  # the function's log
+        with redirect_stdout(StringIO()):  # hides the request log
             times.append(time_pairs(plain, explained, pairs))
-    return compare(times)
+    return compare_times(times)
 
 
 def profile_branch(pixels: NDArray[np.uint8], runs: int) -> dict[str, float]:
-    """Return the median milliseconds of the branch that skips the map, and of all nodes, by ONNX Runtime's profiler."""
+    """Return the median time of the branch that skips the map and of all nodes, in ms, by ONNX Runtime's profiler."""
     with TemporaryDirectory() as folder:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
@@ -119,9 +128,11 @@ def profile_branch(pixels: NDArray[np.uint8], runs: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="new sessions of each file (default: %(default)s)")
-    parser.add_argument("--pairs", type=int, default=50, help="runs of each session (default: %(default)s)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--rounds", type=int, default=20, help="rounds with new sessions, at least 2 (default: %(default)s)"
+    )
+    parser.add_argument("--pairs", type=int, default=50, help="pairs of runs in a round (default: %(default)s)")
     options = parser.parse_args()
     pixels = preprocess(PHOTO.read_bytes(), Classifier.load(MODEL).metadata.image_size).pixels[None]
     with TemporaryDirectory() as folder:
@@ -130,7 +141,7 @@ def main() -> None:
         figures = measure_runs(without, pixels, options.rounds, options.pairs)
     figures["asked"] = measure_requests(options.rounds, options.pairs)
     figures["profile"] = profile_branch(pixels, options.pairs)
-    FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
+    FIGURES.write_text(json.dumps({"sha256": sha256(MODEL)} | figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

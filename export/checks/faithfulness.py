@@ -1,14 +1,18 @@
-"""Measure whether the activation map shows what decides the prediction, against random maps and the photo's center.
+"""Measure how well the activation map shows the pixels that decide the prediction.
 
-- Deletion and insertion (Petsiuk et al. 2018, "RISE"): the probability of the predicted class while its most important
-  pixels are deleted, or inserted into a blurred photo. A good map has a low area under the first curve and a high one
-  under the second.
-- Pointing: how often the peak of the map is on the photo of a class, in grids of it and three photos of other things
-  (Böhle et al. 2021, "Convolutional Dynamic Alignment Networks"). No boxes are needed, because its place is known.
+Two measures compare the map with random maps, and with the distance from the photo's center:
 
-`python -m export.checks.faithfulness PHOTOS OTHERS` takes two archives or folders: one with a folder per class, whose
-photos the model was not trained on, and one of other things. It writes artifacts/metrics/activation_map.json and
-the pictures in artifacts/plots/, which show maps and bundled photos only, no photo of the archives.
+- Deletion and insertion (Petsiuk et al. 2018, "RISE"): the probability of the predicted class while pixels are deleted
+  from the photo, or inserted into a blurred copy of it, in descending order of the map. A good map has a small area
+  under the deletion curve and a large one under the insertion curve.
+- Pointing (Böhle et al. 2021, "Convolutional Dynamic Alignment Networks"): how often the peak of the map is on the
+  photo of a class in a grid of this photo and three outliers. The position of the photo in the grid is known, so the
+  measure needs no annotated boxes.
+
+`python -m export.checks.faithfulness PHOTOS OUTLIERS` takes two archives or folders: one with a folder per class, whose
+photos were not used for training, and one with photos of none of the classes. It writes
+artifacts/metrics/activation_map.json and pictures in artifacts/plots/. The pictures show maps and bundled photos, but
+no photo of the archives.
 """
 
 import argparse
@@ -24,34 +28,35 @@ from tqdm import tqdm
 
 from export.checks.map_pictures import Mistake, draw_curves, draw_examples, draw_mistakes
 from lambda_app.classifier import Classifier
-from lambda_app.preprocess import preprocess
-from training.source import Source
+from training.data import Photos, Preprocessor, read_folder, read_unlabeled
+from training.source import sha256
 
 METRICS = Path("artifacts/metrics/activation_map.json")
 MODEL = Path("lambda_app/model.onnx")
-STEPS = 20  # from the whole photo to none of it
-GRAY = 127  # of deleted pixels
-BLUR = 5 / 224  # standard deviation of the blurred photo that insertion starts from, as a share of its side
+STEPS = 20  # of a curve, each with the same number of pixels
+GRAY = 127  # value of deleted pixels
+BLUR = 5 / 224  # standard deviation of the blur that insertion starts from, as a share of the photo's side
+TILES = 4  # photos in a grid: one of a class, the others outliers
 Pixels = NDArray[np.uint8]  # (3, S, S)
 Map = NDArray[np.float32]  # (h, w)
-Curves = NDArray[np.float64]  # (2, STEPS + 1): deletion and insertion
+Curves = NDArray[np.float64]  # (2, STEPS + 1), probabilities during deletion and during insertion
 
 
 def resize_map(activation_map: Map, side: int) -> Map:
-    """Return the map at the size of the image, interpolated linearly."""
+    """Return the map (side, side), interpolated bilinearly."""
     image = Image.fromarray(activation_map.astype(np.float32))
     return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
 
 
 def make_center_map(height: int, width: int) -> Map:
-    """Return a map whose value falls with the distance from the center, where most photos have their subject."""
+    """Return a map that decreases with the distance from the center, where most photos have their subject."""
     rows, columns = np.mgrid[0:height, 0:width]
-    map_: Map = -np.hypot(rows - (height - 1) / 2, columns - (width - 1) / 2).astype(np.float32)
-    return map_
+    center_map: Map = -np.hypot(rows - (height - 1) / 2, columns - (width - 1) / 2).astype(np.float32)
+    return center_map
 
 
 def measure_curves(classifier: Classifier, pixels: Pixels, activation_map: Map, label: int) -> Curves:
-    """Return the probability of the class `label` while pixels are deleted or inserted in the order of the map."""
+    """Return the probability of a class while pixels are deleted or inserted in descending order of the map."""
     side = pixels.shape[-1]
     order = np.argsort(-resize_map(activation_map, side), axis=None, kind="stable")
     image = Image.fromarray(pixels.transpose(1, 2, 0))
@@ -68,36 +73,36 @@ def measure_curves(classifier: Classifier, pixels: Pixels, activation_map: Map, 
 
 
 def measure_photos(classifier: Classifier, photos: list[Pixels]) -> dict[str, NDArray[np.float64]]:
-    """Return the curves (N, 2, STEPS + 1) of N photos by kind of map. Random maps are as coarse as the network's."""
+    """Return the curves (N, 2, STEPS + 1) by kind of map. Random maps have the resolution of the activation maps."""
     random = np.random.default_rng(0)
     curves: dict[str, list[Curves]] = {"activation map": [], "center": [], "random": []}
     for pixels in tqdm(photos, desc="deletion and insertion", unit="photo", disable=None):
-        label, map_ = explain(classifier, pixels)
-        maps = (map_, make_center_map(*map_.shape), random.random(map_.shape, np.float32))
-        for kind, each in zip(curves, maps, strict=True):
-            curves[kind].append(measure_curves(classifier, pixels, each, label))
+        label, activation_map = predict_with_map(classifier, pixels)
+        shape = activation_map.shape
+        maps = (activation_map, make_center_map(*shape), random.random(shape, np.float32))
+        for kind, ranking in zip(curves, maps, strict=True):
+            curves[kind].append(measure_curves(classifier, pixels, ranking, label))
     return {kind: np.stack(values) for kind, values in curves.items()}
 
 
-def explain(classifier: Classifier, pixels: Pixels) -> tuple[int, Map]:
-    """Return the predicted label and the activation map. Exit if the model file has none."""
+def predict_with_map(classifier: Classifier, pixels: Pixels) -> tuple[int, Map]:
+    """Return the predicted label and the activation map. Raise `SystemExit` if the model file has no map."""
     if not classifier.has_activation_map:
         raise SystemExit(f"{MODEL} has no activation map; `python -m export.upgrade` adds it to most files")
     outputs = classifier.run(pixels[None], explain=True)
-    assert outputs.activation_map is not None  # as asked for
+    assert outputs.activation_map is not None  # because of explain=True
     return int(outputs.probabilities.argmax()), outputs.activation_map[0]
 
 
 def summarize(curves: Mapping[str, NDArray[np.float64]]) -> dict[str, Any]:
-    """Return the mean areas and curves by kind of map, and the map's advantage over each other kind."""
+    """Return the mean areas and curves by kind of map, and the advantage of the activation map over each other kind."""
     areas = {kind: measure_areas(values) for kind, values in curves.items()}
-    better = np.array([-1, 1])  # a lower deletion and a higher insertion are better
-    gains = {
-        kind: (areas["activation map"] - each) * better for kind, each in areas.items() if kind != "activation map"
-    }
+    own = areas["activation map"]
+    signs = np.array([-1, 1])  # a smaller area under the deletion curve is better, and a larger one under insertion
+    gains = {kind: (own - area) * signs for kind, area in areas.items() if kind != "activation map"}
     return {
         name: {
-            "areas": {kind: float(values[:, index].mean()) for kind, values in areas.items()},
+            "areas": {kind: float(area[:, index].mean()) for kind, area in areas.items()},
             "advantage": {kind: summarize_mean(gain[:, index]) for kind, gain in gains.items()},
             "curves": {kind: values[:, index].mean(0).round(4).tolist() for kind, values in curves.items()},
         }
@@ -112,30 +117,32 @@ def measure_areas(curves: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def summarize_mean(values: NDArray[np.float64]) -> dict[str, float]:
-    """Return the mean of paired differences, and its 95 % confidence interval."""
+    """Return the mean of two or more paired differences, and its 95 % confidence interval."""
     mean, margin = float(values.mean()), 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5
     return {"mean": mean, "low": mean - margin, "high": mean + margin}
 
 
-def measure_pointing(classifier: Classifier, pets: list[Pixels], others: list[Pixels]) -> dict[str, Any]:
-    """Return how often the peak of the map is on the pet, and the pet's share of the map's positive values."""
+def measure_pointing(classifier: Classifier, photos: list[Pixels], outliers: list[Pixels]) -> dict[str, Any]:
+    """Return how often the peak of the map is on the photo of a class, and this photo's share of the positive values.
+
+    There is one grid for each photo. Its position and the three outliers are drawn at random.
+    """
     random = np.random.default_rng(0)
     hits, shares = [], []
-    for pet in tqdm(pets, desc="pointing", unit="grid", disable=None):
-        place = int(random.integers(4))
-        tiles = [others[i] for i in random.choice(len(others), 3, replace=False)]
-        tiles.insert(place, pet)
-        _, map_ = explain(classifier, make_grid(tiles))
-        large = resize_map(map_, pet.shape[-1])
-        quarters = split_grid(large)
-        hits.append(int(np.argmax([quarter.max() for quarter in quarters])) == place)
+    for photo in tqdm(photos, desc="pointing", unit="grid", disable=None):
+        position = int(random.integers(TILES))
+        tiles = [outliers[i] for i in random.choice(len(outliers), TILES - 1, replace=False)]
+        tiles.insert(position, photo)
+        _, activation_map = predict_with_map(classifier, make_grid(tiles))
+        quarters = split_grid(resize_map(activation_map, photo.shape[-1]))
+        hits.append(int(np.argmax([quarter.max() for quarter in quarters])) == position)
         positive = [float(quarter.clip(min=0).sum()) for quarter in quarters]
-        shares.append(positive[place] / max(sum(positive), np.finfo(float).tiny))
-    return {"grids": len(hits), "hits": float(np.mean(hits)), "share": float(np.mean(shares)), "chance": 0.25}
+        shares.append(positive[position] / max(sum(positive), np.finfo(float).tiny))
+    return {"grids": len(hits), "hits": float(np.mean(hits)), "share": float(np.mean(shares)), "chance": 1 / TILES}
 
 
 def make_grid(tiles: list[Pixels]) -> Pixels:
-    """Return four photos of half the size, in two rows."""
+    """Return a picture (3, S, S) of four photos (3, S, S) at half their size, in two rows."""
     side = tiles[0].shape[-1] // 2
     small = [
         np.asarray(Image.fromarray(tile.transpose(1, 2, 0)).resize((side, side), Image.Resampling.BICUBIC))
@@ -145,60 +152,61 @@ def make_grid(tiles: list[Pixels]) -> Pixels:
     return np.ascontiguousarray(np.concatenate(rows).transpose(2, 0, 1))
 
 
-def split_grid(large: Map) -> list[Map]:
-    """Return the quarters of a map, in the order of the tiles."""
-    half = large.shape[0] // 2
-    return [large[top : top + half, left : left + half] for top in (0, half) for left in (0, half)]
+def split_grid(grid_map: Map) -> list[Map]:
+    """Return the quarters of the map (S, S) of a grid, in the order of its tiles."""
+    half = grid_map.shape[0] // 2
+    return [grid_map[top : top + half, left : left + half] for top in (0, half) for left in (0, half)]
 
 
-def find_mistakes(classifier: Classifier, source: Source, names: list[str]) -> Iterator[Mistake]:
+def find_mistakes(classifier: Classifier, photos: Photos) -> Iterator[Mistake]:
     """Yield the misclassified photos with their maps."""
-    for photo, label in tqdm(list_photos(source, names), desc="mistakes", unit="photo", disable=None):
-        pixels = preprocess(source.read(photo), classifier.metadata.image_size).pixels
-        predicted, map_ = explain(classifier, pixels)
+    names = classifier.metadata.class_names
+    for index, name in enumerate(tqdm(photos.ids, desc="mistakes", unit="photo", disable=None)):
+        pixels, label = photos[index]
+        predicted, activation_map = predict_with_map(classifier, pixels)
         if predicted != label:
-            yield Mistake(Path(photo).stem, names[label], names[predicted], map_)
+            yield Mistake(Path(name).stem, names[label], names[predicted], activation_map)
 
 
-def list_photos(source: Source, names: list[str]) -> list[tuple[str, int]]:
-    """Return every photo with the index of its class, in the order of their names."""
-    return [(photo, names.index(label.lower())) for photo, label in sorted(source.layout({}).labels.items())]
+def read_evenly(photos: Photos, limit: int, expected: int) -> list[Pixels]:
+    """Return the pixels of at most `limit` photos at equal distances, from the first to the last.
 
-
-def thin_out(photos: list[str], limit: int) -> list[str]:
-    """Return at most `limit` photos, at equal distances."""
-    return photos[:: max(1, len(photos) // limit)][:limit]
+    Raise `SystemExit` if there are fewer than `expected`.
+    """
+    count = min(limit, len(photos))
+    if count < expected:
+        raise SystemExit(
+            f"{photos.source.path} has {len(photos)} readable photos for this measurement, and --limit is {limit}; "
+            f"expected at least {expected}"
+        )
+    return [photos[index][0] for index in np.linspace(0, len(photos) - 1, count).round().astype(int)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="archive or folder with one folder per class")
-    parser.add_argument("others", type=Path, help="archive or folder with photos of none of the classes")
-    parser.add_argument("--limit", type=int, default=200, help="most photos to measure (default: %(default)s)")
+    parser.add_argument("outliers", type=Path, help="archive or folder with photos of none of the classes")
+    parser.add_argument(
+        "--limit", type=int, default=200, help="maximum number of photos of each (default: %(default)s)"
+    )
     options = parser.parse_args()
     classifier = Classifier.load(MODEL)
-    names = list(classifier.metadata.class_names)
-    source = Source(options.photos)
-    pets = load(classifier, source, thin_out([photo for photo, _ in list_photos(source, names)], options.limit))
-    others = Source(options.others)
-    strangers = load(classifier, others, thin_out(sorted(others.layout({}).labels), options.limit))
-    curves = measure_photos(classifier, pets)
+    load = Preprocessor(classifier.metadata.image_size)
+    photos = read_folder(options.photos, list(classifier.metadata.class_names), load)
+    selected = read_evenly(photos, options.limit, 2)
+    outliers = read_evenly(read_unlabeled(options.outliers, load), options.limit, TILES - 1)
     figures = {
-        "run_id": classifier.metadata.run_id,
+        "sha256": sha256(MODEL),
         "set": options.photos.stem,
-        "photos": len(pets),
+        "photos": len(selected),
         "steps": STEPS,
-        **summarize(curves),
-        "pointing": measure_pointing(classifier, pets, strangers) | {"others": options.others.stem},
+        **summarize(measure_photos(classifier, selected)),
+        "pointing": measure_pointing(classifier, selected, outliers) | {"others": options.outliers.stem},
     }
     METRICS.write_text(json.dumps(figures, indent=2) + "\n")
     draw_curves(figures)
     draw_examples(classifier)
-    draw_mistakes(list(find_mistakes(classifier, source, names)))
-
-
-def load(classifier: Classifier, source: Source, photos: list[str]) -> list[Pixels]:
-    return [preprocess(source.read(photo), classifier.metadata.image_size).pixels for photo in photos]
+    draw_mistakes(list(find_mistakes(classifier, photos)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw activation maps and the curves of `export.checks.faithfulness`, for the model card."""
+"""Draw the pictures of the model card that show activation maps: curves, bundled photos and misclassified photos."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,19 +25,22 @@ MAX_MISTAKES = 12
 class Mistake:
     """A misclassified photo."""
 
-    name: str
+    name: str  # of the file, without suffix
     label: str
-    predicted: str
+    predicted: str  # class
     activation_map: NDArray[np.float32]  # (h, w)
 
 
 def draw_curves(figures: Mapping[str, Any]) -> None:
-    """Draw the mean probability of the predicted class by the share of deleted or inserted pixels."""
+    """Draw the mean probability of the predicted class against the share of deleted or inserted pixels.
+
+    `figures` are those that `export.checks.faithfulness` writes.
+    """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained", sharey=True)
-    for axis, name, end in zip(axes, ("deletion", "insertion"), ("deleted", "inserted"), strict=True):
+    for axis, name, change in zip(axes, ("deletion", "insertion"), ("deleted", "inserted"), strict=True):
         for kind, curve in figures[name]["curves"].items():
             axis.plot(np.linspace(0, 100, len(curve)), curve, label=f"{kind}, area {figures[name]['areas'][kind]:.3f}")
-        axis.set(title=name, xlabel=f"pixels {end}, %")
+        axis.set(title=name, xlabel=f"pixels {change}, %")
         axis.grid(alpha=0.3)
         axis.legend()
     axes[0].set(ylabel="probability of the predicted class")
@@ -45,32 +48,32 @@ def draw_curves(figures: Mapping[str, Any]) -> None:
 
 
 def draw_examples(classifier: Classifier) -> None:
-    """Draw the bundled photos, as the network gets them, beside their maps."""
+    """Draw the bundled photos at the input size of the network, darkened where their maps are low."""
     photos = sorted(SAMPLES.glob("*.jpg"))
     figure, axes = plt.subplots(1, len(photos), figsize=(4 * len(photos), 4.2), layout="constrained", squeeze=False)
     for axis, path in zip(axes[0], photos, strict=True):
         pixels = preprocess(path.read_bytes(), classifier.metadata.image_size).pixels
         outputs = classifier.run(pixels[None], explain=True)
         [prediction] = classifier.interpret(outputs)
-        assert outputs.activation_map is not None  # as asked for
-        verdict = "unknown, closest " if prediction.unknown else ""
-        axis.imshow(cover(pixels, outputs.activation_map[0]))
-        axis.set_title(f"{path.name}: {verdict}{prediction.predicted_class}, {prediction.confidence:.1%}")
+        assert outputs.activation_map is not None  # because of explain=True
+        prefix = "unknown, closest " if prediction.unknown else ""
+        axis.imshow(darken(pixels, outputs.activation_map[0]))
+        axis.set_title(f"{path.name}: {prefix}{prediction.predicted_class}, {prediction.confidence:.1%}")
         axis.axis("off")
     _save(figure, EXAMPLES, dpi=60)
 
 
-def cover(pixels: NDArray[np.uint8], activation_map: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the image (S, S, 3) in [0, 1], dark where the map is low, as the web page shows it."""
+def darken(pixels: NDArray[np.uint8], activation_map: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return pixels (3, S, S) as an image (S, S, 3) in [0, 1], darkened where the map is low, as on the web page."""
     side = pixels.shape[-1]
     positive = activation_map.clip(min=0) / max(float(activation_map.max()), np.finfo(np.float32).tiny)
-    light = np.asarray(Image.fromarray(positive).resize((side, side), Image.Resampling.BILINEAR))[..., None]
-    covered: NDArray[np.float64] = pixels.transpose(1, 2, 0) / 255 * (0.2 + 0.8 * light)
-    return covered
+    brightness = np.asarray(Image.fromarray(positive).resize((side, side), Image.Resampling.BILINEAR))[..., None]
+    darkened: NDArray[np.float64] = pixels.transpose(1, 2, 0) / 255 * (0.2 + 0.8 * brightness)
+    return darkened
 
 
 def draw_mistakes(mistakes: Sequence[Mistake]) -> None:
-    """Draw the maps of misclassified photos without the photos, which may not be published."""
+    """Draw the maps of at most `MAX_MISTAKES` misclassified photos. Their license may not allow to show the photos."""
     drawn = mistakes[:MAX_MISTAKES]
     rows = max(1, -(-len(drawn) // COLUMNS))
     figure, axes = plt.subplots(rows, COLUMNS, figsize=(1.9 * COLUMNS, 2.2 * rows), layout="constrained", squeeze=False)

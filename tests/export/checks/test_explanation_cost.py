@@ -1,4 +1,4 @@
-"""Test the measurement of what the activation map costs, with few runs of the tiny model. No test depends on a time."""
+"""Test how the cost of the activation map is measured, with few runs of the tiny model. No test depends on a time."""
 
 import json
 import sys
@@ -9,10 +9,11 @@ from export.checks import explanation_cost
 from infra import documents
 from lambda_app.classifier import OUTPUTS, Classifier
 from tests import tiny_model
+from training.source import sha256
 
 
 def test_copy_without_map_has_the_same_predictions(tmp_path):
-    """The copy is a file as released before maps existed."""
+    """The copy has no activation map; its outputs are the same to the bit."""
     source, target = tiny_model.write(tmp_path / "tiny.onnx"), tmp_path / "without.onnx"
     explanation_cost.remove_activation_map(source, target)
     before, after = Classifier.load(source), Classifier.load(target)
@@ -22,21 +23,23 @@ def test_copy_without_map_has_the_same_predictions(tmp_path):
         assert np.array_equal(getattr(before.run(images), name), getattr(after.run(images), name))
 
 
-def test_added_time_is_that_of_the_second_action():
-    """The difference is that of runs beside each other, so that a slow moment counts for both."""
+def test_added_time_is_the_difference_within_pairs():
+    """The runs of a pair follow each other, so a slow moment affects both and not their difference."""
     rounds = [np.array([[1.0, 9.0, 1.0], [1.5, 9.5, 1.5]])] * 2
     assert {"first_ms": 1.0, "second_ms": 1.5, "added_ms": 0.5, "low_ms": 0.5, "high_ms": 0.5} == (
-        explanation_cost.compare(rounds)
+        explanation_cost.compare_times(rounds)
     )
 
 
 def test_command_writes_the_figures_of_the_table(tmp_path, monkeypatch):
-    """The table in the API guide has a row for each comparison, and one for the branch."""
-    figures = tmp_path / "explanation.json"
-    monkeypatch.setattr(explanation_cost, "MODEL", tiny_model.write(tmp_path / "tiny.onnx"))
+    """The table has four rows; if the figures belong to another model, a command to measure them replaces it."""
+    figures, model = tmp_path / "explanation.json", tiny_model.write(tmp_path / "tiny.onnx")
+    monkeypatch.setattr(explanation_cost, "MODEL", model)
     monkeypatch.setattr(explanation_cost, "FIGURES", figures)
     monkeypatch.setattr(sys, "argv", ["explanation_cost", "--rounds", "2", "--pairs", "2"])
     explanation_cost.main()
-    assert {"control", "not_asked", "asked", "profile"} == json.loads(figures.read_text()).keys()
+    assert {"sha256", "control", "not_asked", "asked", "profile"} == json.loads(figures.read_text()).keys()
     monkeypatch.setattr(documents, "EXPLANATION", figures)
+    assert documents.explanation_cost().startswith("Not measured for this model. Run")
+    monkeypatch.setattr(documents, "served", lambda: sha256(model))
     assert 4 == documents.explanation_cost().count("\n") - 1

@@ -1,4 +1,4 @@
-"""Test the measurement of activation maps with the tiny model, whose maps are known: red speaks for cat."""
+"""Test how activation maps are measured, with the tiny model: in its maps, red is evidence for cat and against dog."""
 
 import json
 import sys
@@ -12,22 +12,27 @@ from export.checks import faithfulness, map_pictures
 from lambda_app.classifier import Classifier
 from tests import tiny_model
 from tests.drawing import encode
+from tests.training.workspace import write_params
+from training.data import Photos, Preprocessor
+from training.source import Source, sha256
 
 SIDE = tiny_model.METADATA.image_size
 
 
 def make_pixels(left: str, right: str) -> np.ndarray:
-    """Return (3, S, S) pixels of two colors."""
+    """Return a picture (3, S, S) whose halves have these colors."""
     image = Image.new("RGB", (SIDE, SIDE), left)
     image.paste(right, (SIDE // 2, 0, SIDE, SIDE))
     return np.asarray(image).transpose(2, 0, 1)
 
 
 def test_true_map_has_better_curves_than_its_negative(tiny_classifier):
-    """Deleting what speaks for the class first lowers the probability sooner; inserting it first raises it sooner."""
+    """Deleting the evidence first lowers the probability sooner; inserting it first raises the probability sooner."""
     pixels = make_pixels("red", "gray")
-    label, map_ = faithfulness.explain(tiny_classifier, pixels)
-    curves = np.stack([faithfulness.measure_curves(tiny_classifier, pixels, each, label) for each in (map_, -map_)])
+    label, true_map = faithfulness.predict_with_map(tiny_classifier, pixels)
+    curves = np.stack(
+        [faithfulness.measure_curves(tiny_classifier, pixels, ranking, label) for ranking in (true_map, -true_map)]
+    )
     deletion, insertion = faithfulness.measure_areas(curves).T
     assert (0, curves.shape) == (label, (2, 2, faithfulness.STEPS + 1))
     assert deletion[0] < deletion[1]
@@ -35,7 +40,7 @@ def test_true_map_has_better_curves_than_its_negative(tiny_classifier):
 
 
 def test_curves_run_from_the_photo_to_gray_and_from_blurred_to_the_photo(tiny_classifier):
-    """Deletion begins and insertion ends with the probability of the whole photo; a gray one has no class."""
+    """Deletion starts and insertion ends with the probability of the photo; a gray picture has that of a guess."""
     pixels = make_pixels("red", "gray")
     deletion, insertion = faithfulness.measure_curves(tiny_classifier, pixels, np.zeros((2, 2)), 0)
     whole = float(tiny_classifier.run(pixels[None]).probabilities[0, 0])
@@ -43,7 +48,7 @@ def test_curves_run_from_the_photo_to_gray_and_from_blurred_to_the_photo(tiny_cl
 
 
 def test_area_of_a_curve():
-    """The area is that under the straight lines between the points."""
+    """The area under a curve is that of the trapezoids below its points."""
     assert [0.5, 1.0] == faithfulness.measure_areas(np.array([[[0, 0.5, 1], [1, 1, 1]]])).tolist()[0]
 
 
@@ -59,9 +64,9 @@ def test_advantage_has_the_sign_of_the_measure():
 
 @pytest.mark.parametrize("color", ["red", "gray"])
 def test_pointing_counts_the_tile_of_the_peak(tiny_classifier, color):
-    """The peak is on the photo of a class beside gray ones; among equal photos, it is there by chance."""
-    pets, others = [make_pixels(color, color)] * 12, [make_pixels("gray", "gray")] * 3
-    pointing = faithfulness.measure_pointing(tiny_classifier, pets, others)
+    """The peak is on a red photo among gray outliers; if all four are gray, it is on the photo only by chance."""
+    photos, outliers = [make_pixels(color, color)] * 12, [make_pixels("gray", "gray")] * 3
+    pointing = faithfulness.measure_pointing(tiny_classifier, photos, outliers)
     assert 12 == pointing["grids"]
     assert (pointing["hits"] == 1) == (color == "red")
 
@@ -76,46 +81,81 @@ def test_grid_has_the_tiles_in_order():
     )
 
 
-def test_command_writes_figures_and_pictures_for_the_card(tiny_classifier, tmp_path, monkeypatch):
-    """The card shows the figures and the pictures of the same run, and of no other one."""
-    colors = {"photos/cat/1": "red", "photos/cat/2": "blue", "photos/dog/1": "blue", "others/none/1": "gray"}
-    for number in (2, 3):
-        colors[f"others/none/{number}"] = "gray"
+def write_photos(folder, colors):
+    """Write a photo of one color for each relative path."""
     for name, color in colors.items():
-        path = tmp_path / f"{name}.jpg"
+        path = folder / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode(Image.new("RGB", (SIDE, SIDE), color)))
-    (tmp_path / "data/samples").mkdir(parents=True)
-    (tmp_path / "data/samples/cat.jpg").write_bytes(encode(Image.new("RGB", (48, 32), "red")))
+
+
+@pytest.fixture
+def measured(tiny_classifier, tmp_path, monkeypatch):
+    """Return a function that measures the tiny model on the folders `photos` and `outliers` of a new project."""
+    write_params(tmp_path)
+    write_photos(tmp_path, {"photos/cat/1": "red", "photos/cat/2": "blue", "photos/dog/1": "blue"})
+    write_photos(tmp_path, {f"outliers/{number}": "gray" for number in range(3)})
+    write_photos(tmp_path, {"data/samples/cat": "red"})
+    model = tiny_model.write(tmp_path / "tiny.onnx")
     (tmp_path / ACTIVATION_MAP.parent).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(faithfulness.Classifier, "load", lambda _: tiny_classifier)
-    monkeypatch.setattr(sys, "argv", ["faithfulness", "photos", "others"])
-    faithfulness.main()
-    assert json.loads(ACTIVATION_MAP.read_text())["photos"] == 3
+    monkeypatch.setattr(faithfulness, "MODEL", model)
+
+    def measure(*arguments):
+        monkeypatch.setattr(sys, "argv", ["faithfulness", "photos", "outliers", *arguments])
+        faithfulness.main()
+        return json.loads(ACTIVATION_MAP.read_text())
+
+    return measure
+
+
+def test_command_writes_figures_and_pictures_for_the_card(measured):
+    """The card of the measured model file shows the figures and pictures; the card of another file does not."""
+    figures = measured()
+    assert (3, 3) == (figures["photos"], figures["pointing"]["grids"])
     for picture in (map_pictures.CURVES, map_pictures.EXAMPLES, map_pictures.MISTAKES):
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert f"../{picture}" in MAP_PICTURES
-    text = render_activation_map(tiny_model.METADATA.run_id)
+    text = render_activation_map(sha256(faithfulness.MODEL))
     assert "in 3 grids" in text
     assert "| deletion | lower |" in text
-    assert NOT_MEASURED == render_activation_map("another run")
+    assert NOT_MEASURED == render_activation_map("0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [("1", "photos has 3 readable .* --limit is 1; expected at least 2"), ("2", "outliers has 3 .* at least 3")],
+)
+def test_too_few_photos_are_an_error(measured, limit, message):
+    """An interval requires two photos, and a grid three outliers; the error names the folder and both numbers."""
+    with pytest.raises(SystemExit, match=message):
+        measured("--limit", limit)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(3, [0, 2, 4]), (4, [0, 1, 3, 4]), (5, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4])]
+)
+def test_photos_are_selected_at_equal_distances(tmp_path, limit, expected):
+    """The selection reaches from the first photo to the last, also if the limit is above half of their number."""
+    write_photos(tmp_path, {f"cat/{number}": (50 * number,) * 3 for number in range(5)})
+    labels = {f"cat/{number}.jpg": "cat" for number in range(5)}
+    photos = Photos(Source(tmp_path), labels, ["cat"], Preprocessor(SIDE))
+    found = faithfulness.read_evenly(photos, limit, 1)
+    assert expected == [round(float(pixels.mean()) / 50) for pixels in found]
 
 
 def test_mistakes_are_misclassified_photos(tiny_classifier, tmp_path):
     """A mistake has the name of the photo, both classes, and the map of the predicted class."""
-    for name, color in {"cat/right": "red", "cat/wrong": "blue", "dog/right": "blue"}.items():
-        path = tmp_path / f"{name}.jpg"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(encode(Image.new("RGB", (SIDE, SIDE), color)))
-    source = faithfulness.Source(tmp_path)
-    [mistake] = faithfulness.find_mistakes(tiny_classifier, source, ["cat", "dog"])
+    labels = {"cat/right.jpg": "cat", "cat/wrong.jpg": "cat", "dog/right.jpg": "dog"}
+    write_photos(tmp_path, {"cat/right": "red", "cat/wrong": "blue", "dog/right": "blue"})
+    photos = Photos(Source(tmp_path), labels, ["cat", "dog"], Preprocessor(SIDE))
+    [mistake] = faithfulness.find_mistakes(tiny_classifier, photos)
     assert ("wrong", "cat", "dog") == (mistake.name, mistake.label, mistake.predicted)
     assert mistake.activation_map.min() > 0
 
 
-def test_model_without_map_is_refused(tmp_path):
+def test_model_without_map_is_an_error(tmp_path):
     """The message names the command that adds the map."""
     classifier = Classifier.load(tiny_model.write(tmp_path / "old.onnx", with_map=False))
-    with pytest.raises(SystemExit, match=r"export\.upgrade"):
-        faithfulness.explain(classifier, make_pixels("red", "red"))
+    with pytest.raises(SystemExit, match=r"has no activation map; `python -m export\.upgrade` adds it"):
+        faithfulness.predict_with_map(classifier, make_pixels("red", "red"))
