@@ -76,20 +76,8 @@ def train_epoch(
     start = time.perf_counter()
     for images, target in batches:
         images = images.to(device, memory_format=torch.channels_last, non_blocking=True)  # (N, 3, S, S) uint8
-        with torch.autocast(device.type, torch.bfloat16, enabled=params.bf16):
-            logits, frozen_logits = model(images)  # (N, C), (N, K)
-            expected = target.to(device, non_blocking=True)
-            loss = nn.functional.cross_entropy(logits.float(), expected, label_smoothing=params.label_smoothing)
-            if teacher is not None:
-                with torch.no_grad():
-                    teacher_logits = teacher(images)[1]
-                distillation = distillation_loss(frozen_logits.float(), teacher_logits.float())
-                loss = loss + params.distillation_weight * distillation
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        state.optimizer.step()
-        state.schedule.step()
-        state.average.update_parameters(state.model)
+        loss, logits = compute_loss(model, teacher, images, target.to(device, non_blocking=True), params)
+        update_weights(state, loss)
         losses.append(loss.detach())
         predicted.append(logits.detach().argmax(1))
         labels.append(target)
@@ -97,6 +85,30 @@ def train_epoch(
     speed = sum(map(len, labels)) / (time.perf_counter() - start)
     metrics = classification_metrics(torch.cat(predicted).cpu().numpy(), torch.cat(labels).numpy())
     return {"images_per_second": speed, **add_prefix("train", {"loss": mean_loss, **metrics})}
+
+
+def compute_loss(
+    model: nn.Module, teacher: nn.Module | None, images: torch.Tensor, target: torch.Tensor, params: config.Train
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the loss, with distillation if there is a teacher, and the logits (N, C)."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=params.bf16):
+        logits, frozen_logits = model(images)  # (N, C), (N, K)
+        loss = nn.functional.cross_entropy(logits.float(), target, label_smoothing=params.label_smoothing)
+        if teacher is not None:
+            with torch.no_grad():
+                teacher_logits = teacher(images)[1]
+            distillation = distillation_loss(frozen_logits.float(), teacher_logits.float())
+            loss = loss + params.distillation_weight * distillation
+    return loss, logits
+
+
+def update_weights(state: TrainingState, loss: torch.Tensor) -> None:
+    """Take one step of the optimizer, the learning-rate schedule and the moving average."""
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    state.optimizer.step()
+    state.schedule.step()
+    state.average.update_parameters(state.model)
 
 
 def distillation_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:

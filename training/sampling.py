@@ -1,12 +1,56 @@
-"""Draw training photos so that every class occurs equally often, independent of its number of photos."""
+"""Load the photos of each epoch: repeat few photos, draw classes equally often on request, and share each batch."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import ConcatDataset, DistributedSampler
 
-from training.data import Photos
+from training import config
+from training.augment import Augmenter
+from training.data import Batches, Photos, Pixels, Preprocessor, loader, read_split
+from training.distributed import World
+
+
+@dataclass(frozen=True)
+class Data:
+    """The photos of an epoch in batches. Training batches are this process's part of each batch."""
+
+    train: Batches
+    sampler: DistributedSampler[Any]  # shuffles the training photos
+    val: Batches
+
+
+def load_data(
+    rows: list[dict[str, str]], params: config.Train, augment: config.Augment, test: config.Evaluate, world: World
+) -> Data:
+    """Return augmented training photos at the image size of training, and validation photos as in serving."""
+    photos = read_split(rows, "train", Augmenter(augment, params.image_size))
+    train_batches, sampler = shard(repeat_photos(photos, params), params, world)
+    val = read_split(rows, "val", Preprocessor(test.image_size))
+    return Data(train_batches, sampler, loader(val, test.batch_size, params.workers))
+
+
+def repeat_photos(photos: Photos, params: config.Train) -> ConcatDataset[tuple[Pixels, int]]:
+    """Repeat a small set of photos within each epoch, so that a full training has at least `min_steps` steps."""
+    batches_per_epoch = math.ceil(params.min_steps / params.epochs)
+    return ConcatDataset([photos] * math.ceil(batches_per_epoch * params.batch_size / len(photos)))
+
+
+def shard(
+    photos: ConcatDataset[tuple[Pixels, int]], params: config.Train, world: World
+) -> tuple[Batches, DistributedSampler[Any]]:
+    """Return this process's part of each batch, and the sampler that shuffles it.
+
+    Raise SystemExit if the batch size is not a multiple of the number of processes.
+    """
+    if params.batch_size % world.size:
+        raise SystemExit(f"train.batch_size is {params.batch_size}; expected a multiple of the {world.size} processes")
+    kind = BalancedSampler if params.balance_classes else DistributedSampler
+    sampler: DistributedSampler[Any] = kind(photos, world.size, world.rank, seed=params.seed)
+    return loader(photos, params.batch_size // world.size, params.workers, sampler=sampler), sampler
 
 
 class BalancedSampler(DistributedSampler[Any]):

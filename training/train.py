@@ -19,25 +19,24 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import ConcatDataset, DistributedSampler
 from tqdm import tqdm
 
 from training import config, plots
-from training.augment import Augmenter
-from training.data import Batches, Photos, Pixels, Preprocessor, class_names, loader, read_manifest, read_split
+from training.data import Batches, class_names, read_manifest
 from training.distributed import World, join_world
 from training.interruption import exit_when_interrupted
 from training.metrics import add_prefix, classification_metrics
 from training.model import CHECKPOINT, count_parameters, predict
 from training.optimize import build_networks, build_state, train_epoch
 from training.prepare import MANIFEST
-from training.sampling import BalancedSampler
+from training.sampling import Data, load_data
 from training.source import PHOTOS, sha256
 from training.split import SPLITS
 from training.state import (
     OLD_STATE,
     STATE,
     Progress,
+    TrainingState,
     hash_code,
     hash_weights,
     keep_freed_memory,
@@ -58,59 +57,53 @@ def main() -> None:
     with exit_when_interrupted(lambda: describe_interruption(progress) if world.is_main else ""):
         params, augment, test = config.load(config.Train), config.load(config.Augment), config.load(config.Evaluate)
         rows = read_manifest()
-        names = class_names(rows)
-        photos = read_split(rows, "train", Augmenter(augment, params.image_size))
-        train_batches, sampler = shard(repeat_photos(photos, params), params, world)
-        val_batches = loader(read_split(rows, "val", Preprocessor(test.image_size)), test.batch_size, params.workers)
+        data = load_data(rows, params, augment, test, world)
 
         seed_everything(params.seed)
-        model, teacher = build_networks(params, len(names), world.device)
-        initial_weights = hash_weights(model)  # the file of pretrained weights may have changed under the same name
-        state = build_state(model, params, params.epochs * len(train_batches))
+        model, teacher = build_networks(params, len(class_names(rows)), world.device)
+        state = build_state(model, params, params.epochs * len(data.train))
+        description = {"train": asdict(params), "augment": asdict(augment), "class_names": class_names(rows)}
+        identity = identify(description, model, test, world)
         learner: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
 
-        provenance = {"data_hash": sha256(MANIFEST), "git_commit": git_commit()}
-        description = {"train": asdict(params), "augment": asdict(augment), "class_names": names}
-        identity = description | {
-            "data_hash": provenance["data_hash"],
-            "val_size": test.image_size,
-            "initial_weights": initial_weights,
-            "processes": world.size,
-            "code": hash_code(),
-        }
-        progress = state.resume(identity)
-        world.wait()  # a main process with no epochs left would remove the state before the others have read it
-        if world.is_main and STATE.exists() and not progress.run_id:
-            end_abandoned_run(read_run_id(STATE))
-            STATE.replace(OLD_STATE)
+        progress = resume(state, identity, world)
+        provenance = {"data_hash": identity["data_hash"], "git_commit": git_commit()}
         with start_training_run(progress, params, rows) if world.is_main else nullcontext():
             if world.is_main and not progress.run_id:
-                progress.run_id = mlflow.active_run().info.run_id
-                mlflow.set_tags(provenance)
-                counts = {"parameters": count_parameters(model), "classes": names, "processes": world.size}
-                mlflow.log_params(config.flatten(params, augment) | counts)
-                log_dataset(MANIFEST, PHOTOS)
+                progress.run_id = log_start(params, augment, model, identity, provenance)
                 state.save(progress, identity)  # so that the first epoch, too, resumes this run
             for epoch in range(len(progress.history) + 1, params.epochs + 1):
                 if is_patience_exhausted(progress, params.patience) or is_perfect(progress, params.perfect_epochs):
                     break
-                seed_everything(params.seed + epoch * world.size + world.rank)
-                sampler.set_epoch(epoch)
-                release_freed_memory()
-                bar = tqdm(train_batches, f"epoch {epoch}/{params.epochs}", unit="batch", disable=not world.is_main)
-                metrics = train_epoch(learner, teacher, bar, state, params)
-                metrics["images_per_second"] *= world.size
-                release_freed_memory()
-                record = {"epoch": epoch, "lr": state.optimizer.param_groups[-1]["lr"], **metrics}
-                record |= world.broadcast(validate(state.average, val_batches, world) if world.is_main else {})
+                record = run_epoch(epoch, learner, teacher, data, state, params, world)
                 record_epoch(progress, record, state.average.module, params.lr)
                 if world.is_main:
-                    mlflow.log_metrics({k: v for k, v in record.items() if k != "epoch"}, step=epoch)
-                    print(" ".join(f"{key} {value:.4g}" for key, value in record.items()))
+                    log_epoch(record)
                     state.save(progress, identity)
             if world.is_main:
                 write_results(progress, description | provenance)
     world.leave()
+
+
+def identify(description: dict[str, Any], model: nn.Module, test: config.Evaluate, world: World) -> dict[str, Any]:
+    """Return the description with everything else that the epochs depend on: only the same training can resume."""
+    return description | {
+        "data_hash": sha256(MANIFEST),
+        "val_size": test.image_size,
+        "initial_weights": hash_weights(model),  # the file of pretrained weights may have changed under the same name
+        "processes": world.size,
+        "code": hash_code(),
+    }
+
+
+def resume(state: TrainingState, identity: dict[str, Any], world: World) -> Progress:
+    """Load the state and progress of an interrupted training. If it has another identity, set its state aside."""
+    progress = state.resume(identity)
+    world.wait()  # a main process with no epochs left would remove the state before the others have read it
+    if world.is_main and STATE.exists() and not progress.run_id:
+        end_abandoned_run(read_run_id(STATE))
+        STATE.replace(OLD_STATE)
+    return progress
 
 
 def start_training_run(progress: Progress, params: config.Train, rows: list[dict[str, str]]) -> mlflow.ActiveRun:
@@ -120,36 +113,53 @@ def start_training_run(progress: Progress, params: config.Train, rows: list[dict
     return start_run(progress.run_id, name_run(params, names), description)
 
 
+def log_start(
+    params: config.Train,
+    augment: config.Augment,
+    model: nn.Module,
+    identity: dict[str, Any],
+    provenance: dict[str, str],
+) -> str:
+    """Log the params, provenance and data of a new training to the active MLflow run, and return the ID of the run."""
+    mlflow.set_tags(provenance)
+    counts = {"parameters": count_parameters(model), "classes": identity["class_names"]}
+    mlflow.log_params(config.flatten(params, augment) | counts | {"processes": identity["processes"]})
+    log_dataset(MANIFEST, PHOTOS)
+    run_id: str = mlflow.active_run().info.run_id
+    return run_id
+
+
 def describe_interruption(progress: Progress) -> str:
     finished = len(progress.history)
     moment = f"after epoch {finished}" if finished else "before the end of epoch 1"
     return f"interrupted {moment}; run the same command to resume"
 
 
-def repeat_photos(photos: Photos, params: config.Train) -> ConcatDataset[tuple[Pixels, int]]:
-    """Repeat a small set of photos within each epoch, so that a full training has at least `min_steps` steps."""
-    batches_per_epoch = math.ceil(params.min_steps / params.epochs)
-    return ConcatDataset([photos] * math.ceil(batches_per_epoch * params.batch_size / len(photos)))
-
-
-def shard(
-    photos: ConcatDataset[tuple[Pixels, int]], params: config.Train, world: World
-) -> tuple[Batches, DistributedSampler[Any]]:
-    """Return this process's part of each batch, and the sampler that shuffles it.
-
-    Raise SystemExit if the batch size is not a multiple of the number of processes.
-    """
-    if params.batch_size % world.size:
-        raise SystemExit(f"train.batch_size is {params.batch_size}; expected a multiple of the {world.size} processes")
-    kind = BalancedSampler if params.balance_classes else DistributedSampler
-    sampler: DistributedSampler[Any] = kind(photos, world.size, world.rank, seed=params.seed)
-    return loader(photos, params.batch_size // world.size, params.workers, sampler=sampler), sampler
-
-
 def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def run_epoch(
+    epoch: int,
+    learner: nn.Module,
+    teacher: nn.Module | None,
+    data: Data,
+    state: TrainingState,
+    params: config.Train,
+    world: World,
+) -> dict[str, float]:
+    """Train one epoch, and validate the averaged weights. Return the learning rate, the speed and the metrics."""
+    seed_everything(params.seed + epoch * world.size + world.rank)
+    data.sampler.set_epoch(epoch)
+    release_freed_memory()
+    progress_bar = tqdm(data.train, f"epoch {epoch}/{params.epochs}", unit="batch", disable=not world.is_main)
+    metrics = train_epoch(learner, teacher, progress_bar, state, params)
+    metrics["images_per_second"] *= world.size
+    release_freed_memory()
+    record = {"epoch": epoch, "lr": state.optimizer.param_groups[-1]["lr"], **metrics}
+    return record | world.broadcast(validate(state.average, data.val, world) if world.is_main else {})
 
 
 def validate(model: nn.Module, batches: Batches, world: World) -> dict[str, float]:
@@ -174,6 +184,12 @@ def record_epoch(progress: Progress, record: dict[str, float], model: nn.Module,
     if record is min(progress.history, key=lambda r: r["val_loss"]):
         weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
         progress.best = {"state_dict": weights, "epoch": record}
+
+
+def log_epoch(record: dict[str, float]) -> None:
+    """Log the metrics of an epoch to MLflow, and print them."""
+    mlflow.log_metrics({key: value for key, value in record.items() if key != "epoch"}, step=int(record["epoch"]))
+    print(" ".join(f"{key} {value:.4g}" for key, value in record.items()))
 
 
 def is_patience_exhausted(progress: Progress, patience: int) -> bool:

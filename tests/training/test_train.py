@@ -26,9 +26,10 @@ from training.model import CHECKPOINT, WeightsError, build, load_checkpoint
 from training.networks import build_baseline, build_timm
 from training.optimize import distillation_loss, ema_update, parameter_groups
 from training.prepare import MANIFEST
+from training.sampling import repeat_photos, shard
 from training.source import PHOTOS, sha256
 from training.state import Progress, save_atomically
-from training.train import CURVES, HISTORY, repeat_photos, validate
+from training.train import CURVES, HISTORY, validate
 
 
 @pytest.fixture
@@ -361,6 +362,6 @@ def test_perfect_validation_ends_training(accuracies, expected):
 def test_default_sampler_is_unchanged(params):
     """Without balanced classes, the order is that of torch's own sampler."""
     photos = ConcatDataset([range(100)])
-    _, sampler = train.shard(photos, params, World(0, 1, torch.device("cpu")))
+    _, sampler = shard(photos, params, World(0, 1, torch.device("cpu")))
     assert type(sampler) is DistributedSampler
     assert list(DistributedSampler(photos, 1, 0, seed=params.seed)) == list(sampler)
