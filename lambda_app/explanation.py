@@ -1,6 +1,6 @@
-"""Describe where the network looked: its activation map as a small picture, and the part of the photo that it covers.
+"""Build the explanation of a prediction: the activation map as a PNG, and the part of the photo that the map covers.
 
-Only requests that ask for an explanation import this module.
+This module is imported only for requests with `explain=1`.
 """
 
 import base64

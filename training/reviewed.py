@@ -1,4 +1,4 @@
-"""Read and write data/set-aside.csv: the photos that people reviewed, by the SHA-256 of their bytes.
+"""Read and write data/set-aside.csv, the decisions of reviewers on photos, by the SHA-256 of the photo.
 
 A row without a `label` sets a photo aside; the column may be missing. A class in this column replaces the label of the
 photo. Rows of photos that the source does not have are ignored, since one list may serve several data sets.
@@ -83,7 +83,7 @@ def _read_rows(path: Path) -> Iterator[tuple[dict[str, str], str]]:
 def relabel(
     rows: Iterable[Row], reviewed: Mapping[str, Review], classes: Collection[str], aliases: Mapping[str, str]
 ) -> list[Row]:
-    """Return the rows with the labels that people decided on, in every split: a corrected label makes no test easier.
+    """Return the rows with the labels of the reviewers, in every split: a corrected label makes no test easier.
 
     Raise `SourceError` that names the line if the label of one of these photos is not a class of the source.
     """
@@ -101,7 +101,7 @@ def relabel(
 
 
 def describe_relabeled(rows: Iterable[Row], labels: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a sentence on the used photos whose label differs from the one in `labels`, by ID; nothing without any."""
+    """Return a sentence about the used photos whose label differs from the one in `labels`, or nothing if none do."""
     changes = Counter((labels[row.id], row.label) for row in rows if row.split and row.label != labels[row.id])
     if not changes:
         return ()

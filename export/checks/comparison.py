@@ -1,4 +1,4 @@
-"""Compare a challenger with the champion on the same photos, by those that exactly one of them classifies correctly."""
+"""Compare a challenger with the champion, by the photos that exactly one of them classifies correctly."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from training.data import Photos, Preprocessor, loader, read_split
 
 @dataclass(frozen=True)
 class Paired:
-    """Counts of the photos that exactly one model classifies correctly. Only these distinguish the models."""
+    """Count the photos that exactly one model classifies correctly; only these distinguish the models."""
 
     photos: int
     gained: int  # only the challenger is right
@@ -125,7 +125,7 @@ def count_photos_to_show_equality(rule: Release) -> int:
 
 
 def load_or_none(path: Path) -> Classifier | None:
-    """Return the classifier. If the serving code cannot load the file, print the reason and return None.
+    """Return the classifier, or None if the serving code cannot load the file. Print the reason.
 
     Raise `OSError` if the file cannot be read, and `MemoryError` if memory runs out.
     """

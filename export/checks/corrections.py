@@ -1,7 +1,7 @@
 """Compare challenger and champion on held-back contributions, which are never used for training.
 
-Users contribute mostly photos that the champion misclassified, and any other model is right on some of them. A gain
-on contributions therefore counts only if the challenger is also as good on the test photos.
+Most contributions are photos that the champion misclassified, and any other model classifies some of them correctly. A
+gain on contributions therefore counts only if the challenger is also as good on the test photos.
 """
 
 from dataclasses import asdict, dataclass

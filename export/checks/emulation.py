@@ -1,8 +1,8 @@
-"""Compare a model file on this CPU and on an emulated one, which may lack the instructions that int8 uses on this one.
+"""Compare the outputs of a model file on this CPU with those on an emulated CPU without its int8 instructions.
 
     python -m export.checks.emulation artifacts/candidates/int8.onnx --cpu Haswell
 
-CPUs without VNNI add products of 8 bits in 16 bits; `export.quantize.max_magnitudes` prevents an overflow. Debian's
+CPUs without VNNI add 8-bit products in 16 bits; `export.quantize.max_magnitudes` prevents an overflow. Debian's
 package qemu-user emulates such a CPU. The command takes about a second per photo and writes
 artifacts/metrics/emulation.json.
 """
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def run_program(emulator: list[str], model: Path, pixels: NDArray[np.uint8]) -> Outputs:
-    """Return the outputs for photos (N, 3, S, S), one at a time, from a process of its own."""
+    """Return the outputs for photos (N, 3, S, S), computed one at a time in a new process."""
     with TemporaryDirectory() as folder:
         source, target = Path(folder) / "pixels.npy", Path(folder) / "outputs.npz"
         np.save(source, pixels)
@@ -69,7 +69,7 @@ def run_program(emulator: list[str], model: Path, pixels: NDArray[np.uint8]) -> 
 
 
 def compare(native: Outputs, emulated: Outputs) -> dict[str, Any]:
-    """Return how many photos get another class, and the largest absolute differences of the outputs."""
+    """Return the number of photos whose class differs, and the largest absolute differences of the outputs."""
     return {
         "photos": len(native.logits),
         "other_classes": int((native.logits.argmax(axis=1) != emulated.logits.argmax(axis=1)).sum()),

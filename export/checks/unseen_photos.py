@@ -1,7 +1,7 @@
-"""Select the test photos that are new to both models: photos that the champion learned would favor it.
+"""Select the test photos that neither model was trained on: photos that the champion learned would favor it.
 
-The challenger learned no test photo of the manifest. The champion may have learned some, because another DATA or SPLIT,
-more photos of a small class, or another `prepare.train_share` moves photos between the splits.
+The challenger was not trained on test photos of the manifest. The champion may have been: photos move between the
+splits if DATA, SPLIT, `prepare.train_share` or the number of photos of a small class changes.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from export.learned_photos import DIGITS, LearnedPhotos
 from training.data import read_manifest
 from training.overview import read_rows
 
-ENOUGH = 30  # photos; a draw on fewer does not count as evidence if other test photos were excluded
+ENOUGH = 30  # test photos; if some were excluded, a tie on fewer than this does not count as evidence
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class UnseenPhotos:
 
     rows: Sequence[dict[str, str]]  # of all splits
     compared: int  # test photos among them
-    excluded: int | None  # test photos that the champion learned; None if its photos are not known
+    excluded: int | None  # test photos that the champion learned; None if its training photos are not known
 
     @property
     def are_few(self) -> bool:

@@ -1,4 +1,4 @@
-"""Read and write artifacts/suspects.csv, in whose column `decision` people decide on each photo."""
+"""Read and write artifacts/suspects.csv, the list of suspicious photos, with a column `decision` for reviewers."""
 
 import csv
 import re
@@ -19,10 +19,10 @@ DEFAULT_REASON = {LABEL: "doubtful label", UNKNOWN: "shows none of the classes"}
 class Suspect:
     """One photo to decide on; the fields are the columns of the file."""
 
-    number: int  # also in the pictures
+    number: int  # the same as in the pictures
     kind: str
     suggestion: str  # a class, or `set aside`
-    label_probability: float  # of the label, among the classes
+    label_probability: float  # of the current label
     suggestion_probability: float  # of the suggested class, or that the photo shows none of the classes
     id: str
     label: str
@@ -54,7 +54,7 @@ class Line:
 
 
 def write_suspects(suspects: Iterable[Suspect], decided: Iterable[Line] = (), path: Path = SUSPECTS) -> None:
-    """Write the suspects, then the lines that people decided on, whose cells do not change."""
+    """Write the suspects, then the lines with a decision, whose cells stay unchanged."""
     write_rows([*(_to_row(suspect) for suspect in suspects), *(line.row for line in decided)], path)
 
 
@@ -73,7 +73,7 @@ def _to_row(suspect: Suspect) -> dict[str, str]:
 
 
 def read_lines(path: Path = SUSPECTS) -> list[Line]:
-    """Return the lines of the file; none without a file.
+    """Return the lines of the file, or an empty list if there is no file.
 
     Raise `ListError` if a column or a cell is missing or unknown, or if two lines have decisions on the same photo.
     """

@@ -1,4 +1,4 @@
-"""Draw the suspects in pages: each photo with its number in the list, its label and the suggestion."""
+"""Draw pages of suspects: each photo with its number in the list, its label and the suggested label."""
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,7 @@ NAME_LENGTH = 30  # characters below a photo
 def draw_pages(suspects: Sequence[Suspect], photos: Photos) -> list[Path]:
     """Draw at most MAX_PAGES pages of PER_PAGE photos, remove the pages of earlier lists, and return the new ones."""
     remove_pages()
-    index = {name: place for place, name in enumerate(photos.ids)}
+    index = {name: number for number, name in enumerate(photos.ids)}
     pages: list[Path] = []
     for start in range(0, min(len(suspects), PER_PAGE * MAX_PAGES), PER_PAGE):
         page = SHEET.with_stem(f"{SHEET.stem}-{len(pages) + 1}") if pages else SHEET
@@ -56,9 +56,9 @@ def write_caption(axis: Axes, suspect: Suspect) -> None:
     values = f"{suspect.label_probability:.3f} → {suspect.suggestion_probability:.3f}"
     lines = [(shorten(change), 10, "bold"), (values, 9, "normal")]
     lines.append((shorten(PurePosixPath(suspect.id).name, keep_end=True), 8, "normal"))
-    for place, (text, size, weight) in enumerate(lines):
+    for row, (text, size, weight) in enumerate(lines):
         axis.text(
-            *(0.5, -0.03 - 0.085 * place),
+            *(0.5, -0.03 - 0.085 * row),
             text,
             fontsize=size,
             fontweight=weight,
