@@ -6,6 +6,7 @@ of the classes.
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from training.interruption import exit_when_interrupted
 from training.metrics import score
 from training.model import Floats, Predictions, load_checkpoint, predict
 from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList
-from training.state import keep_freed_memory
+from training.state import keep_freed_memory, release_freed_memory
 from training.tracking import start_run
 
 METRICS = calibration.REPORT
@@ -52,23 +53,15 @@ def main() -> None:
     # Read all sets first: an invalid one should fail before minutes of inference.
     sets = {"test": read_split(rows, "test", load)} | read_extra(names, load)
     outliers = read_outliers(set(sets), load)
-    train, val = (
-        predict_photos(model, photos, params.batch_size)
-        for photos in (subsample(read_split(rows, "train", load), MAX_FAMILIAR_PHOTOS), read_split(rows, "val", load))
-    )
-    fitted = calibration.fit(train, val, params.unknown_rate)
-    fitted.write()
+    fitted = calibrate(model, rows, load, params)
 
-    predictions = {name: predict_photos(model, photos, params.batch_size) for name, photos in sets.items()}
+    predictions = predict_sets(model, sets | outliers, params.batch_size)
     report = {
         "image_size": params.image_size,
         "temperature": fitted.temperature,
         "unknown_threshold": fitted.unknown_threshold,
-        "sets": {name: score_set(fitted, values) for name, values in predictions.items()},
-        "outliers": {
-            name: score_outliers(fitted, predict_photos(model, photos, params.batch_size), predictions["test"])
-            for name, photos in outliers.items()
-        },
+        "sets": {name: score_set(fitted, predictions[name]) for name in sets},
+        "outliers": {name: score_outliers(fitted, predictions[name], predictions["test"]) for name in outliers},
     }
     remove_old_plots()
     for name, photos in sets.items():
@@ -78,6 +71,19 @@ def main() -> None:
     write_training(checkpoint)
     log(checkpoint["run_id"], report)
     print(json.dumps(flatten(report), indent=2))
+
+
+def calibrate(model: nn.Module, rows: list[dict[str, str]], load: Preprocessor, params: config.Evaluate) -> Calibration:
+    """Fit the calibration on the validation split and on a sample of the training split, and write it."""
+    train = subsample(read_split(rows, "train", load), MAX_FAMILIAR_PHOTOS)
+    predictions = predict_sets(model, {"train": train, "val": read_split(rows, "val", load)}, params.batch_size)
+    fitted = calibration.fit(predictions["train"], predictions["val"], params.unknown_rate)
+    fitted.write()
+    return fitted
+
+
+def predict_sets(model: nn.Module, sets: Mapping[str, Photos], batch_size: int) -> dict[str, Predictions]:
+    return {name: predict_photos(model, photos, batch_size) for name, photos in sets.items()}
 
 
 def write_training(checkpoint: dict[str, Any]) -> None:
@@ -145,6 +151,7 @@ def list_sets(folder: Path) -> list[Path]:
 
 
 def predict_photos(model: nn.Module, photos: Photos, batch_size: int) -> Predictions:
+    release_freed_memory()
     device = join_world().device
     return predict(model.to(device), loader(photos, batch_size, config.load(config.Train).workers), device)
 

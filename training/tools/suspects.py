@@ -1,7 +1,7 @@
 """`make suspects`: find photos that are probably mislabeled, or that show none of the classes.
 
 A logistic regression on the features of the pretrained network predicts the class of each photo. It is fitted only on
-folds without the photo. The suspects are candidates: people decide on each in artifacts/suspects.csv, and
+folds without the photo. The suspects are candidates: reviewers decide on each in artifacts/suspects.csv, and
 `training.tools.apply_decisions` moves their decisions to data/set-aside.csv.
 """
 
@@ -28,7 +28,7 @@ from training.model import Floats, Labels, Predictions, build
 from training.networks import Network
 from training.reviewed import read_reviewed
 from training.source import PHOTOS, Source
-from training.state import keep_freed_memory
+from training.state import keep_freed_memory, release_freed_memory
 from training.tools.suspect_list import (
     LABEL,
     SET_ASIDE,
@@ -67,6 +67,7 @@ def extract_features(network: Network, photos: Photos, batch_size: int) -> tuple
     """Return the features (N, D) of every photo, and the predictions of the frozen head."""
     features, frozen_logits = [], []
     network = network.to(memory_format=torch.channels_last)  # on a CPU 0.7 of the time of NCHW
+    release_freed_memory()
     batches = loader(photos, batch_size, config.load(config.Train).workers)
     for images, _ in tqdm(batches, desc="extract features", unit="batch"):
         images = images.to(memory_format=torch.channels_last)
