@@ -40,7 +40,7 @@ def equalize(program: onnx.ModelProto, photos: Iterable[NDArray[np.uint8]]) -> N
 
 
 def find_groups(program: onnx.ModelProto) -> list[set[str]]:
-    """Return the sets of tensors that share their channels, without those that cannot be rescaled.
+    """Return the sets of tensors that share their channels, sorted, without those that cannot be rescaled.
 
     An addition and `PASSING_OPERATORS` have the channels of their inputs. A set can be rescaled if convolutions produce
     it, and convolutions and matrix products read it.
@@ -60,7 +60,8 @@ def find_groups(program: onnx.ModelProto) -> list[set[str]]:
             fixed.update(inputs, node.output)
         elif node.op_type == "Gemm":
             fixed.update(node.output)
-    return [group for group in channels.subsets() if not group & fixed]
+    # Sorted, because the order of a set of strings differs by process, and a weight of two groups is rounded in it.
+    return sorted((group for group in channels.subsets() if not group & fixed), key=min)
 
 
 def is_relu6(node: onnx.NodeProto, arrays: Arrays) -> bool:

@@ -41,7 +41,7 @@ from training.tools.results_page import METRICS, percent, table, write_figures
 
 FIGURES = METRICS / "int8_attempts.json"
 PHOTOS = 400  # validation photos, at most
-BOTH = ("equalize", "compensate")
+ALL_STEPS = ("equalize", "compensate")
 Figures = dict[str, Any]
 Settings = Callable[[onnx.ModelProto], dict[str, Any]]  # arguments of `quantize_static` that differ
 
@@ -51,7 +51,7 @@ class Attempt:
     """A way to quantize the model: steps before and after the calibration, and settings of the calibration."""
 
     name: str  # `{first_layers}` stands for the layers that `count_float_layers` chooses for the model
-    steps: tuple[str, ...]  # of `BOTH`
+    steps: tuple[str, ...]  # of `ALL_STEPS`
     settings: Settings
 
 
@@ -77,12 +77,12 @@ ATTEMPTS = (
     Attempt("calibration alone", (), quantize_outputs),
     Attempt("outputs of the last layers in float32", (), keep_float(1)),
     Attempt("also equalized", ("equalize",), keep_float(1)),
-    Attempt("also compensated", BOTH, keep_float(1)),
-    Attempt("also {first_layers} in float32 (chosen)", BOTH, use_defaults),
+    Attempt("also compensated", ALL_STEPS, keep_float(1)),
+    Attempt("also {first_layers} in float32 (chosen)", ALL_STEPS, use_defaults),
     Attempt("the chosen settings, but not equalized", ("compensate",), use_defaults),
     Attempt("the chosen settings, but not compensated", ("equalize",), use_defaults),
-    Attempt("the chosen settings, but the first 6 layers in float32", BOTH, keep_float(6)),
-    Attempt("the chosen settings, but ranges at the 99.999th percentile", BOTH, use_percentile),
+    Attempt("the chosen settings, but the first 6 layers in float32", ALL_STEPS, keep_float(6)),
+    Attempt("the chosen settings, but ranges at the 99.999th percentile", ALL_STEPS, use_percentile),
 )
 
 

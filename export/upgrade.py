@@ -35,13 +35,14 @@ def main(arguments: Sequence[str] = ()) -> None:
     ArgumentParser(prog="python -m export.upgrade", description=__doc__).parse_args(arguments)
     classifier = Classifier.load(RELEASED)
     if classifier.has_activation_map:
+        CARD.write_text(card.render())
         print(f"{RELEASED} already has the activation map")
     else:
         version = upgrade(classifier)
+        CARD.write_text(card.render())
         print(
             f"{RELEASED} is now {version} and has the map; run `make golden` and `make results`, and commit the files"
         )
-    CARD.write_text(card.render())
 
 
 def upgrade(classifier: Classifier) -> str:

@@ -85,9 +85,10 @@ def main() -> None:
     behavior = measure_behavior(models.candidates[released], subsample(sets.test, limits.behavior_photos), pixels)
     judged, not_judged = select_judged_sets(figures[released], models.expected.class_names, limits)
     gates = [
-        *check_parity(models, released, outputs, pixels, limits.max_probability_difference),
+        *check_parity(models, outputs, pixels, limits.max_probability_difference),
         *check_released(figures[released], figures["fp32"], sets.test.labels, limits),
         *check_consistency(behavior["difference"]),
+        *check_maps(models.network, models.candidates, released, pixels, limits.max_probability_difference),
         *check_quality(judged, limits),
         *(check_agreement(behavior["agreement"], limits) if "test" in judged["sets"] else []),
     ]
@@ -134,14 +135,13 @@ def measure_behavior(released: Classifier, photos: Photos, pixels: Pixels) -> di
     return {"agreement": measure_agreement(released, photos), "difference": measure_consistency(released, pixels)}
 
 
-def check_parity(models: Models, released: str, outputs: OutputsBySet, pixels: Pixels, limit: float) -> list[Gate]:
-    """Return the gates that compare the files with the trained network: metadata, predictions of fp32, and maps."""
+def check_parity(models: Models, outputs: OutputsBySet, pixels: Pixels, limit: float) -> list[Gate]:
+    """Return the gates that compare the files with the trained network: metadata, and predictions of fp32."""
     fp32 = models.candidates["fp32"].run
     return [
         *(parity.check_metadata(name, file.metadata, models.expected) for name, file in models.candidates.items()),
         *parity.check_batch_parity(models.pytorch, fp32, pixels, limit),
         *(gate for name in outputs for gate in parity.check_set_parity(name, outputs[name], limit)),
-        *check_maps(models.network, models.candidates, released, pixels, limit),
     ]
 
 

@@ -46,7 +46,7 @@ class Prediction:
     predicted_class: str
     confidence: float  # probability of the predicted class, in [0, 1]
     probabilities: dict[str, float]
-    unknown: bool  # the photo shows none of the classes
+    unknown: bool  # the photo probably shows none of the classes: its familiarity is below the threshold
 
 
 @dataclass(frozen=True)

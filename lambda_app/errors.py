@@ -48,7 +48,7 @@ class SlowUpload(RequestError):
 
 
 class PhotoTooLarge(RequestError):
-    """The request exceeds the limits on bytes or pixels, or its photos take over 5 s to decode."""
+    """The request exceeds a limit on bytes, pixels, side length, memory or decoding time; the message names it."""
 
     status = 413
     code = "too_large"

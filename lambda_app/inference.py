@@ -19,7 +19,7 @@ from lambda_app.admission import Admission
 from lambda_app.classifier import Classifier, Outputs, Prediction
 from lambda_app.errors import PhotoTooLarge, RequestError
 from lambda_app.prediction_record import PredictionRecord, classify, describe_photo
-from lambda_app.preprocess import Photo, preprocess_header, read_header
+from lambda_app.preprocess import Photo, preprocess_from_header, read_header
 from lambda_app.telemetry.request_log import Record
 
 T = TypeVar("T")
@@ -131,7 +131,7 @@ class Inference:
                 before_wait = time.perf_counter()
                 with self.admission.reserve(header.memory):
                     start += time.perf_counter() - before_wait
-                    photo = preprocess_header(header, self.classifier.metadata.image_size)
+                    photo = preprocess_from_header(header, self.classifier.metadata.image_size)
             except RequestError as error:
                 files.append(error)
             else:

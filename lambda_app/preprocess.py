@@ -31,7 +31,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIC", "AVIF")
 MAX_PIXELS = 25_000_000  # a phone's 24 MP
 MAX_SIDE = 32_767  # pixels; a panorama of a phone has 16,384
 MAX_MEMORY = 500_000_000  # bytes held while decoding one photo
-MAX_SECONDS = 2.0  # CPU time of decoding one photo, estimated from its header for the machine of RESULTS.md
+MAX_SECONDS = 2.0  # CPU time of decoding one photo, estimated from its header on the machine of infra/bench/RESULTS.md
 
 # The operation that turns the stored pixels upright, by EXIF orientation (EXIF 2.32, tag 0x0112).
 UPRIGHT = {
@@ -72,11 +72,11 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
 
 def preprocess(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Photo:
     """Decode, resize the short side to `image_size` pixels and crop the center. Raise the errors of `read_header`."""
-    return preprocess_header(read_header(data, max_pixels), image_size)
+    return preprocess_from_header(read_header(data, max_pixels), image_size)
 
 
-def preprocess_header(header: Header, image_size: int) -> Photo:
-    """Continue `preprocess` after `read_header`. Raise `DamagedPhoto` or `UnsupportedPhoto`."""
+def preprocess_from_header(header: Header, image_size: int) -> Photo:
+    """Decode the photo of a header, resize and crop it. Raise `DamagedPhoto` or `UnsupportedPhoto`."""
     with _raise_damaged_photo():
         picture = header.load(image_size)
         image = _to_working_mode(picture)
@@ -90,8 +90,8 @@ def preprocess_header(header: Header, image_size: int) -> Photo:
         return Photo(channels_first, header.width, header.height, header.format, upright_size)
 
 
-def shrink_header(header: Header, short_side: int) -> Image.Image:
-    """Return the whole photo after `read_header`: upright, RGB, with at most `short_side` pixels on its short side.
+def shrink_from_header(header: Header, short_side: int) -> Image.Image:
+    """Return the whole photo of a header: upright, RGB, with at most `short_side` pixels on its short side.
 
     Raise `DamagedPhoto` or `UnsupportedPhoto`.
     """

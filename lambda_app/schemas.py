@@ -28,7 +28,9 @@ class PredictionResponse(Schema):
     predicted_label: int = Field(description="index of the class in `class_names` of `/model/info`")
     confidence: float = Field(ge=0, le=1, description="calibrated probability of the predicted class")
     probabilities: dict[str, float] = Field(description="probability of each class; they sum to 1")
-    unknown: bool = Field(description="true if the photo shows none of the classes")
+    unknown: bool = Field(
+        description="true if the familiarity of the photo is below the threshold: it probably shows none of the classes"
+    )
     model_version: str = Field(description="version of the model that made the prediction")
     request_id: str = Field(description="identifies this prediction, for feedback and support")
     processing_time_ms: float = Field(
@@ -55,7 +57,9 @@ class LoggedPrediction(Schema):
     timestamp: str = Field(description="time of the prediction, RFC 3339 in UTC")
     predicted_class: str = Field(description="the most probable class")
     confidence: float = Field(description="calibrated probability of the predicted class")
-    unknown: bool = Field(description="true if the photo shows none of the classes")
+    unknown: bool = Field(
+        description="true if the familiarity of the photo is below the threshold: it probably shows none of the classes"
+    )
     latency_ms: float = Field(
         description="milliseconds from request to response; for a batch, divided by its number of photos"
     )

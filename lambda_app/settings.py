@@ -54,7 +54,7 @@ class Settings(BaseModel):
     max_image_pixels: int = Field(
         default=MAX_PIXELS,
         gt=0,
-        description="width x height of a photo; decoding takes up to 21 bytes of memory per pixel",
+        description="width x height of a photo; one that needs over 500 MB to decode is rejected even below this limit",
     )
     max_batch: int = Field(
         default=16,

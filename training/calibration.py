@@ -47,7 +47,10 @@ class Calibration:
 
 
 def fit(train: Predictions, val: Predictions, unknown_rate: float) -> Calibration:
-    """Fit a calibration in which at most `unknown_rate` of the photos of known classes are called unknown."""
+    """Fit a calibration in which at most `unknown_rate` of future photos of the classes are called unknown.
+
+    This holds with probability CONFIDENCE, if there are enough validation photos; see `fit_threshold`.
+    """
     familiar = fit_familiar(train.frozen_logits)
     threshold = fit_threshold(familiarity(val, familiar), unknown_rate)
     return Calibration(fit_temperature(val.logits, val.labels), familiar, threshold)
@@ -63,8 +66,8 @@ def fit_threshold(familiarities: Floats, unknown_rate: float) -> float:
     guaranteed = 1 - (1 - CONFIDENCE) ** (1 / len(familiarities))  # the lowest rate that the lowest value can guarantee
     if unknown_rate < guaranteed:
         print(
-            f"evaluate.unknown_rate is {unknown_rate}; {len(familiarities)} validation photos can guarantee only "
-            f"{guaranteed:.2g}"
+            f"evaluate.unknown_rate is {unknown_rate}, but {len(familiarities)} validation photos guarantee only "
+            f"{guaranteed:.2g}; add photos, or set evaluate.unknown_rate to {guaranteed:.2g} or more"
         )
     below = max(0, int(binom.ppf(1 - CONFIDENCE, len(familiarities), unknown_rate)) - 1)
     return float(np.sort(familiarities)[below])

@@ -14,16 +14,17 @@ from training import config
 from training.source import SourceList, sha256
 
 MAX_NAMED_CLASSES = 3
-DIGEST = 36  # MLflow's longest
-MAX_DATASET_NAME = 200  # characters; MLflow's longest has 500
+MAX_DIGEST = 36  # characters; MLflow's limit
+MAX_DATASET_NAME = 200  # characters; MLflow's limit is 500
 
-# Changes to metrics, plots, tables and the released model do not count: a run produces them. The paths are relative to
+# Uncommitted changes of these Git paths mark the commit of a run as dirty. Metrics, plots and the released model do not
+# count, because a run writes them. The paths are relative to
 # the top of the repository, because baselines run in folders of their own.
 INPUTS = (":/lambda_app/*.py", ":/training/*.py", ":/export/*.py", ":/params.yaml", ":/dvc.yaml")
 
 
 def start_run(run_id: str | None = None, name: str | None = None, description: str | None = None) -> mlflow.ActiveRun:
-    """Start a new run with that name and description, or continue the run with that ID.
+    """Start a new run with that name and description, or resume the run with that ID.
 
     If the store does not have the run, as for a checkpoint pulled from a remote, start a new run that refers to it.
     MLflow's store is MLFLOW_TRACKING_URI, by default the SQLite database mlflow.db.
@@ -36,11 +37,11 @@ def start_run(run_id: str | None = None, name: str | None = None, description: s
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        return mlflow.start_run(run_name=f"continues {run_id[:8]}", tags={"trained_in": run_id})
+        return mlflow.start_run(run_name=f"resumes {run_id[:8]}", tags={"trained_in": run_id})
 
 
 def name_run(params: config.Train, classes: list[str]) -> str:
-    """Return a name that tells runs apart: the network, the classes and the time; or the name of DVC's experiment."""
+    """Return a name for a run: the network or, in a DVC experiment, the experiment's name; the classes; the time."""
     subject = ", ".join(classes) if len(classes) <= MAX_NAMED_CLASSES else f"{len(classes)} classes"
     experiment = os.environ.get("DVC_EXP_NAME", params.architecture)
     return f"{experiment}: {subject}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
@@ -61,7 +62,9 @@ def log_dataset(manifest: Path, photos: Path) -> None:
     listed = SourceList.read(photos)
     names = [Path(source).name for source in listed.sources] if listed else [photos.resolve().name]
     source = LocalArtifactDatasetSource(str(photos.resolve()))
-    mlflow.log_input(MetaDataset(source, name=shorten(" + ".join(names)), digest=sha256(manifest)[:DIGEST]), "training")
+    mlflow.log_input(
+        MetaDataset(source, name=shorten(" + ".join(names)), digest=sha256(manifest)[:MAX_DIGEST]), "training"
+    )
 
 
 def shorten(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Measure whether a prediction survives what should not change it: harmless edits of the photo, and batching."""
+"""Measure whether predictions stay the same after harmless edits of the photo, and in other batches."""
 
 from collections.abc import Callable
 from io import BytesIO

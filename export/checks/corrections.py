@@ -27,8 +27,8 @@ class Corrections:
 
     def __str__(self) -> str:
         return (
-            f"the new model is right on {self.challenger:,} of {self.photos:,} photos that users corrected; "
-            f"the old one was on {self.champion:,}"
+            f"of {self.photos:,} photos that users corrected, the challenger classifies {self.challenger:,} correctly, "
+            f"the champion {self.champion:,}"
         )
 
     def is_better(self, rule: Release) -> bool:

@@ -82,9 +82,9 @@ def compare_times(rounds: Sequence[NDArray[np.float64]]) -> dict[str, float]:
 
 
 def measure_runs(without: Path, pixels: NDArray[np.uint8], rounds: int, pairs: int) -> dict[str, dict[str, float]]:
-    """Compare the released file, without a request for the map, with the copy `without` it; and this copy with itself.
+    """Compare the released file, run without `explain`, with a copy of it that has no map, and this copy with itself.
 
-    The latter is the control: its difference is measurement error.
+    The second comparison is the control: its difference is measurement error.
     """
     times: dict[str, list[NDArray[np.float64]]] = {"control": [], "not_asked": []}
     for _ in range(rounds):

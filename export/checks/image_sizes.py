@@ -1,4 +1,4 @@
-"""Measure accuracy and time of a released file at other image sizes than that in its metadata.
+"""Measure accuracy and time of the released file at other image sizes than that in its metadata.
 
 `python -m export.checks.image_sizes PHOTOS`, with an archive or folder of labeled photos, writes
 `artifacts/metrics/image_sizes.json`, from which `make docs` writes the table in training/RESULTS.md.
@@ -16,10 +16,11 @@ from export.checks.evaluation import Pixels, Run, run_all, score_outputs
 from export.checks.latency import REPEATS, measure_latency
 from lambda_app.classifier import OUTPUTS, Classifier, Outputs
 from lambda_app.metadata import Metadata
-from training.data import Photos, Preprocessor
-from training.source import Source, detect_layout
+from training.data import Preprocessor, read_folder
+from training.source import sha256
 from training.tools.results_page import describe_hardware, percent, table, write_figures
 
+RELEASED = Path("lambda_app/model.onnx")
 SIZES = (192, 208, 224, 240, 256)  # pixels; EfficientNet-Lite0 halves them five times
 
 
@@ -42,9 +43,7 @@ def measure_sizes(path: Path, photos_path: Path, sizes: tuple[int, ...] = SIZES)
 
 
 def _score_size(run: Run, metadata: Metadata, photos_path: Path, size: int) -> dict[str, Any]:
-    source = Source(photos_path)
-    labels = detect_layout(source.names()).labels
-    photos = Photos(source, labels, list(metadata.class_names), Preprocessor(size))
+    photos = read_folder(photos_path, list(metadata.class_names), Preprocessor(size))
     [outputs] = run_all({"model": run}, photos, f"{size} px").values()
     return score_outputs(outputs, np.array(photos.labels), metadata.unknown_threshold)
 
@@ -55,7 +54,9 @@ def _time_size(run: Run, size: int) -> float:
 
 
 def render(figures: dict[str, Any]) -> str:
-    """Return a table with a row for each image size."""
+    """Return a table with a row for each image size, or a note if the figures are of another file."""
+    if figures["sha256"] != sha256(RELEASED):
+        return "Not measured for this model."
     rows = [
         (
             str(row["image_size"]),
@@ -65,16 +66,16 @@ def render(figures: dict[str, Any]) -> str:
         for row in figures["sizes"]
     ]
     headings = ("pixels", "accuracy", "calibration error", "called unknown", "ms")
-    return f"{table(headings, rows)}\n\n{figures['sizes'][0]['photos']:,} photos. Measured on {figures['hardware']}."
+    photos = f"{figures['sizes'][0]['photos']:,} photos of {figures['set']}"
+    return f"{table(headings, rows)}\n\n{photos}. Measured on {figures['hardware']}."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path, help="archive or folder of labeled photos that the model did not learn")
-    parser.add_argument("--model", type=Path, default=Path("lambda_app/model.onnx"))
-    arguments = parser.parse_args()
-    sizes = measure_sizes(arguments.model, arguments.photos)
-    write_figures("image_sizes", {"hardware": describe_hardware(), "sizes": sizes})
+    photos = parser.parse_args().photos
+    origin = {"sha256": sha256(RELEASED), "set": photos.stem, "hardware": describe_hardware()}
+    write_figures("image_sizes", origin | {"sizes": measure_sizes(RELEASED, photos)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Check the quality, robustness, size and latency of the released file."""
+"""Check the quality, robustness, size and latency of the candidate that `verify` selected.
+
+The keys `recognised` and `grey` are those of stored figures.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -64,7 +67,8 @@ def check_better_than_guessing(test: Figures, labels: list[int]) -> Gate:
 def check_cost(released: Figures, fp32: Figures, limits: config.Verify) -> list[Gate]:
     """Return the gates for file size and for latency relative to fp32.
 
-    fp16 computes exactly what fp32 does, yet measures a few percent more or less. The limit must allow for that.
+    fp16 runs the same float32 operations as fp32, yet its measured latency differs by a few percent. The limit on the
+    ratio must allow for that.
     """
     ratio = released["latency_ms"] / fp32["latency_ms"]
     return [

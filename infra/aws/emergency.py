@@ -37,9 +37,9 @@ def main(arguments: list[str] | None = None) -> None:
 def go_back(stack: Stack, version: str = "") -> None:
     """Move all traffic to the previous version, then record it in the stack together with its image.
 
-    The alias moves first and at once. The stack follows, because CodeDeploy refuses the next deployment while the alias
-    is not at the version that CloudFormation recorded. While a split runs, the last change is the split: without a
-    version, only the split ends.
+    Move the alias first, because this takes effect at once. The stack follows, because CodeDeploy refuses the next
+    deployment while the alias is not at the version that CloudFormation recorded. During a split, a call without
+    `version` only ends the split.
     """
     stack.require_idle()
     if not version and stack.read_split():
@@ -115,7 +115,7 @@ def turn_off(stack: Stack) -> None:
     """Refuse all requests with 429 and stop the batch from taking messages; they stay in the queue."""
     _reserve(stack, "0")
     _enable_batch(stack, enabled=False)
-    print(f"{stack.name}: off; `make on` turns it on again, and a deployment before that fails")
+    print(f"{stack.name}: off; `make on` turns it on again, deployments fail until then")
 
 
 def turn_on(stack: Stack) -> None:

@@ -8,7 +8,7 @@ from io import BytesIO
 from urllib.parse import quote
 
 from lambda_app.decoding.header import Header
-from lambda_app.preprocess import shrink_header
+from lambda_app.preprocess import shrink_from_header
 
 PREFIX = "contributed"  # of all keys; the function's role may write only below it
 SHORT_SIDE = 512  # pixels; as in page.html
@@ -59,8 +59,8 @@ def copy_photo(header: Header) -> bytes:
     """Return the photo as an upright sRGB JPEG of at most 512 pixels on its short side, without any metadata.
 
     Equal photos have equal copies. Bytes outside the picture, such as a trailer, are dropped. Raise the errors of
-    `lambda_app.preprocess.shrink_header`.
+    `lambda_app.preprocess.shrink_from_header`.
     """
     file = BytesIO()
-    shrink_header(header, SHORT_SIDE).save(file, "JPEG", quality=QUALITY)
+    shrink_from_header(header, SHORT_SIDE).save(file, "JPEG", quality=QUALITY)
     return file.getvalue()

@@ -24,7 +24,7 @@ PREDICT = describe(
     "Classify one photo: a raw body, the multipart file 'file', or base64 in JSON",
     f"{FORMATS} The content decides, not the content type: a raw body may have any. A text body may be a data "
     'URL, or JSON with base64: `{"image": "…"}`. On every route, `Content-Encoding` may be gzip or deflate. '
-    "If `unknown` is true, the photo shows none of the classes; the response has a prediction nevertheless. "
+    "If `unknown` is true, the photo probably shows none of the classes; the response has a prediction nevertheless. "
     "With `explain=1`, `explanation` shows which parts of the photo count toward the predicted class.",
     errors=(*PHOTO_ERRORS, NoExplanation),
     body=PHOTO_BODY,

@@ -24,15 +24,15 @@ METRICS = describe(
     "Prometheus metrics of this instance",
     "Returns `prediction_requests_total{predicted_class}`, `prediction_unknown_total`, "
     "`prediction_errors_total{code}`, `prediction_latency_seconds`, "
-    "`feedback_total{label}` of this instance's last 10,000 predictions, "
-    "`feedback_unmatched_total{label}` of all others, `health_check_requests_total`, "
-    "`model_info{model_version}`.",
+    "`feedback_total{label}`, `feedback_unmatched_total{label}`, `health_check_requests_total` and "
+    "`model_info{model_version}`. `feedback_total` counts feedback on this instance's last 10,000 predictions, "
+    "`feedback_unmatched_total` all other feedback.",
 )
 PREDICTION_LOG = describe(
     "Instance",
     "The last 100 predictions of this instance",
     "Returns the last predictions, the count of each class, the average confidence, and average and p95 latency. "
-    "Contains neither photos nor request ids.",
+    "Contains neither photos nor request IDs.",
 )
 
 

@@ -56,8 +56,8 @@ def test_loop_learns_from_mistakes(figures):
     assert corrections["challenger"] > corrections["champion"] + corrections["photos"] / 2
     assert paired["lost"] <= paired["gained"] + 1
     assert figures.promoted, figures.reason
-    sentence = f"the new model is right on {corrections['challenger']} of {corrections['photos']} photos that users"
-    assert sentence in figures.reason
+    sentence = "of {photos} photos that users corrected, the challenger classifies {challenger} correctly"
+    assert sentence.format(**corrections) in figures.reason
 
 
 FIGURES = Figures(

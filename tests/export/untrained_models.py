@@ -1,4 +1,4 @@
-"""Make untrained networks whose predictions differ by photo, and change the metadata of ONNX files."""
+"""Make untrained networks whose predictions differ by photo, change metadata, and provide lenient limits."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ METADATA = Metadata(
     git_commit="unknown",
     metrics={"test": {"accuracy": 1 / 3, "confusion_matrix": [[1, 2], [3, 4]]}, "ñandú": {"photos": 3}},
 )
-# Limits within which a network stays that was trained on drawings for seconds, on 34 test photos.
+# Limits that a network passes after a few seconds of training on drawings, with 34 test photos.
 LENIENT = {
     "verify__classes": [*LABELS],
     "verify__min_photos": 1,

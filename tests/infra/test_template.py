@@ -615,6 +615,12 @@ def test_paid_features_are_off_by_default() -> None:
     assert {"ProvisionedConcurrentExecutions": {"Ref": "ProvisionedConcurrency"}} == config
 
 
+def test_default_memory_provides_one_vcpu() -> None:
+    """The default memory is where Lambda provides one full vCPU."""
+    assert {"Ref": "MemorySize"} == properties("Classifier")["MemorySize"]
+    assert 1769 == default("MemorySize")
+
+
 def test_concurrency_can_be_reserved() -> None:
     """Reserved concurrency can be set to any number and is unset by default."""
     reserved = properties("Classifier")["ReservedConcurrentExecutions"]["Fn::If"]

@@ -12,7 +12,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 TESTS = Path(__file__).parents[1]
 # The fixtures of each folder train several models, 40 s of CPU time: one worker runs all of its tests.
-TOGETHER = ("training", "export")
+SINGLE_WORKER_FOLDERS = ("training", "export")
 # The groups that take longest, in descending order. All other files follow in the random order of pytest-randomly.
 LONGEST = (
     "training",
@@ -25,7 +25,7 @@ LONGEST = (
 
 
 class GroupScheduling(LoadScopeScheduling):
-    """Give a worker one group at a time. `--no-loadscope-reorder` keeps them in the order of collection."""
+    """Give a worker one group at a time. `--no-loadscope-reorder` keeps the groups in the order of collection."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)
@@ -49,4 +49,4 @@ def group(nodeid: str) -> str:
     """Return the folder if its tests belong together, and otherwise the file, relative to tests/."""
     path = nodeid.split("::", maxsplit=1)[0].removeprefix(f"{TESTS.name}/")
     folder = path.split("/")[0]
-    return folder if folder in TOGETHER else path
+    return folder if folder in SINGLE_WORKER_FOLDERS else path

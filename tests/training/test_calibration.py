@@ -124,7 +124,7 @@ def test_threshold_of_few_photos_is_the_lowest_value(photos, seed):
     values = np.random.default_rng(seed).normal(size=photos)
     with redirect_stdout(StringIO()) as output:
         assert values.min() == fit_threshold(values, 0.01)
-    assert f"evaluate.unknown_rate is 0.01; {photos} validation photos can guarantee only 0." in output.getvalue()
+    assert f"evaluate.unknown_rate is 0.01, but {photos} validation photos guarantee only 0." in output.getvalue()
 
 
 def test_threshold_warns_below_the_needed_number_of_photos(capsys):
@@ -133,7 +133,7 @@ def test_threshold_warns_below_the_needed_number_of_photos(capsys):
     fit_threshold(np.arange(299.0), 0.01)
     assert "" == capsys.readouterr().out
     fit_threshold(np.arange(58.0), 0.05)
-    assert "58 validation photos can guarantee only 0.05" in capsys.readouterr().out
+    assert "58 validation photos guarantee only 0.05" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", ["logits", "frozen_logits"])

@@ -35,7 +35,7 @@ def test_corrected_photos_are_counted_apart(store):
     right, wrong = (Classifier.load(path) for path in (MODEL, make_wrong()))
     found = compare_corrections(right, wrong)
     assert (5, 5, 0, 7) == (found.photos, found.challenger, found.champion, found.paired.gained)
-    assert "the new model is right on 5 of 5 photos that users corrected; the old one was on 0" == str(found)
+    assert "of 5 photos that users corrected, the challenger classifies 5 correctly, the champion 0" == str(found)
 
 
 def test_no_held_back_photo_compares_nothing(store):
@@ -61,7 +61,7 @@ def test_corrections_decide_only_a_tie(test, gained, promoted):
     corrections = Corrections(20, 15, 5, Paired(20, gained=gained, lost=0))
     decided, reason = decide_with_corrections((False, "a tie"), test, corrections, RULE)
     assert promoted == decided
-    assert reason.endswith("right on 15 of 20 photos that users corrected; the old one was on 5")
+    assert reason.endswith("of 20 photos that users corrected, the challenger classifies 15 correctly, the champion 5")
 
 
 def test_better_model_stays_promoted():
@@ -84,9 +84,10 @@ def test_release_states_corrections(store, capsys):
     _, outcome = release_file(make_copy("challenger"))
     assert {"photos": 3, "challenger": 3, "champion": 0}.items() <= outcome["corrections"].items()
     assert (
-        "the new model is right on 3 of 3 photos that users corrected; the old one was on 0" in capsys.readouterr().out
+        "of 3 photos that users corrected, the challenger classifies 3 correctly, the champion 0"
+        in capsys.readouterr().out
     )
-    assert json.loads(METRICS.read_text())["reason"].endswith("the old one was on 0")
+    assert json.loads(METRICS.read_text())["reason"].endswith("the champion 0")
 
 
 def test_held_back_photos_are_linked_on_request(store):

@@ -9,6 +9,7 @@ from export.checks.image_sizes import make_run, measure_sizes, render
 from export.convert import MODEL
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
+from training.source import sha256
 
 
 def test_size_in_metadata_gives_the_results_of_the_function(store):
@@ -30,9 +31,24 @@ def test_network_runs_at_other_sizes(store):
     assert outputs.probabilities.sum() == pytest.approx(1)
 
 
-def test_table_has_a_row_for_each_size():
-    """The table has one row for each size, and the number of photos and the machine below it."""
+@pytest.fixture
+def figures(monkeypatch, tmp_path):
+    """Return figures of the file that a project without other files released."""
+    monkeypatch.setattr("export.checks.image_sizes.RELEASED", tmp_path / "model.onnx")
+    (tmp_path / "model.onnx").write_bytes(b"a model")
     row = {"photos": 1558, "accuracy": 0.9923, "calibration_error": 0.008, "unknown_rate": 0.0013, "ms": 4.62}
-    lines = render({"hardware": "a CPU, 2 cores", "sizes": [{"image_size": 224, **row}]}).splitlines()
+    origin = {"sha256": sha256(tmp_path / "model.onnx"), "set": "abroad", "hardware": "a CPU, 2 cores"}
+    return origin | {"sizes": [{"image_size": 224, **row}]}
+
+
+def test_table_has_a_row_for_each_size(figures):
+    """The table has one row for each size, and the photos and the machine below it."""
+    lines = render(figures).splitlines()
     assert "| 224 | 99.23 % | 0.80 % | 0.13 % | 4.6 |" == lines[2]
-    assert "1,558 photos. Measured on a CPU, 2 cores." == lines[-1]
+    assert "1,558 photos of abroad. Measured on a CPU, 2 cores." == lines[-1]
+
+
+def test_figures_of_another_model_are_not_shown(figures, tmp_path):
+    """After the release of another file, the table is replaced by a note."""
+    (tmp_path / "model.onnx").write_bytes(b"another model")
+    assert "Not measured for this model." == render(figures)

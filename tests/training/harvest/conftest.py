@@ -1,4 +1,4 @@
-"""Provide a project that has a manifest of drawn cats and dogs, a repository of DVC, and an empty bucket."""
+"""Provide a project with drawings of cats and dogs, a DVC repository and an empty bucket."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from training import prepare
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory, photos):
-    """Return a project after prepare, whose audit uses thumbnails as features: the network is untrained."""
+    """Return a project in which `prepare` ran. Its network is untrained, so the label audit uses thumbnails."""
     folder = tmp_path_factory.mktemp("prepared")
     write_params(folder, train__architecture="logistic", prepare__train_share=0.6)
     link_photos(folder, photos)
