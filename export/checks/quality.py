@@ -1,7 +1,4 @@
-"""Check the quality, robustness, size and latency of the candidate that `verify` selected.
-
-The keys `recognised` and `grey` are those of stored figures.
-"""
+"""Check the quality, robustness, size and latency of the candidate that `verify` selected."""
 
 from collections.abc import Mapping
 from typing import Any
