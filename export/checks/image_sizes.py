@@ -21,7 +21,7 @@ from training.source import sha256
 from training.tools.results_page import describe_hardware, percent, table, write_figures
 
 RELEASED = Path("lambda_app/model.onnx")
-SIZES = (192, 208, 224, 240, 256)  # pixels; EfficientNet-Lite0 halves them five times
+SIZES = (192, 208, 224, 240, 256)  # pixels; in steps of 16 around 224, the size of the release
 
 
 def make_run(path: Path) -> Run:
