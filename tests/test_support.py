@@ -103,6 +103,15 @@ def test_fast_run_rejects_unmarked_programs(run):
     assert re.search(r"1 failed, 1 deselected in ", output)
 
 
+def test_fast_run_hides_pytorch(run):
+    """Without --fast, a test can import PyTorch, and with --fast it cannot, although PyTorch is installed."""
+    source = "def test_pytorch(): import torch"
+    assert re.search(r"1 passed in ", run(source))
+    output = run(source, "--fast", isolated=True)  # the import hook stays until the process ends
+    assert "torch is hidden from fast tests" in output
+    assert re.search(r"1 failed in ", output)
+
+
 def test_full_run_starts_programs(run):
     """Without --fast, both tests run and pass."""
     assert re.search(r"2 passed in ", run(STARTING))

@@ -183,6 +183,7 @@ header_lists = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]),
     path=text.map("/{}".format),

@@ -93,8 +93,16 @@ def help_of_module(name: str) -> str:
     return shown.getvalue()
 
 
+MODULES = [
+    # The other packages import PyTorch, which `make check` does not install.
+    pytest.param(command, marks=[] if command[2].startswith("infra.") else pytest.mark.slow)
+    for command in commands_of(PYTHON)
+    if "-m" == command[1]
+]
+
+
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning:runpy")  # another test imported the module
-@pytest.mark.parametrize("command", [command for command in commands_of(PYTHON) if "-m" == command[1]], ids=" ".join)
+@pytest.mark.parametrize("command", MODULES, ids=" ".join)
 def test_modules(command):
     """The help text of the module lists each option."""
     shown = help_of_module(command[2])

@@ -1,9 +1,11 @@
 """Add `pytest --fast`, which deselects tests that are slow, start a program or need one that may be missing.
 
-A test that starts a program needs the marker `process`. Without the marker, it fails in a fast run.
+A test that starts a program needs the marker `process`. Without the marker, it fails in a fast run. PyTorch cannot be
+imported in a fast run, even if it is installed, because `make check` runs without it.
 """
 
 import sys
+from importlib.abc import MetaPathFinder
 from typing import Any
 
 import pytest
@@ -11,10 +13,25 @@ import pytest
 SLOW_MARKERS = {"browser", "docker", "photos", "process", "rie", "sam", "slow"}
 STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"}
 HOOK_INSTALLED = pytest.StashKey[bool]()
+NOT_INSTALLED = ("torch", "torchvision", "timm")  # by `make check`
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="run only tests that take under a second and start no program")
+
+
+class HiddenPackages(MetaPathFinder):
+    """Fail the import of the packages in `NOT_INSTALLED`."""
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname in NOT_INSTALLED:
+            raise ModuleNotFoundError(f"{fullname} is hidden from fast tests: `make check` does not install it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide packages that may be installed, so that a fast run behaves the same on every machine."""
+    if config.option.fast:
+        sys.meta_path.insert(0, HiddenPackages())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

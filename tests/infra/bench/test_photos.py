@@ -8,6 +8,8 @@ from PIL import Image
 from infra.bench.photos import bench_photos, photo
 from lambda_app.settings import Settings
 
+pytestmark = pytest.mark.slow  # draws photos of up to 12 megapixels
+
 
 @pytest.fixture(scope="module")
 def photos():

@@ -46,6 +46,7 @@ def test_false_alarm_rate_is_at_most_one_percent_of_weeks(reference, photos, ref
     assert alarms / (references * weeks) <= 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NUMERIC_FIELDS)
 def test_shift_of_a_single_signal_is_detected(reference, name):
     """500 photos suffice to detect a shift of half a standard deviation, or an unknown share of 5 % instead of 1 %."""

@@ -74,6 +74,7 @@ def test_feedback_without_a_prediction_is_counted():
     assert {"received": 2, "repeated": 0, "without a prediction": 2} == counts
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 5)), st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["cat", "dog"]))))
 def test_feedback_counts_add_up(predictions, labels):
     """Every received feedback labels a prediction, is repeated, or has no prediction."""

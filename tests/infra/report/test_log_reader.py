@@ -74,12 +74,14 @@ def test_other_lines_are_counted_and_skipped(line, kind):
     assert (2, 1) == (len(log.requests), log.counts[kind])
 
 
+@pytest.mark.slow
 @given(st.lists(st.text() | JSON.map(json.dumps) | st.dictionaries(st.text(), JSON).map(json.dumps)))
 def test_any_line_is_counted_once(lines):
     """Neither text nor JSON raises an error."""
     assert len(lines) == read(lines).counts.total()
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(list(json.loads(prediction(0)))), JSON))
 def test_any_field_value_is_accepted(fields):
     """A line with any JSON in any field is counted once."""

@@ -141,6 +141,7 @@ def test_labels_follow_the_version_of_the_prediction():
     assert [1, 0] == [found["figures"][version]["labels"] for version in ("2", "1")]
 
 
+@pytest.mark.slow
 def test_every_format_has_the_comparison(tmp_path, capsys):
     """report.json, the page, the Markdown summary and the printed summary contain the recommendation."""
     log = read(traffic(error_rate=0.2))
@@ -157,6 +158,7 @@ def test_every_format_has_the_comparison(tmp_path, capsys):
     assert "two versions, roll back: the challenger's accuracy is lower" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_page_without_comparison_says_why():
     """If two versions are not compared, the page shows the reason."""
     lines = [prediction(i, model_version="12"[i > 100]) for i in range(200)]
