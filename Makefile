@@ -175,30 +175,30 @@ dvc-push: .venv/.train  ## upload photos and cached results of trainings to DVC'
 proposal: .venv/.serve  ## write a pull request's text to artifacts/proposal.md: figures of the new model and of the last commit
 	PYTHONPATH=. $(BIN)/python .github/scripts/proposal.py
 
-baselines: .venv/.train  ## train eight architectures the same way (up to an hour); rewrite their table in training/RESULTS.md
+baselines: .venv/.dev  ## train eight architectures the same way (up to an hour); rewrite their table in training/RESULTS.md
 	$(BIN)/python -m training.tools.baselines
 	$(COG) -r $(DOCUMENTS)
 
-attempts: .venv/.train  ## rewrite the table of trainings tagged with ATTEMPT='description'
+attempts: .venv/.dev  ## rewrite the table of trainings tagged with ATTEMPT='description'
 	$(BIN)/python -m training.tools.attempts
 	$(COG) -r $(DOCUMENTS)
 
-bench-input: .venv/.train  ## measure whether reading photos limits training (ten minutes on an idle machine)
+bench-input: .venv/.dev  ## measure whether reading photos limits training (ten minutes on an idle machine)
 	$(BIN)/python -m training.tools.input_benchmark
 	$(COG) -r $(DOCUMENTS)
 
-bench: .venv/.train .venv-sam/.installed  ## benchmark the function against peers, to artifacts/bench.json (30 minutes on an idle machine; QUICK=1: 10)
+bench: .venv/.dev .venv-sam/.installed  ## benchmark the function against peers, to artifacts/bench.json (30 minutes on an idle machine; QUICK=1: 10)
 	$(BIN)/python -m infra.bench $(if $(QUICK),--quick)
 	$(if $(QUICK),,$(BIN)/python -m infra.bench.growth)
 	$(BIN)/python -m infra.bench.fleet
 	$(BIN)/python -m infra.bench.batch
 	$(COG) -r $(DOCUMENTS)
 
-results: .venv/.check .venv-sam/.installed  ## read the API and an example response from the function, and rewrite the documents with them
+results: .venv/.dev .venv-sam/.installed  ## read the API and an example response from the function, and rewrite the documents with them
 	$(BIN)/python -m infra.documents
 	$(COG) -r $(DOCUMENTS)
 
-docs: .venv/.check  ## rewrite the generated parts of the documents from the figures in artifacts/
+docs: .venv/.dev  ## rewrite the generated parts of the documents from the figures in artifacts/
 	$(COG) -r $(DOCUMENTS)
 
 screenshot: .venv/.dev .venv-sam/.installed  ## take .github/page.png, the picture of the page in README (needs Chromium)
@@ -306,7 +306,7 @@ deploy: .venv/.serve .venv-sam/.installed  ## deploy IMAGE_URI=REPOSITORY@sha256
 	$(REQUIRE_IMAGE_URI)
 	$(if $(COMMIT),,$(error COMMIT is empty: expected COMMIT=… or a checkout without changes))
 	$(REQUIRE_COMMIT)
-	previous=$$($(BIN)/python -m infra.aws.deployed "$(ENV)" --version) && \
+	previous=$$($(BIN)/python -m infra.aws.deployed "$(ENV)" --live-version) && \
 	$(SAM) deploy --config-env "$(ENV)" --template-file template.yaml --image-repository "$(firstword $(subst @, ,$(IMAGE_URI)))" \
 		--parameter-overrides file://infra/aws/defaults.yaml "file://infra/aws/$(ENV).yaml" \
 		ImageUri="$(IMAGE_URI)" Commit="$(COMMIT)" Release="$(RELEASE)" PreviousVersion="$$previous" \

@@ -108,6 +108,14 @@ def test_every_document_with_generated_parts_is_checked():
     assert set(GENERATED) == {name for name in DOCUMENTS if "[[[cog" in (ROOT / name).read_text()}
 
 
+def test_targets_that_generate_documents_install_what_cog_imports():
+    """Each target that runs cog depends on .venv/.dev. `lint` has this prerequisite for `lint-documents`."""
+    rules = re.findall(r"^([a-z-]+):([^#\n]*).*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    targets = {name: needs.split() for name, needs, recipe in rules if "$(COG)" in recipe and name != "lint-documents"}
+    assert {"bench", "docs"} <= targets.keys()
+    assert [] == [name for name, needs in targets.items() if ".venv/.dev" not in needs]
+
+
 def test_results_of_another_model_are_rejected(monkeypatch):
     """`make results` stops if the metrics describe another file than the released model."""
     assert documents.read_metrics("release")["sha256"] == documents.served()
