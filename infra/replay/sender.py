@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterable
@@ -41,17 +42,24 @@ class Replay:
 
     async def send(self, photos: Iterable[Photo]) -> None:
         """Send all photos and their feedback; pass each answer to `write`."""
-        clock = asyncio.get_running_loop().time  # the clock of `asyncio.sleep`
         with ThreadPoolExecutor(self._pace.concurrency) as self._threads:
-            async with asyncio.TaskGroup() as group:
-                began = clock()
-                for number, photo in enumerate(photos):
-                    due = None if self._pace.rate is None else began + number / self._pace.rate
-                    if due is not None:
-                        await asyncio.sleep(due - clock())
-                    await self._connections.acquire()
-                    late_s = 0 if due is None else max(0, clock() - due)
-                    group.create_task(self._send_photo(photo, late_s))
+            try:
+                await self._send_on_time(photos)
+            except asyncio.CancelledError:
+                print("\nwaiting for the requests in flight", file=sys.stderr, flush=True)
+                raise
+
+    async def _send_on_time(self, photos: Iterable[Photo]) -> None:
+        clock = asyncio.get_running_loop().time  # the clock of `asyncio.sleep`
+        async with asyncio.TaskGroup() as group:
+            began = clock()
+            for number, photo in enumerate(photos):
+                due = None if self._pace.rate is None else began + number / self._pace.rate
+                if due is not None:
+                    await asyncio.sleep(due - clock())
+                await self._connections.acquire()
+                late_s = 0 if due is None else max(0, clock() - due)
+                group.create_task(self._send_photo(photo, late_s))
 
     async def _send_photo(self, photo: Photo, late_s: float) -> None:
         """Send one photo and its feedback. The caller has acquired a connection for the photo."""
