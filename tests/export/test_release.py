@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +42,7 @@ from tests.export.challengers import (
     version_number,
 )
 from tests.export.untrained_models import pixels, restamp
+from tests.support.waiting import wait_for_output
 from training.prepare import MANIFEST
 from training.source import sha256
 
@@ -86,7 +86,7 @@ def test_model_info_leads_to_the_run(store):
 
 def test_missing_candidate_is_an_error(store):
     """The stage fails if the selected candidate does not exist, and names the file."""
-    VERIFICATION.write_text(json.dumps({"released": "int4"}))
+    VERIFICATION.write_text(json.dumps({"selected": "int4"}))
     with pytest.raises(ReleaseError, match=r"selects 'int4', but artifacts/candidates/int4\.onnx does not exist"):
         run_stage()
 
@@ -354,9 +354,6 @@ def test_file_of_an_old_contract_is_not_served(store):
 # --- mlflow models serve
 
 
-LISTENING = re.compile(r"Uvicorn running on (http://127\.0\.0\.1:\d+)")
-
-
 @pytest.fixture
 def served(store):
     """Yield the address of `mlflow models serve` with the int8 champion, on a free port."""
@@ -370,21 +367,12 @@ def served(store):
     with Path("serve.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        yield wait_for_address(process, Path("serve.log"))
+        # MLflow logs it once the model is loaded.
+        yield wait_for_output(process, Path("serve.log"), r"Uvicorn running on (http://127\.0\.0\.1:\d+)")
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)  # MLflow starts uvicorn, which starts its worker
         process.wait()
-
-
-def wait_for_address(process, log):
-    """Return the address that the server logs once it listens and the model is loaded."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None:
-        if match := LISTENING.search(log.read_text()):
-            return match[1]
-        time.sleep(0.1)
-    pytest.fail(f"mlflow models serve does not answer:\n{log.read_text()[-2000:]}")
 
 
 def test_mlflow_predicts_like_the_function(served):

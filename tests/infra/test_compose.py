@@ -19,8 +19,9 @@ import pytest
 from mlflow import MlflowClient
 
 from lambda_app.settings import Settings
-from tests.infra.monitoring.channel import Channel, channel, wait_until
+from tests.infra.monitoring.channel import Channel, channel
 from tests.support.commands import execute, run
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "infra/containers/compose.yaml"

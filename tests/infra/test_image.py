@@ -30,6 +30,7 @@ from lambda_app.classifier import Classifier
 from lambda_app.preprocess import FORMATS
 from lambda_app.settings import Settings
 from tests.support.commands import execute, run
+from tests.support.waiting import wait_for_output
 
 pytestmark = [pytest.mark.docker, pytest.mark.rie]
 
@@ -433,10 +434,7 @@ def sam_endpoint(built_template: Path, tmp_path: Path) -> Iterator[str]:
     with output.open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
-        while not (address := re.search(r"Running on (\S+)", output.read_text())):
-            assert process.poll() is None, output.read_text()
-            time.sleep(0.1)
-        yield address[1]
+        yield wait_for_output(process, output, r"Running on (\S+)")
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()

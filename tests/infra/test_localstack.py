@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,7 @@ from infra.localstack.stack import NAME, references, transform_template, without
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
 from tests.support.commands import execute
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 BUILD_SECONDS = 1800  # 80 measured for the first build, and 15 for the deployment
@@ -107,11 +107,8 @@ def test_answers_are_in_bucket(deployed, answers):
     sqs = deployed.client("sqs")
     attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     queue = sqs.get_queue_url(QueueName=work.NAME)["QueueUrl"]
-    deadline = time.monotonic() + 60  # SQS counts with a delay
     get_attributes = partial(sqs.get_queue_attributes, QueueUrl=queue, AttributeNames=attributes)
-    while {"0"} != (left := set(get_attributes()["Attributes"].values())):
-        assert time.monotonic() < deadline, f"messages left: {left}"
-        time.sleep(0.1)
+    wait_until(lambda: {"0"} == set(get_attributes()["Attributes"].values()))  # SQS counts with a delay
 
 
 @pytest.mark.docker

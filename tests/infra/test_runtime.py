@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from infra.emulator.invoke import invoke_url
 from infra.emulator.process import session
 from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 JPEG = bytes(range(256)) * 4
@@ -116,11 +116,8 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_until_gone(*pids: int) -> list[int]:
-    deadline = time.monotonic() + 60
-    while any(map(is_alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return [pid for pid in pids if is_alive(pid)]
+def wait_until_gone(*pids: int) -> None:
+    wait_until(lambda: not any(map(is_alive, pids)))
 
 
 @pytest.mark.usefixtures("local")
@@ -180,7 +177,7 @@ class TestRuntime:
             line = runtime.log_line(lambda record: record.get("pid") == pid)
             assert runtime.log_line(lambda record: "nothing like it" in record, wait_s=0.05) is None
         assert {"pid": pid} == json.loads(line or "")
-        assert wait_until_gone(runtime.pid, pid) == []
+        wait_until_gone(runtime.pid, pid)
 
     def test_handler_ends_after_crash_of_emulator(self, env: dict[str, str]) -> None:
         """A handler that still runs after its emulator crashed is stopped, too."""
@@ -194,7 +191,7 @@ class TestRuntime:
             os.kill(runtime.pid, signal.SIGKILL)
             assert crash.result().status_code == 502
             assert is_alive(pid)
-        assert wait_until_gone(runtime.pid, pid) == []
+        wait_until_gone(runtime.pid, pid)
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
     def test_processes_end_after_signal(self, env: dict[str, str], number: signal.Signals) -> None:
@@ -214,18 +211,15 @@ class TestRuntime:
             assert all(map(is_alive, pids))
             launcher.send_signal(number)
             launcher.wait()
-            assert wait_until_gone(*pids) == []
+            wait_until_gone(*pids)
 
     def test_echo_prints_only_handler(self, env: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
         """`echo` prints the handler's lines, but not the emulator's reports, whose values are not measured."""
         with lambda_runtime("plain.handler", env=env, echo=True) as runtime:
             event = {"rawPath": "/pid"}
             pid = httpx2.post(invoke_url(runtime.endpoint), json=event, trust_env=False, timeout=MINUTES).json()
-            deadline = time.monotonic() + 60
-            while not any("REPORT" in line for line in runtime.lines) and time.monotonic() < deadline:
-                time.sleep(0.01)
+            wait_until(lambda: any("REPORT" in line for line in runtime.lines))
         printed = capsys.readouterr().out
-        assert any("REPORT" in line for line in runtime.lines)
         assert ([f'{{"pid": {pid}}}'], False) == (printed.splitlines()[:1], "REPORT" in printed)
 
     def test_demo_returns_answer_log_line_and_times(self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

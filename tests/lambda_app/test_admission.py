@@ -14,6 +14,7 @@ from lambda_app.admission import Admission, Turn
 from lambda_app.app import create_app
 from lambda_app.errors import Overloaded
 from lambda_app.settings import Settings
+from tests.support.waiting import wait_until
 
 TIMEOUT_S = 600  # only a failing test waits this long
 LONG_AGO = time.monotonic() - 1000
@@ -49,8 +50,7 @@ def test_photo_waits_for_the_memory_of_another(monkeypatch):
 
 def wait_for_tickets(memory, count):
     """Return when `count` photos wait for memory. No public attribute shows this."""
-    while len(memory._tickets) < count:
-        time.sleep(0.001)
+    wait_until(lambda: len(memory._tickets) >= count)
 
 
 def test_photo_larger_than_the_memory_reserves_all_of_it(monkeypatch):

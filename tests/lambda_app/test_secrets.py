@@ -3,10 +3,8 @@
 import importlib
 import json
 import logging
-import re
 import subprocess
 import sys
-import time
 import traceback
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +17,7 @@ from starlette.responses import StreamingResponse
 from lambda_app.settings import Settings
 from lambda_app.telemetry.middleware import BrokenAnswer
 from tests.support.routes import ROUTES
+from tests.support.waiting import wait_for_output
 
 ROOT = Path(__file__).parents[2]
 SECRET = "s3cret"
@@ -166,10 +165,9 @@ def test_uvicorn_does_not_log_secrets(tmp_path):
     log = tmp_path / "output"
     with log.open("w") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as process:
         try:
-            while not (base := re.search(r"Uvicorn running on (\S+) ", log.read_text())) and process.poll() is None:
-                time.sleep(0.05)
+            base = wait_for_output(process, log, r"Uvicorn running on (\S+) ")
             with httpx2.Client(trust_env=False, timeout=600) as client:
-                statuses = send_all(client, base[1])
+                statuses = send_all(client, base)
         finally:
             process.terminate()
     text = log.read_text().lower()

@@ -4,16 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import DEADLINE_S, wait_until
 from tests.training.interrupt_workers import SENT
 from tests.training.processes import ENVIRONMENT, copy_prepared
 from training.interruption import EXIT_CODE
-
-DEADLINE_S = 300
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -23,13 +21,6 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command, cwd=folder, env=ENVIRONMENT, stdout=log, stderr=log, text=True, process_group=0
         )
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def group_is_empty(group: int) -> bool:
@@ -49,10 +40,10 @@ def test_interruption_prints_one_line(trained, tmp_path, number):
     folder = copy_prepared(trained, tmp_path / "project", train__workers=2, **endless)
     training = start(folder, "training.train")
     output = folder / "output.txt"
-    wait_for(lambda: "val_loss" in output.read_text() or training.poll() is not None)
+    wait_until(lambda: "val_loss" in output.read_text() or training.poll() is not None)
     os.killpg(training.pid, number)
     assert EXIT_CODE == training.wait(DEADLINE_S), output.read_text()
-    wait_for(lambda: group_is_empty(training.pid))
+    wait_until(lambda: group_is_empty(training.pid))
     text = output.read_text()
     assert "Traceback" not in text
     assert 1 == text.count("interrupted after epoch ")
@@ -72,7 +63,7 @@ def test_interrupted_workers_print_nothing(trained, tmp_path, command):
     (folder / "contributed").mkdir()
     running = start(folder, "tests.training.interrupt_workers", *command.split())
     code = running.wait(DEADLINE_S)
-    wait_for(lambda: group_is_empty(running.pid))
+    wait_until(lambda: group_is_empty(running.pid))
     text = (folder / "output.txt").read_text()
     assert (EXIT_CODE, True) == (code, (folder / SENT).exists()), text
     assert "Traceback" not in text

@@ -1,9 +1,8 @@
-"""A fake Slack webhook that records the notifications of Alertmanager, and a helper that waits for them."""
+"""A fake Slack webhook that records the notifications of Alertmanager."""
 
 import contextlib
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from typing import Any
 
@@ -40,12 +39,3 @@ def channel(host: str = "127.0.0.1") -> Iterator[Channel]:
     server = Channel(host)
     with serving(server):
         yield server
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 300) -> Any:
-    """Return the first true value of `condition`. Fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"not true within {seconds} seconds: {condition}"
-        time.sleep(0.1)
-    return result

@@ -19,7 +19,8 @@ import httpx2
 import pytest
 import yaml
 
-from tests.infra.monitoring.channel import channel, wait_until
+from tests.infra.monitoring.channel import channel
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 MONITORING = ROOT / "infra/containers/monitoring"

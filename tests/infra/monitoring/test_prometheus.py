@@ -6,8 +6,8 @@ import subprocess
 import pytest
 import yaml
 
-from tests.infra.monitoring.channel import wait_until
 from tests.infra.monitoring.conftest import MONITORING, ROOT, UNREACHABLE
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 import zipfile
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -24,6 +23,7 @@ from infra.report import __main__ as reporting
 from infra.report.log_reader import read as log_of
 from tests.conftest import SHARED
 from tests.infra.smoke.conftest import KEYS
+from tests.support.waiting import wait_until
 from training import config
 from training.split import split_by_hash
 
@@ -77,9 +77,7 @@ def run_loop(photos: Path, folder: Path, store: str, *options: str) -> LoopResul
 
 def wait_for(requests: int, lines: list[str]) -> None:
     """Wait until the log has this many requests, because a line may follow its answer."""
-    deadline = time.monotonic() + 300
-    while sum('"message":"request"' in line for line in lines) < requests and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: sum('"message":"request"' in line for line in lines) >= requests)
 
 
 def held_out() -> list[tuple[str, bytes]]:
