@@ -28,8 +28,8 @@ from export.release import CARD, CARD_TAG, RELEASED
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training import config
+from training.figures import METRICS, read_figures
 from training.source import sha256
-from training.tools.results_page import METRICS, read_figures
 
 TEMPLATE = Path("export/card_template.md")
 NOTES = Path("export/card_notes.md")

@@ -35,9 +35,10 @@ from export.quantize import (
 from lambda_app.classifier import Classifier, Outputs
 from training import config
 from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
+from training.figures import METRICS, write_figures
 from training.prepare import MANIFEST
 from training.source import sha256
-from training.tools.results_page import METRICS, percent, table, write_figures
+from training.tools.results_page import percent, table
 
 FIGURES = METRICS / "int8_attempts.json"
 PHOTOS = 400  # validation photos, at most

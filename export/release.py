@@ -80,7 +80,7 @@ def release(registry: Registry, rule: config.Release) -> None:
 def read_selection() -> tuple[Path, Metrics]:
     """Return the candidate that verify selected and its figures by set. Raise `ReleaseError` if the file is missing."""
     verdict = json.loads(VERIFICATION.read_text())
-    name = verdict.get("released")
+    name = verdict.get("selected")
     path = CANDIDATES / f"{name}.onnx"
     if not path.is_file():
         raise ReleaseError(f"{VERIFICATION} selects {name!r}, but {path} does not exist; run `dvc repro verify` again")

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.tools.results_page import read_figures, write_figures
+from training.figures import read_figures, write_figures
 
 TRY_COMMAND = "make demo PHOTO=PHOTO.jpg"
 

@@ -80,19 +80,19 @@ def main() -> None:
     pixels = stack_pixels(sets.test, parity.PHOTOS)
     outputs = {name: run_all(models.runs, photos, name) for name, photos in (sets.labeled | sets.outliers).items()}
     figures = measure_candidates(models, sets, outputs, pixels[:1], limits.latency_repeats)
-    released, reason = select_candidate(figures, limits)
-    print(f"released: {released}, because {reason}")
-    behavior = measure_behavior(models.candidates[released], subsample(sets.test, limits.behavior_photos), pixels)
-    judged, not_judged = select_judged_sets(figures[released], models.expected.class_names, limits)
+    selected, reason = select_candidate(figures, limits)
+    print(f"selected: {selected}, because {reason}")
+    behavior = measure_behavior(models.candidates[selected], subsample(sets.test, limits.behavior_photos), pixels)
+    judged, not_judged = select_judged_sets(figures[selected], models.expected.class_names, limits)
     gates = [
         *check_parity(models, outputs, pixels, limits.max_probability_difference),
-        *check_released(figures[released], figures["fp32"], sets.test.labels, limits),
+        *check_selected(figures[selected], figures["fp32"], sets.test.labels, limits),
         *check_consistency(behavior["difference"]),
-        *check_maps(models.network, models.candidates, released, pixels, limits.max_probability_difference),
+        *check_maps(models.network, models.candidates, selected, pixels, limits.max_probability_difference),
         *check_quality(judged, limits),
         *(check_agreement(behavior["agreement"], limits) if "test" in judged["sets"] else []),
     ]
-    verdict = {"released": released, "reason": reason, "candidates": figures, "behavior": behavior}
+    verdict = {"selected": selected, "reason": reason, "candidates": figures, "behavior": behavior}
     write_report(gates, verdict | {"not_judged": not_judged})
 
 
@@ -130,9 +130,9 @@ def measure_candidates(
     }
 
 
-def measure_behavior(released: Classifier, photos: Photos, pixels: Pixels) -> dict[str, dict[str, float]]:
+def measure_behavior(selected: Classifier, photos: Photos, pixels: Pixels) -> dict[str, dict[str, float]]:
     """Return which share of the photos keeps its class after each edit, and how much batching changes probabilities."""
-    return {"agreement": measure_agreement(released, photos), "difference": measure_consistency(released, pixels)}
+    return {"agreement": measure_agreement(selected, photos), "difference": measure_consistency(selected, pixels)}
 
 
 def check_parity(models: Models, outputs: OutputsBySet, pixels: Pixels, limit: float) -> list[Gate]:
@@ -145,9 +145,9 @@ def check_parity(models: Models, outputs: OutputsBySet, pixels: Pixels, limit: f
     ]
 
 
-def check_released(released: Figures, fp32: Figures, labels: list[int], limits: config.Verify) -> list[Gate]:
+def check_selected(selected: Figures, fp32: Figures, labels: list[int], limits: config.Verify) -> list[Gate]:
     """Return the gates that apply to the selected candidate of every model, whatever its classes."""
-    return [check_better_than_guessing(released["sets"]["test"], labels), *check_cost(released, fp32, limits)]
+    return [check_better_than_guessing(selected["sets"]["test"], labels), *check_cost(selected, fp32, limits)]
 
 
 def score_candidate(candidate: str, outputs: OutputsBySet, sets: Sets, threshold: float) -> Figures:

@@ -64,8 +64,8 @@ def explanation_cost() -> str:
     profile = figures["profile"]
     names = {
         "control": "control: a copy of the file without the map, against itself",
-        "not_asked": "the released file without a request for the map, against this copy",
-        "asked": "a request with `explain=1`, against a request without",
+        "not_requested": "the released file without a request for the map, against this copy",
+        "requested": "a request with `explain=1`, against a request without",
     }
     rows = [(text, f"{figures[key]['first_ms']:.2f} ms", _added(figures[key])) for key, text in names.items()]
     branch = "the branch that skips the map, as part of all nodes (ONNX Runtime's profiler)"
@@ -84,15 +84,15 @@ def api(block: str) -> str:
 
 def _quality() -> list[tuple[str, str]]:
     verified = read_metrics("verify")
-    released = verified["candidates"][verified["released"]]
-    unknown = {name: scores["unknown_rate"] for name, scores in released["sets"].items()}
-    unknown |= {name: scores["recognised"] for name, scores in released["outliers"].items()}
+    released = verified["candidates"][verified["selected"]]
+    labeled, outliers = released["sets"], released["outliers"]
     parity = max(gate["measured"] for name, gate in verified["gates"].items() if name.startswith("probability"))
     return [
-        *((f"accuracy, {name}", _accuracy(scores)) for name, scores in released["sets"].items()),
-        *((f"called unknown, {name}", _percent(share)) for name, share in unknown.items()),
+        *((f"accuracy, {name}", _accuracy(scores)) for name, scores in labeled.items()),
+        *((f"wrongly called unknown, {name}", _percent(scores["unknown_rate"])) for name, scores in labeled.items()),
+        *((f"rightly called unknown, {name}", _percent(scores["recognised"])) for name, scores in outliers.items()),
         ("largest difference of a probability, PyTorch to fp32", f"{parity:.0e}"),
-        (f"model file, {verified['released']}", f"{released['size_mb']:.1f} MB"),
+        (f"model file, {verified['selected']}", f"{released['size_mb']:.1f} MB"),
         ("test coverage, lines and branches", f"{json.loads(COVERAGE.read_text())['total']:.1f} %"),
     ]
 

@@ -42,7 +42,7 @@ def compute_maps(network: Network, pixels: Pixels) -> Maps | None:
 
 
 def check_maps(
-    network: Network, files: Mapping[str, Classifier], released: str, pixels: Pixels, limit: float
+    network: Network, files: Mapping[str, Classifier], selected: str, pixels: Pixels, limit: float
 ) -> list[Gate]:
     """Return gates that compare the maps of fp32 and of the released candidate with PyTorch's.
 
@@ -61,7 +61,7 @@ def check_maps(
     gates.append(
         Gate("activation_map_difference", difference, limit, "verify.max_probability_difference in params.yaml")
     )
-    correlations = correlate(run_with_maps(files[released], pixels), expected)
+    correlations = correlate(run_with_maps(files[selected], pixels), expected)
     if correlations:
         hint = f"fixed: MIN_CORRELATION in export/checks/activation_maps.py, on {len(correlations)} photos"
         mean = float(np.mean(correlations))

@@ -15,7 +15,7 @@ from training.data import Photos
 Edit = Callable[[Image.Image], Image.Image]
 BATCH = 16
 # Largest allowed difference of a probability when only the batch around a photo changes.
-TOLERANCE = {"asked_again": 0.0, "other_order": 0.0, "other_batch_size": 1e-5}
+TOLERANCE = {"repeated_run": 0.0, "other_order": 0.0, "other_batch_size": 1e-5}
 
 
 def _shrink(image: Image.Image) -> Image.Image:
@@ -70,7 +70,7 @@ def measure_consistency(classifier: Classifier, pixels: NDArray[np.uint8]) -> di
     reversed_order = [classifier.run(batch[::-1]).probabilities[::-1] for batch in batches]
     single = [classifier.run(photo[None]).probabilities for photo in pixels]
     return {
-        "asked_again": _largest_difference(first, repeated),
+        "repeated_run": _largest_difference(first, repeated),
         "other_order": _largest_difference(first, reversed_order),
         "other_batch_size": _largest_difference(first, single),
     }

@@ -86,12 +86,12 @@ def measure_runs(without: Path, pixels: NDArray[np.uint8], rounds: int, pairs: i
 
     The second comparison is the control: its difference is measurement error.
     """
-    times: dict[str, list[NDArray[np.float64]]] = {"control": [], "not_asked": []}
+    times: dict[str, list[NDArray[np.float64]]] = {"control": [], "not_requested": []}
     for _ in range(rounds):
         sessions = [Classifier.load(path) for path in (without, without, MODEL)]
         actions = [partial(session.run, pixels) for session in sessions]
         times["control"].append(time_pairs(actions[0], actions[1], pairs))
-        times["not_asked"].append(time_pairs(actions[0], actions[2], pairs))
+        times["not_requested"].append(time_pairs(actions[0], actions[2], pairs))
     return {name: compare_times(measured) for name, measured in times.items()}
 
 
@@ -139,7 +139,7 @@ def main() -> None:
         without = Path(folder) / "without.onnx"
         remove_activation_map(MODEL, without)
         figures = measure_runs(without, pixels, options.rounds, options.pairs)
-    figures["asked"] = measure_requests(options.rounds, options.pairs)
+    figures["requested"] = measure_requests(options.rounds, options.pairs)
     figures["profile"] = profile_branch(pixels, options.pairs)
     FIGURES.write_text(json.dumps({"sha256": sha256(MODEL)} | figures, indent=2) + "\n")
 

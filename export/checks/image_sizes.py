@@ -17,8 +17,9 @@ from export.checks.latency import REPEATS, measure_latency
 from lambda_app.classifier import OUTPUTS, Classifier, Outputs
 from lambda_app.metadata import Metadata
 from training.data import Preprocessor, read_folder
+from training.figures import write_figures
 from training.source import sha256
-from training.tools.results_page import describe_hardware, percent, table, write_figures
+from training.tools.results_page import describe_hardware, percent, table
 
 RELEASED = Path("lambda_app/model.onnx")
 SIZES = (192, 208, 224, 240, 256)  # pixels; in steps of 16 around 224, the size of the release

@@ -12,7 +12,7 @@ Figures = dict[str, Any]
 
 
 def select_judged_sets(
-    released: Figures, class_names: tuple[str, ...], limits: config.Verify
+    selected: Figures, class_names: tuple[str, ...], limits: config.Verify
 ) -> tuple[Figures, list[str]]:
     """Return the figures of the sets that the limits apply to, and the reasons why others are not judged."""
     if set(class_names) != {name.lower() for name in limits.classes}:
@@ -20,13 +20,13 @@ def select_judged_sets(
         reason = f"quality, because the limits are for {expected} and the classes are {actual}"
         return {"sets": {}, "outliers": {}}, [reason]
     large = {
-        kind: {name: figures for name, figures in released[kind].items() if figures["photos"] >= limits.min_photos}
+        kind: {name: figures for name, figures in selected[kind].items() if figures["photos"] >= limits.min_photos}
         for kind in ("sets", "outliers")
     }
     reasons = [
         f"{name}, because it has {figures['photos']} photos and the limits require {limits.min_photos}"
         for kind, found in large.items()
-        for name, figures in released[kind].items()
+        for name, figures in selected[kind].items()
         if name not in found
     ]
     return large, reasons
@@ -61,15 +61,15 @@ def check_better_than_guessing(test: Figures, labels: list[int]) -> Gate:
     return Gate("surely_better_than_guessing", low, baseline, hint, at_least=True)
 
 
-def check_cost(released: Figures, fp32: Figures, limits: config.Verify) -> list[Gate]:
+def check_cost(selected: Figures, fp32: Figures, limits: config.Verify) -> list[Gate]:
     """Return the gates for file size and for latency relative to fp32.
 
     fp16 runs the same float32 operations as fp32, yet its measured latency differs by a few percent. The limit on the
     ratio must allow for that.
     """
-    ratio = released["latency_ms"] / fp32["latency_ms"]
+    ratio = selected["latency_ms"] / fp32["latency_ms"]
     return [
-        Gate("size_mb", released["size_mb"], limits.max_size_mb, "verify.max_size_mb in params.yaml"),
+        Gate("size_mb", selected["size_mb"], limits.max_size_mb, "verify.max_size_mb in params.yaml"),
         Gate("latency_ratio", ratio, limits.max_latency_ratio, "verify.max_latency_ratio in params.yaml"),
     ]
 

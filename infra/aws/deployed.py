@@ -1,7 +1,7 @@
 """Print what an environment runs, for make targets and workflows.
 
     python -m infra.aws.deployed dev
-    python -m infra.aws.deployed dev --version
+    python -m infra.aws.deployed dev --live-version
     python -m infra.aws.deployed dev --host
 
 Without an option, prints image, commit, authentication, CORS origin and URL as NAME=VALUE lines. The values are empty
@@ -28,10 +28,12 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("environment")
     option = parser.add_mutually_exclusive_group()
-    option.add_argument("--version", action="store_true", help="print the version that the URL calls")
+    option.add_argument(
+        "--live-version", action="store_true", help="print the version that the URL calls"
+    )
     option.add_argument("--host", action="store_true", help="print the host of the private function URL")
     options = parser.parse_args(arguments)
-    read = read_version if options.version else read_host if options.host else read_values
+    read = read_live_version if options.live_version else read_host if options.host else read_values
     try:
         print(read(options.environment))
     except (BotoCoreError, ClientError) as error:
@@ -46,7 +48,7 @@ def read_values(environment: str) -> str:
     return "\n".join(f"{name}={values.get(key, '')}" for name, key in SHOWN.items())
 
 
-def read_version(environment: str) -> str:
+def read_live_version(environment: str) -> str:
     """Return the version that the URL calls, or 0 before the first deployment. Raise `DeploymentError` during a split.
 
     `make deploy` records this version in the stack, and `make back` returns to it. During a split, CodeDeploy would

@@ -32,7 +32,7 @@ def write_verification(path, name="fp32"):
     shutil.copyfile(path, CANDIDATES / f"{name}.onnx")
     figures = {"sets": {"test": {"accuracy": 0.75}}, "outliers": {}, "size_mb": 1.25, "latency_ms": 2.125}
     verdict = {
-        "released": name,
+        "selected": name,
         "reason": "the test selects it",
         "candidates": {name: figures},
         "behavior": {"agreement": {"mirrored": 0.875}},

@@ -117,8 +117,8 @@ def test_back_rejects_deployment_in_progress(stack):
 
 def test_deployed_prints_serving_version(stack, capsys):
     """`make deploy` records the version that serves, or 0 before the first deployment."""
-    deployed.main(["dev", "--version"])
-    deployed.main(["prod", "--version"])
+    deployed.main(["dev", "--live-version"])
+    deployed.main(["prod", "--live-version"])
     assert f"{int(PREVIOUS) + 1}\n0\n" == capsys.readouterr().out
 
 

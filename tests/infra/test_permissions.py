@@ -52,7 +52,7 @@ def preview_prod(_: Account) -> None:
 
 def go_back(account: Account) -> None:
     """Run `make back`, and the first step of `make deploy`."""
-    deployed.main(["dev", "--version"])
+    deployed.main(["dev", "--live-version"])
     emergency.main(["back", "dev", "--version", next(account.versions)])
 
 

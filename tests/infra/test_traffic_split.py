@@ -148,7 +148,7 @@ def test_deployment_starts_after_split(stack, capsys):
     split()
     traffic_split.main(["dev", "--share", "0"])
     capsys.readouterr()
-    deployed.main(["dev", "--version"])
+    deployed.main(["dev", "--live-version"])
     assert f"{SERVING}\n" == capsys.readouterr().out
 
 

@@ -11,7 +11,8 @@ import mlflow
 from mlflow.entities import Run
 
 from training import config
-from training.tools.results_page import METRICS, read_figures, render_attempts, write_figures
+from training.figures import METRICS, read_figures, write_figures
+from training.tools.results_page import render_attempts
 
 EPOCH_METRICS = ("train_accuracy", "val_accuracy", "best_train_accuracy", "best_val_accuracy")
 

@@ -21,10 +21,11 @@ import yaml
 from training import config
 from training.data import read_manifest
 from training.evaluate import METRICS as EVALUATED
+from training.figures import write_figures
 from training.model import CHECKPOINT, count_parameters, load_checkpoint
 from training.prepare import MANIFEST
 from training.source import EXTRA, OUTLIERS, sha256
-from training.tools.results_page import PRECISIONS, describe_hardware, render_baselines, write_figures
+from training.tools.results_page import PRECISIONS, describe_hardware, render_baselines
 from training.train import HISTORY
 
 PLAN = Path("training/tools/baselines.yaml")

@@ -1,6 +1,5 @@
 """Generated parts of training/RESULTS.md; `make docs` inserts them with cog, from the figures in artifacts/metrics."""
 
-import json
 import os
 import platform
 import re
@@ -11,24 +10,9 @@ from typing import Any
 
 from training import config
 
-METRICS = Path("artifacts/metrics")
 PRECISIONS = ("fp32", "int8")
 FOR_SMALL_SETS = {"train.min_steps", "train.perfect_epochs"}  # without effect on the attempts, which had many photos
 NEUTRAL = {"train.balance_classes": "False"}  # values with which a later param acts as if it did not exist
-
-
-def write_figures(name: str, figures: Any) -> None:
-    """Write artifacts/metrics/NAME.json atomically, so that an interruption leaves the old or the new figures."""
-    METRICS.mkdir(parents=True, exist_ok=True)
-    path = METRICS / f"{name}.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(figures, indent=2) + "\n")
-    partial.replace(path)
-
-
-def read_figures(name: str) -> Any:
-    """Return what artifacts/metrics/NAME.json holds."""
-    return json.loads((METRICS / f"{name}.json").read_text())
 
 
 def render_baselines(results: list[dict[str, Any]]) -> str:

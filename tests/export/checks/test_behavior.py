@@ -117,4 +117,4 @@ def test_consistency_detects_nondeterminism():
     """A prediction that differs between two runs exceeds the tolerance."""
     values = iter(np.linspace(0, 1, 1000))
     classifier = make_classifier(lambda *_: next(values))
-    assert TOLERANCE["asked_again"] < measure_consistency(classifier, pixels(20, 32))["asked_again"]
+    assert TOLERANCE["repeated_run"] < measure_consistency(classifier, pixels(20, 32))["repeated_run"]

@@ -38,7 +38,7 @@ def test_command_writes_the_figures_of_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr(explanation_cost, "FIGURES", figures)
     monkeypatch.setattr(sys, "argv", ["explanation_cost", "--rounds", "2", "--pairs", "2"])
     explanation_cost.main()
-    assert {"sha256", "control", "not_asked", "asked", "profile"} == json.loads(figures.read_text()).keys()
+    assert {"sha256", "control", "not_requested", "requested", "profile"} == json.loads(figures.read_text()).keys()
     monkeypatch.setattr(documents, "EXPLANATION", figures)
     assert documents.explanation_cost().startswith("Not measured for this model. Run")
     monkeypatch.setattr(documents, "served", lambda: sha256(model))

@@ -4,9 +4,10 @@ import mlflow
 import pytest
 
 from tests.mlflow_stores import write_store
+from training.figures import read_figures
 from training.tools import attempts
 from training.tools.attempts import training_minutes
-from training.tools.results_page import describe_differences, read_figures, render_attempts
+from training.tools.results_page import describe_differences, render_attempts
 
 METRICS = {
     "train_accuracy": 0.9,

@@ -13,12 +13,13 @@ from tests.mlflow_stores import write_store
 from tests.training.workspace import ROOT, link_photos, write_params
 from training import config, prepare
 from training.evaluate import METRICS as EVALUATED
+from training.figures import read_figures
 from training.model import BASELINES as BUILT_HERE
 from training.model import CHECKPOINT
 from training.networks import TIMM
 from training.tools import baselines
 from training.tools.baselines import BASELINES, PLAN, identify, override_params, set_up, start_stages
-from training.tools.results_page import read_figures, render_baselines
+from training.tools.results_page import render_baselines
 
 SCRATCH = {"weights": None, "distillation_weight": 0, "freeze_batch_norm": False, "body_lr": 1}
 SMALL_PLAN = {

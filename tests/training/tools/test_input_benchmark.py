@@ -3,10 +3,11 @@
 import shutil
 
 from tests.training.workspace import write_params
+from training.figures import read_figures
 from training.prepare import MANIFEST
 from training.tools import input_benchmark as benchmark
 from training.tools.input_benchmark import relative_speed
-from training.tools.results_page import read_figures, render_input
+from training.tools.results_page import render_input
 
 
 def test_input_benchmark_measures_both_sources(trained, project, monkeypatch):
