@@ -28,9 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("environment")
     option = parser.add_mutually_exclusive_group()
-    option.add_argument(
-        "--live-version", action="store_true", help="print the version that the URL calls"
-    )
+    option.add_argument("--live-version", action="store_true", help="print the version that the URL calls")
     option.add_argument("--host", action="store_true", help="print the host of the private function URL")
     options = parser.parse_args(arguments)
     read = read_live_version if options.live_version else read_host if options.host else read_values
