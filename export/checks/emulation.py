@@ -3,7 +3,7 @@
     python -m export.checks.emulation artifacts/candidates/int8.onnx --cpu Haswell
 
 CPUs without VNNI add 8-bit products in 16 bits; `export.quantize.max_magnitudes` prevents an overflow. Debian's
-package qemu-user emulates such a CPU. The command takes about a second per photo and writes
+package qemu-user emulates such a CPU. The command needs a CPU with VNNI, takes about a second per photo and writes
 artifacts/metrics/emulation.json.
 """
 
@@ -25,6 +25,7 @@ from training.source import sha256
 
 FIGURES = Path("artifacts/metrics/emulation.json")
 EMULATOR = "qemu-x86_64"
+CPUINFO = Path("/proc/cpuinfo")
 # The emulated process imports only `lambda_app`, not `training`.
 PROGRAM = """
 import sys
@@ -49,6 +50,8 @@ def main() -> None:
     emulator = shutil.which(EMULATOR)
     if emulator is None:
         raise SystemExit(f"{EMULATOR} is missing; install Debian's package qemu-user")
+    if "vnni" not in CPUINFO.read_text():  # of the flags avx512_vnni and avx_vnni
+        raise SystemExit("this CPU has no VNNI instructions either; run the command on a CPU that has them")
     load = Preprocessor(Classifier.load(options.model).metadata.image_size)
     photos = subsample(read_split(read_manifest(), "test", load), options.photos)
     pixels = np.stack([photos[i][0] for i in range(len(photos))])

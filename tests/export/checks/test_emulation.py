@@ -44,3 +44,13 @@ def test_missing_emulator_is_named(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["emulation", "model.onnx"])
     with pytest.raises(SystemExit, match=f"{EMULATOR} is missing; install Debian's package qemu-user"):
         emulation.main()
+
+
+def test_cpu_without_vnni_is_refused(monkeypatch, tmp_path):
+    """On a CPU without VNNI, both runs would use the same instructions, so the command measures nothing."""
+    monkeypatch.setattr(shutil, "which", lambda _: "qemu")
+    monkeypatch.setattr(sys, "argv", ["emulation", "model.onnx"])
+    monkeypatch.setattr(emulation, "CPUINFO", tmp_path / "cpuinfo")
+    emulation.CPUINFO.write_text("flags : sse4_2 avx avx2\n")
+    with pytest.raises(SystemExit, match="this CPU has no VNNI instructions either"):
+        emulation.main()
