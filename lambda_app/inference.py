@@ -7,8 +7,9 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -125,18 +126,17 @@ class Inference:
                 )
                 files.append(PhotoTooLarge(message))
                 continue
-            start = time.perf_counter()
+            times: list[float] = []  # without the wait for memory
             try:
-                header = read_header(data, self.max_pixels)
-                before_wait = time.perf_counter()
-                with self.admission.reserve(header.memory):
-                    start += time.perf_counter() - before_wait
+                with _timed(times):
+                    header = read_header(data, self.max_pixels)
+                with self.admission.reserve(header.memory), _timed(times):
                     photo = preprocess_from_header(header, self.classifier.metadata.image_size)
             except RequestError as error:
                 files.append(error)
             else:
-                files.append(Decoded(photo, len(data), time.perf_counter() - start))
-            spent += time.perf_counter() - start
+                files.append(Decoded(photo, len(data), sum(times)))
+            spent += sum(times)
         return files
 
     def _classify(
@@ -151,6 +151,16 @@ class Inference:
             chunk = slice(start, start + CHUNK)
             records += classify(self.classifier, images[chunk], photo_fields[chunk], explain=explain)
         return records
+
+
+@contextmanager
+def _timed(times: list[float]) -> Iterator[None]:
+    """Append the seconds that the block takes, also if it raises an error."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        times.append(time.perf_counter() - start)
 
 
 def _add_to_record(result: PredictionRecord, record: Record, request_id: str) -> Classified:

@@ -1,9 +1,14 @@
 """Test several photos in one request, with the tiny model: red photos are cats, blue photos are dogs."""
 
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import pytest
 from starlette.requests import Request
 
-from lambda_app.errors import BadField
+from lambda_app.admission import Admission
+from lambda_app.errors import BadField, Overloaded
+from lambda_app.inference import DECODING_S
 from lambda_app.uploads.photo import read_photos
 
 FORM = "multipart/form-data; boundary=b"
@@ -45,6 +50,26 @@ def test_photos_beyond_the_decoding_budget_are_refused(client, encode, monkeypat
     monkeypatch.setattr("lambda_app.inference.DECODING_S", 0)
     first, *others = post(client, *[encode("blue")] * 3).json()
     assert ("dog", ["too_large"] * 2) == (first["predicted_class"], [one["error"]["code"] for one in others])
+
+
+def test_wait_for_memory_does_not_count_as_decoding(client, encode, monkeypatch):
+    """If no memory is free, each photo of a batch is refused as overloaded, and none as over the decoding budget.
+
+    The clock is a fake that advances only during the wait.
+    """
+    now = 0.0
+
+    @contextmanager
+    def wait_in_vain(_admission, _memory):
+        nonlocal now
+        now += 2 * DECODING_S
+        raise Overloaded("the photo waited for memory")
+        yield
+
+    monkeypatch.setattr("lambda_app.inference.time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(Admission, "reserve", wait_in_vain)
+    answers = post(client, *[encode("blue")] * 3).json()
+    assert ["overloaded"] * 3 == [one["error"]["code"] for one in answers]
 
 
 def test_each_prediction_has_its_own_id(client, encode):
