@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +26,12 @@ class Split:
 
     version: str
     share: float
+
+    @classmethod
+    def of(cls, alias: Mapping[str, Any]) -> Self | None:
+        """Return the split of an alias, as Lambda describes it, or None."""
+        weights = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+        return next((cls(version, share) for version, share in weights.items()), None)
 
     def __str__(self) -> str:
         return f"{100 * self.share:.0f} % of the traffic goes to version {self.version}"
@@ -84,10 +91,7 @@ class Stack:
 
     def read_split(self) -> Split | None:
         """Return the split that runs. During a deployment, the weights are CodeDeploy's, and there is no split."""
-        if self.status.endswith("_IN_PROGRESS"):
-            return None
-        weights = (self.read_alias().get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
-        return next((Split(version, share) for version, share in weights.items()), None)
+        return None if self.status.endswith("_IN_PROGRESS") else Split.of(self.read_alias())
 
 
 def stack_and_region(environment: str) -> tuple[str, str]:

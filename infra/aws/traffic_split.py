@@ -15,7 +15,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.aws.stack import ALIAS, DeploymentError, Stack, parse_version
+from infra.aws.stack import ALIAS, DeploymentError, Split, Stack, parse_version
 
 MAX_SHARE = 40  # percent; the report identifies the champion by its larger share, so the shares must clearly differ
 
@@ -36,7 +36,7 @@ def start_split(stack: Stack, version: str, share: int) -> None:
     """Send `share` percent of the requests to `version`. Raise `DeploymentError` if stack or version is not ready."""
     stack.require_idle()
     version, alias = parse_version(stack, version), stack.read_alias()
-    current = stack.read_split()
+    current = Split.of(alias)
     if version == alias["FunctionVersion"]:
         raise DeploymentError(f"VERSION={version}: this version already serves; expected another one, the challenger")
     if current:  # with another share from now on, the versions would have the traffic of different days
@@ -61,7 +61,8 @@ def start_split(stack: Stack, version: str, share: int) -> None:
 def end_split(stack: Stack) -> None:
     """Send all requests to the version that the stack records. Without a split, change nothing."""
     stack.require_idle()
-    current, alias = stack.read_split(), stack.read_alias()
+    alias = stack.read_alias()
+    current = Split.of(alias)
     if current:
         _set_weights(stack, alias, {})
     change = f"ended the split with version {current.version}" if current else "no split is running"

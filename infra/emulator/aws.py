@@ -13,6 +13,8 @@ def moto_server() -> Iterator[dict[str, str]]:
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    yield KEYS | {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "NO_PROXY": host}
-    server.stop()
+    try:
+        host, port = server.get_host_and_port()
+        yield KEYS | {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "NO_PROXY": host}
+    finally:
+        server.stop()

@@ -44,7 +44,8 @@ class UrlClient:
         deadline = time.monotonic() + self._timeout_s
         try:
             headers = [*request.headers, *_body_hash(request)]
-            with self._client.stream(request.method, request.path, headers=headers, content=request.body) as reply:
+            url = f"{request.path}?{request.query}" if request.query else request.path
+            with self._client.stream(request.method, url, headers=headers, content=request.body) as reply:
                 return HttpResponse(reply.status_code, tuple(reply.headers.multi_items()), self._body(reply, deadline))
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error

@@ -126,7 +126,6 @@ def test_split_rejects_inactive_version(monkeypatch):
     stack = Stack("pet-classifier-dev", "eu-central-1", "CREATE_COMPLETE", {}, {"FunctionName": "pets"})
     with Stubber(client) as stub:
         stub.add_response("get_alias", {"FunctionVersion": SERVING, "RevisionId": "a"})
-        stub.add_response("get_alias", {"FunctionVersion": SERVING, "RevisionId": "a"})
         stub.add_response("get_function_configuration", {"State": "Inactive"})
         expected = r"VERSION=2: its state is Inactive.*--function-name pets --qualifier 2 "
         with pytest.raises(DeploymentError, match=expected):
