@@ -1,0 +1,56 @@
+"""Draw the files of a data set, prepare it as `make train` does, and count the rows of its manifest."""
+
+import csv
+import io
+import re
+import tarfile
+from collections import Counter
+
+from tests.drawing import draw, encode
+from training import prepare
+from training.fetch import place_photos
+from training.prepare import MANIFEST
+
+
+def pictures(*names, start=0):
+    """Return a drawn photo for each file name; a name that contains `dog` or `pug` shows a dog, any other a cat."""
+    kinds = ["dog" if re.search("dog|pug|beagle", name.lower()) else "cat" for name in names]
+    return {name: encode(draw(kind, start + i, 32)) for i, (name, kind) in enumerate(zip(names, kinds, strict=True))}
+
+
+def numbered(*patterns, count=8):
+    return pictures(*(pattern.format(i) for pattern in patterns for i in range(count)))
+
+
+def packed(files, mode="w"):
+    """Return a .tar archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def write_files(folder, files):
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def run(data="", classes="", split=""):
+    """Prepare a source as `make train` does; return its manifest by ID."""
+    place_photos(str(data), classes, split)
+    prepare.main()
+    with MANIFEST.open(newline="") as file:
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+def classes(manifest):
+    return Counter(row["label"] for row in manifest.values() if row["split"])
+
+
+def reasons(manifest):
+    return Counter(row["reason"].split(":")[0] for row in manifest.values() if row["reason"])
