@@ -1,5 +1,6 @@
 """Create small project folders: params, archives and links."""
 
+import io
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,10 +46,18 @@ def write_params(folder: Path, **overrides: Any) -> Path:
 
 def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
     """Write an archive with the files in this order; a name with a trailing `/` is a folder."""
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w") as file:
         for name, data in files.items():
-            archive.writestr(name, data)
+            file.writestr(name, data)
     return path
+
+
+def archive(mebibytes: int = 1) -> bytes:
+    """Return an archive of that size, uncompressed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("cat/0.jpg", bytes(mebibytes << 20))
+    return buffer.getvalue()
 
 
 def link_photos(project: Path, photos: Path) -> None:
