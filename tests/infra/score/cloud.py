@@ -121,3 +121,28 @@ def with_faults(call: Any, cloud: Cloud) -> Any:
         return call(app, environ, start_response)
 
     return answer
+
+
+def drop(cloud: Cloud, name: str = "") -> None:
+    """Move the first message that contains the name to the dead letters, as SQS does after the fifth failure."""
+    match, others = None, []
+    while not match:
+        for message in cloud.sqs.receive_message(QueueUrl=cloud.queue, WaitTimeSeconds=1).get("Messages", []):
+            if name in message["Body"]:
+                match = message
+            else:
+                others.append(message["ReceiptHandle"])
+    cloud.sqs.send_message(QueueUrl=cloud.dead, MessageBody=match["Body"])
+    cloud.sqs.delete_message(QueueUrl=cloud.queue, ReceiptHandle=match["ReceiptHandle"])
+    for receipt in others:
+        cloud.make_visible(receipt)
+
+
+@contextmanager
+def dropping(cloud: Cloud) -> Iterator[None]:
+    """Move the first message to the dead letters as soon as it arrives."""
+    thread = threading.Thread(target=drop, args=(cloud,), daemon=True)
+    thread.start()
+    yield
+    thread.join(60)
+    assert not thread.is_alive(), "no message came"

@@ -1,0 +1,99 @@
+"""Tests of photos that an S3 Inventory lists, as CSV, Parquet or ORC, and of invalid manifests and files."""
+
+import csv
+import gzip
+import io
+import json
+
+import pyarrow as pa
+import pytest
+from pyarrow import orc, parquet
+
+from infra.score import __main__ as program
+from tests.infra.score.cloud import PHOTOS, RESULTS, dropping
+from tests.infra.score.scored_photos import command
+
+pytestmark = pytest.mark.slow
+
+
+def csv_file(rows):
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
+    return gzip.compress(text.getvalue().encode())
+
+
+def arrow_file(writer):
+    def write(rows):
+        names = ["bucket", "key", "version_id", "is_latest", "is_delete_marker"]
+        columns = [
+            [value == "true" if name.startswith("is_") else value for value in column]
+            for name, column in zip(names, zip(*rows, strict=True), strict=True)
+        ]
+        columns[1] = [name.replace("%20", " ") for name in columns[1]]  # only CSV has encoded keys
+        sink = io.BytesIO()
+        writer(pa.table(dict(zip(names, columns, strict=True))), sink)
+        return sink.getvalue()
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("file_format", "written"),
+    [
+        ("CSV", csv_file),
+        ("Parquet", arrow_file(parquet.write_table)),
+        ("ORC", arrow_file(orc.write_table)),
+    ],
+)
+def test_score_reads_the_photos_of_an_inventory(aws, out, file_format, written):
+    """Old versions, delete markers, folders and results are skipped; keys are decoded."""
+    versions = [("a%20b.jpg", "true", "false"), ("a%20b.jpg", "false", "false"), ("gone.jpg", "true", "true")]
+    versions += [("c.jpg", "true", "false"), ("pets/job/x.jsonl", "true", "false"), ("folder/", "true", "false")]
+    rows = [[RESULTS, name, "v", latest, deleted] for name, latest, deleted in versions]
+    aws.put("data/0", written(rows), bucket=RESULTS)
+    manifest = {
+        "sourceBucket": RESULTS,
+        "destinationBucket": f"arn:aws:s3:::{RESULTS}",
+        "fileFormat": file_format,
+        "fileSchema": "Bucket, Key, VersionId, IsLatest, IsDeleteMarker",
+        "files": [{"key": "data/0"}],
+    }
+    aws.put("inventory/manifest.json", json.dumps(manifest).encode(), bucket=RESULTS)
+    with dropping(aws):
+        assert 1 == program.main(command(aws, out, source=f"s3://{RESULTS}/inventory/manifest.json"))
+    [message] = aws.messages(aws.dead)
+    assert (RESULTS, ["a b.jpg", "c.jpg"]) == (json.loads(message)["bucket"], json.loads(message)["keys"])
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "no JSON",
+        "{}",
+        '{"fileFormat": "Avro", "sourceBucket": "b", "destinationBucket": "b", "fileSchema": "Key", "files": []}',
+        '{"fileFormat": "CSV", "sourceBucket": "b", "destinationBucket": "b", "files": []}',
+    ],
+)
+def test_score_refuses_an_invalid_manifest(aws, out, capsys, manifest):
+    """One line names the manifest and the supported formats."""
+    aws.put("manifest.json", manifest.encode())
+    assert 1 == program.main(command(aws, out, source=f"s3://{PHOTOS}/manifest.json"))
+    error = f"score: s3://{PHOTOS}/manifest.json: expected the manifest of an S3 Inventory as CSV, Parquet, ORC\n"
+    assert error == capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file_format", ["CSV", "Parquet", "ORC"])
+def test_score_refuses_a_corrupt_inventory_file(aws, out, capsys, file_format):
+    """One line names the file."""
+    aws.put("data/0", b"broken", bucket=RESULTS)
+    manifest = {
+        "sourceBucket": PHOTOS,
+        "destinationBucket": f"arn:aws:s3:::{RESULTS}",
+        "fileFormat": file_format,
+        "fileSchema": "Bucket, Key",
+        "files": [{"key": "data/0"}],
+    }
+    aws.put("manifest.json", json.dumps(manifest).encode())
+    assert 1 == program.main(command(aws, out, source=f"s3://{PHOTOS}/manifest.json"))
+    error = f"score: s3://{RESULTS}/data/0: expected a file of an S3 Inventory as {file_format}, with Bucket, Key\n"
+    assert capsys.readouterr().err.endswith(error)
