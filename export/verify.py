@@ -33,10 +33,10 @@ from export.quantize import CANDIDATES, PRECISIONS
 from lambda_app.classifier import Classifier, Outputs
 from lambda_app.metadata import Metadata
 from training import config
+from training.calibration import REPORT as EVALUATION
 from training.calibration import Calibration
 from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
-from training.evaluate import METRICS as EVALUATION
-from training.evaluate import read_extra, read_outliers
+from training.further_sets import read_extra, read_outliers
 from training.model import count_parameters, load_checkpoint
 from training.networks import Network
 from training.state import keep_freed_memory

