@@ -1,7 +1,7 @@
-"""Estimate the minutes of a training from the CPU time of a few photos here, with the decoder and the network of it.
+"""Estimate the minutes of a training from the CPU time that its decoder and its network take for a few photos.
 
-CPU time, because other programs do not prolong it. The work divides well among the cores: workers decode photos while
-the network trains, and all cores share each step.
+CPU time does not include the time of other programs, so the estimate is that of an otherwise idle machine. It divides
+the work by the number of cores: workers decode photos while the network trains, and all cores share each step.
 """
 
 import copy

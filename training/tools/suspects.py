@@ -137,11 +137,12 @@ def find_suspects(
 
     `unknown`: see `find_unfamiliar`, which gives `unfamiliar` (N,).
 
-    `label`: confident learning (Northcutt et al. 2021) estimates how many labels are wrong: it counts the photos that
-    another class claims with at least the mean probability that it has on its own photos. As many photos whose labels
-    are the least probable are suspects. Of 37 breeds of cats and dogs with 20 photos each, of which 37 had a random
-    label, this lists 37 photos, of which 34 are correct; of the 37 counted photos themselves, 16 were. With
-    the labels of similar breeds instead, it lists 44, of which 20 are correct; of the 46 counted photos, 16 were.
+    `label`: confident learning (Northcutt et al. 2021) estimates how many labels are wrong. It counts a label if
+    another class has at least the mean probability that this class has on its own photos; the threshold is therefore
+    lower for classes that are hard to recognize. The photos with the least probable labels, as many as that count, are
+    suspects. Of 37 breeds of cats and dogs with 20 photos each, of which 37 had a random label, this lists 37 photos,
+    of which 34 are correct; of the 37 counted labels themselves, 16 were. With the labels of similar breeds instead, it
+    lists 44, of which 20 are correct; of the 46 counted labels, 16 were.
     """
     labels = np.array([names.index(row["label"]) for row in rows])
     best = probabilities.argmax(axis=1)
