@@ -30,6 +30,6 @@ def render(path: Path = FIGURES) -> str:
         f"- The audit held {trial['held']:,} of them for the reviewer; {trial['accepted']:,} were accepted.",
         f"- {corrections['photos']:,} corrections were held back. {correct}.",
         f"- Accuracy on {paired['photos']:,} test photos: {trial['before']:.2%} before, {trial['after']:.2%} after.",
-        f"- The second model {'was promoted' if trial['promoted'] else f'was not promoted: {reason}'}.",
+        "- The second model was " + ("promoted." if trial["promoted"] else f"not promoted. The reason: {reason}."),
     )
     return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  " * line.startswith("-")) for line in lines)

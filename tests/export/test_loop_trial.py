@@ -93,7 +93,7 @@ def test_figures_are_rendered(tmp_path):
         "- The second model was promoted.",
     ] == render(path).splitlines()
     path.write_text(json.dumps(asdict(replace(FIGURES, promoted=False, reason="too few photos; add some"))))
-    assert "- The second model was not promoted: too few photos." == render(path).splitlines()[-1]
+    assert "- The second model was not promoted. The reason: too few photos." == render(path).splitlines()[-1]
 
 
 def test_command_records_figures(photos, tmp_path, monkeypatch):
