@@ -86,7 +86,9 @@ class ModelInformation(Schema):
     run_id: str = Field(description="MLflow run that trained the model")
     git_commit: str = Field(description="Git commit of the training code")
     data_hash: str = Field(description="SHA-256 of the manifest of training photos")
-    metrics: dict[str, dict[str, Any]] = Field(description="metrics by evaluation set")
+    metrics: dict[str, dict[str, Any]] = Field(
+        description="metrics of the PyTorch network, before quantization, by evaluation set"
+    )
     image: str = Field(description="container image that serves, with its digest; empty outside a deployment")
     commit: str = Field(description="Git commit that the image was built from; empty outside an image")
 

@@ -17,7 +17,8 @@ HEALTH = describe(
 MODEL_INFO = describe(
     "Instance",
     "Metadata of the model, and the versions of software and image",
-    "Returns the classes, training run, commit, data hash and test metrics that the model file contains.",
+    "Returns the metadata that the model file contains: classes, training run, commit, data hash, and the test metrics "
+    "of the PyTorch network, before quantization.",
 )
 METRICS = describe(
     "Instance",
