@@ -91,7 +91,7 @@ def _quality() -> list[tuple[str, str]]:
         *((f"accuracy, {name}", _accuracy(scores)) for name, scores in labeled.items()),
         *((f"wrongly called unknown, {name}", _percent(scores["unknown_rate"])) for name, scores in labeled.items()),
         *((f"rightly called unknown, {name}", _percent(scores["recognised"])) for name, scores in outliers.items()),
-        ("largest difference of a probability, PyTorch to fp32", f"{parity:.0e}"),
+        ("largest difference between PyTorch's and fp32's probabilities", f"{parity:.0e}"),
         (f"model file, {verified['selected']}", f"{released['size_mb']:.1f} MB"),
         ("test coverage, lines and branches", f"{json.loads(COVERAGE.read_text())['total']:.1f} %"),
     ]
@@ -113,12 +113,11 @@ def _speed() -> list[tuple[str, str]]:
         return f"{candidate['usd_per_million']:.2f}"
 
     return [
-        ("commit of the measurements below", f"`{bench['commit']}`"),
         row("cold start, p50", f"{function['cold_ms']['p50']:.0f} ms", f"{peer['cold_ms']['p50']:,.0f} ms"),
         row("warm request, p50", f"{warm(function)} ms", f"{warm(peer)} ms"),
         row("peak memory", f"{function['rss_mb']:.0f} MB", f"{peer['rss_mb']:,.0f} MB"),
         row("container image", f"{function['image_mb']:.0f} MB", f"{peer['image_mb']:,.0f} MB"),
-        row("a million requests", f"{dollars(function)} USD", f"{dollars(peer)} USD"),
+        row("cost of a million requests", f"{dollars(function)} USD", f"{dollars(peer)} USD"),
     ]
 
 
