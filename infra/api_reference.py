@@ -23,7 +23,7 @@ def render_blocks(document: Json) -> dict[str, str]:
     """Return the Markdown of each block by its name: `routes`, `details`, `fields` and `errors`."""
     fields = document["components"]["schemas"]["PredictionResponse"]["properties"]
     return {
-        "routes": text_table(("route", "answer"), ((f"`{name}`", summary) for name, summary, _ in _routes(document))),
+        "routes": text_table(("route", "response"), ((f"`{name}`", summary) for name, summary, _ in _routes(document))),
         "details": "\n".join(f"- `{name}`: {text}" for name, _, text in _routes(document) if text),
         "fields": text_table(
             ("field", "meaning"), ((f"`{name}`", field["description"]) for name, field in fields.items())

@@ -135,7 +135,7 @@ def _add_server_routes(app: FastAPI, inference: Inference) -> None:
 
     @app.get("/v2", **SERVER_METADATA)
     async def server_metadata() -> Response:
-        """Return the name and version of the server, named after its model for photos."""
+        """Return the name (that of its model for photos), the version and the extensions of the server."""
         return JSONResponse({"name": MODEL, "version": app.version, "extensions": EXTENSIONS})
 
     @app.get("/v2/health/live", **SERVER_LIVE)
