@@ -1,224 +1,253 @@
-"""Simulate how Lambda serves the function at 1, 100 and 10,000 requests/s: environments, cold starts, p99 and cost.
+"""Simulate how Lambda serves the function: execution environments, cold starts, tail latency and cost.
 
-The simulation applies Lambda's published scaling rules to the times of artifacts/bench.json. The command also sends the
-traffic of one environment to Lambda's emulator, writes artifacts/fleet.json and prints a table. It takes a minute.
+The simulation applies Lambda's published rules to the times of artifacts/bench.json. The command writes
+artifacts/fleet.json and prints the tables. It takes half a minute.
 
-The emulator has one environment, and requests wait for it. Each round starts it twice. The first start measures a cold
-request and some warm ones, one after the other. The second start receives requests faster than it answers: the first
-one waits for the cold start, the others wait behind it. The simulation uses the measured times and computes the
-queue. In a queue that only grows, times add up and a disturbance counts once; a queue that empties would amplify it.
+It leaves out throttling, because no traffic here reaches Lambda's limits on scaling: 1,000 new environments at once, or
+10,000 new requests a second. https://docs.aws.amazon.com/lambda/latest/dg/scaling-behavior.html
 """
 
-import asyncio
-import contextlib
+import heapq
 import json
 import math
-import statistics
-import sys
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import httpx2
 import numpy as np
+import numpy.typing as npt
+from scipy.stats import poisson
 
 from infra.bench import cost
-from infra.bench import fleet_simulation as simulation
-from infra.bench.cost import Floats
-from infra.bench.fleet_figures import CANDIDATE, PHOTO, RESULT, BreakEven, TrafficFigures, render
-from infra.bench.fleet_simulation import ON_DEMAND, PROVISIONED, SNAPSTART, Draws, Load, Period, Rules, StartType, Times
+from infra.bench.cost import WHOLE_VCPU_MB, Floats
 from infra.bench.tables import BENCH
-from infra.emulator.demo import SAMPLE
-from infra.emulator.event import predict_request
-from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, lambda_runtime
-from infra.emulator.serve import background, local_app
+from infra.emulator.runtime import ROOT
+from infra.markdown import table
 
-RATES = (1, 100, 10_000)  # requests a second
-SEED = 0
-# Assumed: published REPORT lines, most of them of Java, have 326 to 565 ms. Not measurable outside AWS.
+FIGURES = ROOT / "artifacts/fleet.json"
+CANDIDATE, PHOTO, SEED = "ours", "500x375", 0
+STRATEGIES = ON_DEMAND, PROVISIONED, SNAPSTART = "on demand", "provisioned", "SnapStart"
+WARM, COLD, READY = range(3)  # how a request starts; READY: on an environment of provisioned concurrency
+# Published: https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html#concurrency-vs-requests-per-second
+REQUESTS_PER_S = 10  # of each environment of provisioned concurrency
+# Assumed, because not published: https://mikhail.io/2019/08/aws-lambda-cold-starts-after-10-minutes/
+IDLE_S = 600
+# Assumed, because not measurable outside AWS: published REPORT lines, most of them of Java, have 326 to 565 ms.
 RESTORE_MS = 400
-ROUNDS = 5  # the median tolerates rounds with other load on the machine
-WARM_REQUESTS, QUEUED_REQUESTS = 20, 30
-OVERLOAD = 2.0  # multiple of the rate that the emulator's environment can serve
-REQUEST = predict_request(SAMPLE)
-HEADERS = {"content-type": dict(REQUEST.headers)["content-type"]}
-
-Start = Callable[[], contextlib.AbstractContextManager[Runtime]]
+Z95, Z99 = 1.6449, 2.3263  # quantiles of the normal distribution
+Ints = npt.NDArray[np.int64]
+HEADINGS = "requests/s|strategy|environments|cold starts|p99|p99.9|USD per million|USD per hour"
 
 
-class BenchError(ValueError):
-    """The file of the benchmark is missing or lacks a figure; the message names the file and the expected value."""
+class Traffic(NamedTuple):
+    """Poisson traffic of `rate` requests/s; before it, the fleet serves `before` requests/s, which are not counted."""
+
+    before: float
+    rate: float
+    seconds: float
 
 
-def read_times(path: Path) -> Times:
-    """Return the times of `CANDIDATE` with `PHOTO`. Raise `BenchError` if the file is missing or lacks a figure."""
-    try:
-        figures = json.loads(path.read_text())["candidates"][CANDIDATE]
-        init, first, cold, warm = figures["init_ms"], figures["first_ms"], figures["cold_ms"], figures["warm_ms"][PHOTO]
-        return Times(init["p50"], first["p50"], warm["p50"], warm["p95"], warm["p99"], cold["p95"] / cold["p50"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BenchError(f"{path}: {error!r}; expected what `make bench` writes") from error
+TRAFFIC = {
+    "1": Traffic(1, 1, 86_400),
+    "100": Traffic(100, 100, 3_000),
+    "500 after 100": Traffic(100, 500, 10),
+}
 
 
-def summarize(
-    strategy: str, traffic: str, periods: Sequence[Period], draws: Draws, load: Load, rules: Rules
-) -> TrafficFigures:
-    """Simulate one traffic under `rules` and return its figures."""
-    outcome, counted = simulation.simulate(load, rules), draws.counted
-    seconds = sum(period.seconds for period in periods if period.counted)
-    dollars = simulation.compute_usd(outcome, counted, seconds, strategy, rules.provisioned)
-    start_types = outcome.start_types[counted]
-    latency = 1000 * outcome.latency[counted & (outcome.start_types != StartType.THROTTLED)]
-    cold = int(np.count_nonzero(start_types == StartType.COLD))
-    p50, p99, p999 = np.quantile(latency, [0.5, 0.99, 0.999]).tolist()
-    return TrafficFigures(
-        strategy,
-        traffic,
-        rate=periods[0].rate,
-        simulated_s=seconds,
-        requests=len(start_types),
-        environments=int(outcome.environments[counted].max()),
-        provisioned=rules.provisioned,
-        busy=float(outcome.busy[counted].mean()),
-        cold=cold,
-        cold_share=cold / len(start_types),
-        cold_per_hour=3600 * cold / seconds,
-        throttled_share=float((start_types == StartType.THROTTLED).mean()),
-        p50_ms=p50,
-        p99_ms=p99,
-        p999_ms=p999,
-        usd_per_million=1e6 * dollars / len(latency),
-        usd_per_hour=3600 * dollars / seconds,
-    )
+@dataclass(frozen=True)
+class Times:
+    """Measured times in milliseconds. Warm times are lognormal through p50 and p99, cold starts through p50 and p95."""
+
+    init: float
+    first: float
+    warm: float
+    warm_sigma: float
+    cold_sigma: float
+
+    @property
+    def warm_mean(self) -> float:
+        return self.warm * math.exp(self.warm_sigma**2 / 2)
 
 
-def simulate_traffic(
-    times: Times, *, rates: Sequence[float] = RATES, idle_s: float, restore_ms: float, seed: int
-) -> list[TrafficFigures]:
-    """Simulate each rate, steady and in a burst, with each strategy on the same requests."""
-    found = []
-    for rate in rates:
-        on_demand = Rules(idle_s=idle_s, warm=simulation.count_settled(rate, times, idle_s))
-        # Sized for steady traffic: its environments, or 10 requests/s each with the buffer that AWS recommends:
-        # https://docs.aws.amazon.com/lambda/latest/dg/provisioned-concurrency.html
-        ready = max(on_demand.warm, math.ceil(1.1 * rate / on_demand.requests_per_environment))
-        provisioned = Rules(idle_s=idle_s, provisioned=ready)
-        for traffic, periods in (
-            ("steady", simulation.make_steady(rate, idle_s)),
-            ("burst", simulation.make_burst(rate, idle_s)),
-        ):
-            draws = simulation.draw(periods, seed)
-            initialized = simulation.time_requests(draws, times, times.init)
-            restored = simulation.time_requests(draws, times, restore_ms)
-            found += [
-                summarize(ON_DEMAND, traffic, periods, draws, initialized, on_demand),
-                summarize(PROVISIONED, traffic, periods, draws, initialized, provisioned),
-                summarize(SNAPSTART, traffic, periods, draws, restored, on_demand),
-            ]
-    return found
+class Requests(NamedTuple):
+    """Requests, (n,) arrays in seconds."""
+
+    arrivals: Floats  # ascending
+    warm: Floats  # duration on an environment that has served a request
+    cold: Floats  # duration on a new environment: startup and first request
 
 
-def measure_agreement(rounds: int = ROUNDS, start: Start = lambda_runtime) -> float:
-    """Return the ratio of predicted to measured p50 under the emulator, the median of the rounds; 1 is perfect.
+def read_times(figures: Mapping[str, Any]) -> Times:
+    """Return the times of `CANDIDATE` with `PHOTO`. Raise `KeyError` if the figures of the benchmark lack one."""
+    ours = figures["candidates"][CANDIDATE]
+    cold, warm = ours["cold_ms"], ours["warm_ms"][PHOTO]
+    warm_sigma, cold_sigma = math.log(warm["p99"] / warm["p50"]) / Z99, math.log(cold["p95"] / cold["p50"]) / Z95
+    return Times(ours["init_ms"]["p50"], ours["first_ms"]["p50"], warm["p50"], warm_sigma, cold_sigma)
 
-    Raise `RuntimeNotFound` if the emulator is missing.
+
+def draw(traffic: Traffic, times: Times, startup_ms: float) -> Requests:
+    """Draw the same arrivals and warm times for any `startup_ms`, which is an environment's init or its restore."""
+    rng = np.random.default_rng(SEED)
+    counts = rng.poisson(traffic.before * IDLE_S), rng.poisson(traffic.rate * traffic.seconds)
+    before, counted = (np.sort(rng.random(count)) for count in counts)
+    arrivals = np.concatenate([IDLE_S * before, IDLE_S + traffic.seconds * counted])
+    warm = times.warm * np.exp(times.warm_sigma * rng.standard_normal(sum(counts)))
+    cold = (startup_ms + times.first) * np.exp(times.cold_sigma * rng.standard_normal(sum(counts)))
+    return Requests(arrivals, warm / 1000, cold / 1000)
+
+
+def simulate(requests: Requests, *, warm: int = 0, provisioned: int = 0) -> tuple[Ints, Floats, Ints]:
+    """Simulate environments that serve one request at a time, `warm` and `provisioned` ones at the beginning.
+
+    Return how each request starts, its latency in seconds, and how many environments exist then; (n,) arrays.
     """
-    return statistics.median(_predicted_to_measured(start) for _ in range(rounds))
+    ready = provisioned  # idle environments of provisioned concurrency
+    tokens = limit = provisioned * REQUESTS_PER_S  # requests that they may serve now, refilled continuously
+    idle = deque([0.0] * warm)  # when each other one became idle; the most recently used is last
+    running: list[tuple[float, int]] = []  # heap: the end of each request and how it started
+    environments = warm + provisioned
+    last = 0.0
+    rows = []
+    for now, warm_s, cold_s in zip(*(column.tolist() for column in requests), strict=True):
+        while running and running[0][0] <= now:
+            end, start = heapq.heappop(running)
+            if start == READY:
+                ready += 1
+            else:
+                idle.append(end)
+        while idle and idle[0] <= now - IDLE_S:
+            idle.popleft()
+            environments -= 1
+        tokens, last = min(limit, tokens + (now - last) * limit), now
+        if ready and tokens >= 1:
+            start = READY
+            ready, tokens = ready - 1, tokens - 1
+        elif idle:
+            start = WARM
+            idle.pop()  # assumption: the most recently used environment serves it, so that the others end
+        else:
+            start = COLD
+            environments += 1
+        end = now + (cold_s if start == COLD else warm_s)
+        heapq.heappush(running, (end, start))
+        rows.append((start, end, environments))
+    starts, ends, counts = np.array(rows).T
+    return starts.astype(np.int64), ends - requests.arrivals, counts.astype(np.int64)
 
 
-def _predicted_to_measured(start: Start) -> float:
-    with (
-        start() as runtime,
-        background(local_app(runtime.endpoint)) as url,
-        httpx2.Client(base_url=url, trust_env=False, timeout=60) as client,
-    ):
-        cold, *warm = [_ask(client) for _ in range(1 + WARM_REQUESTS)]
-    arrivals = np.arange(QUEUED_REQUESTS, dtype=np.float64) * (statistics.median(warm) / OVERLOAD)
-    load = Load(arrivals, np.resize(warm, QUEUED_REQUESTS), np.full(QUEUED_REQUESTS, cold))
-    with start() as runtime, background(local_app(runtime.endpoint)) as url:
-        measured = asyncio.run(_send(url, arrivals))
-    return float(np.median(simulation.simulate(load, simulation.EMULATOR).latency)) / statistics.median(measured)
+def size_fleet(strategy: str, rate: float, times: Times) -> tuple[int, int]:
+    """Return the numbers of warm and of provisioned environments after a long time with `rate` requests/s.
+
+    As many environments exist as are busy at once about every `IDLE_S` seconds. The number of busy environments is
+    Poisson-distributed (M/G/infinity). Provisioned concurrency has as many, or one for 10 requests/s with AWS's buffer:
+    https://docs.aws.amazon.com/lambda/latest/dg/provisioned-concurrency.html
+    """
+    warm = int(poisson.isf(1 / max(1.0, rate * IDLE_S), rate * times.warm_mean / 1000)) + 1
+    if strategy == PROVISIONED:
+        return 0, max(warm, math.ceil(1.1 * rate / REQUESTS_PER_S))
+    return warm, 0
 
 
-def _ask(client: httpx2.Client) -> float:
-    """Send one request; return the seconds until its answer."""
-    started = time.perf_counter()
-    client.post(REQUEST.path, content=REQUEST.body, headers=HEADERS).raise_for_status()
-    return time.perf_counter() - started
+def summarize(name: str, traffic: Traffic, strategy: str, times: Times) -> dict[str, Any]:
+    """Simulate one traffic with one strategy, and return the figures of its counted requests."""
+    snapstart = strategy == SNAPSTART
+    warm, provisioned = size_fleet(strategy, traffic.before, times)
+    requests = draw(traffic, times, RESTORE_MS if snapstart else times.init)
+    starts, latency, environments = simulate(requests, warm=warm, provisioned=provisioned)
+    counted = requests.arrivals >= IDLE_S
+    starts, latency = starts[counted], latency[counted]
+    usd = compute_usd(starts, latency, traffic.seconds, provisioned=provisioned, snapstart=snapstart)
+    p99_ms, p999_ms = np.quantile(1000 * latency, [0.99, 0.999]).tolist()
+    return {
+        "traffic": name,
+        "strategy": strategy,
+        "requests": len(starts),
+        "environments": int(environments[counted].max()),
+        "provisioned": provisioned,
+        "cold": int((starts == COLD).sum()),
+        "p99_ms": p99_ms,
+        "p999_ms": p999_ms,
+        "usd_per_million": 1e6 * usd / len(latency),
+        "usd_per_hour": 3600 * usd / traffic.seconds,
+    }
 
 
-async def _send(url: str, arrivals: Floats) -> list[float]:
-    """Send each request at its time, regardless of earlier ones; return the seconds from that time to its answer."""
-    limits = httpx2.Limits(max_connections=None)  # the function queues, not the client
-    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=60, limits=limits) as client:
-        started = time.perf_counter()
+def compute_usd(
+    starts: Ints, latency: Floats, seconds: float, *, provisioned: int = 0, snapstart: bool = False
+) -> float:
+    """Return the cost of these requests; init and restore are billed like the request that waits for them."""
+    prices, gb = cost.PRICES["x86_64"], WHOLE_VCPU_MB / 1024
+    billed_s = cost.billed_ms(1000 * latency) / 1000
+    ready = starts == READY
+    total = cost.USD_PER_REQUEST * len(latency)
+    total += gb * float(billed_s[~ready].sum()) * prices.gb_second
+    total += gb * float(billed_s[ready].sum()) * prices.provisioned_busy_gb_second
+    total += gb * provisioned * seconds * prices.provisioned_gb_second
+    if snapstart:
+        restored = float((starts == COLD).sum())
+        total += gb * (seconds * cost.SNAPSTART_GB_SECOND + restored * cost.SNAPSTART_RESTORED_GB)
+    return total
 
-        async def ask(arrival: float) -> float:
-            await asyncio.sleep(started + arrival - time.perf_counter())
-            (await client.post(REQUEST.path, content=REQUEST.body, headers=HEADERS)).raise_for_status()
-            return time.perf_counter() - started - arrival
 
-        return await asyncio.gather(*map(ask, arrivals.tolist()))
+def find_break_even(times: Times) -> dict[str, float]:
+    """Return the points from which a strategy saves money or time, from prices, rules and measured times alone."""
+    prices = cost.PRICES["x86_64"]
+    share = prices.provisioned_gb_second / (prices.gb_second - prices.provisioned_busy_gb_second)
+    return {
+        "provisioned_busy_share": share,  # above this share, a provisioned environment is cheaper
+        "provisioned_reachable_share": min(1.0, REQUESTS_PER_S * times.warm_mean / 1000),
+        "provisioned_from_ms": 1000 * share / REQUESTS_PER_S,  # billed duration that reaches the share
+        "snapstart_from_init_ms": RESTORE_MS + 1000 * cost.SNAPSTART_RESTORED_GB / prices.gb_second,
+        "snapstart_faster": times.init > RESTORE_MS,
+        "p99_cold_below_rate": math.log(100) / IDLE_S,  # a share of exp(-rate * idle) of the gaps is longer than idle
+    }
 
 
-def list_assumptions(times: Times, idle_s: float, restore_ms: float) -> list[str]:
-    """Return the assumptions: what is not published, not measurable outside AWS, or left out."""
-    multiple, seconds = simulation.BURST, simulation.BURST_S
+def render(result: Mapping[str, Any]) -> str:
+    """Return the Markdown of infra/bench/RESULTS.md for the content of artifacts/fleet.json."""
+    even = result["break_even"]
+    busy, allowed = 100 * even["provisioned_busy_share"], 100 * even["provisioned_reachable_share"]
+    from_ms, init_s = even["provisioned_from_ms"], even["snapstart_from_init_ms"] / 1000
+    comparison = "shorter" if even["snapstart_faster"] else "no shorter"
+    return f"""\
+- Provisioned concurrency saves money if its environments are busy more than {busy:.0f} % of the time.
+- Their limit of {REQUESTS_PER_S} requests/s allows {allowed:.0f} % here, and enough from {from_ms:.0f} ms per request.
+- A SnapStart restore costs less than an init of {init_s:.1f} s or more.
+- With the assumed {RESTORE_MS} ms, a restore is {comparison} than an init of this function.
+- With less than one request in {1 / even["p99_cold_below_rate"]:.0f} s, p99 is a cold start.
+
+{table(HEADINGS.split("|"), map(_row, result["traffic"]))}
+
+Candidate `{CANDIDATE}`, photo {PHOTO}, {WHOLE_VCPU_MB} MB, x86, us-east-1."""
+
+
+def _row(row: Mapping[str, Any]) -> list[str]:
     return [
-        f"An idle environment ends after {idle_s:g} s, and the most recently used takes a request; both unpublished.",
-        f"SnapStart restores in {restore_ms:g} ms, of which all is billed; it cannot be measured without AWS.",
-        "A cold start is init and first request as measured; finding a place and loading the image come on top.",
-        f"Warm times are lognormal through p50 and p99 (p95 {times.fitted_p95:.1f}, measured {times.warm_p95:.1f} ms).",
-        "A request is billed for as long as its client waits, which is a little longer than Lambda's own clock runs.",
-        "The client's network is not in the latency; a throttled client does not try again.",
-        "The account's quota of 1,000 concurrent requests, which also means 10,000 a second, was raised.",
-        "Requests a second are counted in whole seconds.",
-        f"A burst is {multiple} times the rate for {seconds} s, on a fleet that has long served the rate.",
-        "Provisioned concurrency is sized for the rate, and a burst does not change it.",
+        row["traffic"],
+        f"{row['provisioned']:,} {row['strategy']}" if row["provisioned"] else row["strategy"],
+        f"{row['environments']:,}",
+        f"{row['cold']:,} of {row['requests']:,}",
+        f"{row['p99_ms']:.0f} ms",
+        f"{row['p999_ms']:.0f} ms",
+        f"{row['usd_per_million']:.2f}",
+        f"{row['usd_per_hour']:.4f}",
     ]
 
 
-def find_break_even(times: Times, idle_s: float, restore_ms: float) -> BreakEven:
-    prices, per_s = cost.PRICES["x86_64"], Rules().requests_per_environment
-    share = prices.provisioned_gb_second / (prices.gb_second - prices.provisioned_busy_gb_second)
-    return BreakEven(
-        provisioned_busy_share=share,
-        provisioned_reachable_share=min(1.0, per_s * times.warm_mean / 1000),
-        provisioned_from_ms=1000 * share / per_s,
-        snapstart_from_init_ms=restore_ms + 1000 * cost.SNAPSTART_RESTORED_GB / prices.gb_second,
-        snapstart_faster=restore_ms < times.init,
-        p99_cold_below_rate=math.log(100) / idle_s,  # a share of exp(-rate * idle_s) of the gaps is longer than idle_s
-    )
-
-
-def run(bench: Path) -> str:
-    """Simulate, write the result, and return the table. Raise `BenchError` for a bad file."""
-    times, idle_s = read_times(bench), Rules().idle_s
-    figures = json.loads(bench.read_text())
-    result = {
-        "hardware": figures["hardware"],
-        "commit": figures["commit"],
-        "agreement": round(measure_agreement(), 3),
-        "assumptions": list_assumptions(times, idle_s, RESTORE_MS),
-        "times_ms": asdict(times),
-        "seed": SEED,
-        "traffic": [asdict(row) for row in simulate_traffic(times, idle_s=idle_s, restore_ms=RESTORE_MS, seed=SEED)],
-        "break_even": asdict(find_break_even(times, idle_s, RESTORE_MS)),
-    }
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    return render(result)
-
-
-def main(bench: Path = BENCH) -> int:
-    """Run the command; return 1 after an error."""
+def main(bench: Path = BENCH) -> None:
+    """Write and print the figures. Raise `SystemExit` if the file of the benchmark is missing or lacks a figure."""
     try:
-        print(run(bench))
-    except (BenchError, RuntimeNotFound, RuntimeDied, httpx2.HTTPError) as error:
-        print(f"fleet: {error}", file=sys.stderr)
-        return 1
-    return 0
+        figures = json.loads(bench.read_text())
+        source, times = {key: figures[key] for key in ("hardware", "commit")}, read_times(figures)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SystemExit(f"fleet: {bench}: {error!r}; expected what `make bench` writes") from error
+    rows = [summarize(*traffic, strategy, times) for traffic in TRAFFIC.items() for strategy in STRATEGIES]
+    result = {**source, "seed": SEED, "traffic": rows, "break_even": find_break_even(times)}
+    FIGURES.write_text(json.dumps(result, indent=2) + "\n")
+    print(render(result))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

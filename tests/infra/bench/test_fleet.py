@@ -1,9 +1,7 @@
-"""The simulated fleet: properties for any traffic, cases with a formula, and one environment against the emulator."""
+"""The simulated fleet: single requests, properties for any traffic, cases with a formula, costs, and the command."""
 
 import json
 import math
-from dataclasses import asdict, replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,316 +10,209 @@ from hypothesis import strategies as st
 
 from infra.bench import cost, fleet
 from infra.bench.fleet import (
-    QUEUED_REQUESTS,
-    WARM_REQUESTS,
-    BenchError,
-    find_break_even,
-    list_assumptions,
-    measure_agreement,
-    read_times,
-    simulate_traffic,
-    summarize,
-)
-from infra.bench.fleet_figures import render
-from infra.bench.fleet_simulation import (
-    EMULATOR,
+    COLD,
+    IDLE_S,
     ON_DEMAND,
     PROVISIONED,
-    SNAPSTART,
-    Load,
-    Period,
-    Rules,
-    StartType,
+    READY,
+    RESTORE_MS,
+    STRATEGIES,
+    TRAFFIC,
+    WARM,
+    Requests,
     Times,
-    count_settled,
+    Traffic,
+    compute_usd,
     draw,
-    make_burst,
-    make_steady,
+    find_break_even,
+    read_times,
+    render,
     simulate,
-    time_requests,
+    size_fleet,
+    summarize,
 )
-from infra.emulator.runtime import lambda_runtime
 
-pytestmark = pytest.mark.slow
-
-TIMES = Times(init=350, first=40, warm_p50=12, warm_p95=15, warm_p99=18, cold_spread=1.2)
-UNLIMITED = Rules(environments=1e9, environments_per_s=1e9)
-SMALL = Rules(environments=3, environments_per_s=2, idle_s=1)  # limits that the little traffic of Hypothesis reaches
+TIMES = Times(init=350, first=40, warm=12, warm_sigma=0.17, cold_sigma=0.1)
+SHORT = Traffic(before=20, rate=20, seconds=60)
+GB = 1769 / 1024
 
 
-def constant_load(arrivals, *, warm=0.01, cold=0.4):
+def constant_times(arrivals, *, warm=0.01, cold=0.4):
     arrivals = np.array(arrivals, dtype=float)
-    return Load(arrivals, np.full(len(arrivals), warm), np.full(len(arrivals), cold))
+    return Requests(arrivals, np.full(len(arrivals), warm), np.full(len(arrivals), cold))
 
 
-def kinds(outcome):
-    return [StartType(value).name for value in outcome.start_types]
-
-
-LOADS = st.builds(
-    constant_load,
-    st.lists(st.floats(0, 20), min_size=1, max_size=60).map(sorted),
-    warm=st.floats(0.001, 2),
-    cold=st.floats(0.001, 3),
+REQUESTS = st.builds(
+    constant_times,
+    st.lists(st.floats(0, 2 * IDLE_S), min_size=1, max_size=30).map(sorted),
+    warm=st.floats(0.001, 60),
+    cold=st.floats(0.001, 90),
 )
-RULES = st.builds(replace, st.just(SMALL), provisioned=st.integers(0, 3), warm=st.integers(0, 2))
 
 
 # Single requests
 
 
 def test_first_request_waits_for_an_environment():
-    """The first request is a cold start; a later one finds the environment warm."""
-    outcome = simulate(constant_load([0, 1]), Rules())
-    assert ["COLD", "WARM"] == kinds(outcome)
-    assert pytest.approx([0.4, 0.01]) == outcome.latency
+    """The first request is a cold start, and a later one finds the environment warm."""
+    starts, latency, _ = simulate(constant_times([0, 1]))
+    assert [COLD, WARM] == starts.tolist()
+    assert pytest.approx([0.4, 0.01]) == latency
 
 
 def test_environment_serves_one_request_at_a_time():
     """A concurrent request starts a second environment."""
-    outcome = simulate(constant_load([0, 0.1]), Rules())
-    assert ["COLD", "COLD"] == kinds(outcome)
-    assert [0, 1] == outcome.busy.tolist()
-    assert [1, 2] == outcome.environments.tolist()
+    starts, _, environments = simulate(constant_times([0, 0.1]))
+    assert [COLD, COLD] == starts.tolist()
+    assert [1, 2] == environments.tolist()
 
 
 def test_idle_environment_ends():
     """A request after the idle time is a cold start; a request just before is warm."""
-    assert ["COLD", "WARM", "COLD"] == kinds(simulate(constant_load([0, 600, 1200.5], warm=0.4), Rules(idle_s=600)))
+    starts, _, environments = simulate(constant_times([0, IDLE_S, 2 * IDLE_S + 0.5], warm=0.4))
+    assert [COLD, WARM, COLD] == starts.tolist()
+    assert [1, 1, 1] == environments.tolist()
 
 
 def test_most_recently_used_environment_serves_the_request():
     """The other environment ends, although there is continuous traffic."""
-    every_second = [0, 0, *range(1, 13)]
-    outcome = simulate(constant_load(every_second), Rules(idle_s=10))
-    assert [2, 1] == [outcome.environments.max(), outcome.environments[-1]]
-
-
-def test_request_over_the_limit_is_throttled():
-    """The fourth of four concurrent requests is throttled if three environments may start."""
-    outcome = simulate(constant_load([0, 0, 0, 0]), SMALL)
-    assert ["COLD"] * 3 + ["THROTTLED"] == kinds(outcome)
-    assert math.isnan(outcome.latency[3])
-
-
-def test_a_thousand_environments_start_at_once_and_a_hundred_a_second():
-    """The published limits are refilled continuously: half a second allows fifty more environments."""
-    outcome = simulate(constant_load([0.0] * 1100 + [0.5] * 100, cold=10), Rules())
-    started = outcome.start_types == StartType.COLD
-    assert [1000, 50] == [started[:1100].sum(), started[1100:].sum()]
-
-
-def test_requests_a_second_are_limited_as_environments_are():
-    """Ten requests per environment that may start: 10,000 in the first second, even if they are short."""
-    arrivals = np.linspace(0, 0.999, 12_000)
-    outcome = simulate(constant_load(arrivals, warm=1e-6, cold=1e-6), Rules())
-    assert 2_000 == (outcome.start_types == StartType.THROTTLED).sum()
+    _, _, environments = simulate(constant_times([0, 0, *range(1, IDLE_S + 3)]))
+    assert [2, 1] == [environments.max(), environments[-1]]
 
 
 def test_provisioned_environments_are_warm():
     """Provisioned environments are warm from the first request on; an additional request is a cold start."""
-    outcome = simulate(constant_load([0, 0, 0]), Rules(provisioned=2))
-    assert ["PROVISIONED", "PROVISIONED", "COLD"] == kinds(outcome)
+    starts, _, environments = simulate(constant_times([0, 0, 0]), provisioned=2)
+    assert [READY, READY, COLD] == starts.tolist()
+    assert [2, 2, 3] == environments.tolist()
 
 
 def test_provisioned_environments_take_ten_requests_a_second():
-    """Faster requests use on-demand environments ("whichever happens first")."""
-    outcome = simulate(constant_load(np.arange(12) / 80, warm=0.001), Rules(provisioned=1))
-    assert ["PROVISIONED"] * 11 + ["COLD"] == kinds(outcome)  # the eleventh is what 0.1 s refilled
-
-
-def test_requests_wait_in_order_for_the_emulator():
-    """The first request waits for the startup, each other one for the request before it."""
-    outcome = simulate(constant_load([0, 0.1, 0.2], warm=0.05, cold=0.4), EMULATOR)
-    assert ["COLD", "WARM", "WARM"] == kinds(outcome)
-    assert pytest.approx([0.4, 0.35, 0.3]) == outcome.latency
+    """Faster requests use on-demand environments."""
+    starts, _, _ = simulate(constant_times(np.arange(12) / 80, warm=0.001), provisioned=1)
+    assert [READY] * 11 + [COLD] == starts.tolist()  # the eleventh is what 0.1 s refilled
 
 
 # Properties for any traffic
 
 
-@given(LOADS, RULES)
-def test_every_request_is_served_or_throttled(load, rules):
-    """No request is lost or counted twice, and only served requests have a latency."""
-    outcome = simulate(load, rules)
-    throttled = outcome.start_types == StartType.THROTTLED
-    assert len(load.arrivals) == len(outcome.start_types) == throttled.sum() + (~np.isnan(outcome.latency)).sum()
-    assert (outcome.latency[~throttled] >= outcome.duration[~throttled] - 1e-9).all()
+@given(REQUESTS, st.integers(0, 3), st.integers(0, 3))
+def test_no_more_environments_are_busy_than_exist(requests, warm, provisioned):
+    """The requests in flight never exceed the number of environments."""
+    _, latency, environments = simulate(requests, warm=warm, provisioned=provisioned)
+    ends = requests.arrivals + latency
+    for request, arrival in enumerate(requests.arrivals):
+        assert (ends[: request + 1] > arrival + 1e-9).sum() <= environments[request]
 
 
-@given(LOADS, RULES)
-def test_environments_never_start_faster_than_the_rule(load, rules):
-    """Between two starts, at most the size of the bucket and its refill are started."""
-    at = load.arrivals[simulate(load, rules).start_types == StartType.COLD]
-    for first in range(len(at)):
-        for last in range(first, len(at)):
-            allowed = rules.environments + rules.environments_per_s * (at[last] - at[first])
-            assert last - first + 1 <= allowed + 1e-6
+@given(REQUESTS, st.integers(0, 3))
+def test_only_a_cold_start_adds_an_environment(requests, warm):
+    """The number of environments grows by one with a cold start, and otherwise stays or falls."""
+    starts, _, environments = simulate(requests, warm=warm)
+    assert (np.diff(environments, prepend=warm) <= (starts == COLD)).all()
 
 
-@given(LOADS, RULES)
-def test_no_more_environments_are_busy_than_exist(load, rules):
-    """The number of busy environments never exceeds the number of environments or of running requests."""
-    outcome = simulate(load, rules)
-    assert (outcome.busy <= outcome.environments).all()
-    ends = load.arrivals + outcome.latency
-    for request, arrival in enumerate(load.arrivals):
-        assert outcome.busy[request] <= (ends[:request] >= arrival - 1e-9).sum()
-
-
-@given(LOADS)
-def test_waiting_requests_are_not_throttled(load):
-    """The emulator answers all requests, one after the other, in order."""
-    outcome = simulate(load, EMULATOR)
-    ends = load.arrivals + outcome.latency
-    assert "THROTTLED" not in kinds(outcome)
-    assert (np.diff(ends) >= outcome.duration[1:] - 1e-9).all()
-
-
-# Queueing theory
-
-
-def test_busy_environments_are_poisson_distributed():
-    """M/D/infinity: without slower cold starts, 100 requests/s of 20 ms find Poisson(2) busy environments."""
-    draws = draw([Period(100, 500, counted=True)], seed=2)
-    outcome = simulate(constant_load(draws.arrivals, warm=0.02, cold=0.02), UNLIMITED)
-    expected = [math.exp(-2) * 2**k / math.factorial(k) for k in range(5)]
-    assert pytest.approx(expected, abs=0.01) == [(outcome.busy == k).mean() for k in range(5)]
+# Cases with a formula
 
 
 def test_share_of_cold_starts_is_the_share_of_long_gaps():
     """A share of exp(-rate * idle) of Poisson arrivals has a gap longer than the idle time."""
     rate = 0.003
-    draws = draw([Period(rate, 10_000 / rate, counted=True)], seed=3)
-    outcome = simulate(time_requests(draws, TIMES, TIMES.init), Rules(idle_s=600, warm=1))
-    assert pytest.approx(math.exp(-rate * 600), abs=0.015) == (outcome.start_types == StartType.COLD).mean()
+    starts, _, _ = simulate(draw(Traffic(rate, rate, 10_000 / rate), TIMES, TIMES.init), warm=1)
+    assert pytest.approx(math.exp(-rate * IDLE_S), abs=0.015) == (starts == COLD).mean()
 
 
-# Traffic and times
+def test_fleet_in_steady_state_has_almost_no_cold_starts():
+    """With the environments of a steady state, 100 requests a second cause at most two cold starts in ten minutes."""
+    warm, _ = size_fleet(ON_DEMAND, 100, TIMES)
+    starts, _, _ = simulate(draw(Traffic(100, 100, 1), TIMES, TIMES.init), warm=warm)
+    assert (starts == COLD).sum() <= 2
+
+
+def test_provisioned_concurrency_has_a_buffer():
+    """A provisioned environment serves ten requests a second, and the fleet has a tenth more than necessary."""
+    assert (0, 110) == size_fleet(PROVISIONED, 1000, TIMES)
 
 
 def test_service_times_keep_the_measured_quantiles():
-    """Drawn durations have the p50 and p99 of the benchmark and the p95 of the fit."""
-    draws = draw([Period(1000, 200, counted=True)], seed=4)
-    warm = 1000 * time_requests(draws, TIMES, TIMES.init).warm
-    expected = [TIMES.warm_p50, TIMES.fitted_p95, TIMES.warm_p99]
-    assert pytest.approx(expected, rel=0.01) == np.quantile(warm, [0.5, 0.95, 0.99]).tolist()
+    """Drawn durations have the measured p50 and p99, and the mean of the fit."""
+    warm = 1000 * draw(Traffic(1, 1000, 200), TIMES, TIMES.init).warm
+    assert pytest.approx([12, 12 * math.exp(2.3263 * 0.17)], rel=0.01) == np.quantile(warm, [0.5, 0.99]).tolist()
     assert pytest.approx(TIMES.warm_mean, rel=0.01) == warm.mean()
 
 
 def test_cold_starts_keep_the_measured_spread():
     """Drawn cold starts have the median of startup plus first request, and the measured spread."""
-    draws = draw([Period(1000, 200, counted=True)], seed=5)
-    p50, p95 = np.quantile(1000 * time_requests(draws, TIMES, TIMES.init).cold, [0.5, 0.95])
-    assert pytest.approx([390, TIMES.cold_spread], rel=0.01) == [p50, p95 / p50]
+    p50, p95 = np.quantile(1000 * draw(Traffic(1, 1000, 200), TIMES, TIMES.init).cold, [0.5, 0.95])
+    assert pytest.approx([390, math.exp(1.6449 * 0.1)], rel=0.01) == [p50, p95 / p50]
 
 
-@pytest.mark.parametrize("rate", [1, 100, 10_000])
-def test_traffic_is_long_enough(rate):
-    """Steady traffic has a minute and 80,000 requests or more, at most a day; bursts have 2,000 requests or more."""
-    counted = {
-        name: [p for p in periods(rate, 600) if p.counted] for name, periods in (("s", make_steady), ("b", make_burst))
+def test_strategies_get_the_same_requests():
+    """Arrivals and warm times do not depend on the startup, and repeat with the same seed."""
+    initialized, restored = draw(SHORT, TIMES, TIMES.init), draw(SHORT, TIMES, RESTORE_MS)
+    assert (initialized.arrivals == restored.arrivals).all()
+    assert (initialized.warm == restored.warm).all()
+
+
+def test_traffic_stays_below_the_limits_on_scaling():
+    """The simulation has no throttling, so no traffic may have 1,000 environments or 10,000 requests a second."""
+    assert max(traffic.rate for traffic in TRAFFIC.values()) < 10_000
+    rows = json.loads(fleet.FIGURES.read_text())["traffic"]
+    assert {(name, strategy) for name in TRAFFIC for strategy in STRATEGIES} == {
+        (row["traffic"], row["strategy"]) for row in rows
     }
-    assert 60 <= sum(period.seconds for period in counted["s"]) <= 86_400
-    assert 80_000 <= sum(period.rate * period.seconds for period in counted["s"])
-    assert 2_000 <= sum(period.rate * period.seconds for period in counted["b"])
-
-
-def test_the_same_seed_gives_the_same_traffic():
-    """Equal seeds give equal traffic; another seed gives other traffic."""
-    one, same, other = (draw(make_steady(100, 1), seed) for seed in (6, 6, 7))
-    assert (one.arrivals == same.arrivals).all()
-    assert (one.warm_z == same.warm_z).all()
-    assert len(one.arrivals) != len(other.arrivals)
-
-
-def test_fleet_in_steady_state_has_almost_no_cold_starts():
-    """With the environments of a steady state, 1,000 requests/s for 20 s cause at most two cold starts."""
-    draws = draw([Period(1000, 20, counted=True)], seed=8)
-    warm = count_settled(1000, TIMES, idle_s=600)
-    outcome = simulate(time_requests(draws, TIMES, TIMES.init), Rules(warm=warm))
-    assert (outcome.start_types == StartType.COLD).sum() <= 2
-    assert warm <= 3 * 1000 * TIMES.warm_mean / 1000
+    assert max(row["environments"] for row in rows) < 1000
 
 
 # Costs
 
 
-def simulated(strategy, rules):
-    periods = [Period(20, 60, counted=True)]
-    draws = draw(periods, seed=9)
-    return summarize(strategy, "steady", periods, draws, time_requests(draws, TIMES, TIMES.init), rules)
-
-
 def test_on_demand_pays_for_time_and_requests():
-    """Each request costs about 12.7 ms of 1.73 GB, rounded up; one cold start is negligible."""
+    """The cost per million is that of the mean duration, rounded up; few cold starts are negligible."""
+    row = summarize("short", SHORT, ON_DEMAND, TIMES)
     exactly = cost.usd_per_million(TIMES.warm_mean + 0.5, 1769)
-    assert pytest.approx(exactly, rel=0.05) == simulated(ON_DEMAND, Rules(warm=5)).usd_per_million
+    assert pytest.approx(exactly, rel=0.05) == row["usd_per_million"]
+    assert pytest.approx(row["usd_per_hour"]) == row["usd_per_million"] / 1e6 * row["requests"] * 60
 
 
 def test_provisioned_environments_cost_by_the_hour():
-    """Each environment adds the same hourly price; its requests cost less than on demand."""
-    four, five = (simulated(PROVISIONED, Rules(provisioned=count)) for count in (4, 5))
-    hour = 3600 * 1769 / 1024 * 0.0000041667
-    assert pytest.approx(hour, rel=1e-6) == five.usd_per_hour - four.usd_per_hour
-    assert four.usd_per_hour - 4 * hour < simulated(ON_DEMAND, Rules(warm=5)).usd_per_hour
+    """Each environment adds the same hourly price, and its requests cost less than on demand."""
+    starts, latency = np.full(100, READY), np.full(100, 0.01)
+    four, five = (compute_usd(starts, latency, 3600, provisioned=count) for count in (4, 5))
+    hour = 3600 * GB * 0.0000041667
+    assert pytest.approx(hour) == five - four
+    assert four - 4 * hour < compute_usd(np.full(100, WARM), latency, 3600)
 
 
 def test_snapstart_costs_snapshot_and_restores():
     """If a restore takes as long as an init, the cost differs only by snapshot and restores."""
-    plain, restored = simulated(ON_DEMAND, Rules()), simulated(SNAPSTART, Rules())
-    gb = 1769 / 1024
-    more = gb * (3600 * 0.0000015046 + restored.cold_per_hour * 0.0001397998)
-    assert pytest.approx(more, rel=1e-6) == restored.usd_per_hour - plain.usd_per_hour
-
-
-def test_throttled_requests_cost_nothing():
-    """Throttled requests are not billed, and the cost per million counts served requests only."""
-    some = simulated(ON_DEMAND, Rules(environments=1, environments_per_s=0, requests_per_environment=1e9))
-    assert 0 < some.throttled_share < 1
-    per_hour = some.usd_per_million / 1e6 * some.requests * (1 - some.throttled_share) * 60
-    assert pytest.approx(some.usd_per_hour) == per_hour
+    starts, latency = np.array([COLD, WARM, COLD]), np.array([0.4, 0.01, 0.4])
+    plain, restored = (compute_usd(starts, latency, 3600, snapstart=snapstart) for snapstart in (False, True))
+    assert pytest.approx(GB * (3600 * 0.0000015046 + 2 * 0.0001397998)) == restored - plain
 
 
 def test_costs_are_equal_at_break_even():
     """Provisioned and on-demand environments cost the same, and so do init and restore."""
-    even, prices = find_break_even(TIMES, idle_s=600, restore_ms=400), cost.PRICES["x86_64"]
-    busy = even.provisioned_busy_share
+    even, prices = find_break_even(TIMES), cost.PRICES["x86_64"]
+    busy = even["provisioned_busy_share"]
     provisioned = prices.provisioned_gb_second + busy * prices.provisioned_busy_gb_second
     assert pytest.approx(busy * prices.gb_second) == provisioned
-    restore = cost.SNAPSTART_RESTORED_GB + 0.4 * prices.gb_second
-    assert pytest.approx(even.snapstart_from_init_ms / 1000 * prices.gb_second) == restore
-    assert pytest.approx(0.01) == math.exp(-600 * even.p99_cold_below_rate)
+    restore = cost.SNAPSTART_RESTORED_GB + RESTORE_MS / 1000 * prices.gb_second
+    assert pytest.approx(even["snapstart_from_init_ms"] / 1000 * prices.gb_second) == restore
+    assert pytest.approx(0.01) == math.exp(-IDLE_S * even["p99_cold_below_rate"])
 
 
-@pytest.fixture(scope="module")
-def few():
-    """Return the answers for one request per second, which is fast to simulate."""
-    return simulate_traffic(TIMES, rates=(1,), idle_s=60, restore_ms=100, seed=10)
+# The command
 
 
-def test_strategies_get_the_same_requests(few):
-    """All strategies serve the same number of requests of each traffic."""
-    assert {"steady", "burst"} == {a.traffic for a in few}
-    for traffic in ("steady", "burst"):
-        same = [a for a in few if a.traffic == traffic]
-        assert [ON_DEMAND, PROVISIONED, SNAPSTART] == [a.strategy for a in same]
-        assert 1 == len({a.requests for a in same})
+def test_report_has_every_row_and_the_break_even():
+    """The report has a row per strategy and the points of break-even."""
+    rows = [summarize("short", SHORT, strategy, TIMES) for strategy in STRATEGIES]
+    text = render({"traffic": rows, "break_even": find_break_even(TIMES)})
+    assert 3 == sum(line.startswith("| short |") for line in text.splitlines())
+    assert "busy more than 60 % of the time" in text
+    assert "a restore is no shorter than an init of this function" in text
 
-
-def test_report_has_every_answer_and_assumption(few):
-    """The report has a row per answer, break-even points, assumptions and the agreement with the emulator."""
-    even, assumed = find_break_even(TIMES, 60, 100), list_assumptions(TIMES, 60, 100)
-    rows = [asdict(answer) for answer in few]
-    text = render({"traffic": rows, "break_even": asdict(even), "assumptions": assumed, "agreement": 1.25})
-    assert len(few) == sum(line.startswith("| 1 |") for line in text.splitlines())
-    assert "An idle environment ends after 60 s" in text
-    assert "SnapStart restores in 100 ms" in text
-    assert "it is shorter than an init of this function" in text
-    assert "p50 of 1.25 to 1" in text
-
-
-# The file of the benchmark
 
 OURS = {
     "cold_ms": {"p50": 400, "p95": 480, "n": 10},
@@ -331,68 +222,27 @@ OURS = {
 }
 
 
-def written(path, ours):
-    path.write_text(json.dumps({"hardware": "", "commit": "", "candidates": {"ours": ours}}))
-    return path
-
-
-def test_times_come_from_the_benchmark(tmp_path):
+def test_times_come_from_the_benchmark():
     """The times are those of the function with the small photo."""
-    assert TIMES == read_times(written(tmp_path / "bench.json", OURS))
+    expected = Times(350, 40, 12, math.log(18 / 12) / 2.3263, math.log(480 / 400) / 1.6449)
+    assert expected == read_times({"candidates": {"ours": OURS}})
 
 
-def test_missing_figure_is_named(tmp_path):
-    """The error names the file, the figure and the command that writes it."""
-    path = written(tmp_path / "bench.json", {**OURS, "init_ms": {}})
-    with pytest.raises(BenchError, match=rf"^{path}: KeyError\('p50'\); expected what `make bench` writes$"):
-        read_times(path)
-
-
-@pytest.mark.parametrize(("content", "reason"), [(None, "No such file or directory"), ("{", "JSONDecodeError")])
-def test_unreadable_file_is_one_line(tmp_path, capsys, content, reason):
-    """A file that is missing or not JSON gives one line on standard error and exit code 1."""
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory"),
+        ("{", "JSONDecodeError"),
+        (
+            json.dumps({"hardware": "", "commit": "", "candidates": {"ours": {**OURS, "init_ms": {}}}}),
+            "KeyError\\('p50'\\)",
+        ),
+    ],
+)
+def test_error_names_file_and_reason(tmp_path, content, reason):
+    """For a file that is missing, not JSON or lacks a figure, the error names the file, reason and remedy."""
     path = tmp_path / "bench.json"
     if content:
         path.write_text(content)
-    assert 1 == fleet.main(path)
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"fleet: {path}: ")
-    assert reason in line
-
-
-# The emulator
-
-
-LOGGING = """
-import time
-from pathlib import Path
-
-FILE = Path(__file__).with_name("log.txt")
-
-
-def log(event):
-    with FILE.open("a") as file:
-        file.write(event + " ")
-
-
-log("init")
-
-
-def handler(event, context):
-    log("begin")
-    time.sleep(0.01)
-    log("end")
-    return {"statusCode": 200}
-"""
-
-
-@pytest.mark.rie
-def test_emulator_serves_queue_one_by_one(tmp_path):
-    """As in the simulation, the queue waits for one cold start, and requests never overlap.
-
-    `make bench` measures how close the simulated times are, because times depend on the machine.
-    """
-    (tmp_path / "logging_handler.py").write_text(LOGGING)
-    assert measure_agreement(1, partial(lambda_runtime, "logging_handler.handler", task=tmp_path)) > 0
-    warm, queued = (["init", *["begin", "end"] * count] for count in (1 + WARM_REQUESTS, QUEUED_REQUESTS))
-    assert [*warm, *queued] == (tmp_path / "log.txt").read_text().split()
+    with pytest.raises(SystemExit, match=rf"^fleet: {path}: .*{reason}.*; expected what `make bench` writes$"):
+        fleet.main(path)
