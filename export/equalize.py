@@ -20,9 +20,9 @@ Channels = NDArray[np.float32]  # (C,), one value per channel
 # Operators whose output has the channels of the input, in the same order.
 PASSING_OPERATORS = ("Relu", "ReduceMean", "GlobalAveragePool", "Reshape", "Flatten", "MaxPool")
 CAP = 6.0  # upper limit of ReLU6, the only Clip in training.networks
-MARGIN = 4.0  # how many times its range on the photos a channel may reach before the cap clips it
-MAX_FACTOR = 20.0  # bounds the factor of a channel behind a cap that is almost zero on the photos
-MAX_RATIO = 100.0  # bounds the factors of other channels: they count as at least a hundredth of the largest range
+MARGIN = 4.0  # multiple of its range on the photos that a rescaled channel may reach before ReLU6 clips it
+MAX_FACTOR = 20.0  # upper limit of the factors in a group with ReLU6, for channels that are almost zero on the photos
+MAX_RATIO = 100.0  # without ReLU6, a smaller range counts as 1 / MAX_RATIO of the largest one
 
 
 def equalize(program: onnx.ModelProto, photos: Iterable[NDArray[np.uint8]]) -> None:
@@ -60,7 +60,8 @@ def find_groups(program: onnx.ModelProto) -> list[set[str]]:
             fixed.update(inputs, node.output)
         elif node.op_type == "Gemm":
             fixed.update(node.output)
-    # Sorted, because the order of a set of strings differs by process, and a weight of two groups is rounded in it.
+    # Sorted, because the order of a set of strings differs by process, and rounding makes the weights that two groups
+    # rescale depend on the order.
     return sorted((group for group in channels.subsets() if not group & fixed), key=min)
 
 
@@ -69,7 +70,7 @@ def is_relu6(node: onnx.NodeProto, arrays: Arrays) -> bool:
 
 
 def has_plain_channels(node: onnx.NodeProto, arrays: Arrays) -> bool:
-    """Return whether the node is a layer with a bias that is either dense or depthwise.
+    """Return whether the node is a dense or depthwise layer with a bias.
 
     Each input channel then goes to all output channels, or only to its own.
     """

@@ -43,7 +43,7 @@ class Comparison:
 
     challenger: Path
     champion: Path
-    version: ModelVersion  # of the champion
+    champion_version: ModelVersion
     photos: UnseenPhotos
     challenger_correct: NDArray[np.bool_]  # (N,), whether each prediction is correct
     champion_correct: NDArray[np.bool_]
@@ -56,12 +56,12 @@ class Comparison:
     @property
     def champion_photos(self) -> int | None:
         """Return how many photos the champion was trained on, or None if that is unknown."""
-        tags = self.version.tags
+        tags = self.champion_version.tags
         return int(tags[PHOTO_COUNT]) if PHOTO_COUNT in tags else None
 
     @property
     def growth(self) -> float | None:
-        """Return the relative increase of training photos, or None if it is unknown or must not count."""
+        """Return the relative increase of training photos, or None if it is unknown or too few test photos remain."""
         if not self.champion_photos or self.photos.are_few:
             return None
         return sum(row["split"] == "train" for row in self.photos.rows) / self.champion_photos - 1
@@ -80,7 +80,8 @@ class Comparison:
     def summarize(self, rule: config.Release) -> Outcome:
         """Return the decision with the figures that led to it."""
         promoted, reason = self.decide(rule)
-        champion = {"candidate": self.version.tags.get("candidate"), "accuracy": float(self.champion_correct.mean())}
+        candidate = self.champion_version.tags.get("candidate")
+        champion = {"candidate": candidate, "accuracy": float(self.champion_correct.mean())}
         return Outcome(
             **describe_file(self.challenger),
             promoted=promoted,
@@ -93,36 +94,37 @@ class Comparison:
         )
 
 
-def compare(path: Path, version: ModelVersion | None, registry: Registry, rule: config.Release) -> Outcome:
-    """Return the outcome of the comparison of a challenger with the champion, which is `version`.
+def compare(path: Path, champion: ModelVersion | None, registry: Registry, rule: config.Release) -> Outcome:
+    """Return the outcome of the comparison of a challenger with the champion.
 
     The challenger also wins if there is no champion, or one that cannot be loaded or has other classes. The champion
     wins if it learned all test photos, because none is left to compare them on.
     """
-    if version is None:
+    if champion is None:
         return skip_comparison(path, "there was no champion")
-    photos = select_unseen(LearnedPhotos.find(registry, version))
+    photos = select_unseen(LearnedPhotos.find(registry, champion))
     with TemporaryDirectory() as folder:
         champion_path = Path(folder) / "model.onnx"
-        champion_path.write_bytes(registry.read_file(version))
-        return compare_files(path, champion_path, version, photos, rule)
+        champion_path.write_bytes(registry.read_file(champion))
+        return compare_files(path, champion_path, champion, photos, rule)
 
 
 def compare_files(
-    path: Path, champion_path: Path, version: ModelVersion, photos: UnseenPhotos, rule: config.Release
+    path: Path, champion_path: Path, champion_version: ModelVersion, photos: UnseenPhotos, rule: config.Release
 ) -> Outcome:
     """Return the outcome of the comparison of two files, or the reason why they cannot be compared."""
-    challenger, champion = Classifier.load(path), load_or_none(champion_path)
+    challenger, champion, number = Classifier.load(path), load_or_none(champion_path), champion_version.version
     if champion is None:
-        return skip_comparison(path, f"the serving code cannot load the champion, version {version.version}")
+        return skip_comparison(path, f"the serving code cannot load the champion, version {number}")
     if champion.metadata.class_names != challenger.metadata.class_names:
-        return skip_comparison(path, f"the champion, version {version.version}, has other classes")
+        return skip_comparison(path, f"the champion, version {number}, has other classes")
     if not photos.compared:
-        reason = f"the champion, version {version.version}, learned all {photos.excluded} test photos"
+        reason = f"the champion, version {number}, learned all {photos.excluded} test photos"
         return skip_comparison(path, f"{reason}; `make promote` serves the challenger anyway", promoted=False)
     correct, champion_correct = (predict_correct(model, photos.rows) for model in (challenger, champion))
     corrections = compare_corrections(challenger, champion)
-    return Comparison(path, champion_path, version, photos, correct, champion_correct, corrections).summarize(rule)
+    comparison = Comparison(path, champion_path, champion_version, photos, correct, champion_correct, corrections)
+    return comparison.summarize(rule)
 
 
 def skip_comparison(path: Path, reason: str, *, promoted: bool = True) -> Outcome:

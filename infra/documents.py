@@ -23,9 +23,11 @@ MODEL = "lambda_app/model.onnx"
 
 def main() -> None:
     """Store an answer and the OpenAPI document. Raise `SystemExit` if the metrics describe another model file."""
-    if read_metrics("release")["sha256"] != served():
+    if (described := read_metrics("release")["sha256"]) != served():
         raise SystemExit(
-            f"{METRICS} is not about the {MODEL} that serves; expected those of the last release: run `make train`"
+            f"artifacts/metrics/release.json describes a file with the SHA-256 {described}; expected {served()}, "
+            f"that of {MODEL}. Run `git checkout artifacts/metrics` to restore the figures of the committed model, or "
+            "`make promote` to serve the challenger."
         )
     _write_metrics("serving", {"answer": run(predict_request(SAMPLE)).answer})
     _write_metrics("openapi", api_reference.fetch_openapi())

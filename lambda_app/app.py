@@ -74,7 +74,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        message = f"{request.method} {request.url.path} is no route; expected one of {', '.join(list_routes(app))}"
+        message = f"{request.method} {request.url.path} is not a route; expected one of {', '.join(list_routes(app))}"
         response = error_response(request.scope, error.status_code, code, message)
         # FastAPI's own 405 lists only the methods of the first route with the path.
         if methods := _allowed_methods(request):

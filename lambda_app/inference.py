@@ -94,7 +94,10 @@ class Inference:
         return [_add_to_record(result, record, str(uuid.uuid4())) for result in results]
 
     async def run_on_thread(self, record: Record, function: Callable[..., T], *arguments: Any) -> T:
-        """Call the function on a thread. Raise `Overloaded` or `ClientDisconnect` if the wait was too long."""
+        """Call the function on a thread.
+
+        Raise `Overloaded` after too long a wait, and `ClientDisconnect` if the client has left.
+        """
         with self.admission.queue(record.is_disconnected) as turn:
 
             def take_turn() -> T:

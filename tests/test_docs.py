@@ -120,7 +120,7 @@ def test_results_of_another_model_are_rejected(monkeypatch):
     """`make results` stops if the metrics describe another file than the released model."""
     assert documents.read_metrics("release")["sha256"] == documents.served()
     monkeypatch.setattr(documents, "served", lambda: "0" * 64)
-    with pytest.raises(SystemExit, match=r"is not about the lambda_app/model\.onnx that serves"):
+    with pytest.raises(SystemExit, match=rf"expected {'0' * 64}, that of lambda_app/model\.onnx\. Run `git checkout"):
         documents.main()
 
 

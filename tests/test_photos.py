@@ -27,7 +27,7 @@ FAULTS = {
 
 
 def test_faults_of_the_archive_are_set_aside(shared):
-    """Of every eighth file and the four known faults, exactly the four faults are set aside."""
+    """Among every eighth file and the four known faults, `prepare` sets aside exactly the four faults."""
     source = Source(shared / "data/dogs-vs-cats.zip")
     layout = detect_layout(source.names())
     labels = {name: label for name, label in layout.labels.items() if name in FAULTS}

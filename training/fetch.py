@@ -117,7 +117,7 @@ def split_sources(data: str) -> list[str]:
     found = []
     while words:
         ends = (end for end in range(len(words), 0, -1) if _is_source(" ".join(words[:end])))
-        end = next(ends, 1)  # `resolve` reports a word that is no source
+        end = next(ends, 1)  # `resolve` reports a word that is not a source
         found.append(" ".join(words[:end]))
         words = words[end:]
     return found

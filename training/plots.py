@@ -44,7 +44,7 @@ def roc(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> 
     figure, axis = plt.subplots(figsize=(4.5, 4), layout="constrained")
     for index in np.unique(labels)[1 if len(names) == 2 else 0 :]:
         RocCurveDisplay.from_predictions(labels == index, probabilities[:, index], name=names[index], ax=axis)
-    axis.plot([0, 1], [0, 1], ":", color="grey")
+    axis.plot([0, 1], [0, 1], ":", color="gray")
     axis.set(xlabel="false positive rate", ylabel="true positive rate")
     _save(figure, path)
 
@@ -56,7 +56,7 @@ def reliability(probabilities: Floats, labels: Labels, path: Path) -> None:
     accuracy, mean_confidence = calibration_curve(
         probabilities.argmax(1) == labels, confidence, n_bins=10, strategy="quantile"
     )
-    axis.plot([0, 1], [0, 1], ":", color="grey")
+    axis.plot([0, 1], [0, 1], ":", color="gray")
     axis.plot(mean_confidence, accuracy, marker="o")
     low = max(0.0, min(mean_confidence.min(), accuracy.min()) - 0.02)
     axis.set(xlabel="confidence", ylabel="accuracy", xlim=(low, 1.002), ylim=(low, 1.002))

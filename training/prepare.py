@@ -116,7 +116,7 @@ def check_layout(layout: Layout, path: Path) -> None:
     if layout.empty_folders:
         raise SourceError(f"{path}: the class folder {layout.empty_folders[0]!r} holds no photo{_cause(layout)}")
     if len(labels) < 2:
-        found = f"{len(labels)} class ({', '.join(labels) or 'no photos'})"
+        found = f"1 class ({labels[0]})" if labels else "0 classes (no photos)"
         raise SourceError(f"{path}: found {found}; expected two or more{_cause(layout)}")
 
 

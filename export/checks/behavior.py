@@ -30,7 +30,7 @@ EDITS: dict[str, Edit] = {
     "brighter_30_percent": lambda image: ImageEnhance.Brightness(image).enhance(1.3),
     "darker_30_percent": lambda image: ImageEnhance.Brightness(image).enhance(0.7),
     "jpeg_quality_40": lambda image: decode(_encode(image, "JPEG", quality=40)),
-    "grey": lambda image: image.convert("L"),
+    "gray": lambda image: image.convert("L"),
     "short_side_64": _shrink,
 }
 

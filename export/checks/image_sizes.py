@@ -1,4 +1,4 @@
-"""Measure accuracy and time of the released file at other image sizes than that in its metadata.
+"""Measure accuracy and time of the released file at several image sizes.
 
 `python -m export.checks.image_sizes PHOTOS`, with an archive or folder of labeled photos, writes
 `artifacts/metrics/image_sizes.json`, from which `make docs` writes the table in training/RESULTS.md.

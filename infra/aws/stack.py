@@ -120,14 +120,14 @@ def describe_stack(name: str, region: str) -> dict[str, Any]:
 
 
 def previous_version(stack: Stack, version: str = "") -> str:
-    """Return `version`, by default the one before the last deployment. Raise `DeploymentError` if there is none."""
+    """Return `version`, by default the one before the last deployment. Raise `DeploymentError` without a valid one."""
     if version or (version := stack.parameters.get("PreviousVersion", NO_VERSION)) != NO_VERSION:
         return parse_version(stack, version)
     raise DeploymentError(f"{stack.name}: the stack records no previous version; {_expect_version(stack)}")
 
 
 def parse_version(stack: Stack, version: str) -> str:
-    """Return the number of a published version. Raise `DeploymentError` if it is none."""
+    """Return `version` if it is a positive whole number; raise `DeploymentError` otherwise."""
     if not re.fullmatch(r"[1-9]\d*", version):
         raise DeploymentError(f"VERSION={version}: {_expect_version(stack)}")
     return version

@@ -14,9 +14,9 @@ from typing import Any
 from tqdm import tqdm, trange
 
 from infra.bench import images, tables, throughput
-from infra.bench.candidates import CANDIDATES, OURSELVES, PLAIN
+from infra.bench.candidates import CANDIDATES, FUNCTION, PLAIN
 from infra.bench.hardware import describe_commit, describe_hardware
-from infra.bench.measure import Launch, Life, Repeats, estimate_cost, measure_from_disk, measure_life, median, summarize
+from infra.bench.measure import Launch, Repeats, Run, estimate_cost, measure_from_disk, measure_run, median, summarize
 from infra.bench.photos import BenchPhoto, bench_photos
 from infra.bench.sandbox import SandboxError, container, has_docker, process
 from infra.emulator.runtime import RuntimeDied, RuntimeNotFound
@@ -70,31 +70,31 @@ def compare(*, quick: bool, docker: bool) -> dict[str, Any]:
     measured_at = describe_commit()  # before the measurement: later edits are not what runs
     photos = bench_photos()
     repeats = Repeats(first=20, others=5, health=10) if quick else Repeats(first=100, others=10, health=30)
-    lives = measure_all(container if docker else process, photos, repeats, rounds=4 if quick else 10)
+    runs = measure_all(container if docker else process, photos, repeats, rounds=4 if quick else 10)
     sizes = {image: images.unpacked_mb(image) for image in {each.image for each in CANDIDATES}} if docker else {}
     return {
         "hardware": describe_hardware(docker=docker),
         "commit": measured_at,
         "quick": quick,
         "photos": {p.name: {"width": p.width, "height": p.height, "bytes": len(p.data)} for p in photos},
-        "candidates": {each.name: summarize(lives[each.name], sizes.get(each.image)) for each in CANDIDATES},
-        "cost": {name: estimate_cost(lives[name]) for name in ("ours", "torch_simple_cnn")},
+        "candidates": {each.name: summarize(runs[each.name], sizes.get(each.image)) for each in CANDIDATES},
+        "cost": {name: estimate_cost(runs[name]) for name in ("ours", "torch_simple_cnn")},
         **dict.fromkeys(extras(quick=quick)),
     }
 
 
-def measure_all(launch: Launch, photos: tuple[BenchPhoto, ...], repeats: Repeats, rounds: int) -> dict[str, list[Life]]:
+def measure_all(launch: Launch, photos: tuple[BenchPhoto, ...], repeats: Repeats, rounds: int) -> dict[str, list[Run]]:
     """Measure each candidate once per round, in a random order, so that other load affects all of them equally.
 
     The first round fills the page cache and is not counted.
     """
-    lives: dict[str, list[Life]] = {each.name: [] for each in CANDIDATES}
+    runs: dict[str, list[Run]] = {each.name: [] for each in CANDIDATES}
     for turn in trange(rounds + 1, desc="bench", unit="round"):
         for candidate in random.Random(turn).sample(CANDIDATES, len(CANDIDATES)):
-            life = measure_life(candidate, launch, photos, repeats)
+            run = measure_run(candidate, launch, photos, repeats)
             if turn:
-                lives[candidate.name].append(life)
-    return lives
+                runs[candidate.name].append(run)
+    return runs
 
 
 def extras(*, quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
@@ -102,7 +102,7 @@ def extras(*, quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
     photo = bench_photos()[0]
     return {
         "from_disk": lambda: disk(photo, rounds=1 if quick else 10),
-        "compressed_mb": lambda: {each.name: images.compressed_mb(each.image) for each in (OURSELVES, PLAIN)},
+        "compressed_mb": lambda: {each.name: images.compressed_mb(each.image) for each in (FUNCTION, PLAIN)},
         "throughput": lambda: throughput.measure_throughput(photo, 2 if quick else 4, 300),
     }
 

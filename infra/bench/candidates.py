@@ -11,7 +11,7 @@ PEERS = ROOT / "infra/bench/peers"
 STAGED = ROOT / "artifacts/bench"  # build contexts of the peers
 MODEL = ROOT / "lambda_app/model.onnx"
 WEIGHTS = STAGED / f"weights-{hashlib.sha256(MODEL.read_bytes()).hexdigest()[:12]}"  # a new model gets new weights
-OURS = "pet-classifier:local"  # as `make image` tags it
+FUNCTION_IMAGE = "pet-classifier:local"  # as `make image` tags it
 TORCH = "requirements-torch.txt"  # shared, so that Docker stores the 6 GB layer once
 
 
@@ -56,7 +56,7 @@ def server(name: str, *files: str) -> Candidate:
     return _peer(name, "", model | own)
 
 
-OURSELVES = Candidate("ours", "lambda_app.handler.handler", OURS)
+FUNCTION = Candidate("ours", "lambda_app.handler.handler", FUNCTION_IMAGE)
 PLAIN = _peer(
     "ort_plain",
     "handler.handler",
@@ -64,7 +64,7 @@ PLAIN = _peer(
     bytecode=False,
 )
 CANDIDATES = (
-    OURSELVES,
+    FUNCTION,
     _peer(
         "torch_simple_cnn",
         "handler.handler",
@@ -95,7 +95,7 @@ CANDIDATES = (
     Candidate(
         "floor_decode_infer",
         "decode_infer.handler",
-        OURS,
+        FUNCTION_IMAGE,
         {"decode_infer.py": PEERS / "floor/decode_infer.py"},
         env=NO_TELEMETRY,
         routes=False,

@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm, trange
 
 from infra.bench import images
-from infra.bench.candidates import OURS, OURSELVES, PEERS, Candidate
+from infra.bench.candidates import FUNCTION, FUNCTION_IMAGE, PEERS, Candidate
 from infra.bench.growth_plots import plot
 from infra.bench.hardware import cite, identify
 from infra.bench.measure import Launch, payload, quantiles, time_invocation
@@ -26,7 +26,7 @@ from infra.markdown import table as markdown_table
 
 GROWTH = ROOT / "artifacts/growth.json"
 PLOT = ROOT / "artifacts/plots/growth.png"
-BATCH = Candidate("floor_batch", "batch.handler", OURS, {"batch.py": PEERS / "floor/batch.py"}, routes=False)
+BATCH = Candidate("floor_batch", "batch.handler", FUNCTION_IMAGE, {"batch.py": PEERS / "floor/batch.py"}, routes=False)
 SAMPLE_INTERVAL = 250  # requests between two samples of memory
 SETTLED = 500  # requests after which memory is stable; each photo was sent at least five times
 OTHER_INTERVAL = 25  # every 25th request sends another photo
@@ -39,14 +39,14 @@ Clock = Callable[[Sandbox, bytes], float]
 class Plan:
     """How often the benchmark repeats, and which sizes it measures."""
 
-    lives: int  # cold starts per size
+    starts: int  # cold starts per size
     warm: int  # requests after each cold start
     requests: int  # consecutive requests to one more function
     megapixels: tuple[float, ...] = (0.1, 0.2, 0.5, 1, 2, 4, 8, 12, 16, 20)
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
 
 
-FULL = Plan(lives=4, warm=20, requests=10_000)
+FULL = Plan(starts=4, warm=20, requests=10_000)
 
 
 def measure(launch: Launch) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def measure_growth(launch: Launch, plan: Plan) -> dict[str, Any]:
     images.stage(BATCH)
     photos = [make_photo(megapixels) for megapixels in plan.megapixels]
     batches = [replace(bench_photos()[0].request, query=f"photos={count}") for count in plan.batches]
-    by_size = measure_curve(OURSELVES, launch, [payload(photo.request) for photo in photos], time_invocation, plan)
+    by_size = measure_curve(FUNCTION, launch, [payload(photo.request) for photo in photos], time_invocation, plan)
     by_batch = measure_curve(BATCH, launch, [payload(request) for request in batches], read_run_ms, plan)
     return {
         "photo_size": [
@@ -89,7 +89,7 @@ def measure_curve(
     """
     ms: list[list[float]] = [[] for _ in bodies]
     rss_mb = [0.0 for _ in bodies]
-    for index in tqdm([*range(len(bodies))] * plan.lives, desc=f"growth, {candidate.name}", unit="life"):
+    for index in tqdm([*range(len(bodies))] * plan.starts, desc=f"growth, {candidate.name}", unit="start"):
         with launch(candidate) as sandbox:
             clock(sandbox, bodies[index])  # cold
             ms[index] += [clock(sandbox, bodies[index]) for _ in range(plan.warm)]
@@ -115,7 +115,7 @@ def sample_memory(launch: Launch, requests: int) -> list[tuple[int, float]]:
     usual, *others = (payload(each.request) for each in bench_photos())
     other = cycle(others)
     samples = []
-    with launch(OURSELVES) as sandbox:
+    with launch(FUNCTION) as sandbox:
         for n in trange(1, requests + 1, desc="growth, consecutive", unit="request"):
             time_invocation(sandbox, next(other) if n % OTHER_INTERVAL == 1 else usual)
             if n % SAMPLE_INTERVAL == 0:
@@ -169,7 +169,7 @@ def main() -> int:
     docker = has_docker()
     try:
         if docker:
-            images.build(OURSELVES)
+            images.build(FUNCTION)
         figures = measure(container if docker else process)
     except (SandboxError, images.BuildFailed, RuntimeNotFound, RuntimeDied) as error:
         print(f"growth: {error}", file=sys.stderr)

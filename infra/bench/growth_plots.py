@@ -50,7 +50,7 @@ def _memory(axis: plt.Axes, x: Sequence[float], found: Sequence[Mapping[str, Any
 def _requests(axis: plt.Axes, found: Mapping[str, Any]) -> None:
     n, rss_mb = zip(*found["rss_mb"], strict=True)
     settled = found["after_500"]
-    axis.axhspan(0.95 * settled, 1.05 * settled, color="grey", alpha=0.15, label="within 5 % of RSS after 500")
+    axis.axhspan(0.95 * settled, 1.05 * settled, color="gray", alpha=0.15, label="within 5 % of RSS after 500")
     axis.plot(n, rss_mb, color=MEMORY)
     axis.set(title="by consecutive requests", xlabel="requests", ylim=(0, 1.3 * max(rss_mb)))
     axis.set_ylabel("RSS, MB", color=MEMORY)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.bench.candidates import OURS, PEERS, WEIGHTS, Candidate
+from infra.bench.candidates import FUNCTION_IMAGE, PEERS, WEIGHTS, Candidate
 from infra.emulator.runtime import ROOT
 
 PINS = ROOT / "requirements-train.txt"
@@ -41,7 +41,7 @@ def make_weights() -> None:
 
 def build(candidate: Candidate) -> None:
     """Build the image of a candidate, and the bytecode of mounted files."""
-    if candidate.image != OURS:
+    if candidate.image != FUNCTION_IMAGE:
         build_peer(candidate)
         return
     run("make", "--no-print-directory", "image")
@@ -53,7 +53,7 @@ def compile_task(candidate: Candidate) -> None:
     """Compile files that are mounted into the image of this function, with the Python of the image."""
     mounted = ("--volume", f"{candidate.task}:/peer", "--user", f"{os.getuid()}:{os.getgid()}")
     compiler = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/peer")
-    run("docker", "run", "--rm", *mounted, "--entrypoint", "/usr/bin/python3", OURS, *compiler)
+    run("docker", "run", "--rm", *mounted, "--entrypoint", "/usr/bin/python3", FUNCTION_IMAGE, *compiler)
 
 
 def build_peer(candidate: Candidate) -> None:

@@ -28,7 +28,7 @@ Launch = Callable[[Candidate], AbstractContextManager[Sandbox]]
 
 @dataclass(frozen=True)
 class Repeats:
-    """The number of counted requests of a life, which is one run of a candidate from its start to its end."""
+    """The numbers of counted requests of a run: a candidate from its cold start to its end."""
 
     first: int  # with the first photo
     others: int  # with each other photo
@@ -36,8 +36,8 @@ class Repeats:
 
 
 @dataclass(frozen=True)
-class Life:
-    """The measurements of a life, in milliseconds: init and billed by the emulator, the others by the client."""
+class Run:
+    """The measurements of a run, in milliseconds: init and billed by the emulator, the others by the client."""
 
     cold_ms: float  # from process start to the first response
     init_ms: float
@@ -52,7 +52,7 @@ def payload(request: HttpRequest) -> bytes:
     return to_payload(to_event(request, request_id="bench", now=datetime.now(UTC)))
 
 
-def measure_life(candidate: Candidate, launch: Launch, photos: Iterable[BenchPhoto], repeats: Repeats) -> Life:
+def measure_run(candidate: Candidate, launch: Launch, photos: Iterable[BenchPhoto], repeats: Repeats) -> Run:
     """Start a candidate and time its requests. Raise `SandboxError` if it does not start or respond with 200."""
     payloads = {photo.name: payload(photo.request) for photo in photos}
     with launch(candidate) as sandbox:
@@ -61,7 +61,7 @@ def measure_life(candidate: Candidate, launch: Launch, photos: Iterable[BenchPho
         billed = sandbox.billed_ms(1 + WARM_UP + repeats.first)[1 + WARM_UP :]
         health = time_warm(sandbox, payload(HEALTH), repeats.health) if candidate.routes else []
         warm |= {name: time_warm(sandbox, body, repeats.others) for name, body in payloads.items()}
-        return Life(cold_ms, sandbox.init_ms(), sandbox.peak_rss_mb(), billed, warm, health)
+        return Run(cold_ms, sandbox.init_ms(), sandbox.peak_rss_mb(), billed, warm, health)
 
 
 def time_warm(sandbox: Sandbox, body: bytes, repeats: int) -> list[float]:
@@ -90,18 +90,17 @@ def time_invocation(sandbox: Sandbox, body: bytes) -> float:
     return ms
 
 
-def summarize(lives: list[Life], image_mb: float | None) -> dict[str, Any]:
-    """Return medians and spread over the lives, and quantiles of warm times over all requests."""
-    billed = float(billed_ms([ms for life in lives for ms in life.billed_ms]).mean())  # a mean, because bills add up
-    rss_mb = max(life.rss_mb for life in lives)
-    health = [ms for life in lives for ms in life.health_ms]
+def summarize(runs: list[Run], image_mb: float | None) -> dict[str, Any]:
+    """Return medians and spread over the runs, and quantiles of warm times over all requests."""
+    billed = float(billed_ms([ms for run in runs for ms in run.billed_ms]).mean())  # a mean, because bills add up
+    rss_mb = max(run.rss_mb for run in runs)
+    health = [ms for run in runs for ms in run.health_ms]
     return {
-        "cold_ms": quantiles([life.cold_ms for life in lives], 50, 95) | {"n": len(lives)},
-        "init_ms": quantiles([life.init_ms for life in lives], 50, 95),
-        "first_ms": quantiles([life.cold_ms - life.init_ms for life in lives], 50, 95),
+        "cold_ms": quantiles([run.cold_ms for run in runs], 50, 95) | {"n": len(runs)},
+        "init_ms": quantiles([run.init_ms for run in runs], 50, 95),
+        "first_ms": quantiles([run.cold_ms - run.init_ms for run in runs], 50, 95),
         "warm_ms": {
-            name: quantiles([ms for life in lives for ms in life.warm_ms[name]], 50, 95, 99)
-            for name in lives[0].warm_ms
+            name: quantiles([ms for run in runs for ms in run.warm_ms[name]], 50, 95, 99) for name in runs[0].warm_ms
         },
         "health_ms": quantiles(health, 50, 95, 99) if health else None,
         "rss_mb": round(rss_mb, 1),
@@ -111,10 +110,10 @@ def summarize(lives: list[Life], image_mb: float | None) -> dict[str, Any]:
     }
 
 
-def estimate_cost(lives: list[Life]) -> dict[str, Any]:
+def estimate_cost(runs: list[Run]) -> dict[str, Any]:
     """Return the cost by memory size for each architecture, and the cheapest size for each latency target."""
-    ms = statistics.mean(ms for life in lives for ms in life.billed_ms)
-    rss_mb = max(life.rss_mb for life in lives)
+    ms = statistics.mean(ms for run in runs for ms in run.billed_ms)
+    rss_mb = max(run.rss_mb for run in runs)
     tables = {arch: by_memory(ms, rss_mb, arch) for arch in ("x86_64", "arm64")}
     return {
         arch: {

@@ -1,8 +1,8 @@
 """Run a cold function with one CPU: in a restricted container of 1 GB, or without Docker in a process on one core.
 
-Both run AWS's Runtime Interface Emulator (RIE), which starts the function's Python at the first invocation. In its log,
-"Init Duration" and "Max Memory Used" are not measured. "INIT REPORT" and "INVOKE RTDONE" are; they correspond to the
-durations that Lambda bills.
+Both run AWS's Runtime Interface Emulator (RIE), which starts the function's Python at the first invocation. The
+emulator does not measure the values "Init Duration" and "Max Memory Used" that it logs. It measures the durations of
+"INIT REPORT" and "INVOKE RTDONE", which correspond to those that Lambda bills.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx2
 
-from infra.bench.candidates import OURS, Candidate
+from infra.bench.candidates import FUNCTION_IMAGE, Candidate
 from infra.emulator.invoke import invoke_url
 from infra.emulator.process import terminable
 from infra.emulator.runtime import ROOT, find_rie, lambda_runtime
@@ -97,9 +97,9 @@ class Sandbox:
 
 
 def has_docker() -> bool:
-    """Return whether a local Docker engine runs.
+    """Return whether `docker info` succeeds.
 
-    A remote engine does not work, because `/proc` must show its processes.
+    The engine must be local, which is not checked, because `/proc` must show the processes of its containers.
     """
     try:
         return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
@@ -157,7 +157,7 @@ def read_malloc_settings() -> str:
 
 def _candidate_options(candidate: Candidate) -> Iterator[str]:
     """Yield the Docker options that mount the files of a candidate and set its environment."""
-    if candidate.image == OURS and candidate.files:
+    if candidate.image == FUNCTION_IMAGE and candidate.files:
         yield from ("--volume", f"{candidate.task}:/peer:ro", "--workdir", "/peer")
         yield from ("--env", "PYTHONPATH=/opt/python:/var/task")
     for name, value in candidate.env.items():

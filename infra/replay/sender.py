@@ -31,9 +31,9 @@ class Pace:
 
 
 class Replay:
-    """Send each photo at its scheduled time, even if earlier answers are slow (an open-loop load generator).
+    """Send each photo at its scheduled time, with at most `concurrency` requests in flight.
 
-    While `concurrency` requests are in flight, the next photo waits, and its answer records how late it was sent.
+    At this limit, the next photo waits, and its answer records the delay (`late_ms`).
     """
 
     def __init__(self, ask: Ask, pace: Pace, write: Callable[[Answer], None]) -> None:

@@ -1,4 +1,7 @@
-"""Retry each photo of a dead letter once in a message of its own, and then give it up."""
+"""Send each photo of a dead letter again, in a message of its own.
+
+If that message also becomes a dead letter, write an error row.
+"""
 
 import hashlib
 import json
@@ -10,7 +13,7 @@ from urllib.parse import unquote_plus
 from infra.score.listing import S3Path
 from infra.score.queue import pack_requests, send_messages
 
-# The error code of photos that are given up, and the folder of their results: the model that failed is unknown.
+# The error code of photos that are given up; also the folder of their results, in place of the unknown model version.
 GAVE_UP = "gave_up"
 WAIT_S = 5  # a receive request without a wait may miss messages
 Message = dict[str, Any]
@@ -33,8 +36,8 @@ def process_dead_letters(s3: Any, sqs: Any, queue: str, dead_letters: str, resul
         for message in messages:
             try:
                 photos = _split(message["Body"])
-            except (ValueError, TypeError, AttributeError, KeyError):  # malformed for lambda_app/batch/objects.py, too
-                photos = []
+            except (ValueError, TypeError, AttributeError, KeyError):
+                photos = []  # lambda_app/batch/objects.py rejects these messages, too
             outcome = _process(s3, sqs, queue, results, photos)
             sqs.delete_message(QueueUrl=dead_letters, ReceiptHandle=message["ReceiptHandle"])
             yield outcome
@@ -73,7 +76,7 @@ def _give_up(s3: Any, results: S3Path, job: str, photo: Photo) -> None:
         "etag": None,
         "model_version": None,
         "error_code": GAVE_UP,
-        "error_message": "its message failed as often as the queue allows, with other photos and alone",
+        "error_message": "its message reached the queue's limit of attempts twice, the second time with no other photo",
     }
     name = hashlib.sha256(json.dumps([photo]).encode()).hexdigest()
     body = f"{json.dumps(row, ensure_ascii=False)}\n".encode()

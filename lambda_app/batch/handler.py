@@ -59,7 +59,10 @@ class BatchSettings(Settings):
 
 
 class Signer:
-    """Sign URLs of photos. S3's client resolves the bucket's endpoint for each URL: 0.9 ms of a photo's 10 ms."""
+    """Sign URLs of photos.
+
+    Resolves each bucket's endpoint once. S3's client resolves it for each URL, which takes 0.9 ms of a photo's 10 ms.
+    """
 
     def __init__(self, s3: Any, credentials: Any) -> None:
         self.s3, self.credentials = s3, credentials

@@ -69,7 +69,7 @@ def content_coding(headers: Headers) -> str | None:
     if len(codings) > 1 or not set(codings) <= set(CONTENT_CODINGS):
         raise UnsupportedType(
             f"the content encoding is {value!r:.80}; "
-            f"expected one of {', '.join(CONTENT_CODINGS)}: send the body uncompressed"
+            f"expected one of {', '.join(CONTENT_CODINGS)}; or send the body uncompressed"
         )
     return codings[0] if codings else None
 
@@ -122,7 +122,7 @@ def _decode_text(text: bytes) -> bytes:
                 f"the data URL begins with {head[:40].decode(errors='replace')!r}; expected data:image/jpeg;base64,…"
             )
         if text.count(b"%") > len(text) // 10:  # one in twenty characters of base64 may need an escape
-            raise MalformedRequest(f"over 10 % of the data URL are escapes; expected base64; {EXPECTED}")
+            raise MalformedRequest(f"over 10 % of the data URL are escapes; {EXPECTED}")
         for escape, character in ESCAPES.items() if b"%" in text else ():
             text = text.replace(escape, character).replace(escape.lower(), character)
     try:

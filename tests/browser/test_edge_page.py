@@ -39,7 +39,7 @@ def test_page_hashes_form(visit, edge):
       form.append("file", new File([await (await fetch("docs/swagger-ui.css")).arrayBuffer()], "photo.jpg"));
       return (await post("predict", form)).status;
     }"""
-    assert 415 == page.evaluate(script)  # from the function, for a file that is no photo; the edge would send 403
+    assert 415 == page.evaluate(script)  # from the function, for a file that is not a photo; the edge would send 403
 
 
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data"])

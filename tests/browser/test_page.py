@@ -495,7 +495,7 @@ def test_any_classes_behind_any_path(visit, other_classes):
     """Class names are text, only the first of many are shown, and feedback chooses from a list."""
     page = visit(other_classes)
     expect(page.locator("h1")).to_have_text("Which of 7 is it?")
-    choose(page, *(upload(f"{colour}.jpg", encode(Image.new("RGB", (64, 48), colour))) for colour in ("red", "blue")))
+    choose(page, *(upload(f"{color}.jpg", encode(Image.new("RGB", (64, 48), color))) for color in ("red", "blue")))
     verdict(page, "Snow leopard")
     expect(page.locator(".bars li")).to_have_count(5)
     page.get_by_label("What it shows").select_option("=1+1")

@@ -83,7 +83,7 @@ def test_card_contains_only_measured_figures(project):
         ("evaluate", "sets test accuracy_interval", [0.4111, 0.4999], "41.11 % to 49.99 %"),
         ("evaluate", "sets test calibration_error", 0.0765, "7.65 %"),
         ("evaluate", "outliers", {"flowers": {"photos": 1234, "recognised": 0.8765, "roc_auc": 0.98}}, "| 87.65 % |"),
-        ("verify", "behavior agreement grey_10", 0.8642, "| grey 10 | 86.42 % |"),
+        ("verify", "behavior agreement gray_10", 0.8642, "| gray 10 | 86.42 % |"),
         ("prepare", "photos", 7654, "7,654 photos"),
         ("prepare", "relabeled", 1234, "1,234."),
         ("prepare", "split", "given", "split by the author of the data set into"),

@@ -131,7 +131,7 @@ def test_report_contains_the_selection(verified):
         ("calibration_error_test", {"verify__max_calibration_error": 0.0}),
         ("size_mb", {"verify__max_size_mb": 0.01}),
         ("latency_ratio", {"verify__max_latency_ratio": 1e-6}),
-        ("same_class_grey", {"verify__min_agreement": 1.0, "verify__behavior_photos": 34}),
+        ("same_class_gray", {"verify__min_agreement": 1.0, "verify__behavior_photos": 34}),
     ],
 )
 def test_gate_breaks_beyond_its_limit(find_broken, gate, limits):

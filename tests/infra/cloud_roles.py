@@ -1,12 +1,12 @@
-"""Create both stacks in moto, and run code with the credentials of a role, whose permissions moto enforces.
+"""Create the stacks of bootstrap, dev and prod in moto, and run code with the credentials of a role.
 
-moto compares every request with the actions of the role's policies, with these gaps:
+moto enforces permissions: it compares every request with the actions of the role's policies, with these gaps:
 
 - It compares resources for S3, SQS, IAM and STS only. For others, `relax` replaces them with *, which moto expects.
 - It ignores conditions, permissions boundaries and resource policies. Roles are assumed before enforcement starts, so
   their trust policies are not enforced either.
 - It derives wrong names for some actions (`MOTO_NAMES`), and a wrong signature for GET requests to Lambda, so the
-  tests turn the check of signatures off. It answers requests with a signature in the URL with 500.
+  tests turn the check of signatures off. It returns 500 if the signature is in the URL.
 - Its services do not authorize calls to each other: its CloudFormation creates what the caller may not create.
 
 tests/infra/test_bootstrap.py, tests/infra/test_template.py and `make lint` check resources and conditions without moto.
@@ -138,7 +138,7 @@ def configure(moto: str, *, docker: bool) -> None:
 
 
 def create_account(moto: str) -> Account:
-    """Empty the account and create both stacks. The photos of the batch are in PHOTOS."""
+    """Empty the account and create the stacks of bootstrap, dev and prod. The photos of the batch are in PHOTOS."""
     configure(moto, docker=False)
     cloudformation, s3 = boto3.client("cloudformation"), boto3.client("s3")
     for bucket in (PHOTOS, RESULTS):

@@ -213,7 +213,7 @@ def test_boundary_allows_only_new_contributions(environment) -> None:
 
 
 def test_deploy_role_cannot_access_contributed_photos() -> None:
-    """It can create and configure the bucket. It can neither access objects nor open the bucket by a policy."""
+    """The role can create and configure the bucket, but neither access objects nor open the bucket by a policy."""
     statement = deploy_statement("ContributionsBucket")
     assert {"Fn::Sub": f"arn:${{AWS::Partition}}:s3:::{OWN}-contributions-*"} == statement["Resource"]
     forbidden = ("GetObject", "PutObject", "DeleteObject", "ListBucket", "PutBucketPolicy", "PutBucketAcl")

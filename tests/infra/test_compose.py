@@ -100,7 +100,7 @@ def test_images_are_pinned(name):
 
 
 def test_classifier_environment_is_valid():
-    """It has settings of the function, and a CPU count that equals the limit."""
+    """The environment has settings of the function, and a CPU count that equals the limit."""
     service = services()["classifier"]
     assert service["environment"].keys() <= {name.upper() for name in Settings.model_fields} | {"PYTHON_CPU_COUNT"}
     assert int(service["deploy"]["resources"]["limits"]["cpus"]) == int(service["environment"]["PYTHON_CPU_COUNT"])

@@ -26,7 +26,10 @@ def client(function):
 
 
 def test_repeated_contribution_becomes_one_object(client, function, cat_jpg):
-    """The object has the path, the encryption and the metadata that `make harvest` reads; the log has its digest."""
+    """Two contributions of one photo become one object, whose digest is logged.
+
+    The object has the path, the encryption and the metadata that `make harvest` reads.
+    """
     prediction = client.post("/predict", files={"file": cat_jpg}).json()
     fields = {"label": "dog", "request_id": prediction["request_id"], "consent": "true"}
     answers = [client.post("/feedback", data=fields, files={"file": cat_jpg}) for _ in range(2)]

@@ -29,7 +29,7 @@ def create(cloudformation) -> None:
 
 
 def test_deployed_prints_the_stack(cloudformation, capsys):
-    """It prints NAME=VALUE lines, the format of step outputs."""
+    """`deployed` prints NAME=VALUE lines, the format of step outputs."""
     create(cloudformation)
     deployed.main(["dev"])
     expected = f"image_uri={IMAGE}\ncommit=abc\nauth=NONE\norigin=\nurl=https://abc.example.org/\n"
@@ -37,15 +37,15 @@ def test_deployed_prints_the_stack(cloudformation, capsys):
 
 
 def test_deployed_prints_empty_values_before_the_first_deployment(cloudformation, capsys):
-    """A missing stack is no error, so that the first deployment runs like any other."""
+    """A missing stack is not an error, so that the first deployment runs like any other."""
     deployed.main(["dev"])
     assert "image_uri=\ncommit=\nauth=\norigin=\nurl=\n" == capsys.readouterr().out
 
 
 def test_shown_values_are_in_the_template():
-    """A parameter or output renamed in the template would be empty."""
+    """template.yaml has every parameter and output that is printed."""
     template = (stack.SAMCONFIG.parent / "template.yaml").read_text()
-    assert [key for key in deployed.SHOWN.values() if f"\n  {key}:\n" not in template] == []
+    assert [] == [key for key in deployed.SHOWN.values() if f"\n  {key}:\n" not in template]
 
 
 def test_environments_have_separate_stacks():

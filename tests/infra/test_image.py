@@ -352,10 +352,10 @@ def test_start_imports_packages_from_the_bundle(image: str) -> None:
 import awslambdaric.bootstrap, lambda_app.handler, sys
 from fastapi.openapi.models import OpenAPI
 specs = {name: module.__spec__ for name, module in sys.modules.items() if getattr(module, "__spec__", None)}
-ours = {name: type(spec.loader).__name__ for name, spec in specs.items()
-        if str(spec.origin).startswith("/opt/python") and str(spec.origin).endswith(".py")}
-others = [name for name, loader in ours.items() if loader != "BundledLoader"]
-print(json.dumps([len(ours) > 200, others, "opentelemetry" in sys.modules, OpenAPI.__pydantic_complete__]))
+loaders = {name: type(spec.loader).__name__ for name, spec in specs.items()
+           if str(spec.origin).startswith("/opt/python") and str(spec.origin).endswith(".py")}
+others = [name for name, loader in loaders.items() if loader != "BundledLoader"]
+print(json.dumps([len(loaders) > 200, others, "opentelemetry" in sys.modules, OpenAPI.__pydantic_complete__]))
 """
     assert [True, ["sitecustomize"], False, False] == python_in(image, code)
 

@@ -157,7 +157,7 @@ def test_limits_match_compose():
 
 
 def test_environment_is_valid():
-    """It has settings of the function, and a CPU count that equals the limit."""
+    """The environment has settings of the function, and a CPU count that equals the limit."""
     [source] = container()["envFrom"]
     settings = resource("ConfigMap")
     assert settings["metadata"]["name"] == source["configMapRef"]["name"]
@@ -204,7 +204,7 @@ def test_selectors_match_the_deployment():
 
 
 def test_autoscaler_targets_the_deployment():
-    """It scales from two to five pods by the requested CPU and memory."""
+    """The autoscaler scales from two to five pods by the requested CPU and memory."""
     deployment, autoscaler = resource("Deployment"), resource("HorizontalPodAutoscaler")["spec"]
     assert (2, 2, 5) == (deployment["spec"]["replicas"], autoscaler["minReplicas"], autoscaler["maxReplicas"])
     assert {
@@ -237,7 +237,7 @@ def test_service_monitor_matches_prometheus():
 
 
 def test_prometheus_rule_matches_monitoring():
-    """It has the same groups as infra/containers/monitoring, with unique names."""
+    """The PrometheusRule has the same groups as infra/containers/monitoring, with unique names."""
     groups = [
         group
         for name in ("rules.yml", "alerts.yml")
@@ -250,7 +250,7 @@ def test_prometheus_rule_matches_monitoring():
 
 
 def test_argo_cd_applies_this_folder():
-    """It syncs this folder into the namespace, and ignores the number of replicas."""
+    """Argo CD syncs this folder into the namespace, and ignores the number of replicas."""
     application = yaml.safe_load((K8S / "argocd/application.yaml").read_text())
     assert ("argoproj.io/v1alpha1", "Application") == (application["apiVersion"], application["kind"])
     spec = application["spec"]

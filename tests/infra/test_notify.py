@@ -25,7 +25,7 @@ def test_log_group_exists(capsys):
 
 
 def test_log_group_is_missing_before_first_deployment(capsys):
-    """A missing log group prints exists=false and is no error."""
+    """A missing log group prints exists=false and is not an error."""
     log_group.main(GROUP)
     assert "exists=false\n" == capsys.readouterr().out
 

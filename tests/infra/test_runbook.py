@@ -26,12 +26,12 @@ BLOCKS = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", pa
 LINES = dict.fromkeys(line.strip() for block in BLOCKS for line in block.splitlines())
 SHELL = [command for line in LINES if line for command in re.split(r" (?:&&|\|) ", line)]
 COMMANDS = [shlex.split(re.sub(r"^([A-Z_]+=\S+ )+", "", command)) for command in SHELL]  # without variables in front
-# Of AWS's command line alone, no operations of its services.
+# Commands of the AWS CLI that are not operations of a service.
 AWS_OWN = {("ecr", "get-login-password"), ("logs", "tail"), ("s3", "rb")}
 INSTALLED = sorted({command[0] for command in COMMANDS if command[0].startswith(".venv/")})
 PYTHON = ".venv/bin/python"
 GLOBAL = {"region", "profile", "output"}
-RENAMED = {("sns", "subscribe"): {"notification-endpoint"}}  # --endpoint-url is every command's
+RENAMED = {("sns", "subscribe"): {"notification-endpoint"}}  # renamed, because every command has --endpoint-url
 
 
 def commands_of(program: str) -> list[list[str]]:
@@ -48,9 +48,25 @@ def test_every_program_is_known():
     assert checked == {command[0] for command in COMMANDS} - {"cd", "curl", "docker", "find", "gh", "git", "kubectl"}
 
 
+def required_variables(target: str) -> set[str]:
+    """Return the variables without a default that a target must get: it stops with an error if one is missing."""
+    [recipe] = re.findall(rf"^{target}:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    names = re.findall(r"\$\(REQUIRE_(\w+)\)", recipe) + re.findall(r"\$\(if \$\((\w+)\),,\$\(error ", recipe)
+    return set(names) - set(re.findall(rf"^(?:{target}: )?(\w+) \?= ", MAKEFILE, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("preview", {"ENV", "IMAGE_URI", "COMMIT"}), ("deploy", {"ENV", "IMAGE_URI"}), ("push", {"REPOSITORY"})],
+)
+def test_required_variables_are_found(target, expected):
+    """Variables of `$(REQUIRE_…)` and of `$(error …)` are required, unless the Makefile has a default."""
+    assert expected == required_variables(target)
+
+
 @pytest.mark.parametrize("command", commands_of("make"), ids=" ".join)
 def test_make(command):
-    """The target exists and reads every variable that the command sets."""
+    """The Makefile has the target and reads every variable that the command sets, which are all that it requires."""
     words = [word.partition("=") for word in command[1:]]
     targets = [name for name, equals, _ in words if not equals]
     assert [] == [name for name in targets if not re.search(rf"^{name}:.*## ", MAKEFILE, re.MULTILINE)]
@@ -58,6 +74,7 @@ def test_make(command):
     assert [] == [
         name for name in given if not re.search(rf"\$\({name}\)|\(call option,{name},|if \$\({name}\)", MAKEFILE)
     ]
+    assert [] == [name for target in targets for name in sorted(required_variables(target)) if name not in given]
 
 
 @pytest.mark.parametrize("command", commands_of("aws"), ids=" ".join)

@@ -29,11 +29,11 @@ def post(client, data, content_type="image/jpeg"):
     return client.post("/predict", content=data, headers={"content-type": content_type})
 
 
-@pytest.mark.parametrize(("colour", "expected", "label"), [("red", "cat", 0), ("blue", "dog", 1)])
+@pytest.mark.parametrize(("color", "expected", "label"), [("red", "cat", 0), ("blue", "dog", 1)])
 @pytest.mark.parametrize("way", ["raw", "multipart"])
-def test_predict_returns_every_field_for_both_kinds_of_body(client, encode, colour, expected, label, way):
+def test_predict_returns_every_field_for_both_kinds_of_body(client, encode, color, expected, label, way):
     """A photo as the raw body and as a form's file get the same complete response."""
-    data = encode(colour)
+    data = encode(color)
     answer = post(client, data) if way == "raw" else client.post("/predict", files={"file": ("x.jpg", data)})
     body = answer.json()
     assert (200, PREDICTION) == (answer.status_code, set(body))
@@ -45,7 +45,7 @@ def test_predict_returns_every_field_for_both_kinds_of_body(client, encode, colo
 
 def test_unknown_photo_still_has_a_prediction(client, encode):
     """A photo of none of the classes has `unknown` and a predicted class."""
-    body = post(client, encode("grey")).json()
+    body = post(client, encode("gray")).json()
     assert (True, {"cat", "dog"}) == (body["unknown"], set(body["probabilities"]))
 
 
@@ -103,8 +103,8 @@ def test_model_info_names_the_image(tiny_classifier):
 
 def test_metrics_count_predictions(client, encode):
     """The Prometheus text has a counter per class and a histogram of latency."""
-    for colour in ("red", "red", "blue"):
-        post(client, encode(colour))
+    for color in ("red", "red", "blue"):
+        post(client, encode(color))
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     lines = answer.text.splitlines()
@@ -125,7 +125,7 @@ def test_refused_photo_counts_as_an_error(client):
 
 def test_metrics_count_unknown_photos_feedback_and_health_checks(client, encode):
     """Unknown photos, feedback by label and health checks are counted, and the model is named."""
-    request_id = post(client, encode("grey")).json()["request_id"]
+    request_id = post(client, encode("gray")).json()["request_id"]
     client.post("/feedback", json=FEEDBACK | {"request_id": request_id})
     client.get("/health")
     lines = client.get("/metrics").text.splitlines()
@@ -178,7 +178,7 @@ def test_prediction_log_of_a_new_instance_is_empty(client):
 
 def test_prediction_log_has_newest_first(client, encode):
     """The log has the newest prediction first and the averages of all; it has no refused photos."""
-    answers = [post(client, encode(colour)).json() for colour in ("red", "blue", "grey")]
+    answers = [post(client, encode(color)).json() for color in ("red", "blue", "gray")]
     post(client, b"text")
     log = client.get("/prediction-log").json()
     latencies = [one["latency_ms"] for one in log["predictions"]]
@@ -193,8 +193,8 @@ def test_prediction_log_has_newest_first(client, encode):
 
 def test_prediction_log_keeps_the_last_hundred(client, encode):
     """The log is bounded, so the memory of a long-lived instance does not grow."""
-    for colour in ("blue", *["red"] * 100):
-        post(client, encode(colour))
+    for color in ("blue", *["red"] * 100):
+        post(client, encode(color))
     log = client.get("/prediction-log").json()
     assert (100, 100, {"cat": 100}) == (log["count"], len(log["predictions"]), log["class_distribution"])
 

@@ -120,8 +120,8 @@ def test_png_metadata_never_refuses_a_picture(kind, content, is_intact):
 def test_png_with_a_broken_critical_chunk_is_damaged(kind):
     """The checksum detects one changed bit."""
     data = bytearray(written_png(3, 8, palette=bytes(range(256)) * 3))
-    place = data.index(kind)
-    data[place + 6] ^= 1
+    offset = data.index(kind)
+    data[offset + 6] ^= 1
     with pytest.raises(DamagedPhoto, match=f"chunk b'{kind.decode()}' has a wrong checksum"):
         preprocess(bytes(data), 32)
 
@@ -299,9 +299,9 @@ def test_heic_is_rotated_by_irot(turns, tmp_path):
 
 def with_rotation(data: bytes, turns: int) -> bytes:
     """Return the file with an `irot` property in place of the `pixi` property that the encoder wrote."""
-    place = data.index(b"pixi") - 4
-    size = int.from_bytes(data[place : place + 4], "big")
-    return data[:place] + struct.pack(">I4sB", size, b"irot", turns).ljust(size, b"\0") + data[place + size :]
+    offset = data.index(b"pixi") - 4
+    size = int.from_bytes(data[offset : offset + 4], "big")
+    return data[:offset] + struct.pack(">I4sB", size, b"irot", turns).ljust(size, b"\0") + data[offset + size :]
 
 
 def test_heif_of_another_codec_is_refused_by_name():
@@ -340,8 +340,8 @@ def test_avif_cut_or_damaged_is_the_clients_error(name):
 def test_avif_that_states_a_smaller_size_than_its_frames_is_stopped_by_the_kernel():
     """The child process may allocate only what the stated size needs, not the 96 MB of the frame."""
     data = bytearray(saved(Image.new("RGB", (8000, 8000)), "AVIF", quality=1, speed=10))
-    place = data.index(b"ispe") + 8
-    data[place : place + 8] = struct.pack(">II", 16, 16)
+    offset = data.index(b"ispe") + 8
+    data[offset : offset + 8] = struct.pack(">II", 16, 16)
     with pytest.raises(DamagedPhoto, match="the AVIF cannot be decoded"):
         preprocess(bytes(data), 32)
 

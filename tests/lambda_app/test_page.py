@@ -74,10 +74,10 @@ def test_page_is_small():
     assert FILE.stat().st_size < 60_000
 
 
-@pytest.mark.parametrize(("colour", "expected"), [("red", "Cat"), ("blue", "Dog"), ("grey", "Neither cat nor dog")])
-def test_form_returns_a_page_with_the_class(client, encode, colour, expected):
+@pytest.mark.parametrize(("color", "expected"), [("red", "Cat"), ("blue", "Dog"), ("gray", "Neither cat nor dog")])
+def test_form_returns_a_page_with_the_class(client, encode, color, expected):
     """The form's response is the page with the predicted class."""
-    answer = client.post("/", files={"file": ("x.jpg", encode(colour))})
+    answer = client.post("/", files={"file": ("x.jpg", encode(color))})
     assert (200, expected) == (answer.status_code, verdict(answer))
 
 

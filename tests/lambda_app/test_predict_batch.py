@@ -25,7 +25,7 @@ def without_ids(answer):
 
 def test_each_photo_has_the_result_of_a_single_request(client, encode):
     """Results have the order of the files, however many photos the network runs at a time."""
-    photos = [encode(colour) for colour in ("red", "blue", "grey", "blue", "red", "red", "blue")]
+    photos = [encode(color) for color in ("red", "blue", "gray", "blue", "red", "red", "blue")]
     alone = [client.post("/predict", files={"file": ("x.jpg", data)}).json() for data in photos]
     together = post(client, *photos).json()
     assert [pytest.approx(without_ids(one)["probabilities"]) for one in alone] == [

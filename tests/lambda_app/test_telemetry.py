@@ -74,7 +74,7 @@ def test_prediction_is_one_line(logged, encode):
 
 def test_batch_has_one_line_per_prediction(logged, encode):
     """The request's line counts the photos; each prediction has a line with its own id and the batch's."""
-    photos = [encode("red"), b"text", encode("blue"), encode("grey")]
+    photos = [encode("red"), b"text", encode("blue"), encode("gray")]
     response = logged.client.post("/predict/batch", files=[("file", ("x.jpg", data)) for data in photos])
     [request, *predictions], [record, _] = split(logged.lines())
     assert REQUEST_FIELDS | {"photos", "failed"} == set(request)

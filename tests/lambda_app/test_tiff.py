@@ -176,8 +176,10 @@ def test_tiff_with_too_many_strips_is_refused_before_pillow_reads_it(monkeypatch
     monkeypatch.delattr("PIL.TiffImagePlugin.TiffImageFile.__init__")
     data = Tiff(BLACK_IS_ZERO, 8).file()
     directory = int.from_bytes(data[4:8], "little")
-    place = data.index((273).to_bytes(2, "little"), directory + 2)
-    many = data[: place + 4] + (1_000_000).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data[place + 12 :]
+    offset = data.index((273).to_bytes(2, "little"), directory + 2)
+    many = (
+        data[: offset + 4] + (1_000_000).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data[offset + 12 :]
+    )
     with pytest.raises(DamagedPhoto, match="tag 273 of the TIFF has 1000000 values; at most"):
         preprocess(many + bytes(4_000_000), 32)
 
@@ -187,8 +189,8 @@ def test_tiff_with_too_many_values_in_a_tag_is_damaged(tag):
     """Each tag could have the whole file as its value, and all values would be copied."""
     data = Tiff(BLACK_IS_ZERO, 8).file()
     directory = int.from_bytes(data[4:8], "little")
-    place = data.index(tag.to_bytes(2, "little"), directory + 2)
-    many = data[: place + 2] + struct.pack("<HII", 1, 4_000_000, 8) + data[place + 12 :]
+    offset = data.index(tag.to_bytes(2, "little"), directory + 2)
+    many = data[: offset + 2] + struct.pack("<HII", 1, 4_000_000, 8) + data[offset + 12 :]
     with pytest.raises(DamagedPhoto, match=f"tag {tag} of the TIFF has 4000000 values; at most 1000 are read"):
         preprocess(many + bytes(4_000_000), 32)
 
@@ -199,18 +201,18 @@ def test_tiff_with_progressive_jpeg_data_is_refused(tmp_path):
     source.write_bytes(Tiff(RGB, 8).file())
     data = converted(source, ["-c", "jpeg"])
     np.testing.assert_array_equal(np.asarray(decode(data)), np.asarray(decode(data + b"8BIM\xff\xc2")))
-    place = data.index(b"\xff\xc0")
+    offset = data.index(b"\xff\xc0")
     with pytest.raises(UnsupportedPhoto, match="progressive JPEG data"):
-        decode(data[:place] + b"\xff\xc2" + data[place + 2 :])
+        decode(data[:offset] + b"\xff\xc2" + data[offset + 2 :])
 
 
 def test_tiff_with_values_outside_the_file_is_damaged():
     """The error names the tag."""
     data = Tiff(PALETTE, 8).file()
     directory = int.from_bytes(data[4:8], "little")
-    place = data.index((320).to_bytes(2, "little"), directory + 2)
+    offset = data.index((320).to_bytes(2, "little"), directory + 2)
     with pytest.raises(DamagedPhoto, match="the value of tag 320 lies outside the TIFF"):
-        preprocess(data[: place + 8] + b"\xff\xff\xff\x7f" + data[place + 12 :], 32)
+        preprocess(data[: offset + 8] + b"\xff\xff\xff\x7f" + data[offset + 12 :], 32)
 
 
 def test_tiff_with_a_tile_far_larger_than_the_picture_is_too_large(tmp_path):
@@ -220,8 +222,8 @@ def test_tiff_with_a_tile_far_larger_than_the_picture_is_too_large(tmp_path):
     data = bytearray(converted(source, ["-c", "lzw", "-t", "-w", "16", "-l", "16"]))
     directory = int.from_bytes(data[4:8], "little")
     for tag in (322, 323):
-        place = data.index(tag.to_bytes(2, "little") + b"\3\0\1\0\0\0", directory + 2)
-        data[place + 8 : place + 10] = (8000).to_bytes(2, "little")
+        offset = data.index(tag.to_bytes(2, "little") + b"\3\0\1\0\0\0", directory + 2)
+        data[offset + 8 : offset + 10] = (8000).to_bytes(2, "little")
     with pytest.raises(PhotoTooLarge, match="tiles of 8000x8000 pixels"):
         preprocess(bytes(data), 32)
 
@@ -232,9 +234,9 @@ def test_tiff_that_is_damaged_writes_nothing(options, tmp_path, capfd):
     source = tmp_path / "original.tif"
     source.write_bytes(Tiff(RGB, 8).file())
     data = converted(source, [*options, "-r", "16"])
-    for place in range(8, len(data) - 400, 97):
+    for offset in range(8, len(data) - 400, 97):
         with contextlib.suppress(RequestError):
-            decode(data[:place] + bytes(60) + data[place + 60 :])
+            decode(data[:offset] + bytes(60) + data[offset + 60 :])
     assert ("", "") == tuple(capfd.readouterr())
 
 
@@ -242,8 +244,8 @@ def test_tiff_with_several_values_in_a_single_value_tag_is_read():
     """The first value counts. A warning from Pillow would fail the test."""
     data = Tiff(RGB, 8).file()
     directory = int.from_bytes(data[4:8], "little")
-    place = data.index((278).to_bytes(2, "little"), directory + 2)
-    many = data[: place + 4] + (9).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data[place + 12 :]
+    offset = data.index((278).to_bytes(2, "little"), directory + 2)
+    many = data[: offset + 4] + (9).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data[offset + 12 :]
     actual = np.asarray(decode(many + HEIGHT.to_bytes(2, "little") * 9), int)
     assert np.abs(as_stored(Tiff(RGB, 8)) - actual).mean() <= LIMIT
 

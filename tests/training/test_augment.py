@@ -197,7 +197,10 @@ def test_min_side_covers_the_smallest_crop(share):
 @settings(max_examples=30)  # encodes photos of up to a megapixel
 @given(st.integers(1, 1000), st.integers(1, 1000), st.integers(8, 64))
 def test_large_jpeg_is_decoded_at_reduced_size(width, height, image_size):
-    """A JPEG is decoded at up to an eighth of its size, or at up to twice the needed size, never at less."""
+    """A large JPEG is decoded at a reduced size, but not below the needed size.
+
+    The limit is twice the needed size or an eighth of its own, whichever is larger.
+    """
     augmenter = Augmenter(AUGMENT, image_size)
     decoded = decoded_size(augmenter, (width, height))
     short, needed = min(decoded), min(width, height, augmenter.min_side)

@@ -132,7 +132,7 @@ def test_subsample_takes_photos_at_equal_distances(source, photos, count):
 
 
 def test_subsample_keeps_labels(source):
-    """Of ten cats and ten dogs, ten photos are five of each, with their own labels."""
+    """Ten photos from ten cats and ten dogs are five of each class, with their own labels."""
     chosen = subsample(Photos(source, LABELS, ["cat", "dog"], Preprocessor(32)), 10)
     assert [LABELS[name] for name in chosen.ids] == [["cat", "dog"][label] for label in chosen.labels]
     assert [5, 5] == [chosen.labels.count(label) for label in (0, 1)]

@@ -70,21 +70,21 @@ def test_score_accepts_probabilities_of_zero_and_one():
 
 
 @pytest.mark.parametrize(
-    ("successes", "of", "expected"),
+    ("successes", "trials", "expected"),
     [(81, 263, [0.2553, 0.3662]), (15, 148, [0.0624, 0.1605]), (0, 20, [0.0, 0.1611]), (1, 29, [0.0061, 0.1718])],
 )
-def test_wilson_matches_published_examples(successes, of, expected):
+def test_wilson_matches_published_examples(successes, trials, expected):
     """The results are those of Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I."""
-    assert expected == pytest.approx(wilson_interval(successes, of), abs=5e-5)
+    assert expected == pytest.approx(wilson_interval(successes, trials), abs=5e-5)
 
 
 @given(st.integers(1, 10_000), st.data())
-def test_wilson_contains_the_share(of, data):
+def test_wilson_contains_the_share(trials, data):
     """The interval is in [0, 1] and contains the observed share."""
-    successes = data.draw(st.integers(0, of))
-    low, high = wilson_interval(successes, of)
-    assert 0 <= low <= successes / of + 1e-12
-    assert successes / of - 1e-12 <= high <= 1
+    successes = data.draw(st.integers(0, trials))
+    low, high = wilson_interval(successes, trials)
+    assert 0 <= low <= successes / trials + 1e-12
+    assert successes / trials - 1e-12 <= high <= 1
 
 
 # --- calibration error

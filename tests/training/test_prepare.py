@@ -168,7 +168,7 @@ def test_committed_review_is_valid():
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"found 0 class \(no photos\); expected two or more"),
+        ({}, r"found 0 classes \(no photos\); expected two or more"),
         (drawings("cat", 5), r"found 1 class \(cat\); expected two or more"),
         (drawings("cat", 5) | drawings("dog", 5) | {"pets/rabbit/": b""}, "class folder 'pets/rabbit' holds no photo"),
         (drawings("cat", 25) | {"pets/dog/1.jpg": b"no", "pets/dog/2.jpg": b""}, "class 'dog' is empty: not one of"),

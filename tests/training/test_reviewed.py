@@ -58,8 +58,8 @@ def test_reviewed_photo_gets_its_label():
     assert ["dog", "dog", "cat", "cat"] == [row.label for row in found]
 
 
-def test_label_that_is_no_class_is_an_error():
-    """A label that is no class of the photos is an error that names the line; rows of other photos are ignored."""
+def test_label_that_is_not_a_class_is_an_error():
+    """A label that is not a class of the photos is an error with the line; rows of other photos are ignored."""
     review = Review("horse", "", "data/set-aside.csv, line 7")
     assert [] == relabel([], {ONE: review}, {"cat"}, {})
     with pytest.raises(SourceError, match=r"set-aside.csv, line 7: label is 'horse'; expected cat, dog, or nothing"):

@@ -65,7 +65,10 @@ LAYOUTS = {
 
 @pytest.fixture(params=["zip", "folder"])
 def source_of(request, tmp_path):
-    """Return a function that makes a Source of names and bytes, as an archive and as a folder (`NAME/`)."""
+    """Return a function that writes files to an archive or a folder and returns its Source.
+
+    A name that ends in `/` is an empty folder.
+    """
 
     def make(files):
         if request.param == "zip":
@@ -111,11 +114,11 @@ def test_forked_worker_opens_the_archive_itself(tmp_path):
     """A forked worker opens the archive again, since sharing it would move the parent's file offset."""
     source = Source(write_zip(tmp_path / "photos.zip", {f"cat/{i}.jpg": bytes(100_000) for i in (1, 2)}))
     file = source.trees[""].reader.archive.get().fp.fileno()
-    place = os.lseek(file, 0, os.SEEK_CUR)
+    offset = os.lseek(file, 0, os.SEEK_CUR)
     worker = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(len(source.read("cat/1.jpg")) // 1000))
     worker.start()
     worker.join()
-    assert (100, place) == (worker.exitcode, os.lseek(file, 0, os.SEEK_CUR))
+    assert (100, offset) == (worker.exitcode, os.lseek(file, 0, os.SEEK_CUR))
 
 
 def test_source_with_open_archive_pickles(tmp_path):

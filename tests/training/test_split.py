@@ -107,7 +107,7 @@ def _by_content(rows):
 
 @pytest.mark.parametrize(("splits", "expected"), [("train val test", "test"), ("val train", "val")])
 def test_copy_in_the_test_split_stays(splits, expected):
-    """Of copies in several splits, those in the test split stay, otherwise those in validation."""
+    """Among copies in several splits, the one in the test split stays; without one, that in validation stays."""
     first_digit = {"train": "0", "val": "a", "test": "f"}  # below 0.6, below 0.8, and the rest
     rows = [Row(id=name, sha256=first_digit[name] * 64, label="cat") for name in splits.split()]
     reason = f"duplicate of a photo in {expected}"

@@ -62,7 +62,7 @@ def _parse(row: dict[str, str], place: str) -> Candidate:
 
 
 def read_reviewed(folder: Path) -> dict[str, Candidate]:
-    """Return the rows that a reviewer changed since the last harvest, by hash. Unchanged proposals are no decisions."""
+    """Return the rows that a reviewer changed since the last harvest, by hash. Unchanged proposals do not count."""
     if not (folder / FILE).exists() or not (folder / PROPOSALS).exists():
         return {}
     proposed = {row.sha256: (row.decision, row.label) for row in read_decisions(folder, PROPOSALS)}

@@ -18,14 +18,14 @@ from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Storage
 
 def download(storage: Storage, entries: Iterable[Entry], folder: Path) -> list[Entry]:
     """Copy the entries that the folder lacks. Return the entries with valid metadata and the content of their hash."""
-    wanted = list(entries)
+    requested = list(entries)
 
     def fetch(entry: Entry) -> Entry | None:
         return entry if (folder / entry.path).exists() or _copy(storage, entry, folder / entry.path) else None
 
     with ThreadPoolExecutor(THREADS) as pool:
         try:
-            found = list(tqdm(pool.map(fetch, wanted), total=len(wanted), desc="download", unit="photo"))
+            found = list(tqdm(pool.map(fetch, requested), total=len(requested), desc="download", unit="photo"))
         except UNAVAILABLE as error:
             raise HarvestError(f"cannot download: {error}; run the same command again to resume") from None
         finally:

@@ -89,7 +89,7 @@ class Source:
         prefixes = unique_names(paths) if listed else [""]
         self.trees = {prefix: ArchiveTree(source) for prefix, source in zip(prefixes, paths, strict=True)}
         for tree in self.trees.values():
-            _ = tree.reader  # raises SourceError for a file that is no archive
+            _ = tree.reader  # raises SourceError for a file that is not an archive
 
     def names(self) -> list[str]:
         """Return all files, and all folders with a trailing `/`, sorted. Raise `SourceError` for an unsafe name."""

@@ -13,7 +13,10 @@ class FolderReader:
         self.path, self.name = path, name  # the name is for errors
 
     def names(self) -> list[str]:
-        """Raise `SourceError` for a folder that cannot be listed, and for a link to a folder."""
+        """Return all files, and all folders with a trailing `/`.
+
+        Raise `SourceError` for a folder that cannot be listed, and for a link to a folder that is not hidden.
+        """
         found = []
         for folder, folders, files in os.walk(self.path, onerror=self._refuse):
             relative = Path(folder).relative_to(self.path)

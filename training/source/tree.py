@@ -28,7 +28,7 @@ COMPRESSED: dict[bytes, Opener] = {
     b"\xfd7zXZ": lzma.LZMAFile,
 }
 BROKEN = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
-EXPECTED = "expected a .zip, .tar, .tar.gz or .parquet archive or a folder of photos"
+EXPECTED = "expected a .zip, .tar, .tar.gz, .tar.bz2, .tar.xz or .parquet archive or a folder of photos"
 
 
 class ArchiveTree:

@@ -1,1 +1,1 @@
-"""Define the function's peers in the benchmark, each written as its users would write it, in its own image."""
+"""Peers of the function. Each has its own image and follows its own documentation or usual tutorials."""

@@ -49,7 +49,7 @@ HEADERS = [
     },
 ]
 ERRORS = {
-    400: "the body is no request of the protocol",
+    400: "the body is not a valid request of the protocol",
     404: "the model or its version does not exist",
     408: "the body arrives at less than 16 kB per second or takes over a minute",
     413: "the request has more bytes, pixels or photos than the settings allow",

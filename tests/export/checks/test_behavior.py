@@ -31,7 +31,7 @@ def test_agreement_covers_every_edit(shares):
     assert list(EDITS) == list(shares)
 
 
-@pytest.mark.parametrize("edit", [edit for edit in EDITS if edit != "grey"])
+@pytest.mark.parametrize("edit", [edit for edit in EDITS if edit != "gray"])
 def test_agreement_is_full_for_edits_that_keep_the_color(shares, edit):
     """Photos keep their class if an edit keeps their color."""
     assert 1.0 == shares[edit]
@@ -39,7 +39,7 @@ def test_agreement_is_full_for_edits_that_keep_the_color(shares, edit):
 
 def test_agreement_is_half_for_gray_photos(shares):
     """The tiny model predicts the first class for gray photos, so half of the predictions change."""
-    assert 0.5 == shares["grey"]
+    assert 0.5 == shares["gray"]
 
 
 def mean_brightness(image):
@@ -75,7 +75,7 @@ def test_shrink_edit_limits_the_short_side(size, expected):
 
 def test_gray_edit_leaves_one_channel():
     """The edited image has the mode L."""
-    assert "L" == EDITS["grey"](draw("cat", 0)).mode
+    assert "L" == EDITS["gray"](draw("cat", 0)).mode
 
 
 def test_jpeg_edit_changes_pixels_slightly():

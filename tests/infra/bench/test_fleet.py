@@ -214,7 +214,7 @@ def test_report_has_every_row_and_the_break_even():
     assert "a restore is no shorter than an init of this function" in text
 
 
-OURS = {
+FUNCTION_FIGURES = {
     "cold_ms": {"p50": 400, "p95": 480, "n": 10},
     "init_ms": {"p50": 350},
     "first_ms": {"p50": 40},
@@ -225,7 +225,7 @@ OURS = {
 def test_times_come_from_the_benchmark():
     """The times are those of the function with the small photo."""
     expected = Times(350, 40, 12, math.log(18 / 12) / 2.3263, math.log(480 / 400) / 1.6449)
-    assert expected == read_times({"candidates": {"ours": OURS}})
+    assert expected == read_times({"candidates": {"ours": FUNCTION_FIGURES}})
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_times_come_from_the_benchmark():
         (None, "No such file or directory"),
         ("{", "JSONDecodeError"),
         (
-            json.dumps({"hardware": "", "commit": "", "candidates": {"ours": {**OURS, "init_ms": {}}}}),
+            json.dumps({"hardware": "", "commit": "", "candidates": {"ours": {**FUNCTION_FIGURES, "init_ms": {}}}}),
             "KeyError\\('p50'\\)",
         ),
     ],

@@ -10,7 +10,7 @@ from infra.bench.sandbox import SandboxError, process
 
 pytestmark = pytest.mark.slow
 
-TINY = Plan(lives=1, warm=2, requests=30, megapixels=(0.1, 1), batches=(1, 2, 8))
+TINY = Plan(starts=1, warm=2, requests=30, megapixels=(0.1, 1), batches=(1, 2, 8))
 FIGURES = {
     "hardware": "test machine",
     "commit": "0123456789ab",

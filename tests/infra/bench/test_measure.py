@@ -1,17 +1,17 @@
-"""Test the summary of the lives of a candidate."""
+"""Test the summary of the runs of a candidate."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.bench.measure import Life, estimate_cost, quantiles, summarize
+from infra.bench.measure import Run, estimate_cost, quantiles, summarize
 
 TIMES = st.lists(st.floats(0.1, 1e4), min_size=1, max_size=200)
 
 
-def make_life(cold_ms: float = 500, init_ms: float = 450, rss_mb: float = 140) -> Life:
+def make_run(cold_ms: float = 500, init_ms: float = 450, rss_mb: float = 140) -> Run:
     warm = {"500x375": [10.0, 12.0, 11.0], "12mp": [50.0]}
-    return Life(cold_ms, init_ms, rss_mb, billed_ms=[9.1, 9.9, 10.5], warm_ms=warm, health_ms=[2.0])
+    return Run(cold_ms, init_ms, rss_mb, billed_ms=[9.1, 9.9, 10.5], warm_ms=warm, health_ms=[2.0])
 
 
 @given(TIMES, st.integers(1, 100))
@@ -33,8 +33,8 @@ def test_median_of_two_values_is_their_mean():
 
 
 def test_summary_has_the_documented_fields():
-    """The fields are those in artifacts/bench.json, with quantiles over the lives."""
-    figures = summarize([make_life(), make_life(cold_ms=700)], image_mb=200.0)
+    """The fields are those in artifacts/bench.json, with quantiles over the runs."""
+    figures = summarize([make_run(), make_run(cold_ms=700)], image_mb=200.0)
     fields = {"cold_ms", "init_ms", "first_ms", "warm_ms", "health_ms", "rss_mb", "image_mb", "billed_ms"}
     assert fields | {"usd_per_million"} == set(figures)
     assert {"p50": 600, "p95": 690, "n": 2} == figures["cold_ms"]
@@ -42,25 +42,25 @@ def test_summary_has_the_documented_fields():
 
 
 def test_summary_uses_the_highest_memory_peak():
-    """The peak is the maximum over the lives, because the limit must hold in each."""
-    assert 152.0 == summarize([make_life(rss_mb=140), make_life(rss_mb=152)], None)["rss_mb"]
+    """The peak is the maximum over the runs, because the limit must hold in each."""
+    assert 152.0 == summarize([make_run(rss_mb=140), make_run(rss_mb=152)], None)["rss_mb"]
 
 
 def test_init_and_first_request_sum_to_the_cold_start():
     """Of 500 ms, 450 ms are the INIT phase and 50 ms the first request."""
-    figures = summarize([make_life()], None)
+    figures = summarize([make_run()], None)
     assert (450, 50) == (figures["init_ms"]["p50"], figures["first_ms"]["p50"])
 
 
 def test_billed_time_is_the_mean_of_rounded_invocations():
     """9.1, 9.9 and 10.5 ms are billed as 10, 10 and 11 ms."""
-    assert 10.33 == summarize([make_life()], None)["billed_ms"]
+    assert 10.33 == summarize([make_run()], None)["billed_ms"]
 
 
 @pytest.mark.parametrize("architecture", ["x86_64", "arm64"])
 def test_cheapest_size_meets_its_target(architecture):
     """The cheapest size for a target is fast enough, or None."""
-    table = estimate_cost([make_life()])[architecture]
+    table = estimate_cost([make_run()])[architecture]
     times = {size["memory_mb"]: size["ms"] for size in table["by_memory"]}
     assert table["cheapest"] == {
         target: size for target, size in table["cheapest"].items() if size is None or times[size] <= float(target[:-3])

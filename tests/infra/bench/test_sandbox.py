@@ -1,22 +1,22 @@
-"""Test the life of a function in a real container and a real process, both with Lambda's emulator."""
+"""Test runs of a function in a real container and a real process, both with Lambda's emulator."""
 
 from pathlib import Path
 
 import pytest
 
 from infra.bench import images
-from infra.bench.candidates import CANDIDATES, OURS, Candidate
-from infra.bench.measure import FIRST, Repeats, measure_life
+from infra.bench.candidates import CANDIDATES, FUNCTION_IMAGE, Candidate
+from infra.bench.measure import FIRST, Repeats, measure_run
 from infra.bench.photos import photo
 from infra.bench.sandbox import SandboxError, container, process
 
 PHOTO = photo(FIRST, 500, 375)
-OURSELVES, DECODE_INFER = CANDIDATES[0], CANDIDATES[-1]
+FUNCTION, DECODE_INFER = CANDIDATES[0], CANDIDATES[-1]
 
 
 def launch_container(candidate: Candidate):
     """Launch a candidate in a container."""
-    images.build(OURSELVES)
+    images.build(FUNCTION)
     return container(candidate)
 
 
@@ -27,21 +27,21 @@ LAUNCHES = [
 
 
 @pytest.mark.parametrize("launch", LAUNCHES)
-def test_life_measures_time_and_memory(launch):
-    """A life has the cold start, the time of every request, the billed time and the peak memory."""
-    life = measure_life(OURSELVES, launch, [PHOTO], Repeats(first=3, others=0, health=2))
-    assert (3, 3, 2) == (len(life.warm_ms[FIRST]), len(life.billed_ms), len(life.health_ms))
-    assert 0 < life.init_ms < life.cold_ms
-    assert 50 < life.rss_mb < 1000
-    assert all(billed < observed for billed, observed in zip(life.billed_ms, life.warm_ms[FIRST], strict=True))
+def test_run_measures_time_and_memory(launch):
+    """A run has the cold start, the time of every request, the billed time and the peak memory."""
+    run = measure_run(FUNCTION, launch, [PHOTO], Repeats(first=3, others=0, health=2))
+    assert (3, 3, 2) == (len(run.warm_ms[FIRST]), len(run.billed_ms), len(run.health_ms))
+    assert 0 < run.init_ms < run.cold_ms
+    assert 50 < run.rss_mb < 1000
+    assert all(billed < observed for billed, observed in zip(run.billed_ms, run.warm_ms[FIRST], strict=True))
 
 
 @pytest.mark.parametrize("launch", LAUNCHES)
 def test_lower_bound_serves_no_routes(launch):
     """The lower bound decodes a photo and runs the network; no health request is sent."""
     images.stage(DECODE_INFER)
-    life = measure_life(DECODE_INFER, launch, [PHOTO], Repeats(first=1, others=0, health=1))
-    assert (1, []) == (len(life.warm_ms[FIRST]), life.health_ms)
+    run = measure_run(DECODE_INFER, launch, [PHOTO], Repeats(first=1, others=0, health=1))
+    assert (1, []) == (len(run.warm_ms[FIRST]), run.health_ms)
 
 
 @pytest.mark.rie
@@ -50,12 +50,12 @@ def test_error_response_is_rejected():
     broken = photo(FIRST, 500, 375)
     object.__setattr__(broken, "data", b"no photo")
     with pytest.raises(SandboxError, match="expected statusCode 200"):
-        measure_life(OURSELVES, process, [broken], Repeats(first=1, others=0, health=0))
+        measure_run(FUNCTION, process, [broken], Repeats(first=1, others=0, health=0))
 
 
 @pytest.mark.rie
 def test_failed_start_reports_the_output(tmp_path: Path):
     """The error contains the output of the process."""
-    nowhere = Candidate("nowhere", "no_such_module.handler", OURS)
+    nowhere = Candidate("nowhere", "no_such_module.handler", FUNCTION_IMAGE)
     with pytest.raises(SandboxError, match="no_such_module"):
-        measure_life(nowhere, process, [PHOTO], Repeats(first=1, others=0, health=0))
+        measure_run(nowhere, process, [PHOTO], Repeats(first=1, others=0, health=0))

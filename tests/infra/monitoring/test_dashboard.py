@@ -77,7 +77,7 @@ def test_misspelled_field_is_detected():
 
 
 def test_panels_do_not_overlap():
-    """The panels fill a grid 24 wide, and each has a unique id."""
+    """No two panels overlap, they span 24 columns, and each ID is unique."""
     cells = [
         (x, y)
         for position in (panel["gridPos"] for panel in PANELS)
@@ -90,7 +90,7 @@ def test_panels_do_not_overlap():
 
 
 def test_panels_use_the_provisioned_data_source():
-    """The interval of the data source equals the scrape interval of Prometheus."""
+    """Every panel uses the provisioned data source, whose interval equals Prometheus's scrape interval."""
     [source] = yaml.safe_load((GRAFANA / "datasources/prometheus.yml").read_text())["datasources"]
     assert {(source["type"], source["uid"])} == {
         (each["datasource"]["type"], each["datasource"]["uid"]) for each in [*PANELS, JOB]

@@ -135,7 +135,7 @@ def test_report_matches_the_client(result: LoopResult) -> None:
 
 
 def test_report_counts_all_requests(result: LoopResult) -> None:
-    """It counts a request per photo and per feedback, and the one for the class names."""
+    """The report counts a request per photo and per feedback, and the one for the class names."""
     overall = result.report["overall"]
     assert (2 * PHOTOS + 1, PHOTOS, 1.0) == (overall["requests"], overall["predictions"], overall["label_coverage"])
     assert [SERVICE] == result.report["services"]

@@ -95,7 +95,7 @@ def test_journal_has_every_photo(url: str, photos: Path, tmp_path: Path, capsys)
 
 
 def test_feedback_refers_to_the_prediction(app: ASGIApp, photos: Path, tmp_path: Path, capsys) -> None:
-    """It has the request id of the prediction and the label of the folder."""
+    """The feedback has the request id of the prediction and the label of the folder."""
     sent = {}
 
     def note(path: str, response: HttpResponse) -> HttpResponse:

@@ -18,7 +18,7 @@ def write_baseline(folder, lines, *options):
 
 
 def test_baseline_is_a_sample_of_the_serving_version(tmp_path, capsys):
-    """It holds shuffled rows of the log without ids, times and labels."""
+    """The baseline has shuffled rows of the log without ids, times and labels."""
     lines = [json.dumps(line) for line in benchmark.generate_traffic(5000)]
     old = [prediction(number, model_version="old") for number in range(300)]
     assert 0 == write_baseline(tmp_path, [*old, *lines])

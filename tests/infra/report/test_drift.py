@@ -59,8 +59,8 @@ def test_shift_of_a_single_signal_is_detected(reference, name):
 
 
 @pytest.mark.slow
-def test_rare_photos_are_no_drift(reference):
-    """Against a reference without unknown photos, 2 unknown of 500 are no drift, but 50 are."""
+def test_rare_photos_are_not_drift(reference):
+    """Against a reference without unknown photos, 2 unknown photos of 500 are not drift, but 50 are."""
     sample = Reference("1", {**reference.columns, "unknown": np.zeros(len(reference))})
     week = {**draw_photos(reference, 500, np.random.default_rng(0)), "unknown": np.zeros(500)}
     week["unknown"][:2] = 1
@@ -71,7 +71,7 @@ def test_rare_photos_are_no_drift(reference):
 
 @given(st.integers(0, 2**32 - 1), st.floats(-2, 2), st.integers(20, 400))
 def test_distance_approximates_the_ks_statistic(seed, shift, count):
-    """It never exceeds SciPy's statistic, and is smaller by at most the 0.02 between two quantiles plus one photo."""
+    """The distance is at most SciPy's statistic, and at least this minus 0.02 (between two quantiles) and one photo."""
     rng = np.random.default_rng(seed)
     reference, traffic = rng.normal(size=300), rng.normal(shift, size=count)
     exact = ks_2samp(reference, traffic).statistic
@@ -95,7 +95,7 @@ def test_limits_shrink_with_more_photos(reference):
 
 
 def test_reference_belongs_to_the_released_model(reference):
-    """It has every signal of every photo, and the accuracy of the release."""
+    """The reference has every signal of every photo, and the accuracy of the release."""
     metadata = Classifier.load(Settings().model_path).metadata
     assert metadata.model_version == reference.model_version
     assert {(len(reference),)} == {reference.columns[name].shape for name in (*SIGNAL_COLUMNS, "label")}

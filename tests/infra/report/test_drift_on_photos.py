@@ -128,7 +128,7 @@ def test_other_source_raises_no_alarm_with_its_own_baseline(oxford, released_cla
 
 
 def test_other_source_needs_no_retraining_with_labels(oxford, reference):
-    """It drifts from the test split, but labels confirm the accuracy."""
+    """The other source drifts from the test split, but labels confirm the accuracy, so no retraining is needed."""
     signals = measure_drift(oxford, reference)
     drift = {"judged": True, "drifted": [name for name, found in signals.items() if found["drifted"]]}
     table = Table({**oxford, "time": np.arange(len(oxford["label"]))})

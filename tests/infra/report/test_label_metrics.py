@@ -68,7 +68,7 @@ def test_late_feedback_is_joined_for_thirty_days(late, labels):
 
 
 def test_feedback_without_a_prediction_is_counted():
-    """It refers to an unknown id, or to a request without a prediction."""
+    """Feedback to an unknown id, or to a request without a prediction, is counted apart."""
     labeled, counts = joined(prediction(0), request(1), feedback(1), feedback(7))
     assert 0 == len(labeled)
     assert {"received": 2, "repeated": 0, "without a prediction": 2} == counts

@@ -41,6 +41,6 @@ def test_older_reference_is_found_in_history(repository, reference):
 
 
 def test_current_reference_needs_no_history(reference, tmp_path):
-    """It is returned for its own version and without a serving version; without Git there is no other."""
+    """The reference is returned for its own version and without a serving version, and None for another one."""
     own = Reference("own", reference.columns)
     assert [own, own, None] == [find_reference(version, own, tmp_path / "none") for version in ("own", None, "other")]

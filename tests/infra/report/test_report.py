@@ -129,7 +129,7 @@ def test_low_accuracy_raises_an_alarm(run, good):
 
 
 def test_next_report_resets_the_alarm(run, good):
-    """It publishes 0 even if a new version without labels cannot be judged yet."""
+    """The next report publishes 0 even if a new version without labels cannot be judged yet."""
     new = [prediction(number, model_version="new", timestamp="2026-02-01T00:00:00Z") for number in range(120)]
     _, before = run([*dark(good)], page=False)
     _, report = run([*dark(good), *new])

@@ -53,7 +53,7 @@ def test_batch_counts_as_one_request_with_several_predictions():
     [("", None), ("2" * 5 + "1" * 90, "1"), ("1" * 200 + "2" * 9, "1"), ("1" + "2" * 150, "2")],
 )
 def test_serving_version_is_the_most_frequent_recent_one(versions, expected):
-    """It is found after a rollback, during a canary deployment and after a replacement."""
+    """The serving version is found after a rollback, during a canary deployment and after a replacement."""
     lines = [request(number, model_version=version) for number, version in enumerate(versions)]
     assert expected == traffic.serving_version(table(*lines))
 

@@ -141,7 +141,7 @@ def test_invalid_list_stops_the_search_at_the_start(again, monkeypatch):
 
 
 def test_copies_are_offered_once():
-    """Of several files with the same bytes the first is offered, since one decision applies to all of them."""
+    """Only the first of several files with the same bytes is offered, since one decision applies to all of them."""
     listed = [
         Suspect(0, "label", "cat", 0.1, 0.9, f"{name}.jpg", "dog", "train", sha)
         for name, sha in zip("abc", "xxy", strict=True)
