@@ -71,6 +71,14 @@ def _forget_mlflow_store() -> Iterator[None]:
         mlflow.set_tracking_uri(None)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _wait_for_busy_machine() -> Iterator[None]:
+    """Let requests wait longer than in production, because a busy machine is not an overload."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lambda_app.admission.MAX_WAIT_S", 600.0)  # tests of the limit set their own
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder of real photos beside the checkout."""

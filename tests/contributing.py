@@ -51,6 +51,6 @@ def contributing_function(moto: dict[str, str]) -> Iterator[ContributingFunction
     s3 = s3_client(endpoint)
     s3.create_bucket(Bucket=BUCKET)
     variables = moto | {"CONTRIBUTIONS": f"s3://{BUCKET}"}
-    with lambda_runtime(env=variables) as runtime, background(local_app(runtime.endpoint)) as url:
+    with lambda_runtime(env=variables, timeout_s=600) as runtime, background(local_app(runtime.endpoint)) as url:
         httpx2.get(f"{url}/health", trust_env=False, timeout=600).raise_for_status()
         yield ContributingFunction(url, runtime, s3)

@@ -37,7 +37,7 @@ class S3Path:
 
     @classmethod
     def parse(cls, text: str) -> "S3Path":
-        """Raise `ValueError` naming the text."""
+        """Return the path that the text names. Raise `ValueError` if it is not an S3 path."""
         match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]+)/?(.*)", text, re.DOTALL)
         if not match:
             raise ValueError(f"{text!r}: expected s3://BUCKET/PREFIX")

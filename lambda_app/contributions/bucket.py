@@ -26,7 +26,7 @@ class BucketStore:
 
         for name in ("botocore", "urllib3"):  # their messages below ERROR contain object names and metadata
             logging.getLogger(name).setLevel(logging.ERROR)
-        retries = {"mode": "standard", "max_attempts": ATTEMPTS}
+        retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
         return Session().create_client("s3", config=Config(signature_version="s3v4", retries=retries, **TIMEOUTS))
 
     def put(self, contribution: Contribution) -> None:

@@ -31,7 +31,7 @@ HOST = "abc123.lambda-url.eu-central-1.on.aws"
 @pytest.fixture(scope="module")
 def edge() -> Iterator[str]:
     """Return the URL of the edge in front of the released function, whose own URL is private."""
-    with lambda_runtime() as runtime:
+    with lambda_runtime(timeout_s=600) as runtime:
         private = with_cors(local_app(runtime.endpoint, authorized=signed_by(KEYS)), ORIGIN)
         with background(private) as url, background(create_edge(url, KEYS)) as address:
             httpx2.get(f"{address}/health", trust_env=False, timeout=600).raise_for_status()

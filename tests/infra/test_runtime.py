@@ -172,7 +172,10 @@ class TestRuntime:
 
     def test_log_is_captured_and_processes_end(self, env: dict[str, str]) -> None:
         """The handler's JSON lines can be found; after the context, emulator and handler do not run."""
-        with lambda_runtime("plain.handler", env=env) as runtime, background(local_app(runtime.endpoint)) as url:
+        with (
+            lambda_runtime("plain.handler", env=env, timeout_s=MINUTES) as runtime,
+            background(local_app(runtime.endpoint)) as url,
+        ):
             pid = get(f"{url}/pid").json()
             line = runtime.log_line(lambda record: record.get("pid") == pid)
             assert runtime.log_line(lambda record: "nothing like it" in record, wait_s=0.05) is None
@@ -215,7 +218,7 @@ class TestRuntime:
 
     def test_echo_prints_only_handler(self, env: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
         """`echo` prints the handler's lines, but not the emulator's reports, whose values are not measured."""
-        with lambda_runtime("plain.handler", env=env, echo=True) as runtime:
+        with lambda_runtime("plain.handler", env=env, timeout_s=MINUTES, echo=True) as runtime:
             event = {"rawPath": "/pid"}
             pid = httpx2.post(invoke_url(runtime.endpoint), json=event, trust_env=False, timeout=MINUTES).json()
             wait_until(lambda: any("REPORT" in line for line in runtime.lines))
@@ -249,7 +252,7 @@ class TestRuntime:
             taken, free = listener.getsockname()[1], runtime._free_ports
             candidates = iter([(taken, free()[1]), (free()[0], taken)])
             monkeypatch.setattr(runtime, "_free_ports", lambda: next(candidates, None) or free())
-            with lambda_runtime("plain.handler", env=env) as started:
+            with lambda_runtime("plain.handler", env=env, timeout_s=MINUTES) as started:
                 url = invoke_url(started.endpoint)
                 answer = httpx2.post(url, json={}, trust_env=False, timeout=MINUTES).json()
         assert (None, "cat") == (next(candidates, None), answer["predicted_class"])

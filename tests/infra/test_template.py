@@ -423,7 +423,7 @@ def test_json_log_format_keeps_lines_unchanged() -> None:
 def records(**environment: str) -> list[list[str]]:
     """Return the field names of each record that one prediction writes."""
     event = to_event(predict_request(ROOT / "data/samples/cat.jpg"), request_id="r", now=datetime.now(UTC))
-    with lambda_runtime(env=environment) as runtime:
+    with lambda_runtime(env=environment, timeout_s=600) as runtime:
         httpx2.post(invoke_url(runtime.endpoint), content=to_payload(event), timeout=300, trust_env=False)
         assert runtime.log_line(lambda record: "ColdStart" in record, wait_s=300)  # the last line of a request
         return [list(json.loads(line)) for line in runtime.lines if line.startswith("{")]

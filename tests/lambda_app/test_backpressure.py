@@ -130,7 +130,11 @@ def test_photo_of_a_client_that_left_is_not_classified(app, url, encode, monkeyp
         return decode(self, photos)
 
     monkeypatch.setattr(Inference, "_decode", decode_when_released)
-    with ThreadPoolExecutor(threads) as pool, httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S) as client:
+    unlimited = httpx2.Limits(max_connections=None)  # by default 100, fewer than the threads of a large machine
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S, limits=unlimited) as client,
+    ):
         post = partial(client.post, "/predict", content=encode(), headers={"content-type": "image/jpeg"})
         answers = [pool.submit(post) for _ in range(threads)]
         wait_for(started, threads)

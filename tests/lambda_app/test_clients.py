@@ -49,6 +49,10 @@ CURL = {
 }
 
 
+needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not on PATH")
+
+
+@needs_curl
 @pytest.mark.process
 @pytest.mark.parametrize("method", CURL)
 def test_curl_is_answered(url, photo_file, tmp_path, method):
@@ -57,6 +61,7 @@ def test_curl_is_answered(url, photo_file, tmp_path, method):
     assert "cat" == answer["predicted_class"]
 
 
+@needs_curl
 @pytest.mark.process
 def test_curl_head_is_answered(url, tmp_path):
     """The response to `curl --head` is 200 without a body."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-DEADLINE_S = 300
+DEADLINE_S = 600
 Result = TypeVar("Result")
 
 
@@ -25,7 +25,7 @@ def wait_for_output(process: subprocess.Popen[str], output: Path, pattern: str) 
 
     def search() -> re.Match[str] | None:
         has_ended = process.poll() is not None  # before reading, so that the last output counts
-        found = re.search(pattern, output.read_text())
+        found = re.search(pattern, output.read_text(errors="replace"))
         assert found or not has_ended, f"the process ended without {pattern!r}:\n{output.read_text()[-2000:]}"
         return found
 

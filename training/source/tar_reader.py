@@ -14,7 +14,7 @@ class TarReader:
         self.archive = PerProcess(partial(_open, path))
 
     def names(self) -> list[str]:
-        """Raise `SourceError` for a link or a device."""
+        """Return all files, and all folders with a trailing `/`. Raise `SourceError` for a link or a device."""
         _, members = self.archive.get()
         for name, member in members.items():
             if not (member.isreg() or member.isdir()):

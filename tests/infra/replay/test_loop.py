@@ -59,10 +59,10 @@ def run_loop(photos: Path, folder: Path, store: str, *options: str) -> LoopResul
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             environment.delenv(name, raising=False)
         with (
-            lambda_runtime(env={"SERVICE_NAME": SERVICE}) as runtime,
+            lambda_runtime(env={"SERVICE_NAME": SERVICE}, timeout_s=600) as runtime,
             background(local_app(runtime.endpoint, authorized=signed_here())) as url,
         ):
-            arguments = [url, str(photos), "--auth", "AWS_IAM", "--output", str(journal), *options]
+            arguments = [url, str(photos), "--auth", "AWS_IAM", "--output", str(journal), "--timeout", "600", *options]
             assert 0 == replay.main(arguments)
             wait_for(1 + sum(1 + bool(answer.feedback_status) for answer in read(journal).values()), runtime.lines)
             log.write_text("\n".join(runtime.lines))

@@ -51,7 +51,7 @@ def test_score_gives_each_photo_one_prediction_or_error(aws, function, out, enco
     aws.faults |= {("GET", "pet 7.jpg"): 2, ("GET", "pet 1002.jpg"): 2 * (RETRIES.total + 1) + 1, ("PUT", "jsonl"): 2}
     aws.photos_flow.clear()
     exit_codes = []
-    scoring = threading.Thread(target=lambda: exit_codes.append(program.main(command(aws, out))))
+    scoring = threading.Thread(target=lambda: exit_codes.append(program.main(command(aws, out))), daemon=True)
     with process(aws, function) as first:
         scoring.start()
         receipt = first.stdout.readline().strip()

@@ -4,6 +4,7 @@ import csv
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -179,7 +180,7 @@ def interrupt(*_):
 
 
 def dvc(*arguments):
-    subprocess.run(["python", "-m", "dvc", *arguments], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True)
 
 
 def test_incomplete_folder_is_refused(checkout):

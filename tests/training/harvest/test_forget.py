@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import boto3
@@ -112,7 +113,7 @@ def use_remote(url):
 
 
 def dvc(command, cwd=None):
-    subprocess.run(["python", "-m", "dvc", *command.split()], check=True, cwd=cwd)
+    subprocess.run([sys.executable, "-m", "dvc", *command.split()], check=True, cwd=cwd)
 
 
 def versions(prefix):
