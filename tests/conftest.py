@@ -76,6 +76,7 @@ def _wait_for_busy_machine() -> Iterator[None]:
     """Let requests wait longer than in production, because a busy machine is not an overload."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lambda_app.admission.MAX_WAIT_S", 600.0)  # tests of the limit set their own
+        patch.setattr("lambda_app.contributions.bucket.TIMEOUTS", {"connect_timeout": 600, "read_timeout": 600})
         yield
 
 
