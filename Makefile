@@ -65,7 +65,7 @@ run: .venv/.serve .venv-sam/.installed  ## serve the page and the API on http://
 	$(BIN)/python -m infra.emulator.serve --port $(PORT)
 
 # Both parts run in parallel and print only problems.
-check: .venv/.check  ## lint all code; type-check and test lambda_app and infra, without PyTorch, in half a minute
+check: .venv/.check  ## lint all code; type-check and test lambda_app and infra, without PyTorch, in about a minute
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-code check-tests
 
 check-code:

@@ -18,8 +18,8 @@ MAX_DIGEST = 36  # characters; MLflow's limit
 MAX_DATASET_NAME = 200  # characters; MLflow's limit is 500
 
 # Uncommitted changes of these Git paths mark the commit of a run as dirty. Metrics, plots and the released model do not
-# count, because a run writes them. The paths are relative to
-# the top of the repository, because baselines run in folders of their own.
+# count, because a run writes them. The paths are relative to the top of the repository, because baselines run in other
+# folders.
 INPUTS = (":/lambda_app/*.py", ":/training/*.py", ":/export/*.py", ":/params.yaml", ":/dvc.yaml")
 
 

@@ -44,7 +44,7 @@ def compute_maps(network: Network, pixels: Pixels) -> Maps | None:
 def check_maps(
     network: Network, files: Mapping[str, Classifier], selected: str, pixels: Pixels, limit: float
 ) -> list[Gate]:
-    """Return gates that compare the maps of fp32 and of the released candidate with PyTorch's.
+    """Return gates that compare the maps of fp32 and of the selected candidate with PyTorch's.
 
     If the network has no map, the only gate is that no candidate has one. If PyTorch's maps of all photos are constant,
     for example because they have one position, there is no gate for the correlation.

@@ -51,7 +51,7 @@ def main() -> None:
     if emulator is None:
         raise SystemExit(f"{EMULATOR} is missing; install Debian's package qemu-user")
     if "vnni" not in CPUINFO.read_text():  # of the flags avx512_vnni and avx_vnni
-        raise SystemExit("this CPU has no VNNI instructions either; run the command on a CPU that has them")
+        raise SystemExit("this CPU has no VNNI, so both runs would use the same instructions; use a CPU with VNNI")
     load = Preprocessor(Classifier.load(options.model).metadata.image_size)
     photos = subsample(read_split(read_manifest(), "test", load), options.photos)
     pixels = np.stack([photos[i][0] for i in range(len(photos))])

@@ -46,11 +46,7 @@ class Replay:
             try:
                 await self._send_on_time(photos)
             except asyncio.CancelledError:
-                print(
-                    "\nwaiting for the requests in flight, which the next run repeats",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                print("\nwaiting for the requests in flight; the next run repeats them", file=sys.stderr, flush=True)
                 raise
 
     async def _send_on_time(self, photos: Iterable[Photo]) -> None:

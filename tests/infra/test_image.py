@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -30,7 +30,7 @@ from lambda_app.classifier import Classifier
 from lambda_app.preprocess import FORMATS
 from lambda_app.settings import Settings
 from tests.support.commands import execute, run
-from tests.support.waiting import wait_for_output
+from tests.support.waiting import DEADLINE_S, wait_for_output, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.rie]
 
@@ -107,16 +107,15 @@ def python_in(image: str, code: str) -> Any:
     return json.loads(run("docker", "run", *options, image, "-c", code))
 
 
-def post(url: str, body: bytes, seconds: float = 120) -> Any:
+def post(url: str, body: bytes) -> Any:
     """Return the decoded JSON. Retry while the emulator is not ready: its port opens earlier."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return httpx2.post(url, content=body, timeout=seconds).raise_for_status().json()
-        except httpx2.TransportError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+
+    def send() -> httpx2.Response | None:
+        with suppress(httpx2.TransportError):
+            return httpx2.post(url, content=body, timeout=DEADLINE_S)
+        return None
+
+    return wait_until(send).raise_for_status().json()
 
 
 def predicted_class(response: dict[str, Any]) -> Any:

@@ -133,6 +133,20 @@ def test_split_rejects_inactive_version(monkeypatch):
         stub.assert_no_pending_responses()
 
 
+def test_split_ends_only_if_the_alias_has_not_changed(monkeypatch):
+    """The weights are removed with the revision of the alias that showed the split. A Stubber holds the revisions."""
+    client = Session().create_client("lambda", "eu-central-1", aws_access_key_id="test", aws_secret_access_key="test")
+    monkeypatch.setattr(Stack, "client", lambda *_: client)
+    stack = Stack("pet-classifier-dev", "eu-central-1", "CREATE_COMPLETE", {}, {"FunctionName": "pets"})
+    weights = {"AdditionalVersionWeights": {PREVIOUS: 0.1}}
+    removed = {"FunctionName": "pets", "Name": "live", "RoutingConfig": {"AdditionalVersionWeights": {}}}
+    with Stubber(client) as stub:
+        stub.add_response("get_alias", {"FunctionVersion": SERVING, "RevisionId": "a", "RoutingConfig": weights})
+        stub.add_response("update_alias", {}, removed | {"RevisionId": "a"})
+        traffic_split.end_split(stack)
+        stub.assert_no_pending_responses()
+
+
 def test_deployment_is_refused_while_split_runs(stack):
     """`make deploy` stops before SAM changes anything, and names the command that ends the split."""
     split()

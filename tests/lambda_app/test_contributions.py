@@ -5,6 +5,7 @@ import io
 import json
 import re
 from datetime import datetime
+from http.server import ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from lambda_app.preprocess import read_header
 from lambda_app.settings import Settings, SettingsError
 from tests.conftest import ROOT
 from tests.contributing import BUCKET, s3_client
+from tests.support.http_server import QuietHandler, serving
 
 PREDICTION_ID = "abcdef11-2222-3333-4444-555555555555"
 FORM = {"label": "dog", "request_id": PREDICTION_ID.upper(), "consent": "true"}
@@ -391,3 +393,27 @@ def test_s3_error_is_a_storage_failure(aws, logged, monkeypatch, encode, port, r
     assert (503, "storage_failed") == error_of(contribute(logged.client, encode()))[:2]
     [line] = [line for line in logged.lines() if line.get("message") == "request"]
     assert reason == line["storage_error"]
+
+
+class Unavailable(QuietHandler):
+    """Answer every upload with 503, and count them."""
+
+    protocol_version = "HTTP/1.1"  # for `Expect: 100-continue`
+
+    def do_PUT(self):  # noqa: N802  # http.server calls this name
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.uploads.append(self.path)
+        self.send_response(503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_unavailable_s3_is_tried_twice(aws, logged, monkeypatch, encode):
+    """An object that S3 cannot store is sent twice, because more attempts could exceed the function's timeout."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Unavailable)
+    server.uploads = []
+    with serving(server) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        logged.settings = settings("s3://bucket")
+        assert (503, "storage_failed") == error_of(contribute(logged.client, encode()))[:2]
+    assert (2, 1) == (len(server.uploads), len(set(server.uploads)))

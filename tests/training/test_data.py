@@ -160,7 +160,7 @@ def test_loader_returns_batches(source, workers):
 
 @pytest.mark.parametrize(("batch_size", "expected"), [(8, [8, 8, 4]), (12, [12, 8]), (15, [15]), (20, [20])])
 def test_loader_drops_small_remainder_when_training(source, batch_size, expected):
-    """Of 20 photos, a remainder of at least half a batch is kept and a smaller one is dropped."""
+    """The loader keeps a remainder of 20 photos that fills at least half a batch, and drops a smaller one."""
     photos = Photos(source, LABELS, ["cat", "dog"], Preprocessor(32))
     sampler = DistributedSampler(photos, num_replicas=1, rank=0)
     assert expected == [len(labels) for _, labels in loader(photos, batch_size, 0, sampler)]

@@ -1,8 +1,7 @@
 """Write the peers' model files: `python -m infra.bench.peers.weights FOLDER`. Requires PyTorch.
 
 The networks are not trained on the function's classes, because their speed does not depend on that. Their bodies are
-pretrained on ImageNet: activations of random weights may fade to denormal numbers, which are slow
-to compute.
+pretrained on ImageNet: activations of random weights may fade to denormal numbers, which are slow to compute.
 """
 
 import argparse

@@ -47,7 +47,7 @@ def test_summary_uses_the_highest_memory_peak():
 
 
 def test_init_and_first_request_sum_to_the_cold_start():
-    """Of 500 ms, 450 ms are the INIT phase and 50 ms the first request."""
+    """A cold start of 500 ms consists of 450 ms of INIT and 50 ms of the first request."""
     figures = summarize([make_run()], None)
     assert (450, 50) == (figures["init_ms"]["p50"], figures["first_ms"]["p50"])
 

@@ -37,6 +37,18 @@ def arrow_file(writer):
     return write
 
 
+def describe_inventory(source: str, file_format: str, columns: str) -> bytes:
+    """Return the manifest of an inventory of a bucket, whose only file is data/0 in RESULTS."""
+    manifest = {
+        "sourceBucket": source,
+        "destinationBucket": f"arn:aws:s3:::{RESULTS}",
+        "fileFormat": file_format,
+        "fileSchema": columns,
+        "files": [{"key": "data/0"}],
+    }
+    return json.dumps(manifest).encode()
+
+
 @pytest.mark.parametrize(
     ("file_format", "written"),
     [
@@ -51,14 +63,8 @@ def test_score_reads_the_photos_of_an_inventory(aws, out, file_format, written):
     versions += [("c.jpg", "true", "false"), ("pets/job/x.jsonl", "true", "false"), ("folder/", "true", "false")]
     rows = [[RESULTS, name, "v", latest, deleted] for name, latest, deleted in versions]
     aws.put("data/0", written(rows), bucket=RESULTS)
-    manifest = {
-        "sourceBucket": RESULTS,
-        "destinationBucket": f"arn:aws:s3:::{RESULTS}",
-        "fileFormat": file_format,
-        "fileSchema": "Bucket, Key, VersionId, IsLatest, IsDeleteMarker",
-        "files": [{"key": "data/0"}],
-    }
-    aws.put("inventory/manifest.json", json.dumps(manifest).encode(), bucket=RESULTS)
+    manifest = describe_inventory(RESULTS, file_format, "Bucket, Key, VersionId, IsLatest, IsDeleteMarker")
+    aws.put("inventory/manifest.json", manifest, bucket=RESULTS)
     with dropping(aws):
         assert 1 == program.main(command(aws, out, source=f"s3://{RESULTS}/inventory/manifest.json"))
     [message] = aws.messages(aws.dead)
@@ -86,14 +92,7 @@ def test_score_refuses_an_invalid_manifest(aws, out, capsys, manifest):
 def test_score_refuses_a_corrupt_inventory_file(aws, out, capsys, file_format):
     """One line names the file."""
     aws.put("data/0", b"broken", bucket=RESULTS)
-    manifest = {
-        "sourceBucket": PHOTOS,
-        "destinationBucket": f"arn:aws:s3:::{RESULTS}",
-        "fileFormat": file_format,
-        "fileSchema": "Bucket, Key",
-        "files": [{"key": "data/0"}],
-    }
-    aws.put("manifest.json", json.dumps(manifest).encode())
+    aws.put("manifest.json", describe_inventory(PHOTOS, file_format, "Bucket, Key"))
     assert 1 == program.main(command(aws, out, source=f"s3://{PHOTOS}/manifest.json"))
     error = f"score: s3://{RESULTS}/data/0: expected a file of an S3 Inventory as {file_format}, with Bucket, Key\n"
     assert capsys.readouterr().err.endswith(error)

@@ -11,7 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from infra.emulator.event import HttpRequest
@@ -241,6 +245,17 @@ def test_endless_response_is_cut_off(released: ASGIApp, monkeypatch: pytest.Monk
         pytest.raises(NoAnswer, match=rf"^the response does not end: \d+ bytes within {LONG_TIMEOUT_S} s$"),
     ):
         ask(get("/model/info"))
+
+
+def test_query_is_sent() -> None:
+    """The service receives the query of a request."""
+
+    async def echo(request: Request) -> Response:
+        return Response(request.url.query)
+
+    app = Starlette(routes=[Route("/", echo)])
+    with background(app) as address, UrlClient(address, auth=None, timeout_s=LONG_TIMEOUT_S) as ask:
+        assert b"a=1&b=%20" == ask(HttpRequest("GET", "/", query="a=1&b=%20")).body
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def decide(row, decision, path=SUSPECTS):
 
 
 def test_mislabeled_drawings_are_listed_with_their_class(again):
-    """Of 83 photos exactly the three cats among the dogs are listed, and the suggestion is `cat`."""
+    """The list has exactly the three cats among the dogs of 83 photos, and suggests `cat`."""
     assert {(name, "label", "dog", "cat") for name in MISLABELED} == {
         (row["id"], row["kind"], row["label"], row["suggestion"]) for row in read()
     }
