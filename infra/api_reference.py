@@ -15,7 +15,7 @@ Json = Mapping[str, Any]
 
 def fetch_openapi() -> Any:
     """Return the OpenAPI document of the function, asked in Lambda's own runtime."""
-    with lambda_runtime() as runtime, background(local_app(runtime.endpoint)) as url:
+    with lambda_runtime() as runtime, background(local_app(runtime)) as url:
         return httpx2.get(f"{url}/openapi.json", trust_env=False, timeout=60).raise_for_status().json()
 
 

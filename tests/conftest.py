@@ -10,7 +10,6 @@ from functools import cache, cached_property
 from io import BytesIO
 from pathlib import Path
 
-import httpx2
 import pytest
 from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
@@ -23,6 +22,7 @@ from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from tests import tiny_model
+from tests.support.moto import empty_account
 
 # On a busy machine, an example may take long, which is not a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -180,7 +180,7 @@ def moto() -> Iterator[dict[str, str]]:
 def aws(moto: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the URL of an empty AWS account, and configure boto3, DVC and SAM CLI for it."""
     url = moto["AWS_ENDPOINT_URL"]
-    httpx2.post(f"{url}/moto-api/reset", trust_env=False).raise_for_status()
+    empty_account(url)
     for name, value in moto.items():
         monkeypatch.setenv(name, value)
     return url

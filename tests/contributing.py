@@ -10,6 +10,8 @@ from botocore.session import Session
 
 from infra.emulator.runtime import Runtime, lambda_runtime
 from infra.emulator.serve import background, local_app
+from tests.support.moto import empty_account
+from tests.support.waiting import DEADLINE_S
 
 BUCKET = "contributions-of-the-test"
 REGION = "us-east-1"  # as in the emulator's environment
@@ -47,10 +49,11 @@ def s3_client(endpoint: str) -> Any:
 def contributing_function(moto: dict[str, str]) -> Iterator[ContributingFunction]:
     """Start the released function in an account with an empty bucket."""
     endpoint = moto["AWS_ENDPOINT_URL"]
-    httpx2.post(f"{endpoint}/moto-api/reset", trust_env=False).raise_for_status()
+    empty_account(endpoint)
     s3 = s3_client(endpoint)
     s3.create_bucket(Bucket=BUCKET)
     variables = moto | {"CONTRIBUTIONS": f"s3://{BUCKET}"}
-    with lambda_runtime(env=variables, timeout_s=600) as runtime, background(local_app(runtime.endpoint)) as url:
-        httpx2.get(f"{url}/health", trust_env=False, timeout=600).raise_for_status()
+    handler = "tests.support.patient_handler.handler"
+    with lambda_runtime(handler, env=variables, timeout_s=DEADLINE_S) as runtime, background(local_app(runtime)) as url:
+        httpx2.get(f"{url}/health", trust_env=False, timeout=DEADLINE_S).raise_for_status()
         yield ContributingFunction(url, runtime, s3)

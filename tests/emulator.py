@@ -25,6 +25,6 @@ class Function:
 @pytest.fixture(scope="session")
 def function() -> Iterator[Function]:
     """Start the released function, and wait for a first request, because some clients do not wait for a cold start."""
-    with lambda_runtime(env=DEPLOYED, timeout_s=600) as runtime, background(local_app(runtime.endpoint)) as url:
+    with lambda_runtime(env=DEPLOYED, timeout_s=600) as runtime, background(local_app(runtime)) as url:
         httpx2.get(f"{url}/health", trust_env=False, timeout=600).raise_for_status()
         yield Function(url, runtime, DEPLOYED)

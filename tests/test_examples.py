@@ -33,7 +33,7 @@ def url(function):
 @pytest.fixture(scope="module")
 def edge(function):
     """Return the URL of emulated CloudFront, in front of the function's private URL."""
-    private = local_app(function.runtime.endpoint, authorized=signed_by(KEYS))
+    private = local_app(function.runtime, authorized=signed_by(KEYS))
     with background(private) as url, background(create_edge(url, KEYS)) as address:
         yield address
 

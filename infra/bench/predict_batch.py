@@ -34,7 +34,7 @@ def measure(turns: int) -> dict[str, Any]:
     ms: dict[int, list[float]] = {size: [] for size in (1, *SIZES)}
     with (
         lambda_runtime(core=core) as runtime,
-        background(local_app(runtime.endpoint)) as url,
+        background(local_app(runtime)) as url,
         httpx2.Client(base_url=url, trust_env=False, timeout=60) as client,
     ):
         for turn in trange(turns + 1, desc="predict_batch", unit="turn"):

@@ -46,6 +46,7 @@ class Runtime:
     endpoint: str
     pid: int
     lines: list[str]  # the output of emulator and handler so far; grows from a thread
+    timeout_s: int  # of the function
 
     def log_line(self, matches: Callable[[dict[str, Any]], bool], *, wait_s: float = 60) -> str | None:
         """Return the last JSON line that matches, or None. Wait up to `wait_s` for it: it can follow the response."""
@@ -102,7 +103,8 @@ def _emulator(
     with ThreadPoolExecutor(1) as reader, session(command, cwd=task, env=environment) as process:
         reading = reader.submit(_read, process, lines, echo=echo)
         _wait_until_listening(process, set(ports), reading, lines)
-        yield Runtime(f"http://127.0.0.1:{ports[0]}", process.pid, lines)
+        timeout_s = int(environment["AWS_LAMBDA_FUNCTION_TIMEOUT"])
+        yield Runtime(f"http://127.0.0.1:{ports[0]}", process.pid, lines, timeout_s)
 
 
 def _addresses(port: int, api_port: int) -> list[str]:

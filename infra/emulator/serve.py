@@ -17,12 +17,12 @@ from uvicorn.config import LOGGING_CONFIG
 
 from infra.emulator.function_url import Authorized, anyone, create_app
 from infra.emulator.invoke import invoke_url
-from infra.emulator.runtime import FUNCTION_TIMEOUT_S, RuntimeDied, RuntimeNotFound, lambda_runtime
+from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, lambda_runtime
 
 
-def local_app(endpoint: str, *, authorized: Authorized = anyone) -> ASGIApp:
-    """Return the function URL of a runtime of this package, which answers within the function's timeout."""
-    return create_app(invoke_url(endpoint), timeout_s=FUNCTION_TIMEOUT_S + 15, authorized=authorized)
+def local_app(runtime: Runtime, *, authorized: Authorized = anyone) -> ASGIApp:
+    """Return the function URL of a runtime, which waits longer for a response than the function may take."""
+    return create_app(invoke_url(runtime.endpoint), timeout_s=runtime.timeout_s + 15, authorized=authorized)
 
 
 def with_cors(app: ASGIApp, origin: str) -> ASGIApp:
@@ -94,7 +94,7 @@ def _app(options: argparse.Namespace) -> Iterator[ASGIApp]:
 
         authorized = signed_here()
     with lambda_runtime(echo=True) as runtime:
-        yield local_app(runtime.endpoint, authorized=authorized)
+        yield local_app(runtime, authorized=authorized)
 
 
 def main(arguments: list[str] | None = None) -> int:

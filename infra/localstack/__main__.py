@@ -100,7 +100,7 @@ def classify_photos(client: Client, deployment: Deployment, endpoint: str) -> li
         with background(create_app(invoke_url(endpoint, deployment.outputs["FunctionName"]))) as url:
             return classify(s3, sqs, queue, url)
     environment = KEYS | {"AWS_ENDPOINT_URL": endpoint}
-    with lambda_runtime(env=environment) as runtime, background(local_app(runtime.endpoint)) as url:
+    with lambda_runtime(env=environment) as runtime, background(local_app(runtime)) as url:
         answers = classify(s3, sqs, queue, url)
         last = answers[-1]["request_id"]
         # Wait for the metrics, which are the last line of a request.

@@ -89,7 +89,7 @@ def main() -> int:
     try:
         with (
             lambda_runtime() as runtime,
-            background(local_app(runtime.endpoint)) as url,
+            background(local_app(runtime)) as url,
             UrlClient(url, auth=None, timeout_s=30) as ask,
         ):
             golden = record_golden(ask)

@@ -17,7 +17,7 @@ CAT = ROOT / "data/samples/cat.jpg"
 
 @pytest.fixture(scope="module")
 def edge(function):
-    private = local_app(function.runtime.endpoint, authorized=signed_by(KEYS))
+    private = local_app(function.runtime, authorized=signed_by(KEYS))
     with background(private) as url, background(create_edge(url, KEYS)) as address:
         yield address
 

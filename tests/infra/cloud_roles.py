@@ -28,6 +28,8 @@ from moto.iam.access_control import IAMRequestBase
 from infra.aws.stack import Stack
 from tests.infra.test_stacks import push, stack_arguments
 from tests.sam import REGION, ROOT, as_list, read
+from tests.support.moto import empty_account
+from tests.support.waiting import DEADLINE_S
 
 Policy = dict[str, Any]
 RESOURCES_ENFORCED = {"s3", "sqs", "iam", "sts"}
@@ -103,7 +105,8 @@ class Account:
         _replace_policies(self.roles[role].name, [policy for policy in policies if policy["Statement"]])
 
     def _skip_authorization_of(self, requests: str) -> None:
-        httpx2.post(f"{self.moto}/moto-api/reset-auth", content=requests, trust_env=False).raise_for_status()
+        url = f"{self.moto}/moto-api/reset-auth"
+        httpx2.post(url, content=requests, trust_env=False, timeout=DEADLINE_S).raise_for_status()
 
 
 def relax(policy: Policy, tags: dict[str, str], without: str) -> Policy:
@@ -132,9 +135,9 @@ def _replace_policies(role: str, policies: list[Policy]) -> None:
 
 def configure(moto: str, *, docker: bool) -> None:
     """Empty the account. Without Docker, moto's Lambda answers each invocation with its payload."""
-    httpx2.post(f"{moto}/moto-api/reset", trust_env=False).raise_for_status()
+    empty_account(moto)
     configuration = {"lambda": {"use_docker": docker}}
-    httpx2.post(f"{moto}/moto-api/config", json=configuration, trust_env=False).raise_for_status()
+    httpx2.post(f"{moto}/moto-api/config", json=configuration, trust_env=False, timeout=DEADLINE_S).raise_for_status()
 
 
 def create_account(moto: str) -> Account:

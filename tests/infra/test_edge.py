@@ -14,6 +14,8 @@ from starlette.testclient import TestClient
 from infra.aws.deployed import read_host
 from infra.aws.stack import DeploymentError
 from infra.emulator.cloudfront import create_edge, read_security_headers
+from infra.emulator.function_url import create_app
+from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app, with_cors
 from infra.emulator.sigv4 import signed_by
@@ -32,7 +34,7 @@ HOST = "abc123.lambda-url.eu-central-1.on.aws"
 def edge() -> Iterator[str]:
     """Return the URL of the edge in front of the released function, whose own URL is private."""
     with lambda_runtime(timeout_s=600) as runtime:
-        private = with_cors(local_app(runtime.endpoint, authorized=signed_by(KEYS)), ORIGIN)
+        private = with_cors(local_app(runtime, authorized=signed_by(KEYS)), ORIGIN)
         with background(private) as url, background(create_edge(url, KEYS)) as address:
             httpx2.get(f"{address}/health", trust_env=False, timeout=600).raise_for_status()
             yield address
@@ -67,7 +69,8 @@ def test_post_with_its_hash_is_answered(edge: str) -> None:
 
 def test_wrong_keys_are_refused() -> None:
     """The URL rejects a request that an edge signed with other keys."""
-    with background(local_app("http://127.0.0.1:9", authorized=signed_by(KEYS))) as url:
+    app = create_app(invoke_url("http://no-function.invalid"), authorized=signed_by(KEYS))
+    with background(app) as url:
         assert 403 == TestClient(create_edge(url, OTHER_KEYS)).get("/health").status_code
 
 

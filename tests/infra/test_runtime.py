@@ -90,7 +90,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def local(env: dict[str, str]) -> Iterator[Local]:
     with (
         lambda_runtime("application.handler", env=env, timeout_s=MINUTES) as runtime,
-        background(local_app(runtime.endpoint)) as url,
+        background(local_app(runtime)) as url,
         httpx2.Client(base_url=url, trust_env=False, timeout=MINUTES) as client,
     ):
         yield Local(runtime, client)
@@ -165,16 +165,18 @@ class TestRuntime:
         """A handler that raises, exits or times out gets 502, and the next request succeeds."""
         with (
             lambda_runtime("plain.handler", env=env, timeout_s=5) as runtime,
-            background(local_app(runtime.endpoint)) as url,
+            background(local_app(runtime)) as url,
         ):
-            statuses = [get(url + path).status_code for path in ("/raise", "/pid", "/exit", "/pid", "/hang", "/pid")]
-        assert [502, 200] * 3 == statuses
+            for path in ("/raise", "/exit", "/hang"):
+                assert 502 == get(url + path).status_code
+                # On a busy machine, the next start can exceed the timeout, too.
+                wait_until(lambda: 200 == get(f"{url}/pid").status_code)
 
     def test_log_is_captured_and_processes_end(self, env: dict[str, str]) -> None:
         """The handler's JSON lines can be found; after the context, emulator and handler do not run."""
         with (
             lambda_runtime("plain.handler", env=env, timeout_s=MINUTES) as runtime,
-            background(local_app(runtime.endpoint)) as url,
+            background(local_app(runtime)) as url,
         ):
             pid = get(f"{url}/pid").json()
             line = runtime.log_line(lambda record: record.get("pid") == pid)
@@ -186,7 +188,7 @@ class TestRuntime:
         """A handler that still runs after its emulator crashed is stopped, too."""
         with (
             lambda_runtime("plain.handler", env=env, timeout_s=MINUTES) as runtime,
-            background(local_app(runtime.endpoint)) as url,
+            background(local_app(runtime)) as url,
             ThreadPoolExecutor(1) as pool,
         ):
             crash = pool.submit(get, f"{url}/hang")
@@ -230,7 +232,7 @@ class TestRuntime:
 
         The clock is a fake that advances by one second at each reading.
         """
-        monkeypatch.setattr(demo, "lambda_runtime", lambda: lambda_runtime("plain.handler", env=env))
+        monkeypatch.setattr(demo, "lambda_runtime", lambda: lambda_runtime("plain.handler", env=env, timeout_s=MINUTES))
         monkeypatch.setattr(demo, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
         result = demo.run(HttpRequest("POST", "/predict", headers=(("content-type", "image/jpeg"),), body=JPEG))
         assert {"predicted_class": "cat", "request_id": "r"} == result.answer
@@ -242,7 +244,9 @@ class TestRuntime:
     ) -> None:
         """A demo that fails exits with 1 and one line with the reason."""
         (tmp_path / "cat.jpg").write_bytes(JPEG)
-        monkeypatch.setattr(demo, "lambda_runtime", lambda: lambda_runtime("no_such_module.handler", env=env))
+        monkeypatch.setattr(
+            demo, "lambda_runtime", lambda: lambda_runtime("no_such_module.handler", env=env, timeout_s=MINUTES)
+        )
         assert demo.main([str(tmp_path / "cat.jpg")]) == 1
         assert "demo: POST /predict answered 502, expected 200" in capsys.readouterr().err
 

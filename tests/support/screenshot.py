@@ -19,7 +19,7 @@ PICTURE = ROOT / ".github/page.png"
 def main() -> None:
     if not CHROMIUM:
         sys.exit("chromium is not on PATH; expected Debian's chromium or Google Chrome: run `make system`")
-    with lambda_runtime() as runtime, background(local_app(runtime.endpoint)) as url, sync_playwright() as playwright:
+    with lambda_runtime() as runtime, background(local_app(runtime)) as url, sync_playwright() as playwright:
         # Chromium has no sandbox when root runs it, as in a container.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1000, "height": 1000}, reduced_motion="reduce")

@@ -60,7 +60,7 @@ def run_loop(photos: Path, folder: Path, store: str, *options: str) -> LoopResul
             environment.delenv(name, raising=False)
         with (
             lambda_runtime(env={"SERVICE_NAME": SERVICE}, timeout_s=600) as runtime,
-            background(local_app(runtime.endpoint, authorized=signed_here())) as url,
+            background(local_app(runtime, authorized=signed_here())) as url,
         ):
             arguments = [url, str(photos), "--auth", "AWS_IAM", "--output", str(journal), "--timeout", "600", *options]
             assert 0 == replay.main(arguments)

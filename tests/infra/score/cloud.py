@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
-import httpx2
 from botocore.session import Session
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.s3.models import s3_backends
+
+from tests.support.moto import empty_account
 
 PHOTOS, RESULTS = "photos-of-the-test", "results-of-the-test"
 REGION = "eu-central-1"
@@ -74,7 +75,7 @@ def cloud(moto: dict[str, str]) -> Iterator[Cloud]:
     """Create two buckets on moto's server, in an empty account. `empty` creates the queues."""
     environment = moto | {"AWS_DEFAULT_REGION": REGION}
     endpoint = moto["AWS_ENDPOINT_URL"]
-    httpx2.post(f"{endpoint}/moto-api/reset", trust_env=False).raise_for_status()
+    empty_account(endpoint)
     session = Session()
     session.set_credentials(moto["AWS_ACCESS_KEY_ID"], moto["AWS_SECRET_ACCESS_KEY"])
     s3, sqs = (session.create_client(name, REGION, endpoint_url=endpoint) for name in ("s3", "sqs"))
