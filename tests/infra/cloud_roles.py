@@ -75,38 +75,49 @@ class Role:
 class Account:
     """An account of moto with the stacks bootstrap, pet-classifier-dev and pet-classifier-prod."""
 
-    moto: str
+    moto: httpx2.Client
+    iam: Any  # a client with all permissions
     roles: dict[str, Role]
     bootstrap: dict[str, str]
     dev: Stack
     receipt: str  # of a message in dev's queue
     # Published versions; `make back` needs another one each time.
     versions: Iterator[str] = field(default_factory=lambda: cycle("123"))
+    credentials: dict[str, dict[str, str]] = field(default_factory=dict)  # of the roles that were assumed, by name
 
     @contextmanager
     def acting(self, role: str, patch: pytest.MonkeyPatch, without: str = "") -> Iterator[None]:
         """Run the block with the credentials of a role. Its policies lack the action `without`."""
         self.grant(role, without)
-        assumed = boto3.client("sts").assume_role(RoleArn=self.roles[role].arn, RoleSessionName="test")
         with patch.context() as environment:
             environment.setattr(IAMRequestBase, "check_signature", lambda _: None)
-            for variable, key in KEYS.items():
-                environment.setenv(variable, assumed["Credentials"][key])
+            for variable, value in self.assume(role).items():
+                environment.setenv(variable, value)
             self._skip_authorization_of("0")
             try:
                 yield
             finally:
                 self._skip_authorization_of("inf")
-                self.grant(role)
+
+    def assume(self, role: str) -> dict[str, str]:
+        """Return the credentials of a role as environment variables."""
+        if role not in self.credentials:
+            assumed = boto3.client("sts").assume_role(RoleArn=self.roles[role].arn, RoleSessionName="test")
+            self.credentials[role] = {variable: assumed["Credentials"][key] for variable, key in KEYS.items()}
+        return self.credentials[role]
 
     def grant(self, role: str, without: str = "") -> None:
         """Attach the role's policies without one action, under the names test-0, test-1 and so on."""
         policies = [relax(policy, self.roles[role].tags, without) for policy in self.roles[role].policies]
-        _replace_policies(self.roles[role].name, [policy for policy in policies if policy["Statement"]])
+        attached = {f"test-{place}": policy for place, policy in enumerate(policies) if policy["Statement"]}
+        name = self.roles[role].name
+        for policy in set(self.iam.list_role_policies(RoleName=name)["PolicyNames"]) - attached.keys():
+            self.iam.delete_role_policy(RoleName=name, PolicyName=policy)
+        for policy, document in attached.items():
+            self.iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
 
     def _skip_authorization_of(self, requests: str) -> None:
-        url = f"{self.moto}/moto-api/reset-auth"
-        httpx2.post(url, content=requests, trust_env=False, timeout=DEADLINE_S).raise_for_status()
+        self.moto.post("/moto-api/reset-auth", content=requests).raise_for_status()
 
 
 def relax(policy: Policy, tags: dict[str, str], without: str) -> Policy:
@@ -123,14 +134,6 @@ def relax(policy: Policy, tags: dict[str, str], without: str) -> Policy:
         text = text.replace(f"${{aws:PrincipalTag/{name}}}", value)
     found: Policy = json.loads(text)
     return found
-
-
-def _replace_policies(role: str, policies: list[Policy]) -> None:
-    iam = boto3.client("iam")
-    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-        iam.delete_role_policy(RoleName=role, PolicyName=name)
-    for place, policy in enumerate(policies):
-        iam.put_role_policy(RoleName=role, PolicyName=f"test-{place}", PolicyDocument=json.dumps(policy))
 
 
 def configure(moto: str, *, docker: bool) -> None:
@@ -168,7 +171,8 @@ def create_account(moto: str) -> Account:
         boto3.client("logs").create_log_stream(logGroupName=f"/aws/lambda/pet-classifier-dev{name}", logStreamName="s")
     policy = json.dumps({"Version": "2012-10-17", "Statement": [PULL]})
     boto3.client("ecr").set_repository_policy(repositoryName="pet-classifier", policyText=policy)
-    return Account(moto, _roles(), outputs, Stack.read("dev"), _receive(Stack.read("dev")))
+    client = httpx2.Client(base_url=moto, trust_env=False, timeout=DEADLINE_S)
+    return Account(client, boto3.client("iam"), _roles(), outputs, Stack.read("dev"), _receive(Stack.read("dev")))
 
 
 def _receive(stack: Stack) -> str:

@@ -255,9 +255,8 @@ def account(moto: dict[str, str]) -> Iterator[Account]:
     for module in (emergency, preview):
         patch.setattr(module, "WAIT", {"Delay": 0, "MaxAttempts": 450})
     account = create_account(url)
-    for role in account.roles:
-        account.grant(role)
-    yield account
+    with account.moto:
+        yield account
     configure(url, docker=True)
     patch.undo()
 
