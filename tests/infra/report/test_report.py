@@ -36,12 +36,12 @@ render_page = html_page.render_page
 def run(tmp_path, store, monkeypatch):
     """Return a function that runs the report on lines and returns the exit code and report.json, if there is one.
 
-    `page=False` leaves report.html empty, because its twenty charts take longer than everything else.
+    Without `page`, report.html stays empty, because its charts take longer than everything else.
     """
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     monkeypatch.chdir(tmp_path)
 
-    def run(lines, *options, page=True):
+    def run(lines, *options, page=False):
         (tmp_path / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
         monkeypatch.setattr("infra.report.html_page.render_page", render_page if page else lambda *_: "")
         code = main([str(tmp_path / "log.jsonl"), "--out", str(tmp_path / "out"), *options])
@@ -76,7 +76,7 @@ def test_good_week_raises_no_alarm(run, good, capsys):
 
 def test_drift_raises_an_alarm(run, good, capsys):
     """The report exits with 3 and names the signal."""
-    code, report = run(dark(good), page=False)
+    code, report = run(dark(good))
     assert (ALARM_EXIT_CODE, ["brightness"]) == (code, report["drift"]["drifted"])
     assert "photos differ from the test photos in brightness\n" in (output := capsys.readouterr().out)
     assert "ALARM, drift: " in output
@@ -92,11 +92,11 @@ def test_baseline_replaces_the_test_photos(run, good, tmp_path, capsys):
     code, report = run(dark(good), *options)
     assert (0, [], "baseline photos") == (code, report["alarms"], report["drift"]["reference"])
     assert report["accuracy"]["judged"]
-    code, report = run(good, *options, page=False)
+    code, report = run(good, *options)
     assert (ALARM_EXIT_CODE, ["brightness"]) == (code, report["drift"]["drifted"])
     values = json.loads((tmp_path / "baseline.json").read_text()) | {"model_version": "old"}
     (tmp_path / "baseline.json").write_text(json.dumps(values))
-    code, report = run(good, *options, page=False)
+    code, report = run(good, *options)
     assert (0, "test photos") == (code, report["drift"]["reference"])
 
 
@@ -104,7 +104,7 @@ def test_larger_photos_raise_an_alarm_without_retraining(run, good):
     """Photos of phones, without labels, drift only in size."""
     lines = [json.loads(line) for line in good if '"feedback"' not in line]
     large = ({**line, **{name: 10 * line[name] for name in line if name in SIZE}} for line in lines)
-    code, report = run(map(json.dumps, large), page=False)
+    code, report = run(map(json.dumps, large))
     assert (ALARM_EXIT_CODE, set(SIZE)) == (code, set(report["drift"]["drifted"]))
     assert (False, "only photo size or class mix drifted") == (report["retrain"], report["retrain_reason"])
 
@@ -112,7 +112,7 @@ def test_larger_photos_raise_an_alarm_without_retraining(run, good):
 def test_outputs_option_prints_two_lines(run, good, capsys):
     """Standard output has alarm= and retrain=; the summary goes to standard error."""
     lines = [line for line in dark(good) if '"feedback"' not in line]
-    code, _ = run(lines, "--outputs", page=False)
+    code, _ = run(lines, "--outputs")
     output = capsys.readouterr()
     assert (ALARM_EXIT_CODE, "alarm=true\nretrain=true\n") == (code, output.out)
     assert "retrain: brightness drifted, and there are too few labels to confirm the accuracy" in output.err
@@ -123,7 +123,7 @@ def test_low_accuracy_raises_an_alarm(run, good):
     wrong = {"cat": "dog", "dog": "cat"}
     lines = [json.loads(line) for line in good]
     lines = [line | ({"label": wrong[line["label"]]} if "label" in line else {}) for line in lines]
-    code, report = run(map(json.dumps, lines), page=False)
+    code, report = run(map(json.dumps, lines))
     assert (ALARM_EXIT_CODE, ["accuracy"]) == (code, [alarm["alarm"] for alarm in report["alarms"]])
     assert {"AccuracyAlarm": 1, "DriftAlarm": 0} == publish.alarm_metrics(report)
 
@@ -131,7 +131,7 @@ def test_low_accuracy_raises_an_alarm(run, good):
 def test_next_report_resets_the_alarm(run, good):
     """The next report publishes 0 even if a new version without labels cannot be judged yet."""
     new = [prediction(number, model_version="new", timestamp="2026-02-01T00:00:00Z") for number in range(120)]
-    _, before = run([*dark(good)], page=False)
+    _, before = run([*dark(good)])
     _, report = run([*dark(good), *new])
     assert ({"AccuracyAlarm": 0, "DriftAlarm": 1}, "new") == (publish.alarm_metrics(before), report["serving"])
     assert (False, False) == (report["drift"]["judged"], report["accuracy"]["judged"])
@@ -151,7 +151,7 @@ def test_small_samples_are_not_judged(run, good, reference, capsys):
 
 def test_version_without_a_reference_is_not_judged(run, good, capsys):
     """Its predictions are counted, and the metric Reference is 0."""
-    code, report = run([*(prediction(10_000 + number, model_version="old") for number in range(200)), *good[:400]])
+    code, report = run([*(prediction(10_000 + number, model_version="old") for number in range(200)), *good[:400]], page=True)
     assert (0, False, 200) == (code, report["reference"], report["versions"]["old"]["predictions"])
     reason = "no reference of old exists here or in Git's history"
     assert f"drift not judged: {reason}\naccuracy not judged: {reason}\n" in capsys.readouterr().out
@@ -163,7 +163,7 @@ def test_version_without_a_reference_is_not_judged(run, good, capsys):
 
 def test_only_the_serving_version_is_judged(run, good, reference):
     """Another version that is always wrong does not change the published figures."""
-    before = publish.serving_metrics(run(good, page=False)[1])
+    before = publish.serving_metrics(run(good)[1])
     wrong = [prediction(number, model_version="old", timestamp="2026-01-01T00:00:00Z") for number in range(300)]
     _, report = run([*wrong, *(feedback(number, "dog") for number in range(300)), *good])
     assert (reference.model_version, before) == (report["serving"], publish.serving_metrics(report))
@@ -178,7 +178,7 @@ def test_report_works_without_predictions(run):
 
 def test_report_works_without_requests(run):
     """A log without requests yields a report that counts the other lines."""
-    code, report = run(["START", "{}"], "--since", "7d")
+    code, report = run(["START", "{}"], "--since", "7d", page=True)
     assert (0, 0, []) == (code, report["overall"]["requests"], report["alarms"])
     assert {"not JSON": 1, "other": 1} == report["lines"]
     assert "No request" in Path("out/report.html").read_text()
@@ -243,7 +243,7 @@ class ExternalResources(HTMLParser):
 
 def test_page_has_no_external_resources(run, good):
     """The page has all parts, and no scripts, links or external images."""
-    run(dark(good))
+    run(dark(good), page=True)
     page = Path("out/report.html").read_text()
     parser = ExternalResources()
     parser.feed(page)
@@ -259,7 +259,7 @@ def test_log_text_is_escaped(run):
     """HTML and formulas in a version, class, service, error code or label remain text."""
     bad = "<script>$x^$"
     lines = [prediction(number, model_version=bad, predicted_class=bad, service=bad) for number in range(3)]
-    run([*lines, request(9, status=400, error_code=bad, model_version=bad, service=bad), feedback(0, bad)])
+    run([*lines, request(9, status=400, error_code=bad, model_version=bad, service=bad), feedback(0, bad)], page=True)
     page = Path("out/report.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;$x^$" in page
@@ -285,7 +285,7 @@ def cloudwatch(aws):
 
 def test_figures_are_published_to_cloudwatch(run, good, cloudwatch):
     """The only dimension of each metric is the service, so that alarms can refer to it."""
-    _, report = run(good, "--publish", page=False)
+    _, report = run(good, "--publish")
     listed = cloudwatch.list_metrics(Namespace="PetClassifier")["Metrics"]
     assert METRICS | ALARMS == {metric["MetricName"] for metric in listed}
     assert [[{"Name": "service", "Value": "pet-classifier"}]] * len(METRICS | ALARMS) == [
