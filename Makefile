@@ -79,7 +79,7 @@ check-tests:
 # Two processes take 6 GB of memory.
 TEST = $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 
-test: lint  ## lint, type-check, and run every test that this machine can run
+test: lint .venv-sam/.installed .venv-audit/.installed  ## lint, type-check, and run every test that this machine can run
 	$(TEST)
 
 # Apart from `make test`, because measuring takes 40 % of the tests' CPU time on Python 3.11.
@@ -92,7 +92,7 @@ system:  ## install the Debian packages that tests use (as root, or SUDO=sudo)
 	$(SUDO) apt-get update --quiet --quiet
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends $(PROGRAMS)
 
-lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
+lint: .venv/.dev
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-code lint-documents
 
 lint-code:
@@ -102,7 +102,6 @@ lint-code:
 
 lint-documents:
 	$(COG) --check $(DOCUMENTS)
-	.venv-sam/bin/python -m infra.aws.policies | .venv-audit/bin/python -m infra.aws.policy_lint
 
 # CONTRIBUTED=1 adds the photos of `make accept` to DATA, and links those that are held back.
 ifdef CONTRIBUTED
@@ -245,7 +244,7 @@ vulnerabilities: .venv-audit/.installed  ## check the serving packages for known
 		-r requirements-serve.txt -r infra/containers/server/requirements.txt
 
 deployed: .venv/.serve  ## print what ENV=dev or prod runs as NAME=VALUE lines: image, commit, URL, authentication, CORS origin
-	@$(BIN)/python -m infra.aws.deployed "$(ENV)"
+	@$(BIN)/python -m infra.aws deployed "$(ENV)"
 
 # $(call option,NAME,name): --name "value" if NAME is set.
 option = $(if $($1),--$2 "$($1)")
@@ -255,21 +254,21 @@ smoke: .venv/.serve  ## run the smoke test against URL=… (ENV= compares settin
 		$(call option,PROFILE,profile) $(call option,VERSION,version) $(call option,COMMIT,commit) $(call option,IMAGE_URI,image) \
 		$(call option,ORIGIN,origin) $(call option,WAIT,wait) $(call option,JSON,json)
 
-# The options of `make collect-feedback` and `make evaluate`.
-REPLAY := $(call option,AUTH,auth) $(call option,PROFILE,profile) $(call option,RATE,rate) $(call option,SHARE,share) \
-	$(call option,DELAY,delay)
 JOURNAL ?= artifacts/replay.jsonl
+COLLECT = $(BIN)/python -m infra.replay "$(URL)" "$(DATA)" --output "$(JOURNAL)" $(call option,AUTH,auth) \
+	$(call option,PROFILE,profile) $(call option,RATE,rate) $(call option,SHARE,share) $(call option,DELAY,delay)
 
 collect-feedback: .venv/.train  ## send DATA=photos (one folder per class) to URL=…, and their labels as feedback (RATE=, SHARE=, DELAY=, JOURNAL=)
-	@$(BIN)/python -m infra.replay "$(URL)" "$(DATA)" --output "$(JOURNAL)" $(REPLAY)
+	@$(COLLECT)
 
 score: .venv/.train  ## classify all photos of SOURCE=s3://… through QUEUE=; collect results from RESULTS=s3://… into OUT=file.parquet (RETRY=1, GATHER=notified)
 	@$(BIN)/python -m infra.score $(if $(GATHER),--gather "$(GATHER)","$(SOURCE)" --queue "$(QUEUE)") \
 		--results "$(RESULTS)" $(call option,OUT,out) $(if $(RETRY),--retry)
 
+# The exit code 1 says that the service failed on a photo; the evaluation counts these failures and exits with 1, too.
 evaluate: .venv/.train  ## compute accuracy and latency from collect-feedback's journal, to artifacts/post_deploy.json (URL= and DATA= collect first)
-	@$(BIN)/python -m infra.replay.post_deploy_evaluation "$(JOURNAL)" $(call option,JSON,json) \
-		$(if $(URL),--replay "$(URL)" "$(DATA)" $(REPLAY))
+	$(if $(URL),@$(COLLECT) || [ $$? = 1 ])
+	@$(BIN)/python -m infra.replay.post_deploy_evaluation "$(JOURNAL)" $(call option,JSON,json)
 
 # The report exits with 3 for an alarm, which is not a failure of this target.
 monitor: .venv/.train  ## write and publish the report of SOURCE=… (SINCE=); print alarm= and retrain=; fail if there is no report
@@ -306,7 +305,7 @@ deploy: .venv/.serve .venv-sam/.installed  ## deploy IMAGE_URI=REPOSITORY@sha256
 	$(REQUIRE_IMAGE_URI)
 	$(if $(COMMIT),,$(error COMMIT is empty: expected COMMIT=… or a checkout without changes))
 	$(REQUIRE_COMMIT)
-	previous=$$($(BIN)/python -m infra.aws.deployed "$(ENV)" --live-version) && \
+	previous=$$($(BIN)/python -m infra.aws live-version "$(ENV)") && \
 	$(SAM) deploy --config-env "$(ENV)" --template-file template.yaml --image-repository "$(firstword $(subst @, ,$(IMAGE_URI)))" \
 		--parameter-overrides file://infra/aws/defaults.yaml "file://infra/aws/$(ENV).yaml" \
 		ImageUri="$(IMAGE_URI)" Commit="$(COMMIT)" Release="$(RELEASE)" PreviousVersion="$$previous" \
@@ -316,30 +315,30 @@ preview: .venv/.serve  ## print the changes of deploying IMAGE_URI=… of COMMIT
 	$(REQUIRE_ENV)
 	$(REQUIRE_IMAGE_URI)
 	$(REQUIRE_COMMIT)
-	@$(BIN)/python -m infra.aws.preview "$(ENV)" --image "$(IMAGE_URI)" --commit "$(COMMIT)"
+	@$(BIN)/python -m infra.aws preview "$(ENV)" --image "$(IMAGE_URI)" --commit "$(COMMIT)"
 
 # The function's stack must allow the distribution: EdgeDistribution in infra/aws/ENV.yaml.
 edge: .venv/.serve .venv-sam/.installed  ## deploy CloudFront and WAF in front of the private URL of ENV=dev or prod
 	$(REQUIRE_ENV)
-	domain=$$($(BIN)/python -m infra.aws.deployed "$(ENV)" --host) && \
+	domain=$$($(BIN)/python -m infra.aws host "$(ENV)") && \
 	$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env "$(ENV)-edge" --template-file infra/aws/edge.yaml \
 		--parameter-overrides file://infra/aws/edge-defaults.yaml "file://infra/aws/edge-$(ENV).yaml" FunctionDomain="$$domain"
 
 back: .venv/.serve  ## emergency: roll ENV= back to the version before the last deployment (VERSION=… for another one)
 	$(REQUIRE_ENV)
-	@$(BIN)/python -m infra.aws.emergency back "$(ENV)" $(call option,VERSION,version)
+	@$(BIN)/python -m infra.aws back "$(ENV)" $(call option,VERSION,version)
 
 off: .venv/.serve  ## emergency: turn ENV= off: requests get 429, and the batch function stops
 	$(REQUIRE_ENV)
-	@$(BIN)/python -m infra.aws.emergency off "$(ENV)"
+	@$(BIN)/python -m infra.aws off "$(ENV)"
 
 on: .venv/.serve  ## turn ENV= on again after `make off`
 	$(REQUIRE_ENV)
-	@$(BIN)/python -m infra.aws.emergency on "$(ENV)"
+	@$(BIN)/python -m infra.aws on "$(ENV)"
 
 split: .venv/.serve  ## send SHARE=… percent of the traffic of ENV= to the challenger VERSION=…; SHARE=0 ends the split
 	$(REQUIRE_ENV)
-	@$(BIN)/python -m infra.aws.traffic_split "$(ENV)" --share "$(SHARE)" $(call option,VERSION,version)
+	@$(BIN)/python -m infra.aws split "$(ENV)" --share "$(SHARE)" $(call option,VERSION,version)
 
 bootstrap: .venv-sam/.installed  ## once per account: deploy identity provider, roles, repository, bucket, budget (GITHUB=OWNER/REPOSITORY EMAIL=…)
 	$(SAM) deploy --config-file "$(CURDIR)/samconfig.toml" --config-env bootstrap --template-file infra/aws/bootstrap.yaml \

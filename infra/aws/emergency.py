@@ -1,18 +1,11 @@
-"""Roll back to the previous version, or turn the URL and the batch off and on, in seconds.
+"""Roll back to the previous version, or turn the URL and the batch off and on, in seconds."""
 
-python -m infra.aws.emergency back prod [--version 41]
-python -m infra.aws.emergency off prod
-python -m infra.aws.emergency on prod
-"""
-
-import argparse
 import json
 import re
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+from botocore.exceptions import WaiterError
 
 from infra.aws.stack import ALIAS, NO_VERSION, DeploymentError, Stack, previous_version
 from infra.aws.traffic_split import end_split
@@ -20,18 +13,6 @@ from infra.aws.traffic_split import end_split
 UNRESERVED = "-1"
 WAIT = {"Delay": 2, "MaxAttempts": 450}  # 15 minutes
 COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
-    try:
-        stack = Stack.read(options.environment)
-        if options.command == "back":
-            go_back(stack, options.version)
-        else:
-            {"off": turn_off, "on": turn_on}[options.command](stack)
-    except (BotoCoreError, ClientError) as error:
-        raise SystemExit(f"{options.command} {options.environment}: {error}") from None
 
 
 def go_back(stack: Stack, version: str = "") -> None:
@@ -137,15 +118,3 @@ def _reserve(stack: Stack, reserved: str) -> None:
 def _enable_batch(stack: Stack, *, enabled: bool) -> None:
     if source := stack.outputs.get("BatchEventSource"):
         stack.client("lambda").update_event_source_mapping(UUID=source, Enabled=enabled)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.aws.emergency", description=__doc__)
-    parser.add_argument("command", choices=["back", "off", "on"])
-    parser.add_argument("environment")
-    parser.add_argument("--version", default="", help="for `back`; default: the version before the last deployment")
-    return parser
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

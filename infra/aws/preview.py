@@ -1,47 +1,32 @@
-"""Print the changes of a deployment as Markdown, without deploying.
+"""Describe the changes of a deployment as Markdown, without deploying."""
 
-    python -m infra.aws.preview prod --image REPOSITORY@sha256:DIGEST --commit SHA
-
-The output has the image, the commit, the effective parameters, and the resources of CloudFormation's change set.
-"""
-
-import argparse
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+from botocore.exceptions import WaiterError
 
-from infra.aws.parameters import load_parameters
-from infra.aws.stack import DeploymentError, Stack, describe_stack, stack_and_region
+from infra import ROOT
+from infra.aws.stack import DeploymentError, Stack, load_parameters
 from infra.markdown import table
 
-TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+TEMPLATE = ROOT / "template.yaml"
 WAIT = {"Delay": 2, "MaxAttempts": 150}  # 5 minutes
 PER_DEPLOYMENT = ("ImageUri", "Commit")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m infra.aws.preview", description=__doc__)
-    parser.add_argument("environment")
-    parser.add_argument("--image", required=True)
-    parser.add_argument("--commit", required=True)
-    options = parser.parse_args(arguments)
-    new = load_parameters(options.environment) | {"ImageUri": options.image, "Commit": options.commit}
-    print(f"## {options.environment}: what this deployment changes\n")
-    try:
-        print(preview(options.environment, new, TEMPLATE.read_text()))
-    except (BotoCoreError, ClientError, WaiterError) as error:
-        raise SystemExit(f"preview of {options.environment}: {error}") from None
+def preview(environment: str, image: str, commit: str, template: Path = TEMPLATE) -> str:
+    """Return image, commit, changed parameters, and the changed resources of CloudFormation's change set as Markdown.
 
-
-def preview(environment: str, new: dict[str, str], template: str) -> str:
-    """Return the changes as Markdown. For a new stack, list only the parameters, because it has no change set."""
-    if not describe_stack(*stack_and_region(environment)):
-        return f"The stack is new.\n\n{_parameters({}, new)}"
-    stack = Stack.read(environment)
-    return f"{_parameters(stack.parameters, new)}\n\n{_resources(_changes(stack, new, template))}"
+    For a new stack, list only the parameters, because it has no change set.
+    """
+    heading = f"## {environment}: what this deployment changes"
+    new = load_parameters(environment) | {"ImageUri": image, "Commit": commit}
+    stack = Stack.find(environment)
+    if not stack:
+        return f"{heading}\n\nThe stack is new.\n\n{_parameters({}, new)}"
+    changes = _changes(stack, new, template.read_text())
+    return f"{heading}\n\n{_parameters(stack.parameters, new)}\n\n{_resources(changes)}"
 
 
 def _parameters(old: dict[str, str], new: dict[str, str]) -> str:
@@ -90,7 +75,3 @@ def _changes(stack: Stack, new: dict[str, str], template: str) -> list[dict[str,
         raise DeploymentError(f"{stack.name}: no change set: {reason}") from None
     finally:
         client.delete_change_set(StackName=stack.name, ChangeSetName=name)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

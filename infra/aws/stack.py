@@ -1,23 +1,28 @@
-"""Read a deployed stack: its status, parameters and outputs, and the version that its URL calls."""
+"""Read an environment: its parameter files, its deployed stack, and the version that its URL calls."""
 
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
+import yaml
+from botocore.exceptions import ClientError
 from botocore.session import Session
 
-SAMCONFIG = Path(__file__).parents[2] / "samconfig.toml"
+from infra import ROOT
+
+SAMCONFIG = ROOT / "samconfig.toml"
 ALIAS = "live"
 NO_VERSION = "0"  # SAM CLI accepts no empty value on its command line
 NEVER_DEPLOYED = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+# What `make deployed` prints, and the parameters and outputs of template.yaml that hold the values.
+SHOWN = {"image_uri": "ImageUri", "commit": "Commit", "auth": "UrlAuthType", "origin": "CorsOrigin", "url": "Url"}
 
 
-class DeploymentError(SystemExit):
-    """AWS returned an error, or the environment does not allow the command. The message names the stack."""
+class DeploymentError(Exception):
+    """The environment does not allow the command. The message names the stack."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,30 @@ class Stack:
     outputs: dict[str, str]
 
     @classmethod
-    def read(cls, environment: str) -> Self:
-        """Return the stack of an environment. Raise `DeploymentError` if there is none."""
+    def find(cls, environment: str) -> Self | None:
+        """Return the stack of an environment, or None if it was never deployed."""
         name, region = stack_and_region(environment)
-        found = describe_stack(name, region)
-        if not found:
-            raise DeploymentError(f"stack {name} in {region}: expected a deployed stack, found none")
+        try:
+            client = Session().create_client("cloudformation", region_name=region)
+            found = client.describe_stacks(StackName=name)["Stacks"][0]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        if found["StackStatus"] in NEVER_DEPLOYED:
+            return None
         parameters = {entry["ParameterKey"]: entry["ParameterValue"] for entry in found.get("Parameters", [])}
         outputs = {entry["OutputKey"]: entry["OutputValue"] for entry in found.get("Outputs", [])}
         return cls(name, region, found["StackStatus"], parameters, outputs)
+
+    @classmethod
+    def read(cls, environment: str) -> Self:
+        """Return the stack of an environment. Raise `DeploymentError` if there is none."""
+        if stack := cls.find(environment):
+            return stack
+        raise DeploymentError(
+            "stack {} in {}: expected a deployed stack, found none".format(*stack_and_region(environment))
+        )
 
     def client(self, service: str) -> Any:
         return Session().create_client(service, region_name=self.region)
@@ -99,24 +119,52 @@ def stack_and_region(environment: str) -> tuple[str, str]:
     config = tomllib.loads(SAMCONFIG.read_text())
     environments = [name for name, commands in config.items() if isinstance(commands, dict)]
     if environment not in environments:
-        raise DeploymentError(f"ENV={environment}: expected one of {', '.join(environments)}, as in {SAMCONFIG.name}")
+        raise DeploymentError(f"expected one of {', '.join(environments)}, as in {SAMCONFIG.name}")
     parameters = config[environment]["global"]["parameters"]
     return parameters["stack_name"], parameters["region"]
 
 
-def describe_stack(name: str, region: str) -> dict[str, Any]:
-    """Return CloudFormation's description of a stack, or an empty dict if it was never deployed.
+def load_parameters(environment: str) -> dict[str, str]:
+    """Return defaults.yaml overridden by ENVIRONMENT.yaml, as the strings that SAM CLI sends to CloudFormation."""
+    values: dict[str, object] = {}
+    for name in ("defaults", environment):
+        values |= yaml.safe_load((ROOT / f"infra/aws/{name}.yaml").read_text())
+    return {name: "" if value is None else str(value) for name, value in values.items()}
 
-    Raise `DeploymentError` if AWS returns another error.
+
+def read_values(environment: str) -> str:
+    """Return what an environment runs as NAME=VALUE lines. The values are empty before the first deployment."""
+    stack = Stack.find(environment)
+    values = stack.outputs | stack.parameters if stack else {}
+    return "\n".join(f"{name}={values.get(key, '')}" for name, key in SHOWN.items())
+
+
+def read_live_version(environment: str) -> str:
+    """Return the version that the URL calls, or 0 before the first deployment. Raise `DeploymentError` during a split.
+
+    `make deploy` records this version in the stack, and `make back` returns to it. During a split, CodeDeploy would
+    replace the split's weights, and the comparison would lose its champion.
     """
-    try:
-        client = Session().create_client("cloudformation", region_name=region)
-        stack: dict[str, Any] = client.describe_stacks(StackName=name)["Stacks"][0]
-    except (BotoCoreError, ClientError) as error:
-        if "does not exist" in str(error):
-            return {}
-        raise DeploymentError(f"stack {name} in {region}: {error}") from None
-    return {} if stack["StackStatus"] in NEVER_DEPLOYED else stack
+    stack = Stack.find(environment)
+    if not stack:
+        return NO_VERSION
+    if split := stack.read_split():
+        raise DeploymentError(
+            f"{stack.name}: {split}; a deployment would replace this split. End it first: "
+            f"{stack.command('split', 'SHARE=0')}"
+        )
+    return stack.serving_version()
+
+
+def read_host(environment: str) -> str:
+    """Return the host of the function URL. Raise `DeploymentError` for a public URL: clients could bypass the edge."""
+    stack = Stack.read(environment)
+    auth = stack.parameters["UrlAuthType"]
+    if auth != "AWS_IAM":
+        raise DeploymentError(
+            f"{stack.name}: UrlAuthType is {auth}; expected AWS_IAM, because clients can call a public URL directly"
+        )
+    return urlsplit(stack.outputs["Url"]).hostname or ""
 
 
 def previous_version(stack: Stack, version: str = "") -> str:

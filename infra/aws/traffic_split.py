@@ -1,35 +1,17 @@
 """Start or end a split, which sends a share of the traffic to a challenger version for days.
 
-python -m infra.aws.traffic_split prod --version 42 --share 10
-python -m infra.aws.traffic_split prod --share 0
-
 A split changes only the weights of the alias. The alias keeps the version that CloudFormation and CodeDeploy recorded,
 the champion, so ending the split restores the previous state. A deployment would replace the weights, so `make deploy`
 refuses while a split runs.
 """
 
 import argparse
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.aws.stack import ALIAS, DeploymentError, Split, Stack, parse_version
 
 MAX_SHARE = 40  # percent; the report identifies the champion by its larger share, so the shares must clearly differ
-
-
-def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
-    try:
-        stack = Stack.read(options.environment)
-        if options.share:
-            start_split(stack, options.version, options.share)
-        else:
-            end_split(stack)
-    except (BotoCoreError, ClientError) as error:
-        raise SystemExit(f"split {options.environment}: {error}") from None
 
 
 def start_split(stack: Stack, version: str, share: int) -> None:
@@ -92,19 +74,8 @@ def _set_weights(stack: Stack, alias: dict[str, Any], weights: dict[str, float])
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m infra.aws.traffic_split", description=__doc__)
-    parser.add_argument("environment")
-    parser.add_argument("--version", default="", help="the challenger; required unless the share is 0")
-    parser.add_argument("--share", type=_parse_share, required=True, help="percent of the traffic; 0 ends the split")
-    return parser
-
-
-def _parse_share(text: str) -> int:
+def parse_share(text: str) -> int:
+    """Return the percentage. Raise `ArgumentTypeError` if it is not a whole number from 0 to `MAX_SHARE`."""
     if not text.isdecimal() or int(text) > MAX_SHARE:
         raise argparse.ArgumentTypeError(f"SHARE={text}: expected a whole number of percent from 0 to {MAX_SHARE}")
     return int(text)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

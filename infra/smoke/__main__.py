@@ -14,13 +14,13 @@ from typing import Any
 import httpx2
 from botocore.exceptions import BotoCoreError
 
-from infra.aws.parameters import load_parameters
+from infra.aws.stack import load_parameters
 from infra.smoke import target
 from infra.smoke.checks import function_checks, health_check, metrics_count
 from infra.smoke.golden import Expected, Golden, GoldenError
 from infra.smoke.messages import Ask
 from infra.smoke.runner import Check, Row, run_checks
-from infra.smoke.url import UrlClient, access_checks, settings_check
+from infra.smoke.url import UrlClient, access_checks, compare_settings
 
 NAME_WIDTH = 44  # of the longest check
 SHOWN_CHARACTERS = 160  # of a value; enough to recognize an HTML page
@@ -43,14 +43,16 @@ def main(arguments: list[str] | None = None) -> int:
         for row in _run(options, auth, expected):
             print(format_row(row), flush=True)
             rows.append(row)
-        print(_summary(rows))
+        passed = sum(row.passed for row in rows)
+        print(f"{passed} of {len(rows)} checks passed, {sum(row.seconds for row in rows):.1f} s")
         if options.json:
-            options.json.write_text(_to_json(options.url, rows))
+            report = {"url": options.url, "passed": passed == len(rows), "checks": [asdict(row) for row in rows]}
+            options.json.write_text(json.dumps(report, indent=2) + "\n")
     except OSError as error:
         parser.error(f"--json {options.json}: {error.strerror}; expected a file that can be written")
     except KeyboardInterrupt:
         return 130
-    return 0 if all(row.passed for row in rows) else 1
+    return 0 if passed == len(rows) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,7 +89,7 @@ def _checks(options: argparse.Namespace, ask: Ask, ask_unsigned: Ask, expected: 
     if not target.is_on_aws(options.url) and not options.environment:  # on AWS, several instances may answer
         yield Check("GET /metrics counts", lambda: metrics_count(ask, expected))
     if options.environment:
-        yield settings_check(options.environment)
+        yield Check(f"settings of {options.environment}", lambda: compare_settings(options.environment))
     yield from access_checks(ask, ask_unsigned, private=target.is_private(options), origin=options.origin)
 
 
@@ -99,33 +101,20 @@ def format_row(row: Row) -> str:
 
 
 def _difference(row: Row) -> str:
-    names = [name for name in {**row.expected, **row.actual} if not _is_equal(row, name)]
-    return "; ".join(f"{name}: {_compare_field(row, name)}" for name in names)
-
-
-def _is_equal(row: Row, name: str) -> bool:
-    return name in row.expected and name in row.actual and bool(row.expected[name] == row.actual[name])
-
-
-def _compare_field(row: Row, name: str) -> str:
-    actual = f"got {_shorten(row.actual[name])}" if name in row.actual else "got none"
-    return f"expected {_shorten(row.expected[name])}, {actual}" if name in row.expected else _shorten(row.actual[name])
+    parts = []
+    for name in {**row.expected, **row.actual}:
+        expected, actual = (_shorten(side[name]) if name in side else None for side in (row.expected, row.actual))
+        if expected is None:
+            parts.append(f"{name}: {actual}")
+        elif actual is None or row.expected[name] != row.actual[name]:
+            parts.append(f"{name}: expected {expected}, got {actual or 'none'}")
+    return "; ".join(parts)
 
 
 def _shorten(value: Any) -> str:
     """Return the value as one line of JSON."""
     line = json.dumps(value, ensure_ascii=False)
     return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}…"
-
-
-def _summary(rows: list[Row]) -> str:
-    passed = sum(row.passed for row in rows)
-    return f"{passed} of {len(rows)} checks passed, {sum(row.seconds for row in rows):.1f} s"
-
-
-def _to_json(url: str, rows: list[Row]) -> str:
-    passed = all(row.passed for row in rows)
-    return json.dumps({"url": url, "passed": passed, "checks": [asdict(row) for row in rows]}, indent=2) + "\n"
 
 
 if __name__ == "__main__":

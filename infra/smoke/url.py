@@ -11,8 +11,7 @@ from typing import Any, Self
 import httpx2
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.aws.parameters import load_parameters
-from infra.aws.stack import ALIAS, DeploymentError, Stack
+from infra.aws.stack import ALIAS, DeploymentError, Stack, load_parameters
 from infra.emulator.event import MAX_PAYLOAD_BYTES, HttpRequest
 from infra.emulator.invoke import DIRECT
 from infra.emulator.response import HttpResponse
@@ -96,24 +95,17 @@ def cors_denied(ask: Ask, ask_unsigned: Ask) -> Pair:
 def cors_allowed(ask: Ask, ask_unsigned: Ask, origin: str) -> Pair:
     """Compare the CORS headers for the allowed site, which may read responses and post photos."""
     preflight, response = ask_unsigned(_preflight(origin)), ask(get("/health", origin=origin))
+    headers = _values(preflight, "access-control-allow-headers")
     return {"preflight": origin, "request": origin, "POST": True, "headers": True}, {
         "preflight": header(preflight, ALLOW_ORIGIN),
         "request": header(response, ALLOW_ORIGIN),
         "POST": bool({"post", "*"} & _values(preflight, "access-control-allow-methods")),
-        "headers": _allows(_values(preflight, "access-control-allow-headers")),
+        "headers": "*" in headers or headers >= {*REQUESTED.split(",")},
     }
-
-
-def _allows(headers: set[str]) -> bool:
-    return "*" in headers or headers >= {*REQUESTED.split(",")}
 
 
 def _values(response: HttpResponse, name: str) -> set[str]:
     return {part.strip().lower() for part in (header(response, name) or "").split(",")}
-
-
-def settings_check(environment: str) -> Check:
-    return Check(f"settings of {environment}", lambda: compare_settings(environment))
 
 
 def compare_settings(environment: str) -> Pair:

@@ -9,7 +9,7 @@ moto enforces permissions: it compares every request with the actions of the rol
   tests turn the check of signatures off. It returns 500 if the signature is in the URL.
 - Its services do not authorize calls to each other: its CloudFormation creates what the caller may not create.
 
-tests/infra/test_bootstrap.py, tests/infra/test_template.py and `make lint` check resources and conditions without moto.
+tests/infra/test_bootstrap.py, tests/infra/test_template.py and parliament check resources and conditions.
 """
 
 import ast
@@ -55,7 +55,12 @@ class Role:
 
     arn: str
     tags: dict[str, str]
-    policies: list[Policy]
+    inline: list[Policy]
+    attached: list[Policy]
+
+    @property
+    def policies(self) -> list[Policy]:
+        return self.inline + self.attached
 
     @property
     def name(self) -> str:
@@ -78,6 +83,7 @@ class Account:
     moto: httpx2.Client
     iam: Any  # a client with all permissions
     roles: dict[str, Role]
+    managed: dict[str, Policy]
     bootstrap: dict[str, str]
     dev: Stack
     receipt: str  # of a message in dev's queue
@@ -171,8 +177,9 @@ def create_account(moto: str) -> Account:
         boto3.client("logs").create_log_stream(logGroupName=f"/aws/lambda/pet-classifier-dev{name}", logStreamName="s")
     policy = json.dumps({"Version": "2012-10-17", "Statement": [PULL]})
     boto3.client("ecr").set_repository_policy(repositoryName="pet-classifier", policyText=policy)
-    client = httpx2.Client(base_url=moto, trust_env=False, timeout=DEADLINE_S)
-    return Account(client, boto3.client("iam"), _roles(), outputs, Stack.read("dev"), _receive(Stack.read("dev")))
+    managed, client = _managed_policies(), httpx2.Client(base_url=moto, trust_env=False, timeout=DEADLINE_S)
+    dev, roles = Stack.read("dev"), _roles(managed)
+    return Account(client, boto3.client("iam"), roles, managed, outputs, dev, _receive(dev))
 
 
 def _receive(stack: Stack) -> str:
@@ -192,15 +199,20 @@ def _publish(stack: Stack, image: str) -> None:
     client.create_alias(**function, Name="live", FunctionVersion=version)
 
 
-def _roles() -> dict[str, Role]:
-    """Return the roles by their logical names: those of bootstrap, and those of dev's stack."""
+def _roles(managed: dict[str, Policy]) -> dict[str, Role]:
+    """Return the roles by their logical names: those of bootstrap, and those of dev's stack.
+
+    moto's CloudFormation creates the managed policies but does not attach them.
+    """
     iam, found = boto3.client("iam"), {}
+    templates = read("infra/aws/bootstrap.yaml")["Resources"]
     for role in iam.list_roles()["Roles"]:
         stack, logical, _ = role["RoleName"].rsplit("-", 2)
         tags = {tag["Key"]: tag["Value"] for tag in iam.get_role(RoleName=role["RoleName"])["Role"].get("Tags", [])}
+        attached = templates.get(logical, {"Properties": {}})["Properties"].get("ManagedPolicyArns", [])
         if stack != "pet-classifier-prod":
-            policies = _inline_policies(iam, role["RoleName"]) + _managed_policies(iam, logical)
-            found[logical] = Role(role["Arn"], tags, policies)
+            inline = _inline_policies(iam, role["RoleName"])
+            found[logical] = Role(role["Arn"], tags, inline, [managed[each["Ref"]] for each in attached])
     return found
 
 
@@ -211,15 +223,11 @@ def _inline_policies(iam: Any, role: str) -> list[Policy]:
     return [ast.literal_eval(policy) if isinstance(policy, str) else policy for policy in found]
 
 
-def _managed_policies(iam: Any, logical: str) -> list[Policy]:
-    """Return the managed policies of a role of bootstrap, which moto's CloudFormation creates but does not attach."""
-    role = read("infra/aws/bootstrap.yaml")["Resources"].get(logical, {"Properties": {}})
-    names = {reference["Ref"] for reference in role["Properties"].get("ManagedPolicyArns", [])}
-    policies = iam.list_policies(Scope="Local")["Policies"]
-    return [
-        iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"][
-            "Document"
-        ]
-        for policy in policies
-        if policy["PolicyName"].split("-")[-2] in names
-    ]
+def _managed_policies() -> dict[str, Policy]:
+    """Return bootstrap's managed policies by their logical names, and the boundaries by their own names."""
+    iam, found = boto3.client("iam"), {}
+    for policy in iam.list_policies(Scope="Local")["Policies"]:
+        name = policy["PolicyName"]
+        version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])
+        found[name if name.endswith("-boundary") else name.split("-")[-2]] = version["PolicyVersion"]["Document"]
+    return found

@@ -1,11 +1,13 @@
-"""Tests of infra.aws.deployed against a CloudFormation API that moto serves over HTTP."""
+"""Tests of `make deployed` against a CloudFormation API that moto serves over HTTP."""
 
 import json
+import re
 
 import pytest
 from botocore.session import Session
 
-from infra.aws import deployed, stack
+from infra.aws import stack
+from infra.aws.__main__ import main
 
 IMAGE = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier@sha256:{'c' * 64}"
 TEMPLATE = {
@@ -31,21 +33,21 @@ def create(cloudformation) -> None:
 def test_deployed_prints_the_stack(cloudformation, capsys):
     """`deployed` prints NAME=VALUE lines, the format of step outputs."""
     create(cloudformation)
-    deployed.main(["dev"])
+    main(["deployed", "dev"])
     expected = f"image_uri={IMAGE}\ncommit=abc\nauth=NONE\norigin=\nurl=https://abc.example.org/\n"
     assert expected == capsys.readouterr().out
 
 
 def test_deployed_prints_empty_values_before_the_first_deployment(cloudformation, capsys):
     """A missing stack is not an error, so that the first deployment runs like any other."""
-    deployed.main(["dev"])
+    main(["deployed", "dev"])
     assert "image_uri=\ncommit=\nauth=\norigin=\nurl=\n" == capsys.readouterr().out
 
 
 def test_shown_values_are_in_the_template():
     """template.yaml has every parameter and output that is printed."""
     template = (stack.SAMCONFIG.parent / "template.yaml").read_text()
-    assert [] == [key for key in deployed.SHOWN.values() if f"\n  {key}:\n" not in template]
+    assert [] == [key for key in stack.SHOWN.values() if f"\n  {key}:\n" not in template]
 
 
 def test_environments_have_separate_stacks():
@@ -55,14 +57,15 @@ def test_environments_have_separate_stacks():
     ]
 
 
-def test_unknown_environment_is_refused():
+def test_unknown_environment_is_refused(capsys):
     """The error lists the configured environments."""
-    with pytest.raises(SystemExit, match=r"^ENV=stage: expected one of .*dev, prod.*, as in samconfig\.toml$"):
-        deployed.main(["stage"])
+    assert 1 == main(["deployed", "stage"])
+    printed = capsys.readouterr().err
+    assert re.fullmatch(r"deployed stage: expected one of .*dev, prod.*, as in samconfig\.toml\n", printed)
 
 
-def test_unreachable_aws_is_reported(monkeypatch):
-    """The one-line error names the stack and the region."""
+def test_unreachable_aws_is_reported(monkeypatch, capsys):
+    """The one-line error names the command and the environment."""
     for name, value in {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
         "AWS_MAX_ATTEMPTS": "1",
@@ -70,5 +73,5 @@ def test_unreachable_aws_is_reported(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    with pytest.raises(SystemExit, match=r"^stack pet-classifier-dev in eu-central-1: Could not connect .*$"):
-        deployed.main(["dev"])
+    assert 1 == main(["deployed", "dev"])
+    assert re.fullmatch(r"deployed dev: Could not connect .*\n", capsys.readouterr().err)

@@ -11,8 +11,7 @@ import yaml
 from botocore.credentials import Credentials
 from starlette.testclient import TestClient
 
-from infra.aws.deployed import read_host
-from infra.aws.stack import DeploymentError
+from infra.aws.stack import DeploymentError, read_host
 from infra.emulator.cloudfront import create_edge, read_security_headers
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url

@@ -6,7 +6,7 @@ import shlex
 import boto3
 import pytest
 
-from infra.aws.parameters import load_parameters
+from infra.aws.stack import load_parameters
 from infra.smoke import url
 from infra.smoke.messages import NoAnswer
 from tests.sam import IMAGE, REGION, SAM, run, translated
