@@ -121,10 +121,14 @@ def _encoded(body: bytes, *, text: bool) -> dict[str, Any]:
     return {"body": base64.b64encode(body).decode(), "isBase64Encoded": bool(body)}
 
 
+def content_type(photo: Path) -> str:
+    """Return the content type that the suffix of a file names."""
+    return mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
+
+
 def predict_request(photo: Path) -> HttpRequest:
-    """Return a `POST /predict` request with the photo as raw body and a content type derived from the file's suffix."""
-    content_type = mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
-    headers = (("host", DOMAIN), ("content-type", content_type))
+    """Return a `POST /predict` request with the photo as raw body."""
+    headers = (("host", DOMAIN), ("content-type", content_type(photo)))
     return HttpRequest("POST", "/predict", headers=headers, body=photo.read_bytes())
 
 

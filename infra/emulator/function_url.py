@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import quote
 
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.emulator.event import MAX_PAYLOAD_BYTES, HttpRequest, to_event, to_payload
@@ -22,10 +23,6 @@ logger = logging.getLogger(__name__)
 # AWS's response to a request without a valid signature.
 FORBIDDEN = HttpResponse(HTTPStatus.FORBIDDEN, (("content-type", "application/json"),), b'{"Message":"Forbidden"}')
 Authorized = Callable[[HttpRequest], bool]
-
-
-class ClientGone(Exception):
-    """The client disconnected before its request was complete, so there is nothing to invoke or answer."""
 
 
 def anyone(_: HttpRequest) -> bool:
@@ -68,26 +65,23 @@ async def _lifespan(function: Function, receive: Receive, send: Send) -> None:
 async def _http(function: Function, authorized: Authorized, scope: Scope, receive: Receive, send: Send) -> None:
     request_id = str(uuid.uuid4())
     try:
-        request = _request(scope, await _body(receive))
+        request = _request(scope, await _body(Request(scope, receive)))
         event = to_event(request, request_id=request_id, now=datetime.now(UTC))
         response = await function.invoke(to_payload(event)) if authorized(request) else FORBIDDEN
-    except ClientGone:
-        return
+    except ClientDisconnect:
+        return  # there is nothing to invoke or answer
     except InvokeError as error:
         response = _error(error, request_id)
     await _send(send, scope["method"], response)
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(request: Request) -> bytes:
     """Return the body. Read one over the limit to its end, because some clients read a response only after sending."""
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        size += len(message.get("body", b""))
-        chunks.append(message.get("body", b"") if size <= MAX_PAYLOAD_BYTES else b"")
-        more = message.get("more_body", False)
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= MAX_PAYLOAD_BYTES:
+            chunks.append(chunk)
     check_size(size)
     return b"".join(chunks)
 

@@ -86,15 +86,12 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-@contextlib.contextmanager
-def _app(options: argparse.Namespace) -> Iterator[ASGIApp]:
-    authorized: Authorized = anyone
-    if options.auth == "AWS_IAM":
-        from infra.emulator.sigv4 import signed_here  # noqa: PLC0415  # needs botocore
+def _authorizer(auth: str) -> Authorized:
+    if auth == "NONE":
+        return anyone
+    from infra.emulator.sigv4 import signed_here  # noqa: PLC0415  # needs botocore
 
-        authorized = signed_here()
-    with lambda_runtime(echo=True) as runtime:
-        yield local_app(runtime, authorized=authorized)
+    return signed_here()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,7 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     try:
-        with listener, _app(options) as app:
+        with listener, lambda_runtime(echo=True) as runtime:
+            app = local_app(runtime, authorized=_authorizer(options.auth))
             app = with_cors(app, options.cors_origin) if options.cors_origin else app
             print(f"Serving http://127.0.0.1:{listener.getsockname()[1]} (Ctrl-C stops)", flush=True)
             server(app).run(sockets=[listener])

@@ -10,6 +10,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from infra.replay.sender import Pace, Replay
 from infra.smoke import target
 from infra.smoke.messages import Ask, NoAnswer, at, get, json_of, text
 from infra.smoke.url import UrlClient
+
+parse_delay = partial(target.number, allowed=lambda found: found >= 0, expected="0 or a positive number of seconds")
+parse_share = partial(target.number, allowed=lambda found: 0 <= found <= 1, expected="a number from 0 to 1")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -94,26 +98,12 @@ def _create_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rate", type=target.positive, help="photos per second; as fast as answers come by default")
     parser.add_argument(
-        "--share", type=_parse_share, default=1.0, help="fraction of the photos that get feedback, 0 to 1; %(default)s"
+        "--share", type=parse_share, default=1.0, help="fraction of the photos that get feedback, 0 to 1; %(default)s"
     )
     parser.add_argument(
-        "--delay", metavar="SECONDS", type=_parse_delay, default=0.0, help="from answer to feedback; %(default)s"
+        "--delay", metavar="SECONDS", type=parse_delay, default=0.0, help="from answer to feedback; %(default)s"
     )
     return parser
-
-
-def _parse_delay(value: str) -> float:
-    return 0.0 if value == "0" else target.seconds(value)
-
-
-def _parse_share(value: str) -> float:
-    try:
-        share = float(value)
-    except ValueError:
-        share = -1
-    if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{value!r}: expected a number from 0 to 1")
-    return share
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from infra.replay import __main__ as replay
 from infra.replay.journal import Answer, JournalError, read
 from infra.report.label_metrics import classification_metrics, wilson_interval
 from infra.report.log_reader import Table
@@ -27,11 +26,6 @@ OUTPUT = Path("artifacts/post_deploy.json")
 def main(arguments: list[str] | None = None) -> int:
     parser = _create_parser()
     options = parser.parse_args(arguments)
-    code = 0
-    if options.replay:
-        code = replay.main([*options.replay, "--output", str(options.journal)])
-        if code > 1:
-            return code
     try:
         answers = list(read(options.journal).values())
     except JournalError as error:
@@ -46,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"--json {options.json}: {error.strerror}; expected a file that can be written")
     print(render_table(evaluation))
-    return code or int(not all(answer.is_done for answer in answers))
+    return int(not all(answer.is_done for answer in answers))
 
 
 def evaluate(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -119,12 +113,6 @@ def _create_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("journal", metavar="FILE", type=Path, help="journal that infra.replay wrote")
     parser.add_argument("--json", metavar="FILE", type=Path, default=OUTPUT, help="output file; %(default)s")
-    parser.add_argument(
-        "--replay",
-        metavar="…",
-        nargs=argparse.REMAINDER,
-        help="replay first, with these arguments of infra.replay: URL PHOTOS …",
-    )
     return parser
 
 

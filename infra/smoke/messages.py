@@ -1,12 +1,11 @@
 """Build requests, and read responses as flat dictionaries that can be compared and printed."""
 
 import json
-import mimetypes
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra.emulator.event import HttpRequest
+from infra.emulator.event import HttpRequest, content_type
 from infra.emulator.response import HttpResponse
 
 Ask = Callable[[HttpRequest], HttpResponse]  # raises NoAnswer
@@ -26,25 +25,21 @@ def get(path: str, **headers: str) -> HttpRequest:
     return HttpRequest("GET", path, headers=(("accept", "application/json"), *extra))
 
 
-def post(content_type: str, body: bytes) -> HttpRequest:
+def post(media_type: str, body: bytes) -> HttpRequest:
     """Return a `POST /predict` request."""
-    return HttpRequest("POST", "/predict", headers=(("content-type", content_type),), body=body)
+    return HttpRequest("POST", "/predict", headers=(("content-type", media_type),), body=body)
 
 
 def post_raw(photo: Path) -> HttpRequest:
     """Return a `POST /predict` request with the photo as its body."""
-    return post(_content_type(photo), photo.read_bytes())
+    return post(content_type(photo), photo.read_bytes())
 
 
 def post_multipart(photo: Path, field: str = "file") -> HttpRequest:
     """Return a `POST /predict` request with the photo in a multipart form."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="{photo.name}"\r\n'
-    head += f"Content-Type: {_content_type(photo)}\r\n\r\n"
+    head += f"Content-Type: {content_type(photo)}\r\n\r\n"
     return post(FORM, head.encode() + photo.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode())
-
-
-def _content_type(photo: Path) -> str:
-    return mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
 
 
 def header(response: HttpResponse, name: str) -> str | None:

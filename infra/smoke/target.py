@@ -1,6 +1,9 @@
 """Parse the command-line arguments that name a live service: its URL, and whether requests to it are signed."""
 
 import argparse
+import math
+from collections.abc import Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpx2
@@ -53,16 +56,16 @@ def url(value: str) -> str:
     return value.rstrip("/")
 
 
-def seconds(value: str) -> float:
-    return positive(value, "a positive number of seconds")
-
-
-def positive(value: str, expected: str = "a positive number") -> float:
-    """Return a finite positive number. Raise `ArgumentTypeError` if the value is not one."""
+def number(value: str, *, allowed: Callable[[float], bool], expected: str) -> float:
+    """Return a number. Raise `ArgumentTypeError` if the value is not one, or not an allowed one."""
     try:
-        number = float(value)
+        found = float(value)
     except ValueError:
-        number = 0
-    if not 0 < number < float("inf"):
+        found = math.nan
+    if not (math.isfinite(found) and allowed(found)):
         raise argparse.ArgumentTypeError(f"{value!r}: expected {expected}")
-    return number
+    return found
+
+
+positive = partial(number, allowed=lambda found: found > 0, expected="a positive number")
+seconds = partial(number, allowed=lambda found: found > 0, expected="a positive number of seconds")

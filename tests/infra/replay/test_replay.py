@@ -436,11 +436,20 @@ def test_evaluation_has_all_figures(url: str, photos: Path, tmp_path: Path, enco
     assert re.search(r"failures +1 unsupported_image\n", shown)
 
 
-def test_evaluation_can_replay_first(url: str, photos: Path, tmp_path: Path, capsys) -> None:
-    """--replay takes the arguments of infra.replay."""
-    journal = tmp_path / "replay.jsonl"
-    code, evaluated = run_evaluation(journal, "--replay", url, str(photos), "--share", "0")
-    assert (0, 6, {"sent": 0, "taken": 0}) == (code, evaluated["classified"], evaluated["feedback"])
+@pytest.mark.process
+def test_make_evaluate_collects_first() -> None:
+    """With URL=, `make evaluate` sends the photos to the journal that it then evaluates."""
+    done = subprocess.run(
+        ["make", "--dry-run", "evaluate", "URL=http://host", "DATA=photos", "SHARE=0", "JOURNAL=j"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    collect_line, evaluate_line = done.stdout.splitlines()[-2:]
+    assert 'python -m infra.replay "http://host" "photos" --output "j"' in collect_line
+    assert '--share "0"' in collect_line
+    assert 'python -m infra.replay.post_deploy_evaluation "j"' in evaluate_line
 
 
 @pytest.mark.parametrize(
@@ -450,7 +459,7 @@ def test_evaluation_can_replay_first(url: str, photos: Path, tmp_path: Path, cap
         (["--rate", "fast"], "argument --rate: 'fast': expected a positive number"),
         (["--share", "2"], "argument --share: '2': expected a number from 0 to 1"),
         (["--share", "nan"], "argument --share: 'nan': expected a number from 0 to 1"),
-        (["--delay", "-1"], "argument --delay: '-1': expected a positive number of seconds"),
+        (["--delay", "-1"], "argument --delay: '-1': expected 0 or a positive number of seconds"),
         (
             ["--output", "/proc/1.jsonl"],
             "/proc/1.jsonl: No such file or directory; expected a file that can be written",
