@@ -7,8 +7,7 @@ the averaged features and the bias before the last layer. Adding the map changes
 output.
 
 ONNX Runtime also computes outputs that a run does not request. Therefore, an `If` node computes the map only if the
-input `explain` is true. The default of this input is false, and the map is then empty. `python -m export.upgrade` adds
-the map to a file that was released without one.
+input `explain` is true. The default of this input is false, and the map is then empty.
 """
 
 from collections.abc import Sequence

@@ -88,7 +88,7 @@ def measure_photos(classifier: Classifier, photos: list[Pixels]) -> dict[str, ND
 def predict_with_map(classifier: Classifier, pixels: Pixels) -> tuple[int, Map]:
     """Return the predicted label and the activation map. Raise `SystemExit` if the model file has no map."""
     if not classifier.has_activation_map:
-        raise SystemExit(f"{MODEL} has no activation map; `python -m export.upgrade` adds it to most files")
+        raise SystemExit(f"{MODEL} has no activation map; expected a network that ends in global pooling and a linear layer")
     outputs = classifier.run(pixels[None], explain=True)
     assert outputs.activation_map is not None  # because of explain=True
     return int(outputs.probabilities.argmax()), outputs.activation_map[0]

@@ -1,6 +1,5 @@
-"""Test the activation map of every candidate against PyTorch, and the upgrade of a file that was released without."""
+"""Test the activation map of every candidate against PyTorch."""
 
-import json
 import shutil
 
 import numpy as np
@@ -8,12 +7,10 @@ import onnx
 import pytest
 import torch
 
-from export import upgrade
 from export.activation_map import add_activation_map
 from export.checks.activation_maps import MIN_CORRELATION, compute_maps, correlate
 from export.fp16 import convert_to_fp16
 from export.quantize import PRECISIONS, optimize
-from export.release import CARD, METRICS, REFERENCE, RELEASED, ReleaseError
 from lambda_app.classifier import OUTPUTS, Classifier
 from tests import tiny_model
 from tests.export.untrained_models import METADATA, SIZE, pixels
@@ -115,73 +112,3 @@ def test_every_candidate_has_the_map(quantized):
     maps = {name: file.run(images, explain=True).activation_map for name, file in files.items()}
     for name, activation_map in maps.items():
         assert np.mean(correlate(activation_map, maps["fp32"])) > MIN_CORRELATION, name
-
-
-# --- the upgrade of a released file
-
-
-@pytest.fixture
-def released(tmp_path, monkeypatch):
-    """Set up a project whose model was released without a map, and return its classifier. The model card is a stub."""
-    monkeypatch.chdir(tmp_path)
-    for path in (RELEASED, METRICS, REFERENCE, CARD):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    tiny_model.write(RELEASED, with_map=False)
-    METRICS.write_text(json.dumps({"sha256": sha256(RELEASED), "model_version": "2026.01.01-tiny", "promoted": True}))
-    REFERENCE.write_text(json.dumps({"model_version": "2026.01.01-tiny", "photos": 3}))
-    monkeypatch.setattr(upgrade.card, "render", lambda: f"card of {sha256(RELEASED)}")
-    return Classifier.load(RELEASED)
-
-
-def test_upgrade_adds_the_map_and_updates_dependent_files(released):
-    """Model, metrics, reference and card get the new version and digest, and the predictions stay the same."""
-    upgrade.main()
-    classifier = Classifier.load(RELEASED)
-    version, digest = classifier.metadata.model_version, sha256(RELEASED)
-    assert (True, "00000000") == (classifier.has_activation_map, version.split("-")[1])
-    assert {"sha256": digest, "model_version": version, "promoted": True, "size_mb": RELEASED.stat().st_size / 1e6} == (
-        json.loads(METRICS.read_text())
-    )
-    assert {"model_version": version, "photos": 3} == json.loads(REFERENCE.read_text())
-    assert CARD.read_text() == f"card of {digest}"
-    upgrade.check_same_outputs(released, classifier)
-    upgrade.main()
-    assert digest == sha256(RELEASED)
-
-
-def test_interrupted_upgrade_resumes(released, monkeypatch):
-    """After an interruption before the file is replaced or the card is written, another run completes the upgrade."""
-    digest = sha256(RELEASED)
-    for step in ("export.upgrade.Path.replace", "export.upgrade.card.render"):
-        with monkeypatch.context() as patch:
-            patch.setattr(step, interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                upgrade.main()
-        assert (digest == sha256(RELEASED)) == (step == "export.upgrade.Path.replace")
-    upgrade.main()
-    assert f"card of {sha256(RELEASED)}" == CARD.read_text()
-    assert sha256(RELEASED) == json.loads(METRICS.read_text())["sha256"]
-
-
-def interrupt(*_):
-    raise KeyboardInterrupt
-
-
-def test_upgrade_refuses_other_networks(released, export_untrained):
-    """A model that can have no map is not replaced, and the error gives the reason."""
-    shutil.copy(export_untrained("logistic", 0)[1], RELEASED)
-    digest = sha256(RELEASED)
-    with pytest.raises(ReleaseError, match="does not end in global pooling and a linear layer"):
-        upgrade.main()
-    assert digest == sha256(RELEASED)
-
-
-def test_upgrade_refuses_other_predictions(released, tmp_path):
-    """A file whose outputs differ in a single bit is refused."""
-    program = onnx.load(RELEASED)
-    [weights] = [tensor for tensor in program.graph.initializer if tensor.name == "weights"]
-    changed = np.nextafter(onnx.numpy_helper.to_array(weights), np.float32(1))
-    weights.CopyFrom(onnx.numpy_helper.from_array(changed, "weights"))
-    onnx.save(program, tmp_path / "changed.onnx")
-    with pytest.raises(ReleaseError, match="differ from those of"):
-        upgrade.check_same_outputs(released, Classifier.load(tmp_path / "changed.onnx"))

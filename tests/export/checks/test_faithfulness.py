@@ -155,7 +155,7 @@ def test_mistakes_are_misclassified_photos(tiny_classifier, tmp_path):
 
 
 def test_model_without_map_is_an_error(tmp_path):
-    """The message names the command that adds the map."""
+    """The message names the file and what its network would need."""
     classifier = Classifier.load(tiny_model.write(tmp_path / "old.onnx", with_map=False))
-    with pytest.raises(SystemExit, match=r"has no activation map; `python -m export\.upgrade` adds it"):
+    with pytest.raises(SystemExit, match=r"has no activation map; expected a network that ends in global pooling"):
         faithfulness.predict_with_map(classifier, make_pixels("red", "red"))
