@@ -152,7 +152,7 @@ forget: .venv/.train  ## delete the photo of REQUEST_ID=… from SOURCE=s3://…
 	@$(BIN)/python -m training.harvest.forget "$(REQUEST_ID)" --source "$(SOURCE)" --out "$(OUT_REVIEW)"
 
 loop-trial: .venv/.train .venv-sam/.installed  ## train without the photos KIND='cat/Bombay_*' of DATA=, contribute the mistakes, retrain, and measure (PARAMS=)
-	$(BIN)/python -m export.loop_trial "$(DATA)" --kind "$(KIND)" $(if $(PARAMS),--params $(PARAMS))
+	$(BIN)/python -m export.experiments.loop_trial "$(DATA)" --kind "$(KIND)" $(if $(PARAMS),--params $(PARAMS))
 
 promote: .venv/.train .venv-sam/.installed  ## release the challenger even if it lost the comparison
 	$(BIN)/python -m export.release --promote

@@ -12,7 +12,7 @@ from typing import Any
 from training.metrics import wilson_interval
 from training.tools.results_page import percent, table
 
-ACTIVATION_MAP = Path("artifacts/metrics/activation_map.json")  # written by export.checks.faithfulness
+ACTIVATION_MAP = Path("artifacts/metrics/activation_map.json")  # written by export.experiments.faithfulness
 NOT_MEASURED = "Not measured."
 MAP_PICTURES = """\
 ![Mean probability of the predicted class by share of pixels](../artifacts/plots/activation_map_curves.png)

@@ -60,9 +60,7 @@ def explanation_cost() -> str:
     """
     figures = json.loads(EXPLANATION.read_text())
     if figures.get("sha256") != served():
-        return (
-            "Not measured for this model. Run `.venv/bin/python -m export.checks.explanation_cost`, then `make docs`."
-        )
+        return "Not measured for this model. Run `python -m export.experiments.explanation_cost`, then `make docs`."
     profile = figures["profile"]
     names = {
         "control": "control: a copy of the file without the map, against itself",

@@ -160,6 +160,13 @@ def test_package_imports_only_what_it_may(package):
     assert set() == violations
 
 
+def test_pipeline_imports_no_experiment():
+    """Outside `export/experiments/`, no module of the pipeline imports an experiment, so none can stop a release."""
+    files = [path for package in ("training", "export") for path in (ROOT / package).rglob("*.py")]
+    stages = [path for path in files if path.parent.name != "experiments"]
+    assert set() == {name for path in stages for name in imported(path) if name.startswith("export.experiments")}
+
+
 def test_module_names_are_unique():
     """No two modules share a file name. Tests are exempt, because they are named after their modules."""
     paths = [path for package in (*PACKAGES, "tests") for path in (ROOT / package).rglob("*.py")]

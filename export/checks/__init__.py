@@ -1,1 +1,1 @@
-"""Checks that a model file must pass before its release."""
+"""Checks of the stages `verify` and `release`, which a model file must pass before it is served."""

@@ -212,7 +212,7 @@ def render(figures: dict[str, Any]) -> str:
 
 
 def render_colors(scores: list[dict[str, Any]]) -> str:
-    """Return the table of what `python -m export.checks.color_profiles` measured."""
+    """Return the table of what `python -m export.experiments.color_profiles` measured."""
     head = ("color space", "photos", "accuracy, converted", "as stored", "probability, converted", "as stored")
     kinds = ("converted", "as stored")
     return markdown_table(

@@ -1,6 +1,6 @@
 """Measure the CPU time that the activation map adds to requests with and without `explain=1`.
 
-`python -m export.checks.explanation_cost` compares the released file with a copy without the map, in pairs of runs
+`python -m export.experiments.explanation_cost` compares the released file with a copy without the map, in pairs of runs
 whose order alternates. It writes artifacts/explanation.json, from which `make docs` writes the table in
 lambda_app/README.md.
 

@@ -1,9 +1,9 @@
 """Measure what each step of the quantization to int8 contributes, and settings that were rejected.
 
-`python -m export.int8_attempts` quantizes `artifacts/model.onnx` in every way of `ATTEMPTS`, and compares the files
-with the float network on validation photos, never on test photos. It writes `artifacts/metrics/int8_attempts.json`,
-from which `make docs` writes the table in export/README.md. If interrupted, run the command again to resume. Other
-photos, parameters or another model restart the measurement.
+`python -m export.experiments.int8_attempts` quantizes `artifacts/model.onnx` in every way of `ATTEMPTS`, and compares
+the files with the float network on validation photos, never on test photos. It writes
+`artifacts/metrics/int8_attempts.json`, from which `make docs` writes the table in export/README.md. If interrupted, run
+the command again to resume. Other photos, parameters or another model restart the measurement.
 """
 
 import json

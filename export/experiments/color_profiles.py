@@ -1,7 +1,7 @@
 """Measure how much color profiles matter: accuracy on photos in other color spaces, with and without their profile.
 
-`python -m export.checks.color_profiles PHOTOS` takes an archive or a folder of classes, stores the photos in each color
-space as cameras and editors do, and classifies both versions. It writes artifacts/color.json, from which
+`python -m export.experiments.color_profiles PHOTOS` takes an archive or a folder of classes, stores the photos in each
+color space as cameras and editors do, and classifies both versions. It writes artifacts/color.json, from which
 `make docs` writes the table in infra/bench/RESULTS.md.
 """
 

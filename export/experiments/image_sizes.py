@@ -1,6 +1,6 @@
 """Measure accuracy and time of the released file at several image sizes.
 
-`python -m export.checks.image_sizes PHOTOS`, with an archive or folder of labeled photos, writes
+`python -m export.experiments.image_sizes PHOTOS`, with an archive or folder of labeled photos, writes
 `artifacts/metrics/image_sizes.json`, from which `make docs` writes the table in training/RESULTS.md.
 """
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from export import int8_attempts
 from export.convert import MODEL
-from export.int8_attempts import ATTEMPTS, FIGURES, name_attempts, render
+from export.experiments import int8_attempts
+from export.experiments.int8_attempts import ATTEMPTS, FIGURES, name_attempts, render
 from export.quantize import count_float_layers, fold_batch_norms
 from tests.export.untrained_models import LENIENT, restamp
 from tests.training.workspace import write_params

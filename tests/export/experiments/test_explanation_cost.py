@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-from export.checks import explanation_cost
+from export.experiments import explanation_cost
 from infra import documents
 from lambda_app.classifier import OUTPUTS, Classifier
 from tests import tiny_model

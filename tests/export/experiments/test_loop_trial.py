@@ -8,10 +8,10 @@ from pathlib import Path
 import boto3
 import pytest
 
-from export import loop_trial
-from export.loop_figures import render
-from export.loop_trial import Figures, choose_photos, parse_override, project, run
-from export.trial_server import TrialError, serve
+from export.experiments import loop_trial
+from export.experiments.loop_figures import render
+from export.experiments.loop_trial import Figures, choose_photos, parse_override, project, run
+from export.experiments.trial_server import TrialError, serve
 from tests.drawing import draw, encode, write_dataset
 from tests.export.untrained_models import LENIENT
 from tests.training.harvest.contributions import BUCKET

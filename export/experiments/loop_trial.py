@@ -22,9 +22,9 @@ import yaml
 from dvc.repo import Repo
 
 from export import convert, quantize, release, verify
-from export.loop_figures import FIGURES
+from export.experiments.loop_figures import FIGURES
+from export.experiments.trial_server import Client, TrialError, serve
 from export.registry import Registry
-from export.trial_server import Client, TrialError, serve
 from training import config, evaluate, prepare, train
 from training.data import read_manifest
 from training.fetch import link, link_packaged_weights

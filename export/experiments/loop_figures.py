@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 WIDTH = 140  # of the lines of a document
-FIGURES = Path(__file__).parents[1] / "artifacts/feedback_loop.json"
+FIGURES = Path(__file__).parents[2] / "artifacts/feedback_loop.json"
 
 
 def render(path: Path = FIGURES) -> str:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from export.card_figures import ACTIVATION_MAP, MAP_PICTURES, NOT_MEASURED, render_activation_map
-from export.checks import faithfulness, map_pictures
+from export.experiments import faithfulness, map_pictures
 from lambda_app.classifier import Classifier
 from tests import tiny_model
 from tests.drawing import encode
@@ -157,5 +157,5 @@ def test_mistakes_are_misclassified_photos(tiny_classifier, tmp_path):
 def test_model_without_map_is_an_error(tmp_path):
     """The message names the file and what its network would need."""
     classifier = Classifier.load(tiny_model.write(tmp_path / "old.onnx", with_map=False))
-    with pytest.raises(SystemExit, match=r"has no activation map; expected a network that ends in global pooling"):
+    with pytest.raises(SystemExit, match=r"has no activation map; expected a network that ends in pooling"):
         faithfulness.predict_with_map(classifier, make_pixels("red", "red"))

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.checks.image_sizes import make_run, measure_sizes, render
 from export.convert import MODEL
+from export.experiments.image_sizes import make_run, measure_sizes, render
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from training.source import sha256
@@ -34,7 +34,7 @@ def test_network_runs_at_other_sizes(store):
 @pytest.fixture
 def figures(monkeypatch, tmp_path):
     """Return figures of the file that a project without other files released."""
-    monkeypatch.setattr("export.checks.image_sizes.RELEASED", tmp_path / "model.onnx")
+    monkeypatch.setattr("export.experiments.image_sizes.RELEASED", tmp_path / "model.onnx")
     (tmp_path / "model.onnx").write_bytes(b"a model")
     row = {"photos": 1558, "accuracy": 0.9923, "calibration_error": 0.008, "unknown_rate": 0.0013, "ms": 4.62}
     origin = {"sha256": sha256(tmp_path / "model.onnx"), "set": "abroad", "hardware": "a CPU, 2 cores"}

@@ -1,6 +1,6 @@
 """Compare the outputs of a model file on this CPU with those on an emulated CPU without its int8 instructions.
 
-    python -m export.checks.emulation artifacts/candidates/int8.onnx --cpu Haswell
+    python -m export.experiments.emulation artifacts/candidates/int8.onnx --cpu Haswell
 
 CPUs without VNNI add 8-bit products in 16 bits; `export.quantize.max_magnitudes` prevents an overflow. Debian's
 package qemu-user emulates such a CPU. The command needs a CPU with VNNI, takes about a second per photo and writes

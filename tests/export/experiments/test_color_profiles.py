@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from export.checks import color_profiles
+from export.experiments import color_profiles
 from lambda_app.preprocess import decode
 from tests.drawing import draw, encode
 

@@ -34,7 +34,7 @@ class Mistake:
 def draw_curves(figures: Mapping[str, Any]) -> None:
     """Draw the mean probability of the predicted class against the share of deleted or inserted pixels.
 
-    `figures` are those that `export.checks.faithfulness` writes.
+    `figures` are those that `export.experiments.faithfulness` writes.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained", sharey=True)
     for axis, name, change in zip(axes, ("deletion", "insertion"), ("deleted", "inserted"), strict=True):

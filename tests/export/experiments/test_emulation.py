@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from export.checks import emulation
-from export.checks.emulation import EMULATOR
+from export.experiments import emulation
+from export.experiments.emulation import EMULATOR
 from export.quantize import CANDIDATES
 from lambda_app.classifier import Outputs
 from tests.export.untrained_models import pixels

@@ -9,8 +9,8 @@ Two measures compare the map with random maps, and with the distance from the ph
   photo of a class in a grid of this photo and three outliers. The position of the photo in the grid is known, so the
   measure needs no annotated boxes.
 
-`python -m export.checks.faithfulness PHOTOS OUTLIERS` takes two archives or folders: one with a folder per class, whose
-photos were not used for training, and one with photos of none of the classes. It writes
+`python -m export.experiments.faithfulness PHOTOS OUTLIERS` takes two archives or folders: one with a folder per class,
+whose photos were not used for training, and one with photos of none of the classes. It writes
 artifacts/metrics/activation_map.json and pictures in artifacts/plots/. The pictures show maps and bundled photos, but
 no photo of the archives.
 """
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from export.checks.map_pictures import Mistake, draw_curves, draw_examples, draw_mistakes
+from export.experiments.map_pictures import Mistake, draw_curves, draw_examples, draw_mistakes
 from lambda_app.classifier import Classifier
 from training.data import Photos, Preprocessor, read_folder, read_unlabeled
 from training.source import sha256
@@ -88,7 +88,7 @@ def measure_photos(classifier: Classifier, photos: list[Pixels]) -> dict[str, ND
 def predict_with_map(classifier: Classifier, pixels: Pixels) -> tuple[int, Map]:
     """Return the predicted label and the activation map. Raise `SystemExit` if the model file has no map."""
     if not classifier.has_activation_map:
-        raise SystemExit(f"{MODEL} has no activation map; expected a network that ends in global pooling and a linear layer")
+        raise SystemExit(f"{MODEL} has no activation map; expected a network that ends in pooling and a linear layer")
     outputs = classifier.run(pixels[None], explain=True)
     assert outputs.activation_map is not None  # because of explain=True
     return int(outputs.probabilities.argmax()), outputs.activation_map[0]
