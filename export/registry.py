@@ -17,16 +17,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import infer_signature
 
 from lambda_app.classifier import OUTPUTS, Classifier
+from training.interruption import UserError
 from training.source import sha256
 from training.tracking import start_run
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 PREDECESSOR = "predecessor"  # tag of a champion: the version that it replaced
 ROLLED_BACK = "rolled_back"  # tag of a version that was rolled back: the time
-
-
-class RegistryError(SystemExit):
-    """A version is missing, or its stored file is not the registered one; the message names the version."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +43,10 @@ class Registry:
         return None if number is None else self.client.get_model_version(self.name, number)
 
     def get_alias(self, alias: str) -> ModelVersion:
-        """Return the version that an alias points to. Raise `RegistryError` if there is none."""
+        """Return the version that an alias points to. Raise `UserError` if there is none."""
         version = self.find_alias(alias)
         if version is None:
-            raise RegistryError(
-                f"the registered model {self.name!r} has no {alias}; run `dvc repro` to register a version"
-            )
+            raise UserError(f"the registered model {self.name!r} has no {alias}; run `dvc repro` to register a version")
         return version
 
     def find_file(self, digest: str) -> ModelVersion | None:
@@ -85,12 +80,12 @@ class Registry:
         return self.client.get_model_version(self.name, version.version)
 
     def read_file(self, version: ModelVersion) -> bytes:
-        """Return the file of a version. Raise `RegistryError` if its SHA-256 is not the registered one."""
+        """Return the file of a version. Raise `UserError` if its SHA-256 is not the registered one."""
         with TemporaryDirectory() as folder:
             address = f"models:/{self.name}/{version.version}/model.onnx"
             path = Path(mlflow.artifacts.download_artifacts(address, dst_path=folder))
             if sha256(path) != version.tags["sha256"]:
-                raise RegistryError(f"{address} has SHA-256 {sha256(path)}; expected {version.tags['sha256']}")
+                raise UserError(f"{address} has SHA-256 {sha256(path)}; expected {version.tags['sha256']}")
             return path.read_bytes()
 
     def store_text(self, version: ModelVersion, name: str, text: str) -> None:
@@ -124,9 +119,9 @@ class Registry:
             self.client.delete_registered_model_alias(self.name, CHALLENGER)
 
     def get_predecessor(self, champion: ModelVersion) -> ModelVersion:
-        """Return the version that the champion replaced. Raise `RegistryError` if it replaced none."""
+        """Return the version that the champion replaced. Raise `UserError` if it replaced none."""
         if PREDECESSOR not in champion.tags:
-            raise RegistryError(
+            raise UserError(
                 f"{self.name} version {champion.version} replaced no other version; nothing to roll back to"
             )
         return self.client.get_model_version(self.name, champion.tags[PREDECESSOR])

@@ -29,6 +29,7 @@ from export.registry import CHALLENGER, CHAMPION, ROLLED_BACK, Registry
 from export.verify import METRICS as VERIFICATION
 from lambda_app.classifier import OUTPUTS
 from training import config
+from training.interruption import UserError
 from training.source import sha256
 
 METRICS = Path("artifacts/metrics/release.json")
@@ -38,10 +39,6 @@ REFERENCE = Path("artifacts/reference.json")  # of drift detection; see export.d
 OUTCOME = "outcome"  # tag of a version that was compared: its Outcome as JSON
 CARD_TAG = "card"  # tag of a version that serves or served: its export/MODEL_CARD.md
 Metrics = Mapping[str, Mapping[str, Any]]  # by set and figure
-
-
-class ReleaseError(SystemExit):
-    """A file cannot be released or served; the message names it."""
 
 
 def main() -> None:
@@ -78,12 +75,12 @@ def release(registry: Registry, rule: config.Release) -> None:
 
 
 def read_selection() -> tuple[Path, Metrics]:
-    """Return the candidate that verify selected and its figures by set. Raise `ReleaseError` if the file is missing."""
+    """Return the candidate that verify selected and its figures by set. Raise `UserError` if the file is missing."""
     verdict = json.loads(VERIFICATION.read_text())
     name = verdict.get("selected")
     path = CANDIDATES / f"{name}.onnx"
     if not path.is_file():
-        raise ReleaseError(f"{VERIFICATION} selects {name!r}, but {path} does not exist; run `dvc repro verify` again")
+        raise UserError(f"{VERIFICATION} selects {name!r}, but {path} does not exist; run `dvc repro verify` again")
     figures = verdict["candidates"][name]
     return path, figures["sets"] | figures["outliers"]
 
@@ -165,7 +162,7 @@ def promote_manually(registry: Registry) -> None:
 
 
 def roll_back(registry: Registry) -> None:
-    """Serve the predecessor of the champion again. Raise `RegistryError` if there is none."""
+    """Serve the predecessor of the champion again. Raise `UserError` if there is none."""
     champion = registry.get_alias(CHAMPION)
     predecessor = registry.get_predecessor(champion)
     serve(registry, predecessor)
@@ -177,13 +174,13 @@ def roll_back(registry: Registry) -> None:
 def serve(registry: Registry, version: ModelVersion) -> None:
     """Serve the file of a version, and restore its card, its drift reference and the hashes of its photos.
 
-    Raise `ReleaseError` if the serving code cannot load it.
+    Raise `UserError` if the serving code cannot load it.
     """
     partial = RELEASED.with_suffix(".partial")
     partial.write_bytes(registry.read_file(version))
     if load_or_none(partial) is None:
         partial.unlink()
-        raise ReleaseError(
+        raise UserError(
             f"the serving code cannot load {registry.name} version {version.version}; expected the outputs {OUTPUTS}"
         )
     champion = registry.find_alias(CHAMPION)

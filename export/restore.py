@@ -23,13 +23,10 @@ from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training.calibration import CALIBRATION, Calibration
 from training.evaluate import TRAINING
+from training.interruption import UserError
 from training.model import CHECKPOINT
 from training.networks import TIMM, BatchNorm, Network, build_baseline, build_timm
 from training.state import save_atomically
-
-
-class RestoreError(SystemExit):
-    """The file lacks what the checkpoint needs; the message names the file, the run or the tensor."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     metadata = Classifier.load(path).metadata
     trained = json.loads(TRAINING.read_text())
     if trained["run_id"] != metadata.run_id:
-        raise RestoreError(
+        raise UserError(
             f"{TRAINING} describes run {trained['run_id']}; expected {metadata.run_id}, which {path} names. Check out "
             "the commit of the model file"
         )
@@ -55,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def read_arrays(path: Path) -> Arrays:
     """Return the tensors of a float file in float32, by name.
 
-    Raise `RestoreError` if the file is quantized, because 8 bits are too few to restore the weights.
+    Raise `UserError` if the file is quantized, because 8 bits are too few to restore the weights.
     """
     graph = onnx.load(path).graph
     if is_quantized(graph):
-        raise RestoreError(
+        raise UserError(
             f"{path} is quantized to int8; expected fp32 or fp16, which keep the weights; export/README.md names such "
             "a file"
         )
@@ -80,7 +77,7 @@ def is_quantized(graph: onnx.GraphProto) -> bool:
 
 
 def restore_network(arrays: Arrays, metadata: Metadata) -> Network:
-    """Return the network with the weights of the file. Raise `RestoreError` if a tensor is missing or misshapen."""
+    """Return the network with the weights of the file. Raise `UserError` if a tensor is missing or misshapen."""
     classes, architecture = len(metadata.class_names), metadata.architecture
     if architecture in TIMM:
         frozen_classes = len(arrays.get("network.frozen_head.bias", ()))
@@ -104,7 +101,7 @@ def copy_layer(layer: nn.Conv2d | nn.Linear, norm: nn.Module | None, name: str, 
     bias = arrays.get(f"{name}_bias", arrays.get(f"{name.removesuffix('weight')}bias"))
     if name not in arrays or bias is None or arrays[name].shape != tuple(layer.weight.shape):
         found = arrays[name].shape if name in arrays else "missing"
-        raise RestoreError(f"the tensor {name} is {found}; expected {tuple(layer.weight.shape)} with a bias")
+        raise UserError(f"the tensor {name} is {found}; expected {tuple(layer.weight.shape)} with a bias")
     layer.weight.copy_(torch.from_numpy(arrays[name]))
     if isinstance(norm, BatchNorm) and norm.running_var is not None:
         norm.weight.copy_((norm.running_var + norm.eps).sqrt())

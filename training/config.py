@@ -14,6 +14,8 @@ import yaml
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from training.interruption import UserError
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 NonzeroShare = Annotated[float, Field(gt=0, le=1)]
@@ -153,7 +155,7 @@ SECTIONS: tuple[type[Any], ...] = tuple(
 )  # every section above
 
 
-class ConfigError(SystemExit):
+class ConfigError(UserError):
     """Report that params.yaml is invalid; the message names the file, the section, the key and what was expected."""
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import distributed
 
+from training.interruption import UserError
+
 
 @dataclass(frozen=True)
 class World:
@@ -42,13 +44,13 @@ class World:
 def join_world() -> World:
     """Join the process group of `torchrun`'s environment: NCCL if each process has a GPU, gloo on CPUs.
 
-    Raise SystemExit if the machine has GPUs, but fewer than processes.
+    Raise `UserError` if the machine has GPUs, but fewer than processes.
     """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0  # an outdated driver counts unusable GPUs
     if 0 < gpus < local_size:
-        raise SystemExit(
+        raise UserError(
             f"{local_size} processes on a machine with {gpus} GPU(s); expected --nproc_per_node={gpus} at most, or "
             "CUDA_VISIBLE_DEVICES= to train on its CPU"
         )

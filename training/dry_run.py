@@ -10,8 +10,8 @@ import yaml
 
 from training import config
 from training.estimate import estimate
-from training.fetch import CATALOG, RAW, FetchError, add_source_options, read_sources, split_sources
-from training.interruption import exit_when_interrupted
+from training.fetch import CATALOG, RAW, add_source_options, read_sources, split_sources
+from training.interruption import UserError, exit_when_interrupted
 from training.overview import describe
 from training.prepare import check_classes, check_layout, choose_splits, inspect_photos
 from training.source import PHOTOS, Source, SourceList
@@ -54,7 +54,7 @@ def open_source(listed: SourceList) -> Source:
 
 
 def check_downloads(data: str) -> None:
-    """Raise `FetchError` if a source would have to be downloaded."""
+    """Raise `UserError` if a source would have to be downloaded."""
     catalog = yaml.safe_load(CATALOG.read_text())
     names = split_sources(data) if data else [] if PHOTOS.exists() or PHOTOS.is_symlink() else ["petimages"]
     for name in names:
@@ -63,7 +63,7 @@ def check_downloads(data: str) -> None:
             and not Path(name).exists()
             and not (RAW / catalog[name].get("file", f"{name}-by-class")).exists()
         ):
-            raise FetchError(f"{name} is not downloaded yet; run `make train DATA={name}`, which downloads it")
+            raise UserError(f"{name} is not downloaded yet; run `make train DATA={name}`, which downloads it")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from training.harvest.data_set import HELD_BACK, link_held_back
 from training.harvest.ledger import check_complete, check_recorded
+from training.interruption import UserError
 from training.model import PRETRAINED
 from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList, replace_link, sha256
 
@@ -25,10 +26,6 @@ CATALOG = Path("data/datasets.yaml")
 CHUNK = 1 << 20
 CLASSES = ("top", "bottom", "species")
 SPLIT = ("given", "hash")
-
-
-class FetchError(SystemExit):
-    """Report that data cannot be fetched; the message says which file to put where."""
 
 
 def main() -> None:
@@ -88,11 +85,11 @@ def place_photos(data: str, classes: str, split: str) -> None:
 def read_sources(data: str, classes: str = "", split: str = "") -> SourceList:
     """Return the sources that DATA, CLASSES and SPLIT name; without DATA the last ones, else petimages.
 
-    Without DATA, an empty CLASSES or SPLIT has its last value, too. Raise `FetchError` for an unknown value.
+    Without DATA, an empty CLASSES or SPLIT has its last value, too. Raise `UserError` for an unknown value.
     """
     for name, value, known in (("CLASSES", classes, CLASSES), ("SPLIT", split, SPLIT)):
         if value and value not in known:
-            raise FetchError(f"{name}={value!r}; expected one of {', '.join(known)}")
+            raise UserError(f"{name}={value!r}; expected one of {', '.join(known)}")
     if not data and (PHOTOS.exists() or PHOTOS.is_symlink()):
         data = shlex.quote(str(PHOTOS))
         if last := SourceList.read(PHOTOS):
@@ -106,14 +103,14 @@ def read_sources(data: str, classes: str = "", split: str = "") -> SourceList:
 def split_sources(data: str) -> list[str]:
     """Return the sources in DATA. A path with spaces may be quoted or not: the longest path that exists counts.
 
-    Raise `FetchError` if a word begins no source.
+    Raise `UserError` if a word begins no source.
     """
     if _is_source(data):
         return [data]
     try:
         words = shlex.split(data)
     except ValueError as error:
-        raise FetchError(f"DATA={data!r}: {error}; quote each path with spaces once") from None
+        raise UserError(f"DATA={data!r}: {error}; quote each path with spaces once") from None
     found = []
     while words:
         ends = (end for end in range(len(words), 0, -1) if _is_source(" ".join(words[:end])))
@@ -136,23 +133,23 @@ def link_packaged_weights() -> None:
 
 
 def replace_links(sets: list[Path], place: Path) -> None:
-    """Replace the links in a folder by links to `sets`. Raise `FetchError` if two sets have the same name."""
+    """Replace the links in a folder by links to `sets`. Raise `UserError` if two sets have the same name."""
     for old in place.glob("[!.]*"):  # skips .DS_Store
         unlink(old)
     for path in sets:
         if (place / path.stem).is_symlink():
-            raise FetchError(f"--{place.name} names two sets called {path.stem!r}; rename one")
+            raise UserError(f"--{place.name} names two sets called {path.stem!r}; rename one")
         link(path, place / path.stem)
 
 
 def resolve(data: str) -> Path:
-    """Return a path unchanged; download a name in the catalog. Raise `FetchError` if `data` is neither."""
+    """Return a path unchanged; download a name in the catalog. Raise `UserError` if `data` is neither."""
     catalog = yaml.safe_load(CATALOG.read_text())
     path = Path(data).expanduser()
     if path.exists():
         return path
     if data not in catalog:
-        raise FetchError(f"{data!r} is not a file, a folder or a name in {CATALOG} ({', '.join(catalog)})")
+        raise UserError(f"{data!r} is not a file, a folder or a name in {CATALOG} ({', '.join(catalog)})")
     return download_oxford_pets() if data == "oxford-iiit-pet" else download(catalog[data])
 
 
@@ -169,9 +166,9 @@ def unlink(place: Path) -> None:
 
 
 def check_replaceable(place: Path) -> None:
-    """Raise `FetchError` if there is a file or a folder in the place of a link or a list."""
+    """Raise `UserError` if there is a file or a folder in the place of a link or a list."""
     if place.exists() and not place.is_symlink() and not SourceList.is_list(place):
-        raise FetchError(
+        raise UserError(
             f"{place} is not a link; move it elsewhere and name it with DATA=, EXTRA=, OUTLIERS= or WEIGHTS="
         )
 
@@ -186,11 +183,11 @@ def download(entry: dict[str, Any]) -> Path:
         stream(entry["download"], part)
     except requests.RequestException as error:
         reason = f"HTTP {error.response.status_code}" if error.response is not None else type(error).__name__
-        raise FetchError(f"cannot download {entry['download']} ({reason}); put that file at {path}") from None
+        raise UserError(f"cannot download {entry['download']} ({reason}); put that file at {path}") from None
     if entry["sha256"] and sha256(part) != entry["sha256"]:
-        raise FetchError(f"{part} has SHA-256 {sha256(part)}; expected {entry['sha256']}; delete it and try again")
+        raise UserError(f"{part} has SHA-256 {sha256(part)}; expected {entry['sha256']}; delete it and try again")
     if not zipfile.is_zipfile(part):
-        raise FetchError(f"{part} is not a zip archive; delete it and try again")
+        raise UserError(f"{part} is not a zip archive; delete it and try again")
     part.rename(path)
     return path
 
@@ -233,7 +230,7 @@ def download_oxford_pets() -> Path:
                 if not place.exists():
                     place.symlink_to(photo.resolve())
     except (OSError, RuntimeError) as error:
-        raise FetchError(
+        raise UserError(
             f"cannot download Oxford-IIIT Pet ({error}); put its folder at {RAW / 'oxford-iiit-pet'}"
         ) from None
     return root

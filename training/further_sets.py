@@ -7,16 +7,17 @@ of the classes.
 from pathlib import Path
 
 from training.data import Photos, Preprocessor, read_folder, read_unlabeled
+from training.interruption import UserError
 from training.source import EXTRA, OUTLIERS
 
 
 def read_extra(names: list[str], load: Preprocessor) -> dict[str, Photos]:
     """Read the further sets that show at least two of the model's classes; ROC-AUC is undefined for one.
 
-    Raise SystemExit if a set is called `test`.
+    Raise `UserError` if a set is called `test`.
     """
     if (EXTRA / "test").exists():
-        raise SystemExit(f"{EXTRA / 'test'} has the name of the test split; rename it")
+        raise UserError(f"{EXTRA / 'test'} has the name of the test split; rename it")
     found = {path.name: read_folder(path, names, load) for path in list_sets(EXTRA)}
     for name, photos in found.items():
         if len(set(photos.labels)) < 2:
@@ -27,12 +28,12 @@ def read_extra(names: list[str], load: Preprocessor) -> dict[str, Photos]:
 def read_outliers(taken: set[str], load: Preprocessor) -> dict[str, Photos]:
     """Read the sets that show none of the classes, except for those without a readable photo.
 
-    Raise SystemExit if the name of a set is in `taken`: their metrics would share a name.
+    Raise `UserError` if the name of a set is in `taken`: their metrics would share a name.
     """
     found = {path.name: read_unlabeled(path, load) for path in list_sets(OUTLIERS)}
     for name, photos in found.items():
         if name in taken:
-            raise SystemExit(f"{OUTLIERS / name} has the name of another set that is scored; rename it")
+            raise UserError(f"{OUTLIERS / name} has the name of another set that is scored; rename it")
         if not len(photos):
             print(f"{name}: skipped, it has no readable photo")
     return {name: photos for name, photos in found.items() if len(photos)}

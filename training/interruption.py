@@ -1,4 +1,4 @@
-"""End interrupted programs and their worker processes with one line instead of a traceback."""
+"""End programs with one line instead of a traceback: after an interruption, and for errors that users can solve."""
 
 import os
 import signal
@@ -13,10 +13,16 @@ RETRY_S = 0.1
 AGAIN = "interrupted; run the same command again"
 
 
+class UserError(Exception):
+    """Something that the user can solve; the message names the value, what was expected and what to do next."""
+
+
 def report_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Replace `sys.excepthook`: report an interruption in one line, even if modules are still being imported."""
+    """Replace `sys.excepthook`: omit the traceback of a `UserError` and of an interruption, even of an import."""
     if issubclass(kind, KeyboardInterrupt):
         print(f"\n{AGAIN}", file=sys.stderr)
+    elif issubclass(kind, UserError):
+        print(error, file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

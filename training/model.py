@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from training.config import BASELINES
+from training.interruption import UserError
 from training.networks import TIMM, Network, build_baseline, build_timm
 from training.source import sha256
 
@@ -18,10 +19,6 @@ Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
 CHECKPOINT = Path("artifacts/checkpoint.pt")
 PRETRAINED = Path("data/raw/weights")  # ARCHITECTURE.pth in this folder takes precedence over timm's download
-
-
-class WeightsError(SystemExit):
-    """Report that pretrained weights cannot be loaded; the message says which file to put where."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Predictions:
 
 
 def build(architecture: str, classes: int, dropout: float = 0.0, weights: str | None = None) -> Network:
-    """Build a network. Raise `ValueError` for an invalid combination, `WeightsError` for weights that do not load."""
+    """Build a network. Raise `ValueError` for an invalid combination, `UserError` for weights that do not load."""
     if architecture not in (*TIMM, *BASELINES):
         raise ValueError(f"train.architecture is {architecture!r}; expected one of {', '.join((*TIMM, *BASELINES))}")
     if architecture in BASELINES:
@@ -55,14 +52,14 @@ def build(architecture: str, classes: int, dropout: float = 0.0, weights: str | 
 def copy_weights(tensors: list[torch.Tensor], network: Network, name: str) -> None:
     """Copy tensors to body and frozen head by position, since each library names the same layers differently.
 
-    Raise `WeightsError` if the number of tensors or the shape of one differs.
+    Raise `UserError` if the number of tensors or the shape of one differs.
     """
     targets = [*_tensors(network.body), *_tensors(network.frozen_head)]
     if len(targets) != len(tensors):
-        raise WeightsError(f"{name} do not fit: {len(targets)} tensors are needed, the file has {len(tensors)}")
+        raise UserError(f"{name} do not fit: {len(targets)} tensors are needed, the file has {len(tensors)}")
     for (key, target), tensor in zip(targets, tensors, strict=True):
         if target.shape != tensor.shape:
-            raise WeightsError(f"{name} do not fit: {key} is {tuple(target.shape)}, the file has {tuple(tensor.shape)}")
+            raise UserError(f"{name} do not fit: {key} is {tuple(target.shape)}, the file has {tuple(tensor.shape)}")
         target.copy_(tensor)
 
 
@@ -79,7 +76,7 @@ def load_pretrained(architecture: str, weights: str) -> dict[str, torch.Tensor]:
         print(f"weights: {local}, SHA-256 {sha256(local)[:16]}")
         state = _read_state_dict(local)
     elif weights != "imagenet":
-        raise WeightsError(f"train.weights is {weights!r}: no such file; expected imagenet, a .pth file or null")
+        raise UserError(f"train.weights is {weights!r}: no such file; expected imagenet, a .pth file or null")
     else:
         state = _download(architecture, local)
     return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
@@ -92,18 +89,18 @@ def _download(architecture: str, local: Path) -> dict[str, torch.Tensor]:
         return dict(timm.create_model(TIMM[architecture], pretrained=True).state_dict())
     except (OSError, RuntimeError) as error:  # no network, or no huggingface_hub
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"cannot download {TIMM[architecture]} ({reason}); put its state dict at {local}") from None
+        raise UserError(f"cannot download {TIMM[architecture]} ({reason}); put its state dict at {local}") from None
 
 
 def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         state = dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # for random bytes torch.load raises KeyError, IndexError, TypeError, struct.error, …
-        raise WeightsError(f"{path} holds no weights ({type(error).__name__}); expected a .pth state dict") from None
+        raise UserError(f"{path} holds no weights ({type(error).__name__}); expected a .pth state dict") from None
     if not state:
-        raise WeightsError(f"{path} is empty; expected a .pth state dict")
+        raise UserError(f"{path} is empty; expected a .pth state dict")
     if others := [key for key, value in state.items() if not isinstance(value, torch.Tensor)]:
-        raise WeightsError(f"{path} holds {others[0]!r}, which is not a tensor; expected a .pth state dict")
+        raise UserError(f"{path} holds {others[0]!r}, which is not a tensor; expected a .pth state dict")
     return state
 
 

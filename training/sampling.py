@@ -12,6 +12,7 @@ from training import config
 from training.augment import Augmenter
 from training.data import Batches, Photos, Pixels, Preprocessor, loader, read_split
 from training.distributed import World
+from training.interruption import UserError
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ def shard(
 ) -> tuple[Batches, DistributedSampler[Any]]:
     """Return this process's part of each batch, and the sampler that shuffles it.
 
-    Raise SystemExit if the batch size is not a multiple of the number of processes.
+    Raise `UserError` if the batch size is not a multiple of the number of processes.
     """
     if params.batch_size % world.size:
-        raise SystemExit(f"train.batch_size is {params.batch_size}; expected a multiple of the {world.size} processes")
+        raise UserError(f"train.batch_size is {params.batch_size}; expected a multiple of the {world.size} processes")
     kind = BalancedSampler if params.balance_classes else DistributedSampler
     sampler: DistributedSampler[Any] = kind(photos, world.size, world.rank, seed=params.seed)
     return loader(photos, params.batch_size // world.size, params.workers, sampler=sampler), sampler

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from training import config, plots
 from training.data import Batches, class_names, read_manifest
 from training.distributed import World, join_world
-from training.interruption import exit_when_interrupted
+from training.interruption import UserError, exit_when_interrupted
 from training.metrics import add_prefix, classification_metrics
 from training.model import CHECKPOINT, count_parameters, predict
 from training.optimize import build_networks, build_state, train_epoch
@@ -173,10 +173,10 @@ def validate(model: nn.Module, batches: Batches, world: World) -> dict[str, floa
 def record_epoch(progress: Progress, record: dict[str, float], model: nn.Module, lr: float) -> None:
     """Append the epoch to the history, and keep its weights if its validation loss is the lowest so far.
 
-    Raise SystemExit if the validation loss is not finite.
+    Raise `UserError` if the validation loss is not finite.
     """
     if not math.isfinite(record["val_loss"]):
-        raise SystemExit(
+        raise UserError(
             f"epoch {record['epoch']:.0f}: the validation loss is {record['val_loss']}; expected a finite number; set "
             f"train.lr below {lr}"
         )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from lambda_app.classifier import Classifier, Outputs
 from training.data import Preprocessor, read_manifest, read_split, subsample
+from training.interruption import UserError
 from training.source import sha256
 
 FIGURES = Path("artifacts/metrics/emulation.json")
@@ -49,9 +50,9 @@ def main() -> None:
     options = parser.parse_args()
     emulator = shutil.which(EMULATOR)
     if emulator is None:
-        raise SystemExit(f"{EMULATOR} is missing; install Debian's package qemu-user")
+        raise UserError(f"{EMULATOR} is missing; install Debian's package qemu-user")
     if "vnni" not in CPUINFO.read_text():  # of the flags avx512_vnni and avx_vnni
-        raise SystemExit("this CPU has no VNNI, so both runs would use the same instructions; use a CPU with VNNI")
+        raise UserError("this CPU has no VNNI, so both runs would use the same instructions; use a CPU with VNNI")
     load = Preprocessor(Classifier.load(options.model).metadata.image_size)
     photos = subsample(read_split(read_manifest(), "test", load), options.photos)
     pixels = np.stack([photos[i][0] for i in range(len(photos))])

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from export.experiments.map_pictures import Mistake, draw_curves, draw_examples, draw_mistakes
 from lambda_app.classifier import Classifier
 from training.data import Photos, Preprocessor, read_folder, read_unlabeled
+from training.interruption import UserError
 from training.source import sha256
 
 METRICS = Path("artifacts/metrics/activation_map.json")
@@ -86,9 +87,9 @@ def measure_photos(classifier: Classifier, photos: list[Pixels]) -> dict[str, ND
 
 
 def predict_with_map(classifier: Classifier, pixels: Pixels) -> tuple[int, Map]:
-    """Return the predicted label and the activation map. Raise `SystemExit` if the model file has no map."""
+    """Return the predicted label and the activation map. Raise `UserError` if the model file has no map."""
     if not classifier.has_activation_map:
-        raise SystemExit(f"{MODEL} has no activation map; expected a network that ends in pooling and a linear layer")
+        raise UserError(f"{MODEL} has no activation map; expected a network that ends in pooling and a linear layer")
     outputs = classifier.run(pixels[None], explain=True)
     assert outputs.activation_map is not None  # because of explain=True
     return int(outputs.probabilities.argmax()), outputs.activation_map[0]
@@ -171,11 +172,11 @@ def find_mistakes(classifier: Classifier, photos: Photos) -> Iterator[Mistake]:
 def read_evenly(photos: Photos, limit: int, expected: int) -> list[Pixels]:
     """Return the pixels of at most `limit` photos at equal distances, from the first to the last.
 
-    Raise `SystemExit` if there are fewer than `expected`.
+    Raise `UserError` if there are fewer than `expected`.
     """
     count = min(limit, len(photos))
     if count < expected:
-        raise SystemExit(
+        raise UserError(
             f"{photos.source.path} has {len(photos)} readable photos for this measurement, and --limit is {limit}; "
             f"expected at least {expected}"
         )

@@ -23,7 +23,7 @@ from dvc.repo import Repo
 
 from export import convert, quantize, release, verify
 from export.experiments.loop_figures import FIGURES
-from export.experiments.trial_server import Client, TrialError, serve
+from export.experiments.trial_server import Client, serve
 from export.registry import Registry
 from training import config, evaluate, prepare, train
 from training.data import read_manifest
@@ -32,6 +32,7 @@ from training.harvest.__main__ import harvest
 from training.harvest.accept import accept
 from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS, link_held_back, read_labels
 from training.harvest.decisions import ACCEPT, HOLD, write_decisions
+from training.interruption import UserError
 from training.source import EXTRA, OUTLIERS, PHOTOS, Source
 from training.state import ROOT
 
@@ -81,7 +82,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.folder.exists():
-        raise TrialError(f"{options.folder} exists; delete it, or choose another one with --folder")
+        raise UserError(f"{options.folder} exists; delete it, or choose another one with --folder")
     overrides = dict(parse_override(text) for text in options.params)
     data = options.data.expanduser().resolve()
     with project(options.folder, overrides):
@@ -94,10 +95,10 @@ def main() -> None:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Return name and value of a parameter. Raise `TrialError` if the text has another form."""
+    """Return name and value of a parameter. Raise `UserError` if the text has another form."""
     name, separator, value = text.partition("=")
     if not separator or name.count(".") != 1:
-        raise TrialError(f"{text!r}: expected SECTION.KEY=VALUE, such as train.image_size=128")
+        raise UserError(f"{text!r}: expected SECTION.KEY=VALUE, such as train.image_size=128")
     return name, yaml.safe_load(value)
 
 
@@ -128,7 +129,7 @@ def project(folder: Path, overrides: dict[str, Any]) -> Iterator[None]:
 def choose_photos(data: Path, pattern: str, count: int) -> tuple[list[Photo], list[Photo]]:
     """Return at most `count` usable photos of other kinds, and all photos of the kind.
 
-    Raise `TrialError` if there are none of either.
+    Raise `UserError` if there are none of either.
     """
     link(data, PHOTOS)
     prepare.main()
@@ -136,7 +137,7 @@ def choose_photos(data: Path, pattern: str, count: int) -> tuple[list[Photo], li
     left_out = [row for row in rows if fnmatch(row["id"], pattern)]
     others = [row for row in rows if not fnmatch(row["id"], pattern)][:count]
     if not left_out or not others:
-        raise TrialError(
+        raise UserError(
             f"--kind {pattern!r} matches {len(left_out)} of {len(rows)} photos; expected a pattern of some, but not "
             f"all names, such as {rows[0]['id']!r}"
         )

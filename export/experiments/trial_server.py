@@ -13,18 +13,15 @@ from typing import Any
 
 import requests
 
+from training.interruption import UserError
 from training.state import ROOT
 
 TIMEOUT_S = 600  # generous, for a busy machine
 
 
-class TrialError(SystemExit):
-    """The trial cannot run; the message names the reason."""
-
-
 @dataclass(frozen=True)
 class Client:
-    """Send requests to the server. Raise `TrialError` if it rejects one."""
+    """Send requests to the server. Raise `UserError` if it rejects one."""
 
     url: str
     session: requests.Session
@@ -41,7 +38,7 @@ class Client:
     def _post(self, path: str, **request: Any) -> dict[str, Any]:
         response = self.session.post(f"{self.url}{path}", timeout=TIMEOUT_S, **request)
         if not response.ok:
-            raise TrialError(f"POST {path} answered {response.status_code}: {response.text[:200]}; expected 2xx")
+            raise UserError(f"POST {path} answered {response.status_code}: {response.text[:200]}; expected 2xx")
         return dict(response.json())
 
 
@@ -50,7 +47,7 @@ def serve(model: Path, contributions: str = "") -> Iterator[Client]:
     """Start `infra.emulator.serve` with the model, yield a client, and stop the server at the end.
 
     The server stores contributed photos in `contributions`, s3://BUCKET or a folder, and accepts none if it is empty.
-    Raise `TrialError` if the server does not start.
+    Raise `UserError` if the server does not start.
     """
     command = [sys.executable, "-m", "infra.emulator.serve", "--port", "0"]
     variables = {
@@ -66,7 +63,7 @@ def serve(model: Path, contributions: str = "") -> Iterator[Client]:
         first_line = process.stdout.readline()
         address = re.search(r"http://[\d.:]+", first_line)
         if not address:
-            raise TrialError(
+            raise UserError(
                 f"the emulator did not start ({first_line.strip() or 'see its error above'}); run `make demo` first"
             )
         reader.submit(process.stdout.read)  # discard the log, because a full pipe would block the function

@@ -18,16 +18,8 @@ from starlette.testclient import TestClient
 
 from export.convert import MODEL
 from export.learned_photos import PHOTO_COUNT
-from export.registry import CHALLENGER, CHAMPION, RegistryError
-from export.release import (
-    CANDIDATES,
-    CARD,
-    METRICS,
-    REFERENCE,
-    RELEASED,
-    VERIFICATION,
-    ReleaseError,
-)
+from export.registry import CHALLENGER, CHAMPION
+from export.release import CANDIDATES, CARD, METRICS, REFERENCE, RELEASED, VERIFICATION
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
@@ -43,6 +35,7 @@ from tests.export.challengers import (
 )
 from tests.export.untrained_models import pixels, restamp
 from tests.support.waiting import wait_for_output
+from training.interruption import UserError
 from training.prepare import MANIFEST
 from training.source import sha256
 
@@ -87,7 +80,7 @@ def test_model_info_leads_to_the_run(store):
 def test_missing_candidate_is_an_error(store):
     """The stage fails if the selected candidate does not exist, and names the file."""
     VERIFICATION.write_text(json.dumps({"selected": "int4"}))
-    with pytest.raises(ReleaseError, match=r"selects 'int4', but artifacts/candidates/int4\.onnx does not exist"):
+    with pytest.raises(UserError, match=r"selects 'int4', but artifacts/candidates/int4\.onnx does not exist"):
         run_stage()
 
 
@@ -268,7 +261,7 @@ def test_rollback_ends_at_the_first_champion(store):
     run_stage("--rollback")
     run_stage("--rollback")
     assert first == RELEASED.read_bytes()
-    with pytest.raises(RegistryError, match="version 1 replaced no other version; nothing to roll back to"):
+    with pytest.raises(UserError, match="version 1 replaced no other version; nothing to roll back to"):
         run_stage("--rollback")
 
 
@@ -295,7 +288,7 @@ def test_rollback_restores_the_card(store):
 @pytest.mark.parametrize("argument", ["--rollback", "--promote"])
 def test_actions_need_a_version(store, argument):
     """Rollback and promotion fail in an empty registry."""
-    with pytest.raises(RegistryError, match=r"has no (champion|challenger)"):
+    with pytest.raises(UserError, match=r"has no (champion|challenger)"):
         run_stage(argument)
 
 
@@ -333,7 +326,7 @@ def test_damaged_file_is_not_served(store):
     path = find_stored_file(CHAMPION)
     data, _ = release_file(MODEL)
     path.write_bytes(b"other")
-    with pytest.raises(RegistryError, match=r"models:/pet-classifier/1/model.onnx has SHA-256 \w+; expected \w+"):
+    with pytest.raises(UserError, match=r"models:/pet-classifier/1/model.onnx has SHA-256 \w+; expected \w+"):
         run_stage("--rollback")
     assert data == RELEASED.read_bytes()
 
@@ -345,7 +338,7 @@ def test_file_of_an_old_contract_is_not_served(store):
     data, _ = release_file(MODEL)
     path.write_bytes(make_old_contract(path))
     REGISTRY.tag(first, "sha256", sha256(path))
-    with pytest.raises(ReleaseError, match="serving code cannot load pet-classifier version 1"):
+    with pytest.raises(UserError, match="serving code cannot load pet-classifier version 1"):
         run_stage("--rollback")
     assert [RELEASED] == list(RELEASED.parent.iterdir())
     assert data == RELEASED.read_bytes()

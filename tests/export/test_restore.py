@@ -14,6 +14,7 @@ from export.release import RELEASED
 from lambda_app.classifier import Classifier
 from tests.export.untrained_models import SIZE, Drawings, pixels, restamp
 from training.calibration import CALIBRATION, Calibration
+from training.interruption import UserError
 from training.model import CHECKPOINT, load_checkpoint
 
 
@@ -60,7 +61,7 @@ QUANTIZED = "is quantized to int8; expected fp32 or fp16"
 def test_int8_cannot_be_restored(release):
     """An int8 file is refused, because its weights have 8 bits."""
     release("int8")
-    with pytest.raises(restore.RestoreError, match=QUANTIZED):
+    with pytest.raises(UserError, match=QUANTIZED):
         restore.main([])
 
 
@@ -72,7 +73,7 @@ def test_int8_without_fused_operators_cannot_be_restored(export_untrained, tmp_p
     operators = {node.op_type for node in onnx.load(path).graph.node}
     assert "DequantizeLinear" in operators
     assert "QLinearConv" not in operators
-    with pytest.raises(restore.RestoreError, match=QUANTIZED):
+    with pytest.raises(UserError, match=QUANTIZED):
         restore.read_arrays(path)
 
 
@@ -80,7 +81,7 @@ def test_other_training_is_refused(release):
     """Metrics of another run are refused, because the checkpoint would get the parameters of that run."""
     release("fp32")
     restamp(RELEASED, run_id="0" * 32)
-    with pytest.raises(restore.RestoreError, match=f"expected {'0' * 32}"):
+    with pytest.raises(UserError, match=f"expected {'0' * 32}"):
         restore.main([])
 
 
@@ -90,5 +91,5 @@ def test_missing_tensor_is_named(release):
     arrays = restore.read_arrays(RELEASED)
     metadata = Classifier.load(RELEASED).metadata
     del arrays["network.head.weight"]
-    with pytest.raises(restore.RestoreError, match=r"network.head.weight is missing"):
+    with pytest.raises(UserError, match=r"network.head.weight is missing"):
         restore.restore_network(arrays, metadata)

@@ -9,6 +9,7 @@ import torch
 from tests.training.processes import TORCHRUN, copy_prepared, mlflow_runs, run, train_here
 from training import train
 from training.distributed import World, join_world
+from training.interruption import UserError
 from training.model import CHECKPOINT
 from training.state import STATE
 from training.train import HISTORY
@@ -103,7 +104,7 @@ def test_batch_size_must_be_a_multiple_of_processes(trained, tmp_path, monkeypat
     """A batch size that processes cannot share evenly is an error with both numbers; no state is written."""
     folder = copy_prepared(trained, tmp_path / "project", train__batch_size=16)
     monkeypatch.setattr(train, "join_world", lambda: World(0, 3, torch.device("cpu")))  # raised before they communicate
-    with pytest.raises(SystemExit, match=r"train\.batch_size is 16; expected a multiple of the 3 processes"):
+    with pytest.raises(UserError, match=r"train\.batch_size is 16; expected a multiple of the 3 processes"):
         train_here(folder)
     assert not (folder / STATE).exists()
 
@@ -113,7 +114,7 @@ def test_more_processes_than_gpus_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.raises(SystemExit, match=r"2 processes on a machine with 1 GPU.*--nproc_per_node=1 at most"):
+    with pytest.raises(UserError, match=r"2 processes on a machine with 1 GPU.*--nproc_per_node=1 at most"):
         join_world()
 
 

@@ -10,7 +10,8 @@ import yaml
 from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import write_params
 from training import config, dry_run, estimate, prepare
-from training.fetch import FetchError, place_photos
+from training.fetch import place_photos
+from training.interruption import UserError
 from training.prepare import SUMMARY
 from training.source import Source, SourceError
 from training.split import Row
@@ -112,7 +113,7 @@ def test_dry_run_checks_every_section(run, project, section):
 
 def test_dry_run_downloads_nothing(run):
     """A data set that is not downloaded yet is an error that names the command."""
-    with pytest.raises(FetchError, match="petimages is not downloaded yet; run `make train DATA=petimages`, which"):
+    with pytest.raises(UserError, match="petimages is not downloaded yet; run `make train DATA=petimages`, which"):
         run()
 
 
@@ -125,5 +126,5 @@ def test_dry_run_reports_unusable_photos(run, tmp_path):
 @pytest.mark.parametrize(("option", "message"), [("--classes", "CLASSES='x'; expected"), ("--split", "SPLIT='x'; exp")])
 def test_unknown_choice_is_an_error(run, tmp_path, option, message):
     """An unknown value of CLASSES or SPLIT is an error that lists the known ones."""
-    with pytest.raises(FetchError, match=message):
+    with pytest.raises(UserError, match=message):
         run("--data", write_dataset(tmp_path / "pets", {"cat": 3, "dog": 3}, size=32), option, "x")

@@ -15,6 +15,7 @@ from training import evaluate
 from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature, fit_threshold
 from training.data import Preprocessor, read_manifest, read_split, read_unlabeled
 from training.evaluate import METRICS, MISTAKES, PLOTS
+from training.interruption import UserError
 from training.metrics import score
 from training.model import CHECKPOINT, Predictions, load_checkpoint
 from training.networks import build_timm
@@ -168,7 +169,7 @@ def test_outlier_set_with_a_taken_name_is_an_error(evaluated, name):
     """Two sets of the same name are an error, since their metrics would share a name."""
     write_dataset(EXTRA / "zoo", {"cat": 5, "dog": 4})
     write_dataset(OUTLIERS / name, {"rabbit": 2})
-    with pytest.raises(SystemExit, match=f"data/raw/outliers/{name} has the name of another set"):
+    with pytest.raises(UserError, match=f"data/raw/outliers/{name} has the name of another set"):
         evaluate.main()
 
 
@@ -196,7 +197,7 @@ def test_hidden_files_are_not_sets(evaluated):
 def test_extra_set_called_test_is_an_error(evaluated):
     """A set called `test` is an error, since it would replace the test split."""
     write_dataset(EXTRA / "test", {"cat": 5, "dog": 4})
-    with pytest.raises(SystemExit, match="data/raw/extra/test"):
+    with pytest.raises(UserError, match="data/raw/extra/test"):
         evaluate.main()
 
 

@@ -1,4 +1,4 @@
-"""Tests of interrupted commands: one line of output, no traceback, and no surviving process."""
+"""Tests of commands that are interrupted or that users can fix: one line, no traceback, and no surviving process."""
 
 import os
 import signal
@@ -29,6 +29,17 @@ def group_is_empty(group: int) -> bool:
     except ProcessLookupError:
         return True
     return False
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("package", ["training", "export"])
+def test_user_error_prints_only_its_message(tmp_path, package):
+    """A program of either package that raises `UserError` prints the message without a traceback, and exits with 1."""
+    program = f"import {package}; from training.interruption import UserError; raise UserError('name another file')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert (1, "", "name another file\n") == (done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.process

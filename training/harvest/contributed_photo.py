@@ -6,13 +6,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from training.interruption import UserError
+
 KEY = re.compile(r"(?:.*/)?(?P<model_version>[^/]+)/(?P<label>[^/]+)/(?P<sha256>[0-9a-f]{64})\.jpg", re.DOTALL)
 
 REQUESTS = "contributed/requests/"  # the prefix of the empty objects that lead from a request to its photo
 REQUEST_KEY = re.compile(r"(?:.*/)?requests/(?P<request_id>[^/]+)/(?P<sha256>[0-9a-f]{64})", re.DOTALL)
 
 
-class HarvestError(SystemExit):
+class HarvestError(UserError):
     """Contributions cannot be read, accepted or deleted; the message names the value and what to do."""
 
 

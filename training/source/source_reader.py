@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO, Generic, Protocol, TypeVar
 
+from training.interruption import UserError
+
 PHOTOS = Path("data/raw/photos")  # a link or a list of sources that `training.fetch` writes
 EXTRA = Path("data/raw/extra")  # further sets of the classes, for evaluation only
 OUTLIERS = Path("data/raw/outliers")  # sets that show none of the classes
@@ -19,7 +21,7 @@ MAX_FILE = 256 << 20  # bytes of one photo; a larger file is not read into memor
 Opened = TypeVar("Opened")
 
 
-class SourceError(SystemExit):
+class SourceError(UserError):
     """Report that the photos cannot be used; the message names the archive, file or class."""
 
 

@@ -3,15 +3,16 @@
 import csv
 
 from training import config
+from training.interruption import UserError
 from training.prepare import MANIFEST
 from training.reviewed import REVIEWED, Review, write_reviewed
-from training.tools.suspect_list import SUSPECTS, Line, ListError, find_decided, parse_decision, read_lines, write_rows
+from training.tools.suspect_list import SUSPECTS, Line, find_decided, parse_decision, read_lines, write_rows
 
 
 def main() -> None:
     """Check all lines before anything is written. If interrupted, the same command completes the work."""
     if not SUSPECTS.exists():
-        raise ListError(f"{SUSPECTS} does not exist; `make suspects` writes it")
+        raise UserError(f"{SUSPECTS} does not exist; `make suspects` writes it")
     lines = read_lines()
     decided = find_decided(lines)
     if not decided:
@@ -32,15 +33,15 @@ def main() -> None:
 def read_photos() -> dict[str, dict[str, str]]:
     """Return the rows of the manifest by hash, also of photos that are set aside."""
     if not MANIFEST.exists():
-        raise ListError(f"{MANIFEST} does not exist; `make suspects` writes it")
+        raise UserError(f"{MANIFEST} does not exist; `make suspects` writes it")
     with MANIFEST.open(newline="") as file:
         return {row["sha256"]: row for row in csv.DictReader(file) if row["sha256"]}
 
 
 def check_photo(line: Line, manifest: dict[str, dict[str, str]]) -> None:
-    """Raise `ListError` if the photos do not contain the photo of a line."""
+    """Raise `UserError` if the photos do not contain the photo of a line."""
     if line.row["sha256"] not in manifest:
-        raise ListError(
+        raise UserError(
             f"{line.place}: no photo has the SHA-256 {line.row['sha256']!r} ({line.row['id']}); delete the line, or "
             "run `make suspects DATA=…` with the photos that it belongs to"
         )

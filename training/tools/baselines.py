@@ -9,6 +9,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from shutil import copyfile
@@ -22,6 +23,7 @@ from training import config
 from training.data import read_manifest
 from training.evaluate import METRICS as EVALUATED
 from training.figures import write_figures
+from training.interruption import UserError
 from training.model import CHECKPOINT, count_parameters, load_checkpoint
 from training.prepare import MANIFEST
 from training.source import EXTRA, OUTLIERS, sha256
@@ -108,20 +110,23 @@ def to_json_types(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def start_stages(folder: Path, name: str, stages: list[str]) -> None:
-    """Run the stages in a new process, which frees its memory when it exits. Raise SystemExit if a stage fails."""
+    """Run the stages in a new process, which frees its memory when it exits. Raise `UserError` if a stage fails."""
     process = multiprocessing.get_context("spawn").Process(target=run_stages, args=(folder, environment(name), stages))
     process.start()
     process.join()
     if process.exitcode:
-        raise SystemExit(f"{name}: the stages {', '.join(stages)} ended with exit code {process.exitcode}; expected 0")
+        raise UserError(f"{name}: the stages {', '.join(stages)} ended with exit code {process.exitcode}; expected 0")
 
 
 def run_stages(folder: Path, variables: dict[str, str], stages: list[str]) -> None:
     """Run stages, given as module names, in the project folder. Changes this process's environment and folder."""
     os.environ.update(variables)
     os.chdir(folder)
-    for stage in stages:
-        importlib.import_module(stage).main()
+    try:
+        for stage in stages:
+            importlib.import_module(stage).main()
+    except UserError as error:  # multiprocessing does not call sys.excepthook
+        sys.exit(str(error))
 
 
 def environment(name: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from training.interruption import UserError
 from training.reviewed import Review
 
 SUSPECTS = Path("artifacts/suspects.csv")
@@ -35,10 +36,6 @@ COLUMNS = (
     *("number", "kind", "id", "label", "suggestion", "label_probability", "suggestion_probability"),
     *("split", "sha256", "decision"),
 )
-
-
-class ListError(SystemExit):
-    """Report that the list of suspects cannot be used; the message names file and line, and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def _to_row(suspect: Suspect) -> dict[str, str]:
 def read_lines(path: Path = SUSPECTS) -> list[Line]:
     """Return the lines of the file, or an empty list if there is no file.
 
-    Raise `ListError` if a column or a cell is missing or unknown, or if two lines have decisions on the same photo.
+    Raise `UserError` if a column or a cell is missing or unknown, or if two lines have decisions on the same photo.
     """
     if not path.exists():
         return []
@@ -83,18 +80,18 @@ def read_lines(path: Path = SUSPECTS) -> list[Line]:
         reader = csv.DictReader(file)
         if set(reader.fieldnames or ()) != set(COLUMNS):
             found = ",".join(reader.fieldnames or ())
-            raise ListError(
+            raise UserError(
                 f"{path} begins with {found!r}; expected {','.join(COLUMNS)}; restore this line, or delete the file"
             )
         lines = [Line(f"{path}, line {reader.line_num}", row) for row in reader]
     for line in lines:
         if None in line.row or None in line.row.values():
-            raise ListError(f"{line.place}: expected {len(COLUMNS)} values; put a value with a comma in quotes")
+            raise UserError(f"{line.place}: expected {len(COLUMNS)} values; put a value with a comma in quotes")
     return lines
 
 
 def parse_decision(line: Line, classes: Collection[str], aliases: Mapping[str, str]) -> Review:
-    """Return the review that a line decides on. Raise `ListError` if it is neither a class nor `set aside`."""
+    """Return the review that a line decides on. Raise `UserError` if it is neither a class nor `set aside`."""
     label = line.decision.lower()
     label = aliases.get(label, label)
     if label in classes:
@@ -103,16 +100,16 @@ def parse_decision(line: Line, classes: Collection[str], aliases: Mapping[str, s
     if match := SET_ASIDE_FOR.fullmatch(line.decision):
         return Review("", match["reason"] or DEFAULT_REASON.get(line.row["kind"], "reviewed"))
     expected = ", ".join(sorted(classes))
-    raise ListError(f"{line.place}: decision is {line.decision!r}; expected {expected}, {SET_ASIDE!r}, or nothing")
+    raise UserError(f"{line.place}: decision is {line.decision!r}; expected {expected}, {SET_ASIDE!r}, or nothing")
 
 
 def find_decided(lines: Sequence[Line]) -> dict[str, Line]:
-    """Return the lines with a decision by the hash of the photo. Raise `ListError` if two have the same photo."""
+    """Return the lines with a decision by the hash of the photo. Raise `UserError` if two have the same photo."""
     decided: dict[str, Line] = {}
     for line in lines:
         if not line.decision:
             continue
         if first := decided.get(line.row["sha256"]):
-            raise ListError(f"{line.place}: {first.place} decides on the same photo; delete one of the two lines")
+            raise UserError(f"{line.place}: {first.place} decides on the same photo; delete one of the two lines")
         decided[line.row["sha256"]] = line
     return decided

@@ -46,7 +46,7 @@ MAX_FOLDS = 5
 
 def main() -> None:
     keep_freed_memory()
-    find_decided(read_lines())  # raises ListError before minutes of work
+    find_decided(read_lines())  # raises UserError before minutes of work
     params, test = config.load(config.Train), config.load(config.Evaluate)
     rows = sorted(read_manifest(), key=lambda row: row["id"])
     names = class_names(rows)

@@ -12,6 +12,7 @@ from export.experiments.emulation import EMULATOR
 from export.quantize import CANDIDATES
 from lambda_app.classifier import Outputs
 from tests.export.untrained_models import pixels
+from training.interruption import UserError
 
 
 @pytest.mark.process
@@ -42,7 +43,7 @@ def test_missing_emulator_is_named(monkeypatch):
     """Without the emulator, the error names the package that has it."""
     monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["emulation", "model.onnx"])
-    with pytest.raises(SystemExit, match=f"{EMULATOR} is missing; install Debian's package qemu-user"):
+    with pytest.raises(UserError, match=f"{EMULATOR} is missing; install Debian's package qemu-user"):
         emulation.main()
 
 
@@ -52,5 +53,5 @@ def test_cpu_without_vnni_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["emulation", "model.onnx"])
     monkeypatch.setattr(emulation, "CPUINFO", tmp_path / "cpuinfo")
     emulation.CPUINFO.write_text("flags : sse4_2 avx avx2\n")
-    with pytest.raises(SystemExit, match="this CPU has no VNNI"):
+    with pytest.raises(UserError, match="this CPU has no VNNI"):
         emulation.main()

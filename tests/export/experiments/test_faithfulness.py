@@ -14,6 +14,7 @@ from tests import tiny_model
 from tests.drawing import encode
 from tests.training.workspace import write_params
 from training.data import Photos, Preprocessor
+from training.interruption import UserError
 from training.source import Source, sha256
 
 SIDE = tiny_model.METADATA.image_size
@@ -128,7 +129,7 @@ def test_command_writes_figures_and_pictures_for_the_card(measured):
 )
 def test_too_few_photos_are_an_error(measured, limit, message):
     """An interval requires two photos, and a grid three outliers; the error names the folder and both numbers."""
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(UserError, match=message):
         measured("--limit", limit)
 
 
@@ -157,5 +158,5 @@ def test_mistakes_are_misclassified_photos(tiny_classifier, tmp_path):
 def test_model_without_map_is_an_error(tmp_path):
     """The message names the file and what its network would need."""
     classifier = Classifier.load(tiny_model.write(tmp_path / "old.onnx", with_map=False))
-    with pytest.raises(SystemExit, match=r"has no activation map; expected a network that ends in pooling"):
+    with pytest.raises(UserError, match=r"has no activation map; expected a network that ends in pooling"):
         faithfulness.predict_with_map(classifier, make_pixels("red", "red"))

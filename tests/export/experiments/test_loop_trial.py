@@ -11,11 +11,12 @@ import pytest
 from export.experiments import loop_trial
 from export.experiments.loop_figures import render
 from export.experiments.loop_trial import Figures, choose_photos, parse_override, project, run
-from export.experiments.trial_server import TrialError, serve
+from export.experiments.trial_server import serve
 from tests.drawing import draw, encode, write_dataset
 from tests.export.untrained_models import LENIENT
 from tests.training.harvest.contributions import BUCKET
 from tests.training.workspace import SMALL
+from training.interruption import UserError
 
 # The network has few channels and relies on color, so that it misclassifies cats with the fur of dogs.
 PARAMS = (
@@ -116,7 +117,7 @@ def test_command_records_figures(photos, tmp_path, monkeypatch):
     assert {"base": 100, "left_out": 150, "is_folder": True} == calls
     written = json.loads((tmp_path / "figures.json").read_text())
     assert ("cat/brown_*", {"train.epochs": 1}) == (written["kind"], written["params"])
-    with pytest.raises(TrialError, match=r"artifacts/loop-trial exists; delete it"):
+    with pytest.raises(UserError, match=r"artifacts/loop-trial exists; delete it"):
         loop_trial.main()
 
 
@@ -124,7 +125,7 @@ def test_kind_without_photos_is_named(photos, tmp_path):
     """A pattern that matches no photo is an error that shows the name of one."""
     with (
         project(tmp_path / "trial", PARAMS),
-        pytest.raises(TrialError, match=r"'bird/\*' matches 0 of \d+ photos"),
+        pytest.raises(UserError, match=r"'bird/\*' matches 0 of \d+ photos"),
     ):
         choose_photos(photos, "bird/*", 100)
 
@@ -132,7 +133,7 @@ def test_kind_without_photos_is_named(photos, tmp_path):
 @pytest.mark.parametrize("text", ["train.epochs", "epochs=3"])
 def test_invalid_override_is_named(text):
     """A parameter without section or value is an error that shows an example."""
-    with pytest.raises(TrialError, match=rf"'{text}': expected SECTION.KEY=VALUE"):
+    with pytest.raises(UserError, match=rf"'{text}': expected SECTION.KEY=VALUE"):
         parse_override(text)
 
 
@@ -140,5 +141,5 @@ def test_invalid_override_is_named(text):
 def test_model_that_does_not_load_is_an_error(tmp_path):
     """If the emulator or the function fails, the trial stops with the error."""
     (tmp_path / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(TrialError), serve(tmp_path / "model.onnx") as client:
+    with pytest.raises(UserError), serve(tmp_path / "model.onnx") as client:
         client.classify(encode(draw("cat", 1)))

@@ -8,8 +8,9 @@ import pytest
 from tests.drawing import draw, encode, write_dataset
 from tests.training.data_sets.drawn_sources import classes, numbered, pictures, reasons, run, write_files
 from tests.training.workspace import write_zip
-from training.fetch import FetchError, place_photos
+from training.fetch import place_photos
 from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS
+from training.interruption import UserError
 from training.prepare import SUMMARY
 from training.source import PHOTOS, Source, SourceError, SourceList
 
@@ -80,7 +81,7 @@ def test_choices_stay_without_data(data):
 def test_unknown_source_is_an_error(data, sources):
     """A word that is not a source, or a quote that is not closed, is an error that names it."""
     write_dataset(data / "a", {"cat": 1, "dog": 1}, size=32)
-    with pytest.raises(FetchError, match=r"'nowhere' is not a file, a folder or a name|No closing quotation"):
+    with pytest.raises(UserError, match=r"'nowhere' is not a file, a folder or a name|No closing quotation"):
         place_photos(sources, "", "")
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from tests.support.http_server import QuietHandler, serving
 from tests.training.workspace import ROOT, archive
-from training.fetch import FetchError
+from training.interruption import UserError
 from training.source import PHOTOS
 
 FILE = Path("data/raw/pets.zip")
@@ -112,7 +112,7 @@ def test_broken_connection_is_an_error_and_resumes(run, catalog, server):
     """A broken connection is one line with the address and the path; the next attempt resumes."""
     server.content = archive(mebibytes=3)
     server.closes_after = 2_500_000
-    with pytest.raises(FetchError, match=f"^cannot download {server.url} .*; put that file at {FILE}$"):
+    with pytest.raises(UserError, match=f"^cannot download {server.url} .*; put that file at {FILE}$"):
         run("--data", "pets")
     assert not FILE.exists()
     server.closes_after = len(server.content)
@@ -124,7 +124,7 @@ def test_broken_connection_is_an_error_and_resumes(run, catalog, server):
 def test_http_error_is_an_error(run, catalog, server):
     """An HTTP error is one line with the status, and its body is not kept."""
     server.status = 404
-    with pytest.raises(FetchError, match=f"^cannot download {server.url} .*404.*; put that file at {FILE}$"):
+    with pytest.raises(UserError, match=f"^cannot download {server.url} .*404.*; put that file at {FILE}$"):
         run("--data", "pets")
     assert not PART.exists()
 
@@ -132,9 +132,7 @@ def test_http_error_is_an_error(run, catalog, server):
 def test_wrong_sha256_is_an_error(run, catalog, server):
     """A file with another SHA-256 than the catalog's is not used; the error names both."""
     catalog(sha256="0" * 64)
-    with pytest.raises(
-        FetchError, match=f"{PART} has SHA-256 {hashlib.sha256(server.content).hexdigest()}.*{'0' * 64}"
-    ):
+    with pytest.raises(UserError, match=f"{PART} has SHA-256 {hashlib.sha256(server.content).hexdigest()}.*{'0' * 64}"):
         run("--data", "pets")
     assert not FILE.exists()
 
@@ -142,7 +140,7 @@ def test_wrong_sha256_is_an_error(run, catalog, server):
 def test_download_that_is_not_an_archive_is_an_error(run, catalog, server):
     """A web page is not used as an archive."""
     server.content = b"<html>Sorry</html>"
-    with pytest.raises(FetchError, match=f"{PART} is not a zip archive; delete it and try again"):
+    with pytest.raises(UserError, match=f"{PART} is not a zip archive; delete it and try again"):
         run("--data", "pets")
     assert not FILE.exists()
 
@@ -153,7 +151,7 @@ def test_download_without_network_is_an_error(run, catalog, server, project):
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/pets.zip"
         (project / "data/datasets.yaml").write_text(yaml.safe_dump({"pets": {"download": url, "file": FILE.name}}))
-        with pytest.raises(FetchError, match=f"^cannot download {url} .*; put that file at {FILE}$") as error:
+        with pytest.raises(UserError, match=f"^cannot download {url} .*; put that file at {FILE}$") as error:
             run("--data", "pets")
     assert "\n" not in str(error.value)
 
@@ -161,7 +159,7 @@ def test_download_without_network_is_an_error(run, catalog, server, project):
 def test_oxford_pets_without_network_is_an_error(run):
     """For the Oxford pets, too, one line says where to put them."""
     message = "^cannot download Oxford-IIIT Pet .*; put its folder at data/raw/oxford-iiit-pet$"
-    with pytest.raises(FetchError, match=message) as error:
+    with pytest.raises(UserError, match=message) as error:
         run("--data", "oxford-iiit-pet")
     assert "\n" not in str(error.value)
 
@@ -189,6 +187,6 @@ def test_catalog_download_is_valid(name):
 def test_unknown_name_is_an_error(run):
     """A value that is neither a path nor in the catalog is an error that lists the catalog."""
     with pytest.raises(
-        FetchError, match=r"^'cats' is not a file, a folder or a name in data/datasets.yaml \(petimages, "
+        UserError, match=r"^'cats' is not a file, a folder or a name in data/datasets.yaml \(petimages, "
     ):
         run("--data", "cats")

