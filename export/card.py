@@ -4,7 +4,6 @@ Figures come from artifacts/metrics/ (rendered by `export.card_figures`) and the
 `export/card_template.md`, and descriptions that only a person can write from `export/card_notes.md`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
@@ -33,7 +32,6 @@ from training.source import sha256
 
 TEMPLATE = Path("export/card_template.md")
 NOTES = Path("export/card_notes.md")
-ATTEMPTS = METRICS / "attempts.json"  # written by training.tools.attempts
 CATALOG = Path("data/datasets.yaml")
 Values = Mapping[str, Any]
 
@@ -155,7 +153,7 @@ def render_provenance(metadata: Metadata) -> dict[str, str]:
 
 def render_selection(run_id: str) -> str:
     """Return a warning if the network was chosen among several by figures on the test photos, and else nothing."""
-    attempts = json.loads(ATTEMPTS.read_text()) if ATTEMPTS.exists() else []
+    attempts = read_figures("attempts")  # written by training.tools.attempts
     if len(attempts) < 2 or run_id not in {attempt["run_id"] for attempt in attempts}:
         return ""
     return (

@@ -3,16 +3,14 @@
 Each function takes the part of artifacts/metrics/*.json that it renders. Shares from 0 to 1 are written as percentages.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+from training.figures import read_figures
 from training.metrics import wilson_interval
 from training.tools.results_page import percent, table
 
-ACTIVATION_MAP = Path("artifacts/metrics/activation_map.json")  # written by export.experiments.faithfulness
 NOT_MEASURED = "Not measured."
 MAP_PICTURES = """\
 ![Mean probability of the predicted class by share of pixels](../artifacts/plots/activation_map_curves.png)
@@ -80,8 +78,8 @@ def render_activation_map(digest: str) -> str:
 
     Return `NOT_MEASURED` if they belong to another model file than the one with this SHA-256.
     """
-    figures = json.loads(ACTIVATION_MAP.read_text()) if ACTIVATION_MAP.exists() else {}
-    if figures.get("sha256") != digest:
+    figures = read_figures("activation_map")  # written by export.experiments.faithfulness
+    if figures["sha256"] != digest:
         return NOT_MEASURED
     pointing, photos = figures["pointing"], f"{figures['photos']:,} photos of {figures['set']}"
     curves = fill_paragraph(

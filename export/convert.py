@@ -3,7 +3,6 @@
 Normalization, temperature and softmax are inside the graph; everything that serving needs to know is in its metadata.
 """
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from torch import nn
 from lambda_app.classifier import OUTPUTS
 from lambda_app.metadata import Metadata
 from training import config
-from training.calibration import REPORT, Calibration
+from training.calibration import Calibration
+from training.figures import read_figures
 from training.model import count_parameters, load_checkpoint
 from training.networks import Network
 
@@ -43,7 +43,7 @@ class ExportedNetwork(nn.Module):
 
 def main() -> None:
     network, checkpoint = load_checkpoint()
-    report = json.loads(REPORT.read_text())
+    report = read_figures("evaluate")
     exported = ExportedNetwork(network, Calibration.read()).eval()
     program = export_onnx(exported, report["image_size"], config.load(config.Export).opset)
     replace_metadata(program, build_metadata(checkpoint, report, count_parameters(network)))

@@ -14,7 +14,8 @@ from lambda_app.classifier import Classifier
 from lambda_app.prediction_record import classify, describe_photo
 from lambda_app.preprocess import preprocess
 from lambda_app.signals import NUMERIC_FIELDS
-from training.data import class_names, read_manifest
+from training.figures import write_json
+from training.manifest import class_names, read_manifest
 from training.source import PHOTOS, Source
 
 # More photos would enlarge the file and slow down the report's resampling, but barely tighten its limits.
@@ -31,7 +32,7 @@ def main() -> None:
         )
         return
     reference = build_reference(classifier)
-    REFERENCE.write_text(json.dumps(reference) + "\n")
+    write_json(REFERENCE, reference, indent=None)
     print(f"wrote {REFERENCE}: {reference['photos']} test photos as {reference['model_version']} would log them")
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from mlflow.entities.model_registry import ModelVersion
 
 from export.registry import Registry
-from training.data import read_manifest
-from training.prepare import MANIFEST
+from training.figures import write_json
+from training.manifest import MANIFEST, read_manifest
 from training.source import sha256
 
 LEARNED = Path("artifacts/training_photos.json")
@@ -62,4 +62,4 @@ class LearnedPhotos:
 
 def write_learned(photos: LearnedPhotos | None) -> None:
     """Write the committed file. If the photos are not known, it has an empty object, because DVC requires the file."""
-    LEARNED.write_text(photos.serialize() if photos else "{}\n")
+    write_json(LEARNED, asdict(photos) if photos else {}, indent=0)

@@ -25,7 +25,8 @@ from export.fp16 import convert_to_fp16
 from export.graph import find_layers, read_tensors
 from lambda_app.classifier import Classifier
 from training import config
-from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
+from training.data import Photos, Preprocessor, read_split, subsample
+from training.manifest import read_manifest
 
 CANDIDATES = Path("artifacts/candidates")
 PRECISIONS = ("fp32", "fp16", "int8")

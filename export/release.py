@@ -26,13 +26,12 @@ from export.learned_photos import LEARNED, LearnedPhotos, write_learned
 from export.promotion import Outcome, compare, skip_comparison
 from export.quantize import CANDIDATES
 from export.registry import CHALLENGER, CHAMPION, ROLLED_BACK, Registry
-from export.verify import METRICS as VERIFICATION
 from lambda_app.classifier import OUTPUTS
 from training import config
+from training.figures import read_figures, write_figures
 from training.interruption import UserError
 from training.source import sha256
 
-METRICS = Path("artifacts/metrics/release.json")
 RELEASED = Path("lambda_app/model.onnx")
 CARD = Path("export/MODEL_CARD.md")
 REFERENCE = Path("artifacts/reference.json")  # of drift detection; see export.drift_reference
@@ -76,11 +75,13 @@ def release(registry: Registry, rule: config.Release) -> None:
 
 def read_selection() -> tuple[Path, Metrics]:
     """Return the candidate that verify selected and its figures by set. Raise `UserError` if the file is missing."""
-    verdict = json.loads(VERIFICATION.read_text())
+    verdict = read_figures("verify")
     name = verdict.get("selected")
     path = CANDIDATES / f"{name}.onnx"
     if not path.is_file():
-        raise UserError(f"{VERIFICATION} selects {name!r}, but {path} does not exist; run `dvc repro verify` again")
+        raise UserError(
+            f"artifacts/metrics/verify.json selects {name!r}, but {path} does not exist; run `dvc repro verify` again"
+        )
     figures = verdict["candidates"][name]
     return path, figures["sets"] | figures["outliers"]
 
@@ -136,8 +137,7 @@ def read_outcome(version: ModelVersion) -> Outcome | None:
 
 def apply_outcome(registry: Registry, version: ModelVersion, outcome: Outcome) -> None:
     """Record the outcome, and serve the file if it was promoted."""
-    text = json.dumps(asdict(outcome), indent=2)
-    registry.tag(version, OUTCOME, text)
+    registry.tag(version, OUTCOME, json.dumps(asdict(outcome)))
     if outcome.promoted:
         serve(registry, version)
         registry.promote(version)
@@ -145,8 +145,7 @@ def apply_outcome(registry: Registry, version: ModelVersion, outcome: Outcome) -
         registry.set_challenger(version)
     if not LEARNED.exists():
         write_learned(None)
-    METRICS.parent.mkdir(parents=True, exist_ok=True)
-    METRICS.write_text(text + "\n")
+    write_figures("release", asdict(outcome))
     if version.tags["git_commit"].endswith("-dirty"):
         print(f"trained with uncommitted changes ({version.tags['git_commit']}): the run cannot be reproduced exactly")
     status = f"is {registry.name} version {version.version} and serves" if outcome.promoted else "IS NOT PROMOTED"

@@ -6,7 +6,6 @@ have the precision of the file.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from export.release import RELEASED
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training.calibration import CALIBRATION, Calibration
-from training.evaluate import TRAINING
+from training.figures import read_figures
 from training.interruption import UserError
 from training.model import CHECKPOINT
 from training.networks import TIMM, BatchNorm, Network, build_baseline, build_timm
@@ -34,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("file", type=Path, nargs="?", default=RELEASED, help="fp32 or fp16 (default: %(default)s)")
     path = parser.parse_args(arguments).file
     metadata = Classifier.load(path).metadata
-    trained = json.loads(TRAINING.read_text())
+    trained = read_figures("train")
     if trained["run_id"] != metadata.run_id:
         raise UserError(
-            f"{TRAINING} describes run {trained['run_id']}; expected {metadata.run_id}, which {path} names. Check out "
-            "the commit of the model file"
+            f"artifacts/metrics/train.json describes run {trained['run_id']}; expected {metadata.run_id}, which {path} "
+            "names. Check out the commit of the model file"
         )
     arrays = read_arrays(path)
     network = restore_network(arrays, metadata)

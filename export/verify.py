@@ -4,11 +4,9 @@ The stage runs PyTorch and all candidates on the same photos, preprocessed as in
 with 1, which stops the pipeline.
 """
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,15 +31,15 @@ from export.quantize import CANDIDATES, PRECISIONS
 from lambda_app.classifier import Classifier, Outputs
 from lambda_app.metadata import Metadata
 from training import config
-from training.calibration import REPORT as EVALUATION
 from training.calibration import Calibration
-from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
+from training.data import Photos, Preprocessor, read_split, subsample
+from training.figures import read_figures, write_figures
 from training.further_sets import read_extra, read_outliers
+from training.manifest import read_manifest
 from training.model import count_parameters, load_checkpoint
 from training.networks import Network
 from training.state import keep_freed_memory
 
-METRICS = Path("artifacts/metrics/verify.json")
 Figures = dict[str, Any]
 OutputsBySet = Mapping[str, Mapping[str, Outputs]]  # by set, then by pytorch, fp32, fp16 and int8
 
@@ -99,7 +97,7 @@ def main() -> None:
 def load_models() -> Models:
     """Return the network of the checkpoint, and all candidates."""
     network, checkpoint = load_checkpoint()
-    expected = build_metadata(checkpoint, json.loads(EVALUATION.read_text()), count_parameters(network))
+    expected = build_metadata(checkpoint, read_figures("evaluate"), count_parameters(network))
     pytorch = make_pytorch_run(ExportedNetwork(network, Calibration.read()).eval())
     candidates = {name: Classifier.load(CANDIDATES / f"{name}.onnx") for name in PRECISIONS}
     return Models(network, pytorch, expected, candidates)
@@ -165,8 +163,7 @@ def write_report(gates: list[Gate], verdict: Figures) -> None:
     for line in verdict["not_judged"]:
         print(f"not judged: {line}")
     print(format_table(gates))
-    METRICS.parent.mkdir(parents=True, exist_ok=True)
-    METRICS.write_text(json.dumps(verdict | {"gates": {gate.name: gate.figures for gate in gates}}, indent=2) + "\n")
+    write_figures("verify", verdict | {"gates": {gate.name: gate.figures for gate in gates}})
     if any(not gate.passed for gate in gates):
         sys.exit(describe_failures(gates))
 

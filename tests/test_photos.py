@@ -1,6 +1,5 @@
 """Check the faults of the real archive in ../shared, and the accuracy of the released model on real photos."""
 
-import json
 from collections import Counter
 from io import BytesIO
 from zipfile import ZipFile
@@ -15,6 +14,7 @@ from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
 from training import config, prepare
 from training.data import Photos, Preprocessor
+from training.figures import read_figures
 from training.source import Source, detect_layout
 
 pytestmark = pytest.mark.photos
@@ -47,7 +47,7 @@ def test_archive_has_no_other_faults(shared):
     """The release opened all photos, and set aside only the four faults, duplicates and reviewed photos."""
     with ZipFile(shared / "data/dogs-vs-cats.zip") as archive:
         files = sum(not name.endswith("/") for name in archive.namelist())
-    summary = json.loads(prepare.SUMMARY.read_text())
+    summary = read_figures("prepare")
     aside = summary["set_aside"]
     if files != summary["photos"] + sum(aside.values()):
         pytest.skip("the released model was trained on other photos")
@@ -119,5 +119,5 @@ def test_file_format_does_not_change_the_class(shared, released_classifier, imag
 
 def test_summary_of_training_photos_is_committed(released_classifier):
     """artifacts/metrics has the number of training photos of each class of the released model."""
-    summary = json.loads(prepare.SUMMARY.read_text())
+    summary = read_figures("prepare")
     assert list(released_classifier.metadata.class_names) == list(summary["classes"])

@@ -28,6 +28,8 @@ FILES = (
     ".dvc/config",
     ".dvcignore",
     ".gitignore",
+    "artifacts/metrics/activation_map.json",
+    "artifacts/metrics/attempts.json",
     "data/datasets.yaml",
     "data/set-aside.csv",
     "dvc.yaml",
@@ -62,7 +64,7 @@ def project(tmp_path_factory):
         ignored = shutil.ignore_patterns("__pycache__", "model.onnx", "MODEL_CARD.md")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in FILES:
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
     write_params(folder, **LENIENT)
     write_store(folder)

@@ -13,10 +13,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import binom
 
+from training.figures import write_json
 from training.model import Floats, Labels, Predictions
 
 CALIBRATION = Path("artifacts/calibration.json")
-REPORT = Path("artifacts/metrics/evaluate.json")  # defined here so that export need not import scikit-learn for it
 CONFIDENCE = 0.95  # probability that at most `unknown_rate` of future photos are called unknown
 
 
@@ -38,7 +38,7 @@ class Calibration:
         return familiarity(predictions, self.familiar) < self.unknown_threshold
 
     def write(self, path: Path = CALIBRATION) -> None:
-        path.write_text(json.dumps(asdict(self)) + "\n")
+        write_json(path, asdict(self), indent=None)
 
     @classmethod
     def read(cls, path: Path = CALIBRATION) -> "Calibration":

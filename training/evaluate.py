@@ -13,20 +13,20 @@ from torch import nn
 
 from training import calibration, config, plots
 from training.calibration import CALIBRATION, Calibration, familiarity
-from training.data import Photos, Preprocessor, loader, read_manifest, read_split, subsample
+from training.data import Photos, Preprocessor, loader, read_split, subsample
 from training.distributed import join_world
+from training.figures import METRICS, write_figures
 from training.further_sets import read_extra, read_outliers
 from training.interruption import exit_when_interrupted
+from training.manifest import read_manifest
 from training.metrics import score
 from training.model import Floats, Predictions, load_checkpoint, predict
 from training.source import PHOTOS, SourceList
 from training.state import keep_freed_memory, release_freed_memory
 from training.tracking import start_run
 
-METRICS = calibration.REPORT
 PLOTS = Path("artifacts/plots")
 PLOT_KINDS = ("confusion", "predictions", "reliability", "roc")
-TRAINING = Path("artifacts/metrics/train.json")
 MISTAKES = Path("artifacts/mistakes")  # contains photos, so Git ignores it
 MAX_FAMILIAR_PHOTOS = 2000  # of the training split; enough for an average
 
@@ -54,8 +54,7 @@ def main() -> None:
     remove_old_plots()
     for name, photos in sets.items():
         write_plots(name, names, photos, fitted.probabilities(predictions[name]))
-    METRICS.parent.mkdir(parents=True, exist_ok=True)
-    METRICS.write_text(json.dumps(report, indent=2) + "\n")
+    write_figures("evaluate", report)
     write_training(checkpoint)
     log(checkpoint["run_id"], report)
     print(json.dumps(flatten(report), indent=2))
@@ -78,7 +77,7 @@ def write_training(checkpoint: dict[str, Any]) -> None:
     """Write everything in the checkpoint but the weights: params, class names, provenance and the best epoch."""
     keys = ("train", "augment", "class_names", "data_hash", "git_commit", "run_id")
     description = {key: checkpoint[key] for key in keys} | {"best": checkpoint["epoch"], "sources": list_sources()}
-    TRAINING.write_text(json.dumps(description, indent=2) + "\n")
+    write_figures("train", description)
 
 
 def list_sources(photos: Path = PHOTOS) -> list[str]:
@@ -136,7 +135,7 @@ def log(run_id: str, report: dict[str, Any]) -> None:
     """Add the metrics and plots to the MLflow run that trained the network."""
     with start_run(run_id):
         mlflow.log_metrics(flatten(report))
-        for path in (METRICS, CALIBRATION, TRAINING):
+        for path in (CALIBRATION, METRICS / "evaluate.json", METRICS / "train.json"):
             mlflow.log_artifact(str(path))
         mlflow.log_artifacts(str(PLOTS), "plots")
 

@@ -6,9 +6,11 @@ of the classes.
 
 from pathlib import Path
 
-from training.data import Photos, Preprocessor, read_folder, read_unlabeled
+from training import config
+from training.data import Photos, Preprocessor
 from training.interruption import UserError
-from training.source import EXTRA, OUTLIERS
+from training.prepare import inspect_photos
+from training.source import EXTRA, OUTLIERS, Source
 
 
 def read_extra(names: list[str], load: Preprocessor) -> dict[str, Photos]:
@@ -37,6 +39,22 @@ def read_outliers(taken: set[str], load: Preprocessor) -> dict[str, Photos]:
         if not len(photos):
             print(f"{name}: skipped, it has no readable photo")
     return {name: photos for name, photos in found.items() if len(photos)}
+
+
+def read_folder(path: Path, class_names: list[str], load: Preprocessor) -> Photos:
+    """Return the readable photos of the known classes in an archive or folder of classes. There may be none."""
+    source = Source(path)
+    rows = inspect_photos(source, source.layout(config.load(config.Prepare).aliases).labels)
+    labels = {row.id: row.label for row in rows if not row.reason and row.label in class_names}
+    return Photos(source, labels, class_names, load)
+
+
+def read_unlabeled(path: Path, load: Preprocessor) -> Photos:
+    """Return every readable photo of an archive or folder, all with the label `outlier`, whatever the folders say."""
+    source = Source(path)
+    photos = {name: "outlier" for name in source.names() if not name.endswith("/")}
+    readable = [row.id for row in inspect_photos(source, photos) if not row.reason]
+    return Photos(source, dict.fromkeys(readable, "outlier"), ["outlier"], load)
 
 
 def list_sets(folder: Path) -> list[Path]:

@@ -1,13 +1,10 @@
 """Describe a data set: layout, classes, splits, files that were set aside, and warnings."""
 
-import csv
-import json
 import math
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
-from training.prepare import MANIFEST, SUMMARY
+from training.figures import read_figures
+from training.manifest import read_rows
 from training.source import Layout
 from training.split import SPLITS, Row
 
@@ -95,16 +92,9 @@ def _names(labels: list[str]) -> str:
     return shown if len(labels) <= 3 else f"{shown} and {len(labels) - 3} more classes"
 
 
-def read_rows(path: Path = MANIFEST) -> Iterator[Row]:
-    """Yield the rows of the manifest."""
-    with path.open(newline="") as file:
-        for values in csv.DictReader(file):
-            yield Row(**values, phash=0)
-
-
 def main() -> None:
     """Print the overview of the last `prepare`, which DVC does not repeat if nothing has changed."""
-    summary = json.loads(SUMMARY.read_text())
+    summary = read_figures("prepare")
     rows = list(read_rows())
     splits = {row.id: row.split for row in rows if row.split} if summary.get("split") == "given" else {}
     print("\n".join(describe(rows, Layout(summary["layout"], {}, {}, (), splits, tuple(summary.get("notes", ()))))))

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import json
 import signal
 import zipfile
 import zlib
@@ -20,14 +19,14 @@ from tqdm import tqdm
 from lambda_app.errors import RequestError
 from lambda_app.preprocess import decode, read_header
 from training import config
+from training.figures import write_figures
 from training.interruption import exit_when_interrupted
+from training.manifest import MANIFEST
 from training.reviewed import describe_relabeled, read_reviewed, relabel, set_aside_reviewed
 from training.source import PHOTOS, SUFFIXES, Layout, Source, SourceError
 from training.source.layout import is_image
 from training.split import SPLITS, Row, assign_splits, fill_splits, group_duplicates
 
-MANIFEST = Path("artifacts/manifest.csv")
-SUMMARY = Path("artifacts/metrics/prepare.json")
 # A folder raises OSError; an archive also the errors of a wrong checksum, a broken stream, a password, or a compression
 # method that zipfile does not support.
 UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
@@ -143,15 +142,14 @@ def check_classes(rows: list[Row], layout: Layout, path: Path) -> None:
 
 
 def write_manifest(rows: list[Row], layout: Layout) -> None:
-    for path in (MANIFEST, SUMMARY):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    MANIFEST.parent.mkdir(parents=True, exist_ok=True)
     columns = [f.name for f in fields(Row) if f.name != "phash"]
     with MANIFEST.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in sorted(rows, key=lambda r: r.id))
     summary = summarize(rows, layout)
-    SUMMARY.write_text(json.dumps(summary, indent=2) + "\n")
+    write_figures("prepare", summary)
     print(f"{summary['photos']:,} photos of {len(summary['classes'])} classes ({layout.kind})")
 
 

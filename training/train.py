@@ -22,13 +22,13 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from training import config, plots
-from training.data import Batches, class_names, read_manifest
+from training.data import Batches
 from training.distributed import World, join_world
 from training.interruption import UserError, exit_when_interrupted
+from training.manifest import MANIFEST, class_names, read_manifest
 from training.metrics import add_prefix, classification_metrics
 from training.model import CHECKPOINT, count_parameters, predict
 from training.optimize import build_networks, build_state, train_epoch
-from training.prepare import MANIFEST
 from training.sampling import Data, load_data
 from training.source import PHOTOS, sha256
 from training.split import SPLITS

@@ -4,18 +4,16 @@ As a command, it writes `artifacts/metrics/latency.json`. `make baselines` runs 
 is not a stage of the pipeline.
 """
 
-import json
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from export.checks.evaluation import Pixels, Run
 from export.quantize import CANDIDATES
 from lambda_app.classifier import Classifier
+from training.figures import write_figures
 
-LATENCY = Path("artifacts/metrics/latency.json")
 REPEATS = 100
 WARM_UP_RUNS = 3
 
@@ -25,7 +23,7 @@ def main() -> None:
     size = next(iter(classifiers.values())).metadata.image_size
     photo = np.random.default_rng(0).integers(0, 256, (1, 3, size, size), np.uint8)
     figures = measure_latency({name: classifier.run for name, classifier in classifiers.items()}, photo, REPEATS)
-    LATENCY.write_text(json.dumps(figures, indent=2) + "\n")
+    write_figures("latency", figures)
     print(", ".join(f"{name} {figure:.2f} ms" for name, figure in figures.items()))
 
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from export.learned_photos import DIGITS, LearnedPhotos
-from training.data import read_manifest
-from training.overview import read_rows
+from training.manifest import read_manifest, read_rows
 
 ENOUGH = 30  # test photos; if some were excluded, a tie on fewer than this does not count as evidence
 

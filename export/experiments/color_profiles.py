@@ -6,7 +6,6 @@ color space as cameras and editors do, and classifies both versions. It writes a
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from lambda_app.classifier import Classifier
 from lambda_app.decoding.color import BT2020, P3, Colorimetry, build_profile
 from lambda_app.preprocess import decode, preprocess
+from training.figures import write_json
 from training.source import Source
 
 FIGURES = Path("artifacts/color.json")
@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path, help="archive or folder with one folder per class")
     scores = score_spaces(Classifier.load(MODEL), Source(parser.parse_args().photos))
-    FIGURES.write_text(json.dumps([vars(score) for score in scores], indent=2) + "\n")
+    write_json(FIGURES, [vars(score) for score in scores])
 
 
 if __name__ == "__main__":

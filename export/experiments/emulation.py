@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambda_app.classifier import Classifier, Outputs
-from training.data import Preprocessor, read_manifest, read_split, subsample
+from training.data import Preprocessor, read_split, subsample
+from training.figures import write_figures
 from training.interruption import UserError
+from training.manifest import read_manifest
 from training.source import sha256
 
-FIGURES = Path("artifacts/metrics/emulation.json")
 EMULATOR = "qemu-x86_64"
 CPUINFO = Path("/proc/cpuinfo")
 # The emulated process imports only `lambda_app`, not `training`.
@@ -59,7 +60,7 @@ def main() -> None:
     native = run_program([], options.model, pixels)
     emulated = run_program([emulator, "-cpu", options.cpu], options.model, pixels)
     figures = {"cpu": options.cpu, "sha256": sha256(options.model)} | compare(native, emulated)
-    FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
+    write_figures("emulation", figures)
     print(json.dumps(figures, indent=2))
 
 

@@ -30,6 +30,7 @@ from lambda_app.app import create_app
 from lambda_app.classifier import ACTIVATION_MAP, EXPLAIN, OUTPUTS, Classifier
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
+from training.figures import write_json
 from training.source import sha256
 
 FIGURES = Path("artifacts/explanation.json")
@@ -141,7 +142,7 @@ def main() -> None:
         figures = measure_runs(without, pixels, options.rounds, options.pairs)
     figures["requested"] = measure_requests(options.rounds, options.pairs)
     figures["profile"] = profile_branch(pixels, options.pairs)
-    FIGURES.write_text(json.dumps({"sha256": sha256(MODEL)} | figures, indent=2) + "\n")
+    write_json(FIGURES, {"sha256": sha256(MODEL)} | figures)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ no photo of the archives.
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,12 @@ from tqdm import tqdm
 
 from export.experiments.map_pictures import Mistake, draw_curves, draw_examples, draw_mistakes
 from lambda_app.classifier import Classifier
-from training.data import Photos, Preprocessor, read_folder, read_unlabeled
+from training.data import Photos, Preprocessor
+from training.figures import write_figures
+from training.further_sets import read_folder, read_unlabeled
 from training.interruption import UserError
 from training.source import sha256
 
-METRICS = Path("artifacts/metrics/activation_map.json")
 MODEL = Path("lambda_app/model.onnx")
 STEPS = 20  # of a curve, each with the same number of pixels
 GRAY = 127  # value of deleted pixels
@@ -204,7 +204,7 @@ def main() -> None:
         **summarize(measure_photos(classifier, selected)),
         "pointing": measure_pointing(classifier, selected, outliers) | {"others": options.outliers.stem},
     }
-    METRICS.write_text(json.dumps(figures, indent=2) + "\n")
+    write_figures("activation_map", figures)
     draw_curves(figures)
     draw_examples(classifier)
     draw_mistakes(list(find_mistakes(classifier, photos)))

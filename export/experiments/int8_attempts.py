@@ -34,9 +34,9 @@ from export.quantize import (
 )
 from lambda_app.classifier import Classifier, Outputs
 from training import config
-from training.data import Photos, Preprocessor, read_manifest, read_split, subsample
+from training.data import Photos, Preprocessor, read_split, subsample
 from training.figures import METRICS, write_figures
-from training.prepare import MANIFEST
+from training.manifest import MANIFEST, read_manifest
 from training.source import sha256
 from training.tools.results_page import percent, table
 

@@ -8,7 +8,6 @@ and counts them.
 
 import argparse
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager
@@ -26,13 +25,14 @@ from export.experiments.loop_figures import FIGURES
 from export.experiments.trial_server import Client, serve
 from export.registry import Registry
 from training import config, evaluate, prepare, train
-from training.data import read_manifest
 from training.fetch import link, link_packaged_weights
+from training.figures import read_figures, write_json
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept
 from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS, link_held_back, read_labels
 from training.harvest.decisions import ACCEPT, HOLD, write_decisions
 from training.interruption import UserError
+from training.manifest import read_manifest
 from training.source import EXTRA, OUTLIERS, PHOTOS, Source
 from training.state import ROOT
 
@@ -90,7 +90,7 @@ def main() -> None:
         storage = Path("contributions").resolve()
         storage.mkdir()
         figures = run(base, left_out, str(storage))
-    FIGURES.write_text(json.dumps(asdict(replace(figures, kind=options.kind, params=overrides)), indent=2) + "\n")
+    write_json(FIGURES, asdict(replace(figures, kind=options.kind, params=overrides)))
     print(f"wrote {FIGURES}; `make docs` inserts the figures into training/README.md")
 
 
@@ -159,7 +159,7 @@ def run(base: Sequence[Photo], left_out: Sequence[Photo], contributions: str) ->
     accepted = read_labels(CONTRIBUTIONS)
     write_photos([*base, *read_accepted()], Path("both"))
     train_on(Path("both"))
-    outcome = json.loads(release.METRICS.read_text())
+    outcome = read_figures("release")
     return Figures(
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         kind="",

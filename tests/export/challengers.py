@@ -1,6 +1,5 @@
 """Make challengers for the release stage: the trained network, a copy, a smaller file and one that is always wrong."""
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -14,8 +13,9 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from export import release
 from export.convert import MODEL
 from export.registry import Registry
-from export.release import CANDIDATES, METRICS, VERIFICATION
+from export.release import CANDIDATES
 from tests.export.untrained_models import restamp
+from training.figures import read_figures, write_figures
 
 REGISTRY = Registry("pet-classifier")
 
@@ -38,7 +38,7 @@ def write_verification(path, name="fp32"):
         "behavior": {"agreement": {"mirrored": 0.875}},
         "not_judged": [],
     }
-    VERIFICATION.write_text(json.dumps(verdict))
+    write_figures("verify", verdict)
     return path.read_bytes()
 
 
@@ -46,7 +46,7 @@ def release_file(path, name="fp32"):
     """Run the stage for a file; return its bytes and the outcome that the stage wrote."""
     data = write_verification(path, name)
     run_stage()
-    return data, json.loads(METRICS.read_text())
+    return data, read_figures("release")
 
 
 def make_copy(version):

@@ -1,6 +1,5 @@
 """Provide projects after each stage of the pipeline, with drawn photos and small networks."""
 
-import json
 import shutil
 from contextlib import chdir
 from functools import cache
@@ -17,7 +16,7 @@ from tests.mlflow_stores import one_schema_lookup, write_store
 from tests.training.workspace import link_photos, one_thread, write_params
 from training import evaluate, prepare, train
 from training.calibration import Calibration
-from training.evaluate import METRICS
+from training.figures import write_figures
 from training.model import CHECKPOINT
 from training.state import save_atomically
 
@@ -71,7 +70,7 @@ def converted(tmp_path_factory):
     with chdir(folder):
         prepare.main()
         save_atomically(TRAINED | {"state_dict": untrained("simple_cnn", classes=2).state_dict()}, CHECKPOINT)
-        METRICS.write_text(json.dumps(REPORT))
+        write_figures("evaluate", REPORT)
         Calibration(REPORT["temperature"], (), REPORT["unknown_threshold"]).write()
         convert.main()
     return folder

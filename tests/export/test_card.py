@@ -18,6 +18,7 @@ from lambda_app.classifier import Classifier
 from tests.drawing import LABELS
 from tests.export.challengers import REGISTRY, make_wrong, release_file, run_stage
 from tests.training.workspace import ROOT
+from training.figures import write_figures
 from training.metrics import wilson_interval
 from training.source import sha256
 
@@ -31,6 +32,8 @@ def project(store):
         shutil.copyfile(ROOT / name, name)
     Path("data").mkdir(exist_ok=True)
     shutil.copyfile(ROOT / "data/datasets.yaml", "data/datasets.yaml")
+    write_figures("attempts", [])
+    write_figures("activation_map", {"sha256": "of another file"})
     release_file(MODEL)
 
 

@@ -10,8 +10,7 @@ from export.drift_reference import REFERENCE
 from export.release import RELEASED
 from lambda_app.signals import SIGNALS
 from tests import tiny_model
-from training.data import read_manifest
-from training.prepare import MANIFEST
+from training.manifest import MANIFEST, read_manifest
 from training.source import PHOTOS, Source
 
 FIELDS = {"predicted_class", "confidence", "unknown", *SIGNALS, "photo_bytes", "photo_width", "photo_height"}

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from export.convert import MODEL
 from export.learned_photos import PHOTO_COUNT
 from export.registry import CHALLENGER, CHAMPION
-from export.release import CANDIDATES, CARD, METRICS, REFERENCE, RELEASED, VERIFICATION
+from export.release import CANDIDATES, CARD, REFERENCE, RELEASED
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
@@ -35,8 +35,9 @@ from tests.export.challengers import (
 )
 from tests.export.untrained_models import pixels, restamp
 from tests.support.waiting import wait_for_output
+from training.figures import read_figures, write_figures
 from training.interruption import UserError
-from training.prepare import MANIFEST
+from training.manifest import MANIFEST
 from training.source import sha256
 
 # --- first release
@@ -79,7 +80,7 @@ def test_model_info_leads_to_the_run(store):
 
 def test_missing_candidate_is_an_error(store):
     """The stage fails if the selected candidate does not exist, and names the file."""
-    VERIFICATION.write_text(json.dumps({"selected": "int4"}))
+    write_figures("verify", {"selected": "int4"})
     with pytest.raises(UserError, match=r"selects 'int4', but artifacts/candidates/int4\.onnx does not exist"):
         run_stage()
 
@@ -299,9 +300,7 @@ def test_promote_overrules_the_comparison(store):
     run_stage("--promote")
     assert data == RELEASED.read_bytes()
     assert ("2", None) == (version_number(CHAMPION), version_number(CHALLENGER))
-    assert (
-        f"promoted manually; the earlier outcome was: {outcome['reason']}" == json.loads(METRICS.read_text())["reason"]
-    )
+    assert f"promoted manually; the earlier outcome was: {outcome['reason']}" == read_figures("release")["reason"]
 
 
 def test_promote_undoes_rollback(store):

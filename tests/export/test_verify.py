@@ -13,11 +13,10 @@ from onnx import numpy_helper
 
 from export import verify
 from export.quantize import CANDIDATES, PRECISIONS
-from export.verify import METRICS
 from tests.drawing import LABELS
 from tests.export.untrained_models import LENIENT, restamp
 from tests.training.workspace import ROOT, write_params
-from training.evaluate import METRICS as EVALUATION
+from training.figures import METRICS, read_figures, write_figures
 
 
 @pytest.fixture
@@ -63,7 +62,7 @@ def verified(quantized, tmp_path_factory):
     printed = StringIO()
     with chdir(quantized), redirect_stdout(printed):
         verify.main()
-    return parse_strictly((quantized / METRICS).read_text()), printed.getvalue()
+    return parse_strictly((quantized / METRICS / "verify.json").read_text()), printed.getvalue()
 
 
 def run_stage(folder):
@@ -110,7 +109,7 @@ def test_report_contains_every_candidate(verified):
 
 def test_report_accuracy_matches_evaluation(verified, quantized):
     """The accuracy of fp32 equals the one that training measured."""
-    evaluated = json.loads((quantized / EVALUATION).read_text())["sets"]["test"]["accuracy"]
+    evaluated = json.loads((quantized / METRICS / "evaluate.json").read_text())["sets"]["test"]["accuracy"]
     assert evaluated == verified[0]["candidates"]["fp32"]["sets"]["test"]["accuracy"]
 
 
@@ -148,8 +147,8 @@ def test_gate_breaks_beyond_its_limit(find_broken, gate, limits):
 )
 def test_unknown_gates_break(find_broken, threshold, gate, limits):
     """An extreme threshold calls all photos unknown, or no outlier, and breaks exactly one gate."""
-    report = json.loads(EVALUATION.read_text())
-    EVALUATION.write_text(json.dumps(report | {"unknown_threshold": threshold}))
+    report = read_figures("evaluate")
+    write_figures("evaluate", report | {"unknown_threshold": threshold})
     for name in PRECISIONS:
         restamp(CANDIDATES / f"{name}.onnx", unknown_threshold=threshold)
     assert [gate] == find_broken(**limits)
@@ -164,7 +163,7 @@ def judge_quality(**limits):
     write_params(Path(), prepare__train_share=0.6, **LENIENT | UNREACHABLE | limits)
     with suppress(SystemExit):
         verify.main()
-    report = json.loads(METRICS.read_text())
+    report = read_figures("verify")
     return [name for name in report["gates"] if name.startswith(QUALITY_GATES)], report["not_judged"]
 
 
@@ -207,7 +206,10 @@ def test_nan_weight_breaks_parity(change_weight, find_broken):
     """A NaN weight breaks the comparison, and the report is still standard JSON."""
     change_weight(float("nan"))
     assert "probability_difference_test" in find_broken()
-    assert parse_strictly(METRICS.read_text())["gates"]["probability_difference_test"]["measured"] is None
+    assert (
+        parse_strictly((METRICS / "verify.json").read_text())["gates"]["probability_difference_test"]["measured"]
+        is None
+    )
 
 
 def test_map_of_another_class_breaks_its_gate(candidates, find_broken):

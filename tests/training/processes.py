@@ -18,9 +18,9 @@ import torch
 
 from tests.training.workspace import ROOT, write_params
 from training import train
+from training.manifest import MANIFEST
 from training.model import PRETRAINED
 from training.networks import TIMM
-from training.prepare import MANIFEST
 
 EXPERIMENT = "trainings"
 # By default, gloo and torchrun look up this machine's host name, which a sandbox may not resolve.

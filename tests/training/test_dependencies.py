@@ -21,9 +21,7 @@ IRRELEVANT = {
         "training/config.py",
         "training/interruption.py",
         "training/plots.py",  # draws the learning curves of a finished training
-        "training/prepare.py",  # decides the manifest, which is a dependency
-        "training/reviewed.py",  # decides the manifest
-        "training/split.py",  # decides the manifest
+        "training/split.py",  # decides the manifest, which is a dependency
         "training/tracking.py",  # logs to MLflow
     },
     "evaluate": {

@@ -1,6 +1,5 @@
 """Tests of the dry run, which describes photos, parameters and duration, and changes nothing."""
 
-import json
 import re
 import sys
 
@@ -11,8 +10,8 @@ from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import write_params
 from training import config, dry_run, estimate, prepare
 from training.fetch import place_photos
+from training.figures import read_figures
 from training.interruption import UserError
-from training.prepare import SUMMARY
 from training.source import Source, SourceError
 from training.split import Row
 
@@ -51,7 +50,7 @@ def test_dry_run_changes_nothing(run, project, tmp_path_factory):
     (project / "data/raw").mkdir()
     place_photos(str(photos), "top", "")
     prepare.main()
-    summary = json.loads(SUMMARY.read_text())
+    summary = read_figures("prepare")
     assert f"layout: {summary['layout']}; {summary['photos']} photos of 2 classes" in printed
     assert "set aside: 1 of cat: copy of a photo in another folder" in printed
     counts = [sum(column) for column in zip(*table(printed).values(), strict=True)]

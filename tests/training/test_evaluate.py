@@ -1,7 +1,6 @@
 """Evaluation: metrics, plots, and further sets."""
 
 import csv
-import json
 import shutil
 
 import mlflow
@@ -13,9 +12,12 @@ from scipy.special import logsumexp, softmax
 from tests.drawing import draw, encode, write_dataset
 from training import evaluate
 from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature, fit_threshold
-from training.data import Preprocessor, read_manifest, read_split, read_unlabeled
-from training.evaluate import METRICS, MISTAKES, PLOTS
+from training.data import Preprocessor, read_split
+from training.evaluate import MISTAKES, PLOTS
+from training.figures import read_figures
+from training.further_sets import read_unlabeled
 from training.interruption import UserError
+from training.manifest import read_manifest
 from training.metrics import score
 from training.model import CHECKPOINT, Predictions, load_checkpoint
 from training.networks import build_timm
@@ -32,7 +34,7 @@ def evaluated(trained, tmp_path, monkeypatch):
 
 
 def report():
-    return json.loads(METRICS.read_text())
+    return read_figures("evaluate")
 
 
 def predict_split(split):

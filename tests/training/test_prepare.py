@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -13,7 +12,8 @@ from PIL import Image
 from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import ROOT, link_photos, write_params, write_zip
 from training import prepare
-from training.prepare import MANIFEST, SUMMARY
+from training.figures import read_figures
+from training.manifest import MANIFEST
 from training.reviewed import read_reviewed
 from training.source import SourceError, detect_layout
 from training.split import SPLITS
@@ -54,7 +54,7 @@ def test_broken_files_are_set_aside(project):
     assert sorted(photos | BROKEN) == list(manifest)
     assert {name: reason for name, (_, reason) in BROKEN.items()} == reasons
     assert set(photos) == {name for name, row in manifest.items() if row["split"] in SPLITS}
-    summary = json.loads(SUMMARY.read_text())
+    summary = read_figures("prepare")
     assert Counter(reason for _, reason in BROKEN.values()) == summary["set_aside"]
     assert {"cat": 25, "dog": 25} == summary["classes"]
     assert Counter(row["split"] for row in manifest.values() if row["split"]) == summary["splits"]
@@ -118,7 +118,7 @@ def test_reviewed_photos_are_set_aside(project, photos):
     changed = {name: (row["split"], row["reason"]) for name, row in after.items() if row != before[name]}
     expected = {reviewed[split]["id"]: ("", f"reviewed: a drawing in {split}") for split in ("train", "val")}
     assert expected == changed
-    assert {"reviewed": 2} == json.loads(SUMMARY.read_text())["set_aside"]
+    assert {"reviewed": 2} == read_figures("prepare")["set_aside"]
 
 
 def test_relabeled_duplicates_agree(project):

@@ -21,8 +21,8 @@ from tests.training.processes import (
 )
 from tests.training.workspace import write_params
 from training import train
+from training.manifest import MANIFEST
 from training.model import CHECKPOINT, build
-from training.prepare import MANIFEST
 from training.state import OLD_STATE, STATE, hash_weights, keep_freed_memory, save_atomically
 from training.train import HISTORY
 

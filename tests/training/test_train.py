@@ -19,14 +19,14 @@ from torch.utils.data import ConcatDataset, DistributedSampler
 from tests.training.processes import WITH_FROZEN_HEAD, write_weights
 from tests.training.workspace import write_params
 from training import config, train
-from training.data import Preprocessor, loader, read_manifest, read_split
+from training.data import Preprocessor, loader, read_split
 from training.distributed import World
-from training.evaluate import TRAINING
+from training.figures import read_figures
 from training.interruption import UserError
+from training.manifest import MANIFEST, read_manifest
 from training.model import CHECKPOINT, build, load_checkpoint
 from training.networks import build_baseline, build_timm
 from training.optimize import distillation_loss, ema_update, parameter_groups
-from training.prepare import MANIFEST
 from training.sampling import repeat_photos, shard
 from training.source import PHOTOS, sha256
 from training.state import Progress, save_atomically
@@ -78,7 +78,7 @@ def test_checkpoint_has_params_and_provenance(in_trained):
 def test_metrics_file_describes_the_checkpoint(in_trained):
     """The metrics file has everything in the checkpoint except for the weights, and the best epoch."""
     _, checkpoint = load_checkpoint()
-    described = json.loads(TRAINING.read_text())
+    described = read_figures("train")
     assert json.loads(json.dumps(checkpoint["epoch"])) == described.pop("best")
     assert [PHOTOS.resolve().name] == described.pop("sources")
     assert described == {key: json.loads(json.dumps(checkpoint[key])) for key in described}

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from training import config
-from training.data import class_names, read_manifest
 from training.harvest.contributed_photo import Candidate, Entry, HarvestError
 from training.harvest.contribution_storage import UNAVAILABLE, open_storage
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
@@ -29,7 +28,8 @@ from training.harvest.ledger import read_ledger
 from training.harvest.review_page import write_page
 from training.harvest.screening import apply_caps, propose, screen_duplicates
 from training.interruption import exit_when_interrupted
-from training.prepare import MANIFEST, inspect_photos
+from training.manifest import MANIFEST, class_names, read_manifest
+from training.prepare import inspect_photos
 from training.source import Source
 
 

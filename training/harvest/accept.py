@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.data import class_names, read_manifest
 from training.harvest import ledger as decided
 from training.harvest.contributed_photo import Candidate, HarvestError, parse_key
 from training.harvest.contribution_storage import Folder
@@ -28,6 +27,7 @@ from training.harvest.ledger import (
     write_ledger,
 )
 from training.harvest.review_page import PAGE
+from training.manifest import class_names, read_manifest
 
 HELD_BACK_SHARE = 0.1
 

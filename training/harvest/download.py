@@ -4,7 +4,6 @@ Photos are written atomically, so an interrupted download resumes with the missi
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import quote
 
 from tqdm import tqdm
 
+from training.figures import write_json
 from training.harvest.contributed_photo import Entry, HarvestError, Sender
 from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Storage
 
@@ -51,14 +51,13 @@ def _copy(storage: Storage, entry: Entry, path: Path) -> bool:
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         print(f"warning: {entry.key} is ignored: its content does not match the hash in its name")
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
         "request-id": origin.request_id,
         "prediction": quote(origin.prediction, safe=" "),
         "confidence": origin.confidence,
         "time": origin.time,
     }
-    path.with_suffix(".json").write_text(json.dumps(metadata) + "\n")
+    write_json(path.with_suffix(".json"), metadata, indent=None)
     partial = path.with_suffix(".partial")
     partial.write_bytes(data)
     partial.replace(path)

@@ -1,11 +1,10 @@
 """`make suspects APPLY=1`: move decisions from artifacts/suspects.csv to data/set-aside.csv, which `prepare` reads."""
 
-import csv
-
 from training import config
 from training.interruption import UserError
-from training.prepare import MANIFEST
+from training.manifest import MANIFEST, read_rows
 from training.reviewed import REVIEWED, Review, write_reviewed
+from training.split import Row
 from training.tools.suspect_list import SUSPECTS, Line, find_decided, parse_decision, read_lines, write_rows
 
 
@@ -19,7 +18,7 @@ def main() -> None:
         print(f"no decision in {SUSPECTS}: write a class or 'set aside' into the column `decision`")
         return
     manifest = read_photos()
-    classes = {row["label"] for row in manifest.values() if row["split"]}
+    classes = {row.label for row in manifest.values() if row.split}
     aliases = config.load(config.Prepare).aliases
     reviews = {}
     for sha256, line in decided.items():
@@ -30,15 +29,14 @@ def main() -> None:
     print(describe(reviews, manifest))
 
 
-def read_photos() -> dict[str, dict[str, str]]:
+def read_photos() -> dict[str, Row]:
     """Return the rows of the manifest by hash, also of photos that are set aside."""
     if not MANIFEST.exists():
         raise UserError(f"{MANIFEST} does not exist; `make suspects` writes it")
-    with MANIFEST.open(newline="") as file:
-        return {row["sha256"]: row for row in csv.DictReader(file) if row["sha256"]}
+    return {row.sha256: row for row in read_rows() if row.sha256}
 
 
-def check_photo(line: Line, manifest: dict[str, dict[str, str]]) -> None:
+def check_photo(line: Line, manifest: dict[str, Row]) -> None:
     """Raise `UserError` if the photos do not contain the photo of a line."""
     if line.row["sha256"] not in manifest:
         raise UserError(
@@ -47,12 +45,12 @@ def check_photo(line: Line, manifest: dict[str, dict[str, str]]) -> None:
         )
 
 
-def describe(reviews: dict[str, tuple[str, Review]], manifest: dict[str, dict[str, str]]) -> str:
+def describe(reviews: dict[str, tuple[str, Review]], manifest: dict[str, Row]) -> str:
     """Return how many photos are relabeled, set aside and confirmed, and what to do next."""
     aside = [sha256 for sha256, (_, review) in reviews.items() if not review.label]
-    confirmed = sum(review.label == manifest[sha256]["label"] for sha256, (_, review) in reviews.items())
+    confirmed = sum(review.label == manifest[sha256].label for sha256, (_, review) in reviews.items())
     relabeled = len(reviews) - len(aside) - confirmed
-    tests = sum(manifest[sha256]["split"] == "test" for sha256 in aside)
+    tests = sum(manifest[sha256].split == "test" for sha256 in aside)
     kept = f" ({tests} of them stay in the test split)" if tests else ""
     return (
         f"{REVIEWED}: {relabeled} relabeled, {len(aside)} set aside{kept}, {confirmed} confirmed; "

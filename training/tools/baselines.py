@@ -20,12 +20,10 @@ import mlflow
 import yaml
 
 from training import config
-from training.data import read_manifest
-from training.evaluate import METRICS as EVALUATED
-from training.figures import write_figures
+from training.figures import METRICS, write_figures, write_json
 from training.interruption import UserError
+from training.manifest import MANIFEST, read_manifest
 from training.model import CHECKPOINT, count_parameters, load_checkpoint
-from training.prepare import MANIFEST
 from training.source import EXTRA, OUTLIERS, sha256
 from training.tools.results_page import PRECISIONS, describe_hardware, render_baselines
 from training.train import HISTORY
@@ -33,7 +31,6 @@ from training.train import HISTORY
 PLAN = Path("training/tools/baselines.yaml")
 BASELINES = Path("artifacts/baselines")
 CANDIDATES = Path("artifacts/candidates")  # written by export.quantize, which training may not import
-LATENCY = Path("artifacts/metrics/latency.json")  # written by export.checks.latency
 Sections = dict[str, dict[str, Any]]
 
 
@@ -69,7 +66,7 @@ def run(name: str, params: Sections) -> dict[str, Any]:
     start_stages(folder, name, stages)
     start_stages(folder, name, ["export.checks.latency"])  # in a new process, like a Lambda function
     result = {"network": name, "identity": identity, "hardware": describe_hardware(), **read_results(folder)}
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(path, result)
     return result
 
 
@@ -140,7 +137,7 @@ def environment(name: str) -> dict[str, str]:
 
 def read_results(folder: Path) -> dict[str, Any]:
     """Read the columns of the table from the files that the stages wrote."""
-    evaluated = json.loads((folder / EVALUATED).read_text())
+    evaluated = json.loads((folder / METRICS / "evaluate.json").read_text())
     with (folder / HISTORY).open(newline="") as file:
         speeds = [float(epoch["images_per_second"]) for epoch in csv.DictReader(file)]
     photos = sum(row["split"] == "train" for row in read_manifest(folder / MANIFEST))
@@ -150,7 +147,7 @@ def read_results(folder: Path) -> dict[str, Any]:
         "recognised": {name: scores["recognised"] for name, scores in evaluated["outliers"].items()},
         "parameters": count_parameters(load_checkpoint(folder / CHECKPOINT)[0]),
         "mb": {precision: path.stat().st_size / 1e6 for precision, path in files.items()},
-        "latency_ms": json.loads((folder / LATENCY).read_text()),
+        "latency_ms": json.loads((folder / METRICS / "latency.json").read_text()),
         "minutes": sum(photos / speed for speed in speeds) / 60,
         "images_per_second": median(speeds),
     }

@@ -17,9 +17,10 @@ from tqdm import trange
 
 from training import config
 from training.augment import Augmenter
-from training.data import Batches, class_names, loader, read_manifest, read_split
+from training.data import Batches, loader, read_split
 from training.distributed import join_world
 from training.figures import write_figures
+from training.manifest import class_names, read_manifest
 from training.optimize import build_networks, build_state, train_epoch
 from training.state import keep_freed_memory
 from training.tools.results_page import describe_hardware, render_input

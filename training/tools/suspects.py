@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from training import config
 from training.calibration import familiarity, fit_familiar
-from training.data import Photos, Preprocessor, class_names, loader, read_manifest
+from training.data import Photos, Preprocessor, loader
+from training.manifest import class_names, read_manifest
 from training.model import Floats, Labels, Predictions, build
 from training.networks import Network
 from training.reviewed import read_reviewed

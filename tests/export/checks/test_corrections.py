@@ -1,6 +1,5 @@
 """Tests of the comparison of champion and challenger on held-back contributions."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,12 +7,12 @@ import pytest
 from export.checks.comparison import Paired
 from export.checks.corrections import Corrections, compare_corrections, decide_with_corrections
 from export.convert import MODEL
-from export.release import METRICS
 from lambda_app.classifier import Classifier
 from tests.drawing import draw, encode
 from tests.export.challengers import make_copy, make_wrong, release_file
 from tests.training.workspace import ROOT
 from training import config
+from training.figures import read_figures
 from training.harvest.data_set import HELD_BACK, link_held_back
 
 RULE = config.load(config.Release, ROOT / "params.yaml")
@@ -87,7 +86,7 @@ def test_release_states_corrections(store, capsys):
         "of 3 photos that users corrected, the challenger classifies 3 correctly, the champion 0"
         in capsys.readouterr().out
     )
-    assert json.loads(METRICS.read_text())["reason"].endswith("the champion 0")
+    assert read_figures("release")["reason"].endswith("the champion 0")
 
 
 def test_held_back_photos_are_linked_on_request(store):

@@ -16,8 +16,7 @@ from export.release import RELEASED
 from tests.export.challengers import REGISTRY, make_copy, make_wrong, release_file, run_stage
 from tests.training.workspace import ROOT, write_params
 from training import prepare
-from training.data import read_manifest
-from training.prepare import MANIFEST
+from training.manifest import MANIFEST, read_manifest
 
 
 def hashes(split):

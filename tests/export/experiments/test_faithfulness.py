@@ -1,19 +1,19 @@
 """Test how activation maps are measured, with the tiny model: in its maps, red is evidence for cat and against dog."""
 
-import json
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from export.card_figures import ACTIVATION_MAP, MAP_PICTURES, NOT_MEASURED, render_activation_map
+from export.card_figures import MAP_PICTURES, NOT_MEASURED, render_activation_map
 from export.experiments import faithfulness, map_pictures
 from lambda_app.classifier import Classifier
 from tests import tiny_model
 from tests.drawing import encode
 from tests.training.workspace import write_params
 from training.data import Photos, Preprocessor
+from training.figures import read_figures
 from training.interruption import UserError
 from training.source import Source, sha256
 
@@ -98,14 +98,13 @@ def measured(tiny_classifier, tmp_path, monkeypatch):
     write_photos(tmp_path, {f"outliers/{number}": "gray" for number in range(3)})
     write_photos(tmp_path, {"data/samples/cat": "red"})
     model = tiny_model.write(tmp_path / "tiny.onnx")
-    (tmp_path / ACTIVATION_MAP.parent).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(faithfulness, "MODEL", model)
 
     def measure(*arguments):
         monkeypatch.setattr(sys, "argv", ["faithfulness", "photos", "outliers", *arguments])
         faithfulness.main()
-        return json.loads(ACTIVATION_MAP.read_text())
+        return read_figures("activation_map")
 
     return measure
 

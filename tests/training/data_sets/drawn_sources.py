@@ -9,7 +9,7 @@ from collections import Counter
 from tests.drawing import draw, encode
 from training import prepare
 from training.fetch import place_photos
-from training.prepare import MANIFEST
+from training.manifest import MANIFEST
 
 
 def pictures(*names, start=0):

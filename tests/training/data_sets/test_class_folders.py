@@ -1,6 +1,5 @@
 """Tests of class folders: which level of folders names the classes, and errors that name the faulty folder."""
 
-import json
 import os
 import tempfile
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ import pytest
 
 from tests.drawing import write_dataset
 from tests.training.data_sets.drawn_sources import classes, numbered, run, write_files
-from training.prepare import SUMMARY
+from training.figures import read_figures
 from training.source import Source, SourceError, detect_layout
 
 
@@ -73,7 +72,7 @@ def test_aliases_and_case_variants_are_merged_and_reported(data):
     assert ("folders Cat, cat are one class, 'cat'",) == layout.notes
     manifest = run(write_files(data / "pets", numbered("Cats/{}.jpg", "dogs/{}.jpg")))
     assert {"cat": 8, "dog": 8} == classes(manifest)
-    notes = json.loads(SUMMARY.read_text())["notes"]
+    notes = read_figures("prepare")["notes"]
     assert [f"class '{name}s' counts as '{name}' (prepare.aliases)" for name in ("cat", "dog")] == notes
 
 

@@ -1,6 +1,5 @@
 """Tests of several sources in DATA: their merged photos, and the list by which DVC notices a change."""
 
-import json
 import shutil
 
 import pytest
@@ -9,9 +8,9 @@ from tests.drawing import draw, encode, write_dataset
 from tests.training.data_sets.drawn_sources import classes, numbered, pictures, reasons, run, write_files
 from tests.training.workspace import write_zip
 from training.fetch import place_photos
+from training.figures import read_figures
 from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS
 from training.interruption import UserError
-from training.prepare import SUMMARY
 from training.source import PHOTOS, Source, SourceError, SourceList
 
 
@@ -23,7 +22,7 @@ def test_several_sources_are_merged(data, quoted):
     second = write_zip(data / "more photos.zip", more)
     names = [f"'{path}'" if quoted else str(path) for path in (first, second)]
     manifest = run(" ".join(names))
-    assert "class folders + kaggle" == json.loads(SUMMARY.read_text())["layout"]
+    assert "class folders + kaggle" == read_figures("prepare")["layout"]
     assert {str(first), str(second)} == set(SourceList.read(PHOTOS).sources)
     same = {row["sha256"] for name, row in manifest.items() if name.startswith("my photos/")}
     assert len(manifest) - len({row["sha256"] for row in manifest.values()}) == reasons(manifest).total()

@@ -1,6 +1,5 @@
 """Tests of the splits of a data set, given by folders or by hashes, and of the overview that counts their photos."""
 
-import json
 from collections import Counter
 
 import pytest
@@ -9,7 +8,7 @@ from tests.drawing import write_dataset
 from tests.training.data_sets.drawn_sources import numbered, run, write_files
 from tests.training.workspace import write_params
 from training import overview
-from training.prepare import SUMMARY
+from training.figures import read_figures
 from training.source import SourceError
 from training.split import SPLITS
 
@@ -27,14 +26,14 @@ def test_given_splits_are_honored(data):
     expected = {name: {"valid": "val"}.get(part := name.split("/")[0], part) for name in files}
     assert expected | {"train/cat/copy.jpg": ""} == {name: row["split"] for name, row in manifest.items()}
     assert "duplicate of a photo in test" == manifest["train/cat/copy.jpg"]["reason"]
-    assert "given" == json.loads(SUMMARY.read_text())["split"]
+    assert "given" == read_figures("prepare")["split"]
 
 
 def test_given_splits_can_be_ignored(data):
     """With SPLIT=hash, the hashes of the photos decide their splits."""
     manifest = run(write_files(data / "pets", given_splits()), split="hash")
     assert any(row["split"] != name.split("/")[0] for name, row in manifest.items())
-    assert "hash" == json.loads(SUMMARY.read_text())["split"]
+    assert "hash" == read_figures("prepare")["split"]
 
 
 def test_missing_given_split_is_an_error(data):

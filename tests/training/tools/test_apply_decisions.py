@@ -1,7 +1,6 @@
 """`make suspects APPLY=1`: decisions move to data/set-aside.csv, and wrong ones are errors that name the line."""
 
 import csv
-import json
 import shutil
 from contextlib import chdir
 
@@ -9,8 +8,9 @@ import pytest
 
 from tests.training.workspace import link_photos, write_params
 from training import prepare
+from training.figures import read_figures
 from training.interruption import UserError
-from training.prepare import MANIFEST, SUMMARY
+from training.manifest import MANIFEST
 from training.reviewed import REVIEWED
 from training.tools import apply_decisions
 from training.tools.suspect_list import COLUMNS, SUSPECTS, Suspect, read_lines, write_suspects
@@ -77,7 +77,7 @@ def test_decisions_change_the_manifest(listed, capsys):
     changed = {name: (row["label"], row["reason"]) for name, row in read_manifest().items() if row != listed[name]}
     assert {first: ("dog", ""), second: ("cat", "reviewed: a drawing")} == changed
     assert third not in changed
-    summary = json.loads(SUMMARY.read_text())
+    summary = read_figures("prepare")
     assert (1, {"reviewed": 1}) == (summary["relabeled"], summary["set_aside"])
     assert ["data/set-aside.csv relabels photos: 1 from cat to dog"] == summary["notes"]
 

@@ -12,8 +12,7 @@ import yaml
 from tests.mlflow_stores import write_store
 from tests.training.workspace import ROOT, link_photos, write_params
 from training import config, prepare
-from training.evaluate import METRICS as EVALUATED
-from training.figures import read_figures
+from training.figures import METRICS, read_figures
 from training.interruption import UserError
 from training.model import BASELINES as BUILT_HERE
 from training.model import CHECKPOINT
@@ -67,7 +66,7 @@ def interrupted(tmp_path_factory, photos):
         with pytest.raises(UserError) as failed:
             baselines.main()
         checkpoints = modification_times("*/artifacts/checkpoint.pt")
-        evaluated = json.loads((BASELINES / "logistic" / EVALUATED).read_text())
+        evaluated = json.loads((BASELINES / "logistic" / METRICS / "evaluate.json").read_text())
     return SimpleNamespace(folder=folder, checkpoints=checkpoints, evaluated=evaluated, error=str(failed.value))
 
 

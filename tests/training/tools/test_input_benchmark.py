@@ -4,7 +4,7 @@ import shutil
 
 from tests.training.workspace import write_params
 from training.figures import read_figures
-from training.prepare import MANIFEST
+from training.manifest import MANIFEST
 from training.tools import input_benchmark as benchmark
 from training.tools.input_benchmark import relative_speed
 from training.tools.results_page import render_input
