@@ -12,6 +12,7 @@ from training.metrics import wilson_interval
 from training.tools.results_page import percent, table
 
 NOT_MEASURED = "Not measured."
+MAX_CONFUSIONS = 5  # of a set in the list of mistakes
 MAP_PICTURES = """\
 ![Mean probability of the predicted class by share of pixels](../artifacts/plots/activation_map_curves.png)
 
@@ -131,13 +132,15 @@ def _candidate_cells(values: Values) -> Iterator[str]:
     yield from (f"{values[key]:.2f}" if key in values else "" for key in ("size_mb", "latency_ms"))
 
 
-def render_mistakes(sets: Mapping[str, Values], names: Sequence[str], limit: int = 5) -> str:
+def render_mistakes(sets: Mapping[str, Values], names: Sequence[str]) -> str:
     """Return the most frequent confusions of each set as a list."""
     lines = []
     for set_name, values in sets.items():
         matrix = values["confusion_matrix"]
         pairs = [(count, i, j) for i, row in enumerate(matrix) for j, count in enumerate(row) if i != j and count]
-        worst = (f"{n:,} {names[i]} predicted as {names[j]}" for n, i, j in sorted(pairs, reverse=True)[:limit])
+        worst = (
+            f"{n:,} {names[i]} predicted as {names[j]}" for n, i, j in sorted(pairs, reverse=True)[:MAX_CONFUSIONS]
+        )
         lines.append(f"- {set_name}: {', '.join(worst) or 'none'}")
     return "\n".join(lines)
 

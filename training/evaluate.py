@@ -80,10 +80,10 @@ def write_training(checkpoint: dict[str, Any]) -> None:
     write_figures("train", description)
 
 
-def list_sources(photos: Path = PHOTOS) -> list[str]:
+def list_sources() -> list[str]:
     """Return the names of the archives or folders that the photos come from."""
-    listed = SourceList.read(photos)
-    return sorted({path.resolve().name for path in (map(Path, listed.sources) if listed else [photos])})
+    listed = SourceList.read(PHOTOS)
+    return sorted({path.resolve().name for path in (map(Path, listed.sources) if listed else [PHOTOS])})
 
 
 def score_set(fitted: Calibration, predictions: Predictions) -> dict[str, Any]:

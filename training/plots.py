@@ -10,6 +10,8 @@ from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
 from training.data import Photos
 from training.model import Floats, Labels
 
+MAX_WORST = 24  # in the picture of a set
+
 
 def curves(history: list[dict[str, float]], path: Path) -> None:
     """Plot loss and accuracy of the training and validation splits by epoch."""
@@ -64,11 +66,11 @@ def reliability(probabilities: Floats, labels: Labels, path: Path) -> None:
     _save(figure, path)
 
 
-def worst_mistakes(probabilities: Floats, photos: Photos, names: list[str], path: Path, count: int = 24) -> None:
+def worst_mistakes(probabilities: Floats, photos: Photos, names: list[str], path: Path) -> None:
     """Show the wrong predictions with the highest confidence, as the network saw them."""
     labels = np.array(photos.labels)
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
-    worst = wrong[np.argsort(-probabilities.max(1)[wrong])][:count]
+    worst = wrong[np.argsort(-probabilities.max(1)[wrong])][:MAX_WORST]
     rows = max(1, -(-len(worst) // 6))
     figure, axes = plt.subplots(rows, 6, figsize=(12, 2.5 * rows), squeeze=False)
     for axis in axes.flat:

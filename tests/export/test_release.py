@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from export.convert import MODEL
 from export.learned_photos import PHOTO_COUNT
 from export.registry import CHALLENGER, CHAMPION
-from export.release import CANDIDATES, CARD, REFERENCE, RELEASED
+from export.release import CANDIDATES, REFERENCE, RELEASED
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
@@ -274,16 +274,6 @@ def test_rollback_lasts(store):
     _, outcome = release_file(MODEL)
     assert (False, first) == (outcome["promoted"], RELEASED.read_bytes())
     assert re.match(r"it was rolled back on \d{4}-\d\d-\d\d \d\d:\d\d UTC; run `make promote`", outcome["reason"])
-
-
-def test_rollback_restores_the_card(store):
-    """A rollback restores the model card of the previous champion."""
-    release_file(make_wrong())
-    REGISTRY.tag(REGISTRY.find_alias(CHAMPION), "card", "first card")
-    release_file(MODEL)
-    CARD.write_text("second card")
-    run_stage("--rollback")
-    assert "first card" == CARD.read_text()
 
 
 @pytest.mark.parametrize("argument", ["--rollback", "--promote"])

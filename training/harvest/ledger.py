@@ -44,14 +44,14 @@ def read_ledger(path: Path = LEDGER) -> set[Decided]:
         return {Decided(**row) for row in reader}
 
 
-def write_ledger(rows: Iterable[Decided], path: Path = LEDGER) -> None:
+def write_ledger(rows: Iterable[Decided]) -> None:
     """Write the ledger atomically, so that an interruption leaves the old or the new file."""
-    partial = path.with_name(f"{path.name}.partial")
+    partial = LEDGER.with_name(f"{LEDGER.name}.partial")
     with partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Decided._fields)
         writer.writerows(sorted(set(rows)))
-    partial.replace(path)
+    partial.replace(LEDGER)
 
 
 def check_complete() -> None:

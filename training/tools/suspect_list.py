@@ -50,40 +50,40 @@ class Line:
         return self.row["decision"].strip()
 
 
-def write_suspects(suspects: Iterable[Suspect], decided: Iterable[Line] = (), path: Path = SUSPECTS) -> None:
+def write_suspects(suspects: Iterable[Suspect], decided: Iterable[Line] = ()) -> None:
     """Write the suspects, then the lines with a decision, whose cells stay unchanged."""
-    write_rows([*(_to_row(suspect) for suspect in suspects), *(line.row for line in decided)], path)
+    write_rows([*(_to_row(suspect) for suspect in suspects), *(line.row for line in decided)])
 
 
-def write_rows(rows: Iterable[Mapping[str, str]], path: Path = SUSPECTS) -> None:
+def write_rows(rows: Iterable[Mapping[str, str]]) -> None:
     """Replace the file in one step."""
-    partial = path.with_name(f"{path.name}.partial")
+    partial = SUSPECTS.with_name(f"{SUSPECTS.name}.partial")
     with partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(path)
+    partial.replace(SUSPECTS)
 
 
 def _to_row(suspect: Suspect) -> dict[str, str]:
     return {name: f"{value:.4f}" if isinstance(value, float) else str(value) for name, value in asdict(suspect).items()}
 
 
-def read_lines(path: Path = SUSPECTS) -> list[Line]:
+def read_lines() -> list[Line]:
     """Return the lines of the file, or an empty list if there is no file.
 
     Raise `UserError` if a column or a cell is missing or unknown, or if two lines have decisions on the same photo.
     """
-    if not path.exists():
+    if not SUSPECTS.exists():
         return []
-    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel adds a byte order mark
+    with SUSPECTS.open(newline="", encoding="utf-8-sig") as file:  # Excel adds a byte order mark
         reader = csv.DictReader(file)
         if set(reader.fieldnames or ()) != set(COLUMNS):
             found = ",".join(reader.fieldnames or ())
             raise UserError(
-                f"{path} begins with {found!r}; expected {','.join(COLUMNS)}; restore this line, or delete the file"
+                f"{SUSPECTS} begins with {found!r}; expected {','.join(COLUMNS)}; restore this line, or delete the file"
             )
-        lines = [Line(f"{path}, line {reader.line_num}", row) for row in reader]
+        lines = [Line(f"{SUSPECTS}, line {reader.line_num}", row) for row in reader]
     for line in lines:
         if None in line.row or None in line.row.values():
             raise UserError(f"{line.place}: expected {len(COLUMNS)} values; put a value with a comma in quotes")
