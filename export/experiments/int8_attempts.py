@@ -6,7 +6,6 @@ the files with the float network on validation photos, never on test photos. It 
 the command again to resume. Other photos, parameters or another model restart the measurement.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ from export.quantize import (
 from lambda_app.classifier import Classifier, Outputs
 from training import config
 from training.data import Photos, Preprocessor, read_split, subsample
-from training.figures import METRICS, write_figures
+from training.figures import METRICS, read_figures, write_figures
 from training.manifest import MANIFEST, read_manifest
 from training.source import sha256
 from training.tools.results_page import percent, table
@@ -124,7 +123,7 @@ def identify(validation: Photos) -> Figures:
 
 def read_finished(identity: Figures) -> dict[str, Figures]:
     """Return the figures of the attempts that an earlier run measured with the same identity, by name."""
-    found: Figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    found: Figures = read_figures(FIGURES.stem) if FIGURES.exists() else {}
     is_same = all(found.get(key) == value for key, value in identity.items())
     return {row["name"]: row for row in found["attempts"]} if is_same else {}
 
@@ -167,11 +166,11 @@ def compare(outputs: Outputs, expected: Outputs) -> Figures:
     }
 
 
-def render(path: Path = FIGURES) -> str:
+def render() -> str:
     """Return the table of attempts, or a sentence that there is none."""
-    if not path.exists():
+    if not FIGURES.exists():
         return "Not measured yet."
-    figures = json.loads(path.read_text())
+    figures = read_figures(FIGURES.stem)
     head = ("int8 file", "error of the logits", "error of the familiarity", "classes changed", "MB")
     rows = [
         (
