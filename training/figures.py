@@ -1,18 +1,26 @@
-"""Write JSON in one step, and read and write the figures that documents, the model card and the summary show."""
+"""Replace files in one step, and read and write the figures that documents, the model card and the summary show."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 METRICS = Path("artifacts/metrics")
 
 
-def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
-    """Write a file atomically, so that an interruption leaves the old or the new one."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write, and move it to `path` at the end: an interruption leaves the old or the new file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=indent) + "\n")
+    yield partial
     partial.replace(path)
+
+
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=indent) + "\n")
 
 
 def write_figures(name: str, figures: Any) -> None:

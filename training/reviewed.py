@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from training.figures import replacing
 from training.source import SourceError
 from training.split import Row
 
@@ -56,12 +57,10 @@ def write_reviewed(reviewed: Mapping[str, tuple[str, Review]], path: Path = REVI
         new = {"sha256": sha256, "id": name, "reason": review.reason, "label": review.label}
         rows[sha256] = rows.get(sha256, {}) | new
     columns = dict.fromkeys(name for row in rows.values() for name in row) | columns
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows.values())
-    partial.replace(path)
 
 
 def _read_rows(path: Path) -> Iterator[tuple[dict[str, str], str]]:

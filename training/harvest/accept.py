@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.figures import replacing
 from training.harvest import ledger as decided
 from training.harvest.contributed_photo import Candidate, HarvestError, parse_key
 from training.harvest.contribution_storage import Folder
@@ -58,7 +59,8 @@ def accept(folder: Path, *, allow_unchanged: bool = False) -> None:
     check_recorded()
     for candidate in new:
         if candidate.decision == ACCEPT:
-            write_photo(photos[candidate.sha256], CONTRIBUTIONS / place(candidate))
+            with replacing(CONTRIBUTIONS / place(candidate)) as partial:
+                partial.write_bytes(photos[candidate.sha256])
     if photos or is_repeated:
         track()
     write_ledger(ledger | decide(new, ledger, folder))
@@ -116,13 +118,6 @@ def is_held_back(sha256: str) -> bool:
     With the default `prepare.train_share`, `training.split.split_by_hash` assigns the same tenth to the test split.
     """
     return int(sha256[:8], 16) / 2**32 >= 1 - HELD_BACK_SHARE
-
-
-def write_photo(data: bytes, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def decide(candidates: Sequence[Candidate], ledger: set[Decided], folder: Path) -> set[Decided]:

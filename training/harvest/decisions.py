@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
+from training.figures import replacing
 from training.harvest.contributed_photo import Candidate, HarvestError
 
 FILE = "decisions.csv"
@@ -16,14 +17,12 @@ COLUMNS = tuple(field.name for field in fields(Candidate))
 
 
 def write_decisions(candidates: Iterable[Candidate], folder: Path, name: str = FILE) -> None:
-    partial = folder / f"{name}.partial"
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(folder / name) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for candidate in candidates:
             doubt = "" if candidate.doubt is None else f"{candidate.doubt:.4f}"
             writer.writerow(candidate.row() | {"doubt": doubt, "confidence": f"{candidate.confidence:.4f}"})
-    partial.replace(folder / name)
 
 
 def read_decisions(folder: Path, name: str = FILE) -> list[Candidate]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from tqdm import tqdm
 
-from training.figures import write_json
+from training.figures import replacing, write_json
 from training.harvest.contributed_photo import Entry, HarvestError, Sender
 from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Storage
 
@@ -58,7 +58,6 @@ def _copy(storage: Storage, entry: Entry, path: Path) -> bool:
         "time": origin.time,
     }
     write_json(path.with_suffix(".json"), metadata, indent=None)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(data)
     return True

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from training.figures import replacing
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
 from training.prepare import inspect_photos
 from training.source import PHOTOS, Source
@@ -38,8 +39,5 @@ def read_cache() -> dict[str, int]:
 
 
 def write_cache(hashes: Mapping[str, int]) -> None:
-    CACHE.parent.mkdir(parents=True, exist_ok=True)
-    partial = CACHE.with_suffix(".partial")
-    with partial.open("w", newline="") as file:
+    with replacing(CACHE) as partial, partial.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows((sha256, f"{phash:016x}") for sha256, phash in hashes.items())
-    partial.replace(CACHE)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from training.figures import replacing
 from training.harvest.contributed_photo import HarvestError
 from training.harvest.data_set import CONTRIBUTIONS, read_labels
 
@@ -45,13 +46,10 @@ def read_ledger(path: Path = LEDGER) -> set[Decided]:
 
 
 def write_ledger(rows: Iterable[Decided]) -> None:
-    """Write the ledger atomically, so that an interruption leaves the old or the new file."""
-    partial = LEDGER.with_name(f"{LEDGER.name}.partial")
-    with partial.open("w", newline="") as file:
+    with replacing(LEDGER) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Decided._fields)
         writer.writerows(sorted(set(rows)))
-    partial.replace(LEDGER)
 
 
 def check_complete() -> None:

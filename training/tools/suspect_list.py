@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from training.figures import replacing
 from training.interruption import UserError
 from training.reviewed import Review
 
@@ -56,13 +57,10 @@ def write_suspects(suspects: Iterable[Suspect], decided: Iterable[Line] = ()) ->
 
 
 def write_rows(rows: Iterable[Mapping[str, str]]) -> None:
-    """Replace the file in one step."""
-    partial = SUSPECTS.with_name(f"{SUSPECTS.name}.partial")
-    with partial.open("w", newline="") as file:
+    with replacing(SUSPECTS) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(SUSPECTS)
 
 
 def _to_row(suspect: Suspect) -> dict[str, str]:
