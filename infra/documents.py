@@ -8,11 +8,10 @@ import hashlib
 import json
 from typing import Any
 
-from infra import api_reference
+from infra import ROOT, api_reference
 from infra.bench.tables import read_bench
 from infra.emulator.demo import SAMPLE, run
 from infra.emulator.event import predict_request
-from infra.emulator.runtime import ROOT
 from infra.markdown import table
 
 METRICS = ROOT / "artifacts/metrics"

@@ -15,13 +15,13 @@ from typing import Any
 
 from botocore.session import Session
 
+from infra import ROOT
 from infra.bench.candidates import PEERS
 from infra.bench.cost import USD_PER_REQUEST, WHOLE_VCPU_MB, usd_per_million
 from infra.bench.hardware import cite, identify
 from infra.bench.measure import quantiles
 from infra.bench.photos import bench_photos
 from infra.emulator.aws import moto_server
-from infra.emulator.runtime import ROOT
 from infra.markdown import table
 from infra.score.queue import MAX_MESSAGES, PHOTOS_PER_MESSAGE
 

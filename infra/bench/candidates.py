@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from infra.emulator.runtime import ROOT
+from infra import ROOT
 
 PEERS = ROOT / "infra/bench/peers"
 STAGED = ROOT / "artifacts/bench"  # build contexts of the peers

@@ -18,8 +18,8 @@ from typing import Any
 
 from PIL import Image
 
+from infra import ROOT
 from infra.bench.hardware import identify
-from infra.emulator.runtime import ROOT
 from infra.markdown import table as markdown_table
 
 FIGURES, COLORS = ROOT / "artifacts/decoding.json", ROOT / "artifacts/color.json"

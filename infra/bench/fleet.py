@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import poisson
 
+from infra import ROOT
 from infra.bench import cost
 from infra.bench.cost import WHOLE_VCPU_MB, Floats
 from infra.bench.tables import BENCH
-from infra.emulator.runtime import ROOT
 from infra.markdown import table
 
 FIGURES = ROOT / "artifacts/fleet.json"

@@ -22,8 +22,8 @@ import httpx2
 from PIL import Image
 from tqdm import trange
 
+from infra import ROOT
 from infra.bench.hardware import identify
-from infra.emulator.runtime import ROOT
 from infra.markdown import table as markdown_table
 
 FIGURES = ROOT / "artifacts/fuzz.json"

@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm, trange
 
+from infra import ROOT
 from infra.bench import images
 from infra.bench.candidates import FUNCTION, FUNCTION_IMAGE, PEERS, Candidate
 from infra.bench.growth_plots import plot
@@ -21,7 +22,7 @@ from infra.bench.photos import BenchPhoto, bench_photos
 from infra.bench.photos import photo as bench_photo
 from infra.bench.sandbox import Sandbox, SandboxError, container, has_docker, process
 from infra.emulator.response import to_response
-from infra.emulator.runtime import ROOT, RuntimeDied, RuntimeNotFound
+from infra.emulator.runtime import RuntimeDied, RuntimeNotFound
 from infra.markdown import table as markdown_table
 
 GROWTH = ROOT / "artifacts/growth.json"

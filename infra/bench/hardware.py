@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.emulator.runtime import ROOT
+from infra import ROOT
 
 
 def identify(*, docker: bool = False) -> dict[str, str]:

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from infra import ROOT
 from infra.bench.candidates import FUNCTION_IMAGE, PEERS, WEIGHTS, Candidate
-from infra.emulator.runtime import ROOT
 
 PINS = ROOT / "requirements-train.txt"
 LOAD = "pet-classifier-bench:load"

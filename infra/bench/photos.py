@@ -10,8 +10,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
+from infra import ROOT
 from infra.emulator.event import DOMAIN, HttpRequest
-from infra.emulator.runtime import ROOT
 
 SAMPLE = ROOT / "data/samples/cat.jpg"
 GRAIN = 6.0  # standard deviation on a scale of 0 to 255; gives 0.3 bytes per pixel at quality 85, as phones do

@@ -14,10 +14,11 @@ from typing import Any
 import httpx2
 from tqdm import trange
 
+from infra import ROOT
 from infra.bench.hardware import cite, identify
 from infra.bench.measure import FIRST, quantiles
 from infra.bench.photos import bench_photos
-from infra.emulator.runtime import ROOT, RuntimeDied, RuntimeNotFound, lambda_runtime
+from infra.emulator.runtime import RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
 from infra.markdown import table
 

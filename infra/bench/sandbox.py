@@ -16,10 +16,11 @@ from pathlib import Path
 
 import httpx2
 
+from infra import ROOT
 from infra.bench.candidates import FUNCTION_IMAGE, Candidate
 from infra.emulator.invoke import invoke_url
 from infra.emulator.process import terminable
-from infra.emulator.runtime import ROOT, find_rie, lambda_runtime
+from infra.emulator.runtime import find_rie, lambda_runtime
 
 LIMITS = ("--cpus", "1", "--memory", "1g", "--memory-swap", "1g", "--read-only", "--tmpfs", "/tmp")  # noqa: S108  # inside the container
 RESTRICTIONS = ("--user", "10001", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infra import ROOT
 from infra.bench.hardware import cite
-from infra.emulator.runtime import ROOT
 from infra.markdown import table
 
 BENCH = ROOT / "artifacts/bench.json"

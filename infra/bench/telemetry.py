@@ -13,11 +13,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from infra import ROOT
 from infra.bench.candidates import PEERS
 from infra.bench.hardware import cite, identify
 from infra.bench.measure import FIRST, payload, quantiles
 from infra.bench.photos import bench_photos
-from infra.emulator.runtime import ROOT
 from infra.markdown import table
 
 FIGURES = ROOT / "artifacts/telemetry.json"

@@ -15,8 +15,9 @@ from typing import Any
 
 import httpx2
 
+from infra import ROOT
 from infra.emulator.event import HttpRequest, predict_request
-from infra.emulator.runtime import ROOT, Runtime, RuntimeDied, RuntimeNotFound, lambda_runtime
+from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
 
 SAMPLE = ROOT / "data/samples/cat.jpg"

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra import ROOT
 from infra.emulator.process import session, terminable
 
-ROOT = Path(__file__).parents[2]
 FUNCTION_TIMEOUT_S = 15  # as in template.yaml
 START_TIMEOUT_S = 60  # 20 ms on an idle machine, seconds on a busy one
 START_ATTEMPTS = 10

@@ -15,9 +15,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
+from infra import ROOT
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url
-from infra.emulator.runtime import ROOT, RuntimeDied, RuntimeNotFound, lambda_runtime
+from infra.emulator.runtime import RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
 from infra.localstack.container import Container, ContainerFailed, localstack, run
 from infra.localstack.stack import NAME, REGION, Deployment, DeploymentFailed, deploy

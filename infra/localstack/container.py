@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx2
 
+from infra import ROOT
 from infra.emulator.process import terminable
-from infra.emulator.runtime import ROOT
 
 TOKEN = "LOCALSTACK_AUTH_TOKEN"  # noqa: S105 (the name of the variable, not a token)
 PUBLISHED = "localstack/localstack:2026.03.0"

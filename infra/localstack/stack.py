@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import WaiterError
 
-from infra.emulator.runtime import ROOT
+from infra import ROOT
 
 NAME = "pet-classifier"
 REGION = "us-east-1"

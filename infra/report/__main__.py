@@ -17,7 +17,7 @@ from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from infra.emulator.runtime import ROOT
+from infra import ROOT
 from infra.report import html_page, log_source, markdown_summary, publish, reference_history, traffic
 from infra.report.baseline import BASELINE
 from infra.report.drift import Reference

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infra.emulator.runtime import ROOT
+from infra import ROOT
 from infra.report import alarms, log_source, traffic
 from infra.report.drift import SIGNAL_COLUMNS
 from infra.report.log_reader import Log, read

@@ -17,8 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from infra import ROOT
 from infra.bench.hardware import identify
-from infra.emulator.runtime import ROOT
 from infra.report.__main__ import ALARM_EXIT_CODE, REFERENCE
 
 RESULT = ROOT / "artifacts/report_benchmark.json"

@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from infra.emulator.runtime import ROOT
+from infra import ROOT
 from infra.report import alarms, charts
 from infra.report.drift import Reference
 from infra.report.log_reader import Log

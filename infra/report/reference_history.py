@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra.emulator.runtime import ROOT
+from infra import ROOT
 from infra.report.drift import Reference
 
 REFERENCE = Path("artifacts/reference.json")

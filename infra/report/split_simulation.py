@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.emulator.runtime import ROOT
+from infra import ROOT
 from infra.markdown import table
 from infra.report.alarms import MARGIN
 from infra.report.difference import Counts, decide

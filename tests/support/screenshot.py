@@ -8,7 +8,8 @@ import sys
 
 from playwright.sync_api import expect, sync_playwright
 
-from infra.emulator.runtime import ROOT, lambda_runtime
+from infra import ROOT
+from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app
 from tests.browser.conftest import CHROMIUM, TIMEOUT_MS
 

@@ -13,8 +13,8 @@ import onnxruntime
 import torch
 from torch import nn
 
+from infra import ROOT
 from infra.bench.peers.torch_simple_cnn.network import SimpleCNN
-from infra.emulator.runtime import ROOT
 from lambda_app.metadata import Metadata
 from training.fetch import link_packaged_weights
 from training.model import build

@@ -151,7 +151,9 @@ def test_small_samples_are_not_judged(run, good, reference, capsys):
 
 def test_version_without_a_reference_is_not_judged(run, good, capsys):
     """Its predictions are counted, and the metric Reference is 0."""
-    code, report = run([*(prediction(10_000 + number, model_version="old") for number in range(200)), *good[:400]], page=True)
+    code, report = run(
+        [*(prediction(10_000 + number, model_version="old") for number in range(200)), *good[:400]], page=True
+    )
     assert (0, False, 200) == (code, report["reference"], report["versions"]["old"]["predictions"])
     reason = "no reference of old exists here or in Git's history"
     assert f"drift not judged: {reason}\naccuracy not judged: {reason}\n" in capsys.readouterr().out
