@@ -1,20 +1,58 @@
 """Draw the charts of the report: figures over time, and the distances of the signals from the reference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import reduce
+from io import StringIO
 from itertools import cycle
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib import dates
 from matplotlib import pyplot as plt
 from matplotlib.ticker import PercentFormatter
 
 from infra.report.log_reader import Column
-from infra.report.svg import ALARM, COLORS, INK, SMALL, STYLES, TALL, render_svg
 
 Point = Mapping[str, Any]  # an element of report["over_time"]
+INK = "#010203"  # a color that nothing else uses, to be replaced with currentColor
+COLORS = ("#3b82f6", "#f59e0b", "#10b981", "#a855f7", "#ec4899", "#64748b")  # legible on white and on black
+ALARM = "#ef4444"
+STYLES = ("-", "--", ":", "-.")
+# Text remains text, so that it uses the page's font, can be searched, and is read by screen readers.
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.parse_math": False,  # class names may contain a dollar sign
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": INK,
+    "grid.alpha": 0.12,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+}
+WIDE, TALL, SMALL = (4.4, 2.5), (4.4, 4.0), (2.5, 1.5)  # inches
+
+
+def render_svg(draw: Callable[[plt.Axes], None], size: tuple[float, float] = WIDE) -> str:
+    """Return the SVG element of a chart that `draw` draws on its axes. `size` is in inches."""
+    with mpl.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=size, layout="constrained")
+        draw(axes)
+        text = StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+        plt.close(figure)
+    document = text.getvalue()
+    return document[document.index("<svg") :].replace(INK, "currentColor")
 
 
 def draw_requests(points: Sequence[Point]) -> str:

@@ -9,7 +9,7 @@ from infra import ROOT
 from infra.report import alarms, charts
 from infra.report.drift import Reference
 from infra.report.log_reader import Log
-from infra.report.split_table import NO_FIGURE, list_rows
+from infra.report.split_table import NO_FIGURE, format_percent, list_rows
 from lambda_app.signals import NUMERIC_FIELDS
 
 HISTOGRAM_PHOTOS = 20_000  # more would not change the shape
@@ -77,10 +77,6 @@ def draw_distributions(
     for name in NUMERIC_FIELDS:
         drifted = drift["signals"][name]["drifted"]
         yield name, drifted, charts.draw_distribution(photos[name], baseline.columns[name], drifted=drifted)
-
-
-def format_percent(share: float | None) -> str:
-    return NO_FIGURE if share is None else f"{100 * share:.2f} %"
 
 
 def format_interval(bounds: Sequence[float] | None) -> str:

@@ -19,16 +19,16 @@ def list_rows(split: Mapping[str, Any]) -> list[Row]:
 
     differences = split["differences"]
     return [
-        row("requests", "requests", _count, f"share {_percent(split['share'])}"),
+        row("requests", "requests", _count, f"share {format_percent(split['share'])}"),
         row("labels", "labels", _count, ""),
-        row("accuracy", "accuracy", _percent, _interval(differences["accuracy"])),
-        row("confidence of labeled photos", "labeled_confidence", _percent),
-        row("calibration error", "calibration_error", _percent),
-        row("unknown", "unknown_share", _percent),
+        row("accuracy", "accuracy", format_percent, _interval(differences["accuracy"])),
+        row("confidence of labeled photos", "labeled_confidence", format_percent),
+        row("calibration error", "calibration_error", format_percent),
+        row("unknown", "unknown_share", format_percent),
         *_class_rows(champion["class_shares"], challenger["class_shares"]),
         *(_latency(name, champion["latency_ms"] or {}, challenger["latency_ms"] or {}) for name in ("p50", "p99")),
-        row("errors", "error_rate", _percent),
-        row("server errors", "server_error_rate", _percent, _interval(differences["server_error_rate"])),
+        row("errors", "error_rate", format_percent),
+        row("server errors", "server_error_rate", format_percent, _interval(differences["server_error_rate"])),
     ]
 
 
@@ -36,7 +36,7 @@ def _class_rows(champion: dict[str, float], challenger: dict[str, float]) -> Ite
     shares = {name: (champion.get(name, 0.0), challenger.get(name, 0.0)) for name in champion | challenger}
     ranked = sorted(shares.items(), key=lambda item: -abs(item[1][1] - item[1][0]))
     for name, (first, second) in ranked[:MAX_CLASSES]:
-        yield f"class {name}", _percent(first), _percent(second), _points(first, second)
+        yield f"class {name}", format_percent(first), format_percent(second), _points(first, second)
 
 
 def _latency(name: str, champion: Figures, challenger: Figures) -> Row:
@@ -57,7 +57,7 @@ def _count(number: int) -> str:
     return f"{number:,}"
 
 
-def _percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     return NO_FIGURE if share is None else f"{100 * share:.2f} %"
 
 
