@@ -15,7 +15,7 @@ LOAD = "pet-classifier-bench:load"
 
 
 class BuildFailed(Exception):
-    """A command that builds images or weights failed. The message ends with its output."""
+    """A command failed. The message ends with its output."""
 
 
 def stage(candidate: Candidate) -> None:

@@ -18,6 +18,7 @@ import httpx2
 
 from infra import ROOT
 from infra.bench.candidates import FUNCTION_IMAGE, Candidate
+from infra.bench.images import run
 from infra.emulator.invoke import invoke_url
 from infra.emulator.process import terminable
 from infra.emulator.runtime import find_rie, lambda_runtime
@@ -112,26 +113,30 @@ def has_docker() -> bool:
 def container(candidate: Candidate) -> Iterator[Sandbox]:
     """Run a new container of the candidate's image, without capabilities or a writable disk, as in Lambda."""
     emulator = ("--volume", f"{find_rie()}:/rie:ro", "--entrypoint", "/rie")
-    run = ("docker", "run", "--detach", *LIMITS, *RESTRICTIONS, *_candidate_options(candidate), *emulator)
+    start = ("docker", "run", "--detach", *LIMITS, *RESTRICTIONS, *_candidate_options(candidate), *emulator)
     function = ("/usr/bin/python3", "-m", "awslambdaric", candidate.handler)
     with terminable():
-        container_id = _docker(*run, candidate.image, "--log-level", "info", *function)
+        container_id = run(*start, candidate.image, "--log-level", "info", *function)
         try:
             yield from _connect(container_id)
         finally:
-            _docker("docker", "rm", "--force", container_id)
+            run("docker", "rm", "--force", container_id)
 
 
 def _connect(container_id: str) -> Iterator[Sandbox]:
     """Yield the sandbox of a container as soon as its emulator listens."""
     fields = "{{.State.Pid}} {{.NetworkSettings.Networks.bridge.IPAddress}}"
-    pid, _, address = _docker("docker", "inspect", "--format", fields, container_id).partition(" ")
+    pid, _, address = run("docker", "inspect", "--format", fields, container_id).partition(" ")
     if pid == "0":
-        raise SandboxError(f"the container exited at start:\n{_docker('docker', 'logs', container_id)[-3000:]}")
+        raise SandboxError(f"the container exited at start:\n{_read_log(container_id)[-3000:]}")
     with _client() as client:
         url = f"http://{address}:{PORT}"
         _wait_until_listening(client, url)
-        yield Sandbox(client, invoke_url(url), lambda: _docker("docker", "logs", container_id), int(pid))
+        yield Sandbox(client, invoke_url(url), lambda: _read_log(container_id), int(pid))
+
+
+def _read_log(container_id: str) -> str:
+    return run("sh", "-c", f"docker logs {container_id} 2>&1")
 
 
 @contextlib.contextmanager
@@ -178,10 +183,3 @@ def _wait_until_listening(client: httpx2.Client, url: str) -> None:
             return
         time.sleep(0.02)
     raise SandboxError(f"{url}: no server listens after {TIMEOUT_S} s")
-
-
-def _docker(*command: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SandboxError(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
-    return (done.stdout + done.stderr).strip() if command[1] == "logs" else done.stdout.strip()
