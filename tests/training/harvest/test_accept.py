@@ -4,10 +4,10 @@ import csv
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from tests.drawing import draw, encode
 from tests.training.harvest.contributions import SOURCE, put, request_id, save_review
@@ -143,7 +143,8 @@ def test_dropping_a_version_undoes_a_review(checkout):
     assert {*first, *second} == accepted()
     for path, data in files.items():
         path.write_bytes(data)
-    dvc("checkout", "--quiet", "data/contributions.dvc")
+    with Repo() as repo:
+        repo.checkout(["data/contributions.dvc"])
     assert set(first) == accepted()
     assert set(second) == {candidate.sha256 for candidate in harvest(SOURCE, Path("again"))}
 
@@ -177,10 +178,6 @@ def test_decision_may_change_after_an_interruption(checkout, monkeypatch, decisi
 
 def interrupt(*_):
     raise KeyboardInterrupt
-
-
-def dvc(*arguments):
-    subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True)
 
 
 def test_incomplete_folder_is_refused(checkout):

@@ -2,12 +2,12 @@
 
 import hashlib
 import shutil
-import subprocess
-import sys
+from contextlib import chdir
 from pathlib import Path
 
 import boto3
 import pytest
+from dvc.repo import Repo
 
 from tests.drawing import draw, encode
 from tests.training.harvest.contributions import BUCKET, SOURCE, put, request_id, save_review, write
@@ -62,14 +62,15 @@ def test_remote_storage_is_cleared(hashes):
     s3 = boto3.client("s3")
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     use_remote(f"s3://{BUCKET}/dvc")
-    dvc("push --quiet")
+    push()
     pushed = versions("dvc/")
     s3.put_object(Bucket=BUCKET, Key=f"dvc/{COPY}", Body=PHOTO)
     s3.delete_object(Bucket=BUCKET, Key=f"dvc/{COPY}")  # hides two versions
     assert 2 == forget(request_id(500), SOURCE, OUT).tracked
     assert [key for key in pushed if key != f"dvc/{COPY}"] == versions("dvc/")
-    dvc("push --quiet")
-    dvc("checkout --quiet data/contributions.dvc")
+    push()
+    with Repo() as repo:
+        repo.checkout([str(POINTER)])
     assert 2 == len(read_labels(CONTRIBUTIONS))
 
 
@@ -87,7 +88,7 @@ def test_copy_that_is_pushed_again_is_deleted(hashes, tmp_path):
     use_remote(f"s3://{BUCKET}/dvc")
     other = shutil.copytree(tmp_path, tmp_path.with_name("other"), symlinks=True)
     forget(request_id(500), SOURCE, OUT)
-    dvc("push --quiet", cwd=other)
+    push(other)
     assert [f"dvc/{COPY}"] == versions(f"dvc/{COPY}")
     again = forget(request_id(500), SOURCE, OUT)
     assert (0, 0, 1) == (again.stored, again.trained, again.tracked)
@@ -112,8 +113,10 @@ def use_remote(url):
     Path(".dvc/config").write_text(f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {url}\n")
 
 
-def dvc(command, cwd=None):
-    subprocess.run([sys.executable, "-m", "dvc", *command.split()], check=True, cwd=cwd)
+def push(folder="."):
+    """Do what `dvc push` does, in this process, which has already imported DVC."""
+    with chdir(folder), Repo() as repo:
+        repo.push()
 
 
 def versions(prefix):
