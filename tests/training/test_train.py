@@ -4,7 +4,9 @@ import csv
 import json
 import pickle
 import shutil
+from contextlib import chdir
 from dataclasses import asdict, replace
+from functools import cache
 from types import SimpleNamespace
 
 import mlflow
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 from torch.utils.data import ConcatDataset, DistributedSampler
 
-from tests.training.processes import WITH_FROZEN_HEAD, write_weights
+from tests.training.processes import WITH_FROZEN_HEAD, copy_prepared, train_here, write_weights
 from tests.training.workspace import write_params
 from training import config, train
 from training.data import Preprocessor, loader, read_split
@@ -296,27 +298,32 @@ def test_distillation_loss_leads_to_the_teacher():
     torch.testing.assert_close(student.softmax(1), teacher.softmax(1), atol=1e-2, rtol=0)
 
 
-@pytest.fixture
-def distilled(retrained, tmp_path):
-    """Return a function that trains a network with a frozen head and returns it with its distillation loss."""
-    write_weights(tmp_path)
-    before = build("mobilenet_v2_050", 2, weights="imagenet").eval()
+@pytest.fixture(scope="module")
+def distilled(trained, tmp_path_factory):
+    """Return a function that trains a network with a frozen head, once for each weight of the distillation loss.
 
-    def retrain(weight):
-        retrained(
-            **WITH_FROZEN_HEAD | {"train__distillation_weight": weight, "train__epochs": 3, "train__batch_size": 8}
-        )
-        network, _ = load_checkpoint()
-        [(images, _)] = loader(read_split(read_manifest(), "val", Preprocessor(32)), 99, 0)
+    The function returns the network before and after training, and its distillation loss.
+    """
+
+    @cache
+    def train_with(weight):
+        params = WITH_FROZEN_HEAD | {"train__epochs": 3, "train__batch_size": 8, "train__distillation_weight": weight}
+        folder = copy_prepared(trained, tmp_path_factory.mktemp("distilled") / "project", **params)
+        write_weights(folder)
+        with chdir(folder):
+            before = build("mobilenet_v2_050", 2, weights="imagenet").eval()
+            train_here(folder)
+            after, _ = load_checkpoint()
+            [(images, _)] = loader(read_split(read_manifest(), "val", Preprocessor(32)), 99, 0)
         with torch.inference_mode():
-            return before, network, float(distillation_loss(network(images)[1], before(images)[1]))
+            return before, after, float(distillation_loss(after(images)[1], before(images)[1]))
 
-    return retrain
+    return train_with
 
 
 def test_training_keeps_the_frozen_head(distilled):
     """Body and head learn; the frozen head and frozen batch norms do not change."""
-    before, after, _ = distilled(1.0)
+    before, after, _ = distilled(10.0)
     old, new = before.state_dict(), after.state_dict()
     same = {name for name in old if torch.equal(old[name], new[name])}
     frozen = {"frozen_head.weight", "frozen_head.bias"} | {
