@@ -2,6 +2,8 @@
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 
 import onnx
@@ -18,6 +20,17 @@ from tests.export.untrained_models import restamp
 from training.figures import read_figures, write_figures
 
 REGISTRY = Registry("pet-classifier")
+
+
+@contextmanager
+def copy_with_store(trained: Path, folder: Path) -> Iterator[None]:
+    """Make a copy of the trained project with its own MLflow store the working directory."""
+    shutil.copytree(trained, folder, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlruns"))
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        yield
+    for texts in trained.glob("mlruns/*/*/artifacts/version *"):  # MLflow keeps the folder of a run, also in a copy
+        shutil.rmtree(texts)
 
 
 def run_stage(*arguments):

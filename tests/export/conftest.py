@@ -11,6 +11,7 @@ import pytest
 from export import convert, quantize
 from export.release import CANDIDATES, CARD, RELEASED
 from tests.drawing import LABELS, write_dataset
+from tests.export.challengers import copy_with_store
 from tests.export.untrained_models import LENIENT, METADATA, SIZE, TEMPERATURE, untrained, write_noise
 from tests.mlflow_stores import one_schema_lookup, write_store
 from tests.training.workspace import link_photos, one_thread, write_params
@@ -100,14 +101,10 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def store(trained, tmp_path, monkeypatch):
+def store(trained, tmp_path):
     """Make a copy of the trained project with its own MLflow store the working directory."""
-    shutil.copytree(trained, tmp_path, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("mlruns"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    yield
-    for texts in trained.glob("mlruns/*/*/artifacts/version *"):  # MLflow keeps the folder of a run, also in a copy
-        shutil.rmtree(texts)
+    with copy_with_store(trained, tmp_path):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from export.registry import CHAMPION
 from export.release import CARD, RELEASED
 from lambda_app.classifier import Classifier
 from tests.drawing import LABELS
-from tests.export.challengers import REGISTRY, make_wrong, release_file, run_stage
+from tests.export.challengers import REGISTRY, copy_with_store, make_wrong, release_file, run_stage
 from tests.training.workspace import ROOT
 from training.figures import write_figures
 from training.metrics import wilson_interval
@@ -25,16 +25,39 @@ from training.source import sha256
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
 
 
+@pytest.fixture(scope="module")
+def released(trained, tmp_path_factory):
+    """Return a project with a released model and the sources of the card."""
+    folder = tmp_path_factory.mktemp("released")
+    with copy_with_store(trained, folder):
+        write_sources()
+        release_file(MODEL)
+    return folder
+
+
 @pytest.fixture
-def project(store):
-    """Set up a project with a released model and the sources of the card."""
+def project(released, tmp_path, monkeypatch):
+    """Make a copy of the files of the released project the working directory. It has no MLflow store."""
+    ignored = shutil.ignore_patterns("mine", "mlflow.db")
+    shutil.copytree(released, tmp_path, symlinks=True, dirs_exist_ok=True, ignore=ignored)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def registry(store):
+    """Set up a project with a released model, the sources of the card, and an MLflow store."""
+    write_sources()
+    release_file(MODEL)
+
+
+def write_sources():
+    """Copy the sources of the card that Git tracks to the working directory."""
     for name in (TEMPLATE, NOTES):
         shutil.copyfile(ROOT / name, name)
     Path("data").mkdir(exist_ok=True)
     shutil.copyfile(ROOT / "data/datasets.yaml", "data/datasets.yaml")
     write_figures("attempts", [])
     write_figures("activation_map", {"sha256": "of another file"})
-    release_file(MODEL)
 
 
 def find_figures(text):
@@ -117,11 +140,10 @@ def test_card_lists_what_was_not_judged(project):
 
 def test_card_is_unchanged_during_training(project, capsys):
     """The stage keeps the card of the served model while DVC trains the next one."""
-    card.main()
-    text = CARD.read_text()
+    CARD.write_text("card of the served model")
     (METRICS / "train.json").unlink()
     card.main()
-    assert text == CARD.read_text()
+    assert "card of the served model" == CARD.read_text()
     assert "export/MODEL_CARD.md is unchanged" in capsys.readouterr().out
 
 
@@ -155,13 +177,13 @@ def test_card_uses_notes_of_the_same_run(project):
     assert text.index("## Mistakes") < text.index("Dark ones.") < text.index("## Limitations")
 
 
-def test_stage_stores_the_card_in_the_registry(project):
+def test_stage_stores_the_card_in_the_registry(registry):
     """The stage writes the card and tags the champion with it, so that a rollback can restore it."""
     card.main()
     assert render() == CARD.read_text() == REGISTRY.find_alias(CHAMPION).tags["card"]
 
 
-def test_card_is_unchanged_if_the_challenger_loses(project, capsys):
+def test_card_is_unchanged_if_the_challenger_loses(registry, capsys):
     """The card describes the served file after a challenger lost."""
     card.main()
     text = CARD.read_text()
@@ -171,7 +193,7 @@ def test_card_is_unchanged_if_the_challenger_loses(project, capsys):
     assert "export/MODEL_CARD.md is unchanged" in capsys.readouterr().out
 
 
-def test_rollback_restores_the_card(project):
+def test_rollback_restores_the_card(registry):
     """The card follows the served file through a manual promotion and its rollback."""
     card.main()
     first = CARD.read_text()
