@@ -1,6 +1,8 @@
 """Test the measurement of the attempts to quantize, with two of them on drawings."""
 
 import json
+import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,23 @@ from tests.training.workspace import write_params
 FIRST, CHOSEN = ATTEMPTS[0], ATTEMPTS[4]
 
 
+@pytest.fixture(scope="module")
+def measured(quantized, tmp_path_factory):
+    """Return a project with the figures of the first attempt and of the chosen one."""
+    folder = tmp_path_factory.mktemp("measured")
+    shutil.copytree(quantized, folder, symlinks=True, dirs_exist_ok=True)
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(int8_attempts, "ATTEMPTS", (FIRST, CHOSEN))
+        int8_attempts.main()
+    return folder
+
+
 @pytest.fixture
-def attempts(candidates, monkeypatch):
-    """Measure the first attempt and the chosen one in a project, and return their figures."""
+def attempts(measured, tmp_path, monkeypatch):
+    """Make a copy of the project the working directory, and return its figures."""
+    shutil.copytree(measured, tmp_path, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(int8_attempts, "ATTEMPTS", (FIRST, CHOSEN))
-    int8_attempts.main()
     return read_figures()
 
 
