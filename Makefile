@@ -79,7 +79,7 @@ check-tests:
 # Two processes take 6 GB of memory.
 TEST = $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 
-test: lint .venv-sam/.installed .venv-audit/.installed  ## lint, type-check, and run every test that this machine can run
+test: lint  ## lint, type-check, and run every test that this machine can run
 	$(TEST)
 
 # Apart from `make test`, because measuring takes 40 % of the tests' CPU time on Python 3.11.
@@ -92,7 +92,7 @@ system:  ## install the Debian packages that tests use (as root, or SUDO=sudo)
 	$(SUDO) apt-get update --quiet --quiet
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends $(PROGRAMS)
 
-lint: .venv/.dev
+lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-code lint-documents
 
 lint-code:
@@ -102,6 +102,7 @@ lint-code:
 
 lint-documents:
 	$(COG) --check $(DOCUMENTS)
+	.venv-sam/bin/python -m infra.aws.policies | .venv-audit/bin/python -m infra.aws.policy_lint
 
 # CONTRIBUTED=1 adds the photos of `make accept` to DATA, and links those that are held back.
 ifdef CONTRIBUTED
@@ -265,10 +266,10 @@ score: .venv/.train  ## classify all photos of SOURCE=s3://… through QUEUE=; c
 	@$(BIN)/python -m infra.score $(if $(GATHER),--gather "$(GATHER)","$(SOURCE)" --queue "$(QUEUE)") \
 		--results "$(RESULTS)" $(call option,OUT,out) $(if $(RETRY),--retry)
 
-# The exit code 1 says that the service failed on a photo; the evaluation counts these failures and exits with 1, too.
+# After the exit code 1 of the collection, for photos that the service failed on, the evaluation follows, and make fails.
 evaluate: .venv/.train  ## compute accuracy and latency from collect-feedback's journal, to artifacts/post_deploy.json (URL= and DATA= collect first)
-	$(if $(URL),@$(COLLECT) || [ $$? = 1 ])
-	@$(BIN)/python -m infra.replay.post_deploy_evaluation "$(JOURNAL)" $(call option,JSON,json)
+	@code=0; $(if $(URL),$(COLLECT) || code=$$?; [ $$code -le 1 ] || exit $$code;) \
+		$(BIN)/python -m infra.replay.post_deploy_evaluation "$(JOURNAL)" $(call option,JSON,json) && exit $$code
 
 # The report exits with 3 for an alarm, which is not a failure of this target.
 monitor: .venv/.train  ## write and publish the report of SOURCE=… (SINCE=); print alarm= and retrain=; fail if there is no report

@@ -23,6 +23,7 @@ from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from tests import tiny_model
 from tests.support.moto import empty_account
+from tests.support.waiting import DEADLINE_S
 
 # On a busy machine, an example may take long, which is not a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -75,8 +76,10 @@ def _forget_mlflow_store() -> Iterator[None]:
 def _wait_for_busy_machine() -> Iterator[None]:
     """Let requests wait longer than in production, because a busy machine is not an overload."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lambda_app.admission.MAX_WAIT_S", 600.0)  # tests of the limit set their own
-        patch.setattr("lambda_app.contributions.bucket.TIMEOUTS", {"connect_timeout": 600, "read_timeout": 600})
+        patch.setattr("lambda_app.admission.MAX_WAIT_S", DEADLINE_S)  # tests of the limit set their own
+        patch.setattr(
+            "lambda_app.contributions.bucket.TIMEOUTS", {"connect_timeout": DEADLINE_S, "read_timeout": DEADLINE_S}
+        )
         yield
 
 

@@ -47,7 +47,7 @@ def s3_client(endpoint: str) -> Any:
 
 @contextmanager
 def contributing_function(moto: dict[str, str]) -> Iterator[ContributingFunction]:
-    """Start the released function in an account with an empty bucket."""
+    """Start the function of tests.support.patient_handler in an account with an empty bucket."""
     endpoint = moto["AWS_ENDPOINT_URL"]
     empty_account(endpoint)
     s3 = s3_client(endpoint)

@@ -11,6 +11,7 @@ import pytest
 
 from infra.emulator.runtime import Runtime, lambda_runtime
 from infra.emulator.serve import background, local_app
+from tests.support.waiting import DEADLINE_S
 
 DEPLOYED = {"IMAGE": "registry.example/pets@sha256:0", "COMMIT": "0123abc"}
 
@@ -25,6 +26,6 @@ class Function:
 @pytest.fixture(scope="session")
 def function() -> Iterator[Function]:
     """Start the released function, and wait for a first request, because some clients do not wait for a cold start."""
-    with lambda_runtime(env=DEPLOYED, timeout_s=600) as runtime, background(local_app(runtime)) as url:
-        httpx2.get(f"{url}/health", trust_env=False, timeout=600).raise_for_status()
+    with lambda_runtime(env=DEPLOYED, timeout_s=DEADLINE_S) as runtime, background(local_app(runtime)) as url:
+        httpx2.get(f"{url}/health", trust_env=False, timeout=DEADLINE_S).raise_for_status()
         yield Function(url, runtime, DEPLOYED)

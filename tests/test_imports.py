@@ -161,7 +161,8 @@ def test_package_imports_only_what_it_may(package):
 
 
 def test_pipeline_imports_no_experiment():
-    """Outside `export/experiments/`, no module of the pipeline imports an experiment, so none can stop a release."""
+    """No stage of dvc.yaml runs an experiment, and outside `export/experiments/`, no module imports one."""
+    assert "experiments" not in (ROOT / "dvc.yaml").read_text()
     files = [path for package in ("training", "export") for path in (ROOT / package).rglob("*.py")]
     stages = [path for path in files if path.parent.name != "experiments"]
     assert set() == {name for path in stages for name in imported(path) if name.startswith("export.experiments")}

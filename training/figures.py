@@ -11,7 +11,10 @@ METRICS = Path("artifacts/metrics")
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write, and move it to `path` at the end: an interruption leaves the old or the new file."""
+    """Yield the path of a temporary file, and rename it to `path` at the end.
+
+    After an error or an interruption, `path` is unchanged, and NAME.partial may stay.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     yield partial

@@ -50,7 +50,7 @@ def read_folder(path: Path, class_names: list[str], load: Preprocessor) -> Photo
 
 
 def read_unlabeled(path: Path, load: Preprocessor) -> Photos:
-    """Return every readable photo of an archive or folder, all with the label `outlier`, whatever the folders say."""
+    """Return every readable photo of an archive or folder, all with the label `outlier`, in any folder."""
     source = Source(path)
     photos = {name: "outlier" for name in source.names() if not name.endswith("/")}
     readable = [row.id for row in inspect_photos(source, photos) if not row.reason]

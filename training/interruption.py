@@ -18,7 +18,7 @@ class UserError(Exception):
 
 
 def report_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Replace `sys.excepthook`: omit the traceback of a `UserError` and of an interruption, even of an import."""
+    """Print a `UserError` or an interruption in one line, also during imports; a `sys.excepthook`."""
     if issubclass(kind, KeyboardInterrupt):
         print(f"\n{AGAIN}", file=sys.stderr)
     elif issubclass(kind, UserError):
@@ -28,7 +28,7 @@ def report_in_one_line(kind: type[BaseException], error: BaseException, trace: T
 
 
 def repeat_if_swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Replace `sys.unraisablehook`: interrupt again if a `__del__` swallowed the interruption.
+    """Interrupt again if a `__del__` swallowed the interruption; a `sys.unraisablehook`.
 
     Other exceptions in a `__del__`, such as those of an incomplete data loader, are not printed.
     """
@@ -38,10 +38,10 @@ def repeat_if_swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
 
 @contextmanager
 def exit_when_interrupted(describe: Callable[[], str] = lambda: AGAIN) -> Iterator[None]:
-    """On SIGINT or SIGTERM, leave all `with` statements inside, print the description if it is not empty, and exit.
+    """On SIGINT or SIGTERM, leave all `with` statements inside, print the description if there is one, and exit.
 
-    A second signal is ignored, because it would interrupt the cleanup. Worker processes are forks. They ignore SIGINT,
-    which Ctrl-C sends to every process of the terminal, because the main process ends them.
+    A second signal is ignored, because it would interrupt the cleanup. Forked workers ignore SIGINT, because
+    Ctrl-C sends it to them as well, and the main process ends them with SIGTERM.
     """
     main_process, is_interrupted = os.getpid(), False
 
@@ -59,9 +59,9 @@ def exit_when_interrupted(describe: Callable[[], str] = lambda: AGAIN) -> Iterat
     handlers = {number: signal.signal(number, interrupt) for number in (*SIGNALS, signal.SIGALRM)}
     try:
         yield
-    except (Exception, KeyboardInterrupt):
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # the interruption arrived; a later alarm would end the process
-        if not is_interrupted:  # torch.save, when it is interrupted, replaces KeyboardInterrupt by a RuntimeError
+    except (Exception, KeyboardInterrupt):  # torch.save replaces KeyboardInterrupt by a RuntimeError
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # a retry that is due later would end the process
+        if not is_interrupted:
             raise
         if line := describe():
             print(f"\n{line}", file=sys.stderr)

@@ -10,7 +10,7 @@ MANIFEST = Path("artifacts/manifest.csv")
 
 
 def read_manifest(path: Path = MANIFEST) -> list[dict[str, str]]:
-    """Return the rows of the photos that have a split."""
+    """Return the rows of the photos that are in a split, unlike `read_rows`."""
     with path.open(newline="") as file:
         return [row for row in csv.DictReader(file) if row["split"]]
 
@@ -19,7 +19,7 @@ def read_rows() -> Iterator[Row]:
     """Yield all rows, also of the files that were set aside."""
     with MANIFEST.open(newline="") as file:
         for values in csv.DictReader(file):
-            yield Row(**values, phash=0)
+            yield Row(**values, phash=0)  # the manifest has no perceptual hashes
 
 
 def class_names(rows: list[dict[str, str]]) -> list[str]:

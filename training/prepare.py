@@ -19,7 +19,7 @@ from tqdm import tqdm
 from lambda_app.errors import RequestError
 from lambda_app.preprocess import decode, read_header
 from training import config
-from training.figures import write_figures
+from training.figures import replacing, write_figures
 from training.interruption import exit_when_interrupted
 from training.manifest import MANIFEST
 from training.reviewed import describe_relabeled, read_reviewed, relabel, set_aside_reviewed
@@ -142,9 +142,8 @@ def check_classes(rows: list[Row], layout: Layout, path: Path) -> None:
 
 
 def write_manifest(rows: list[Row], layout: Layout) -> None:
-    MANIFEST.parent.mkdir(parents=True, exist_ok=True)
     columns = [f.name for f in fields(Row) if f.name != "phash"]
-    with MANIFEST.open("w", newline="") as file:
+    with replacing(MANIFEST) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in sorted(rows, key=lambda r: r.id))

@@ -1,1 +1,1 @@
-"""Checks of the stages `verify` and `release`, which a model file must pass before it is served."""
+"""Check a model file in the stages `verify` and `release`; a file that fails a gate is not served."""

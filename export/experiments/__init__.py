@@ -1,1 +1,1 @@
-"""Measurements for documents and the model card. No stage of the pipeline runs them, and none stops a release."""
+"""Measure models for the documents. The pipeline does not run these modules, so they cannot stop a release."""

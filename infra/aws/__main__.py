@@ -1,11 +1,14 @@
-"""Operate the deployed environments. The make targets with the same names call this module.
+"""Operate the deployed environments. The make targets with the same names call these commands.
+
+`make deploy` calls `live-version`, and `make edge` calls `host`.
 
     python -m infra.aws deployed dev
     python -m infra.aws preview prod --image REPOSITORY@sha256:DIGEST --commit SHA
     python -m infra.aws back prod --version 41
     python -m infra.aws split prod --version 42 --share 10
 
-Exits with 1 if AWS returns an error or the environment does not allow the command, and with 2 for invalid arguments.
+Exits with 1 if a call to AWS fails, or if the environment or the version is invalid or does not allow the command.
+Exits with 2 if the command line cannot be parsed.
 """
 
 import argparse
@@ -16,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.aws.emergency import go_back, turn_off, turn_on
 from infra.aws.preview import preview
 from infra.aws.stack import DeploymentError, Stack, read_host, read_live_version, read_values
-from infra.aws.traffic_split import end_split, parse_share, start_split
+from infra.aws.traffic_split import end_split, parse_percent, start_split
 
 HELP = {
     "deployed": "print image, commit, authentication, CORS origin and URL as NAME=VALUE lines",
@@ -76,7 +79,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     added["back"].add_argument("--version", default="", help="default: the version before the last deployment")
     split = added["split"]
     split.add_argument("--version", default="", help="the challenger; required unless the share is 0")
-    split.add_argument("--share", type=parse_share, required=True, help="percent of the traffic; 0 ends the split")
+    split.add_argument("--share", type=parse_percent, required=True, help="percent of the traffic; 0 ends the split")
     return parser.parse_args(arguments)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import WaiterError
 
-from infra.aws.stack import ALIAS, NO_VERSION, DeploymentError, Stack, previous_version
+from infra.aws.stack import ALIAS, NO_VERSION, DeploymentError, Stack, choose_rollback_version
 from infra.aws.traffic_split import end_split
 
 UNRESERVED = "-1"
@@ -27,7 +27,7 @@ def go_back(stack: Stack, version: str = "") -> None:
         end_split(stack)
         print(f"For the version before the last deployment, run this again: {stack.command('back')}")
         return
-    version, client = previous_version(stack, version), stack.client("lambda")
+    version, client = choose_rollback_version(stack, version), stack.client("lambda")
     target = client.get_function_configuration(FunctionName=stack.function, Qualifier=version)
     client.update_alias(
         FunctionName=stack.function,

@@ -8,7 +8,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import yaml
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from infra import ROOT
@@ -16,13 +16,13 @@ from infra import ROOT
 SAMCONFIG = ROOT / "samconfig.toml"
 ALIAS = "live"
 NO_VERSION = "0"  # SAM CLI accepts no empty value on its command line
-NEVER_DEPLOYED = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+NOT_DEPLOYED = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 # What `make deployed` prints, and the parameters and outputs of template.yaml that hold the values.
 SHOWN = {"image_uri": "ImageUri", "commit": "Commit", "auth": "UrlAuthType", "origin": "CorsOrigin", "url": "Url"}
 
 
 class DeploymentError(Exception):
-    """The environment does not allow the command. The message names the stack."""
+    """A command cannot run in this environment. The message names the value and the expectation."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,19 @@ class Stack:
 
     @classmethod
     def find(cls, environment: str) -> Self | None:
-        """Return the stack of an environment, or None if it was never deployed."""
+        """Return the stack of an environment, or None if it does not exist or its creation failed.
+
+        Raise `DeploymentError` if AWS does not answer or denies the call.
+        """
         name, region = stack_and_region(environment)
         try:
             client = Session().create_client("cloudformation", region_name=region)
             found = client.describe_stacks(StackName=name)["Stacks"][0]
-        except ClientError as error:
+        except (BotoCoreError, ClientError) as error:
             if "does not exist" in str(error):
                 return None
-            raise
-        if found["StackStatus"] in NEVER_DEPLOYED:
+            raise DeploymentError(f"stack {name} in {region}: {error}") from error
+        if found["StackStatus"] in NOT_DEPLOYED:
             return None
         parameters = {entry["ParameterKey"]: entry["ParameterValue"] for entry in found.get("Parameters", [])}
         outputs = {entry["OutputKey"]: entry["OutputValue"] for entry in found.get("Outputs", [])}
@@ -97,8 +100,8 @@ class Stack:
         """Raise `DeploymentError` during a deployment, because CodeDeploy then owns the alias."""
         if self.status.endswith("_IN_PROGRESS"):
             raise DeploymentError(
-                f"{self.name}: {self.status}; expected no deployment in progress. To roll it back, run "
-                f"`aws cloudformation cancel-update-stack --stack-name {self.name}`"
+                f"{self.name}: {self.status}; expected no deployment in progress. Wait for its end, or roll "
+                f"an update back with `aws cloudformation cancel-update-stack --stack-name {self.name}`"
             )
 
     def read_alias(self) -> dict[str, Any]:
@@ -106,7 +109,7 @@ class Stack:
         return alias
 
     def serving_version(self) -> str:
-        """Return the version that receives all traffic, or the larger share during a deployment or a split."""
+        """Return the version of the alias: the champion during a split, the replaced version during a deployment."""
         return str(self.read_alias()["FunctionVersion"])
 
     def read_split(self) -> Split | None:
@@ -167,8 +170,11 @@ def read_host(environment: str) -> str:
     return urlsplit(stack.outputs["Url"]).hostname or ""
 
 
-def previous_version(stack: Stack, version: str = "") -> str:
-    """Return `version`, by default the one before the last deployment. Raise `DeploymentError` without a valid one."""
+def choose_rollback_version(stack: Stack, version: str = "") -> str:
+    """Return `version` or, if it is empty, the version before the last deployment.
+
+    Raise `DeploymentError` if the version is invalid or the stack records none.
+    """
     if version or (version := stack.parameters.get("PreviousVersion", NO_VERSION)) != NO_VERSION:
         return parse_version(stack, version)
     raise DeploymentError(f"{stack.name}: the stack records no previous version; {_expect_version(stack)}")

@@ -74,7 +74,7 @@ def _set_weights(stack: Stack, alias: dict[str, Any], weights: dict[str, float])
     )
 
 
-def parse_share(text: str) -> int:
+def parse_percent(text: str) -> int:
     """Return the percentage. Raise `ArgumentTypeError` if it is not a whole number from 0 to `MAX_SHARE`."""
     if not text.isdecimal() or int(text) > MAX_SHARE:
         raise argparse.ArgumentTypeError(f"SHARE={text}: expected a whole number of percent from 0 to {MAX_SHARE}")

@@ -34,14 +34,14 @@ def main() -> int:
     try:
         prepare(docker=docker)
         figures = compare(quick=quick, docker=docker)
-    except (SandboxError, images.BuildFailed, RuntimeNotFound, RuntimeDied) as error:
+    except (SandboxError, images.CommandFailed, RuntimeNotFound, RuntimeDied) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     save(figures)
     for name, measure in extras(quick=quick).items() if docker else ():
         try:
             figures[name] = measure()
-        except (SandboxError, images.BuildFailed, throughput.ThroughputError, OSError) as error:
+        except (SandboxError, images.CommandFailed, throughput.ThroughputError, OSError) as error:
             print(f"bench: {name} is skipped: {error}", file=sys.stderr)
         save(figures)
     return 0

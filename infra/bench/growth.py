@@ -172,7 +172,7 @@ def main() -> int:
         if docker:
             images.build(FUNCTION)
         figures = measure(container if docker else process)
-    except (SandboxError, images.BuildFailed, RuntimeNotFound, RuntimeDied) as error:
+    except (SandboxError, images.CommandFailed, RuntimeNotFound, RuntimeDied) as error:
         print(f"growth: {error}", file=sys.stderr)
         return 1
     write(figures)

@@ -14,7 +14,7 @@ PINS = ROOT / "requirements-train.txt"
 LOAD = "pet-classifier-bench:load"
 
 
-class BuildFailed(Exception):
+class CommandFailed(Exception):
     """A command failed. The message ends with its output."""
 
 
@@ -94,8 +94,8 @@ def _docker_build(tag: str, dockerfile: Path, context: Path, *options: str) -> N
 
 
 def run(*command: str | Path) -> str:
-    """Run a command and return its output. Raise `BuildFailed` with the end of its standard error."""
+    """Run a command and return its output. Raise `CommandFailed` with the end of its standard error."""
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BuildFailed(f"{' '.join(map(str, command))} exited with {done.returncode}:\n{done.stderr[-3000:]}")
+        raise CommandFailed(f"{' '.join(map(str, command))} exited with {done.returncode}:\n{done.stderr[-3000:]}")
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Run a child process that ends, with all its descendants, when this process ends."""
+"""Run a child process, and stop it and its descendants when the context ends."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ def terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def session(command: Sequence[str], *, cwd: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Run the command in its own session, so that Ctrl-C does not reach it and its descendants can be found."""
+    """Run the command in its own session. Ctrl-C does not reach it, and its descendants have its session ID."""
     process = subprocess.Popen(
         command,
         cwd=cwd,

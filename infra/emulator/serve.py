@@ -21,12 +21,15 @@ from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, lambda
 
 
 def local_app(runtime: Runtime, *, authorized: Authorized = anyone) -> ASGIApp:
-    """Return the function URL of a runtime, which waits longer for a response than the function may take."""
+    """Return an app that emulates the function URL of a runtime. Its timeout is 15 s longer than the function's."""
     return create_app(invoke_url(runtime.endpoint), timeout_s=runtime.timeout_s + 15, authorized=authorized)
 
 
 def with_cors(app: ASGIApp, origin: str) -> ASGIApp:
-    """Allow an origin as template.yaml does. Preflights of others get 400; AWS does not document its response."""
+    """Allow an origin as template.yaml does.
+
+    Preflights from other origins get 400; AWS does not document what its function URLs return.
+    """
     return CORSMiddleware(
         app,
         allow_origins=[origin],
@@ -39,7 +42,8 @@ def with_cors(app: ASGIApp, origin: str) -> ASGIApp:
 
 def listen(port: int) -> socket.socket:
     listener = socket.create_server(("127.0.0.1", port))
-    # asyncio keeps Nagle's algorithm on for such a socket: each response would wait 40 ms for a delayed ACK.
+    # asyncio sets TCP_NODELAY only if the socket names TCP as its protocol, which this one does not. Without it, each
+    # response would wait 40 ms for a delayed ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
@@ -62,7 +66,7 @@ def server(app: ASGIApp, log_config: dict[str, Any] | None = LOGGING_CONFIG) -> 
 def background(app: ASGIApp) -> Iterator[str]:
     """Serve `app` from a thread on a free port; yield its URL.
 
-    Without uvicorn's logging configuration, which would bind the process's loggers to the current standard error: that
+    Uvicorn's logging configuration is off, because it binds the process's loggers to the current standard error, which
     may be closed when the next server logs.
     """
     with listen(0) as listener:

@@ -25,7 +25,7 @@ from infra.smoke.messages import Ask, NoAnswer, at, get, json_of, text
 from infra.smoke.url import UrlClient
 
 parse_delay = partial(target.number, allowed=lambda found: found >= 0, expected="0 or a positive number of seconds")
-parse_share = partial(target.number, allowed=lambda found: 0 <= found <= 1, expected="a number from 0 to 1")
+parse_fraction = partial(target.number, allowed=lambda found: 0 <= found <= 1, expected="a number from 0 to 1")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,7 +98,10 @@ def _create_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rate", type=target.positive, help="photos per second; as fast as answers come by default")
     parser.add_argument(
-        "--share", type=parse_share, default=1.0, help="fraction of the photos that get feedback, 0 to 1; %(default)s"
+        "--share",
+        type=parse_fraction,
+        default=1.0,
+        help="fraction of photos that get feedback, 0 to 1; %(default)s",
     )
     parser.add_argument(
         "--delay", metavar="SECONDS", type=parse_delay, default=0.0, help="from answer to feedback; %(default)s"

@@ -1,4 +1,4 @@
-"""Draw the charts of the report: figures over time, and the distances of the signals from the reference."""
+"""Draw the charts of the report as SVG: metrics over time, and the signals' distances and distributions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta

@@ -10,10 +10,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
+from infra import ROOT
 from infra.emulator.event import HttpRequest
 from infra.smoke.messages import Ask, NoAnswer, get, post_raw, text
 
-SAMPLES = Path(__file__).parents[2] / "data/samples"
+SAMPLES = ROOT / "data/samples"
 GOLDEN = Path(__file__).with_name("golden.json")
 # The fields of /predict's answer that are the same every time.
 ANSWER = ("predicted_class", "predicted_label", "confidence", "probabilities", "unknown")

@@ -12,7 +12,10 @@ from export.quantize import fold_batch_norms
 from lambda_app.classifier import OUTPUTS
 from tests.export.untrained_models import SIZE, pixels
 
-FROZEN_CLASSES = {"mobilenet_v2_050": 200, "simple_cnn": 0}  # the files that other tests have exported already
+FROZEN_CLASSES = {
+    "mobilenet_v2_050": 200,
+    "simple_cnn": 0,
+}  # as in test_activation_map.py, which shares the exported files
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def test_equalized_network_computes_the_same(export_folded, architecture):
 
 
 def test_channels_get_the_same_range(export_folded):
-    """Channels of sums get equal ranges. Channels behind ReLU6 stay below its cap, and most have a similar range."""
+    """Channels that a residual addition joins get equal ranges. Channels behind ReLU6 stay below its cap."""
     program, photos = export_folded("mobilenet_v2_050"), [image[None] for image in pixels(4, SIZE)]
     groups = find_groups(program)
     equalize(program, photos)

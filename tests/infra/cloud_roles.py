@@ -9,7 +9,7 @@ moto enforces permissions: it compares every request with the actions of the rol
   tests turn the check of signatures off. It returns 500 if the signature is in the URL.
 - Its services do not authorize calls to each other: its CloudFormation creates what the caller may not create.
 
-tests/infra/test_bootstrap.py, tests/infra/test_template.py and parliament check resources and conditions.
+tests/infra/test_bootstrap.py, tests/infra/test_template.py and `make lint` check resources and conditions without moto.
 """
 
 import ast
@@ -33,7 +33,7 @@ from tests.support.waiting import DEADLINE_S
 
 Policy = dict[str, Any]
 RESOURCES_ENFORCED = {"s3", "sqs", "iam", "sts"}
-# The action that moto derives from a request, where it is not IAM's.
+# IAM's name of an action, and the name that moto derives from the request.
 MOTO_NAMES = {
     "lambda:InvokeFunction": "lambda:Invoke",
     "cloudwatch:PutMetricData": "monitoring:PutMetricData",
@@ -55,12 +55,7 @@ class Role:
 
     arn: str
     tags: dict[str, str]
-    inline: list[Policy]
-    attached: list[Policy]
-
-    @property
-    def policies(self) -> list[Policy]:
-        return self.inline + self.attached
+    policies: list[Policy]
 
     @property
     def name(self) -> str:
@@ -83,7 +78,6 @@ class Account:
     moto: httpx2.Client
     iam: Any  # a client with all permissions
     roles: dict[str, Role]
-    managed: dict[str, Policy]
     bootstrap: dict[str, str]
     dev: Stack
     receipt: str  # of a message in dev's queue
@@ -93,17 +87,17 @@ class Account:
 
     @contextmanager
     def acting(self, role: str, patch: pytest.MonkeyPatch, without: str = "") -> Iterator[None]:
-        """Run the block with the credentials of a role. Its policies lack the action `without`."""
+        """Run the block with the credentials of a role, whose policies lack the action `without`, if there is one."""
         self.grant(role, without)
         with patch.context() as environment:
             environment.setattr(IAMRequestBase, "check_signature", lambda _: None)
             for variable, value in self.assume(role).items():
                 environment.setenv(variable, value)
-            self._skip_authorization_of("0")
+            self._authorize_after("0")
             try:
                 yield
             finally:
-                self._skip_authorization_of("inf")
+                self._authorize_after("inf")
 
     def assume(self, role: str) -> dict[str, str]:
         """Return the credentials of a role as environment variables."""
@@ -113,7 +107,7 @@ class Account:
         return self.credentials[role]
 
     def grant(self, role: str, without: str = "") -> None:
-        """Attach the role's policies without one action, under the names test-0, test-1 and so on."""
+        """Replace the role's inline policies by all its policies, without one action, as test-0, test-1 and so on."""
         policies = [relax(policy, self.roles[role].tags, without) for policy in self.roles[role].policies]
         attached = {f"test-{place}": policy for place, policy in enumerate(policies) if policy["Statement"]}
         name = self.roles[role].name
@@ -122,12 +116,16 @@ class Account:
         for policy, document in attached.items():
             self.iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
 
-    def _skip_authorization_of(self, requests: str) -> None:
+    def _authorize_after(self, requests: str) -> None:
         self.moto.post("/moto-api/reset-auth", content=requests).raise_for_status()
 
 
 def relax(policy: Policy, tags: dict[str, str], without: str) -> Policy:
-    """Return a policy without one action, and with * for the resources that moto cannot compare."""
+    """Return a policy in the form that moto enforces, without one action.
+
+    It has no conditions, moto's names of actions, the values of the role's tags, and * for the resources that moto
+    cannot compare.
+    """
     statements = []
     for statement in policy["Statement"]:
         actions = [action for action in as_list(statement["Action"]) if action != without]
@@ -177,9 +175,8 @@ def create_account(moto: str) -> Account:
         boto3.client("logs").create_log_stream(logGroupName=f"/aws/lambda/pet-classifier-dev{name}", logStreamName="s")
     policy = json.dumps({"Version": "2012-10-17", "Statement": [PULL]})
     boto3.client("ecr").set_repository_policy(repositoryName="pet-classifier", policyText=policy)
-    managed, client = _managed_policies(), httpx2.Client(base_url=moto, trust_env=False, timeout=DEADLINE_S)
-    dev, roles = Stack.read("dev"), _roles(managed)
-    return Account(client, boto3.client("iam"), roles, managed, outputs, dev, _receive(dev))
+    client = httpx2.Client(base_url=moto, trust_env=False, timeout=DEADLINE_S)
+    return Account(client, boto3.client("iam"), _roles(), outputs, Stack.read("dev"), _receive(Stack.read("dev")))
 
 
 def _receive(stack: Stack) -> str:
@@ -199,20 +196,15 @@ def _publish(stack: Stack, image: str) -> None:
     client.create_alias(**function, Name="live", FunctionVersion=version)
 
 
-def _roles(managed: dict[str, Policy]) -> dict[str, Role]:
-    """Return the roles by their logical names: those of bootstrap, and those of dev's stack.
-
-    moto's CloudFormation creates the managed policies but does not attach them.
-    """
+def _roles() -> dict[str, Role]:
+    """Return the roles by their logical names: those of bootstrap, and those of dev's stack."""
     iam, found = boto3.client("iam"), {}
-    templates = read("infra/aws/bootstrap.yaml")["Resources"]
     for role in iam.list_roles()["Roles"]:
         stack, logical, _ = role["RoleName"].rsplit("-", 2)
         tags = {tag["Key"]: tag["Value"] for tag in iam.get_role(RoleName=role["RoleName"])["Role"].get("Tags", [])}
-        attached = templates.get(logical, {"Properties": {}})["Properties"].get("ManagedPolicyArns", [])
         if stack != "pet-classifier-prod":
-            inline = _inline_policies(iam, role["RoleName"])
-            found[logical] = Role(role["Arn"], tags, inline, [managed[each["Ref"]] for each in attached])
+            policies = _inline_policies(iam, role["RoleName"]) + _managed_policies(iam, logical)
+            found[logical] = Role(role["Arn"], tags, policies)
     return found
 
 
@@ -223,11 +215,15 @@ def _inline_policies(iam: Any, role: str) -> list[Policy]:
     return [ast.literal_eval(policy) if isinstance(policy, str) else policy for policy in found]
 
 
-def _managed_policies() -> dict[str, Policy]:
-    """Return bootstrap's managed policies by their logical names, and the boundaries by their own names."""
-    iam, found = boto3.client("iam"), {}
-    for policy in iam.list_policies(Scope="Local")["Policies"]:
-        name = policy["PolicyName"]
-        version = iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])
-        found[name if name.endswith("-boundary") else name.split("-")[-2]] = version["PolicyVersion"]["Document"]
-    return found
+def _managed_policies(iam: Any, logical: str) -> list[Policy]:
+    """Return the managed policies of a role of bootstrap, which moto's CloudFormation creates but does not attach."""
+    role = read("infra/aws/bootstrap.yaml")["Resources"].get(logical, {"Properties": {}})
+    names = {reference["Ref"] for reference in role["Properties"].get("ManagedPolicyArns", [])}
+    policies = iam.list_policies(Scope="Local")["Policies"]
+    return [
+        iam.get_policy_version(PolicyArn=policy["Arn"], VersionId=policy["DefaultVersionId"])["PolicyVersion"][
+            "Document"
+        ]
+        for policy in policies
+        if policy["PolicyName"].split("-")[-2] in names
+    ]

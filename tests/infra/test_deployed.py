@@ -33,14 +33,14 @@ def create(cloudformation) -> None:
 def test_deployed_prints_the_stack(cloudformation, capsys):
     """`deployed` prints NAME=VALUE lines, the format of step outputs."""
     create(cloudformation)
-    main(["deployed", "dev"])
+    assert 0 == main(["deployed", "dev"])
     expected = f"image_uri={IMAGE}\ncommit=abc\nauth=NONE\norigin=\nurl=https://abc.example.org/\n"
     assert expected == capsys.readouterr().out
 
 
 def test_deployed_prints_empty_values_before_the_first_deployment(cloudformation, capsys):
     """A missing stack is not an error, so that the first deployment runs like any other."""
-    main(["deployed", "dev"])
+    assert 0 == main(["deployed", "dev"])
     assert "image_uri=\ncommit=\nauth=\norigin=\nurl=\n" == capsys.readouterr().out
 
 
@@ -65,7 +65,7 @@ def test_unknown_environment_is_refused(capsys):
 
 
 def test_unreachable_aws_is_reported(monkeypatch, capsys):
-    """The one-line error names the command and the environment."""
+    """The one-line error names the command, the environment, the stack and the region."""
     for name, value in {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
         "AWS_MAX_ATTEMPTS": "1",
@@ -74,4 +74,6 @@ def test_unreachable_aws_is_reported(monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     assert 1 == main(["deployed", "dev"])
-    assert re.fullmatch(r"deployed dev: Could not connect .*\n", capsys.readouterr().err)
+    assert re.fullmatch(
+        r"deployed dev: stack pet-classifier-dev in eu-central-1: Could not connect .*\n", capsys.readouterr().err
+    )

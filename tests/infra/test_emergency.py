@@ -60,13 +60,13 @@ def reserved(stack):
 
 def test_back_moves_alias(stack):
     """All traffic goes to the version before the last deployment."""
-    main(["back", "dev"])
+    assert 0 == main(["back", "dev"])
     assert PREVIOUS == stack.serving_version()
 
 
 def test_back_updates_stack(stack):
     """The stack records the alias's version, image and commit, from which the next deployment starts."""
-    main(["back", "dev"])
+    assert 0 == main(["back", "dev"])
     found = Stack.read("dev")
     assert (GOOD, "0") == (found.parameters["Commit"], found.parameters["PreviousVersion"])
     assert found.parameters["ImageUri"].endswith("a" * 64)
@@ -76,21 +76,21 @@ def test_back_updates_stack(stack):
 
 def test_back_bypasses_codedeploy(stack):
     """CloudFormation moves the alias: CodeDeploy refuses if the alias is not at the recorded version."""
-    main(["back", "dev"])
+    assert 0 == main(["back", "dev"])
     template = boto3.client("cloudformation").get_template(StackName=STACK)["TemplateBody"]
     assert "UpdatePolicy" not in template["Resources"][ALIAS]
 
 
 def test_back_updates_hook_and_batch(stack):
     """Both use the image of the version that serves; moto does not change the code of versioned functions."""
-    main(["back", "dev"])
+    assert 0 == main(["back", "dev"])
     found = {image[-64:] for name, image in images().items() if name != stack.function}
     assert {"a" * 64} == found
 
 
 def test_back_changes_no_other_parameter(stack):
     """Other parameters, such as the concurrency, keep their values."""
-    main(["back", "dev"])
+    assert 0 == main(["back", "dev"])
     settings = ("ReservedConcurrency", "UrlAuthType", "PhotosBucket", "MemorySize")
     before, after = stack.parameters, Stack.read("dev").parameters
     assert [before[name] for name in settings] == [after[name] for name in settings]
@@ -98,14 +98,14 @@ def test_back_changes_no_other_parameter(stack):
 
 def test_back_twice_requires_version(stack, capsys):
     """The stack records only one previous version; the error names the command that lists all."""
-    main(["back", "dev"])
+    assert 0 == main(["back", "dev"])
     assert 1 == main(["back", "dev"])
     assert "records no previous version; expected VERSION=number" in capsys.readouterr().err
 
 
 def test_back_accepts_version(stack):
     """VERSION selects another version."""
-    main(["back", "dev", "--version", "1"])
+    assert 0 == main(["back", "dev", "--version", "1"])
     assert "1" == stack.serving_version()
 
 
@@ -118,27 +118,28 @@ def test_back_rejects_deployment_in_progress(stack):
 
 def test_deployed_prints_serving_version(stack, capsys):
     """`make deploy` records the version that serves, or 0 before the first deployment."""
-    main(["live-version", "dev"])
-    main(["live-version", "prod"])
+    assert 0 == main(["live-version", "dev"])
+    assert 0 == main(["live-version", "prod"])
     assert f"{int(PREVIOUS) + 1}\n0\n" == capsys.readouterr().out
 
 
 def test_off_stops_url_and_batch(stack):
     """The function accepts no requests, and the batch gets no messages."""
-    main(["off", "dev"])
+    assert 0 == main(["off", "dev"])
     assert (0, "Disabled") == (reserved(stack), source_state(stack))
 
 
 def test_on_restores_settings_of_stack(stack):
     """The reserved concurrency of the stack and the batch are restored."""
-    main(["off", "dev"])
-    main(["on", "dev"])
+    assert 0 == main(["off", "dev"])
+    assert (0, "Disabled") == (reserved(stack), source_state(stack))
+    assert 0 == main(["on", "dev"])
     assert (20, "Enabled") == (reserved(stack), source_state(stack))
 
 
 def test_on_without_reserved_concurrency_removes_limit(stack):
     """-1 removes the limit, so that the account's quota applies."""
-    main(["off", "dev"])
+    assert 0 == main(["off", "dev"])
     emergency.turn_on(
         Stack(stack.name, stack.region, stack.status, stack.parameters | {"ReservedConcurrency": "-1"}, stack.outputs)
     )

@@ -33,7 +33,7 @@ def split(version=PREVIOUS, share="10"):
 
 def test_split_keeps_recorded_version(stack):
     """The challenger gets its share; the alias stays at the version that CloudFormation recorded."""
-    split()
+    assert 0 == split()
     assert (SERVING, Split(PREVIOUS, 0.1)) == (stack.serving_version(), stack.read_split())
 
 
@@ -41,13 +41,13 @@ def test_split_changes_neither_stack_nor_template(stack):
     """A split changes only the alias; CloudFormation's description of the stack stays the same."""
     client = boto3.client("cloudformation")
     before = client.describe_stacks(StackName=stack.name)["Stacks"]
-    split()
+    assert 0 == split()
     assert before == client.describe_stacks(StackName=stack.name)["Stacks"]
 
 
 def test_split_prints_report_and_end(stack, capsys):
     """The command prints how to compare the versions, and how to end the split."""
-    split()
+    assert 0 == split()
     printed = capsys.readouterr().out
     assert f"10 % of the traffic goes to version {PREVIOUS}, the rest to {SERVING}" in printed
     assert f"make report SOURCE={stack.outputs['LogGroup']} SINCE=20" in printed
@@ -56,9 +56,9 @@ def test_split_prints_report_and_end(stack, capsys):
 
 def test_share_zero_ends_split(stack, capsys):
     """All traffic returns to the recorded version. Without a split, the command changes nothing and succeeds."""
-    split()
-    main(["split", "dev", "--share", "0"])
-    main(["split", "dev", "--share", "0"])
+    assert 0 == split()
+    assert 0 == main(["split", "dev", "--share", "0"])
+    assert 0 == main(["split", "dev", "--share", "0"])
     assert (SERVING, None) == (stack.serving_version(), stack.read_split())
     printed = capsys.readouterr().out
     assert f"ended the split with version {PREVIOUS}; all traffic goes to version {SERVING}" in printed
@@ -68,7 +68,7 @@ def test_share_zero_ends_split(stack, capsys):
 @pytest.mark.parametrize(("version", "share"), [(PREVIOUS, "30"), ("1", "10")])
 def test_second_split_is_rejected(version, share, stack, capsys):
     """A running split keeps its share and its challenger; the error names the command that ends it."""
-    split()
+    assert 0 == split()
     expected = f"10 % of the traffic goes to version {PREVIOUS}; end this split first: {END}"
     assert 1 == split(version, share)
     assert expected in capsys.readouterr().err
@@ -106,7 +106,7 @@ def test_split_rejects_share(share, capsys):
 
 def test_split_rejects_deployment_in_progress(stack):
     """During a deployment the weights belong to CodeDeploy: a split neither starts nor ends."""
-    split()
+    assert 0 == split()
     busy = replace(stack, status="UPDATE_IN_PROGRESS")
     for change in (lambda: traffic_split.start_split(busy, PREVIOUS, 20), lambda: traffic_split.end_split(busy)):
         with pytest.raises(DeploymentError, match="expected no deployment in progress"):
@@ -151,7 +151,7 @@ def test_split_ends_only_if_the_alias_has_not_changed(monkeypatch):
 
 def test_deployment_is_refused_while_split_runs(stack):
     """`make deploy` stops before SAM changes anything, and names the command that ends the split."""
-    split()
+    assert 0 == split()
     done = make("deploy", "ENV=dev", f"IMAGE_URI={IMAGE}", f"COMMIT={'c' * 40}")
     assert 2 == done.returncode
     assert f"version {PREVIOUS}; a deployment would replace this split. End it first: {END}" in done.stderr
@@ -160,36 +160,36 @@ def test_deployment_is_refused_while_split_runs(stack):
 
 def test_deployment_starts_after_split(stack, capsys):
     """After the split, the next deployment starts from the recorded version."""
-    split()
-    main(["split", "dev", "--share", "0"])
+    assert 0 == split()
+    assert 0 == main(["split", "dev", "--share", "0"])
     capsys.readouterr()
-    main(["live-version", "dev"])
+    assert 0 == main(["live-version", "dev"])
     assert f"{SERVING}\n" == capsys.readouterr().out
 
 
 def test_back_ends_split_first(stack, capsys):
     """The split is the last change, so `make back` undoes only that; run again, it rolls the deployment back."""
-    split("1")
-    main(["back", "dev"])
+    assert 0 == split("1")
+    assert 0 == main(["back", "dev"])
     assert (SERVING, None) == (stack.serving_version(), stack.read_split())
     assert "run this again: make back ENV=dev" in capsys.readouterr().out
-    main(["back", "dev"])
+    assert 0 == main(["back", "dev"])
     assert PREVIOUS == stack.serving_version()
 
 
 def test_back_with_version_ends_split(stack):
     """With VERSION, all traffic moves to that version, and the split ends."""
-    split()
-    main(["back", "dev", "--version", PREVIOUS])
+    assert 0 == split()
+    assert 0 == main(["back", "dev", "--version", PREVIOUS])
     assert (PREVIOUS, None) == (stack.serving_version(), stack.read_split())
 
 
 def test_off_and_on_keep_split(stack, capsys):
     """`make off` stops both versions, and `make on` resumes the split."""
-    split()
-    main(["off", "dev"])
+    assert 0 == split()
+    assert 0 == main(["off", "dev"])
     assert (0, Split(PREVIOUS, 0.1)) == (reserved(stack), stack.read_split())
-    main(["on", "dev"])
+    assert 0 == main(["on", "dev"])
     assert f"dev: on; 10 % of the traffic goes to version {PREVIOUS}" in capsys.readouterr().out
 
 

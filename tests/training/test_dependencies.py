@@ -60,7 +60,7 @@ def to_dependency(module: Path) -> str:
 def test_stage_depends_on_code_that_decides_its_result(stage):
     """A stage depends on every module of `training` that it imports, except for those listed as irrelevant."""
     imported = {to_dependency(path) for path in import_closure(ROOT / f"training/{stage}.py")}
-    imported -= {"training/__init__.py"}  # only sets how an interruption is printed
+    imported -= {"training/__init__.py"}  # only sets how interruptions and errors are printed
     assert IRRELEVANT[stage] <= imported
     assert imported - IRRELEVANT[stage] == {name for name in STAGES[stage]["deps"] if name.startswith("training/")}
 

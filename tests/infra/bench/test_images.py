@@ -101,5 +101,5 @@ def test_weights_need_no_training_and_no_network(tmp_path: Path):
 @pytest.mark.process
 def test_failed_command_reports_its_output():
     """The error contains the end of standard error."""
-    with pytest.raises(images.BuildFailed, match="no such thing"):
+    with pytest.raises(images.CommandFailed, match="no such thing"):
         images.run("sh", "-c", "echo no such thing >&2; exit 3")

@@ -452,6 +452,21 @@ def test_make_evaluate_collects_first() -> None:
     assert 'python -m infra.replay.post_deploy_evaluation "j"' in evaluate_line
 
 
+@pytest.mark.process
+def test_make_evaluate_fails_without_service(url: str, photos: Path, tmp_path: Path) -> None:
+    """If the service does not answer, `make evaluate` fails, also with the complete journal of an earlier run."""
+    journal = tmp_path / "replay.jsonl"
+    assert 0 == collect(url, photos, journal)
+    with socket.socket() as bound:  # a port that is bound without listening refuses connections
+        bound.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        files = (f"JOURNAL={journal}", f"JSON={tmp_path / 'evaluation.json'}")
+        command = ["make", "-o", ".venv/.train", "evaluate", f"URL={address}", f"DATA={photos}", *files]
+        done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert 2 == done.returncode, done.stdout
+    assert f"{address}: ConnectError" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

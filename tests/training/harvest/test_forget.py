@@ -1,4 +1,4 @@
-"""Tests of `make forget`: by request ID, a photo is deleted from storage, review, data set and manifest."""
+"""Tests of `make forget`: by request ID, a photo is deleted from bucket, review, data set and DVC's storage."""
 
 import hashlib
 import shutil
@@ -37,8 +37,8 @@ def hashes(checkout):
     return found
 
 
-def places(sha256):
-    """Return where copies of a photo exist."""
+def find_copies(sha256):
+    """Return for each place whether it has a copy of a photo; for DVC's cache, of the first photo."""
     return {
         "bucket": any(entry.sha256 == sha256 for entry in open_storage(SOURCE).list_entries()),
         "review": any(OUT.rglob(f"{sha256}.*")),
@@ -49,9 +49,9 @@ def places(sha256):
 
 def test_photo_is_deleted_everywhere(hashes, capsys):
     """The photo is deleted from the bucket, the review, the data set and DVC's cache."""
-    assert {True} == {*places(hashes[500]).values()}
+    assert {True} == {*find_copies(hashes[500]).values()}
     main([request_id(500), "--source", SOURCE, "--out", str(OUT)])
-    assert {False} == {*places(hashes[500]).values()}
+    assert {False} == {*find_copies(hashes[500]).values()}
     assert {hashes[501], hashes[502]} == {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
     expected = f"deleted 1 photos in {SOURCE}, 1 in {OUT}, 1 in {CONTRIBUTIONS} and 1 copies in DVC's storage"
     assert expected in capsys.readouterr().out
@@ -106,7 +106,7 @@ def test_photo_of_a_reverted_review_is_deleted(hashes, is_expired):
     else:
         shutil.rmtree(OUT)
     assert 1 == forget(request_id(500), SOURCE, OUT).tracked
-    assert {False} == {*places(hashes[500]).values()}
+    assert {False} == {*find_copies(hashes[500]).values()}
 
 
 def use_remote(url):
@@ -177,8 +177,8 @@ def test_expired_photo_is_found_by_the_ledger(hashes):
     assert not any(CONTRIBUTIONS.rglob(f"{hashes[500]}.jpg"))
 
 
-def test_photo_of_a_container_is_deleted(checkout, tmp_path):
-    """In a folder, only the photo and its metadata are deleted."""
+def test_photo_in_a_folder_is_deleted(checkout, tmp_path):
+    """In a folder, only the photo, its metadata and the record of its request are deleted."""
     folder = tmp_path / "kept"
     paths = [write(folder, encode(draw("cat", seed)), "cat", "dog", seed) for seed in (500, 501)]
     forget(request_id(500), str(folder), OUT)
@@ -193,7 +193,7 @@ def test_part_of_the_photos_is_an_error(hashes, source):
     Path("contributed/cat").mkdir(parents=True)
     with pytest.raises(HarvestError, match="a part of the photos; expected"):
         forget(request_id(500), source, OUT)
-    assert {True} == {*places(hashes[500]).values()}
+    assert {True} == {*find_copies(hashes[500]).values()}
 
 
 @pytest.mark.parametrize("number", [500, 900])
@@ -212,7 +212,7 @@ def test_every_sender_of_a_photo_can_delete_it(checkout, number, is_expired):
         (deleted := forget(request_id(number), SOURCE, OUT)).stored,
         deleted.trained,
     )
-    assert {False} == {*places(sha256).values()}
+    assert {False} == {*find_copies(sha256).values()}
     assert not [key for key in stored("contributed/") if sha256 in key]
     assert other in {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
     assert [request_id(501)] == [path.name for path in OUT.glob("contributed/requests/*")]
@@ -254,11 +254,11 @@ def test_unknown_request_is_named(hashes):
     assert 3 == len(read_labels(CONTRIBUTIONS))
 
 
-def test_interrupted_deletion_continues(hashes):
+def test_failed_deletion_can_be_repeated(hashes):
     """If DVC's remote storage fails, the command fails, and running it again deletes the rest."""
     use_remote("s3://bucket-that-does-not-exist/dvc")
     with pytest.raises(HarvestError, match=r"DVC's storage cannot be changed: .*run the same command again"):
         forget(request_id(500), SOURCE, OUT)
     use_remote(f"s3://{BUCKET}/dvc")
     assert 1 == forget(request_id(500), SOURCE, OUT).trained
-    assert {False} == {*places(hashes[500]).values()}
+    assert {False} == {*find_copies(hashes[500]).values()}
