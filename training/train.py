@@ -189,7 +189,7 @@ def record_epoch(progress: Progress, record: dict[str, float], model: nn.Module,
 def log_epoch(record: dict[str, float]) -> None:
     """Log the metrics of an epoch to MLflow, and print them."""
     mlflow.log_metrics({key: value for key, value in record.items() if key != "epoch"}, step=int(record["epoch"]))
-    print(" ".join(f"{key} {value:.4g}" for key, value in record.items()))
+    print(" ".join(f"{key} {value:.4g}" for key, value in record.items()), flush=True)
 
 
 def is_patience_exhausted(progress: Progress, patience: int) -> bool:
