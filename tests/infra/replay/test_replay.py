@@ -446,10 +446,10 @@ def test_make_evaluate_collects_first() -> None:
         capture_output=True,
         text=True,
     )
-    collect_line, evaluate_line = done.stdout.splitlines()[-2:]
-    assert 'python -m infra.replay "http://host" "photos" --output "j"' in collect_line
-    assert '--share "0"' in collect_line
-    assert 'python -m infra.replay.post_deploy_evaluation "j"' in evaluate_line
+    collect, _, evaluate = done.stdout.partition(" || ")
+    assert 'python -m infra.replay "http://host" "photos" --output "j"' in collect
+    assert '--share "0"' in collect
+    assert 'python -m infra.replay.post_deploy_evaluation "j"' in evaluate
 
 
 @pytest.mark.process
