@@ -1,4 +1,4 @@
-"""What surrounds the function: local Lambda, deployment, observability, benchmark. It talks HTTP and AWS APIs."""
+"""Run, deploy, observe and measure the function, through HTTP and AWS's APIs."""
 
 from pathlib import Path
 

@@ -51,7 +51,10 @@ FULL = Plan(starts=4, warm=20, requests=10_000)
 
 
 def measure(launch: Launch) -> dict[str, Any]:
-    """Return the figures and their source. Raise `SandboxError`. The image `pet-classifier:local` must exist."""
+    """Return the figures and their source. The image `pet-classifier:local` must exist.
+
+    Raise `SandboxError` if the function does not start or answer, and `CommandFailed` if Docker fails.
+    """
     return {**identify(docker=launch is container), **measure_growth(launch, FULL)}
 
 

@@ -53,7 +53,10 @@ def payload(request: HttpRequest) -> bytes:
 
 
 def measure_run(candidate: Candidate, launch: Launch, photos: Iterable[BenchPhoto], repeats: Repeats) -> Run:
-    """Start a candidate and time its requests. Raise `SandboxError` if it does not start or respond with 200."""
+    """Start a candidate and time its requests.
+
+    Raise `SandboxError` if it does not start or respond with 200, and `CommandFailed` if Docker fails.
+    """
     payloads = {photo.name: payload(photo.request) for photo in photos}
     with launch(candidate) as sandbox:
         cold_ms = time_invocation(sandbox, payloads[FIRST])

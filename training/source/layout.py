@@ -160,6 +160,8 @@ def _oxford_labels(
 def _is_image(name: str, read: Read) -> bool:
     try:
         data = read(name)
+    except SourceError:  # the whole archive or shard is damaged
+        raise
     except Exception:  # `prepare` reports the unreadable file; this check only looks for images
         return False
     return is_image(data)

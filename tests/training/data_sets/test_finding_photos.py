@@ -9,7 +9,7 @@ import pytest
 from tests.drawing import draw, encode
 from tests.training.data_sets.drawn_sources import classes, numbered, packed, reasons, run, write_files
 from tests.training.workspace import ROOT, write_zip
-from training.source import SourceError
+from training.source import SourceError, detect_layout
 from training.split import SPLITS
 
 
@@ -98,6 +98,17 @@ def test_content_decides_what_is_a_photo(data, suffix):
     manifest = run(write_files(data / "pets", files))
     assert {"cat": 8, "dog": 8} == classes(manifest)
     assert "not an image by its name" == manifest["dog/notes.dat"]["reason"]
+
+
+def test_damaged_shard_is_an_error_while_looking_for_photos():
+    """A damaged shard or archive ends the search for photos without a suffix; another unreadable file does not."""
+
+    def read(name):
+        raise SourceError("download this shard again") if name == "cat/2" else OSError("unreadable")
+
+    assert {} == detect_layout(["cat/1", "dog/1"], read=read).labels
+    with pytest.raises(SourceError, match="download this shard again"):
+        detect_layout(["cat/1", "cat/2", "dog/1"], read=read)
 
 
 def test_avif_is_read(data):
