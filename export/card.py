@@ -22,8 +22,9 @@ from export.card_figures import (
     render_sets,
     render_unknown,
 )
+from export.files import CARD, RELEASED
 from export.registry import CHAMPION, Registry
-from export.release import CARD, CARD_TAG, RELEASED
+from export.release import CARD_TAG
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training import config

@@ -4,13 +4,13 @@ Normalization, temperature and softmax are inside the graph; everything that ser
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
 from torch import nn
 
+from export.files import MODEL, megabytes
 from lambda_app.classifier import OUTPUTS
 from lambda_app.metadata import Metadata
 from training import config
@@ -18,8 +18,6 @@ from training.calibration import Calibration
 from training.figures import read_figures
 from training.model import count_parameters, load_checkpoint
 from training.networks import Network
-
-MODEL = Path("artifacts/model.onnx")
 
 
 class ExportedNetwork(nn.Module):
@@ -99,11 +97,6 @@ def replace_metadata(program: onnx.ModelProto, metadata: Metadata) -> None:
     for part in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
         del part.metadata_props[:]  # stack traces and source paths of this machine
         part.doc_string = ""
-
-
-def megabytes(path: Path) -> float:
-    """Return the size of a file in millions of bytes."""
-    return path.stat().st_size / 1e6
 
 
 if __name__ == "__main__":

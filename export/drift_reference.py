@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from export.release import REFERENCE, RELEASED
+from export.files import REFERENCE, RELEASED
 from lambda_app.classifier import Classifier
 from lambda_app.prediction_record import classify, describe_photo
 from lambda_app.preprocess import preprocess

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from export.checks.comparison import Paired, decide_promotion, explain_need, load_or_none, predict_correct
 from export.checks.corrections import Corrections, compare_corrections, decide_with_corrections
 from export.checks.unseen_photos import UnseenPhotos, select_unseen
-from export.convert import megabytes
+from export.files import megabytes
 from export.learned_photos import PHOTO_COUNT, LearnedPhotos
 from export.registry import Registry
 from lambda_app.classifier import Classifier

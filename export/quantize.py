@@ -19,17 +19,15 @@ from tqdm import tqdm
 
 from export.activation_map import add_activation_map
 from export.compensate import compensate
-from export.convert import MODEL, megabytes
 from export.equalize import equalize
+from export.files import CANDIDATES, MODEL, PRECISIONS, megabytes
 from export.fp16 import convert_to_fp16
 from export.graph import find_layers, read_tensors
 from lambda_app.classifier import Classifier
 from training import config
-from training.data import Photos, Preprocessor, read_split, subsample
 from training.manifest import read_manifest
+from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 
-CANDIDATES = Path("artifacts/candidates")
-PRECISIONS = ("fp32", "fp16", "int8")
 # Normalization, temperature, both softmaxes and familiarity stay in float32. In int8 they would save 2 kB, but put
 # 4.2 % instead of 1.3 % of 547 test photos below the unknown threshold.
 FLOAT_OPERATORS = ("Cast", "Sub", "Div", "MatMul", "Softmax", "ReduceLogSumExp")

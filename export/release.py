@@ -21,10 +21,9 @@ from typing import Any
 from mlflow.entities.model_registry import ModelVersion
 
 from export.checks.comparison import load_or_none
-from export.convert import megabytes
+from export.files import CANDIDATES, CARD, REFERENCE, RELEASED, megabytes
 from export.learned_photos import LEARNED, LearnedPhotos, write_learned
 from export.promotion import Outcome, compare, skip_comparison
-from export.quantize import CANDIDATES
 from export.registry import CHALLENGER, CHAMPION, ROLLED_BACK, Registry
 from lambda_app.classifier import OUTPUTS
 from training import config
@@ -32,9 +31,6 @@ from training.figures import read_figures, write_figures
 from training.interruption import UserError
 from training.source import sha256
 
-RELEASED = Path("lambda_app/model.onnx")
-CARD = Path("export/MODEL_CARD.md")
-REFERENCE = Path("artifacts/reference.json")  # of drift detection; see export.drift_reference
 OUTCOME = "outcome"  # tag of a version that was compared: its Outcome as JSON
 CARD_TAG = "card"  # tag of a version that serves or served: its export/MODEL_CARD.md
 Metrics = Mapping[str, Mapping[str, Any]]  # by set and figure

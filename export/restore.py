@@ -15,9 +15,9 @@ import torch
 from onnx import TensorProto
 from torch import nn
 
+from export.files import RELEASED
 from export.fp16 import HALF
 from export.graph import Arrays, read_tensors
-from export.release import RELEASED
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training.calibration import CALIBRATION, Calibration

@@ -26,18 +26,18 @@ from export.checks.quality import (
     check_quality,
     select_judged_sets,
 )
-from export.convert import ExportedNetwork, build_metadata, megabytes
-from export.quantize import CANDIDATES, PRECISIONS
+from export.convert import ExportedNetwork, build_metadata
+from export.files import CANDIDATES, PRECISIONS, megabytes
 from lambda_app.classifier import Classifier, Outputs
 from lambda_app.metadata import Metadata
 from training import config
 from training.calibration import Calibration
-from training.data import Photos, Preprocessor, read_split, subsample
 from training.figures import read_figures, write_figures
 from training.further_sets import read_extra, read_outliers
 from training.manifest import read_manifest
 from training.model import count_parameters, load_checkpoint
 from training.networks import Network
+from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 from training.state import keep_freed_memory
 
 Figures = dict[str, Any]

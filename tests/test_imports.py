@@ -168,6 +168,15 @@ def test_pipeline_imports_no_experiment():
     assert set() == {name for path in stages for name in imported(path) if name.startswith("export.experiments")}
 
 
+@pytest.mark.process
+def test_only_training_and_conversion_need_pytorch():
+    """Fetching photos, quantizing, releasing, the card and the drift reference start without its seconds of imports."""
+    modules = ("training.fetch", "export.quantize", "export.release", "export.card", "export.drift_reference")
+    program = f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "False\n" == done.stdout
+
+
 def test_module_names_are_unique():
     """No two modules share a file name. Tests are exempt, because they are named after their modules."""
     paths = [path for package in (*PACKAGES, "tests") for path in (ROOT / package).rglob("*.py")]

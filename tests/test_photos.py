@@ -13,8 +13,8 @@ from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
 from training import config, prepare
-from training.data import Photos, Preprocessor
 from training.figures import read_figures
+from training.photo_dataset import Photos, Preprocessor
 from training.source import Source, detect_layout
 
 pytestmark = pytest.mark.photos

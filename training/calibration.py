@@ -14,7 +14,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import binom
 
 from training.figures import write_json
-from training.model import Floats, Labels, Predictions
+from training.predictions import Floats, Labels, Predictions
 
 CALIBRATION = Path("artifacts/calibration.json")
 CONFIDENCE = 0.95  # probability that at most `unknown_rate` of future photos are called unknown

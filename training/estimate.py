@@ -17,9 +17,9 @@ import torch
 
 from training import config
 from training.augment import Augmenter
-from training.data import Preprocessor
 from training.model import build
 from training.optimize import build_state, train_epoch
+from training.photo_dataset import Preprocessor
 from training.prepare import inspect_photo
 from training.source import Source
 from training.split import Row

@@ -12,15 +12,17 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from training import calibration, config, plots
+from training.batches import loader
 from training.calibration import CALIBRATION, Calibration, familiarity
-from training.data import Photos, Preprocessor, loader, read_split, subsample
 from training.distributed import join_world
 from training.figures import METRICS, write_figures
 from training.further_sets import read_extra, read_outliers
 from training.interruption import exit_when_interrupted
 from training.manifest import read_manifest
 from training.metrics import score
-from training.model import Floats, Predictions, load_checkpoint, predict
+from training.model import load_checkpoint, predict
+from training.photo_dataset import Photos, Preprocessor, read_split, subsample
+from training.predictions import Floats, Predictions
 from training.source import PHOTOS, SourceList
 from training.state import keep_freed_memory, release_freed_memory
 from training.tracking import start_run

@@ -18,8 +18,7 @@ from tqdm import tqdm
 from training.harvest.data_set import HELD_BACK, link_held_back
 from training.harvest.ledger import check_complete, check_recorded
 from training.interruption import UserError
-from training.model import PRETRAINED
-from training.source import EXTRA, OUTLIERS, PHOTOS, SourceList, replace_link, sha256
+from training.source import EXTRA, OUTLIERS, PHOTOS, PRETRAINED, SourceList, replace_link, sha256
 
 RAW = Path("data/raw")
 CATALOG = Path("data/datasets.yaml")

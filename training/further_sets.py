@@ -7,8 +7,8 @@ of the classes.
 from pathlib import Path
 
 from training import config
-from training.data import Photos, Preprocessor
 from training.interruption import UserError
+from training.photo_dataset import Photos, Preprocessor
 from training.prepare import inspect_photos
 from training.source import EXTRA, OUTLIERS, Source
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support, roc_auc_score
 
-from training.model import Floats, Labels
+from training.predictions import Floats, Labels
 
 
 def classification_metrics(predicted: Labels, labels: Labels) -> dict[str, float]:

@@ -1,33 +1,19 @@
 """Build a network by name with its pretrained weights, load a checkpoint, and predict."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from training.config import BASELINES
 from training.interruption import UserError
 from training.networks import TIMM, Network, build_baseline, build_timm
-from training.source import sha256
+from training.predictions import Predictions
+from training.source import PRETRAINED, sha256
 
-Floats = NDArray[np.floating[Any]]
-Labels = NDArray[np.int64]
 CHECKPOINT = Path("artifacts/checkpoint.pt")
-PRETRAINED = Path("data/raw/weights")  # ARCHITECTURE.pth in this folder takes precedence over timm's download
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The outputs of a network for N photos, in order, with their labels."""
-
-    logits: NDArray[np.float32]  # (N, C)
-    frozen_logits: NDArray[np.float32]  # (N, K) of the frozen head; K is 0 without one
-    labels: Labels  # (N,)
 
 
 def build(architecture: str, classes: int, dropout: float = 0.0, weights: str | None = None) -> Network:

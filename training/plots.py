@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay
 
-from training.data import Photos
-from training.model import Floats, Labels
+from training.photo_dataset import Photos
+from training.predictions import Floats, Labels
 
 MAX_WORST = 24  # in the picture of a set
 

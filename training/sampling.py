@@ -10,9 +10,10 @@ from torch.utils.data import ConcatDataset, DistributedSampler
 
 from training import config
 from training.augment import Augmenter
-from training.data import Batches, Photos, Pixels, Preprocessor, loader, read_split
+from training.batches import Batches, loader
 from training.distributed import World
 from training.interruption import UserError
+from training.photo_dataset import Photos, Pixels, Preprocessor, read_split
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ def load_data(
 def repeat_photos(photos: Photos, params: config.Train) -> ConcatDataset[tuple[Pixels, int]]:
     """Repeat a small set of photos within each epoch, so that a full training has at least `min_steps` steps."""
     batches_per_epoch = math.ceil(params.min_steps / params.epochs)
-    return ConcatDataset([photos] * math.ceil(batches_per_epoch * params.batch_size / len(photos)))
+    times = math.ceil(batches_per_epoch * params.batch_size / len(photos))
+    return ConcatDataset([photos] * times)  # type: ignore[list-item]  # see training.batches.loader
 
 
 def shard(

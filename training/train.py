@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from training import config, plots
-from training.data import Batches
+from training.batches import Batches
 from training.distributed import World, join_world
 from training.interruption import UserError, exit_when_interrupted
 from training.manifest import MANIFEST, class_names, read_manifest

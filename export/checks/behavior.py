@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import decode, preprocess
-from training.data import Photos
+from training.photo_dataset import Photos
 
 Edit = Callable[[Image.Image], Image.Image]
 BATCH = 16

@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from lambda_app.classifier import Classifier
 from training.config import Release
-from training.data import Photos, Preprocessor, loader, read_split
+from training.photo_dataset import Photos, Preprocessor, read_split
+
+BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,9 @@ def predict_correct(classifier: Classifier, rows: Sequence[dict[str, str]]) -> N
 
 def are_correct(classifier: Classifier, photos: Photos) -> NDArray[np.bool_]:
     """Return whether each prediction is correct (N,)."""
-    batches = tqdm(loader(photos, 64, workers=0), desc=classifier.metadata.model_version, unit="batch")
-    labels = [classifier.run(batch.numpy()).probabilities.argmax(1) for batch, _ in batches]
-    return np.asarray(np.concatenate(labels) == np.array(photos.labels))
+    correct = []
+    for start in tqdm(range(0, len(photos), BATCH_SIZE), desc=classifier.metadata.model_version, unit="batch"):
+        batch = [photos[i] for i in range(start, min(start + BATCH_SIZE, len(photos)))]
+        pixels, labels = (np.stack(values) for values in zip(*batch, strict=True))
+        correct.append(classifier.run(pixels).probabilities.argmax(1) == labels)
+    return np.concatenate(correct)

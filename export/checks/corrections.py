@@ -11,8 +11,8 @@ from typing import Any
 from export.checks.comparison import Paired, are_correct
 from lambda_app.classifier import Classifier
 from training.config import Release
-from training.data import Photos, Preprocessor
 from training.harvest.data_set import CORRECTED, HELD_BACK, read_labels
+from training.photo_dataset import Photos, Preprocessor
 from training.source import Source
 
 

@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from export.convert import ExportedNetwork
 from lambda_app.classifier import Outputs
-from training.data import Photos, loader
+from training.batches import loader
 from training.metrics import calibration_error
+from training.photo_dataset import Photos
 
 Pixels = NDArray[np.uint8]  # (N, 3, S, S)
 Run = Callable[[Pixels], Outputs]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from export.checks.evaluation import Pixels, Run
-from export.quantize import CANDIDATES
+from export.files import CANDIDATES
 from lambda_app.classifier import Classifier
 from training.figures import write_figures
 

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambda_app.classifier import Classifier, Outputs
-from training.data import Preprocessor, read_split, subsample
 from training.figures import write_figures
 from training.interruption import UserError
 from training.manifest import read_manifest
+from training.photo_dataset import Preprocessor, read_split, subsample
 from training.source import sha256
 
 EMULATOR = "qemu-x86_64"

@@ -27,10 +27,10 @@ from tqdm import tqdm
 
 from export.experiments.map_pictures import Mistake, draw_curves, draw_examples, draw_mistakes
 from lambda_app.classifier import Classifier
-from training.data import Photos, Preprocessor
 from training.figures import write_figures
 from training.further_sets import read_folder, read_unlabeled
 from training.interruption import UserError
+from training.photo_dataset import Photos, Preprocessor
 from training.source import sha256
 
 MODEL = Path("lambda_app/model.onnx")

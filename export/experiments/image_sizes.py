@@ -16,9 +16,9 @@ from export.checks.evaluation import Pixels, Run, run_all, score_outputs
 from export.checks.latency import REPEATS, measure_latency
 from lambda_app.classifier import OUTPUTS, Classifier, Outputs
 from lambda_app.metadata import Metadata
-from training.data import Preprocessor
 from training.figures import write_figures
 from training.further_sets import read_folder
+from training.photo_dataset import Preprocessor
 from training.source import sha256
 from training.tools.results_page import describe_hardware, percent, table
 

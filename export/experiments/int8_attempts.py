@@ -18,8 +18,8 @@ from onnxruntime.quantization import CalibrationMethod
 
 from export.checks.evaluation import run_all
 from export.compensate import compensate
-from export.convert import MODEL, megabytes
 from export.equalize import equalize
+from export.files import MODEL, megabytes
 from export.quantize import (
     COMPENSATION_PHOTOS,
     build_weight_ranges,
@@ -33,9 +33,9 @@ from export.quantize import (
 )
 from lambda_app.classifier import Classifier, Outputs
 from training import config
-from training.data import Photos, Preprocessor, read_split, subsample
 from training.figures import METRICS, read_figures, write_figures
 from training.manifest import MANIFEST, read_manifest
+from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 from training.source import sha256
 from training.tools.results_page import percent, table
 

@@ -23,6 +23,7 @@ from dvc.repo import Repo
 from export import convert, quantize, release, verify
 from export.experiments.loop_figures import FIGURES
 from export.experiments.trial_server import Client, serve
+from export.files import CARD, RELEASED
 from export.registry import Registry
 from training import config, evaluate, prepare, train
 from training.fetch import link, link_packaged_weights
@@ -116,7 +117,7 @@ def project(folder: Path, overrides: dict[str, Any]) -> Iterator[None]:
     try:
         with chdir(folder):
             Repo.init(no_scm=True).close()
-            for path in (EXTRA, OUTLIERS, release.RELEASED.parent, release.CARD.parent):
+            for path in (EXTRA, OUTLIERS, RELEASED.parent, CARD.parent):
                 path.mkdir(parents=True)
             link_packaged_weights()
             yield
@@ -152,7 +153,7 @@ def run(base: Sequence[Photo], left_out: Sequence[Photo], contributions: str) ->
     """
     write_photos(base, Path("base"))
     train_on(Path("base"))
-    with serve(release.RELEASED, contributions) as client:
+    with serve(RELEASED, contributions) as client:
         mistakes = contribute_mistakes(left_out, client)
     held = review(f"{contributions}/contributed/")
     accept(Path("review"), allow_unchanged=True)  # if the audit holds no photo, the review changes no decision

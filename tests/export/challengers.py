@@ -13,9 +13,8 @@ from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from export import release
-from export.convert import MODEL
+from export.files import CANDIDATES, MODEL
 from export.registry import Registry
-from export.release import CANDIDATES
 from tests.export.untrained_models import restamp
 from training.figures import read_figures, write_figures
 

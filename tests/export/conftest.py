@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from export import convert, quantize
-from export.release import CANDIDATES, CARD, RELEASED
+from export.files import CANDIDATES, CARD, RELEASED
 from tests.drawing import LABELS, write_dataset
 from tests.export.challengers import copy_with_store
 from tests.export.untrained_models import LENIENT, METADATA, SIZE, TEMPERATURE, untrained, write_noise

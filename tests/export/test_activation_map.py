@@ -9,8 +9,9 @@ import torch
 
 from export.activation_map import add_activation_map
 from export.checks.activation_maps import MIN_CORRELATION, compute_maps, correlate
+from export.files import PRECISIONS
 from export.fp16 import convert_to_fp16
-from export.quantize import PRECISIONS, optimize
+from export.quantize import optimize
 from lambda_app.classifier import OUTPUTS, Classifier
 from tests import tiny_model
 from tests.export.untrained_models import METADATA, SIZE, pixels

@@ -11,9 +11,8 @@ import pytest
 from export import card
 from export.card import METRICS, NOTES, TEMPLATE, render
 from export.card_figures import NOT_MEASURED, render_classes, render_mistakes
-from export.convert import MODEL
+from export.files import CARD, MODEL, RELEASED
 from export.registry import CHAMPION
-from export.release import CARD, RELEASED
 from lambda_app.classifier import Classifier
 from tests.drawing import LABELS
 from tests.export.challengers import REGISTRY, copy_with_store, make_wrong, release_file, run_stage

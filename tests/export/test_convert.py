@@ -11,12 +11,14 @@ import torch
 from scipy.special import softmax
 
 from export.checks.evaluation import make_pytorch_run
-from export.convert import MODEL, build_metadata
+from export.convert import build_metadata
+from export.files import MODEL
 from lambda_app.classifier import Classifier
 from tests.export.untrained_models import METADATA, SIZE, TEMPERATURE, pixels
 from tests.training.workspace import ROOT
 from training.calibration import familiarity
-from training.model import Predictions, count_parameters, load_checkpoint
+from training.model import count_parameters, load_checkpoint
+from training.predictions import Predictions
 
 
 @pytest.fixture(

@@ -7,7 +7,7 @@ import pytest
 
 from export import drift_reference
 from export.drift_reference import REFERENCE
-from export.release import RELEASED
+from export.files import RELEASED
 from lambda_app.signals import SIGNALS
 from tests import tiny_model
 from training.manifest import MANIFEST, read_manifest

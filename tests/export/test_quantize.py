@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import pytest
 
-from export.convert import MODEL
+from export.files import CANDIDATES, MODEL, PRECISIONS
 from export.graph import read_tensors
-from export.quantize import CANDIDATES, PRECISIONS, copy_metadata, max_magnitudes, optimize, quantize
+from export.quantize import copy_metadata, max_magnitudes, optimize, quantize
 from lambda_app.classifier import Classifier
 from tests.export.untrained_models import Drawings, pixels, restamp
 

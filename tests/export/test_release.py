@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from export.convert import MODEL
+from export.files import CANDIDATES, MODEL, REFERENCE, RELEASED
 from export.learned_photos import PHOTO_COUNT
 from export.registry import CHALLENGER, CHAMPION
-from export.release import CANDIDATES, REFERENCE, RELEASED
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings

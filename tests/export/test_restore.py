@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from export import restore
-from export.quantize import CANDIDATES, quantize
-from export.release import RELEASED
+from export.files import CANDIDATES, RELEASED
+from export.quantize import quantize
 from lambda_app.classifier import Classifier
 from tests.export.untrained_models import SIZE, Drawings, pixels, restamp
 from training.calibration import CALIBRATION, Calibration

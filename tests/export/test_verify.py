@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from export import verify
-from export.quantize import CANDIDATES, PRECISIONS
+from export.files import CANDIDATES, PRECISIONS
 from tests.drawing import LABELS
 from tests.export.untrained_models import LENIENT, restamp
 from tests.training.workspace import ROOT, write_params

@@ -62,7 +62,7 @@ def pixels(count: int, size: int) -> np.ndarray:
 
 
 class Drawings:
-    """Hold sixteen drawings, with the interface of `training.data.Photos`."""
+    """Hold sixteen drawings, with the interface of `training.photo_dataset.Photos`."""
 
     def __init__(self) -> None:
         self.pixels = pixels(16, SIZE)

@@ -19,8 +19,8 @@ import torch
 from tests.training.workspace import ROOT, write_params
 from training import train
 from training.manifest import MANIFEST
-from training.model import PRETRAINED
 from training.networks import TIMM
+from training.source import PRETRAINED
 
 EXPERIMENT = "trainings"
 # By default, gloo and torchrun look up this machine's host name, which a sandbox may not resolve.

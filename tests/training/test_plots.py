@@ -6,7 +6,7 @@ import pytest
 from tests.drawing import LABELS, draw, encode
 from tests.training.workspace import write_zip
 from training import plots
-from training.data import Photos, Preprocessor
+from training.photo_dataset import Photos, Preprocessor
 from training.source import Source
 
 SPLITS = {

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from torch.utils.data import ConcatDataset
 
-from training.data import Photos
+from training.photo_dataset import Photos
 from training.sampling import BalancedSampler
 from training.source import Source
 

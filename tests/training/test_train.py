@@ -21,7 +21,7 @@ from torch.utils.data import ConcatDataset, DistributedSampler
 from tests.training.processes import WITH_FROZEN_HEAD, copy_prepared, train_here, write_weights
 from tests.training.workspace import write_params
 from training import config, train
-from training.data import Preprocessor, loader, read_split
+from training.batches import loader
 from training.distributed import World
 from training.figures import read_figures
 from training.interruption import UserError
@@ -29,6 +29,7 @@ from training.manifest import MANIFEST, read_manifest
 from training.model import CHECKPOINT, build, load_checkpoint
 from training.networks import build_baseline, build_timm
 from training.optimize import distillation_loss, ema_update, parameter_groups
+from training.photo_dataset import Preprocessor, read_split
 from training.sampling import repeat_photos, shard
 from training.source import PHOTOS, sha256
 from training.state import Progress

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from training import config
 from training.calibration import familiarity, fit_familiar
-from training.data import Photos, Preprocessor, read_split, subsample
 from training.harvest.contributed_photo import Candidate
 from training.harvest.decisions import ACCEPT, HOLD, REJECT
 from training.model import build
+from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 from training.source import Source
 from training.tools.suspects import extract_features, label_probabilities
 

@@ -2,13 +2,14 @@
 
 from training.source.collection import CONTRIBUTED, Source, SourceList, replace_link
 from training.source.layout import Layout, detect_layout
-from training.source.source_reader import EXTRA, OUTLIERS, PHOTOS, SUFFIXES, SourceError, sha256
+from training.source.source_reader import EXTRA, OUTLIERS, PHOTOS, PRETRAINED, SUFFIXES, SourceError, sha256
 
 __all__ = [
     "CONTRIBUTED",
     "EXTRA",
     "OUTLIERS",
     "PHOTOS",
+    "PRETRAINED",
     "SUFFIXES",
     "Layout",
     "Source",

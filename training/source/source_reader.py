@@ -13,6 +13,7 @@ from training.interruption import UserError
 PHOTOS = Path("data/raw/photos")  # a link or a list of sources that `training.fetch` writes
 EXTRA = Path("data/raw/extra")  # further sets of the classes, for evaluation only
 OUTLIERS = Path("data/raw/outliers")  # sets that show none of the classes
+PRETRAINED = Path("data/raw/weights")  # ARCHITECTURE.pth in this folder takes precedence over timm's download
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
     *(".tif", ".tiff", ".heic", ".heif", ".avif"),

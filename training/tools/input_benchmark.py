@@ -12,16 +12,17 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch.utils.data import DistributedSampler
 from tqdm import trange
 
 from training import config
 from training.augment import Augmenter
-from training.data import Batches, loader, read_split
+from training.batches import Batches
 from training.distributed import join_world
 from training.figures import write_figures
 from training.manifest import class_names, read_manifest
 from training.optimize import build_networks, build_state, train_epoch
+from training.photo_dataset import read_split
+from training.sampling import repeat_photos, shard
 from training.state import keep_freed_memory
 from training.tools.results_page import describe_hardware, render_input
 from training.train import seed_everything
@@ -45,12 +46,13 @@ def measure(params: config.Train, steps: int, rounds: int) -> dict[str, Any]:
     rows = read_manifest()
     seed_everything(params.seed)
     photos = read_split(rows, "train", Augmenter(config.load(config.Augment), params.image_size))
-    model, teacher = build_networks(params, len(class_names(rows)), join_world().device)
+    world = join_world()
+    model, teacher = build_networks(params, len(class_names(rows)), world.device)
     uncounted = 2 * params.workers + 1  # torch prefetches two batches per worker
     state = build_state(model, params, steps=2 * rounds * (uncounted + steps))
 
-    sampler: DistributedSampler[Any] = DistributedSampler(photos, num_replicas=1, rank=0, seed=params.seed)
-    from_photos = repeat_batches(loader(photos, params.batch_size, params.workers, sampler=sampler))
+    training_batches, _ = shard(repeat_photos(photos, params), params, world)
+    from_photos = repeat_batches(training_batches)
     sources = {"photos": from_photos, "memory": repeat(next(from_photos))}
     speeds: dict[str, list[float]] = {name: [] for name in sources}
     for _ in trange(rounds, desc="bench-input", unit="round"):

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from training.data import Photos
+from training.photo_dataset import Photos
 from training.tools.suspect_list import SUSPECTS, Suspect
 
 SHEET = Path("artifacts/suspects.png")  # shows photos, so Git ignores it; further pages are suspects-2.png and so on

@@ -22,11 +22,13 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from training import config
+from training.batches import loader
 from training.calibration import familiarity, fit_familiar
-from training.data import Photos, Preprocessor, loader
 from training.manifest import class_names, read_manifest
-from training.model import Floats, Labels, Predictions, build
+from training.model import build
 from training.networks import Network
+from training.photo_dataset import Photos, Preprocessor
+from training.predictions import Floats, Labels, Predictions
 from training.reviewed import read_reviewed
 from training.source import PHOTOS, Source
 from training.state import keep_freed_memory, release_freed_memory

@@ -6,7 +6,7 @@ import pytest
 
 from export.checks.comparison import Paired
 from export.checks.corrections import Corrections, compare_corrections, decide_with_corrections
-from export.convert import MODEL
+from export.files import MODEL
 from lambda_app.classifier import Classifier
 from tests.drawing import draw, encode
 from tests.export.challengers import make_copy, make_wrong, release_file

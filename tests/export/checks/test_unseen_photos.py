@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from export.checks.unseen_photos import select_unseen
-from export.convert import MODEL
+from export.files import MODEL, RELEASED
 from export.learned_photos import LEARNED, PHOTO_COUNT, LearnedPhotos
 from export.registry import CHAMPION
-from export.release import RELEASED
 from tests.export.challengers import REGISTRY, make_copy, make_wrong, release_file, run_stage
 from tests.training.workspace import ROOT, write_params
 from training import prepare

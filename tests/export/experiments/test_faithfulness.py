@@ -12,9 +12,9 @@ from lambda_app.classifier import Classifier
 from tests import tiny_model
 from tests.drawing import encode
 from tests.training.workspace import write_params
-from training.data import Photos, Preprocessor
 from training.figures import read_figures
 from training.interruption import UserError
+from training.photo_dataset import Photos, Preprocessor
 from training.source import Source, sha256
 
 SIDE = tiny_model.METADATA.image_size

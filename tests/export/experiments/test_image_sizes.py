@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.convert import MODEL
 from export.experiments.image_sizes import make_run, measure_sizes, render
+from export.files import MODEL
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from training.source import sha256

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from export.convert import MODEL
 from export.experiments import int8_attempts
 from export.experiments.int8_attempts import ATTEMPTS, FIGURES, name_attempts, render
+from export.files import MODEL
 from export.quantize import count_float_layers, fold_batch_norms
 from tests.export.untrained_models import LENIENT, restamp
 from tests.training.workspace import write_params

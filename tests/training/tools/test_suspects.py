@@ -10,7 +10,7 @@ from tests.drawing import write_dataset
 from tests.training.workspace import link_photos, write_params
 from training import prepare
 from training.interruption import UserError
-from training.model import Predictions
+from training.predictions import Predictions
 from training.reviewed import Review
 from training.tools import suspects
 from training.tools.suspect_list import SUSPECTS, Suspect, read_lines

@@ -1,25 +1,23 @@
-"""Read the photos of the manifest as a torch Dataset. The code that serves the model decodes them."""
+"""Read the photos of the manifest as pixels and labels. The code that serves the model decodes them."""
 
 import copy
-import random
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lambda_app.preprocess import preprocess
 from training.manifest import class_names
 from training.source import PHOTOS, Source
 
 Pixels = NDArray[np.uint8]  # (3, S, S), 0..255
-Batches = DataLoader[tuple[Pixels, int]]  # yields uint8 (N, 3, S, S), int64 (N,)
 
 
-class Photos(Dataset[tuple[Pixels, int]]):
-    """Pairs of pixels and label index, sorted by name. `load` turns the bytes of a photo into pixels."""
+class Photos:
+    """Pairs of pixels and label index, sorted by name. `load` turns the bytes of a photo into pixels.
+
+    PyTorch's loaders accept it as a map-style dataset.
+    """
 
     def __init__(
         self, source: Source, labels: dict[str, str], class_names: list[str], load: Callable[[bytes], Pixels]
@@ -60,29 +58,3 @@ def subsample(photos: Photos, count: int) -> Photos:
     chosen = copy.copy(photos)
     chosen.ids, chosen.labels = photos.ids[::step], photos.labels[::step]
     return chosen
-
-
-def loader(
-    photos: Dataset[tuple[Pixels, int]], batch_size: int, workers: int, sampler: DistributedSampler[Any] | None = None
-) -> Batches:
-    """Return batches of uint8 (N, 3, S, S) and int64 (N,), in order or, for training, in the order of the sampler.
-
-    Each epoch starts new workers with seeds drawn from torch's generator, so that the augmentation of an epoch does
-    not depend on earlier epochs.
-    """
-    return DataLoader(
-        photos,
-        batch_size,
-        sampler=sampler,
-        # Batch norm on one or two photos is noise, so a remainder under half a batch is dropped while training.
-        drop_last=sampler is not None and len(sampler) > batch_size and len(sampler) % batch_size < batch_size / 2,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_seed_worker,
-    )
-
-
-def _seed_worker(_worker: int) -> None:
-    # torch seeds only its own generator; the augmentation draws from these two.
-    np.random.seed(torch.initial_seed() % 2**32)
-    random.seed(torch.initial_seed())
