@@ -11,35 +11,43 @@ from tests.training.workspace import ROOT
 from training.state import CODE, hash_code
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-# Modules that a stage imports although they do not decide its result.
+PACKAGES = ("export", "lambda_app", "training")
+DATA = {"md", "onnx"}  # suffixes of dependencies that are not code
+# Modules that many stages import although they do not decide their results.
+COMMON = {
+    "export/files.py",  # DVC compares the files themselves
+    "lambda_app/errors.py",
+    "training/config.py",  # DVC compares the values of params.yaml
+    "training/interruption.py",  # ends the program
+    "training/reviewed.py",  # decides the manifest, which is a dependency
+    "training/split.py",  # decides the manifest
+    "training/tracking.py",  # logs to MLflow
+}
+# Further modules and packages that one stage imports for something that does not decide its result.
 IRRELEVANT = {
-    "prepare": {
-        "training/config.py",  # DVC compares the values of params.yaml
-        "training/interruption.py",  # ends the program
-    },
-    "train": {
-        "training/config.py",
-        "training/interruption.py",
-        "training/plots.py",  # draws the learning curves of a finished training
-        "training/split.py",  # decides the manifest, which is a dependency
-        "training/tracking.py",  # logs to MLflow
-    },
-    "evaluate": {
-        "training/config.py",
-        "training/interruption.py",
-        "training/reviewed.py",
-        "training/split.py",
-        "training/tracking.py",
+    "train": {"training/plots.py"},  # draws the learning curves of a finished training
+    "convert": {"lambda_app/decoding", "lambda_app/preprocess.py", "training/source"},  # no photo is read
+    "card": {  # only names of files and tags
+        "export/checks",
+        "export/learned_photos.py",
+        "export/promotion.py",
+        "lambda_app/decoding",
+        "lambda_app/preprocess.py",
+        "training/harvest",
+        "training/manifest.py",
+        "training/photo_dataset.py",
+        "training/predictions.py",
+        "training/source",
     },
 }
 
 
-def import_closure(path: Path) -> set[Path]:
-    """Return the modules of `training` that a module imports, directly or through others, and the module itself."""
+def import_closure(path: Path) -> set[str]:
+    """Return the modules of `PACKAGES` that a module imports, directly or through others, and the module itself."""
     found, todo = {path}, [path]
     while todo:
         for node in ast.walk(ast.parse(todo.pop().read_text())):
-            if not isinstance(node, ast.ImportFrom) or not str(node.module).startswith("training"):
+            if not isinstance(node, ast.ImportFrom) or str(node.module).split(".")[0] not in PACKAGES:
                 continue
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             places = [ROOT / name.replace(".", "/") for name in names]
@@ -47,22 +55,25 @@ def import_closure(path: Path) -> set[Path]:
             modules = {file for file in files if file.exists()}
             todo += modules - found
             found |= modules
-    return found
+    return {module.relative_to(ROOT).as_posix() for module in found if module.name != "__init__.py"}
 
 
-def to_dependency(module: Path) -> str:
-    """Return the name in dvc.yaml: for a module of a package inside `training`, the folder of the package."""
-    place = module.parent if module.parent.parent == ROOT / "training" else module
-    return place.relative_to(ROOT).as_posix()
+def covers(dependency: str, module: str) -> bool:
+    """Return whether a dependency is this module or a package that contains it."""
+    return dependency == module or module.startswith(f"{dependency}/")
 
 
-@pytest.mark.parametrize("stage", IRRELEVANT)
+@pytest.mark.parametrize("stage", STAGES)
 def test_stage_depends_on_code_that_decides_its_result(stage):
-    """A stage depends on every module of `training` that it imports, except for those listed as irrelevant."""
-    imported = {to_dependency(path) for path in import_closure(ROOT / f"training/{stage}.py")}
-    imported -= {"training/__init__.py"}  # only sets how interruptions and errors are printed
-    assert IRRELEVANT[stage] <= imported
-    assert imported - IRRELEVANT[stage] == {name for name in STAGES[stage]["deps"] if name.startswith("training/")}
+    """A stage depends on every module that it imports, except for those listed as irrelevant, and on no other code."""
+    module = STAGES[stage]["cmd"].rpartition(" ")[2].replace(".", "/")
+    imported = import_closure(ROOT / f"{module}.py")
+    code = [name for name in STAGES[stage]["deps"] if name.startswith(PACKAGES) and Path(name).suffix[1:] not in DATA]
+    assert [] == [name for name in code if not any(covers(name, module) for module in imported)]
+    others = {module for module in imported - COMMON if not any(covers(name, module) for name in code)}
+    irrelevant = IRRELEVANT.get(stage, set())
+    assert set() == {module for module in others if not any(covers(name, module) for name in irrelevant)}
+    assert set() == {name for name in irrelevant if not any(covers(name, module) for module in others)}
 
 
 def test_hash_code_covers_every_dependency(tmp_path):
