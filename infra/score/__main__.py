@@ -1,7 +1,7 @@
 """Score the photos in S3: send their keys to the queue, wait, and gather the results into one Parquet file.
 
 If interrupted, run the same command again to resume. Exits with 0 if every photo has a prediction or an error, 1 if
-some photos have neither, and 2 for bad arguments.
+some photos have neither or a call fails, and 2 for bad arguments. `--gather` does not look for missing photos.
 
     python -m infra.score s3://photos/2026/ --queue URL --results s3://results/pets/ --out predictions.parquet
     python -m infra.score --gather notified --results s3://results/pets/ --out predictions.parquet
@@ -50,7 +50,7 @@ def score(options: argparse.Namespace) -> Counter[str]:
     progress = Progress.read(state, str(options.source), options.queue, str(options.results))
     dead_letters = dead_letter_queue(sqs, options.queue)
     folder = options.results.folder(progress.job)
-    send_photos(s3, sqs, options, progress, state)
+    send_keys(s3, sqs, options, progress, state)
     if options.retry:
         retry_dead_letters(s3, sqs, options, dead_letters, progress, state)
     wait_for_results(s3, sqs, folder, progress.messages, queue=options.queue, dead_letters=dead_letters)
@@ -74,7 +74,7 @@ def gather_job(options: argparse.Namespace) -> Counter[str]:
     return counts
 
 
-def send_photos(s3: Any, sqs: Any, options: argparse.Namespace, progress: Progress, state: Path) -> None:
+def send_keys(s3: Any, sqs: Any, options: argparse.Namespace, progress: Progress, state: Path) -> None:
     """Send the remaining keys. After a crash, keys that the state file lacks are sent again, which is idempotent."""
     if progress.complete:
         return
@@ -118,7 +118,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--results", type=s3_path, required=True, help="the stack's output Results")
     parser.add_argument("--out", type=parquet_path, default=Path("predictions.parquet"))
     parser.add_argument(
-        "--retry", action="store_true", help="send the photos of dead letters again, each alone; then give them up"
+        "--retry",
+        action="store_true",
+        help="send each photo of a dead letter again, in its own message; give up photos whose own message failed",
     )
     options = parser.parse_args(arguments)
     if options.source and not options.queue:

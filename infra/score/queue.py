@@ -10,7 +10,7 @@ from typing import Any
 # message of 100 photos takes a second; larger messages repeat more work after a failure (infra/score/README.md).
 PHOTOS_PER_MESSAGE = 100
 MAX_MESSAGES, MAX_BYTES = 10, 900_000  # per request; SQS accepts 1 MiB
-ATTEMPTS = 6  # 0.2 to 6.4 s apart
+PAUSES_S = (0.2, 0.4, 0.8, 1.6, 3.2)  # between the attempts to send a message
 COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
 
 
@@ -49,15 +49,15 @@ def pack_requests(messages: Iterable[tuple[list[str], str]]) -> Iterator[list[tu
 def send_messages(sqs: Any, queue: str, bodies: list[str]) -> None:
     """Send one request, and retry the messages that SQS refuses temporarily. Raise `QueueRefused`."""
     entries = [{"Id": str(index), "MessageBody": body} for index, body in enumerate(bodies)]
-    for attempt in range(ATTEMPTS):
+    for pause in (*PAUSES_S, None):
         failed = sqs.send_message_batch(QueueUrl=queue, Entries=entries).get("Failed", [])
         if not failed:
             return
-        if any(each["SenderFault"] for each in failed):
+        if pause is None or any(each["SenderFault"] for each in failed):
             break
         failed_ids = {each["Id"] for each in failed}
         entries = [entry for entry in entries if entry["Id"] in failed_ids]
-        time.sleep(0.2 * 2**attempt)
+        time.sleep(pause)
     raise QueueRefused(f"{queue} refused {len(failed)} of {len(bodies)} messages: {failed[0].get('Message', '')}")
 
 

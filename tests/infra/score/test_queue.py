@@ -97,6 +97,23 @@ def test_enqueue_retries_refused_messages():
         list(score_queue.enqueue(RefusingQueue(sender_fault=True), "queue", "job", "bucket", keys))
 
 
+def test_queue_that_keeps_refusing_fails(monkeypatch):
+    """After six attempts with growing pauses between them, the message is reported as refused."""
+
+    class Queue:
+        attempts = 0
+
+        def send_message_batch(self, *, Entries, **_):  # noqa: N803  # as botocore names them
+            self.attempts += 1
+            return {"Failed": [{"Id": each["Id"], "SenderFault": False, "Message": "busy"} for each in Entries]}
+
+    queue, clock = Queue(), Clock()
+    monkeypatch.setattr(score_queue, "time", clock)
+    with pytest.raises(score_queue.QueueRefused, match="queue refused 1 of 1 messages: busy"):
+        score_queue.send_messages(queue, "queue", ["body"])
+    assert (6, 0.2 + 0.4 + 0.8 + 1.6 + 3.2) == (queue.attempts, pytest.approx(clock.now))
+
+
 def test_pack_requests_keeps_the_limits_of_sqs():
     """A request holds ten messages or about a mebibyte, whichever comes first."""
     sizes = [
