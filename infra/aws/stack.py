@@ -14,6 +14,7 @@ from botocore.session import Session
 from infra import ROOT
 
 SAMCONFIG = ROOT / "samconfig.toml"
+ENVIRONMENTS = ("dev", "prod")
 ALIAS = "live"
 NO_VERSION = "0"  # SAM CLI accepts no empty value on its command line
 NOT_DEPLOYED = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
@@ -118,11 +119,10 @@ class Stack:
 
 
 def stack_and_region(environment: str) -> tuple[str, str]:
-    """Return the stack name and the region of an environment. Raise `DeploymentError` if samconfig.toml lacks it."""
+    """Return the stack name and the region of an environment. Raise `DeploymentError` for other names."""
     config = tomllib.loads(SAMCONFIG.read_text())
-    environments = [name for name, commands in config.items() if isinstance(commands, dict)]
-    if environment not in environments:
-        raise DeploymentError(f"expected one of {', '.join(environments)}, as in {SAMCONFIG.name}")
+    if environment not in ENVIRONMENTS:
+        raise DeploymentError(f"expected {' or '.join(ENVIRONMENTS)}")
     parameters = config[environment]["global"]["parameters"]
     return parameters["stack_name"], parameters["region"]
 

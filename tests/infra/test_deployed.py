@@ -57,11 +57,12 @@ def test_environments_have_separate_stacks():
     ]
 
 
-def test_unknown_environment_is_refused(capsys):
-    """The error lists the configured environments."""
-    assert 1 == main(["deployed", "stage"])
+@pytest.mark.parametrize("environment", ["stage", "dev-edge"])
+def test_unknown_environment_is_refused(environment, capsys):
+    """The error names the environments, and not the other sections of samconfig.toml."""
+    assert 1 == main(["deployed", environment])
     printed = capsys.readouterr().err
-    assert re.fullmatch(r"deployed stage: expected one of .*dev, prod.*, as in samconfig\.toml\n", printed)
+    assert f"deployed {environment}: expected dev or prod\n" == printed
 
 
 def test_unreachable_aws_is_reported(monkeypatch, capsys):

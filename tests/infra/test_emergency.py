@@ -1,6 +1,7 @@
 """The emergency commands, on a stack in moto: `make back`, `make off`, `make on`.
 
-moto's CloudFormation makes no alias: the tests do. Whether CodeDeploy accepts the next deployment, only AWS shows.
+moto's CloudFormation creates no alias, so the tests create it. Only AWS can show whether CodeDeploy accepts the next
+deployment.
 """
 
 import json
@@ -116,7 +117,7 @@ def test_back_rejects_deployment_in_progress(stack):
         emergency.go_back(busy)
 
 
-def test_deployed_prints_serving_version(stack, capsys):
+def test_live_version_prints_serving_version(stack, capsys):
     """`make deploy` records the version that serves, or 0 before the first deployment."""
     assert 0 == main(["live-version", "dev"])
     assert 0 == main(["live-version", "prod"])
@@ -164,6 +165,6 @@ def test_commands_require_stack(aws, command, capsys):
 
 
 def test_template_fits_update(stack):
-    """The template is under CloudFormation's limit of 51,200 bytes without a bucket."""
+    """The template is under 51,200 bytes, CloudFormation's limit for templates that are not uploaded to S3."""
     body = json.dumps(emergency._template_at(stack, PREVIOUS), separators=(",", ":"))
     assert len(body.encode()) < 51_200
