@@ -22,7 +22,7 @@ from typing import Any
 from infra import ROOT
 from infra.emulator.process import session, terminable
 
-FUNCTION_TIMEOUT_S = 15  # as in template.yaml
+MEMORY_MB, FUNCTION_TIMEOUT_S = 1769, 15  # the defaults of template.yaml
 START_TIMEOUT_S = 60  # 20 ms on an idle machine, seconds on a busy one
 START_ATTEMPTS = 10
 # Lines to hide: the emulator does not measure the durations and the memory in its reports.
@@ -136,7 +136,7 @@ def _environment(handler: str, timeout_s: int) -> dict[str, str]:
     return os.environ | {
         "_HANDLER": handler,
         "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",  # as in template.yaml
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(MEMORY_MB),
         "AWS_LAMBDA_FUNCTION_NAME": "pet-classifier",
         "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_s),  # only the RIE reads it
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",

@@ -93,9 +93,9 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 def _authorizer(auth: str) -> Authorized:
     if auth == "NONE":
         return anyone
-    from infra.emulator.sigv4 import signed_here  # noqa: PLC0415  # needs botocore
+    from infra.emulator.sigv4 import read_verifier  # noqa: PLC0415  # needs botocore
 
-    return signed_here()
+    return read_verifier()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -56,7 +56,7 @@ class SigV4(httpx2.Auth):
         yield request
 
 
-def signed_here() -> Callable[[HttpRequest], bool]:
+def read_verifier() -> Callable[[HttpRequest], bool]:
     """Return a verifier for the credentials that botocore finds. Raise `ValueError` if there are none."""
     credentials = Session().get_credentials()
     if not credentials:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from infra.emulator import runtime
 from infra.emulator.event import predict_request, to_event, to_payload
 from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import lambda_runtime
@@ -619,6 +620,11 @@ def test_default_memory_provides_one_vcpu() -> None:
     """The default memory is where Lambda provides one full vCPU."""
     assert {"Ref": "MemorySize"} == properties("Classifier")["MemorySize"]
     assert 1769 == default("MemorySize")
+
+
+def test_emulator_has_the_default_memory_and_timeout() -> None:
+    """The function of `make run` and `make demo` gets the memory and the timeout that a deployed one has by default."""
+    assert (default("MemorySize"), default("Timeout")) == (runtime.MEMORY_MB, runtime.FUNCTION_TIMEOUT_S)
 
 
 def test_concurrency_can_be_reserved() -> None:

@@ -15,7 +15,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app
-from infra.emulator.sigv4 import signed_here
+from infra.emulator.sigv4 import read_verifier
 from infra.replay import __main__ as replay
 from infra.replay import post_deploy_evaluation
 from infra.replay.journal import read
@@ -60,7 +60,7 @@ def run_loop(photos: Path, folder: Path, store: str, *options: str) -> LoopResul
             environment.delenv(name, raising=False)
         with (
             lambda_runtime(env={"SERVICE_NAME": SERVICE}, timeout_s=600) as runtime,
-            background(local_app(runtime, authorized=signed_here())) as url,
+            background(local_app(runtime, authorized=read_verifier())) as url,
         ):
             arguments = [url, str(photos), "--auth", "AWS_IAM", "--output", str(journal), "--timeout", "600", *options]
             assert 0 == replay.main(arguments)
