@@ -133,11 +133,15 @@ def link_packaged_weights() -> None:
 
 def replace_links(sets: list[Path], place: Path) -> None:
     """Replace the links in a folder by links to `sets`. Raise `UserError` if two sets have the same name."""
-    for old in place.glob("[!.]*"):  # skips .DS_Store
-        unlink(old)
+    names = [path.stem for path in sets]
+    if duplicates := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"--{place.name} names two sets called {duplicates[0]!r}; rename one")
+    old_links = list(place.glob("[!.]*"))  # skips .DS_Store
+    for old in old_links:
+        check_replaceable(old)
+    for old in old_links:
+        old.unlink()
     for path in sets:
-        if (place / path.stem).is_symlink():
-            raise UserError(f"--{place.name} names two sets called {path.stem!r}; rename one")
         link(path, place / path.stem)
 
 
@@ -157,11 +161,6 @@ def link(path: Path, place: Path) -> None:
     check_replaceable(place)
     replace_link(place, target)
     print(f"{place} -> {path}")
-
-
-def unlink(place: Path) -> None:
-    check_replaceable(place)
-    place.unlink(missing_ok=True)
 
 
 def check_replaceable(place: Path) -> None:

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
+from training.source.class_level import SPLIT
+
 TABLES = {".csv", ".tsv", ".jsonl"}
 LABELS = ("label", "labels", "class", "class_name", "category", "breed", "species", "target", "label_name")
 MAX_TABLE = 64 << 20  # bytes
 UNREADABLE = (csv.Error, OSError, RecursionError, RuntimeError, ValueError)
-SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "test"}
 Row = dict[str, str]
 
 
@@ -42,8 +43,8 @@ def read_labels(files: list[str], photos: list[str], read: Callable[[str], bytes
 
 def _has_class_folders(photos: list[str]) -> bool:
     """Return whether the photos are in two or more folders that are not those of splits."""
-    folders = {PurePosixPath(photo).parent.name.lower() for photo in photos}
-    return len(folders - SPLIT_FOLDERS - {"images", ""}) > 1
+    folders = {PurePosixPath(photo).parent.name.lower() for photo in photos} - {"images", ""}
+    return sum(SPLIT.fullmatch(name) is None for name in folders) > 1
 
 
 def _covers_folder(photos: list[str], labels: dict[str, str]) -> bool:

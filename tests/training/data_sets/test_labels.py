@@ -90,6 +90,16 @@ def test_breeds_of_the_oxford_pets_are_classes(data, shared, monkeypatch, capsys
     assert "warning: fewer than 100 photos of" in printed
 
 
+def test_table_of_training_photos_is_read(data):
+    """A table labels the photos of the training folder; those of the test folder, which it lacks, are set aside."""
+    files = numbered("train_images/a{}.jpg", "train_images/b{}.jpg") | pictures("test_images/91.jpg", start=60)
+    labels = [f"{Path(name).stem},{Path(name).stem[0]}" for name in files if name.startswith("train")]
+    files["train.csv"] = "\n".join(["id,label", *labels]).encode()
+    manifest = run(write_files(data / "pets", files))
+    assert {"a": 8, "b": 8} == classes(manifest)
+    assert manifest["test_images/91.jpg"]["reason"]
+
+
 def test_sample_submission_is_no_table_of_labels(data):
     """The made-up labels of a sample submission label no photo, even if they list all photos of the test folder."""
     files = numbered("train/cat/{}.jpg", "train/dog/{}.jpg") | pictures("test/91.jpg", "test/92.jpg", start=60)

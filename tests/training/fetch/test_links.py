@@ -100,11 +100,13 @@ def test_data_may_be_the_link_itself(run, tmp_path):
 
 @pytest.mark.parametrize("kind", ["extra", "outliers"])
 def test_two_sets_of_one_name_are_an_error(run, tmp_path, kind):
-    """Two further sets with the same name are an error."""
+    """Two further sets with the same name are an error, and the links to the last sets stay."""
     for name in ("a", "b"):
         write_dataset(tmp_path / name / "zoo", {"cat": 1})
+    run("--data", tmp_path / "a", f"--{kind}", "a")
     with pytest.raises(UserError, match=f"--{kind} names two sets called 'zoo'"):
         run("--data", tmp_path / "a", f"--{kind}", "a/zoo", "b/zoo")
+    assert [tmp_path / "a"] == [link.readlink() for link in Path("data/raw", kind).iterdir()]
 
 
 def test_new_photos_remove_old_sets(run, tmp_path):
