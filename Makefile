@@ -158,11 +158,13 @@ loop-trial: .venv/.train .venv-sam/.installed  ## train without the photos KIND=
 promote: .venv/.train .venv-sam/.installed  ## release the challenger even if it lost the comparison
 	$(BIN)/python -m export.release --promote
 	$(BIN)/python -m export.card
+	$(BIN)/python -m export.training_summary
 	$(GOLDEN)
 	$(BIN)/python -m export.drift_reference
 
 rollback: .venv/.train .venv-sam/.installed  ## restore the previous model in this checkout (deployment: `make back`)
 	$(BIN)/python -m export.release --rollback
+	$(BIN)/python -m export.training_summary
 	$(GOLDEN)
 	$(BIN)/python -m export.drift_reference
 

@@ -7,7 +7,7 @@ Both models predict the current test split, without the photos that the champion
     python -m export.release --promote    promote the challenger regardless of the comparison
     python -m export.release --rollback   restore the previous champion, byte for byte
 
-Within an experiment of DVC, the file is compared and registered, but never promoted.
+Within an experiment of DVC, the file is compared and registered, but it never replaces a champion.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main() -> None:
 def release(registry: Registry, rule: config.Release) -> None:
     """Register the selected candidate, compare it with the champion, and serve it if it wins."""
     path, metrics = read_selection()
-    champion = registry.find_alias(CHAMPION) or adopt_served_file(registry)
+    champion = find_champion(registry)
     version = registry.find_file(sha256(path)) or register_challenger(registry, path, metrics)
     if champion is not None and champion.version == version.version:
         outcome = read_outcome(version) or skip_comparison(path, "it is the champion")
@@ -76,7 +76,8 @@ def read_selection() -> tuple[Path, Metrics]:
     path = CANDIDATES / f"{name}.onnx"
     if not path.is_file():
         raise UserError(
-            f"artifacts/metrics/verify.json selects {name!r}, but {path} does not exist; run `dvc repro verify` again"
+            f"artifacts/metrics/verify.json selects {name!r}, but {path} does not exist; "
+            "run `.venv/bin/dvc repro verify` again"
         )
     figures = verdict["candidates"][name]
     return path, figures["sets"] | figures["outliers"]
@@ -90,14 +91,19 @@ def withhold(outcome: Outcome) -> Outcome:
     return replace(outcome, promoted=False, reason=reason)
 
 
-def adopt_served_file(registry: Registry) -> ModelVersion | None:
-    """Register the served file of a checkout with an empty registry as champion, so that a rollback can restore it.
+def find_champion(registry: Registry) -> ModelVersion | None:
+    """Return the version that serves, or None.
 
-    Return None if no file is served, or the serving code cannot load it.
+    A checkout may serve another file than the champion of this machine's registry: the registry is empty, or the file
+    was released elsewhere or restored from Git. That file becomes the champion, so that challengers are compared with
+    it and a rollback can restore it. A file that the serving code cannot load is ignored.
     """
-    classifier = load_or_none(RELEASED) if RELEASED.exists() else None
+    champion = registry.find_alias(CHAMPION)
+    if not RELEASED.exists() or (champion is not None and champion.tags["sha256"] == sha256(RELEASED)):
+        return champion
+    classifier = load_or_none(RELEASED)
     if classifier is None:
-        return None
+        return champion
     version = registry.find_file(sha256(RELEASED))
     version = version or registry.register(RELEASED, build_tags(RELEASED, "adopted", classifier.metadata.metrics))
     if photos := LearnedPhotos.find(registry, version):
@@ -109,7 +115,7 @@ def adopt_served_file(registry: Registry) -> ModelVersion | None:
 
 
 def build_tags(path: Path, candidate: str, metrics: Metrics) -> dict[str, str]:
-    """Return the tags of a version beside its provenance: figures by set, candidate and size."""
+    """Return the tags of a version in addition to its provenance: figures by set, candidate and size."""
     figures = {
         f"{name}_{key}": f"{value:.6g}"
         for name, values in metrics.items()
@@ -150,6 +156,7 @@ def apply_outcome(registry: Registry, version: ModelVersion, outcome: Outcome) -
 
 def promote_manually(registry: Registry) -> None:
     """Promote the challenger, and record that the comparison was overruled."""
+    find_champion(registry)  # so that a rollback restores the file that serves now
     version = registry.get_alias(CHALLENGER)
     rejected = json.loads(version.tags[OUTCOME])  # every challenger has an outcome
     reason = f"promoted manually; the earlier outcome was: {rejected['reason']}"
@@ -158,10 +165,13 @@ def promote_manually(registry: Registry) -> None:
 
 def roll_back(registry: Registry) -> None:
     """Serve the predecessor of the champion again. Raise `UserError` if there is none."""
-    champion = registry.get_alias(CHAMPION)
+    champion = find_champion(registry) or registry.get_alias(CHAMPION)
     predecessor = registry.get_predecessor(champion)
     serve(registry, predecessor)
     registry.roll_back(champion, predecessor)
+    figures = read_figures("release")
+    if figures["sha256"] == champion.tags["sha256"]:
+        write_figures("release", figures | {"promoted": False, "reason": f"it was rolled back; {figures['reason']}"})
     names = [f"{version.tags['model_version']} (version {version.version})" for version in (champion, predecessor)]
     print(f"rolled back from {names[0]} to {names[1]}")
 

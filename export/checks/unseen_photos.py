@@ -31,7 +31,7 @@ class UnseenPhotos:
             return "; it is not known on which photos the champion was trained, so test photos may be among them"
         if not self.excluded:
             return ""
-        few = f", too few for a draw to count ({ENOUGH} required)" if self.are_few else ""
+        few = f"; fewer than {ENOUGH} remain, so a tie does not count" if self.are_few else ""
         return f"; {self.excluded:,} other test photos were left out, because the champion learned them{few}"
 
 

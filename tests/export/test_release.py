@@ -142,6 +142,7 @@ def test_champion_of_an_old_contract_is_replaced(store):
     first, path = REGISTRY.find_alias(CHAMPION), find_stored_file(CHAMPION)
     path.write_bytes(make_old_contract(path))
     REGISTRY.tag(first, "sha256", sha256(path))
+    shutil.copyfile(path, RELEASED)
     data, outcome = release_file(MODEL)
     assert data == RELEASED.read_bytes()
     assert "the serving code cannot load the champion, version 1" == outcome["reason"]
@@ -190,6 +191,29 @@ def test_served_file_is_adopted(store):
     release_file(make_int8(), "int8")
     run_stage("--rollback")
     assert served == RELEASED.read_bytes()
+
+
+def test_file_from_elsewhere_is_adopted(store):
+    """A served file that is not this registry's champion, such as one from Git, is what challengers must beat."""
+    release_file(make_wrong())
+    served = shutil.copyfile(MODEL, RELEASED).read_bytes()
+    _, outcome = release_file(make_copy("2026.01.31-later"))
+    assert (False, served) == (outcome["promoted"], RELEASED.read_bytes())
+    assert "as good, but no smaller" in outcome["reason"]
+    assert sha256(RELEASED) == REGISTRY.get_alias(CHAMPION).tags["sha256"]
+
+
+def test_manual_promotion_and_rollback_know_the_file_from_elsewhere(store):
+    """A rollback after a manual promotion restores the file that served, even if another machine released it."""
+    release_file(MODEL)
+    release_file(make_wrong())  # the challenger
+    served = shutil.copyfile(make_copy("2026.01.31-later"), RELEASED).read_bytes()
+    run_stage("--promote")
+    assert served != RELEASED.read_bytes()
+    run_stage("--rollback")
+    assert served == RELEASED.read_bytes()
+    run_stage("--rollback")
+    assert MODEL.read_bytes() == RELEASED.read_bytes()
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", None])
@@ -251,6 +275,9 @@ def test_rollback_restores_the_previous_champion(store, capsys):
     assert first == RELEASED.read_bytes()
     assert ("1", "2") == (version_number(CHAMPION), version_number(CHALLENGER))
     assert "(version 2) to " in capsys.readouterr().out.splitlines()[-1]
+    outcome = read_figures("release")
+    assert not outcome["promoted"]
+    assert outcome["reason"].startswith("it was rolled back; better")
 
 
 def test_rollback_ends_at_the_first_champion(store):
@@ -275,10 +302,10 @@ def test_rollback_lasts(store):
     assert re.match(r"it was rolled back on \d{4}-\d\d-\d\d \d\d:\d\d UTC; run `make promote`", outcome["reason"])
 
 
-@pytest.mark.parametrize("argument", ["--rollback", "--promote"])
-def test_actions_need_a_version(store, argument):
-    """Rollback and promotion fail in an empty registry."""
-    with pytest.raises(UserError, match=r"has no (champion|challenger)"):
+@pytest.mark.parametrize(("argument", "alias"), [("--rollback", "champion"), ("--promote", "challenger")])
+def test_actions_need_a_version(store, argument, alias):
+    """A rollback needs a champion, and a promotion a challenger."""
+    with pytest.raises(UserError, match=f"has no {alias}"):
         run_stage(argument)
 
 

@@ -35,11 +35,11 @@ def test_other_splits_exclude_what_the_champion_learned(store):
     learned, tests = hashes("train") | hashes("val"), hashes("test")
     write_params(Path(), prepare__train_share=0.1, release__margin=0.05)
     prepare.main()
-    others = hashes("test") & learned
-    assert others & learned
+    moved = hashes("test") & learned
+    assert moved
     _, outcome = release_file(MODEL)
-    assert (len(tests), len(others)) == (outcome["paired"]["photos"], outcome["excluded"])
-    expected = f"; {len(others)} other test photos were left out, because the champion learned them"
+    assert (len(tests), len(moved)) == (outcome["paired"]["photos"], outcome["excluded"])
+    expected = f"; {len(moved)} other test photos were left out, because the champion learned them"
     assert outcome["reason"].endswith(expected)
 
 
@@ -76,13 +76,13 @@ def test_no_unseen_photo_keeps_the_champion(store):
 
 
 @pytest.mark.parametrize(("count", "promoted"), [(29, False), (30, True)])
-def test_draw_on_few_photos_does_not_count(store, count, promoted):
+def test_tie_on_few_photos_does_not_count(store, count, promoted):
     """An equal challenger with more photos wins only if enough test photos are new to the champion."""
     release_file(MODEL)
     learn(count)
     _, outcome = release_file(make_copy("2026.01.31-later"))
     assert (promoted, count, 34 - count) == (outcome["promoted"], outcome["paired"]["photos"], outcome["excluded"])
-    assert (not promoted) == ("too few for a draw to count (30 required)" in outcome["reason"])
+    assert (not promoted) == ("fewer than 30 remain, so a tie does not count" in outcome["reason"])
 
 
 def test_adopted_champion_keeps_its_photos(store):
@@ -105,7 +105,7 @@ def test_unknown_photos_are_reported(store, text):
 
 
 def test_committed_file_follows_the_served_model(store):
-    """A release writes the photos of the served model, a rejected challenger changes nothing, a rollback restores."""
+    """Each release, rollback and manual promotion writes the photos of the served model."""
     release_file(make_wrong())
     first = LEARNED.read_text()
     assert len(hashes("train")) == len(json.loads(first)["train"])
