@@ -151,5 +151,5 @@ def format_interval(bounds: Sequence[float]) -> str:
 
 
 def fill_paragraph(text: str) -> str:
-    """Return the text in lines of at most 120 characters, as the documents of this repository are wrapped."""
+    """Return the text in lines of at most 120 characters."""
     return fill(text, 120, break_long_words=False, break_on_hyphens=False)

@@ -117,7 +117,7 @@ def cut_patches(values: Floats, layer: Convolution) -> Floats:
 def round_rows(weight: Floats, moments: Floats, scales: Floats, *, paired: bool) -> tuple[Int8s, Floats]:
     """Round weights (G, R, I) to steps of `scales` (G R,). Return the steps and the change of each bias (G R,).
 
-    `paired` bounds the sum of each two neighboring weights, for CPUs that add two products in 16 bits.
+    `paired` bounds the sum of weights 0 and 1, 2 and 3 and so on, for CPUs that add two products in 16 bits.
     """
     groups, rows, size = weight.shape
     factor = factorize_inverse(moments)

@@ -46,7 +46,9 @@ class Registry:
         """Return the version that an alias points to. Raise `UserError` if there is none."""
         version = self.find_alias(alias)
         if version is None:
-            raise UserError(f"the registered model {self.name!r} has no {alias}; run `dvc repro` to register a version")
+            raise UserError(
+                f"the registered model {self.name!r} has no {alias}; run `.venv/bin/dvc repro` to register a version"
+            )
         return version
 
     def find_file(self, digest: str) -> ModelVersion | None:

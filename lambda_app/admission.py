@@ -16,7 +16,7 @@ from lambda_app.errors import Overloaded
 
 MEMORY = 500_000_000  # bytes for all concurrent decoding: the largest photo, or ten JPEGs of 12 megapixels
 MAX_WAIT_S = 5.0  # limit on the wait for a thread and, separately, for memory; after it, respond with 503
-STUCK_S = 15.0  # from arrival to response: exceeds both waits and the 2 s that decoding may take
+STUCK_S = 15.0  # from arrival to response of a photo: exceeds two waits of `MAX_WAIT_S` and 2 s of decoding
 IsDisconnected = Callable[[], Coroutine[Any, Any, bool]]
 
 

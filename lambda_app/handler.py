@@ -35,7 +35,7 @@ http = Mangum(app, lifespan="off")
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Handle one invocation: an HTTP request or a warm-up ping. Respond to any other event with an error."""
+    """Handle an HTTP request, a warm-up ping, or an empty or default test event. Respond to others with an error."""
     problem: Exception | None = None
     if isinstance(event, dict) and "requestContext" in event:
         try:

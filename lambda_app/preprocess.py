@@ -53,7 +53,7 @@ class Photo:
     width: int  # in pixels, as stored, before orientation
     height: int
     format: str
-    upright_size: tuple[int, int]  # width and height after orientation; of the decoded pixels, which may be fewer
+    upright_size: tuple[int, int]  # width and height of the decoded, upright picture, which may be smaller
 
 
 def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:

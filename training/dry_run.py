@@ -1,6 +1,6 @@
-"""`make train DRY=1`: describe what `make train` would do, in seconds and without changing a file.
+"""`make train DRY=1`: describe what `make train` would do, in seconds and without changing the project.
 
-The dry run reads only the header of each photo, so it finds neither damaged pixels nor near duplicates.
+The dry run decodes only the header of each photo, so it finds neither damaged pixels nor near duplicates.
 """
 
 import argparse

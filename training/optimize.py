@@ -40,7 +40,7 @@ def build_state(model: Network, params: config.Train, steps: int) -> TrainingSta
 
 
 def ema_update(decay: float) -> AverageUpdate:
-    """Return an exponential moving average whose decay rises as (1 + n) / (10 + n) to `decay`, forgetting its start."""
+    """Return the update of a moving average with decay min(decay, (1 + n) / (10 + n)): early weights count little."""
 
     def update(averages: Sequence[torch.Tensor], values: Sequence[torch.Tensor], n: torch.Tensor | int) -> None:
         get_ema_multi_avg_fn(min(decay, (1 + int(n)) / (10 + int(n))))(averages, values, n)
@@ -72,7 +72,7 @@ def train_epoch(
     """Train on every batch once. Return the speed, and the metrics on the augmented photos, of this process."""
     model.train()
     device = next(model.parameters()).device
-    losses, predicted, labels = [], [], []  # the first two stay on the device: reading one would wait for its queue
+    losses, predicted, labels = [], [], []  # reading the first two would wait for the device
     start = time.perf_counter()
     for images, target in batches:
         images = images.to(device, memory_format=torch.channels_last, non_blocking=True)  # (N, 3, S, S) uint8
@@ -112,7 +112,7 @@ def update_weights(state: TrainingState, loss: torch.Tensor) -> None:
 
 
 def distillation_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
-    """Return the Kullback-Leibler divergence of the student from the teacher, in nats, of logits (N, K) each."""
+    """Return T² KL(teacher || student) in nats, the mean over logits (N, K) divided by T (Hinton et al. 2015)."""
     temperature = DISTILLATION_TEMPERATURE
     student = nn.functional.log_softmax(student_logits / temperature, dim=1)
     teacher = nn.functional.log_softmax(teacher_logits / temperature, dim=1)

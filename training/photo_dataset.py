@@ -51,8 +51,8 @@ def read_split(rows: list[dict[str, str]], split: str, load: Callable[[bytes], P
 def subsample(photos: Photos, count: int) -> Photos:
     """Return every k-th photo, with the smallest k that leaves at most `count`: 328 photos for 400 of 1,636.
 
-    Photos are sorted by name, so every class is represented. A choice of exactly `count` photos would calibrate and
-    quantize the released model on other photos, and change its bytes.
+    The photos are sorted by path, so each folder is represented by its share. A choice of exactly `count` photos would
+    calibrate and quantize the released model on other photos, and change its bytes.
     """
     step = max(1, -(-len(photos) // count))
     chosen = copy.copy(photos)

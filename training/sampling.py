@@ -26,13 +26,13 @@ class Data:
 
 
 def load_data(
-    rows: list[dict[str, str]], params: config.Train, augment: config.Augment, test: config.Evaluate, world: World
+    rows: list[dict[str, str]], params: config.Train, augment: config.Augment, validation: config.Evaluate, world: World
 ) -> Data:
     """Return augmented training photos at the image size of training, and validation photos as in serving."""
     photos = read_split(rows, "train", Augmenter(augment, params.image_size))
     train_batches, sampler = shard(repeat_photos(photos, params), params, world)
-    val = read_split(rows, "val", Preprocessor(test.image_size))
-    return Data(train_batches, sampler, loader(val, test.batch_size, params.workers))
+    val = read_split(rows, "val", Preprocessor(validation.image_size))
+    return Data(train_batches, sampler, loader(val, validation.batch_size, params.workers))
 
 
 def repeat_photos(photos: Photos, params: config.Train) -> ConcatDataset[tuple[Pixels, int]]:

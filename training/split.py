@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 SPLITS = ("train", "val", "test")
-ENOUGH = 5  # photos of a class in validation and in test, each; a class with as many by hash is left as it is
+ENOUGH = 5  # photos of a class in validation and in test, each; a class that has as many by hash is not changed
 MAX_MOVES = 3  # when one photo is added to a small class
 
 
@@ -73,7 +73,7 @@ def assign_splits(rows: list[Row], train_share: float, given: Mapping[str, str] 
 
 
 def fill_splits(rows: list[Row], train_share: float) -> list[Row]:
-    """Move the photos of small classes whose hash is nearest, so that each split has `photos_needed` of each class.
+    """Move the photos of small classes that are nearest to a boundary, so that each split has `photos_needed` of them.
 
     Photos of a class are ranked by hash; a boundary between two splits moves by as few photos as possible. So adding
     one photo moves at most `MAX_MOVES` others, all of its class, and none once the hash alone gives each split

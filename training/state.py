@@ -87,7 +87,7 @@ def hash_weights(model: nn.Module) -> str:
 
 
 def save_atomically(value: Any, path: Path) -> None:
-    """Write beside `path`, flush, then rename: a reader or a power cut sees the old file or the new one."""
+    """Write beside `path`, flush, then rename, so that `path` is always a complete file, even after a power failure."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         torch.save(value, file)

@@ -1,8 +1,8 @@
 """Stage 2: train on the training split and write `artifacts/checkpoint.pt` with weights, params and class names.
 
-An epoch depends only on the state before it and on its number. An interrupted training therefore resumes from its last
-epoch and ends with the same weights. `torchrun --nproc_per_node=N -m training.train` splits each batch among N
-processes.
+An epoch depends only on the state before it and on its number. An interrupted training therefore resumes after its last
+complete epoch and, on a CPU, ends with the same weights. `torchrun --nproc_per_node=N -m training.train` splits each
+batch among N processes.
 """
 
 import csv
@@ -55,15 +55,16 @@ def main() -> None:
     world = join_world()
     progress = Progress()
     with exit_when_interrupted(lambda: describe_interruption(progress) if world.is_main else ""):
-        params, augment, test = config.load(config.Train), config.load(config.Augment), config.load(config.Evaluate)
+        params, augment = config.load(config.Train), config.load(config.Augment)
+        validation = config.load(config.Evaluate)  # validates at the image size of the evaluation
         rows = read_manifest()
-        data = load_data(rows, params, augment, test, world)
+        data = load_data(rows, params, augment, validation, world)
 
         seed_everything(params.seed)
         model, teacher = build_networks(params, len(class_names(rows)), world.device)
         state = build_state(model, params, params.epochs * len(data.train))
         description = {"train": asdict(params), "augment": asdict(augment), "class_names": class_names(rows)}
-        identity = identify(description, model, test, world)
+        identity = identify(description, model, validation, world)
         learner: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
 
         progress = resume(state, identity, world)
@@ -85,11 +86,13 @@ def main() -> None:
     world.leave()
 
 
-def identify(description: dict[str, Any], model: nn.Module, test: config.Evaluate, world: World) -> dict[str, Any]:
+def identify(
+    description: dict[str, Any], model: nn.Module, validation: config.Evaluate, world: World
+) -> dict[str, Any]:
     """Return the description with everything else that the epochs depend on: only the same training can resume."""
     return description | {
         "data_hash": sha256(MANIFEST),
-        "val_size": test.image_size,
+        "val_size": validation.image_size,
         "initial_weights": hash_weights(model),  # the file of pretrained weights may have changed under the same name
         "processes": world.size,
         "code": hash_code(),
@@ -122,8 +125,8 @@ def log_start(
 ) -> str:
     """Log the params, provenance and data of a new training to the active MLflow run, and return the ID of the run."""
     mlflow.set_tags(provenance)
-    counts = {"parameters": count_parameters(model), "classes": identity["class_names"]}
-    mlflow.log_params(config.flatten(params, augment) | counts | {"processes": identity["processes"]})
+    facts = {name: identity[key] for name, key in (("classes", "class_names"), ("processes", "processes"))}
+    mlflow.log_params(config.flatten(params, augment) | facts | {"parameters": count_parameters(model)})
     log_dataset(MANIFEST, PHOTOS)
     run_id: str = mlflow.active_run().info.run_id
     return run_id

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageCms
 from tqdm import tqdm
 
+from export.files import RELEASED
 from lambda_app.classifier import Classifier
 from lambda_app.decoding.color import BT2020, P3, Colorimetry, build_profile
 from lambda_app.preprocess import decode, preprocess
@@ -22,7 +23,6 @@ from training.figures import write_json
 from training.source import Source
 
 FIGURES = Path("artifacts/color.json")
-MODEL = Path("lambda_app/model.onnx")
 MAX_PHOTOS = 400
 KINDS = ("converted", "as stored")
 SPACES = {
@@ -90,7 +90,7 @@ def score_spaces(classifier: Classifier, source: Source) -> list[Score]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path, help="archive or folder with one folder per class")
-    scores = score_spaces(Classifier.load(MODEL), Source(parser.parse_args().photos))
+    scores = score_spaces(Classifier.load(RELEASED), Source(parser.parse_args().photos))
     write_json(FIGURES, [vars(score) for score in scores])
 
 

@@ -26,6 +26,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from export.files import RELEASED
 from lambda_app.app import create_app
 from lambda_app.classifier import ACTIVATION_MAP, EXPLAIN, OUTPUTS, Classifier
 from lambda_app.preprocess import preprocess
@@ -34,7 +35,6 @@ from training.figures import write_json
 from training.source import sha256
 
 FIGURES = Path("artifacts/explanation.json")
-MODEL = Path("lambda_app/model.onnx")
 PHOTO = Path("data/samples/cat.jpg")
 WARM_UP = 5  # runs before the measurement
 Action = Callable[[], Any]
@@ -89,7 +89,7 @@ def measure_runs(without: Path, pixels: NDArray[np.uint8], rounds: int, pairs: i
     """
     times: dict[str, list[NDArray[np.float64]]] = {"control": [], "not_requested": []}
     for _ in range(rounds):
-        sessions = [Classifier.load(path) for path in (without, without, MODEL)]
+        sessions = [Classifier.load(path) for path in (without, without, RELEASED)]
         actions = [partial(session.run, pixels) for session in sessions]
         times["control"].append(time_pairs(actions[0], actions[1], pairs))
         times["not_requested"].append(time_pairs(actions[0], actions[2], pairs))
@@ -101,7 +101,7 @@ def measure_requests(rounds: int, pairs: int) -> dict[str, float]:
     data = PHOTO.read_bytes()
     times = []
     for _ in range(rounds):
-        client = TestClient(create_app(Classifier.load(MODEL), Settings(log_level="ERROR")))
+        client = TestClient(create_app(Classifier.load(RELEASED), Settings(log_level="ERROR")))
         plain, explained = (partial(client.post, f"/predict{query}", content=data) for query in ("", "?explain=1"))
         with redirect_stdout(StringIO()):  # hides the request log
             times.append(time_pairs(plain, explained, pairs))
@@ -116,7 +116,7 @@ def profile_branch(pixels: NDArray[np.uint8], runs: int) -> dict[str, float]:
         options.log_severity_level = 3
         options.enable_profiling = True
         options.profile_file_prefix = f"{folder}/profile"
-        session = ort.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(RELEASED, options, providers=["CPUExecutionProvider"])
         for _ in range(runs):
             session.run(OUTPUTS, {"images": pixels})
         events = json.loads(Path(session.end_profiling()).read_text())
@@ -135,14 +135,14 @@ def main() -> None:
     )
     parser.add_argument("--pairs", type=int, default=50, help="pairs of runs in a round (default: %(default)s)")
     options = parser.parse_args()
-    pixels = preprocess(PHOTO.read_bytes(), Classifier.load(MODEL).metadata.image_size).pixels[None]
+    pixels = preprocess(PHOTO.read_bytes(), Classifier.load(RELEASED).metadata.image_size).pixels[None]
     with TemporaryDirectory() as folder:
         without = Path(folder) / "without.onnx"
-        remove_activation_map(MODEL, without)
+        remove_activation_map(RELEASED, without)
         figures = measure_runs(without, pixels, options.rounds, options.pairs)
     figures["requested"] = measure_requests(options.rounds, options.pairs)
     figures["profile"] = profile_branch(pixels, options.pairs)
-    write_json(FIGURES, {"sha256": sha256(MODEL)} | figures)
+    write_json(FIGURES, {"sha256": sha256(RELEASED)} | figures)
 
 
 if __name__ == "__main__":

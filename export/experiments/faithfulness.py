@@ -26,6 +26,7 @@ from PIL import Image, ImageFilter
 from tqdm import tqdm
 
 from export.experiments.map_pictures import Mistake, draw_curves, draw_examples, draw_mistakes
+from export.files import RELEASED
 from lambda_app.classifier import Classifier
 from training.figures import write_figures
 from training.further_sets import read_folder, read_unlabeled
@@ -33,7 +34,6 @@ from training.interruption import UserError
 from training.photo_dataset import Photos, Preprocessor
 from training.source import sha256
 
-MODEL = Path("lambda_app/model.onnx")
 STEPS = 20  # of a curve, each with the same number of pixels
 GRAY = 127  # value of deleted pixels
 BLUR = 5 / 224  # standard deviation of the blur that insertion starts from, as a share of the photo's side
@@ -89,7 +89,7 @@ def measure_photos(classifier: Classifier, photos: list[Pixels]) -> dict[str, ND
 def predict_with_map(classifier: Classifier, pixels: Pixels) -> tuple[int, Map]:
     """Return the predicted label and the activation map. Raise `UserError` if the model file has no map."""
     if not classifier.has_activation_map:
-        raise UserError(f"{MODEL} has no activation map; expected a network that ends in pooling and a linear layer")
+        raise UserError(f"{RELEASED} has no activation map; expected a network that ends in pooling and a linear layer")
     outputs = classifier.run(pixels[None], explain=True)
     assert outputs.activation_map is not None  # because of explain=True
     return int(outputs.probabilities.argmax()), outputs.activation_map[0]
@@ -191,13 +191,13 @@ def main() -> None:
         "--limit", type=int, default=200, help="maximum number of photos of each (default: %(default)s)"
     )
     options = parser.parse_args()
-    classifier = Classifier.load(MODEL)
+    classifier = Classifier.load(RELEASED)
     load = Preprocessor(classifier.metadata.image_size)
     photos = read_folder(options.photos, list(classifier.metadata.class_names), load)
     selected = read_evenly(photos, options.limit, 2)
     outliers = read_evenly(read_unlabeled(options.outliers, load), options.limit, TILES - 1)
     figures = {
-        "sha256": sha256(MODEL),
+        "sha256": sha256(RELEASED),
         "set": options.photos.stem,
         "photos": len(selected),
         "steps": STEPS,

@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from export.checks.evaluation import Pixels, Run, run_all, score_outputs
 from export.checks.latency import REPEATS, measure_latency
+from export.files import RELEASED
 from lambda_app.classifier import OUTPUTS, Classifier, Outputs
 from lambda_app.metadata import Metadata
 from training.figures import write_figures
@@ -22,7 +23,6 @@ from training.photo_dataset import Preprocessor
 from training.source import sha256
 from training.tools.results_page import describe_hardware, percent, table
 
-RELEASED = Path("lambda_app/model.onnx")
 SIZES = (192, 208, 224, 240, 256)  # pixels; in steps of 16 around 224, the size of the release
 
 

@@ -1,4 +1,4 @@
-"""Compare the two model versions that share the traffic, and recommend to promote, keep testing or roll back.
+"""Compare the two model versions that share the traffic, and recommend a promotion, further testing or a rollback.
 
 The comparison uses only hours in which both versions answered. In these hours, both receive the same kind of traffic,
 because the alias selects the version of each request at random.

@@ -55,7 +55,10 @@ class UrlClient:
         for chunk in reply.iter_bytes():
             body += chunk
             if time.monotonic() > deadline or len(body) > MAX_PAYLOAD_BYTES:
-                raise NoAnswer(f"the response does not end: {len(body)} bytes within {self._timeout_s:g} s")
+                raise NoAnswer(
+                    f"the response has {len(body)} bytes and has not ended; expected at most {MAX_PAYLOAD_BYTES} bytes "
+                    f"within {self._timeout_s:g} s"
+                )
         return body
 
 

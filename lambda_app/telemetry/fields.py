@@ -46,7 +46,7 @@ class RequestFields(TypedDict):
 
 
 class BatchPredictionFields(TypedDict):
-    """Further fields of a line `prediction`, beside those of the prediction, whose own id is the `request_id`."""
+    """The field that a line `prediction` has in addition to those of the prediction, whose id is its `request_id`."""
 
     batch_id: str  # the `request_id` of the batch's line
 

@@ -112,7 +112,7 @@ def test_queued_photo_is_overloaded_after_the_limit(monkeypatch):
 
 
 def test_photo_that_was_not_queued_is_never_overloaded():
-    """A slow start of its thread is not a queue. On Lambda, there is no queue."""
+    """A request that found a free thread is never rejected, however late the thread starts."""
     check(arrived=LONG_AGO, is_queued=False, is_disconnected=disconnected)
 
 

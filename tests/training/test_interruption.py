@@ -1,4 +1,4 @@
-"""Tests of commands that are interrupted or that users can fix: one line, no traceback, and no surviving process."""
+"""Tests of interruptions and of errors that users can fix: one line, no traceback, and no surviving process."""
 
 import os
 import signal

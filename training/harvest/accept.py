@@ -73,9 +73,9 @@ def check_reviewed(new: Sequence[Candidate], folder: Path) -> None:
     proposed = sum(c.decision == ACCEPT and c.sha256 not in reviewed for c in new)
     if proposed and is_unchanged(folder):
         raise HarvestError(
-            f"{folder / FILE} is as `make harvest` wrote it and accepts {proposed} photos; replace it with the "
-            f"file that {folder / PAGE} saves, or run `make accept OUT={folder} UNCHANGED=1` to accept "
-            "the proposals as they are"
+            f"{folder / FILE} is unchanged since `make harvest` wrote it, and accepts {proposed} photos; replace it "
+            f"with the file that {folder / PAGE} saves, or run `make accept OUT={folder} UNCHANGED=1` to accept the "
+            "proposals as they are"
         )
 
 

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from lambda_app.contributions.contribution import PREFIX
 from training.interruption import UserError
 
 KEY = re.compile(r"(?:.*/)?(?P<model_version>[^/]+)/(?P<label>[^/]+)/(?P<sha256>[0-9a-f]{64})\.jpg", re.DOTALL)
 
-REQUESTS = "contributed/requests/"  # the prefix of the empty objects that lead from a request to its photo
+REQUESTS = f"{PREFIX}/requests/"  # the prefix of the empty objects that lead from a request to its photo
 REQUEST_KEY = re.compile(r"(?:.*/)?requests/(?P<request_id>[^/]+)/(?P<sha256>[0-9a-f]{64})", re.DOTALL)
 
 
@@ -31,7 +32,7 @@ class Entry:
     @property
     def path(self) -> str:
         """Return the path below the folder of a review."""
-        return f"contributed/{self.model_version}/{self.label}/{self.sha256}.jpg"
+        return f"{PREFIX}/{self.model_version}/{self.label}/{self.sha256}.jpg"
 
 
 def parse_key(key: str, day: str) -> Entry | None:

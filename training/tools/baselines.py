@@ -81,7 +81,10 @@ def set_up(folder: Path, params: Sections) -> None:
 
 
 def identify(folder: Path) -> dict[str, Any]:
-    """Return everything that the results depend on, as JSON would read it."""
+    """Return params, photos and names of sets, as JSON would read them: a change of one repeats the network.
+
+    Code and weights are not compared; after a change of them, delete the folder.
+    """
     path = folder / "params.yaml"
     params = {
         "train": asdict(config.load(config.Train, path)),

@@ -34,7 +34,7 @@ def test_added_time_is_the_difference_within_pairs():
 def test_command_writes_the_figures_of_the_table(tmp_path, monkeypatch):
     """The table has four rows; if the figures belong to another model, a command to measure them replaces it."""
     figures, model = tmp_path / "explanation.json", tiny_model.write(tmp_path / "tiny.onnx")
-    monkeypatch.setattr(explanation_cost, "MODEL", model)
+    monkeypatch.setattr(explanation_cost, "RELEASED", model)
     monkeypatch.setattr(explanation_cost, "FIGURES", figures)
     monkeypatch.setattr(sys, "argv", ["explanation_cost", "--rounds", "2", "--pairs", "2"])
     explanation_cost.main()

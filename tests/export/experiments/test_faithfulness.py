@@ -99,7 +99,7 @@ def measured(tiny_classifier, tmp_path, monkeypatch):
     write_photos(tmp_path, {"data/samples/cat": "red"})
     model = tiny_model.write(tmp_path / "tiny.onnx")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(faithfulness, "MODEL", model)
+    monkeypatch.setattr(faithfulness, "RELEASED", model)
 
     def measure(*arguments):
         monkeypatch.setattr(sys, "argv", ["faithfulness", "photos", "outliers", *arguments])
@@ -116,7 +116,7 @@ def test_command_writes_figures_and_pictures_for_the_card(measured):
     for picture in (map_pictures.CURVES, map_pictures.EXAMPLES, map_pictures.MISTAKES):
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert f"../{picture}" in MAP_PICTURES
-    text = render_activation_map(sha256(faithfulness.MODEL))
+    text = render_activation_map(sha256(faithfulness.RELEASED))
     assert "in 3 grids" in text
     assert "| deletion | lower |" in text
     assert NOT_MEASURED == render_activation_map("0" * 64)

@@ -233,7 +233,7 @@ def test_proposals_need_a_review(checkout, capsys):
     contribute(range(500, 512))
     harvest(SOURCE, OUT)
     proposed = {row.sha256 for row in read_decisions(OUT, PROPOSALS) if row.decision == "accept"}
-    message = f"review/decisions.csv is as `make harvest` wrote it and accepts {len(proposed)} photos; replace it with "
+    message = f"review/decisions.csv is unchanged since `make harvest` wrote it, and accepts {len(proposed)} photos; "
     with pytest.raises(HarvestError, match=rf"{message}.*review/review.html.*`make accept OUT=review UNCHANGED=1`"):
         main(["--out", str(OUT)])
     assert (set(), set()) == (read_ledger(), accepted())
@@ -258,7 +258,7 @@ def test_review_that_changes_nothing_is_a_review(checkout):
     review()
     contribute(range(501, 512))
     harvest(SOURCE, OUT)
-    with pytest.raises(HarvestError, match="is as `make harvest` wrote it"):
+    with pytest.raises(HarvestError, match="is unchanged since `make harvest` wrote it"):
         accept(OUT)
     save_review(OUT)
     accept(OUT)
