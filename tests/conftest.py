@@ -41,6 +41,7 @@ if not (SHARED / "data").is_dir():
 pytest_plugins = (
     "tests.support.distribution",
     "tests.support.fast",
+    "tests.support.garbage_collection",
     "tests.support.requirements",
     "tests.support.terminal_summary",
 )
