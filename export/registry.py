@@ -69,17 +69,14 @@ class Registry:
                 name="model",
                 signature=infer_signature(example, outputs),
                 input_example=example,
-                registered_model_name=self.name,
                 pip_requirements=mlflow.onnx.get_default_pip_requirements(),  # MLflow loads the model to infer others
                 onnx_execution_providers=["CPUExecutionProvider"],
                 save_as_external_data=False,  # keep the single released file
             )
-        version = self.client.get_model_version(self.name, str(logged.registered_model_version))
         tags = {"sha256": sha256(path), "model_version": metadata.model_version, **tags}
         tags |= {"data_hash": metadata.data_hash, "git_commit": metadata.git_commit}
-        for key, value in tags.items():
-            self.tag(version, key, value)
-        return self.client.get_model_version(self.name, version.version)
+        version: ModelVersion = mlflow.register_model(logged.model_uri, self.name, tags=tags)
+        return version
 
     def read_file(self, version: ModelVersion) -> bytes:
         """Return the file of a version. Raise `UserError` if its SHA-256 is not the registered one."""

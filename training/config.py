@@ -201,7 +201,7 @@ def find_conflicts(train: Train, path: Path) -> list[str]:
 
 def read_sections(path: Path) -> dict[str, Any]:
     try:
-        sections = yaml.safe_load(path.read_text())
+        sections = yaml.load(path.read_text(), yaml.CSafeLoader)  # 1 ms instead of 12 for params.yaml
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
     if not isinstance(sections, dict):

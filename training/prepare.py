@@ -30,6 +30,7 @@ from training.split import SPLITS, Row, assign_splits, fill_splits, group_duplic
 # A folder raises OSError; an archive also the errors of a wrong checksum, a broken stream, a password, or a compression
 # method that zipfile does not support.
 UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+CHUNK = 64  # photos that a worker opens at a time
 
 
 @exit_when_interrupted()
@@ -67,11 +68,15 @@ def choose_splits(rows: list[Row], layout: Layout, params: config.Prepare, sourc
 
 def inspect_photos(source: Source, labels: dict[str, str], *, is_quick: bool = False) -> list[Row]:
     """Open every file of `labels` (name to label) once, on all cores; return its row without group and split."""
+    description = f"open {source.path.name}"
+    if len(labels) <= CHUNK:  # a single worker would open all of them
+        items = tqdm(labels.items(), desc=description, unit="photo")
+        return [inspect_photo(source, name, label, is_quick=is_quick) for name, label in items]
     work = partial(_inspect_shared, is_quick=is_quick)
     pool = ProcessPoolExecutor(initializer=_start_worker, initargs=(source,))
     try:
-        found = pool.map(work, labels, labels.values(), chunksize=64)
-        return list(tqdm(found, total=len(labels), desc=f"open {source.path.name}", unit="photo"))
+        found = pool.map(work, labels, labels.values(), chunksize=CHUNK)
+        return list(tqdm(found, total=len(labels), desc=description, unit="photo"))
     finally:
         pool.shutdown(cancel_futures=True)  # after an interruption, do not wait for the remaining photos
 
