@@ -68,6 +68,12 @@ def turn_off_and_on(_: Account) -> None:
     operate("on", "dev")
 
 
+def get_role_policy(account: Account) -> None:
+    """Add an inline policy and read it: which others the role has depends on the tests before."""
+    role("put_role_policy", PolicyName="read", PolicyDocument=DENY_S3)(account)
+    role("get_role_policy", PolicyName="read")(account)
+
+
 def delete_role_policy(account: Account) -> None:
     """Add an inline policy and delete it."""
     role("put_role_policy", PolicyName="deleted", PolicyDocument=DENY_S3)(account)
@@ -163,7 +169,7 @@ DEPLOY: dict[str, Call] = {
     "ecr:BatchGetImage": image("batch_get_image", imageIds=[{"imageTag": "a"}]),
     "ecr:GetRepositoryPolicy": image("get_repository_policy"),
     "iam:GetRole": role("get_role"),
-    "iam:GetRolePolicy": role("get_role_policy", PolicyName="test-0"),
+    "iam:GetRolePolicy": get_role_policy,
     "iam:ListAttachedRolePolicies": role("list_attached_role_policies"),
     "iam:ListRolePolicies": role("list_role_policies"),
     "iam:PutRolePolicy": role("put_role_policy", PolicyName="trial", PolicyDocument=DENY_S3),

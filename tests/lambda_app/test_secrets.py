@@ -94,7 +94,7 @@ def send_all(client, base: str = "") -> set[int]:
 
 
 @pytest.fixture(scope="module")
-def entry_point():
+def entry_point(event_loop):
     """Import the handler, which silences the loggers of some libraries."""
     return importlib.import_module("lambda_app.handler")
 
