@@ -50,9 +50,7 @@ def build_reference(classifier: Classifier) -> dict[str, Any]:
     """Return at most `MAX_PHOTOS` photos of the test split, evenly spread: one list per field, in manifest order."""
     source = Source(PHOTOS)
     photos = [row for row in read_manifest() if row["split"] == "test"]
-    photos = photos[
-        :: -(-len(photos) // MAX_PHOTOS) or 1
-    ]  # the manifest is sorted by path, so each folder is represented
+    photos = photos[:: -(-len(photos) // MAX_PHOTOS) or 1]  # sorted by path: each folder is represented
     rows = [
         prediction_fields(classifier, source.read(row["id"])) | {"label": row["label"]}
         for row in tqdm(photos, desc="reference", unit="photo")

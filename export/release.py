@@ -24,7 +24,7 @@ from export.checks.comparison import load_or_none
 from export.files import CANDIDATES, CARD, REFERENCE, RELEASED, megabytes
 from export.learned_photos import LEARNED, LearnedPhotos, write_learned
 from export.promotion import Outcome, compare, skip_comparison
-from export.registry import CHALLENGER, CHAMPION, ROLLED_BACK, Registry
+from export.registry import CHALLENGER, CHAMPION, PREDECESSOR, ROLLED_BACK, Registry
 from lambda_app.classifier import OUTPUTS
 from training import config
 from training.figures import read_figures, write_figures
@@ -99,7 +99,7 @@ def find_champion(registry: Registry) -> ModelVersion | None:
     it and a rollback can restore it. A file that the serving code cannot load is ignored.
     """
     champion = registry.find_alias(CHAMPION)
-    if not RELEASED.exists() or (champion is not None and champion.tags["sha256"] == sha256(RELEASED)):
+    if not RELEASED.exists() or (champion is not None and is_served(champion)):
         return champion
     classifier = load_or_none(RELEASED)
     if classifier is None:
@@ -112,6 +112,10 @@ def find_champion(registry: Registry) -> ModelVersion | None:
         registry.tag(version, CARD_TAG, CARD.read_text())
     registry.promote(version)
     return registry.get_alias(CHAMPION)
+
+
+def is_served(version: ModelVersion) -> bool:
+    return RELEASED.exists() and version.tags["sha256"] == sha256(RELEASED)
 
 
 def build_tags(path: Path, candidate: str, metrics: Metrics) -> dict[str, str]:
@@ -156,8 +160,9 @@ def apply_outcome(registry: Registry, version: ModelVersion, outcome: Outcome) -
 
 def promote_manually(registry: Registry) -> None:
     """Promote the challenger, and record that the comparison was overruled."""
-    find_champion(registry)  # so that a rollback restores the file that serves now
     version = registry.get_alias(CHALLENGER)
+    if not is_served(version):  # otherwise, an interruption left this command unfinished
+        find_champion(registry)  # so that a rollback restores the file that serves now
     rejected = json.loads(version.tags[OUTCOME])  # every challenger has an outcome
     reason = f"promoted manually; the earlier outcome was: {rejected['reason']}"
     apply_outcome(registry, version, Outcome(**rejected | {"promoted": True, "reason": reason}))
@@ -165,7 +170,10 @@ def promote_manually(registry: Registry) -> None:
 
 def roll_back(registry: Registry) -> None:
     """Serve the predecessor of the champion again. Raise `UserError` if there is none."""
-    champion = find_champion(registry) or registry.get_alias(CHAMPION)
+    champion = registry.find_alias(CHAMPION)
+    # If the predecessor serves already, an interruption left this command unfinished, or Git restored the file.
+    if champion is None or PREDECESSOR not in champion.tags or not is_served(registry.get_predecessor(champion)):
+        champion = find_champion(registry) or registry.get_alias(CHAMPION)
     predecessor = registry.get_predecessor(champion)
     serve(registry, predecessor)
     registry.roll_back(champion, predecessor)

@@ -120,10 +120,9 @@ class Stack:
 
 def stack_and_region(environment: str) -> tuple[str, str]:
     """Return the stack name and the region of an environment. Raise `DeploymentError` for other names."""
-    config = tomllib.loads(SAMCONFIG.read_text())
     if environment not in ENVIRONMENTS:
         raise DeploymentError(f"expected {' or '.join(ENVIRONMENTS)}")
-    parameters = config[environment]["global"]["parameters"]
+    parameters = tomllib.loads(SAMCONFIG.read_text())[environment]["global"]["parameters"]
     return parameters["stack_name"], parameters["region"]
 
 

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from export.files import CANDIDATES, MODEL, REFERENCE, RELEASED
 from export.learned_photos import PHOTO_COUNT
-from export.registry import CHALLENGER, CHAMPION
+from export.registry import CHALLENGER, CHAMPION, Registry
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
@@ -214,6 +214,25 @@ def test_manual_promotion_and_rollback_know_the_file_from_elsewhere(store):
     assert served == RELEASED.read_bytes()
     run_stage("--rollback")
     assert MODEL.read_bytes() == RELEASED.read_bytes()
+
+
+@pytest.mark.parametrize(("action", "step"), [("--rollback", "roll_back"), ("--promote", "promote")])
+def test_interrupted_action_is_completed(store, monkeypatch, action, step):
+    """An action that was interrupted after it replaced the served file ends with the same file when it is repeated."""
+    release_file(make_wrong() if action == "--rollback" else MODEL)
+    release_file(MODEL if action == "--rollback" else make_wrong())
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, step, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_stage(action)
+    served = RELEASED.read_bytes()
+    run_stage(action)
+    assert served == RELEASED.read_bytes()
+    assert sha256(RELEASED) == REGISTRY.get_alias(CHAMPION).tags["sha256"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", None])

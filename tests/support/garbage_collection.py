@@ -1,6 +1,6 @@
-"""Collect garbage less often. What collection imports lives as long as the process, and scanning it finds nothing.
+"""Run the garbage collector less often: what pytest imports while it collects tests stays until the process ends.
 
-`make check` takes 9 % less CPU time with this module.
+To measure the effect, compare `time make check-tests` with and without this module in tests/conftest.py. It was 9 %.
 """
 
 import gc
