@@ -1,6 +1,13 @@
 """Test the summary that `make train` prints; tests/test_pipeline.py tests the figures for `dvc metrics show`."""
 
+import subprocess
+from pathlib import Path
+
+import pytest
+
 from export.training_summary import list_changes, render_summary
+
+ROOT = Path(__file__).parents[2]
 
 TEST = {"accuracy": 0.975, "photos": 1600, "accuracy_interval": [0.96625, 0.98125]}
 RELEASE = {"promoted": True, "model_version": "2026.01.31-01234567", "reason": "better"}
@@ -31,3 +38,13 @@ def test_changes_are_empty_outside_a_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert [] == list_changes()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("target", ["promote", "rollback"])
+def test_manual_release_updates_the_summary(target):
+    """After `make promote` and `make rollback` have written release.json, they write the summary from it."""
+    command = ["make", "--dry-run", "--old-file=.venv/.train", "--old-file=.venv-sam/.installed", target]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    modules = [line.split()[2] for line in printed.splitlines() if " -m " in line]
+    assert modules.index("export.release") < modules.index("export.training_summary")
