@@ -64,7 +64,7 @@ def render_unknown(evaluated: Values) -> str:
     false_alarms = (f"{name} {percent(values['unknown_rate'])}" for name, values in evaluated["sets"].items())
     head = ("pictures of other things", "photos", "called unknown", "ROC-AUC")
     rows = [
-        (name, f"{values['photos']:,}", percent(values["recognised"]), f"{values['roc_auc']:.4f}")
+        (name, f"{values['photos']:,}", percent(values["unknown_rate"]), f"{values['roc_auc']:.4f}")
         for name, values in evaluated["outliers"].items()
     ]
     text = fill_paragraph(

@@ -37,7 +37,7 @@ def collect_figures() -> dict[str, Any]:
         "accuracy_test_high": test["accuracy_interval"][1],
         **further,
         "unknown_test": test["unknown_rate"],
-        **{f"unknown_{name}": values["recognised"] for name, values in evaluated["outliers"].items()},
+        **{f"unknown_{name}": values["unknown_rate"] for name, values in evaluated["outliers"].items()},
         "calibration_error_test": test["calibration_error"],
         "size_mb": released["size_mb"],
         "served": "yes" if released["promoted"] else "no",

@@ -154,7 +154,7 @@ def score_candidate(candidate: str, outputs: OutputsBySet, sets: Sets, threshold
     rates = {name: measure_unknown_rate(outputs[name][candidate], threshold) for name in sets.outliers}
     return {
         "sets": {name: score_outputs(outputs[name][candidate], labels[name], threshold) for name in labels},
-        "outliers": {name: {"photos": len(sets.outliers[name]), "recognised": rate} for name, rate in rates.items()},
+        "outliers": {name: {"photos": len(sets.outliers[name]), "unknown_rate": rate} for name, rate in rates.items()},
     }
 
 

@@ -89,7 +89,7 @@ def _quality() -> list[tuple[str, str]]:
     return [
         *((f"accuracy, {name}", _accuracy(scores)) for name, scores in labeled.items()),
         *((f"wrongly called unknown, {name}", _percent(scores["unknown_rate"])) for name, scores in labeled.items()),
-        *((f"rightly called unknown, {name}", _percent(scores["recognised"])) for name, scores in outliers.items()),
+        *((f"rightly called unknown, {name}", _percent(scores["unknown_rate"])) for name, scores in outliers.items()),
         ("largest difference between PyTorch's and fp32's probabilities", f"{parity:.0e}"),
         (f"model file, {verified['selected']}", f"{released['size_mb']:.1f} MB"),
         ("test coverage, lines and branches", f"{json.loads(COVERAGE.read_text())['total']:.1f} %"),

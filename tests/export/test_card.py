@@ -107,7 +107,7 @@ def test_card_contains_only_measured_figures(project):
         ("evaluate", "sets test accuracy", 0.4321, "43.21 %"),
         ("evaluate", "sets test accuracy_interval", [0.4111, 0.4999], "41.11 % to 49.99 %"),
         ("evaluate", "sets test calibration_error", 0.0765, "7.65 %"),
-        ("evaluate", "outliers", {"flowers": {"photos": 1234, "recognised": 0.8765, "roc_auc": 0.98}}, "| 87.65 % |"),
+        ("evaluate", "outliers", {"flowers": {"photos": 1234, "unknown_rate": 0.8765, "roc_auc": 0.98}}, "| 87.65 % |"),
         ("verify", "behavior agreement gray_10", 0.8642, "| gray 10 | 86.42 % |"),
         ("prepare", "photos", 7654, "7,654 photos"),
         ("prepare", "relabeled", 1234, "1,234."),

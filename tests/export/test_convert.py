@@ -109,7 +109,7 @@ def test_stage_exports_the_checkpoint(project):
         "git_commit": checkpoint["git_commit"],
         "metrics": {
             "test": {"accuracy": 0.5, "confusion_matrix": [[3, 1], [2, 4]]},
-            "flowers": {"photos": 3, "recognised": 2 / 3},
+            "flowers": {"photos": 3, "unknown_rate": 2 / 3},
         },
     }
     assert expected == {name: getattr(metadata, name) for name in expected}

@@ -142,7 +142,7 @@ def test_gate_breaks_beyond_its_limit(find_broken, gate, limits):
     ("threshold", "gate", "limits"),
     [
         (1e6, "unknown_rate_test", {"verify__max_unknown_rate": {"test": 0.99}}),
-        (-1e6, "recognised_noise", {"verify__min_unknown_rate": {"noise": 0.01}}),
+        (-1e6, "unknown_rate_noise", {"verify__min_unknown_rate": {"noise": 0.01}}),
     ],
 )
 def test_unknown_gates_break(find_broken, threshold, gate, limits):
@@ -154,7 +154,7 @@ def test_unknown_gates_break(find_broken, threshold, gate, limits):
     assert [gate] == find_broken(**limits)
 
 
-QUALITY_GATES = ("accuracy_", "unknown_rate_", "recognised_", "calibration_error_", "same_class_")
+QUALITY_GATES = ("accuracy_", "unknown_rate_", "calibration_error_", "same_class_")
 UNREACHABLE = {"verify__min_accuracy": {"test": 1.0, "abroad": 1.0}, "verify__max_calibration_error": 0.0}
 
 
@@ -183,7 +183,7 @@ def test_small_sets_are_not_judged(candidates):
     """Limits do not apply to sets of fewer photos than `min_photos`, and the report names each set."""
     gates, reasons = judge_quality(verify__min_photos=30)
     assert {"accuracy_test", "calibration_error_test", "same_class_mirrored"} <= set(gates)
-    assert not {"accuracy_abroad", "recognised_noise"} & set(gates)
+    assert not {"accuracy_abroad", "unknown_rate_noise"} & set(gates)
     assert [
         "abroad, because it has 24 photos and the limits require 30",
         "noise, because it has 8 photos and the limits require 30",

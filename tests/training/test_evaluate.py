@@ -139,10 +139,10 @@ def test_outlier_set_is_scored(evaluated, capsys):
         load_checkpoint()[0], read_unlabeled(OUTLIERS / "rabbits", Preprocessor(32)), 8
     )
     unknown = logsumexp(predictions.logits, axis=1) < report()["unknown_threshold"]
-    assert {"photos": 6, "recognised": unknown.mean()}.items() <= measured.items()
-    assert f'"rabbits_recognised": {measured["recognised"]}' in capsys.readouterr().out
+    assert {"photos": 6, "unknown_rate": unknown.mean()}.items() <= measured.items()
+    assert f'"rabbits_unknown_rate": {measured["unknown_rate"]}' in capsys.readouterr().out
     run = mlflow.get_run(load_checkpoint()[1]["run_id"])
-    assert measured["recognised"] == run.data.metrics["rabbits_recognised"]
+    assert measured["unknown_rate"] == run.data.metrics["rabbits_unknown_rate"]
 
 
 def frozen_predictions(*classes: int) -> Predictions:
@@ -154,7 +154,7 @@ def frozen_predictions(*classes: int) -> Predictions:
 def test_score_outliers_counts_unknown_and_ranks():
     """Two of three are below the threshold; of 12 pairs, 6 are ranked correctly and 5 are ties."""
     test, outliers = frozen_predictions(0, 0, 0, 1), frozen_predictions(1, 1, 0)
-    expected = {"photos": 3, "recognised": 2 / 3, "roc_auc": (6 + 5 / 2) / 12}
+    expected = {"photos": 3, "unknown_rate": 2 / 3, "roc_auc": (6 + 5 / 2) / 12}
     assert expected == pytest.approx(evaluate.score_outliers(Calibration(1.0, (0.9, 0.1), 0.5), outliers, test))
 
 

@@ -36,14 +36,18 @@ def read_store() -> list[dict[str, Any]]:
 def read_run(client: mlflow.MlflowClient, run: Run) -> dict[str, Any]:
     metrics = run.data.metrics
     epoch_ends = [epoch.timestamp for epoch in client.get_metric_history(run.info.run_id, "val_loss")]
+    accuracy = metric_by_set({k: v for k, v in metrics.items() if k not in EPOCH_METRICS}, "accuracy")
+    unknown_rate = metric_by_set(
+        metrics, "unknown_rate"
+    )  # of labeled sets and outliers; only labeled sets have an accuracy
     params = {k: v for k, v in run.data.params.items() if k.startswith(("train.", "augment."))}
     return {
         "attempt": run.data.tags["attempt"],
         "run_id": run.info.run_id,
         "started": run.info.start_time,
         "params": {config.RENAMED.get(key, key): value for key, value in params.items()},
-        "accuracy": metric_by_set({k: v for k, v in metrics.items() if k not in EPOCH_METRICS}, "accuracy"),
-        "recognised": metric_by_set(metrics, "recognised"),
+        "accuracy": accuracy,
+        "unknown_rate": {name: rate for name, rate in unknown_rate.items() if name not in accuracy},
         "calibration_error": metrics.get("test_calibration_error"),
         "minutes": training_minutes(run.info.start_time, epoch_ends),
     }

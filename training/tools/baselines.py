@@ -147,7 +147,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     files = {precision: folder / CANDIDATES / f"{precision}.onnx" for precision in PRECISIONS}
     return {
         "accuracy": {name: scores["accuracy"] for name, scores in evaluated["sets"].items()},
-        "recognised": {name: scores["recognised"] for name, scores in evaluated["outliers"].items()},
+        "unknown_rate": {name: scores["unknown_rate"] for name, scores in evaluated["outliers"].items()},
         "parameters": count_parameters(load_checkpoint(folder / CHECKPOINT)[0]),
         "mb": {precision: path.stat().st_size / 1e6 for precision, path in files.items()},
         "latency_ms": json.loads((folder / METRICS / "latency.json").read_text()),

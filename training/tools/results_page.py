@@ -18,7 +18,7 @@ NEUTRAL = {"train.balance_classes": "False"}  # values with which a later param 
 def render_baselines(results: list[dict[str, Any]]) -> str:
     """Return the table of networks, and how they were measured."""
     headings = ["network", *(f"accuracy, {name}" for name in results[0]["accuracy"])]
-    headings += [f"called unknown, {name}" for name in results[0]["recognised"]]
+    headings += [f"called unknown, {name}" for name in results[0]["unknown_rate"]]
     headings += ["parameters", *(f"{p} MB" for p in PRECISIONS), *(f"{p} ms" for p in PRECISIONS)]
     headings += ["training, minutes", "images/s"]
     return table(headings, map(_baseline_row, results)) + "\n\n" + _caption(results[0])
@@ -26,7 +26,7 @@ def render_baselines(results: list[dict[str, Any]]) -> str:
 
 def _baseline_row(result: Mapping[str, Any]) -> list[str]:
     start = "pretrained" if result["identity"]["train"]["weights"] else "from scratch"
-    shares = [*result["accuracy"].values(), *result["recognised"].values()]
+    shares = [*result["accuracy"].values(), *result["unknown_rate"].values()]
     return [
         f"`{result['network']}`, {start}",
         *map(percent, shares),
@@ -52,7 +52,7 @@ def render_attempts(attempts: list[dict[str, Any]]) -> str:
     params = config.flatten(config.load(config.Train), config.load(config.Augment))
     current = {key: str(value) for key, value in params.items()}  # as MLflow writes them
     sets = list(dict.fromkeys(name for row in attempts for name in row["accuracy"]))
-    outliers = list(dict.fromkeys(name for row in attempts for name in row["recognised"]))
+    outliers = list(dict.fromkeys(name for row in attempts for name in row["unknown_rate"]))
     headings = ["attempt", "differs from params.yaml in", *(f"accuracy, {name}" for name in sets)]
     headings += [*(f"called unknown, {name}" for name in outliers), "calibration error, test", "minutes"]
     rows = [
@@ -60,7 +60,7 @@ def render_attempts(attempts: list[dict[str, Any]]) -> str:
             row["attempt"],
             describe_differences(row["params"], current),
             *(percent(row["accuracy"].get(name)) for name in sets),
-            *(percent(row["recognised"].get(name)) for name in outliers),
+            *(percent(row["unknown_rate"].get(name)) for name in outliers),
             percent(row["calibration_error"]),
             f"{row['minutes']:.0f}",
         ]
