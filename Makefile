@@ -178,7 +178,7 @@ proposal: .venv/.serve  ## write a pull request's text to artifacts/proposal.md:
 	PYTHONPATH=. $(BIN)/python .github/scripts/proposal.py
 
 baselines: .venv/.dev  ## train eight architectures the same way (up to an hour); rewrite their table in training/RESULTS.md
-	$(BIN)/python -m training.tools.baselines
+	$(BIN)/python -m export.experiments.baselines
 	$(COG) -r $(DOCUMENTS)
 
 attempts: .venv/.dev  ## rewrite the table of trainings tagged with ATTEMPT='description'

@@ -1,14 +1,15 @@
 """A body with two heads: which parts learn and which stay as in the pretraining."""
 
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
 from torchvision import models
 
+from training.config import BASELINES, Train
 from training.networks import TIMM, BatchNorm, Network, Normalize, Residual, build_baseline, build_timm
 
-BASELINES = ("simple_cnn", "improved_cnn", "logistic")
 SMALLEST = "mobilenet_v2_050"
 
 
@@ -32,6 +33,11 @@ def network():
 
 
 # --- shapes
+
+
+def test_params_accept_every_network():
+    """The values that `train.architecture` accepts are the networks that can be built."""
+    assert {*TIMM, *BASELINES} == set(get_args(Train.__annotations__["architecture"]))
 
 
 @pytest.mark.parametrize("size", [32, 47, 96])

@@ -1,1 +1,1 @@
-"""Commands around training: label audit, baselines, attempts and the input benchmark."""
+"""Commands around training: label audit, attempts and the input benchmark."""

@@ -9,6 +9,10 @@ import mlflow
 import pytest
 import yaml
 
+from export import convert
+from export.experiments import baselines
+from export.experiments.baselines import BASELINES, PLAN, identify, override_params, set_up, start_stages
+from tests.drawing import write_dataset
 from tests.mlflow_stores import write_store
 from tests.training.workspace import ROOT, link_photos, write_params
 from training import config, prepare
@@ -17,8 +21,6 @@ from training.interruption import UserError
 from training.model import BASELINES as BUILT_HERE
 from training.model import CHECKPOINT
 from training.networks import TIMM
-from training.tools import baselines
-from training.tools.baselines import BASELINES, PLAN, identify, override_params, set_up, start_stages
 from training.tools.results_page import render_baselines
 
 SCRATCH = {"weights": None, "distillation_weight": 0, "freeze_batch_norm": False, "body_lr": 1}
@@ -28,11 +30,16 @@ SMALL_PLAN = {
 }
 
 
+def fail():
+    """Fail, as a stage."""
+    raise ValueError
+
+
 def fail_before(stage):
     """Return `start_stages` with a failing stage instead of this one."""
 
     def start(folder, name, stages):
-        start_stages(folder, name, [*stages[: stages.index(stage)], "training.missing"])
+        start_stages(folder, name, [*stages[: stages.index(stage)], fail])
 
     return start
 
@@ -51,18 +58,18 @@ def modification_times(pattern):
 
 
 @pytest.fixture(scope="module")
-def interrupted(tmp_path_factory, photos):
+def interrupted(tmp_path_factory):
     """Return a project in which a stage failed after the first network was trained and evaluated."""
     folder = tmp_path_factory.mktemp("compared")
     write_params(folder, prepare__train_share=0.6)
-    link_photos(folder, photos)
+    link_photos(folder, write_dataset(tmp_path_factory.mktemp("photos"), {"cat": 40, "dog": 40}))
     (folder / PLAN).parent.mkdir(parents=True)
     (folder / PLAN).write_text(yaml.safe_dump(SMALL_PLAN))
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", write_store(folder))
         patch.setenv("OMP_NUM_THREADS", "1")
         prepare.main()
-        patch.setattr(baselines, "start_stages", fail_before("export.convert"))
+        patch.setattr(baselines, "start_stages", fail_before(convert.main))
         with pytest.raises(UserError) as failed:
             baselines.main()
         checkpoints = modification_times("*/artifacts/checkpoint.pt")
@@ -141,7 +148,7 @@ def test_trained_network_is_not_trained_again(interrupted, in_compared):
 
 def test_failed_stage_is_an_error(interrupted):
     """A failing stage ends the comparison with the network, its stages and the exit code."""
-    stages = "training.train, training.evaluate, training.missing"
+    stages = f"training.train, training.evaluate, {__name__}"
     assert f"logistic: the stages {stages} ended with exit code 1; expected 0" == interrupted.error
 
 

@@ -1,15 +1,15 @@
-"""`make baselines`: train every network of training/tools/baselines.yaml on the same photos, and compare them.
+"""`make baselines`: train every network of export/experiments/baselines.yaml on the same photos, and compare them.
 
 Each network has a project folder under artifacts/baselines/, in which the stages of the pipeline run. A finished
 network is not run again; an interrupted one resumes from its last epoch.
 """
 
 import csv
-import importlib
 import json
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from shutil import copyfile
@@ -19,7 +19,10 @@ from typing import Any
 import mlflow
 import yaml
 
-from training import config
+from export import convert, quantize
+from export.checks import latency
+from export.files import CANDIDATES
+from training import config, evaluate, train
 from training.figures import METRICS, write_figures, write_json
 from training.interruption import UserError
 from training.manifest import MANIFEST, read_manifest
@@ -28,9 +31,9 @@ from training.source import EXTRA, OUTLIERS, sha256
 from training.tools.results_page import PRECISIONS, describe_hardware, render_baselines
 from training.train import HISTORY
 
-PLAN = Path("training/tools/baselines.yaml")
+PLAN = Path("export/experiments/baselines.yaml")
 BASELINES = Path("artifacts/baselines")
-CANDIDATES = Path("artifacts/candidates")  # written by export.quantize, which training may not import
+Stage = Callable[[], None]
 Sections = dict[str, dict[str, Any]]
 
 
@@ -60,11 +63,11 @@ def run(name: str, params: Sections) -> dict[str, Any]:
     if path.exists() and (result := json.loads(path.read_text()))["identity"] == identity:
         return dict(result)
     print(f"--- {name}", flush=True)
-    stages = ["training.evaluate", "export.convert", "export.quantize"]
+    stages = [evaluate.main, convert.main, quantize.main]
     if not is_trained(folder, identity):
-        stages.insert(0, "training.train")
+        stages.insert(0, train.main)
     start_stages(folder, name, stages)
-    start_stages(folder, name, ["export.checks.latency"])  # in a new process, like a Lambda function
+    start_stages(folder, name, [latency.main])  # in a new process, like a Lambda function
     result = {"network": name, "identity": identity, "hardware": describe_hardware(), **read_results(folder)}
     write_json(path, result)
     return result
@@ -109,22 +112,23 @@ def to_json_types(values: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(values)))
 
 
-def start_stages(folder: Path, name: str, stages: list[str]) -> None:
+def start_stages(folder: Path, name: str, stages: list[Stage]) -> None:
     """Run the stages in a new process, which frees its memory when it exits. Raise `UserError` if a stage fails."""
     process = multiprocessing.get_context("spawn").Process(target=run_stages, args=(folder, environment(name), stages))
     process.start()
     process.join()
     if process.exitcode:
-        raise UserError(f"{name}: the stages {', '.join(stages)} ended with exit code {process.exitcode}; expected 0")
+        names = ", ".join(stage.__module__ for stage in stages)
+        raise UserError(f"{name}: the stages {names} ended with exit code {process.exitcode}; expected 0")
 
 
-def run_stages(folder: Path, variables: dict[str, str], stages: list[str]) -> None:
-    """Run stages, given as module names, in the project folder. Changes this process's environment and folder."""
+def run_stages(folder: Path, variables: dict[str, str], stages: list[Stage]) -> None:
+    """Run stages in the project folder. Changes this process's environment and folder."""
     os.environ.update(variables)
     os.chdir(folder)
     try:
         for stage in stages:
-            importlib.import_module(stage).main()
+            stage()
     except UserError as error:  # multiprocessing does not call sys.excepthook
         sys.exit(str(error))
 
