@@ -216,7 +216,7 @@ CALLS: dict[str, dict[str, Call]] = {
         "sqs:ReceiveMessage": queue("receive_message"),
         "sqs:DeleteMessage": lambda account: queue("delete_message", ReceiptHandle=account.receipt)(account),
         "sqs:GetQueueAttributes": queue("get_queue_attributes", AttributeNames=["All"]),
-        "s3:GetObject": lambda _: client("s3").get_object(Bucket=PHOTOS, Key="cat.jpg"),
+        "s3:GetObject": lambda _: client("s3").get_object(Bucket=PHOTOS, Key="cat.jpg")["Body"].read(),
         "s3:ListBucket": lambda _: client("s3").list_objects_v2(Bucket=PHOTOS),
         "s3:PutObject": lambda _: client("s3").put_object(Bucket=RESULTS, Key="pet-classifier-dev/1", Body=b"x"),
     },

@@ -380,7 +380,7 @@ def test_photo_is_stored_in_s3(bucket, tiny_classifier, encode):
     assert ("AES256", "image/jpeg") == (found["ServerSideEncryption"], found["ContentType"])
     assert {"request-id", "prediction", "confidence", "time"} == found["Metadata"].keys()
     assert digest == hashlib.sha256(found["Body"].read()).hexdigest()
-    record = bucket.get_object(Bucket=BUCKET, Key=f"contributed/requests/{PREDICTION_ID}/{digest}")
+    record = bucket.head_object(Bucket=BUCKET, Key=f"contributed/requests/{PREDICTION_ID}/{digest}")
     assert (0, "AES256") == (record["ContentLength"], record["ServerSideEncryption"])
 
 
