@@ -1,7 +1,10 @@
 """Train the network: one module per DVC stage (prepare, train, evaluate), with its helpers beside it."""
 
 import sys
+from pathlib import Path
 
 from training.interruption import report_in_one_line
+
+ROOT = Path(__file__).parents[1]  # of the repository
 
 sys.excepthook = report_in_one_line

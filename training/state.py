@@ -12,7 +12,8 @@ import yaml
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-ROOT = Path(__file__).parents[1]
+from training import ROOT
+
 CODE = ("lambda_app/", "training/")  # the other dependencies of a stage are data
 STATE = Path("artifacts/training.pt")
 OLD_STATE = Path("artifacts/training.old.pt")  # a state that could not be resumed

@@ -11,7 +11,7 @@ from typing import Any
 from export.checks.comparison import Paired, are_correct
 from lambda_app.classifier import Classifier
 from training.config import Release
-from training.harvest.data_set import CORRECTED, HELD_BACK, read_labels
+from training.harvest.data_set import CORRECTED, HELD_BACK, read_folder_labels
 from training.photo_dataset import Photos, Preprocessor
 from training.source import Source
 
@@ -47,7 +47,7 @@ class Corrections:
 def compare_corrections(challenger: Classifier, champion: Classifier) -> Corrections | None:
     """Return the counts, or None if no held-back contribution belongs to a class of the models."""
     names = challenger.metadata.class_names
-    labels = {path: label for path, label in read_labels(HELD_BACK).items() if label in names}
+    labels = {path: label for path, label in read_folder_labels(HELD_BACK).items() if label in names}
     if not labels:
         return None
     new, old = (

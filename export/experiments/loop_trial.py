@@ -25,17 +25,16 @@ from export.experiments.loop_figures import FIGURES
 from export.experiments.trial_server import Client, serve
 from export.files import CARD, RELEASED
 from export.registry import Registry
-from training import config, evaluate, prepare, train
+from training import ROOT, config, evaluate, prepare, train
 from training.fetch import link, link_packaged_weights
 from training.figures import read_figures, write_json
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept
-from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS, link_held_back, read_labels
+from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS, link_held_back, read_folder_labels
 from training.harvest.decisions import ACCEPT, HOLD, write_decisions
 from training.interruption import UserError
 from training.manifest import read_manifest
 from training.source import EXTRA, OUTLIERS, PHOTOS, Source
-from training.state import ROOT
 
 STAGES = (prepare, train, evaluate, convert, quantize, verify)
 Photo = tuple[str, bytes]  # label and encoded photo
@@ -157,7 +156,7 @@ def run(base: Sequence[Photo], left_out: Sequence[Photo], contributions: str) ->
         mistakes = contribute_mistakes(left_out, client)
     held = review(f"{contributions}/contributed/")
     accept(Path("review"), allow_unchanged=True)  # if the audit holds no photo, the review changes no decision
-    accepted = read_labels(CONTRIBUTIONS)
+    accepted = read_folder_labels(CONTRIBUTIONS)
     write_photos([*base, *read_accepted()], Path("both"))
     train_on(Path("both"))
     outcome = read_figures("release")
@@ -182,7 +181,7 @@ def run(base: Sequence[Photo], left_out: Sequence[Photo], contributions: str) ->
 def read_accepted() -> list[Photo]:
     """Return the accepted contributions that are used for training."""
     folder = CONTRIBUTIONS / ACCEPTED
-    return [(label, (folder / path).read_bytes()) for path, label in read_labels(folder).items()]
+    return [(label, (folder / path).read_bytes()) for path, label in read_folder_labels(folder).items()]
 
 
 def write_photos(photos: Sequence[Photo], folder: Path) -> None:

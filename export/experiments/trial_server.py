@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 
+from training import ROOT
 from training.interruption import UserError
-from training.state import ROOT
 
 TIMEOUT_S = 600  # generous, for a busy machine
 

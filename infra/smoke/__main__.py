@@ -19,7 +19,7 @@ from infra.smoke import target
 from infra.smoke.checks import function_checks, health_check, metrics_count
 from infra.smoke.golden import Expected, Golden, GoldenError
 from infra.smoke.messages import Ask
-from infra.smoke.runner import Check, Row, run_checks
+from infra.smoke.runner import Check, CheckResult, run_checks
 from infra.smoke.url import UrlClient, access_checks, compare_settings
 
 NAME_WIDTH = 44  # of the longest check
@@ -40,13 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
     expected = Expected(golden, version, commit=options.commit, image=options.image)
     rows = []
     try:
-        for row in _run(options, auth, expected):
-            print(format_row(row), flush=True)
-            rows.append(row)
-        passed = sum(row.passed for row in rows)
-        print(f"{passed} of {len(rows)} checks passed, {sum(row.seconds for row in rows):.1f} s")
+        for result in _run(options, auth, expected):
+            print(format_result(result), flush=True)
+            rows.append(result)
+        passed = sum(result.passed for result in rows)
+        print(f"{passed} of {len(rows)} checks passed, {sum(result.seconds for result in rows):.1f} s")
         if options.json:
-            report = {"url": options.url, "passed": passed == len(rows), "checks": [asdict(row) for row in rows]}
+            report = {"url": options.url, "passed": passed == len(rows), "checks": [asdict(result) for result in rows]}
             options.json.write_text(json.dumps(report, indent=2) + "\n")
     except OSError as error:
         parser.error(f"--json {options.json}: {error.strerror}; expected a file that can be written")
@@ -75,7 +75,7 @@ def _apply_parameters(options: argparse.Namespace) -> None:
     options.origin = options.origin or parameters["CorsOrigin"] or None
 
 
-def _run(options: argparse.Namespace, auth: httpx2.Auth | None, expected: Expected) -> Iterator[Row]:
+def _run(options: argparse.Namespace, auth: httpx2.Auth | None, expected: Expected) -> Iterator[CheckResult]:
     with (
         UrlClient(options.url, auth=auth, timeout_s=options.timeout) as ask,
         UrlClient(options.url, auth=None, timeout_s=options.timeout) as ask_unsigned,
@@ -93,20 +93,20 @@ def _checks(options: argparse.Namespace, ask: Ask, ask_unsigned: Ask, expected: 
     yield from access_checks(ask, ask_unsigned, private=target.is_private(options), origin=options.origin)
 
 
-def format_row(row: Row) -> str:
+def format_result(result: CheckResult) -> str:
     """Return one line; for a failed check it shows the fields that differ."""
-    verdict = "PASS" if row.passed else "FAIL"
-    line = f"{verdict}  {row.check:{NAME_WIDTH}} {row.seconds * 1000:7.0f} ms"
-    return line if row.passed else f"{line}  {_difference(row)}"
+    verdict = "PASS" if result.passed else "FAIL"
+    line = f"{verdict}  {result.check:{NAME_WIDTH}} {result.seconds * 1000:7.0f} ms"
+    return line if result.passed else f"{line}  {_difference(result)}"
 
 
-def _difference(row: Row) -> str:
+def _difference(result: CheckResult) -> str:
     parts = []
-    for name in {**row.expected, **row.actual}:
-        expected, actual = (_shorten(side[name]) if name in side else None for side in (row.expected, row.actual))
+    for name in {**result.expected, **result.actual}:
+        expected, actual = (_shorten(side[name]) if name in side else None for side in (result.expected, result.actual))
         if expected is None:
             parts.append(f"{name}: {actual}")
-        elif actual is None or row.expected[name] != row.actual[name]:
+        elif actual is None or result.expected[name] != result.actual[name]:
             parts.append(f"{name}: expected {expected}, got {actual or 'none'}")
     return "; ".join(parts)
 

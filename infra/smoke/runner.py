@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.smoke.messages import NoAnswer
@@ -21,7 +21,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Row:
+class CheckResult:
     """The result of one check."""
 
     check: str
@@ -31,38 +31,41 @@ class Row:
     actual: dict[str, Any]
 
 
-def run_checks(health: Check, checks: Iterable[Check], *, wait_s: float, limit_s: float = LIMIT_S) -> Iterator[Row]:
-    """Yield one row per check as soon as it is known.
+def run_checks(
+    health: Check, checks: Iterable[Check], *, wait_s: float, limit_s: float = LIMIT_S
+) -> Iterator[CheckResult]:
+    """Yield one result per check as soon as it is known.
 
-    Yield only the row of `health` if that check does not pass within `wait_s`. Checks that would start after `limit_s`
-    fail without sending a request.
+    Yield only the result of `health` if that check does not pass within `wait_s`. Checks that would start after
+    `limit_s` fail without sending a request.
     """
     deadline = time.monotonic() + limit_s
     healthy = _wait_until_passed(health, min(wait_s, limit_s))
     yield healthy
     for check in checks if healthy.passed else ():
         if time.monotonic() > deadline:
-            yield Row(check.name, False, 0, {}, {"not asked": f"all checks together took more than {limit_s:.0f} s"})
+            reason = {"not asked": f"all checks together took more than {limit_s:.0f} s"}
+            yield CheckResult(check.name, False, 0, {}, reason)
         else:
             yield _run(check)
 
 
-def _wait_until_passed(check: Check, wait_s: float) -> Row:
-    """Retry with exponential backoff. The row's time is the whole wait."""
+def _wait_until_passed(check: Check, wait_s: float) -> CheckResult:
+    """Retry with exponential backoff. The time of the result is the whole wait."""
     started, pause = time.monotonic(), FIRST_PAUSE_S
     while True:
-        row = _run(check)
+        result = _run(check)
         waited = time.monotonic() - started
-        if row.passed or waited + pause > wait_s:
-            return Row(row.check, row.passed, waited, row.expected, row.actual)
+        if result.passed or waited + pause > wait_s:
+            return replace(result, seconds=waited)
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_S)
 
 
-def _run(check: Check) -> Row:
+def _run(check: Check) -> CheckResult:
     started = time.monotonic()
     expected, actual = _compare(check)
-    return Row(check.name, expected == actual, time.monotonic() - started, expected, actual)
+    return CheckResult(check.name, expected == actual, time.monotonic() - started, expected, actual)
 
 
 def _compare(check: Check) -> Pair:

@@ -11,14 +11,14 @@ from pathlib import Path
 from training import config
 from training.harvest.contributed_photo import Candidate, Entry, HarvestError
 from training.harvest.contribution_storage import UNAVAILABLE, open_storage
-from training.harvest.data_set import CONTRIBUTIONS, read_labels
+from training.harvest.data_set import CONTRIBUTIONS, read_folder_labels
 from training.harvest.decisions import (
     DECISIONS,
     FILE,
     HARVESTED,
     PROPOSALS,
     keep_decisions,
-    read_reviewed,
+    read_changed,
     write_decisions,
 )
 from training.harvest.download import copy_senders, download
@@ -57,7 +57,7 @@ def harvest(source: str, folder: Path) -> list[Candidate]:
     folder.mkdir(parents=True, exist_ok=True)
     copy_senders(senders, folder)
     entries = download(storage, [entry for entry in listed if entry.sha256 not in decided], folder)
-    reviewed = read_reviewed(folder)
+    reviewed = read_changed(folder)
     candidates = screen(entries, {entry.sha256: entry.day for entry in listed}, folder, reviewed)
     names = class_names(read_manifest())
     # Proposals leave the reviewer's decisions out, so that these still differ from the proposals at the next harvest.
@@ -86,7 +86,7 @@ def screen(
     readable = [c for c in candidates if not inspected[c.sha256].reason]
     audited = {candidate.sha256: candidate for candidate in audit(readable, folder, rows, limits)}
     candidates = [audited.get(candidate.sha256, candidate) for candidate in candidates]
-    accepted = {Path(path).stem: label for path, label in read_labels(CONTRIBUTIONS).items()}
+    accepted = {Path(path).stem: label for path, label in read_folder_labels(CONTRIBUTIONS).items()}
     return apply_caps(keep_decisions(candidates, reviewed), days, accepted, reviewed, limits)
 
 

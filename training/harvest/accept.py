@@ -15,8 +15,8 @@ from training.figures import replacing
 from training.harvest import ledger as decided
 from training.harvest.contributed_photo import Candidate, HarvestError, parse_key
 from training.harvest.contribution_storage import Folder
-from training.harvest.data_set import ACCEPTED, CONFIRMED, CONTRIBUTIONS, CORRECTED, read_labels
-from training.harvest.decisions import ACCEPT, FILE, HOLD, REJECT, is_unchanged, read_decisions, read_reviewed
+from training.harvest.data_set import ACCEPTED, CONFIRMED, CONTRIBUTIONS, CORRECTED, read_folder_labels
+from training.harvest.decisions import ACCEPT, FILE, HOLD, REJECT, is_unchanged, read_changed, read_decisions
 from training.harvest.dvc_folder import POINTER, track
 from training.harvest.ledger import (
     LEDGER,
@@ -69,7 +69,7 @@ def accept(folder: Path, *, allow_unchanged: bool = False) -> None:
 
 def check_reviewed(new: Sequence[Candidate], folder: Path) -> None:
     """Raise `HarvestError` if decisions.csv is as the harvest wrote it and accepts photos that no one reviewed."""
-    reviewed = read_reviewed(folder)
+    reviewed = read_changed(folder)
     proposed = sum(c.decision == ACCEPT and c.sha256 not in reviewed for c in new)
     if proposed and is_unchanged(folder):
         raise HarvestError(
@@ -84,7 +84,7 @@ def remove_copies(photos: set[str]) -> bool:
 
     The reviewer may have changed their labels or decisions since.
     """
-    copies = [path for path in read_labels(CONTRIBUTIONS) if Path(path).stem in photos]
+    copies = [path for path in read_folder_labels(CONTRIBUTIONS) if Path(path).stem in photos]
     for path in copies:
         (CONTRIBUTIONS / path).unlink()
     return bool(copies)

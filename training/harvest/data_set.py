@@ -10,7 +10,7 @@ CORRECTED, CONFIRMED = "held-back/corrected", "held-back/confirmed"
 HELD_BACK = Path("data/raw/held-back")  # where the pipeline reads them: a link, or an empty folder
 
 
-def read_labels(folder: Path) -> dict[str, str]:
+def read_folder_labels(folder: Path) -> dict[str, str]:
     """Return the labels of the files `LABEL/SHA256.jpg` at any depth of a folder, by path; empty without a folder."""
     paths = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.jpg")))
     return {path: PurePosixPath(path).parent.name for path in paths}

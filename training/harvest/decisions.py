@@ -60,7 +60,7 @@ def _parse(row: dict[str, str], place: str) -> Candidate:
         raise HarvestError(f"{place}: {error}; expected numbers in the columns doubt and confidence") from None
 
 
-def read_reviewed(folder: Path) -> dict[str, Candidate]:
+def read_changed(folder: Path) -> dict[str, Candidate]:
     """Return the rows that a reviewer changed since the last harvest, by hash. Unchanged proposals do not count."""
     if not (folder / FILE).exists() or not (folder / PROPOSALS).exists():
         return {}

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from lambda_app.contributions.contribution import PREFIX
 from training.harvest.contributed_photo import Entry, HarvestError, Origin
 from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Bucket, Folder, Storage, open_storage
-from training.harvest.data_set import CONTRIBUTIONS, read_labels
+from training.harvest.data_set import CONTRIBUTIONS, read_folder_labels
 from training.harvest.dvc_folder import POINTER, delete_from_storage, track
 from training.harvest.known_photos import read_cache, write_cache
 from training.harvest.ledger import (
@@ -82,7 +82,7 @@ def forget(request_id: str, source: str, folder: Path) -> Deleted:
             raise HarvestError(
                 f"no photo of request {request_id!r} in {source}, {folder} or {LEDGER}{hidden}; check the ID and SOURCE"
             )
-        in_data_set = [path for path in read_labels(CONTRIBUTIONS) if Path(path).stem in photos]
+        in_data_set = [path for path in read_folder_labels(CONTRIBUTIONS) if Path(path).stem in photos]
         check_complete()
         md5s = hash_copies((storage, Folder(folder), Folder(CONTRIBUTIONS)), photos)
         md5s |= {row.photo: row.md5 for row in ledger if row.photo in photos and row.md5}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from training.figures import replacing
-from training.harvest.data_set import CONTRIBUTIONS, read_labels
+from training.harvest.data_set import CONTRIBUTIONS, read_folder_labels
 from training.prepare import inspect_photos
 from training.source import PHOTOS, Source
 from training.split import Row
@@ -26,7 +26,7 @@ def read_known(manifest: list[dict[str, str]]) -> list[Row]:
 
 def inspect_accepted() -> list[Row]:
     """Return the rows of all accepted contributions in this checkout."""
-    labels = read_labels(CONTRIBUTIONS)
+    labels = read_folder_labels(CONTRIBUTIONS)
     return inspect_photos(Source(CONTRIBUTIONS), labels) if labels else []
 
 

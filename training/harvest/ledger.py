@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from training.figures import replacing
 from training.harvest.contributed_photo import HarvestError
-from training.harvest.data_set import CONTRIBUTIONS, read_labels
+from training.harvest.data_set import CONTRIBUTIONS, read_folder_labels
 
 LEDGER = Path("data/contributions.csv")
 ACCEPTED, REJECTED, FORGOTTEN = "accepted", "rejected", "forgotten"
@@ -54,7 +54,7 @@ def write_ledger(rows: Iterable[Decided]) -> None:
 
 def check_complete() -> None:
     """Raise `HarvestError` if accepted photos are missing: a training or a new version would go without them."""
-    present = {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
+    present = {Path(path).stem for path in read_folder_labels(CONTRIBUTIONS)}
     accepted = {row.photo for row in read_ledger() if row.decision == ACCEPTED}
     if missing := accepted - present:
         raise HarvestError(
@@ -66,7 +66,7 @@ def check_complete() -> None:
 def check_recorded() -> None:
     """Raise `HarvestError` if there are photos that the ledger does not list as accepted."""
     accepted = {row.photo for row in read_ledger() if row.decision == ACCEPTED}
-    if extra := {Path(path).stem for path in read_labels(CONTRIBUTIONS)} - accepted:
+    if extra := {Path(path).stem for path in read_folder_labels(CONTRIBUTIONS)} - accepted:
         raise HarvestError(
             f"{CONTRIBUTIONS} has {len(extra)} photos that {LEDGER} does not list as accepted, such as {min(extra)}; "
             "repeat an interrupted `make accept`, or run `.venv/bin/dvc checkout data/contributions.dvc` after a revert"

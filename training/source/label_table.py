@@ -13,10 +13,10 @@ TABLES = {".csv", ".tsv", ".jsonl"}
 LABELS = ("label", "labels", "class", "class_name", "category", "breed", "species", "target", "label_name")
 MAX_TABLE = 64 << 20  # bytes
 UNREADABLE = (csv.Error, OSError, RecursionError, RuntimeError, ValueError)
-Row = dict[str, str]
+TableRow = dict[str, str]
 
 
-def read_labels(files: list[str], photos: list[str], read: Callable[[str], bytes]) -> tuple[str, dict[str, str]]:
+def read_label_tables(files: list[str], photos: list[str], read: Callable[[str], bytes]) -> tuple[str, dict[str, str]]:
     """Return the tables that label most photos, and the label of each; nothing if there is no such table.
 
     A table has a column of labels (`LABELS`) and a column with the path, name or stem of each photo. A sample
@@ -65,7 +65,7 @@ def _index(photos: list[str]) -> dict[str, list[str]]:
     return index
 
 
-def _match(rows: list[Row], folder: PurePosixPath, index: dict[str, list[str]]) -> dict[str, str]:
+def _match(rows: list[TableRow], folder: PurePosixPath, index: dict[str, list[str]]) -> dict[str, str]:
     label = next((c for c in rows[0] if c.strip().lower() in LABELS), None) if rows else None
     if label is None:
         return {}
@@ -74,7 +74,9 @@ def _match(rows: list[Row], folder: PurePosixPath, index: dict[str, list[str]]) 
     return {photo: row[label].strip().lower() for photo, row in found.items() if (row[label] or "").strip()}
 
 
-def _photos(rows: list[Row], column: str, folder: PurePosixPath, index: dict[str, list[str]]) -> dict[str, Row]:
+def _photos(
+    rows: list[TableRow], column: str, folder: PurePosixPath, index: dict[str, list[str]]
+) -> dict[str, TableRow]:
     """Return the row of each photo that the values of a column identify uniquely."""
     found = {}
     for row in rows:
@@ -86,7 +88,7 @@ def _photos(rows: list[Row], column: str, folder: PurePosixPath, index: dict[str
     return found
 
 
-def _rows(table: str, read: Callable[[str], bytes]) -> list[Row]:
+def _rows(table: str, read: Callable[[str], bytes]) -> list[TableRow]:
     data = read(table)[:MAX_TABLE].decode("utf-8-sig", "replace")
     if table.lower().endswith(".jsonl"):
         return _json_rows(data)
@@ -94,7 +96,7 @@ def _rows(table: str, read: Callable[[str], bytes]) -> list[Row]:
     return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(io.StringIO(data), delimiter=delimiter)]
 
 
-def _json_rows(data: str) -> list[Row]:
+def _json_rows(data: str) -> list[TableRow]:
     try:
         values = [json.loads(line) for line in data.splitlines() if line.strip()]
     except json.JSONDecodeError:

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from lambda_app.preprocess import SIGNATURES
 from training.source.class_level import FolderClasses, split_of, to_class_folders
-from training.source.label_table import read_labels
+from training.source.label_table import read_label_tables
 from training.source.source_reader import SUFFIXES, SourceError, is_hidden
 
 KAGGLE = re.compile(r"(?P<label>[^./]+)\.\d+\.\w+")  # cat.0.jpg
@@ -87,7 +87,7 @@ def _by_name_or_table(
         note = "classes are breeds; CLASSES=species makes cats and dogs" if choice != "species" else ""
         layout = _layout("Oxford-IIIT Pet", files, labels, "not in the annotations")
         return replace(layout, notes=(note,) if note else ())
-    table, labels = read_labels([n for n, f in files.items() if not is_hidden(f)], list(photos), read)
+    table, labels = read_label_tables([n for n, f in files.items() if not is_hidden(f)], list(photos), read)
     return _layout(f"table {table}", files, labels, f"not in {table}") if labels else None
 
 

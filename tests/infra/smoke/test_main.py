@@ -14,7 +14,7 @@ from infra.smoke import runner
 from infra.smoke.checks import ERRORS, health_check
 from infra.smoke.golden import Golden, GoldenError
 from infra.smoke.messages import NoAnswer
-from infra.smoke.runner import Check, Row
+from infra.smoke.runner import Check, CheckResult
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.errors import BadField, NoExplanation, Overloaded, RequestError, SlowUpload
@@ -65,9 +65,9 @@ def test_table_shows_differences_of_failed_checks(
     assert all(line.startswith("PASS  ") and line.endswith(" ms") for line in printed[:-1] if line != failed)
 
 
-def test_format_row_shortens_long_values() -> None:
+def test_format_result_shortens_long_values() -> None:
     """A long HTML page is cut to one line of under 300 characters."""
-    assert len(command.format_row(Row("GET /", False, 0, {"body": ""}, {"body": "x" * 100_000}))) < 300
+    assert len(command.format_result(CheckResult("GET /", False, 0, {"body": ""}, {"body": "x" * 100_000}))) < 300
 
 
 def test_late_service_is_retried(released: ASGIApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

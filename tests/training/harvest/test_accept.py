@@ -15,7 +15,7 @@ from tests.training.workspace import ROOT
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept, is_held_back, main
 from training.harvest.contributed_photo import HarvestError
-from training.harvest.data_set import CONTRIBUTIONS, read_labels
+from training.harvest.data_set import CONTRIBUTIONS, read_folder_labels
 from training.harvest.decisions import COLUMNS, PROPOSALS, read_decisions
 from training.harvest.ledger import LEDGER, check_recorded, hash_request, read_ledger
 
@@ -33,7 +33,7 @@ def review(decision="accept", **changes):
 
 
 def accepted():
-    return {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
+    return {Path(path).stem for path in read_folder_labels(CONTRIBUTIONS)}
 
 
 def test_accepted_photos_become_class_folders(checkout, capsys):
@@ -54,7 +54,7 @@ def test_reviewer_relabels(checkout):
     [sha256] = contribute([500])
     review(label="dog")
     accept(OUT)
-    assert [("dog", sha256)] == [(label, Path(path).stem) for path, label in read_labels(CONTRIBUTIONS).items()]
+    assert [("dog", sha256)] == [(label, Path(path).stem) for path, label in read_folder_labels(CONTRIBUTIONS).items()]
 
 
 def test_a_tenth_is_held_back(checkout, monkeypatch):
@@ -68,7 +68,7 @@ def test_a_tenth_is_held_back(checkout, monkeypatch):
         for part, hashes in (("held-back/corrected", corrected), ("held-back/confirmed", confirmed))
         for sha256 in hashes
     }
-    assert expected == set(read_labels(CONTRIBUTIONS))
+    assert expected == set(read_folder_labels(CONTRIBUTIONS))
     assert {"accepted", "held-back"} == {path.split("/")[0] for path in expected}
 
 
@@ -172,7 +172,7 @@ def test_decision_may_change_after_an_interruption(checkout, monkeypatch, decisi
     review(decision, label=label)
     accept(OUT)
     expected = [label] if decision == "accept" else []
-    assert expected == list(read_labels(CONTRIBUTIONS).values())
+    assert expected == list(read_folder_labels(CONTRIBUTIONS).values())
     check_recorded()
 
 

@@ -15,7 +15,7 @@ from training.harvest.__main__ import harvest
 from training.harvest.accept import accept
 from training.harvest.contributed_photo import HarvestError
 from training.harvest.contribution_storage import open_storage
-from training.harvest.data_set import CONTRIBUTIONS, read_labels
+from training.harvest.data_set import CONTRIBUTIONS, read_folder_labels
 from training.harvest.dvc_folder import POINTER
 from training.harvest.forget import forget, main
 from training.harvest.ledger import FORGOTTEN, LEDGER, Decided, hash_request, read_ledger
@@ -52,7 +52,7 @@ def test_photo_is_deleted_everywhere(hashes, capsys):
     assert {True} == {*find_copies(hashes[500]).values()}
     main([request_id(500), "--source", SOURCE, "--out", str(OUT)])
     assert {False} == {*find_copies(hashes[500]).values()}
-    assert {hashes[501], hashes[502]} == {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
+    assert {hashes[501], hashes[502]} == {Path(path).stem for path in read_folder_labels(CONTRIBUTIONS)}
     expected = f"deleted 1 photos in {SOURCE}, 1 in {OUT}, 1 in {CONTRIBUTIONS} and 1 copies in DVC's storage"
     assert expected in capsys.readouterr().out
 
@@ -71,7 +71,7 @@ def test_remote_storage_is_cleared(hashes):
     push()
     with Repo() as repo:
         repo.checkout([str(POINTER)])
-    assert 2 == len(read_labels(CONTRIBUTIONS))
+    assert 2 == len(read_folder_labels(CONTRIBUTIONS))
 
 
 def test_remote_folder_is_cleared(hashes, tmp_path):
@@ -214,7 +214,7 @@ def test_every_sender_of_a_photo_can_delete_it(checkout, number, is_expired):
     )
     assert {False} == {*find_copies(sha256).values()}
     assert not [key for key in stored("contributed/") if sha256 in key]
-    assert other in {Path(path).stem for path in read_labels(CONTRIBUTIONS)}
+    assert other in {Path(path).stem for path in read_folder_labels(CONTRIBUTIONS)}
     assert [request_id(501)] == [path.name for path in OUT.glob("contributed/requests/*")]
 
 
@@ -251,7 +251,7 @@ def test_unknown_request_is_named(hashes):
     """A request without a photo is an error that names it; nothing is deleted."""
     with pytest.raises(HarvestError, match=rf"no photo of request '{request_id(7)}'"):
         forget(request_id(7), SOURCE, OUT)
-    assert 3 == len(read_labels(CONTRIBUTIONS))
+    assert 3 == len(read_folder_labels(CONTRIBUTIONS))
 
 
 def test_failed_deletion_can_be_repeated(hashes):
