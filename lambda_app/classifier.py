@@ -6,8 +6,8 @@ from pathlib import Path
 
 # Since version 1.29 the Linux wheels send usage data to their vendor unless this is set before the import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-# NumPy's import starts OpenBLAS's threads, one per CPU that it sees: 8 % of the CPU time of a cold start. ONNX Runtime
-# does not use them.
+# Outside the image, NumPy's import starts OpenBLAS's threads, one per CPU that it sees: 8 % of the CPU time of a start.
+# ONNX Runtime does not use them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np

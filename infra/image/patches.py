@@ -41,6 +41,10 @@ class Patch:
         return text if self.replacements else ""
 
 
+RESPONSES = (
+    ("import http.client\n", "from http import HTTPStatus\n"),
+    ("http.client.responses.get(", "{status.value: status.phrase for status in HTTPStatus}.get("),
+)
 PATCHES = (
     Patch(
         "fastapi/openapi/models.py",
@@ -50,6 +54,18 @@ PATCHES = (
             ('model_config = {"extra": "allow"}', 'model_config = {"extra": "allow", "defer_build": True}'),
             ("Schema.model_rebuild()\nOperation.model_rebuild()\nEncoding.model_rebuild()\n", ""),
         ),
+    ),
+    Patch(
+        "fastapi/openapi/utils.py",
+        "1651b827d050ec10882bc64a1c58cfd0b5498310ee65871bbcac03f59d15d55b",
+        "of http.client, which imports ssl and email, it needs only the names of status codes",
+        RESPONSES,
+    ),
+    Patch(
+        "starlette/exceptions.py",
+        "fb4b0d98d34b6b8ea0f55eb1a6ca8eaaa3f00d124ca1ee2f12a0c06c25502535",
+        "the other file that imports http.client",
+        RESPONSES,
     ),
     Patch(
         "fastapi/security/oauth2.py",

@@ -7,6 +7,10 @@ regular expressions and the methods that `dataclasses` generates would take anot
 The bundle contains the bytecode that Python would otherwise load, so the modules behave as usual. They have their usual
 `__file__`, resources, and source lines in tracebacks. Python imports modules that are not in the bundle as usual.
 
+In Lambda, a start does not load OpenSSL, which would take 3 % of its time and read 7 MB from a cold disk. `hashlib` and
+`hmac` use Python's own implementations, and asyncio has no TLS. A later `import ssl`, for example to reach S3, works as
+usual.
+
 This module imports only modules that Python has already loaded when it starts.
 """
 
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 BUNDLE = "/opt/python/imports.bundle"
+IN_LAMBDA = "AWS_LAMBDA_RUNTIME_API" in os.environ
+# They import `ssl` for TLS connections of asyncio, which the function does not have, and work without it.
+ASYNCIO_TLS = ("asyncio.base_events", "asyncio.selector_events", "asyncio.sslproto")
 
 
 class Bundle:
@@ -91,7 +98,14 @@ class BundledLoader(SourceFileLoader):
         return self.bundle.read_code(fullname)
 
     def exec_module(self, module: ModuleType) -> None:
-        super().exec_module(module)
+        hides_ssl = IN_LAMBDA and module.__name__ in ASYNCIO_TLS and "ssl" not in sys.modules
+        if hides_ssl:
+            sys.modules["ssl"] = None  # type: ignore[assignment]  # `import ssl` raises ImportError
+        try:
+            super().exec_module(module)
+        finally:
+            if hides_ssl:
+                del sys.modules["ssl"]
         if module.__name__ == "dataclasses":
             vars(module)["exec"] = self.bundle.define_methods  # instead of the builtin
         if module.__name__ == "re._compiler":
@@ -101,3 +115,5 @@ class BundledLoader(SourceFileLoader):
 
 if os.access(BUNDLE, os.R_OK):  # false in the build of the image until `bundle.py` has run
     sys.meta_path.insert(0, Bundle(BUNDLE))
+if IN_LAMBDA:
+    sys.modules["_hashlib"] = None  # type: ignore[assignment]  # hashlib's functions from OpenSSL

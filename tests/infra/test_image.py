@@ -1,8 +1,8 @@
 """Tests of the container image: its content, and its predictions under Lambda's runtime interface emulator."""
 
+import hashlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +10,6 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ LOCKED_DOWN = ("--rm", "--read-only", "--user", "10001", "--cap-drop", "ALL")
 PYTHON = "/usr/bin/python3"
 SAM = ROOT / ".venv-sam/bin/sam"
 BUILD_SECONDS = 600  # 30 measured, with every layer to build
-MAX_MB = 220  # unpacked; 183 measured
+MAX_MB = 180  # unpacked; 150 measured
 CAT = ROOT / "data/samples/cat.jpg"
 CHANGED = "lambda_app/app.py"
 WITHOUT_CACHE = ("--no-cache", "--target", "function")  # the stages of the server would take a third of the time
@@ -100,11 +99,11 @@ def url(emulated: str, event: Path) -> Iterator[str]:
         yield url
 
 
-def python_in(image: str, code: str) -> Any:
-    """Return the JSON that the code prints in a container without network."""
+def python_in(image: str, code: str, *options: str) -> Any:
+    """Return the JSON that the code prints last, in a container without network."""
     code = f"import json\nfrom pathlib import Path\n{code}"
-    options = (*LOCKED_DOWN, "--network", "none", "--entrypoint", PYTHON)
-    return json.loads(run("docker", "run", *options, image, "-c", code))
+    options = (*LOCKED_DOWN, "--network", "none", "--entrypoint", PYTHON, *options)
+    return json.loads(run("docker", "run", *options, image, "-c", code).splitlines()[-1])
 
 
 def post(url: str, body: bytes) -> Any:
@@ -126,10 +125,6 @@ def predicted_class(response: dict[str, Any]) -> Any:
 
 def label(image: str, name: str) -> str:
     return run("docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{name}"}}}}', image).strip()
-
-
-def pinned_names() -> list[str]:
-    return sorted(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE))
 
 
 def test_image_does_not_run_as_root(image: str) -> None:
@@ -201,7 +196,7 @@ def read_last_layer(image: str, path: Path) -> list[tuple[Any, ...]]:
         [manifest] = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]  # it is a file
         with tarfile.open(fileobj=archive.extractfile(manifest["Layers"][-1])) as layer:
             return [
-                (each.name, each.mode, each.uid, each.gid, each.mtime, sha256(content.read()).hexdigest())
+                (each.name, each.mode, each.uid, each.gid, each.mtime, hashlib.sha256(content.read()).hexdigest())
                 if (content := layer.extractfile(each))
                 else (each.name, each.mode, each.uid, each.gid, each.mtime)
                 for each in layer
@@ -241,149 +236,11 @@ def test_build_names_missing_debian_packages(image: str) -> None:
     assert expected in done.stdout + done.stderr
 
 
-def test_image_has_no_build_tools(image: str) -> None:
-    """The image has no pip, no compiler, no package manager, no perl and no bash."""
-    code = """
-import importlib.util, shutil
-names = ("pip", "pip3", "gcc", "g++", "cc", "ld", "make", "apt", "apt-get", "dpkg", "perl", "bash")
-tools = [name for name in names if shutil.which(name)]
-print(json.dumps(tools + [m for m in ("pip", "ensurepip", "setuptools") if importlib.util.find_spec(m)]))
-"""
-    assert [] == python_in(image, code)
-
-
-def test_debian_packages_are_recorded_for_scanners(image: str) -> None:
-    """status.d records every Debian package in the image with its version, and no other."""
-    code = """
-records = [path.read_text() for path in Path("/var/lib/dpkg/status.d").iterdir()]
-fields = [dict(line.split(": ", 1) for line in record.splitlines() if ": " in line) for record in records]
-print(json.dumps([{field["Package"]: field["Version"] for field in fields}, Path("/var/lib/dpkg/status").exists()]))
-"""
-    packages, whole_system = python_in(image, code)
-    assert {"libc6", "libssl3t64", "libstdc++6", "zlib1g"} < packages.keys()
-    assert all(packages.values())
-    assert not {"apt", "dpkg", "perl-base"} & packages.keys()
-    assert not whole_system
-
-
-def test_shared_libraries_find_their_dependencies(image: str) -> None:
-    """Every shared library in the image loads: no file that one of them needs was removed."""
-    code = """
-import ctypes
-def missing(path):
-    try:
-        ctypes.CDLL(str(path))
-    except OSError as error:
-        return "cannot open shared object file" in str(error) and str(error)
-libraries = [path for folder in ("/usr/lib", "/opt/python") for path in Path(folder).rglob("*.so*")]
-print(json.dumps([len(libraries) > 50, [problem for path in libraries if (problem := missing(path))]]))
-"""
-    assert [True, []] == python_in(image, code)
-
-
-def test_image_has_exactly_the_pinned_packages(image: str) -> None:
-    """The image has all pinned serving requirements and no other packages."""
-    code = "import importlib.metadata as m; print(json.dumps([d.metadata['Name'] for d in m.distributions()]))"
-    names = sorted(name.lower().replace("_", "-").replace(".", "-") for name in python_in(image, code))
-    assert pinned_names() == names
-
-
-def test_image_has_no_secrets(image: str) -> None:
-    """Environment, build history and files hold no credentials."""
-    [config] = json.loads(run("docker", "image", "inspect", "--format", "[{{json .Config.Env}}]", image))
-    names = {variable.split("=")[0] for variable in config}
-    assert {"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "GLIBC_TUNABLES", "COMMIT"} == names
-    history = run("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", image)
-    assert not re.search(r"token|secret|password|AKIA[A-Z0-9]{16}|//[^/\s]+:[^/\s]+@", history, re.IGNORECASE)
-    code = """
-paths = (path for folder in ("/var/task", "/root", "/home") for path in Path(folder).rglob("*"))
-print(json.dumps([str(p) for p in paths if p.suffix in {".env", ".key", ".pem"} or p.name in {".git", ".aws"}]))
-"""
-    assert [] == python_in(image, code)
-
-
-def test_image_has_no_training_libraries(image: str) -> None:
-    """Libraries that only training needs cannot be imported."""
-    code = """
-import importlib.util
-names = ("torch", "torchvision", "onnx", "mlflow", "dvc", "sklearn", "pandas", "matplotlib")
-print(json.dumps([name for name in names if importlib.util.find_spec(name)]))
-"""
-    assert [] == python_in(image, code)
-
-
-def test_image_has_only_serving_code(image: str) -> None:
-    """From this repository, the image has lambda_app, the hook and its photos, and no tests."""
-    code = "print(json.dumps(sorted(str(p.relative_to('/var/task')) for p in Path('/var/task').glob('*/*'))))"
-    assert {
-        "data/samples",
-        "infra/__init__.py",
-        "infra/__pycache__",
-        "infra/emulator",
-        "infra/smoke",
-    } == {path for path in python_in(image, code) if not path.startswith("lambda_app/")}
-    assert [] == python_in(
-        image, "print(json.dumps([str(p) for r in ('/opt/python', '/var/task') for p in Path(r).rglob('tests')]))"
-    )
-
-
-def test_every_module_has_bytecode(image: str) -> None:
-    """Every module, the standard library included, has bytecode without time stamps, in the bundle or beside it."""
-    code = """
-from importlib.util import MAGIC_NUMBER, cache_from_source
-from sitecustomize import BUNDLE, Bundle
-bundled = {source for source, *_ in Bundle(BUNDLE).modules.values()}
-def compiled(path):
-    if str(path) in bundled:
-        return True
-    cached = Path(cache_from_source(path))
-    return cached.exists() and cached.read_bytes()[:8] == MAGIC_NUMBER + bytes([1, 0, 0, 0])  # PEP 552: unchecked hash
-folders = [*Path("/usr/lib").glob("python3*"), Path("/opt/python"), Path("/var/task")]
-sources = [path for folder in folders for path in folder.rglob("*.py")]
-print(json.dumps([len(sources) > 1000, [str(path) for path in sources if not compiled(path)]]))
-"""
-    assert [True, []] == python_in(image, code)
-
-
-def test_start_imports_packages_from_the_bundle(image: str) -> None:
-    """Every package that the start imports comes from the bundle; OpenTelemetry and the OpenAPI models cost no time."""
-    code = """
-import awslambdaric.bootstrap, lambda_app.handler, sys
-from fastapi.openapi.models import OpenAPI
-specs = {name: module.__spec__ for name, module in sys.modules.items() if getattr(module, "__spec__", None)}
-loaders = {name: type(spec.loader).__name__ for name, spec in specs.items()
-           if str(spec.origin).startswith("/opt/python") and str(spec.origin).endswith(".py")}
-others = [name for name, loader in loaders.items() if loader != "BundledLoader"]
-print(json.dumps([len(loaders) > 200, others, "opentelemetry" in sys.modules, OpenAPI.__pydantic_complete__]))
-"""
-    assert [True, ["sitecustomize"], False, False] == python_in(image, code)
-
-
 def test_openapi_document_of_the_image_is_that_of_the_code(url: str) -> None:
     """The patched packages build the same document as the unpatched ones."""
     settings = Settings()
     app = create_classifier_app(Classifier.load(settings.model_path), settings)
     assert TestClient(app).get("/openapi.json").json() == httpx2.get(f"{url}/openapi.json", timeout=120).json()
-
-
-def test_onnxruntime_telemetry_is_off(image: str) -> None:
-    """ONNX Runtime's telemetry is off: enabled, it prints a warning on a read-only disk."""
-    done = execute("docker", "run", *LOCKED_DOWN, "--entrypoint", PYTHON, image, "-c", "import lambda_app.handler")
-    assert (0, "") == (done.returncode, done.stderr)
-
-
-def test_batch_starts(image: str) -> None:
-    """The batch finds its imports, botocore's model of S3 and certificates, and accepts S3's test event."""
-    code = """
-import os, ssl
-os.environ |= {"RESULTS_BUCKET": "results", "RESULTS_PREFIX": "pets/", "AWS_DEFAULT_REGION": "eu-central-1"}
-os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-from lambda_app.batch.handler import scorer
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-context.load_verify_locations(scorer().reader.http.connection_from_url("https://s3.amazonaws.com").ca_certs)
-print(json.dumps([scorer().score('{"Event": "s3:TestEvent"}'), len(context.get_ca_certs()) > 100]))
-"""
-    assert [None, True] == python_in(image, code)
 
 
 def test_image_classifies_under_emulator(emulated: str, event: Path) -> None:
