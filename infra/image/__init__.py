@@ -1,1 +1,1 @@
-"""Shorten the cold start of the image. infra/README.md, section "Container image", has the update procedure."""
+"""Shorten the cold start of the image, and shrink it; infra/README.md has the update procedure ("Container image")."""

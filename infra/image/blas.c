@@ -31,14 +31,16 @@ void _gfortran_concat_string(size_t length, char *result, size_t length_a, const
 /* Fortran's base ** exponent, by repeated squaring. */
 double _gfortran_pow_r8_i8(double base, int64_t exponent) {
     double power = 1;
-    for (uint64_t rest = exponent < 0 ? -(uint64_t)exponent : (uint64_t)exponent; rest; rest >>= 1, base *= base)
+    uint64_t rest = exponent < 0 ? -(uint64_t)exponent : (uint64_t)exponent;
+    for (base = exponent < 0 ? 1 / base : base; rest; rest >>= 1, base *= base)
         if (rest & 1) power *= base;
-    return exponent < 0 ? 1 / power : power;
+    return power;
 }
 
 float _gfortran_pow_r4_i8(float base, int64_t exponent) {
     float power = 1;
-    for (uint64_t rest = exponent < 0 ? -(uint64_t)exponent : (uint64_t)exponent; rest; rest >>= 1, base *= base)
+    uint64_t rest = exponent < 0 ? -(uint64_t)exponent : (uint64_t)exponent;
+    for (base = exponent < 0 ? 1 / base : base; rest; rest >>= 1, base *= base)
         if (rest & 1) power *= base;
-    return exponent < 0 ? 1 / power : power;
+    return power;
 }

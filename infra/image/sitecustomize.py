@@ -7,9 +7,9 @@ regular expressions and the methods that `dataclasses` generates would take anot
 The bundle contains the bytecode that Python would otherwise load, so the modules behave as usual. They have their usual
 `__file__`, resources, and source lines in tracebacks. Python imports modules that are not in the bundle as usual.
 
-In Lambda, a start does not load OpenSSL, which would take 3 % of its time and read 7 MB from a cold disk. `hashlib` and
-`hmac` use Python's own implementations, and asyncio has no TLS. A later `import ssl`, for example to reach S3, works as
-usual.
+In Lambda, the serving function starts without OpenSSL, which would take 3 % of the time and read 7 MB from a cold disk.
+`hashlib` and `hmac` use Python's own implementations: all algorithms that Python guarantees, but neither `scrypt` nor
+`pbkdf2_hmac`. asyncio has no TLS. A later `import ssl`, for example to reach S3, works as usual.
 
 This module imports only modules that Python has already loaded when it starts.
 """
@@ -105,7 +105,7 @@ class BundledLoader(SourceFileLoader):
             super().exec_module(module)
         finally:
             if hides_ssl:
-                del sys.modules["ssl"]
+                sys.modules.pop("ssl", None)
         if module.__name__ == "dataclasses":
             vars(module)["exec"] = self.bundle.define_methods  # instead of the builtin
         if module.__name__ == "re._compiler":
@@ -115,5 +115,5 @@ class BundledLoader(SourceFileLoader):
 
 if os.access(BUNDLE, os.R_OK):  # false in the build of the image until `bundle.py` has run
     sys.meta_path.insert(0, Bundle(BUNDLE))
-if IN_LAMBDA:
-    sys.modules["_hashlib"] = None  # type: ignore[assignment]  # hashlib's functions from OpenSSL
+    if IN_LAMBDA:
+        sys.modules["_hashlib"] = None  # type: ignore[assignment]  # hashlib's functions from OpenSSL

@@ -32,7 +32,7 @@ def make(target: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_sbom_lists_every_package() -> None:
-    """The SBOM lists the pinned packages with hashes; tests/infra/test_image.py finds them in the image."""
+    """The SBOM lists the pinned packages with hashes; test_image_content.py finds them in the image."""
     done = make("sbom")
     assert 0 == done.returncode, done.stderr
     bill = json.loads((ROOT / "artifacts/sbom.cdx.json").read_text())

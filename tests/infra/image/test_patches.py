@@ -1,9 +1,11 @@
 """Test the patches of pinned packages against the installed packages, which have the versions of the image."""
 
+import http.client
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from starlette.exceptions import HTTPException
 
 from infra.image.patches import PATCHES, Patch, PatchError, patch_packages
 
@@ -23,6 +25,15 @@ def test_patch_fits_the_pinned_package(patch):
     patched = patch.apply(installed(patch))
     assert patched != installed(patch)
     compile(patched, patch.file, "exec")
+
+
+def test_patched_exception_has_the_phrases_of_http_client():
+    """Without http.client, the detail of an error is the same phrase, and empty for an unknown code."""
+    [patch] = [each for each in PATCHES if each.file == "starlette/exceptions.py"]
+    module = {"__name__": "patched"}
+    exec(patch.apply(installed(patch)), module)
+    codes = [*http.client.responses, 599]
+    assert [HTTPException(code).detail for code in codes] == [module["HTTPException"](code).detail for code in codes]
 
 
 def test_changed_package_fails_before_any_change(tmp_path):
