@@ -13,9 +13,10 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 
 from lambda_app.errors import Overloaded
+from lambda_app.preprocess import MAX_MEMORY
 
-MEMORY = 500_000_000  # bytes for all concurrent decoding: the largest photo, or ten JPEGs of 12 megapixels
-MAX_WAIT_S = 5.0  # limit on the wait for a thread and, separately, for memory; after it, respond with 503
+MEMORY = MAX_MEMORY  # bytes for all concurrent decoding: the largest photo, or ten JPEGs of 12 megapixels
+MAX_WAIT_S = 5.0  # limit on a request's wait for a thread and, separately, for memory; after it, respond with 503
 STUCK_S = 15.0  # from arrival to response of a photo: exceeds two waits of `MAX_WAIT_S` and 2 s of decoding
 IsDisconnected = Callable[[], Coroutine[Any, Any, bool]]
 
@@ -68,20 +69,22 @@ class Admission:
             del self._arrivals[number]
 
     @contextmanager
-    def reserve(self, size: int) -> Iterator[None]:
+    def reserve(self, size: int, waited: float = 0.0) -> Iterator[None]:
         """Block the calling thread until `size` bytes, capped at the total, are free. Serve requests in order.
 
-        Raise `Overloaded` after `MAX_WAIT_S`.
+        `waited` is how many seconds earlier photos of the request have waited for memory. Raise `Overloaded` when all
+        its photos together have waited for `MAX_WAIT_S`.
         """
         size, ticket = min(size, self.memory), object()
         with self._changed:
             self._tickets.append(ticket)
-            is_free = self._changed.wait_for(lambda: self._tickets[0] is ticket and self._free >= size, MAX_WAIT_S)
+            timeout = max(MAX_WAIT_S - waited, 0)
+            is_free = self._changed.wait_for(lambda: self._tickets[0] is ticket and self._free >= size, timeout)
             self._tickets.remove(ticket)
             self._free -= size if is_free else 0
             self._changed.notify_all()  # the next request may fit as well
         if not is_free:
-            raise Overloaded(f"the photo waited {MAX_WAIT_S:.0f} s for {size} bytes of memory; try again later")
+            raise Overloaded(f"the request waited {MAX_WAIT_S:.0f} s for {size} bytes of memory; try again later")
         try:
             yield
         finally:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -121,6 +121,7 @@ class Inference:
     def _decode(self, photos: Sequence[bytes]) -> list[Decoded | RequestError]:
         """Decode each photo until the request's decoding budget is spent."""
         files: list[Decoded | RequestError] = []
+        waits: list[float] = []  # for memory
         spent = 0.0
         for data in photos:
             if files and spent > DECODING_S:
@@ -129,12 +130,15 @@ class Inference:
                 )
                 files.append(PhotoTooLarge(message))
                 continue
-            times: list[float] = []  # without the wait for memory
+            times: list[float] = []  # without `waits`
             try:
                 with _timed(times):
                     header = read_header(data, self.max_pixels)
-                with self.admission.reserve(header.memory), _timed(times):
-                    photo = preprocess_from_header(header, self.classifier.metadata.image_size)
+                with ExitStack() as reserved:
+                    with _timed(waits):
+                        reserved.enter_context(self.admission.reserve(header.memory, sum(waits)))
+                    with _timed(times):
+                        photo = preprocess_from_header(header, self.classifier.metadata.image_size)
             except RequestError as error:
                 files.append(error)
             else:

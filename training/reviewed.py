@@ -67,7 +67,7 @@ def _read_rows(path: Path) -> Iterator[tuple[dict[str, str], str]]:
     """Yield each row with its place, `FILE, line N`."""
     if not path.exists():
         return
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel adds a byte order mark
         reader = csv.DictReader(file, restkey="", restval="")
         columns = ",".join(reader.fieldnames or ())
         if not {"sha256", "reason"} <= set(reader.fieldnames or ()):

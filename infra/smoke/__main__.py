@@ -23,7 +23,7 @@ from infra.smoke.runner import Check, CheckResult, run_checks
 from infra.smoke.url import UrlClient, access_checks, compare_settings
 
 NAME_WIDTH = 44  # of the longest check
-SHOWN_CHARACTERS = 160  # of a value; enough to recognize an HTML page
+MAX_VALUE_CHARACTERS = 160  # of a value; enough to recognize an HTML page
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,21 +38,22 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     version = options.version or golden.model_version
     expected = Expected(golden, version, commit=options.commit, image=options.image)
-    rows = []
+    results = []
     try:
         for result in _run(options, auth, expected):
             print(format_result(result), flush=True)
-            rows.append(result)
-        passed = sum(result.passed for result in rows)
-        print(f"{passed} of {len(rows)} checks passed, {sum(result.seconds for result in rows):.1f} s")
-        if options.json:
-            report = {"url": options.url, "passed": passed == len(rows), "checks": [asdict(result) for result in rows]}
-            options.json.write_text(json.dumps(report, indent=2) + "\n")
-    except OSError as error:
-        parser.error(f"--json {options.json}: {error.strerror}; expected a file that can be written")
+            results.append(result)
     except KeyboardInterrupt:
         return 130
-    return 0 if passed == len(rows) else 1
+    passed = sum(result.passed for result in results)
+    print(f"{passed} of {len(results)} checks passed, {sum(result.seconds for result in results):.1f} s")
+    if options.json:
+        report = {"url": options.url, "passed": passed == len(results), "checks": [asdict(each) for each in results]}
+        try:
+            options.json.write_text(json.dumps(report, indent=2) + "\n")
+        except OSError as error:
+            parser.error(f"--json {options.json}: {error.strerror}; expected a file that can be written")
+    return 0 if passed == len(results) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,7 +115,7 @@ def _difference(result: CheckResult) -> str:
 def _shorten(value: Any) -> str:
     """Return the value as one line of JSON."""
     line = json.dumps(value, ensure_ascii=False)
-    return line if len(line) <= SHOWN_CHARACTERS else f"{line[:SHOWN_CHARACTERS]}…"
+    return line if len(line) <= MAX_VALUE_CHARACTERS else f"{line[:MAX_VALUE_CHARACTERS]}…"
 
 
 if __name__ == "__main__":

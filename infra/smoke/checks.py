@@ -15,7 +15,7 @@ from infra.emulator.response import HttpResponse
 from infra.smoke.golden import SAMPLES, Expected
 from infra.smoke.messages import (
     FORM,
-    SHOWN_CHARACTERS,
+    MAX_BODY_CHARACTERS,
     Ask,
     at,
     fields,
@@ -46,6 +46,7 @@ METRIC_TYPES = {
     "prediction_errors": "counter",
     "feedback": "counter",
     "feedback_unmatched": "counter",
+    "contributions": "counter",
     "health_check_requests": "counter",
     "prediction_latency_seconds": "histogram",
 }
@@ -171,7 +172,7 @@ def _error_fields(response: HttpResponse) -> dict[str, Any]:
     body = json_of(response)
     error = at(body, "error")
     if not isinstance(error, dict) or len(body) > 1:
-        return {"body": text(response)[:SHOWN_CHARACTERS]}
+        return {"body": text(response)[:MAX_BODY_CHARACTERS]}
     filled = sorted(name for name, value in error.items() if value and isinstance(value, str))
     trace = STACK_TRACE.search(text(response))
     return {"code": error.get("code"), "error": filled, "stack trace": trace and trace[0]}

@@ -51,9 +51,9 @@ def _passes(limit_s: float) -> bool:
     golden, ask = Golden.read(), lambda_client(os.environ["NewVersion"])  # noqa: SIM112  # AWS's examples use this name
     expected = Expected(golden, golden.model_version, os.environ.get("COMMIT", ""), os.environ.get("IMAGE", ""))
     passed = True
-    for row in run_checks(health_check(ask), function_checks(ask, expected), wait_s=WAIT_S, limit_s=limit_s):
-        print(json.dumps(asdict(row)), flush=True)
-        passed = passed and row.passed
+    for result in run_checks(health_check(ask), function_checks(ask, expected), wait_s=WAIT_S, limit_s=limit_s):
+        print(json.dumps(asdict(result)), flush=True)
+        passed = passed and result.passed
     return passed
 
 

@@ -12,7 +12,7 @@ Ask = Callable[[HttpRequest], HttpResponse]  # raises NoAnswer
 BOUNDARY = "smoke"
 SYNTHETIC = ("x-synthetic", "true")  # marks test requests; the monitoring report excludes them
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
-SHOWN_CHARACTERS = 200
+MAX_BODY_CHARACTERS = 200
 
 
 class NoAnswer(Exception):
@@ -75,10 +75,10 @@ def at(value: Any, *keys: str) -> Any:
 def fields(response: HttpResponse, names: list[str]) -> dict[str, Any]:
     """Return the HTTP status, the media type and the named fields of the JSON object.
 
-    If the body has none of the fields, return its first 200 characters instead.
+    If the body has none of the fields, return its first `MAX_BODY_CHARACTERS` characters instead.
     """
     found = {"http": int(response.status), "type": media_type(response)}
     body = json_of(response)
     if isinstance(body, dict) and (not names or body.keys() & set(names)):
         return found | {name: body.get(name) for name in names}
-    return found | {"body": text(response)[:SHOWN_CHARACTERS]}
+    return found | {"body": text(response)[:MAX_BODY_CHARACTERS]}

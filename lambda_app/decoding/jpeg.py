@@ -42,59 +42,58 @@ class _Segments:
 
 def read_header(data: bytes) -> Header:
     """Read the header of a JPEG file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
-    picture = _read(data)
-    if not picture.scans:
+    segments = _read(data)
+    if not segments.scans:
         raise damaged("the JPEG ends before its picture")
-    precision, components = picture.frame[0], picture.frame[5]
-    height, width = int.from_bytes(picture.frame[1:3], "big"), int.from_bytes(picture.frame[3:5], "big")
-    if picture.frame_marker not in DECODED or precision != 8 or components not in {1, 3, 4}:
+    precision, components = segments.frame[0], segments.frame[5]
+    height, width = int.from_bytes(segments.frame[1:3], "big"), int.from_bytes(segments.frame[3:5], "big")
+    if segments.frame_marker not in DECODED or precision != 8 or components not in {1, 3, 4}:
         raise UnsupportedPhoto(
-            f"the JPEG has coding process FF{picture.frame_marker:02X}, {precision} bits and {components} components; "
+            f"the JPEG has coding process FF{segments.frame_marker:02X}, {precision} bits and {components} components; "
             "expected baseline or progressive with 8 bits and 1, 3 or 4 components"
         )
-    decodings = 1 if picture.is_terminated else 2
+    decodings = 1 if segments.is_terminated else 2
     # For several scans, libjpeg holds two bytes of coefficients per sample and processes all of them for each scan.
-    memory = (
-        (4 if decodings == 1 else 13) + (4 if components == 4 else 0) + (2 * components if picture.is_multiscan else 0)
-    )
-    seconds = 20e-9 + (components * picture.scans * 0.8e-9 if picture.is_multiscan else 0)
-    parts = b"".join(picture.parts)
+    pixel_bytes = 4 if decodings == 1 else 13
+    pixel_bytes += (4 if components == 4 else 0) + (2 * components if segments.is_multiscan else 0)
+    pixel_seconds = 20e-9 + (components * segments.scans * 0.8e-9 if segments.is_multiscan else 0)
+    parts = b"".join(segments.parts)
 
     def load(min_side: int | None) -> Picture:
-        image = _load(parts + END, min_side) if picture.is_terminated else _load_unterminated(parts)
-        return Picture(image, read_orientation(picture.exif), join_profile(picture.profile))
+        image = _load(parts + END, min_side) if segments.is_terminated else _load_unterminated(parts)
+        return Picture(image, read_orientation(segments.exif), join_profile(segments.profile))
 
     return Header(
         format="JPEG",
         width=width,
         height=height,
-        memory=width * height * memory + len(parts),
-        seconds=width * height * decodings * seconds,
+        memory=width * height * pixel_bytes + len(parts),
+        seconds=width * height * decodings * pixel_seconds,
         load=load,
     )
 
 
 def _read(data: bytes) -> _Segments:
-    picture, position = _Segments(), 2
+    segments, position = _Segments(), 2
     for _ in range(MAX_SEGMENTS):
         match = MARKER.search(data, position)
         marker = data[match.start() + 1] if match else SOI
         if match is None or marker in {SOI, EOI}:
-            picture.is_terminated = marker == EOI
-            return picture
+            segments.is_terminated = marker == EOI
+            return segments
         start = match.start()
         position = start + 2 + max(2, int.from_bytes(data[start + 2 : start + 4], "big"))
-        if position > len(data) and (not picture.scans or marker in TABLES | {SOS}):
+        if position > len(data) and (not segments.scans or marker in TABLES | {SOS}):
             raise damaged(f"the JPEG ends in segment FF{marker:02X}")
-        if picture.scans and not _is_segment(marker, data[start + 4 : position], picture.frame):
-            return picture  # a trailer
+        if segments.scans and not _is_segment(marker, data[start + 4 : position], segments.frame):
+            return segments  # a trailer
         if marker == SOS:
-            position = _read_scan(picture, data, start, position)
-            if not picture.is_multiscan:
-                picture.is_terminated = data.startswith(END, position)
-                return picture
+            position = _read_scan(segments, data, start, position)
+            if not segments.is_multiscan:
+                segments.is_terminated = data.startswith(END, position)
+                return segments
         else:
-            _read_segment(picture, marker, data[start:position])
+            _read_segment(segments, marker, data[start:position])
     raise damaged(f"the JPEG has more than {MAX_SEGMENTS} segments")
 
 
@@ -115,36 +114,36 @@ def _is_segment(marker: int, content: bytes, frame: bytes) -> bool:
     return marker in TABLES | METADATA
 
 
-def _read_scan(picture: _Segments, data: bytes, start: int, position: int) -> int:
+def _read_scan(segments: _Segments, data: bytes, start: int, position: int) -> int:
     """Append the scan and return where its entropy-coded data end."""
-    if len(picture.frame) < 6:
+    if len(segments.frame) < 6:
         raise damaged("the JPEG has no frame before its first scan")
-    picture.scans += 1
-    if picture.scans > MAX_SCANS:
+    segments.scans += 1
+    if segments.scans > MAX_SCANS:
         raise damaged(f"the JPEG has more than {MAX_SCANS} scans")
     # libjpeg decodes a single scan if that scan has all components and is not progressive.
-    picture.is_multiscan |= picture.frame_marker in PROGRESSIVE or data[start + 4] < picture.frame[5]
-    if not picture.is_multiscan and data.endswith(END):  # saves a search through megabytes, 3 % of a request
+    segments.is_multiscan |= segments.frame_marker in PROGRESSIVE or data[start + 4] < segments.frame[5]
+    if not segments.is_multiscan and data.endswith(END):  # saves a search through megabytes, 3 % of a request
         end = len(data) - len(END)
     else:
         match = MARKER.search(data, position)
         end = match.start() if match else len(data)
-    picture.parts.append(data[start:end])
+    segments.parts.append(data[start:end])
     return end
 
 
-def _read_segment(picture: _Segments, marker: int, segment: bytes) -> None:
+def _read_segment(segments: _Segments, marker: int, segment: bytes) -> None:
     content = segment[4:]
-    if marker == APP1 and content.startswith(b"Exif\0\0") and not picture.exif:
-        picture.exif = content
+    if marker == APP1 and content.startswith(b"Exif\0\0") and not segments.exif:
+        segments.exif = content
     elif marker == APP2 and content.startswith(b"ICC_PROFILE\0") and len(content) > 14:
-        picture.profile.setdefault(content[12], content[14:])
+        segments.profile.setdefault(content[12], content[14:])
     # The JFIF and Adobe segments decide how components map to colors.
     is_color = (marker == APP0 and content.startswith(b"JFIF")) or (marker == APP14 and content.startswith(b"Adobe"))
     if marker not in METADATA or is_color:
-        picture.parts.append(segment)
-    if marker in FRAMES and not picture.frame:
-        picture.frame_marker, picture.frame = marker, content
+        segments.parts.append(segment)
+    if marker in FRAMES and not segments.frame:
+        segments.frame_marker, segments.frame = marker, content
 
 
 def _load(data: bytes, min_side: int | None) -> Image.Image:

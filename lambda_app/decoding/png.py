@@ -20,36 +20,36 @@ KEPT = COLOR_CHUNKS | {b"tRNS", b"eXIf"}
 
 
 @dataclass
-class _Chunks:
+class _Contents:
     header: bytes = b""
     palette: bytes = b""
     pixels: list[bytes] = field(default_factory=list)
-    chunks: dict[bytes, bytes] = field(default_factory=dict)  # the first chunk of each kind in `KEPT`
+    metadata: dict[bytes, bytes] = field(default_factory=dict)  # the first chunk of each kind in `KEPT`
 
 
 def read_header(data: bytes) -> Header:
     """Read the header of a PNG file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
-    picture = _read(data)
-    width, height, depth, color_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", picture.header)
+    contents = _read(data)
+    width, height, depth, color_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", contents.header)
     if depth not in DEPTHS.get(color_type, ()) or compression or filtering or interlace > 1:
         raise UnsupportedPhoto(f"the PNG has color type {color_type} with {depth} bits, which PNG does not define")
 
     def load(_: int | None) -> Picture:
-        image = _load(picture, depth, color_type, picture.chunks.get(b"tRNS", b""))
-        return Picture(image, read_orientation(picture.chunks.get(b"eXIf", b"")), _choose_profile(picture.chunks))
+        image = _load(contents, depth, color_type, contents.metadata.get(b"tRNS", b""))
+        return Picture(image, read_orientation(contents.metadata.get(b"eXIf", b"")), _choose_profile(contents.metadata))
 
     return Header(
         format="PNG",
         width=width,
         height=height,
-        memory=width * height * 15 + 2 * len(data) + len(picture.pixels) * 100,
-        seconds=width * height * 75e-9 + len(picture.pixels) * 2e-6,
+        memory=width * height * 15 + 2 * len(data) + len(contents.pixels) * 100,
+        seconds=width * height * 75e-9 + len(contents.pixels) * 2e-6,
         load=load,
     )
 
 
-def _read(data: bytes) -> _Chunks:
-    picture, position = _Chunks(), len(SIGNATURE)
+def _read(data: bytes) -> _Contents:
+    contents, position = _Contents(), len(SIGNATURE)
     view = memoryview(data)
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
@@ -62,34 +62,34 @@ def _read(data: bytes) -> _Chunks:
         if kind == b"IEND":
             break
         if is_critical or kind in KEPT:
-            _read_chunk(picture, kind, data[position + 8 : end])
+            _read_chunk(contents, kind, data[position + 8 : end])
         position = end + 4
-    if not picture.pixels:
+    if not contents.pixels:
         raise damaged("the PNG has no pixels")
-    return picture
+    return contents
 
 
-def _read_chunk(picture: _Chunks, kind: bytes, content: bytes) -> None:
-    if not picture.header and (kind != b"IHDR" or len(content) != 13):
+def _read_chunk(contents: _Contents, kind: bytes, content: bytes) -> None:
+    if not contents.header and (kind != b"IHDR" or len(content) != 13):
         raise damaged("the PNG does not begin with its header")
     if kind == b"IHDR":
-        picture.header = picture.header or content
+        contents.header = contents.header or content
     elif kind == b"PLTE":
-        picture.palette = picture.palette or content
+        contents.palette = contents.palette or content
     elif kind == b"IDAT":
-        picture.pixels.append(content)
+        contents.pixels.append(content)
     elif kind in KEPT:
-        picture.chunks.setdefault(kind, content)
+        contents.metadata.setdefault(kind, content)
     else:
         raise UnsupportedPhoto(f"the PNG has the critical chunk {kind!r}; expected IHDR, PLTE, IDAT and IEND")
 
 
-def _load(picture: _Chunks, depth: int, color_type: int, transparency: bytes) -> Image.Image:
+def _load(contents: _Contents, depth: int, color_type: int, transparency: bytes) -> Image.Image:
     if color_type != PALETTE:
         transparency = _scale_transparency(transparency, depth)
     is_deep_gray = color_type == GRAY and depth == 16
-    chunks = [(b"IHDR", picture.header), (b"PLTE", picture.palette), (b"tRNS", b"" if is_deep_gray else transparency)]
-    chunks += [(b"IDAT", b"".join(picture.pixels))]
+    chunks = [(b"IHDR", contents.header), (b"PLTE", contents.palette), (b"tRNS", b"" if is_deep_gray else transparency)]
+    chunks += [(b"IDAT", b"".join(contents.pixels))]
     file = SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks if content) + _chunk(b"IEND", b"")
     image = PngImagePlugin.PngImageFile(BytesIO(file))
     image.load()

@@ -87,7 +87,10 @@ _silence_libtiff()
 
 
 def read_header(data: bytes) -> Header:
-    """Read the header of a TIFF file. Raise `DamagedPhoto`, or `UnsupportedPhoto` naming the variant."""
+    """Read the header of a TIFF file.
+
+    Raise `DamagedPhoto`, `PhotoTooLarge`, or `UnsupportedPhoto` naming the variant.
+    """
     directory = _read_directory(data)
     width, height = directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     pieces, largest = _measure_pieces(directory, width, height)
@@ -148,7 +151,7 @@ def _read_value(data: bytes, order: str, tag: int, kind: int, count: int, inline
 
 
 def _measure_pieces(directory: _Directory, width: int, height: int) -> tuple[int, int]:
-    """Return the number of strips or tiles, and the pixels of each."""
+    """Return the number of strips or tiles, and the pixels of each. Raise `DamagedPhoto` or `PhotoTooLarge`."""
     offsets = directory.entries.get(TILE_OFFSETS) or directory.entries.get(STRIP_OFFSETS)
     if not offsets or not width or not height:
         raise damaged("the TIFF has no pixels")
@@ -239,6 +242,7 @@ def _rebuild(directory: _Directory, data: bytes) -> bytes:
             count, value = 1, value[: struct.calcsize(order + TYPES[kind])]
         if tag == COLOR_MAP:
             value = _scale_color_map(directory)
+            kind, count = 3, len(value) // 2  # SHORT, whatever type the file has
         inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(order + "I", start + len(values))
         table += struct.pack(order + "HHI4s", tag, kind, count, inline)
         values += value + b"\0" * (len(value) % 2) if len(value) > 4 else b""

@@ -25,7 +25,8 @@ METRICS = describe(
     "Prometheus metrics of this instance",
     "Returns `prediction_requests_total{predicted_class}`, `prediction_unknown_total`, "
     "`prediction_errors_total{code}`, `prediction_latency_seconds`, "
-    "`feedback_total{label}`, `feedback_unmatched_total{label}`, `health_check_requests_total` and "
+    "`feedback_total{label}`, `feedback_unmatched_total{label}`, `contributions_total{label}`, "
+    "`health_check_requests_total` and "
     "`model_info{model_version}`. `feedback_total` counts feedback on this instance's last 10,000 predictions, "
     "`feedback_unmatched_total` all other feedback.",
 )

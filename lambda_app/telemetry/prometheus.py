@@ -46,7 +46,8 @@ class InstanceMetrics:
         yield InfoMetricFamily("model", "The model that answers.", {"model_version": self.model_version})
         yield self._counter("prediction_requests", "Photos classified.", self.predictions, "predicted_class")
         yield self._counter("prediction_unknown", "Photos in which no class was recognized.", self.unknown)
-        yield self._counter("prediction_errors", "Requests answered with an error.", self.errors, "code")
+        text = "Requests, and photos of a batch, answered with an error."
+        yield self._counter("prediction_errors", text, self.errors, "code")
         text = "Feedback on this instance's latest predictions, by true class."
         yield self._counter("feedback", text, self.feedback, "label")
         text = "Feedback on other predictions (older, invented, or of another instance), by true class."

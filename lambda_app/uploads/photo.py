@@ -30,8 +30,7 @@ async def read_photo(request: Request, max_bytes: int) -> bytes:
         limit = max_bytes if kind.startswith("image/") else max_bytes * 3 // 2 + FORM_OVERHEAD
         data = decode_photo(await read_body(request, limit, max_bytes))
         check_size(len(data), max_bytes)
-    if not data:
-        raise NoPhoto(f"the photo is empty (0 bytes); expected an image file, e.g. {FORM_COMMAND}")
+    _check_not_empty(data)
     return data
 
 
@@ -59,9 +58,13 @@ async def read_photo_form(request: Request, max_bytes: int, fields: Collection[s
                 raise BadField(f"the form has several fields {part.name!r}; expected one")
             texts[part.name] = _text(part)
     [data] = _photos(parts, max_bytes, max_photos=1)
-    if not data:
-        raise NoPhoto(f"the photo is empty (0 bytes); expected an image file, e.g. {FORM_COMMAND}")
+    _check_not_empty(data)
     return data, texts
+
+
+def _check_not_empty(photo: bytes) -> None:
+    if not photo:
+        raise NoPhoto(f"the photo is empty (0 bytes); expected an image file, e.g. {FORM_COMMAND}")
 
 
 def with_advice(error: UnsupportedPhoto, request: Request) -> UnsupportedPhoto:

@@ -14,9 +14,8 @@ from lambda_app.admission import Admission, Turn
 from lambda_app.app import create_app
 from lambda_app.errors import Overloaded
 from lambda_app.settings import Settings
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
-TIMEOUT_S = 600  # only a failing test waits this long
 LONG_AGO = time.monotonic() - 1000
 
 
@@ -30,7 +29,7 @@ async def disconnected() -> bool:
 
 def test_photo_waits_for_the_memory_of_another(monkeypatch):
     """A second photo that needs over half of the memory waits for the first; a smaller one uses the rest."""
-    monkeypatch.setattr(admission, "MAX_WAIT_S", TIMEOUT_S)
+    monkeypatch.setattr(admission, "MAX_WAIT_S", DEADLINE_S)
     memory, second_reserved = Admission(threads=2, memory=100), threading.Event()
 
     def second():
@@ -44,7 +43,7 @@ def test_photo_waits_for_the_memory_of_another(monkeypatch):
         thread.start()
         wait_for_tickets(memory, 1)
         assert not second_reserved.is_set()
-    assert second_reserved.wait(TIMEOUT_S)
+    assert second_reserved.wait(DEADLINE_S)
     thread.join()
 
 
@@ -65,7 +64,7 @@ def test_photo_larger_than_the_memory_reserves_all_of_it(monkeypatch):
 
 def test_memory_is_reserved_in_order_of_arrival(monkeypatch):
     """Small photos that would fit do not overtake a large one."""
-    monkeypatch.setattr(admission, "MAX_WAIT_S", TIMEOUT_S)
+    monkeypatch.setattr(admission, "MAX_WAIT_S", DEADLINE_S)
     memory, order = Admission(threads=3, memory=100), []
 
     def photo(size):
@@ -82,6 +81,16 @@ def test_memory_is_reserved_in_order_of_arrival(monkeypatch):
     for thread in threads:
         thread.join()
     assert [100, 10] == order
+
+
+def test_waits_of_earlier_photos_count():
+    """A photo does not wait if the earlier ones of its request have used up the limit, but takes free memory."""
+    memory = Admission(threads=2, memory=100)
+    with memory.reserve(60, waited=admission.MAX_WAIT_S):
+        with pytest.raises(Overloaded), memory.reserve(60, waited=admission.MAX_WAIT_S):
+            pass
+        with memory.reserve(40, waited=admission.MAX_WAIT_S):
+            pass
 
 
 def test_photo_without_memory_in_time_is_overloaded(monkeypatch):
@@ -132,7 +141,7 @@ def test_queue_detects_queued_and_stuck_requests(monkeypatch):
         with ExitStack() as stack:
             turns = [stack.enter_context(requests.queue(None)) for _ in range(3)]
             assert [False, True, True] == [turn.is_queued for turn in turns]
-            monkeypatch.setattr(admission, "STUCK_S", TIMEOUT_S)
+            monkeypatch.setattr(admission, "STUCK_S", DEADLINE_S)
             assert not requests.is_stuck()
             monkeypatch.setattr(admission, "STUCK_S", -1)
             assert requests.is_stuck()

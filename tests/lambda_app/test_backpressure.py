@@ -18,10 +18,10 @@ from lambda_app.app import create_app
 from lambda_app.inference import Inference
 from lambda_app.settings import Settings
 from lambda_app.uploads.backpressure import MAX_UPLOADS
+from tests.support.waiting import DEADLINE_S
 
 MAX_BYTES = 100_000
 HEAD = "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\n{}\r\n\r\n"
-TIMEOUT_S = 600  # only a failing test waits this long
 
 
 class ObservedApp:
@@ -50,14 +50,14 @@ class ObservedApp:
 
 
 def wait_for(semaphore, count):
-    assert all(semaphore.acquire(timeout=TIMEOUT_S) for _ in range(count))
+    assert all(semaphore.acquire(timeout=DEADLINE_S) for _ in range(count))
 
 
 @pytest.fixture
 def app(tiny_classifier, monkeypatch):
     """Return an app whose uploads do not time out unless a test changes the limits."""
     for limit in ("UPLOAD_S", "GRACE_S"):
-        monkeypatch.setattr(f"lambda_app.uploads.backpressure.{limit}", TIMEOUT_S)
+        monkeypatch.setattr(f"lambda_app.uploads.backpressure.{limit}", DEADLINE_S)
     return ObservedApp(create_app(tiny_classifier, Settings(max_image_bytes=MAX_BYTES)))
 
 
@@ -90,7 +90,7 @@ def test_excess_upload_is_rejected_at_once(app, url, encode, header):
     """The response is 503 with `Retry-After` and counts as an error; the health check still succeeds."""
     with (
         stalled_uploads(app, url, MAX_UPLOADS, header),
-        httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S) as client,
+        httpx2.Client(base_url=url, trust_env=False, timeout=DEADLINE_S) as client,
     ):
         response = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
         assert (503, "overloaded", "1") == (
@@ -105,7 +105,7 @@ def test_excess_upload_is_rejected_at_once(app, url, encode, header):
 
 def test_memory_is_released_by_answered_and_disconnected_uploads(app, url, encode):
     """Answered and disconnected uploads make room for others, and several small photos fit where one large one does."""
-    with httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S) as client:
+    with httpx2.Client(base_url=url, trust_env=False, timeout=DEADLINE_S) as client:
 
         def status():
             response = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
@@ -126,14 +126,14 @@ def test_photo_of_a_client_that_left_is_not_classified(app, url, encode, monkeyp
 
     def decode_when_released(self, photos):
         started.release()
-        assert released.wait(TIMEOUT_S)
+        assert released.wait(DEADLINE_S)
         return decode(self, photos)
 
     monkeypatch.setattr(Inference, "_decode", decode_when_released)
     unlimited = httpx2.Limits(max_connections=None)  # by default 100, fewer than the threads of a large machine
     with (
         ThreadPoolExecutor(threads) as pool,
-        httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S, limits=unlimited) as client,
+        httpx2.Client(base_url=url, trust_env=False, timeout=DEADLINE_S, limits=unlimited) as client,
     ):
         post = partial(client.post, "/predict", content=encode(), headers={"content-type": "image/jpeg"})
         answers = [pool.submit(post) for _ in range(threads)]
@@ -153,7 +153,7 @@ def test_slow_upload_times_out(url, monkeypatch, limit):
     """The response to a body that does not arrive in time is 408, in the usual error shape."""
     monkeypatch.setattr(f"lambda_app.uploads.backpressure.{limit}", 0.2)
     address = (urlsplit(url).hostname, urlsplit(url).port)
-    with socket.create_connection(address, timeout=TIMEOUT_S) as connection:
+    with socket.create_connection(address, timeout=DEADLINE_S) as connection:
         connection.sendall(HEAD.format("content-length: 9").encode() + b"1")
         with http.client.HTTPResponse(connection) as response:
             response.begin()

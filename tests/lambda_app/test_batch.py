@@ -44,7 +44,7 @@ def s3(aws):
 
 
 @pytest.fixture
-def scorer(aws, s3, tiny_classifier, monkeypatch):
+def scorer(aws, s3, tiny_classifier):
     aws.empty()
     settings = BatchSettings(
         results_bucket=RESULTS, results_prefix=PREFIX, max_image_bytes=100_000, max_image_pixels=1_000_000
@@ -54,7 +54,7 @@ def scorer(aws, s3, tiny_classifier, monkeypatch):
 
 @pytest.fixture
 def handle(scorer, monkeypatch):
-    """A function that invokes the handler with these bodies, the i-th with message id i, and returns the failed ids."""
+    """Return a function that invokes the handler with one message per body, numbered from 0, and returns failed ids."""
     monkeypatch.setattr(batch, "scorer", lambda: scorer)
 
     def handle(*bodies):

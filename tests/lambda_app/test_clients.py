@@ -15,7 +15,7 @@ import httpx2
 import pytest
 import requests
 
-TIMEOUT_S = 600
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def run(command, tmp_path, **options):
     (tmp_path / "config.json").write_text('{"disable_update_warnings": true}')  # HTTPie would check for updates
     environment = os.environ | {"NO_PROXY": "127.0.0.1", "HTTPIE_CONFIG_DIR": str(tmp_path)}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, check=True, timeout=TIMEOUT_S, **options
+        command, cwd=tmp_path, env=environment, capture_output=True, check=True, timeout=DEADLINE_S, **options
     )
     return json.loads(done.stdout)
 
@@ -69,7 +69,7 @@ def test_curl_head_is_answered(url, tmp_path):
         ["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--head", f"{url}/health"],
         capture_output=True,
         check=True,
-        timeout=TIMEOUT_S,
+        timeout=DEADLINE_S,
     )
     assert b"200 OK" in done.stdout.splitlines()[0]
 
@@ -125,7 +125,7 @@ def test_httpx_is_answered(url, photo, client):
         {"content": iter([photo[:100], photo[100:]])},
         {"json": {"image": base64.b64encode(photo).decode()}},
     ]
-    with client.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S) as session:
+    with client.Client(base_url=url, trust_env=False, timeout=DEADLINE_S) as session:
         answers = [session.post("/predict", **method).json() for method in methods]
     assert ["cat"] * len(methods) == [answer["predicted_class"] for answer in answers]
 
@@ -142,7 +142,7 @@ def test_requests_is_answered(url, photo):
     ]
     with requests.Session() as session:
         session.trust_env = False
-        answers = [session.post(f"{url}/predict", timeout=TIMEOUT_S, **method).json() for method in methods]
+        answers = [session.post(f"{url}/predict", timeout=DEADLINE_S, **method).json() for method in methods]
     assert ["cat"] * len(methods) == [answer["predicted_class"] for answer in answers]
 
 
@@ -165,7 +165,7 @@ def test_aiohttp_is_answered(url, photo):
     ]
 
     async def send():
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=DEADLINE_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             answers = []
             for method in methods:

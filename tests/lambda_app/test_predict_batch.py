@@ -60,7 +60,7 @@ def test_wait_for_memory_does_not_count_as_decoding(client, encode, monkeypatch)
     now = 0.0
 
     @contextmanager
-    def wait_in_vain(_admission, _memory):
+    def wait_in_vain(_admission, _memory, _waited):
         nonlocal now
         now += 2 * DECODING_S
         raise Overloaded("the photo waited for memory")

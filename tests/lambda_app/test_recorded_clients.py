@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-TIMEOUT_S = 600
+from tests.support.waiting import DEADLINE_S
 
 
 def lines(*texts: str) -> bytes:
@@ -115,7 +115,7 @@ RECORDED = {
 def send(url: str, head: bytes, body: bytes) -> dict:
     """Send a request unchanged, and return the JSON of the response."""
     address = urlsplit(url)
-    with socket.create_connection((address.hostname, address.port), timeout=TIMEOUT_S) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=DEADLINE_S) as connection:
         connection.sendall(head + body)
         with connection.makefile("rb") as response:
             return json.loads(response.read().partition(b"\r\n\r\n")[2])
@@ -159,7 +159,7 @@ def test_request_of_kserve_is_answered(url, photo, request_id, binary):
     headers = {"content-type": "application/json"}
     if binary:
         headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(text))}
-    with httpx2.Client(base_url=url, trust_env=False, timeout=TIMEOUT_S) as client:
+    with httpx2.Client(base_url=url, trust_env=False, timeout=DEADLINE_S) as client:
         response = client.post(f"{MODEL}/infer", content=text + (content if binary else b""), headers=headers)
         body = response.json()
     assert (200, request_id) == (response.status_code, body.get("id"))

@@ -162,6 +162,26 @@ def test_tiff_variant_is_refused_by_name(name, tmp_path):
                 decode(data)
 
 
+def find_tag(data, tag):
+    """Return the position of a tag's entry in the directory."""
+    start = int.from_bytes(data[4:8], "little") + 2
+    entries = range(start, start + 12 * int.from_bytes(data[start - 2 : start], "little"), 12)
+    [offset] = [entry for entry in entries if int.from_bytes(data[entry : entry + 2], "little") == tag]
+    return offset
+
+
+@pytest.mark.parametrize(("kind", "character"), [(1, "B"), (4, "I")], ids=["BYTE", "LONG"])
+def test_tiff_color_map_of_another_type_is_read(kind, character):
+    """The specification requires SHORT; Pillow would read the rebuilt map with the type of the file."""
+    data = Tiff(PALETTE, 8, color_map_factor=1).file()
+    offset = find_tag(data, 320)
+    count, start = struct.unpack_from("<II", data, offset + 4)
+    colors = struct.unpack_from(f"<{count}H", data, start)
+    other = data[:offset] + struct.pack("<HHII", 320, kind, count, len(data)) + data[offset + 12 :]
+    actual = decode(other + struct.pack(f"<{count}{character}", *colors))
+    np.testing.assert_array_equal(np.asarray(decode(data)), np.asarray(actual))
+
+
 @pytest.mark.parametrize("options", UNUSUAL, ids=" ".join)
 def test_tiff_of_a_fax_is_refused(options, tmp_path):
     """Fax machines use CCITT compression and reversed bits; libtiff writes a warning for each damaged row."""
@@ -175,8 +195,7 @@ def test_tiff_with_too_many_strips_is_refused_before_pillow_reads_it(monkeypatch
     """Pillow would create an object for each strip."""
     monkeypatch.delattr("PIL.TiffImagePlugin.TiffImageFile.__init__")
     data = Tiff(BLACK_IS_ZERO, 8).file()
-    directory = int.from_bytes(data[4:8], "little")
-    offset = data.index((273).to_bytes(2, "little"), directory + 2)
+    offset = find_tag(data, 273)
     many = (
         data[: offset + 4] + (1_000_000).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data[offset + 12 :]
     )
@@ -188,8 +207,7 @@ def test_tiff_with_too_many_strips_is_refused_before_pillow_reads_it(monkeypatch
 def test_tiff_with_too_many_values_in_a_tag_is_damaged(tag):
     """Each tag could have the whole file as its value, and all values would be copied."""
     data = Tiff(BLACK_IS_ZERO, 8).file()
-    directory = int.from_bytes(data[4:8], "little")
-    offset = data.index(tag.to_bytes(2, "little"), directory + 2)
+    offset = find_tag(data, tag)
     many = data[: offset + 2] + struct.pack("<HII", 1, 4_000_000, 8) + data[offset + 12 :]
     with pytest.raises(DamagedPhoto, match=f"tag {tag} of the TIFF has 4000000 values; at most 1000 are read"):
         preprocess(many + bytes(4_000_000), 32)
@@ -209,8 +227,7 @@ def test_tiff_with_progressive_jpeg_data_is_refused(tmp_path):
 def test_tiff_with_values_outside_the_file_is_damaged():
     """The error names the tag."""
     data = Tiff(PALETTE, 8).file()
-    directory = int.from_bytes(data[4:8], "little")
-    offset = data.index((320).to_bytes(2, "little"), directory + 2)
+    offset = find_tag(data, 320)
     with pytest.raises(DamagedPhoto, match="the value of tag 320 lies outside the TIFF"):
         preprocess(data[: offset + 8] + b"\xff\xff\xff\x7f" + data[offset + 12 :], 32)
 
@@ -220,9 +237,8 @@ def test_tiff_with_a_tile_far_larger_than_the_picture_is_too_large(tmp_path):
     source = tmp_path / "original.tif"
     source.write_bytes(Tiff(BLACK_IS_ZERO, 8).file())
     data = bytearray(converted(source, ["-c", "lzw", "-t", "-w", "16", "-l", "16"]))
-    directory = int.from_bytes(data[4:8], "little")
     for tag in (322, 323):
-        offset = data.index(tag.to_bytes(2, "little") + b"\3\0\1\0\0\0", directory + 2)
+        offset = find_tag(data, tag)
         data[offset + 8 : offset + 10] = (8000).to_bytes(2, "little")
     with pytest.raises(PhotoTooLarge, match="tiles of 8000x8000 pixels"):
         preprocess(bytes(data), 32)
@@ -243,8 +259,7 @@ def test_tiff_that_is_damaged_writes_nothing(options, tmp_path, capfd):
 def test_tiff_with_several_values_in_a_single_value_tag_is_read():
     """The first value counts. A warning from Pillow would fail the test."""
     data = Tiff(RGB, 8).file()
-    directory = int.from_bytes(data[4:8], "little")
-    offset = data.index((278).to_bytes(2, "little"), directory + 2)
+    offset = find_tag(data, 278)
     many = data[: offset + 4] + (9).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data[offset + 12 :]
     actual = np.asarray(decode(many + HEIGHT.to_bytes(2, "little") * 9), int)
     assert np.abs(as_stored(Tiff(RGB, 8)) - actual).mean() <= LIMIT

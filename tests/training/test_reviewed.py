@@ -22,6 +22,11 @@ def test_list_without_labels_sets_photos_aside(tmp_path):
     assert [(ONE, "", "a drawing, no photo")] == [(name, row.label, row.reason) for name, row in found.items()]
 
 
+def test_list_that_excel_saved_is_read(tmp_path):
+    """Excel begins a file with a byte order mark."""
+    assert {ONE} == read(tmp_path, f"\ufeffsha256,id,reason\n{ONE},1.jpg,drawing\n").keys()
+
+
 def test_label_of_a_row_is_in_lower_case(tmp_path):
     """A label and a hash are read without regard to case and spaces; an empty label sets the photo aside."""
     found = read(tmp_path, f"sha256,id,reason,label\n{'A' * 64},1.jpg,wrong, Dog \n{ONE},2.jpg,drawing,\n")

@@ -37,7 +37,7 @@ def read_decisions(folder: Path, name: str = FILE) -> list[Candidate]:
                 f"{path} begins with {','.join(reader.fieldnames or ())!r}; expected {','.join(COLUMNS)}; restore this "
                 "line, or delete the file and run `make harvest` again, which starts the review over"
             )
-        return [_parse(row, f"{path}, line {number}") for number, row in enumerate(reader, 2)]
+        return [_parse(row, f"{path}, line {reader.line_num}") for row in reader]
 
 
 def is_unchanged(folder: Path) -> bool:
@@ -50,6 +50,8 @@ def is_unchanged(folder: Path) -> bool:
 
 
 def _parse(row: dict[str, str], place: str) -> Candidate:
+    if None in row or None in row.values():
+        raise HarvestError(f"{place}: expected {len(COLUMNS)} values; put a value with a comma in quotes")
     if row["decision"] not in DECISIONS:
         raise HarvestError(f"{place}: decision is {row['decision']!r}; expected {', '.join(DECISIONS)}")
     try:

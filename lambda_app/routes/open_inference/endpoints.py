@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
+from lambda_app.admission import STUCK_S
 from lambda_app.errors import Overloaded
 from lambda_app.inference import Inference
 from lambda_app.settings import Settings
@@ -145,9 +146,9 @@ def _add_server_routes(app: FastAPI, inference: Inference) -> None:
 
     @app.get("/v2/health/ready", **SERVER_READY)
     async def server_ready() -> Response:
-        """Return 503 while a request has waited more than 15 s for its predictions."""
+        """Return 503 while a request has waited more than `STUCK_S` for its predictions."""
         if inference.admission.is_stuck():
-            raise Overloaded("a request has waited over 15 s for its predictions; send others elsewhere")
+            raise Overloaded(f"a request has waited over {STUCK_S:.0f} s for its predictions; send others elsewhere")
         return JSONResponse({"ready": True})
 
 

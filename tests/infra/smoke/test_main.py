@@ -157,8 +157,8 @@ def test_unwritable_json_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_errors_cover_every_client_error() -> None:
-    """`ERRORS` holds every error code except `bad_field`, those of contributions, which the smoke test must not send,
-    that of a model without a map, and those that one request cannot cause.
+    """`ERRORS` has every error code that one request can cause, except `bad_field`, `no_explanation` and those of
+    contributions, which the smoke test must not send.
     """
     contributions = {"contributions_off", "cross_origin", "no_consent", "storage_failed", "too_many_contributions"}
     codes = {error.code for error in RequestError.__subclasses__()} - {

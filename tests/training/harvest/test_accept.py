@@ -89,7 +89,7 @@ def test_ledger_has_only_hashes(checkout):
         ]
 
 
-def test_data_set_does_not_tell_contributors(checkout):
+def test_data_set_does_not_reveal_contributors(checkout):
     """Neither a file of the data set nor the ledger contains a request ID or the time of a contribution."""
     contribute(range(500, 503))
     review()
@@ -273,6 +273,17 @@ def test_file_of_a_spreadsheet_is_read(checkout):
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     accept(OUT)
     assert {(sha256, "rejected")} == {(row.photo, row.decision) for row in read_ledger()}
+
+
+def test_line_with_a_missing_value_is_named(checkout):
+    """A line that lost its last value is an error that names the line; nothing is written."""
+    contribute([500])
+    review("reject")
+    path = OUT / "decisions.csv"
+    path.write_text(path.read_text().rstrip().rpartition(",")[0] + "\n")
+    with pytest.raises(HarvestError, match=rf"decisions.csv, line 2: expected {len(COLUMNS)} values"):
+        accept(OUT)
+    assert (set(), set()) == (read_ledger(), accepted())
 
 
 def test_missing_header_is_named(checkout):
