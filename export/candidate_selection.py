@@ -16,7 +16,7 @@ def select_candidate(figures: Mapping[str, Figures], limits: Verify) -> tuple[st
     is fp16, whose outputs differ little from those of fp32.
     """
     ratio = figures["int8"]["latency_ms"] / figures["fp32"]["latency_ms"]
-    if not filter_large_sets(figures["fp32"], limits.min_photos):
+    if not filter_large_sets(figures["fp32"]["sets"], limits.min_photos):
         return "fp16", f"no set has the {limits.min_photos} photos needed to trust int8"
     is_accurate, reason = compare_accuracy("int8", figures, limits)
     if is_accurate and ratio < 1:
@@ -26,14 +26,14 @@ def select_candidate(figures: Mapping[str, Figures], limits: Verify) -> tuple[st
     return "fp16" if is_accurate else "fp32", f"{rejection}; {reason}"
 
 
-def filter_large_sets(figures: Figures, min_photos: int) -> Figures:
+def filter_large_sets(sets: Figures, min_photos: int) -> Figures:
     """Return the scores of the sets that have at least `min_photos` photos, by set."""
-    return {name: scores for name, scores in figures["sets"].items() if scores["photos"] >= min_photos}
+    return {name: scores for name, scores in sets.items() if scores["photos"] >= min_photos}
 
 
 def compare_accuracy(name: str, figures: Mapping[str, Figures], limits: Verify) -> tuple[bool, str]:
     """Return whether a candidate is as accurate as fp32 on every large set, and the reason."""
-    candidate, fp32 = (filter_large_sets(figures[which], limits.min_photos) for which in (name, "fp32"))
+    candidate, fp32 = (filter_large_sets(figures[which]["sets"], limits.min_photos) for which in (name, "fp32"))
     losses = {which: scores["accuracy"] - candidate[which]["accuracy"] for which, scores in fp32.items()}
     worst = max(losses, key=lambda which: losses[which])
     loss, allowed = 100 * losses[worst], 100 * limits.max_accuracy_loss

@@ -4,7 +4,7 @@ int8 is the smallest and fastest; fp16 has half the size of fp32 and the same ac
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -72,17 +72,25 @@ def write_candidate(name: str, source: Path) -> None:
     print(f"{path}: {megabytes(path):.2f} MB")
 
 
-def quantize(source: Path, target: Path, photos: Photos) -> None:
+def quantize(
+    source: Path,
+    target: Path,
+    photos: Photos,
+    steps: Collection[str] = ("equalize", "compensate"),
+    settings: Callable[[onnx.ModelProto], dict[str, Any]] = lambda _: {},
+) -> None:
     """Quantize a float file to int8, with the ranges that the activations have on `photos`.
 
-    export/README.md shows what each step contributes.
+    export/README.md shows what each step contributes. `settings` returns arguments of `calibrate` for a graph.
     """
     program = fold_batch_norms(source)
-    equalize(program, read_pixels(photos, "equalize", len(photos)))
-    calibrate(program, target, photos)
-    quantized = onnx.load(target)
-    compensate(program, quantized, read_pixels(photos, "compensate", COMPENSATION_PHOTOS))
-    onnx.save(quantized, target)
+    if "equalize" in steps:
+        equalize(program, read_pixels(photos, "equalize", len(photos)))
+    calibrate(program, target, photos, **settings(program))
+    if "compensate" in steps:
+        quantized = onnx.load(target)
+        compensate(program, quantized, read_pixels(photos, "compensate", COMPENSATION_PHOTOS))
+        onnx.save(quantized, target)
 
 
 def fold_batch_norms(source: Path) -> onnx.ModelProto:

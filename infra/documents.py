@@ -22,9 +22,10 @@ MODEL = "lambda_app/model.onnx"
 
 def main() -> None:
     """Store an answer and the OpenAPI document. Raise `SystemExit` if the metrics describe another model file."""
-    if (described := read_metrics("release")["sha256"]) != served():
+    described, served = read_metrics("release")["sha256"], hash_served_model()
+    if described != served:
         raise SystemExit(
-            f"artifacts/metrics/release.json describes a file with the SHA-256 {described}; expected {served()}, "
+            f"artifacts/metrics/release.json describes a file with the SHA-256 {described}; expected {served}, "
             f"that of {MODEL}. Run `git checkout artifacts/metrics` to restore the figures of the committed model, or "
             "`make promote` to serve the challenger."
         )
@@ -32,7 +33,7 @@ def main() -> None:
     _write_metrics("openapi", api_reference.fetch_openapi())
 
 
-def served() -> str:
+def hash_served_model() -> str:
     """Return the SHA-256 digest of the released model file."""
     return hashlib.sha256((ROOT / MODEL).read_bytes()).hexdigest()
 
@@ -58,7 +59,7 @@ def explanation_cost() -> str:
     If the figures belong to another model file, return the command that measures them instead.
     """
     figures = json.loads(EXPLANATION.read_text())
-    if figures.get("sha256") != served():
+    if figures.get("sha256") != hash_served_model():
         return "Not measured for this model. Run `python -m export.experiments.explanation_cost`, then `make docs`."
     profile = figures["profile"]
     names = {

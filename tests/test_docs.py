@@ -118,8 +118,8 @@ def test_targets_that_generate_documents_install_what_cog_imports():
 
 def test_results_of_another_model_are_rejected(monkeypatch):
     """`make results` stops if the metrics describe another file than the released model."""
-    assert documents.read_metrics("release")["sha256"] == documents.served()
-    monkeypatch.setattr(documents, "served", lambda: "0" * 64)
+    assert documents.read_metrics("release")["sha256"] == documents.hash_served_model()
+    monkeypatch.setattr(documents, "hash_served_model", lambda: "0" * 64)
     with pytest.raises(SystemExit, match=rf"expected {'0' * 64}, that of lambda_app/model\.onnx\. Run `git checkout"):
         documents.main()
 

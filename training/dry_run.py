@@ -10,7 +10,7 @@ import yaml
 
 from training import config
 from training.estimate import estimate
-from training.fetch import CATALOG, RAW, add_source_options, read_sources, split_sources
+from training.fetch import CATALOG, RAW, add_source_options, has_photos, read_sources, split_sources
 from training.interruption import UserError, exit_when_interrupted
 from training.overview import describe
 from training.prepare import check_classes, check_layout, choose_splits, inspect_photos
@@ -48,16 +48,17 @@ def inspect(source: Source) -> list[Row]:
 
 def open_source(listed: SourceList) -> Source:
     """Open the sources as `make train` would, so that the same photos get the same names."""
-    if len(listed.sources) == 1 and not (listed.classes or listed.split):
+    if listed.is_plain:
         return Source(Path(listed.sources[0]))
     return Source(PHOTOS, listed)
 
 
 def check_downloads(data: str) -> None:
     """Raise `UserError` if a source would have to be downloaded."""
+    if not data and has_photos():
+        return
     catalog = yaml.safe_load(CATALOG.read_text())
-    names = split_sources(data) if data else [] if PHOTOS.exists() or PHOTOS.is_symlink() else ["petimages"]
-    for name in names:
+    for name in split_sources(data or "petimages"):
         if (
             name in catalog
             and not Path(name).exists()

@@ -21,6 +21,7 @@ from training.model import build
 from training.optimize import build_state, train_epoch
 from training.photo_dataset import Preprocessor
 from training.prepare import inspect_photo
+from training.sampling import count_repeats
 from training.source import Source
 from training.split import Row
 
@@ -57,8 +58,8 @@ def estimate(source: Source, photos: Sequence[Row]) -> Minutes:
     step = time_step(pixels, params, len({row.label for row in photos})) / len(files)
     forward = FORWARD * step * (size / params.image_size) ** 2
     counts = {split: sum(row.split == split for row in photos) for split in ("train", "val")}
-    repeats = math.ceil(math.ceil(params.min_steps / params.epochs) * params.batch_size / counts["train"])
-    epoch = repeats * counts["train"] * (augmenting + step) + counts["val"] * (preprocessing + forward)
+    training = count_repeats(counts["train"], params) * counts["train"] * (augmenting + step)
+    epoch = training + counts["val"] * (preprocessing + forward)
     start, cores = START_S + len(photos) * inspecting, len(os.sched_getaffinity(0))
     return Minutes(
         *((start + n * epoch) / cores / 60 for n in (min(params.perfect_epochs, params.epochs), params.epochs))

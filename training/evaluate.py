@@ -78,14 +78,11 @@ def predict_sets(model: nn.Module, sets: Mapping[str, Photos], batch_size: int) 
 def write_training(checkpoint: dict[str, Any]) -> None:
     """Write everything in the checkpoint but the weights: params, class names, provenance and the best epoch."""
     keys = ("train", "augment", "class_names", "data_hash", "git_commit", "run_id")
-    description = {key: checkpoint[key] for key in keys} | {"best": checkpoint["epoch"], "sources": list_sources()}
+    description = {key: checkpoint[key] for key in keys} | {
+        "best": checkpoint["epoch"],
+        "sources": SourceList.names(PHOTOS),
+    }
     write_figures("train", description)
-
-
-def list_sources() -> list[str]:
-    """Return the names of the archives or folders that the photos come from."""
-    listed = SourceList.read(PHOTOS)
-    return sorted({path.resolve().name for path in (map(Path, listed.sources) if listed else [PHOTOS])})
 
 
 def score_set(fitted: Calibration, predictions: Predictions) -> dict[str, Any]:

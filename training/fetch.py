@@ -45,13 +45,13 @@ def main() -> None:
     link_held_back(use=args.contributed or (not args.data and HELD_BACK.is_symlink()))
     # Resolve all paths before removing the old links: a path may lead through one of them.
     further = {EXTRA: args.extra, OUTLIERS: args.outliers}
-    paths = {place: [resolve(name).resolve() for name in names] for place, names in further.items()}
+    paths = {place: [find_or_download(name).resolve() for name in names] for place, names in further.items()}
     for place, sets in paths.items():
         if args.data or sets:  # the old sets belong to the old photos
             replace_links(sets, place)
     link_packaged_weights()
     if args.weights:
-        link(resolve(args.weights), PRETRAINED / "mobilenet_v2.pth")
+        link(find_or_download(args.weights), PRETRAINED / "mobilenet_v2.pth")
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -67,18 +67,22 @@ def place_photos(data: str, classes: str, split: str) -> None:
 
     The new link or list replaces the old one in one step, so that an interruption keeps the last photos.
     """
-    has_photos = PHOTOS.exists() or PHOTOS.is_symlink()
-    if has_photos and not (data or classes or split):
+    if has_photos() and not (data or classes or split):
         if listed := SourceList.read(PHOTOS):
             listed.write(PHOTOS)  # updates the fingerprint, so that DVC notices changed files
         return
     listed = read_sources(data, classes, split)
-    if len(listed.sources) == 1 and not (listed.classes or listed.split):
+    if listed.is_plain:
         link(Path(listed.sources[0]), PHOTOS)
         return
     check_replaceable(PHOTOS)
     listed.write(PHOTOS)
     print(f"{PHOTOS} lists {', '.join(listed.sources)}")
+
+
+def has_photos() -> bool:
+    """Return whether earlier sources are in place, even if a link leads nowhere."""
+    return PHOTOS.exists() or PHOTOS.is_symlink()
 
 
 def read_sources(data: str, classes: str = "", split: str = "") -> SourceList:
@@ -89,11 +93,11 @@ def read_sources(data: str, classes: str = "", split: str = "") -> SourceList:
     for name, value, known in (("CLASSES", classes, CLASSES), ("SPLIT", split, SPLIT)):
         if value and value not in known:
             raise UserError(f"{name}={value!r}; expected one of {', '.join(known)}")
-    if not data and (PHOTOS.exists() or PHOTOS.is_symlink()):
+    if not data and has_photos():
         data = shlex.quote(str(PHOTOS))
         if last := SourceList.read(PHOTOS):
             classes, split = classes or last.classes, split or last.split
-    paths = [resolve(name).resolve() for name in split_sources(data or "petimages")]
+    paths = [find_or_download(name).resolve() for name in split_sources(data or "petimages")]
     listed = [SourceList.read(path) or SourceList((str(path),)) for path in paths]
     sources = tuple(dict.fromkeys(source for item in listed for source in item.sources))
     return SourceList(sources, classes, split)
@@ -145,7 +149,7 @@ def replace_links(sets: list[Path], place: Path) -> None:
         link(path, place / path.stem)
 
 
-def resolve(data: str) -> Path:
+def find_or_download(data: str) -> Path:
     """Return a path unchanged; download a name in the catalog. Raise `UserError` if `data` is neither."""
     catalog = yaml.safe_load(CATALOG.read_text())
     path = Path(data).expanduser()

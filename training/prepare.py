@@ -148,7 +148,7 @@ def check_classes(rows: list[Row], layout: Layout, path: Path) -> None:
 
 def write_manifest(rows: list[Row], layout: Layout) -> None:
     columns = [f.name for f in fields(Row) if f.name != "phash"]
-    with replacing(MANIFEST) as partial, partial.open("w", newline="") as file:
+    with replacing(MANIFEST) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in sorted(rows, key=lambda r: r.id))

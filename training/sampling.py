@@ -37,9 +37,13 @@ def load_data(
 
 def repeat_photos(photos: Photos, params: config.Train) -> ConcatDataset[tuple[Pixels, int]]:
     """Repeat a small set of photos within each epoch, so that a full training has at least `min_steps` steps."""
+    return ConcatDataset([photos] * count_repeats(len(photos), params))  # type: ignore[list-item]  # see training.batches.loader
+
+
+def count_repeats(photos: int, params: config.Train) -> int:
+    """Return how often an epoch repeats so many photos."""
     batches_per_epoch = math.ceil(params.min_steps / params.epochs)
-    times = math.ceil(batches_per_epoch * params.batch_size / len(photos))
-    return ConcatDataset([photos] * times)  # type: ignore[list-item]  # see training.batches.loader
+    return math.ceil(batches_per_epoch * params.batch_size / photos)
 
 
 def shard(

@@ -59,11 +59,10 @@ def describe_run(params: config.Train, classes: list[str], photos: dict[str, int
 
 def log_dataset(manifest: Path, photos: Path) -> None:
     """Record the photos as the dataset of the active run; its digest is the start of the manifest's SHA-256."""
-    listed = SourceList.read(photos)
-    names = [Path(source).name for source in listed.sources] if listed else [photos.resolve().name]
     source = LocalArtifactDatasetSource(str(photos.resolve()))
     mlflow.log_input(
-        MetaDataset(source, name=shorten(" + ".join(names)), digest=sha256(manifest)[:MAX_DIGEST]), "training"
+        MetaDataset(source, name=shorten(" + ".join(SourceList.names(photos))), digest=sha256(manifest)[:MAX_DIGEST]),
+        "training",
     )
 
 

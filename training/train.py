@@ -74,7 +74,9 @@ def main() -> None:
                 progress.run_id = log_start(params, augment, model, identity, provenance)
                 state.save(progress, identity)  # so that the first epoch, too, resumes this run
             for epoch in range(len(progress.history) + 1, params.epochs + 1):
-                if is_patience_exhausted(progress, params.patience) or is_perfect(progress, params.perfect_epochs):
+                if reason := find_stop_reason(progress, params):
+                    if world.is_main:
+                        print(f"early stop: {reason}")
                     break
                 record = run_epoch(epoch, learner, teacher, data, state, params, world)
                 record_epoch(progress, record, state.average.module, params.lr)
@@ -195,21 +197,15 @@ def log_epoch(record: dict[str, float]) -> None:
     print(" ".join(f"{key} {value:.4g}" for key, value in record.items()), flush=True)
 
 
-def is_patience_exhausted(progress: Progress, patience: int) -> bool:
-    if not progress.history or len(progress.history) - progress.best["epoch"]["epoch"] < patience:
-        return False
-    loss = progress.best["epoch"]["val_loss"]
-    print(f"early stop: no better validation loss than {loss:.4f} for {patience} epochs")
-    return True
-
-
-def is_perfect(progress: Progress, epochs: int) -> bool:
-    """Return whether validation found no mistake in the last `epochs` epochs: more of them could improve little."""
-    last = progress.history[-epochs:]
-    if len(last) < epochs or any(record["val_accuracy"] < 1 for record in last):
-        return False
-    print(f"early stop: no mistake in validation for {epochs} epochs (train.perfect_epochs)")
-    return True
+def find_stop_reason(progress: Progress, params: config.Train) -> str | None:
+    """Return why training should stop before the last epoch, or None."""
+    if progress.history and len(progress.history) - progress.best["epoch"]["epoch"] >= params.patience:
+        loss = progress.best["epoch"]["val_loss"]
+        return f"no better validation loss than {loss:.4f} for {params.patience} epochs"
+    last = progress.history[-params.perfect_epochs :]
+    if len(last) == params.perfect_epochs and all(record["val_accuracy"] == 1 for record in last):
+        return f"no mistake in validation for {params.perfect_epochs} epochs (train.perfect_epochs)"
+    return None
 
 
 def write_results(progress: Progress, description: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ def main() -> None:
     text = render_proposal()
     print(text)
     PROPOSAL.unlink(missing_ok=True)
-    if hashlib.sha256(read_committed(documents.MODEL)).hexdigest() != documents.served():
+    if hashlib.sha256(read_committed(documents.MODEL)).hexdigest() != documents.hash_served_model():
         PROPOSAL.write_text(text)
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 from tqdm import tqdm
 
+from export.checks.parity import largest_difference
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import decode, preprocess
 from training.photo_dataset import Photos
@@ -65,16 +66,11 @@ def _encode(image: Image.Image, image_format: str, **options: int) -> bytes:
 def measure_consistency(classifier: Classifier, pixels: NDArray[np.uint8]) -> dict[str, float]:
     """Return the largest difference of a probability on (N, 3, S, S) photos, for each key of `TOLERANCE`."""
     batches = [pixels[i : i + BATCH] for i in range(0, len(pixels), BATCH)]
-    first = [classifier.run(batch).probabilities for batch in batches]
-    repeated = [classifier.run(batch).probabilities for batch in batches]
-    reversed_order = [classifier.run(batch[::-1]).probabilities[::-1] for batch in batches]
-    single = [classifier.run(photo[None]).probabilities for photo in pixels]
+    first, repeated = (np.concatenate([classifier.run(batch).probabilities for batch in batches]) for _ in range(2))
+    reversed_order = np.concatenate([classifier.run(batch[::-1]).probabilities[::-1] for batch in batches])
+    single = np.concatenate([classifier.run(photo[None]).probabilities for photo in pixels])
     return {
-        "repeated_run": _largest_difference(first, repeated),
-        "other_order": _largest_difference(first, reversed_order),
-        "other_batch_size": _largest_difference(first, single),
+        "repeated_run": largest_difference(first, repeated),
+        "other_order": largest_difference(first, reversed_order),
+        "other_batch_size": largest_difference(first, single),
     }
-
-
-def _largest_difference(first: list[NDArray[np.float32]], second: list[NDArray[np.float32]]) -> float:
-    return float(np.abs(np.concatenate(first) - np.concatenate(second)).max())

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from export.candidate_selection import filter_large_sets
 from export.checks.behavior import TOLERANCE
 from export.checks.gates import Gate, make_set_gates
 from training import config
@@ -19,10 +20,7 @@ def select_judged_sets(
         actual, expected = (" and ".join(sorted(names)) for names in (class_names, limits.classes))
         reason = f"quality, because the limits are for {expected} and the classes are {actual}"
         return {"sets": {}, "outliers": {}}, [reason]
-    large = {
-        kind: {name: figures for name, figures in selected[kind].items() if figures["photos"] >= limits.min_photos}
-        for kind in ("sets", "outliers")
-    }
+    large = {kind: filter_large_sets(selected[kind], limits.min_photos) for kind in ("sets", "outliers")}
     reasons = [
         f"{name}, because it has {figures['photos']} photos and the limits require {limits.min_photos}"
         for kind, found in large.items()
@@ -43,9 +41,9 @@ def check_quality(judged: Figures, limits: config.Verify) -> list[Gate]:
         *make_set_gates("unknown_rate", "max_unknown_rate", limits.max_unknown_rate, unknown),
         *make_set_gates("unknown_rate", "min_unknown_rate", limits.min_unknown_rate, outliers),
         *(
-            Gate(f"calibration_error_{name}", figures["calibration_error"], limits.max_calibration_error, hint)
-            for name, figures in sets.items()
-            if name == "test"
+            [Gate("calibration_error_test", sets["test"]["calibration_error"], limits.max_calibration_error, hint)]
+            if "test" in sets
+            else []
         ),
     ]
 

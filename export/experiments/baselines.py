@@ -21,18 +21,18 @@ import yaml
 
 from export import convert, quantize
 from export.checks import latency
-from export.files import CANDIDATES
+from export.files import CANDIDATES, PRECISIONS
 from training import config, evaluate, train
 from training.figures import METRICS, write_figures, write_json
 from training.interruption import UserError
 from training.manifest import MANIFEST, read_manifest
 from training.model import CHECKPOINT, count_parameters, load_checkpoint
 from training.source import EXTRA, OUTLIERS, sha256
-from training.tools.results_page import PRECISIONS, describe_hardware, render_baselines
+from training.tools.results_page import describe_hardware, render_baselines
 from training.train import HISTORY
 
 PLAN = Path("export/experiments/baselines.yaml")
-BASELINES = Path("artifacts/baselines")
+PROJECTS = Path("artifacts/baselines")
 Stage = Callable[[], None]
 Sections = dict[str, dict[str, Any]]
 
@@ -57,7 +57,7 @@ def override_params(plan: dict[str, Any], name: str) -> Sections:
 
 def run(name: str, params: Sections) -> dict[str, Any]:
     """Return the results of one network: the saved ones if params and photos are the same, else those of a new run."""
-    folder = BASELINES / name
+    folder = PROJECTS / name
     set_up(folder, params)
     path, identity = folder / "result.json", identify(folder)
     if path.exists() and (result := json.loads(path.read_text()))["identity"] == identity:

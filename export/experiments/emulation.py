@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.checks.parity import largest_difference
 from lambda_app.classifier import Classifier, Outputs
 from training.figures import write_figures
 from training.interruption import UserError
@@ -33,11 +34,10 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import numpy as np
-from lambda_app.classifier import Classifier
+from lambda_app.classifier import OUTPUTS, Classifier
 classifier = Classifier.load(Path(sys.argv[1]))
 runs = [classifier.run(photo[None]) for photo in np.load(sys.argv[2])]
-np.savez(sys.argv[3], **{key: np.concatenate([getattr(run, key) for run in runs])
-                         for key in ("probabilities", "logits", "familiarity")})
+np.savez(sys.argv[3], **{name: np.concatenate([getattr(run, name) for run in runs]) for name in OUTPUTS})
 """
 
 
@@ -47,7 +47,9 @@ def main() -> None:
     parser.add_argument(
         "--cpu", default="Haswell", help="CPU of the emulator (default: %(default)s, AVX2 without VNNI)"
     )
-    parser.add_argument("--photos", type=int, default=400, help="most photos of the test split (default: %(default)s)")
+    parser.add_argument(
+        "--photos", type=int, default=400, help="maximum number of photos of the test split (default: %(default)s)"
+    )
     options = parser.parse_args()
     emulator = shutil.which(EMULATOR)
     if emulator is None:
@@ -78,8 +80,8 @@ def compare(native: Outputs, emulated: Outputs) -> dict[str, Any]:
     return {
         "photos": len(native.logits),
         "other_classes": int((native.logits.argmax(axis=1) != emulated.logits.argmax(axis=1)).sum()),
-        "probability_difference": float(np.abs(native.probabilities - emulated.probabilities).max()),
-        "familiarity_difference": float(np.abs(native.familiarity - emulated.familiarity).max()),
+        "probability_difference": largest_difference(native.probabilities, emulated.probabilities),
+        "familiarity_difference": largest_difference(native.familiarity, emulated.familiarity),
     }
 
 

@@ -17,19 +17,15 @@ import onnx
 from onnxruntime.quantization import CalibrationMethod
 
 from export.checks.evaluation import run_all
-from export.compensate import compensate
-from export.equalize import equalize
 from export.files import MODEL, megabytes
 from export.quantize import (
-    COMPENSATION_PHOTOS,
     build_weight_ranges,
-    calibrate,
     copy_metadata,
     count_float_layers,
     find_float_nodes,
     fold_batch_norms,
     optimize,
-    read_pixels,
+    quantize,
 )
 from lambda_app.classifier import Classifier, Outputs
 from training import config
@@ -139,16 +135,9 @@ def measure(name: str, attempt: Attempt, calibration: Photos, validation: Photos
 
 def build(path: Path, photos: Photos, attempt: Attempt) -> None:
     """Write the int8 file of an attempt."""
-    program = fold_batch_norms(MODEL)
-    if "equalize" in attempt.steps:
-        equalize(program, read_pixels(photos, "equalize", len(photos)))
-    quantized_path = path.with_stem("quantized")
-    calibrate(program, quantized_path, photos, **attempt.settings(program))
-    if "compensate" in attempt.steps:
-        quantized = onnx.load(quantized_path)
-        compensate(program, quantized, read_pixels(photos, "compensate", COMPENSATION_PHOTOS))
-        onnx.save(quantized, quantized_path)
-    optimize(quantized_path, path)
+    quantized = path.with_stem("quantized")
+    quantize(MODEL, quantized, photos, attempt.steps, attempt.settings)
+    optimize(quantized, path)
     copy_metadata(MODEL, path)
 
 

@@ -109,7 +109,7 @@ class Stack:
         alias: dict[str, Any] = self.client("lambda").get_alias(FunctionName=self.function, Name=ALIAS)
         return alias
 
-    def serving_version(self) -> str:
+    def read_alias_version(self) -> str:
         """Return the version of the alias: the champion during a split, the replaced version during a deployment."""
         return str(self.read_alias()["FunctionVersion"])
 
@@ -155,7 +155,7 @@ def read_live_version(environment: str) -> str:
             f"{stack.name}: {split}; a deployment would replace this split. End it first: "
             f"{stack.command('split', 'SHARE=0')}"
         )
-    return stack.serving_version()
+    return stack.read_alias_version()
 
 
 def read_host(environment: str) -> str:

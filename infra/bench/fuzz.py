@@ -100,7 +100,7 @@ def run_server() -> Iterator[tuple[httpx2.Client, int]]:
 def read_peak_mb(process: int) -> float:
     """Return the peak resident memory of a process in MB, as Linux reports it."""
     status = Path(f"/proc/{process}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1000
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 def measure(requests: int, seed: int) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def summarize_memory(samples: Sequence[tuple[int, float]]) -> dict[str, Any]:
 def write(figures: Figures) -> None:
     """Write the figures as JSON and as a plot."""
     GROWTH.write_text(json.dumps(figures, indent=2) + "\n")
-    plot(figures, PLOT)
+    plot(figures, PLOT, SETTLED, LIMIT)
 
 
 def table(figures: Figures) -> str:

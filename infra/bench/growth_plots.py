@@ -9,13 +9,16 @@ import matplotlib.pyplot as plt
 TIME, MEMORY = "tab:blue", "tab:red"
 
 
-def plot(figures: Mapping[str, Any], path: Path) -> None:
-    """Write a PNG with panels by photo size, batch size and requests. Equal figures give equal bytes."""
+def plot(figures: Mapping[str, Any], path: Path, settled: int, limit: float) -> None:
+    """Write a PNG with panels by photo size, batch size and requests. Equal figures give equal bytes.
+
+    Growth counts from `settled` requests on; memory may reach `limit` times its value there.
+    """
     figure, (sizes, batches, requests) = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
     figure.get_layout_engine().set(wspace=0.06)  # separates the adjacent labels of two panels
     _photo_size(sizes, figures["photo_size"])
     _batch(batches, figures["batch"])
-    _requests(requests, figures["requests"])
+    _requests(requests, figures["requests"], settled, limit)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, metadata={"Software": None})  # the version of Matplotlib would change the bytes
     plt.close(figure)
@@ -47,10 +50,10 @@ def _memory(axis: plt.Axes, x: Sequence[float], found: Sequence[Mapping[str, Any
     right.set_ylabel("peak RSS, MB", color=MEMORY)
 
 
-def _requests(axis: plt.Axes, found: Mapping[str, Any]) -> None:
+def _requests(axis: plt.Axes, found: Mapping[str, Any], settled: int, limit: float) -> None:
     n, rss_mb = zip(*found["rss_mb"], strict=True)
-    settled = found["after_500"]
-    axis.axhspan(0.95 * settled, 1.05 * settled, color="gray", alpha=0.15, label="within 5 % of RSS after 500")
+    value, label = found[f"after_{settled}"], f"within {100 * (limit - 1):.0f} % of RSS after {settled}"
+    axis.axhspan((2 - limit) * value, limit * value, color="gray", alpha=0.15, label=label)
     axis.plot(n, rss_mb, color=MEMORY)
     axis.set(title="by consecutive requests", xlabel="requests", ylim=(0, 1.3 * max(rss_mb)))
     axis.set_ylabel("RSS, MB", color=MEMORY)

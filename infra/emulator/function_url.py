@@ -1,7 +1,7 @@
 """Emulate a function URL: an ASGI app that sends every HTTP request to a function as an event.
 
-If the function fails, it answers 502 and `Internal Server Error` as AWS does, but in the project's error format, and
-logs the reason.
+If the function fails, the app answers 502 and `Internal Server Error` as AWS does, but in the project's error format,
+and logs the reason.
 """
 
 import json

@@ -63,9 +63,9 @@ def judge_accuracy(quality: dict[str, Any] | None, serving: str | None, referenc
         "released": reference.accuracy,
         "limit": limit,
         "alarm": quality["accuracy_interval"][1] < limit,
-        # Use the measured accuracy, not its lower bound: with the bound, an unchanged model would need 480 labels a
-        # week (2,400 at 99.2 %). A model that dropped to 97.5 % passes in 12 % of weeks with 200 labels and in 2 % with
-        # 600.
+        # Compare the measured accuracy, not its lower bound: an unchanged model would need 480 labels a week (2,400 at
+        # an accuracy of 99.2 %) for the bound to reach the limit. A model that dropped to 97.5 % passes in 12 % of
+        # weeks with 200 labels and in 2 % with 600.
         "holds": quality["accuracy"] >= limit,
     }
 

@@ -63,7 +63,7 @@ def measure_report(log: Path, folder: Path) -> tuple[float, float]:
     seconds = time.perf_counter() - began
     if os.waitstatus_to_exitcode(status) not in {0, ALARM_EXIT_CODE}:
         raise SystemExit(f"{' '.join(command)} failed; see its error above")
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, usage.ru_maxrss * 1024 / 1e6
 
 
 def generate_traffic(count: int) -> Iterator[Fields]:

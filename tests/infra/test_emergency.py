@@ -62,7 +62,7 @@ def reserved(stack):
 def test_back_moves_alias(stack):
     """All traffic goes to the version before the last deployment."""
     assert 0 == main(["back", "dev"])
-    assert PREVIOUS == stack.serving_version()
+    assert PREVIOUS == stack.read_alias_version()
 
 
 def test_back_updates_stack(stack):
@@ -107,7 +107,7 @@ def test_back_twice_requires_version(stack, capsys):
 def test_back_accepts_version(stack):
     """VERSION selects another version."""
     assert 0 == main(["back", "dev", "--version", "1"])
-    assert "1" == stack.serving_version()
+    assert "1" == stack.read_alias_version()
 
 
 def test_back_rejects_deployment_in_progress(stack):

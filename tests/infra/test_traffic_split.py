@@ -34,7 +34,7 @@ def split(version=PREVIOUS, share="10"):
 def test_split_keeps_recorded_version(stack):
     """The challenger gets its share; the alias stays at the version that CloudFormation recorded."""
     assert 0 == split()
-    assert (SERVING, Split(PREVIOUS, 0.1)) == (stack.serving_version(), stack.read_split())
+    assert (SERVING, Split(PREVIOUS, 0.1)) == (stack.read_alias_version(), stack.read_split())
 
 
 def test_split_changes_neither_stack_nor_template(stack):
@@ -59,7 +59,7 @@ def test_share_zero_ends_split(stack, capsys):
     assert 0 == split()
     assert 0 == main(["split", "dev", "--share", "0"])
     assert 0 == main(["split", "dev", "--share", "0"])
-    assert (SERVING, None) == (stack.serving_version(), stack.read_split())
+    assert (SERVING, None) == (stack.read_alias_version(), stack.read_split())
     printed = capsys.readouterr().out
     assert f"ended the split with version {PREVIOUS}; all traffic goes to version {SERVING}" in printed
     assert f"no split is running; all traffic goes to version {SERVING}" in printed
@@ -171,17 +171,17 @@ def test_back_ends_split_first(stack, capsys):
     """The split is the last change, so `make back` undoes only that; run again, it rolls the deployment back."""
     assert 0 == split("1")
     assert 0 == main(["back", "dev"])
-    assert (SERVING, None) == (stack.serving_version(), stack.read_split())
+    assert (SERVING, None) == (stack.read_alias_version(), stack.read_split())
     assert "run this again: make back ENV=dev" in capsys.readouterr().out
     assert 0 == main(["back", "dev"])
-    assert PREVIOUS == stack.serving_version()
+    assert PREVIOUS == stack.read_alias_version()
 
 
 def test_back_with_version_ends_split(stack):
     """With VERSION, all traffic moves to that version, and the split ends."""
     assert 0 == split()
     assert 0 == main(["back", "dev", "--version", PREVIOUS])
-    assert (PREVIOUS, None) == (stack.serving_version(), stack.read_split())
+    assert (PREVIOUS, None) == (stack.read_alias_version(), stack.read_split())
 
 
 def test_off_and_on_keep_split(stack, capsys):

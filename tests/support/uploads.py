@@ -4,10 +4,8 @@ FORM = "multipart/form-data; boundary=XbX"
 NAMED = 'Content-Disposition: form-data; name="file"; filename="a.jpg"'
 NAMELESS = 'Content-Disposition: form-data; name="file"'
 IMAGE = "Content-Type: image/jpeg"
-COMMANDS = (
-    "curl -F file=@cat.jpg",
-    "--data-binary @cat.jpg",
-)  # error messages show these ways to send a photo
+# Error messages show these ways to send a photo.
+COMMANDS = ("curl -F file=@cat.jpg", "--data-binary @cat.jpg")
 
 
 def part(data: bytes, *headers: str, boundary: str = "XbX") -> bytes:

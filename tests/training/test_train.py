@@ -343,10 +343,11 @@ def test_distillation_reduces_forgetting(distilled):
     ("accuracies", "expected"),
     [([1.0], False), ([1.0, 1.0], True), ([1.0, 0.9], False), ([0.9, 1.0], False), ([0.9, 1.0, 1.0], True)],
 )
-def test_perfect_validation_ends_training(accuracies, expected):
+def test_perfect_validation_ends_training(params, accuracies, expected):
     """Training ends after two epochs in a row without a mistake in validation."""
-    progress = Progress(history=[{"val_accuracy": accuracy} for accuracy in accuracies])
-    assert expected == train.is_perfect(progress, 2)
+    progress = Progress(history=[{"val_accuracy": accuracy} for accuracy in accuracies], best={"epoch": {"epoch": 1}})
+    reason = train.find_stop_reason(progress, replace(params, patience=9, perfect_epochs=2))
+    assert expected == (reason is not None and "no mistake in validation for 2 epochs" in reason)
 
 
 def test_default_sampler_is_unchanged(params):

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.figures import replacing
-from training.harvest import ledger as decided
 from training.harvest.contributed_photo import Candidate, HarvestError, parse_key
 from training.harvest.contribution_storage import Folder
 from training.harvest.data_set import ACCEPTED, CONFIRMED, CONTRIBUTIONS, CORRECTED, read_folder_labels
 from training.harvest.decisions import ACCEPT, FILE, HOLD, REJECT, is_unchanged, read_changed, read_decisions
 from training.harvest.dvc_folder import POINTER, track
+from training.harvest.ledger import ACCEPTED as LEDGER_ACCEPTED
 from training.harvest.ledger import (
     LEDGER,
     Decided,
@@ -27,6 +27,7 @@ from training.harvest.ledger import (
     read_ledger,
     write_ledger,
 )
+from training.harvest.ledger import REJECTED as LEDGER_REJECTED
 from training.harvest.review_page import PAGE
 from training.manifest import class_names, read_manifest
 
@@ -122,7 +123,7 @@ def is_held_back(sha256: str) -> bool:
 
 def decide(candidates: Sequence[Candidate], ledger: set[Decided], folder: Path) -> set[Decided]:
     """Return a row for every request that contributed one of the photos, or one that was decided before."""
-    names = {ACCEPT: decided.ACCEPTED, REJECT: decided.REJECTED}
+    names = {ACCEPT: LEDGER_ACCEPTED, REJECT: LEDGER_REJECTED}
     new = {c.sha256: Decided(c.sha256, "", names[c.decision]) for c in candidates}
     rows, copies = {row.photo: row for row in ledger} | new, Folder(folder)
     senders = {(sender.sha256, sender.request_id) for sender in copies.list_senders()}
@@ -130,10 +131,10 @@ def decide(candidates: Sequence[Candidate], ledger: set[Decided], folder: Path) 
     return {rows[photo]._replace(request=hash_request(request)) for photo, request in senders if photo in rows}
 
 
-def report(decided: Sequence[Candidate], parts: Counter[str]) -> None:
-    rejected = sum(candidate.decision == REJECT for candidate in decided)
+def report(new: Sequence[Candidate], parts: Counter[str]) -> None:
+    rejected = sum(candidate.decision == REJECT for candidate in new)
     print(f"accepted {parts.total()} photos ({parts.total() - parts[ACCEPTED]} held back), rejected {rejected}")
-    if decided:
+    if new:
         print(f"commit {POINTER} and {LEDGER}, run `make dvc-push`; to undo this review, revert that commit")
 
 

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if deleted.unchecked:
         raise HarvestError(
             f"{len(deleted.unchecked)} photos have no valid metadata, so the request may have sent them, too: "
-            f"{', '.join(deleted.unchecked[:5])}; delete them, or look at them, as nothing names their sender"
+            f"{', '.join(deleted.unchecked[:5])}; check whether they belong to the request, and delete those that do"
         )
 
 

@@ -40,8 +40,8 @@ def screen_duplicates(
     `inspected` has the row of each candidate by hash, and `known` the rows of all training photos, each with a
     perceptual hash. Duplicates with different labels are held.
     """
-    names = [*(("known", row) for row in known), *(("new", row) for row in inspected.values() if not row.reason)]
-    rows = [replace(row, id=f"{kind} {number}", reason="") for number, (kind, row) in enumerate(names)]
+    tagged_rows = [*(("known", row) for row in known), *(("new", row) for row in inspected.values() if not row.reason)]
+    rows = [replace(row, id=f"{kind} {number}", reason="") for number, (kind, row) in enumerate(tagged_rows)]
     groups = defaultdict(list)
     for row in group_duplicates(rows, max_bits):
         groups[row.group].append(row)

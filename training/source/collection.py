@@ -27,6 +27,11 @@ class SourceList:
     split: str = ""  # SPLIT: `given` or `hash`
     contents: str = ""  # a hash that changes with the files, so that DVC notices
 
+    @property
+    def is_plain(self) -> bool:
+        """Return whether this is one source that is read as usual, so that no list is needed."""
+        return len(self.sources) == 1 and not (self.classes or self.split)
+
     def write(self, path: Path) -> None:
         """Write the links, then replace the list in one step. Sources of the same name get numbers."""
         paths = [Path(source) for source in self.sources]
@@ -43,6 +48,12 @@ class SourceList:
         for old in links.iterdir():
             if old.name not in names:
                 old.unlink()
+
+    @classmethod
+    def names(cls, path: Path) -> list[str]:
+        """Return the names of the archives or folders that the photos at a path come from, sorted."""
+        listed = cls.read(path)
+        return sorted({Path(source).resolve().name for source in (listed.sources if listed else (path,))})
 
     @staticmethod
     def is_list(path: Path) -> bool:

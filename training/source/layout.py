@@ -14,9 +14,8 @@ KAGGLE = re.compile(r"(?P<label>[^./]+)\.\d+\.\w+")  # cat.0.jpg
 NUMBERED = re.compile(r"(?P<label>.+?)[_-]\d+(\.\w+)?")  # Abyssinian_100.jpg
 CAMERAS = {"img", "dsc", "dscn", "dcim", "image", "photo", "pic", "picture", "pxl", "screenshot", "whatsapp image", "p"}
 OXFORD = ("annotations/list.txt", "annotations/trainval.txt", "annotations/test.txt")
-OXFORD_LINE = re.compile(
-    r"(\S+)_\d+ \d+ ([12]) \d+"
-)  # Abyssinian_100 1 1 1: number of the breed, species, number there
+# Abyssinian_100 1 1 1: name, number of the breed, species (1 cat, 2 dog), number within the species
+OXFORD_LINE = re.compile(r"(\S+)_\d+ \d+ ([12]) \d+")
 SNIFFED = 3  # files per folder whose first bytes are checked if no name in the folder ends like an image
 Read = Callable[[str], bytes]
 

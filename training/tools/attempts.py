@@ -15,6 +15,7 @@ from training.figures import METRICS, read_figures, write_figures
 from training.tools.results_page import render_attempts
 
 EPOCH_METRICS = ("train_accuracy", "val_accuracy", "best_train_accuracy", "best_val_accuracy")
+OLD_UNKNOWN_RATE = "recognised"  # the metric of outliers in runs up to version 0.2
 
 
 def main() -> None:
@@ -37,9 +38,8 @@ def read_run(client: mlflow.MlflowClient, run: Run) -> dict[str, Any]:
     metrics = run.data.metrics
     epoch_ends = [epoch.timestamp for epoch in client.get_metric_history(run.info.run_id, "val_loss")]
     accuracy = metric_by_set({k: v for k, v in metrics.items() if k not in EPOCH_METRICS}, "accuracy")
-    unknown_rate = metric_by_set(
-        metrics, "unknown_rate"
-    )  # of labeled sets and outliers; only labeled sets have an accuracy
+    # Labeled sets and outliers have an unknown rate; only labeled sets have an accuracy.
+    unknown_rate = metric_by_set(metrics, OLD_UNKNOWN_RATE) | metric_by_set(metrics, "unknown_rate")
     params = {k: v for k, v in run.data.params.items() if k.startswith(("train.", "augment."))}
     return {
         "attempt": run.data.tags["attempt"],

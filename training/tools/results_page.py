@@ -10,7 +10,7 @@ from typing import Any
 
 from training import config
 
-PRECISIONS = ("fp32", "int8")
+COMPARED_PRECISIONS = ("fp32", "int8")
 FOR_SMALL_SETS = {"train.min_steps", "train.perfect_epochs"}  # without effect on the attempts, which had many photos
 NEUTRAL = {"train.balance_classes": "False"}  # values with which a later param acts as if it did not exist
 
@@ -19,7 +19,7 @@ def render_baselines(results: list[dict[str, Any]]) -> str:
     """Return the table of networks, and how they were measured."""
     headings = ["network", *(f"accuracy, {name}" for name in results[0]["accuracy"])]
     headings += [f"called unknown, {name}" for name in results[0]["unknown_rate"]]
-    headings += ["parameters", *(f"{p} MB" for p in PRECISIONS), *(f"{p} ms" for p in PRECISIONS)]
+    headings += ["parameters", *(f"{p} MB" for p in COMPARED_PRECISIONS), *(f"{p} ms" for p in COMPARED_PRECISIONS)]
     headings += ["training, minutes", "images/s"]
     return table(headings, map(_baseline_row, results)) + "\n\n" + _caption(results[0])
 
@@ -31,8 +31,8 @@ def _baseline_row(result: Mapping[str, Any]) -> list[str]:
         f"`{result['network']}`, {start}",
         *map(percent, shares),
         f"{result['parameters'] / 1e6:.2f} M",
-        *(f"{result['mb'][precision]:.2f}" for precision in PRECISIONS),
-        *(f"{result['latency_ms'][precision]:.2f}" for precision in PRECISIONS),
+        *(f"{result['mb'][precision]:.2f}" for precision in COMPARED_PRECISIONS),
+        *(f"{result['latency_ms'][precision]:.2f}" for precision in COMPARED_PRECISIONS),
         f"{result['minutes']:.1f}",
         f"{result['images_per_second']:.0f}",
     ]

@@ -70,7 +70,7 @@ def _to_row(suspect: Suspect) -> dict[str, str]:
 def read_lines() -> list[Line]:
     """Return the lines of the file, or an empty list if there is no file.
 
-    Raise `UserError` if a column or a cell is missing or unknown, or if two lines have decisions on the same photo.
+    Raise `UserError` if a column or a cell is missing or unknown.
     """
     if not SUSPECTS.exists():
         return []

@@ -113,9 +113,9 @@ def find_unfamiliar(predictions: Predictions, groups: Sequence[str]) -> Floats:
     output of the frozen head has. The familiar classes are fitted on folds without the photo and its duplicates: among
     a hundred photos, one sofa would make sofas familiar. Without a frozen head, no photo can be judged.
 
-    Of 16,038 photos of cats and dogs, of which 42 showed something else, this lists 46, of which 37 are
-    correct. The threshold of `training.calibration` lists 139, of which 40 are correct, because it is a fixed share of
-    the photos. After these decisions are applied, a new search lists 11 photos, of which 10 show a pet.
+    Of 16,038 photos, 42 show neither cat nor dog. This lists 46 photos, 37 of them rightly. The threshold of
+    `training.calibration` lists 139, 40 of them rightly, because it is a fixed share of the photos. After these
+    decisions are applied, a new search lists 11 photos, of which 10 show a pet.
     """
     unfamiliar = np.zeros(len(predictions.labels))
     for fit, judge in split_folds(predictions.labels, groups):
@@ -140,12 +140,12 @@ def find_suspects(
 
     `unknown`: see `find_unfamiliar`, which gives `unfamiliar` (N,).
 
-    `label`: confident learning (Northcutt et al. 2021) estimates how many labels are wrong. It counts a label if
-    another class has at least the mean probability that this class has on its own photos; the threshold is therefore
-    lower for classes that are hard to recognize. The photos with the least probable labels, as many as that count, are
-    suspects. Of 37 breeds of cats and dogs with 20 photos each, of which 37 had a random label, this lists 37 photos,
-    of which 34 are correct; of the 37 counted labels themselves, 16 were. With the labels of similar breeds instead, it
-    lists 44, of which 20 are correct; of the 46 counted labels, 16 were.
+    `label`: confident learning (Northcutt et al. 2021) estimates how many labels are wrong. It counts a photo if
+    another class is at least as probable as that class is on average on its own photos, so the threshold is lower for
+    classes that are hard to recognize. The suspects are as many photos as it counts, those with the least probable
+    labels. Of 37 breeds with 20 photos each, 37 labels were replaced at random: this lists 37 photos, 34 of them
+    mislabeled; of the 37 counted photos, 16 are. With labels of similar breeds, it lists 44, 20 of them mislabeled; of
+    the 46 counted ones, 16 are.
     """
     labels = np.array([names.index(row["label"]) for row in rows])
     best = probabilities.argmax(axis=1)

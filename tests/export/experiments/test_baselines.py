@@ -11,15 +11,14 @@ import yaml
 
 from export import convert
 from export.experiments import baselines
-from export.experiments.baselines import BASELINES, PLAN, identify, override_params, set_up, start_stages
+from export.experiments.baselines import PLAN, PROJECTS, identify, override_params, set_up, start_stages
 from tests.drawing import write_dataset
 from tests.mlflow_stores import write_store
 from tests.training.workspace import ROOT, link_photos, write_params
 from training import config, prepare
 from training.figures import METRICS, read_figures
 from training.interruption import UserError
-from training.model import BASELINES as BUILT_HERE
-from training.model import CHECKPOINT
+from training.model import BASELINES, CHECKPOINT
 from training.networks import TIMM
 from training.tools.results_page import render_baselines
 
@@ -54,7 +53,7 @@ def start_here(folder, name, stages):
 
 def modification_times(pattern):
     """Return when each of these files was last modified."""
-    return {path: path.stat().st_mtime_ns for path in sorted(BASELINES.glob(pattern))}
+    return {path: path.stat().st_mtime_ns for path in sorted(PROJECTS.glob(pattern))}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +72,7 @@ def interrupted(tmp_path_factory):
         with pytest.raises(UserError) as failed:
             baselines.main()
         checkpoints = modification_times("*/artifacts/checkpoint.pt")
-        evaluated = json.loads((BASELINES / "logistic" / METRICS / "evaluate.json").read_text())
+        evaluated = json.loads((PROJECTS / "logistic" / METRICS / "evaluate.json").read_text())
     return SimpleNamespace(folder=folder, checkpoints=checkpoints, evaluated=evaluated, error=str(failed.value))
 
 
@@ -108,7 +107,7 @@ def test_table_has_a_row_for_each_network(in_compared):
 
 def test_results_come_from_the_stages(in_compared):
     """The accuracy is that of the evaluation, and the sizes are those of the files."""
-    folder = BASELINES / "simple_cnn"
+    folder = PROJECTS / "simple_cnn"
     result = json.loads((folder / "result.json").read_text())
     evaluated = json.loads((folder / "artifacts/metrics/evaluate.json").read_text())
     assert evaluated["sets"]["test"]["accuracy"] == result["accuracy"]["test"]
@@ -140,9 +139,9 @@ def test_finished_network_is_not_run_again(in_compared):
 
 def test_trained_network_is_not_trained_again(interrupted, in_compared):
     """For a trained network without results, the later stages run; the checkpoint stays."""
-    assert [BASELINES / "logistic" / CHECKPOINT] == list(interrupted.checkpoints)
+    assert [PROJECTS / "logistic" / CHECKPOINT] == list(interrupted.checkpoints)
     assert interrupted.checkpoints == modification_times("logistic/artifacts/checkpoint.pt")
-    scored = json.loads((BASELINES / "logistic/result.json").read_text())["accuracy"]
+    scored = json.loads((PROJECTS / "logistic/result.json").read_text())["accuracy"]
     assert {name: figures["accuracy"] for name, figures in interrupted.evaluated["sets"].items()} == scored
 
 
@@ -155,7 +154,7 @@ def test_failed_stage_is_an_error(interrupted):
 @pytest.mark.parametrize(("key", "value"), [("lr", 0.5), ("epochs", 2)])
 def test_other_params_need_another_training(in_compared, tmp_path, key, value):
     """A checkpoint is only used for the params with which it was trained."""
-    checkpoint = (BASELINES / "logistic" / CHECKPOINT).resolve()
+    checkpoint = (PROJECTS / "logistic" / CHECKPOINT).resolve()
     folder, params = tmp_path / "logistic", override_params(SMALL_PLAN, "logistic")
     set_up(folder, params)
     (folder / CHECKPOINT).symlink_to(checkpoint)
@@ -169,7 +168,7 @@ def test_plan_matches_params_yaml(tmp_path, monkeypatch):
     """The committed plan has every network and overrides only existing keys."""
     monkeypatch.chdir(ROOT)
     plan = yaml.safe_load(PLAN.read_text())
-    assert {*TIMM, *BUILT_HERE} == set(plan["networks"])
+    assert {*TIMM, *BASELINES} == set(plan["networks"])
     for name in plan["networks"]:
         path = tmp_path / "params.yaml"
         path.write_text(yaml.safe_dump(override_params(plan, name)))

@@ -41,5 +41,5 @@ def test_command_writes_the_figures_of_the_table(tmp_path, monkeypatch):
     assert {"sha256", "control", "not_requested", "requested", "profile"} == json.loads(figures.read_text()).keys()
     monkeypatch.setattr(documents, "EXPLANATION", figures)
     assert documents.explanation_cost().startswith("Not measured for this model. Run")
-    monkeypatch.setattr(documents, "served", lambda: sha256(model))
+    monkeypatch.setattr(documents, "hash_served_model", lambda: sha256(model))
     assert 4 == documents.explanation_cost().count("\n") - 1

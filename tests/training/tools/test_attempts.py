@@ -47,6 +47,14 @@ def test_tagged_run_becomes_a_row(store):
     assert 1 == len(read_figures("attempts"))
 
 
+def test_run_with_the_old_name_of_the_unknown_rate_is_read(store):
+    """Runs of versions up to 0.2 logged the unknown rate of outliers under another name."""
+    metrics = {name.replace("furniture_unknown_rate", "furniture_recognised"): value for name, value in METRICS.items()}
+    store({"attempt": "old"}, metrics=metrics)
+    attempts.main()
+    assert [{"furniture": 0.25}] == [row["unknown_rate"] for row in read_figures("attempts")]
+
+
 def test_run_without_evaluation_is_not_an_attempt(store):
     """A run without an evaluation is not listed."""
     store({"attempt": "interrupted"}, metrics={"val_accuracy": 0.8})
