@@ -28,7 +28,9 @@ def test_text_equals_that_of_prometheus_client(predictions):
     Info("model", "The model that answers.", registry=registry).info({"model_version": "2026.01.01-tiny"})
     requests = Counter("prediction_requests", "Photos classified.", ["predicted_class"], registry=registry)
     unknown = Counter("prediction_unknown", "Photos in which no class was recognized.", registry=registry)
-    errors = Counter("prediction_errors", "Requests answered with an error.", ["code"], registry=registry)
+    errors = Counter(
+        "prediction_errors", "Requests, and photos of a batch, answered with an error.", ["code"], registry=registry
+    )
     text = "Feedback on this instance's latest predictions, by true class."
     feedback = Counter("feedback", text, ["label"], registry=registry)
     text = "Feedback on other predictions (older, invented, or of another instance), by true class."
