@@ -1,6 +1,5 @@
 """Stage 1: write `artifacts/manifest.csv`. Open every photo, set broken ones aside, group duplicates, assign splits."""
 
-import csv
 import hashlib
 import signal
 import zipfile
@@ -19,7 +18,8 @@ from tqdm import tqdm
 from lambda_app.errors import RequestError
 from lambda_app.preprocess import decode, read_header
 from training import config
-from training.figures import replacing, write_figures
+from training.csv_file import write_rows
+from training.figures import write_figures
 from training.interruption import exit_when_interrupted
 from training.manifest import MANIFEST
 from training.reviewed import describe_relabeled, read_reviewed, relabel, set_aside_reviewed
@@ -148,10 +148,7 @@ def check_classes(rows: list[Row], layout: Layout, path: Path) -> None:
 
 def write_manifest(rows: list[Row], layout: Layout) -> None:
     columns = [f.name for f in fields(Row) if f.name != "phash"]
-    with replacing(MANIFEST) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in sorted(rows, key=lambda r: r.id))
+    write_rows(MANIFEST, columns, (asdict(row) for row in sorted(rows, key=lambda r: r.id)))
     summary = summarize(rows, layout)
     write_figures("prepare", summary)
     print(f"{summary['photos']:,} photos of {len(summary['classes'])} classes ({layout.kind})")

@@ -4,14 +4,13 @@ A row without a `label` sets a photo aside; the column may be missing. A class i
 photo. Rows of photos that the source does not have are ignored, since one list may serve several data sets.
 """
 
-import csv
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from training.figures import replacing
+from training.csv_file import Line, read_lines, write_rows
 from training.source import SourceError
 from training.split import Row
 
@@ -35,7 +34,7 @@ def read_reviewed(path: Path = REVIEWED) -> dict[str, Review]:
     Raise `SourceError` that names the line if a column is missing, a hash is invalid, or a photo is listed twice.
     """
     reviewed: dict[str, Review] = {}
-    for row, place in _read_rows(path):
+    for place, row in read_list(path):
         sha256 = row["sha256"].strip().lower()
         if not SHA256.fullmatch(sha256):
             raise SourceError(f"{place}: sha256 is {row['sha256']!r}; expected 64 hexadecimal digits")
@@ -51,32 +50,19 @@ def write_reviewed(reviewed: Mapping[str, tuple[str, Review]], path: Path = REVI
     All other rows and columns are kept. The file is complete at any time. Raise the errors of `read_reviewed`.
     """
     read_reviewed(path)  # a photo that is listed twice would lose a line
-    rows = {row["sha256"].strip().lower(): row for row, _ in _read_rows(path)}
-    columns = dict.fromkeys(("sha256", "id", "reason", "label"))
+    rows = {line.row["sha256"].strip().lower(): line.row for line in read_list(path)}
     for sha256, (name, review) in reviewed.items():
         new = {"sha256": sha256, "id": name, "reason": review.reason, "label": review.label}
         rows[sha256] = rows.get(sha256, {}) | new
-    columns = dict.fromkeys(name for row in rows.values() for name in row) | columns
-    with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows.values())
+    columns = dict.fromkeys(name for row in rows.values() for name in row)
+    write_rows(path, columns, rows.values())
 
 
-def _read_rows(path: Path) -> Iterator[tuple[dict[str, str], str]]:
-    """Yield each row with its place, `FILE, line N`."""
+def read_list(path: Path) -> list[Line]:
+    """Return the lines of the file, or none if there is no such file."""
     if not path.exists():
-        return
-    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel adds a byte order mark
-        reader = csv.DictReader(file, restkey="", restval="")
-        columns = ",".join(reader.fieldnames or ())
-        if not {"sha256", "reason"} <= set(reader.fieldnames or ()):
-            raise SourceError(f"{path} begins with {columns!r}; expected a header with the columns sha256 and reason")
-        for row in reader:
-            place = f"{path}, line {reader.line_num}"
-            if "" in row:
-                raise SourceError(f"{place}: expected the columns {columns}; put a value with a comma in quotes")
-            yield row, place
+        return []
+    return read_lines(path, ("sha256", "reason"), SourceError, "add this header, with the column label if needed")
 
 
 def relabel(

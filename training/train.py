@@ -5,7 +5,6 @@ complete epoch and, on a CPU, ends with the same weights. `torchrun --nproc_per_
 batch among N processes.
 """
 
-import csv
 import math
 import random
 from collections import Counter
@@ -23,6 +22,7 @@ from tqdm import tqdm
 
 from training import config, plots
 from training.batches import Batches
+from training.csv_file import write_rows
 from training.distributed import World, join_world
 from training.interruption import UserError, exit_when_interrupted
 from training.manifest import MANIFEST, class_names, read_manifest
@@ -211,11 +211,7 @@ def find_stop_reason(progress: Progress, params: config.Train) -> str | None:
 def write_results(progress: Progress, description: dict[str, Any]) -> None:
     """Write the checkpoint, history and plot, log them to MLflow, and remove the state."""
     save_atomically(progress.best | description | {"run_id": progress.run_id}, CHECKPOINT)
-    HISTORY.parent.mkdir(parents=True, exist_ok=True)
-    with HISTORY.open("w", newline="") as file:
-        writer = csv.DictWriter(file, progress.history[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(progress.history)
+    write_rows(HISTORY, progress.history[0], progress.history)
     plots.curves(progress.history, CURVES)
     mlflow.log_metrics({f"best_{key}": value for key, value in progress.best["epoch"].items()})
     for path in (CHECKPOINT, HISTORY, CURVES):

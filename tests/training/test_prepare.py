@@ -148,7 +148,7 @@ def test_review_without_header_is_an_error(project, photos):
     REVIEWED_CSV.parent.mkdir()
     REVIEWED_CSV.write_text(f"{'0' * 64},a drawing\n")
     with pytest.raises(
-        SourceError, match=r"set-aside.csv begins with '0{64},a drawing'; expected a header with the columns"
+        SourceError, match=r"set-aside.csv begins with '0{64},a drawing'; expected sha256,reason; add this header"
     ):
         prepared(project, photos)
 

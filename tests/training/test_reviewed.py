@@ -1,8 +1,9 @@
 """data/set-aside.csv: the format, relabeling, and errors that name the line."""
 
+import csv
+
 import pytest
 
-from training import reviewed
 from training.reviewed import Review, read_reviewed, relabel, write_reviewed
 from training.source import SourceError
 from training.split import Row
@@ -40,7 +41,7 @@ def test_label_of_a_row_is_in_lower_case(tmp_path):
         ([f"{ONE},wrong,dog", f"{ONE.upper()},wrong,dog"], f"line 3: .*reviewed.csv, line 2 has the same photo.*{ONE}"),
         (
             [f"{ONE},placeholder, no photo,"],
-            "line 2: expected the columns sha256,reason,label; put a value with a comma",
+            "line 2: expected 3 values; put a value with a comma",
         ),
     ],
     ids=["no hash", "a photo twice", "a comma without quotes"],
@@ -76,7 +77,7 @@ def test_interrupted_writing_keeps_the_list(tmp_path, monkeypatch):
     path = tmp_path / "reviewed.csv"
     path.write_text(f"sha256,id,reason\n{ONE},1.jpg,drawing\n")
     before = path.read_bytes()
-    monkeypatch.setattr(reviewed.csv.DictWriter, "writerows", lambda *_: 1 / 0)
+    monkeypatch.setattr(csv.DictWriter, "writerows", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_reviewed({TWO: ("2.jpg", Review("cat", ""))}, path)
     assert before == path.read_bytes()

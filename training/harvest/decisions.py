@@ -1,11 +1,11 @@
 """Read and write decisions.csv, in which a reviewer accepts, holds or rejects each contribution."""
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
-from training.figures import replacing
+from training.csv_file import Line, read_lines, write_rows
 from training.harvest.contributed_photo import Candidate, HarvestError
 
 FILE = "decisions.csv"
@@ -14,15 +14,16 @@ HARVESTED = "decisions.harvested.csv"  # a copy of decisions.csv as the harvest 
 ACCEPT, HOLD, REJECT = "accept", "hold", "reject"
 DECISIONS = (ACCEPT, HOLD, REJECT)  # a held photo stays undecided: the next harvest shows it again
 COLUMNS = tuple(field.name for field in fields(Candidate))
+RESTORE = "restore this line, or delete the file and run `make harvest` again, which starts the review over"
 
 
 def write_decisions(candidates: Iterable[Candidate], folder: Path, name: str = FILE) -> None:
-    with replacing(folder / name) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for candidate in candidates:
-            doubt = "" if candidate.doubt is None else f"{candidate.doubt:.4f}"
-            writer.writerow(candidate.row() | {"doubt": doubt, "confidence": f"{candidate.confidence:.4f}"})
+    write_rows(folder / name, COLUMNS, (_format(candidate) for candidate in candidates))
+
+
+def _format(candidate: Candidate) -> dict[str, Any]:
+    doubt = "" if candidate.doubt is None else f"{candidate.doubt:.4f}"
+    return candidate.row() | {"doubt": doubt, "confidence": f"{candidate.confidence:.4f}"}
 
 
 def read_decisions(folder: Path, name: str = FILE) -> list[Candidate]:
@@ -30,14 +31,7 @@ def read_decisions(folder: Path, name: str = FILE) -> list[Candidate]:
     path = folder / name
     if not path.exists():
         raise HarvestError(f"{path} does not exist; expected the OUT folder of `make harvest`")
-    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel adds a byte order mark
-        reader = csv.DictReader(file)
-        if set(COLUMNS) - set(reader.fieldnames or ()):
-            raise HarvestError(
-                f"{path} begins with {','.join(reader.fieldnames or ())!r}; expected {','.join(COLUMNS)}; restore this "
-                "line, or delete the file and run `make harvest` again, which starts the review over"
-            )
-        return [_parse(row, f"{path}, line {reader.line_num}") for row in reader]
+    return [_parse(line) for line in read_lines(path, COLUMNS, HarvestError, RESTORE)]
 
 
 def is_unchanged(folder: Path) -> bool:
@@ -49,9 +43,8 @@ def is_unchanged(folder: Path) -> bool:
     return harvested.exists() and harvested.read_bytes() == (folder / FILE).read_bytes()
 
 
-def _parse(row: dict[str, str], place: str) -> Candidate:
-    if None in row or None in row.values():
-        raise HarvestError(f"{place}: expected {len(COLUMNS)} values; put a value with a comma in quotes")
+def _parse(line: Line) -> Candidate:
+    place, row = line
     if row["decision"] not in DECISIONS:
         raise HarvestError(f"{place}: decision is {row['decision']!r}; expected {', '.join(DECISIONS)}")
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from training.figures import replacing
+from training.csv_file import write_rows
 from training.harvest.contributed_photo import HarvestError
 from training.harvest.data_set import CONTRIBUTIONS, read_folder_labels
 
@@ -46,10 +46,7 @@ def read_ledger(path: Path = LEDGER) -> set[Decided]:
 
 
 def write_ledger(rows: Iterable[Decided]) -> None:
-    with replacing(LEDGER) as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Decided._fields)
-        writer.writerows(sorted(set(rows)))
+    write_rows(LEDGER, Decided._fields, (row._asdict() for row in sorted(set(rows))))
 
 
 def check_complete() -> None:

@@ -1,18 +1,25 @@
 """`make suspects APPLY=1`: move decisions from artifacts/suspects.csv to data/set-aside.csv, which `prepare` reads."""
 
 from training import config
+from training.csv_file import Line
 from training.interruption import UserError
 from training.manifest import MANIFEST, read_rows
 from training.reviewed import REVIEWED, Review, write_reviewed
 from training.split import Row
-from training.tools.suspect_list import SUSPECTS, Line, find_decided, parse_decision, read_lines, write_rows
+from training.tools.suspect_list import (
+    SUSPECTS,
+    find_decided,
+    parse_decision,
+    read_suspect_lines,
+    write_suspect_lines,
+)
 
 
 def main() -> None:
     """Check all lines before anything is written. If interrupted, the same command completes the work."""
     if not SUSPECTS.exists():
         raise UserError(f"{SUSPECTS} does not exist; `make suspects` writes it")
-    lines = read_lines()
+    lines = read_suspect_lines()
     decided = find_decided(lines)
     if not decided:
         print(f"no decision in {SUSPECTS}: write a class or 'set aside' into the column `decision`")
@@ -25,7 +32,7 @@ def main() -> None:
         check_photo(line, manifest)
         reviews[sha256] = (line.row["id"], parse_decision(line, classes, aliases))
     write_reviewed(reviews)
-    write_rows(line.row for line in lines if not line.decision)
+    write_suspect_lines([line.row for line in lines if not line.row["decision"].strip()])
     print(describe(reviews, manifest))
 
 

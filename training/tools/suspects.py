@@ -39,7 +39,7 @@ from training.tools.suspect_list import (
     UNKNOWN,
     Suspect,
     find_decided,
-    read_lines,
+    read_suspect_lines,
     write_suspects,
 )
 from training.tools.suspect_sheet import PER_PAGE, draw_pages
@@ -49,7 +49,7 @@ MAX_FOLDS = 5
 
 def main() -> None:
     keep_freed_memory()
-    find_decided(read_lines())  # raises UserError before minutes of work
+    find_decided(read_suspect_lines())  # raises UserError before minutes of work
     params, test = config.load(config.Train), config.load(config.Evaluate)
     rows = sorted(read_manifest(), key=lambda row: row["id"])
     names = class_names(rows)
@@ -59,7 +59,7 @@ def main() -> None:
     groups = [row["group"] for row in rows]
     probabilities = class_probabilities(features, predictions.labels, groups)
     found = find_suspects(rows, names, probabilities, find_unfamiliar(predictions, groups))
-    decided = find_decided(read_lines())  # people may have decided during the search
+    decided = find_decided(read_suspect_lines())  # people may have decided during the search
     suspects = number_undecided(found, decided.keys() | read_reviewed())
     write_suspects(suspects, decided.values())
     print(describe(suspects, len(photos), draw_pages(suspects, photos), len(decided)))

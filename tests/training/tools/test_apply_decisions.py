@@ -13,7 +13,7 @@ from training.interruption import UserError
 from training.manifest import MANIFEST
 from training.reviewed import REVIEWED
 from training.tools import apply_decisions
-from training.tools.suspect_list import COLUMNS, SUSPECTS, Suspect, read_lines, write_suspects
+from training.tools.suspect_list import COLUMNS, SUSPECTS, Suspect, read_suspect_lines, write_suspects
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def read_manifest():
 
 def decide(*decisions):
     """Write the decisions into the lines of the list, in order."""
-    lines = read_lines()
+    lines = read_suspect_lines()
     for line, decision in zip(lines, decisions, strict=False):
         line.row["decision"] = decision
     write_suspects([], lines)
@@ -86,7 +86,7 @@ def test_applied_lines_leave_the_list(listed):
     """Lines with an applied decision are removed from the list, and the others remain."""
     names = decide("dog", "", "set aside", "")
     apply_decisions.main()
-    assert [names[1], names[3]] == [line.row["id"] for line in read_lines()]
+    assert [names[1], names[3]] == [line.row["id"] for line in read_suspect_lines()]
     with REVIEWED.open(newline="") as file:
         rows = {row["id"]: (row["label"], row["reason"]) for row in csv.DictReader(file)}
     assert {names[0]: ("dog", "the label was cat"), names[2]: ("", "doubtful label")} == rows
@@ -174,7 +174,7 @@ def test_damaged_list_is_an_error(listed, old, new, message):
 
 def test_list_that_a_spreadsheet_saved_is_read(listed):
     """A byte order mark, other line ends and another order of the columns change nothing."""
-    rows = [line.row | {"decision": "dog "} for line in read_lines()[:1]]
+    rows = [line.row | {"decision": "dog "} for line in read_suspect_lines()[:1]]
     with SUSPECTS.open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.DictWriter(file, COLUMNS[::-1])
         writer.writeheader()

@@ -13,7 +13,7 @@ from training.interruption import UserError
 from training.predictions import Predictions
 from training.reviewed import Review
 from training.tools import suspects
-from training.tools.suspect_list import SUSPECTS, Suspect, read_lines
+from training.tools.suspect_list import SUSPECTS, Suspect, read_suspect_lines
 from training.tools.suspect_sheet import SHEET
 from training.tools.suspects import (
     class_probabilities,
@@ -61,7 +61,7 @@ def again(searched, monkeypatch):
 
 
 def read():
-    return [line.row for line in read_lines()]
+    return [line.row for line in read_suspect_lines()]
 
 
 def decide(row, decision, path=SUSPECTS):
