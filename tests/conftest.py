@@ -23,13 +23,13 @@ from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from tests import tiny_model
+from tests.support import ROOT
 from tests.support.moto import empty_account
 from tests.support.waiting import DEADLINE_S
 
 # On a busy machine, an example may take long, which is not a failure.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
-ROOT = Path(__file__).parent.parent
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # only a CPU repeats results to the bit; tests of a GPU enable it
 SHARED = ROOT.parent / "shared"
 

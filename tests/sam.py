@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from tests.support import ROOT
+
 SAM = ROOT / ".venv-sam/bin/sam"
 REGION = "eu-central-1"  # as in samconfig.toml
 ENVIRONMENT = os.environ | {"SAM_CLI_POLL_DELAY": "0.2", "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": REGION}

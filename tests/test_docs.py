@@ -11,9 +11,9 @@ from cogapp import Cog
 from infra import documents
 from lambda_app.errors import RequestError
 from lambda_app.settings import Settings
+from tests.support import ROOT
 from tests.support.routes import ROUTES
 
-ROOT = Path(__file__).parent.parent
 API = (ROOT / "lambda_app/README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 LISTED = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True)

@@ -13,7 +13,7 @@ from infra.emulator.cloudfront import create_edge
 from infra.emulator.serve import background, local_app
 from infra.emulator.sigv4 import signed_by
 from tests.browser.conftest import TIMEOUT_MS, started_chromium
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 pytest_plugins = ["tests.emulator"]
 pytestmark = pytest.mark.rie

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support import ROOT
+
 PACKAGES = ("lambda_app", "training", "export", "infra")
 PEERS = ROOT / "infra/bench/peers"
 MAY_IMPORT = {

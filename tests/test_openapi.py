@@ -13,7 +13,7 @@ from infra import api_reference, documents
 from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
-from tests.conftest import ROOT
+from tests.support import ROOT
 from tests.support.routes import ROUTES
 
 EXAMPLES = 10  # of each operation, which take five seconds; 20 found nothing more

@@ -19,7 +19,8 @@ from lambda_app.preprocess import preprocess
 from tests.drawing import LABELS, draw, encode, write_dataset
 from tests.export.untrained_models import LENIENT
 from tests.mlflow_stores import write_store
-from tests.training.workspace import ROOT, write_params
+from tests.support import ROOT
+from tests.training.workspace import write_params
 from training.source import sha256
 
 PACKAGES = ("training", "export", "lambda_app")

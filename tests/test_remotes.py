@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 from mlflow import experiments
 
-from tests.training.workspace import ROOT, write_params
+from tests.support import ROOT
+from tests.training.workspace import write_params
 from training import config
 from training.tracking import start_run
 

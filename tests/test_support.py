@@ -4,15 +4,13 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.support import coverage, distribution, requirements
+from tests.support import ROOT, coverage, distribution, requirements
 
 pytest_plugins = ("pytester",)
 
-ROOT = Path(__file__).parents[1]
 SKIPPING = """
 import pytest
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.github import ROOT, WORKFLOWS, Step, evaluate, execute, jobs, run_job, steps, workflow
+from tests.github import WORKFLOWS, Step, evaluate, execute, jobs, run_job, steps, workflow
+from tests.support import ROOT
 
 TOOLS = ROOT / ".venv-audit/bin"
 MAKEFILE = (ROOT / "Makefile").read_text()

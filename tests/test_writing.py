@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support import ROOT
 
 # Documents and Python files to check, as glob patterns relative to the repository.
 CHECKED = (

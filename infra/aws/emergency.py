@@ -7,10 +7,9 @@ from typing import Any
 
 from botocore.exceptions import WaiterError
 
-from infra.aws.stack import ALIAS, NO_VERSION, DeploymentError, Stack, choose_rollback_version
+from infra.aws.stack import ALIAS, NO_VERSION, UNRESERVED, DeploymentError, Stack, choose_rollback_version
 from infra.aws.traffic_split import end_split
 
-UNRESERVED = "-1"
 WAIT = {"Delay": 2, "MaxAttempts": 450}  # 15 minutes
 COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -16,6 +16,7 @@ from infra import ROOT
 SAMCONFIG = ROOT / "samconfig.toml"
 ENVIRONMENTS = ("dev", "prod")
 ALIAS = "live"
+UNRESERVED = "-1"  # the value of ReservedConcurrency for none
 NO_VERSION = "0"  # SAM CLI accepts no empty value on its command line
 NOT_DEPLOYED = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
 # What `make deployed` prints, and the parameters and outputs of template.yaml that hold the values.

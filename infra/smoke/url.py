@@ -11,7 +11,7 @@ from typing import Any, Self
 import httpx2
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.aws.stack import ALIAS, DeploymentError, Stack, load_parameters
+from infra.aws.stack import ALIAS, UNRESERVED, DeploymentError, Stack, load_parameters
 from infra.emulator.event import MAX_PAYLOAD_BYTES, HttpRequest
 from infra.emulator.invoke import DIRECT
 from infra.emulator.response import HttpResponse
@@ -21,7 +21,6 @@ from infra.smoke.runner import Check, Pair
 
 FOREIGN_ORIGIN = "https://foreign.invalid"
 ALLOW_ORIGIN = "access-control-allow-origin"
-UNRESERVED = "-1"
 REQUESTED = f"content-type,{BODY_HASH}"  # headers of the page's requests
 
 

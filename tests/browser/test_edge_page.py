@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from infra.emulator.cloudfront import create_edge
 from infra.emulator.serve import background, local_app
 from infra.emulator.sigv4 import signed_by
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 pytest_plugins = ["tests.emulator"]
 pytestmark = [pytest.mark.browser, pytest.mark.rie]

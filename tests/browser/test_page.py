@@ -26,8 +26,8 @@ from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from tests import tiny_model
-from tests.conftest import ROOT
 from tests.drawing import draw, encode
+from tests.support import ROOT
 from tests.support.routes import ROUTES
 
 pytest_plugins = ["tests.emulator"]

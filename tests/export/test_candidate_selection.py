@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from export.candidate_selection import select_candidate
-from tests.training.workspace import ROOT
+from tests.support import ROOT
 from training import config
 
 LIMITS = replace(config.load(config.Verify, ROOT / "params.yaml"), max_accuracy_loss=0.01, min_photos=1000)

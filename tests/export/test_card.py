@@ -16,7 +16,7 @@ from export.registry import CHAMPION
 from lambda_app.classifier import Classifier
 from tests.drawing import LABELS
 from tests.export.challengers import REGISTRY, copy_with_store, make_wrong, release_file, run_stage
-from tests.training.workspace import ROOT
+from tests.support import ROOT
 from training.figures import write_figures
 from training.metrics import wilson_interval
 from training.source import sha256

@@ -15,7 +15,7 @@ from export.convert import build_metadata
 from export.files import MODEL
 from lambda_app.classifier import Classifier
 from tests.export.untrained_models import METADATA, SIZE, TEMPERATURE, pixels
-from tests.training.workspace import ROOT
+from tests.support import ROOT
 from training.calibration import familiarity
 from training.model import count_parameters, load_checkpoint
 from training.predictions import Predictions

@@ -1,13 +1,11 @@
 """Test the summary that `make train` prints; tests/test_pipeline.py tests the figures for `dvc metrics show`."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from export.training_summary import list_changes, render_summary
-
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
 
 TEST = {"accuracy": 0.975, "photos": 1600, "accuracy_interval": [0.96625, 0.98125]}
 RELEASE = {"promoted": True, "model_version": "2026.01.31-01234567", "reason": "better"}

@@ -15,7 +15,8 @@ from export import verify
 from export.files import CANDIDATES, PRECISIONS
 from tests.drawing import LABELS
 from tests.export.untrained_models import LENIENT, restamp
-from tests.training.workspace import ROOT, write_params
+from tests.support import ROOT
+from tests.training.workspace import write_params
 from training.figures import METRICS, read_figures, write_figures
 
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from infra.report.publish import NAMESPACE
-from tests.sam import ROOT, SAM, Template, as_list, read, run, statements, translated
+from tests.sam import SAM, Template, as_list, read, run, statements, translated
+from tests.support import ROOT
 
 pytestmark = [
     pytest.mark.sam,

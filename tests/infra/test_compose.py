@@ -20,10 +20,10 @@ from mlflow import MlflowClient
 
 from lambda_app.settings import Settings
 from tests.infra.monitoring.channel import Channel, channel
+from tests.support import ROOT
 from tests.support.commands import execute, run
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "infra/containers/compose.yaml"
 COMPOSE = ROOT / ".venv-audit/bin/docker-compose"
 PROJECT = f"pet-classifier-test-{os.getpid()}"  # unique, because tests may run in parallel on a machine

@@ -4,15 +4,13 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import httpx2
 import pytest
 
 from infra.emulator.event import predict_request
 from infra.emulator.process import session
-
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
 
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:

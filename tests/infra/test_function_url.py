@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -27,7 +26,6 @@ from infra.emulator.serve import background
 from tests.support.http_server import QuietHandler, serving
 
 JPEG = bytes(range(256)) * 4
-ROOT = Path(__file__).parents[2]
 LONG_TIMEOUT_S = 600
 A_MOMENT_S = 0.2  # time in which no invocation may start
 

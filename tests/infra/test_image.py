@@ -28,12 +28,12 @@ from lambda_app.app import create_app as create_classifier_app
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import FORMATS
 from lambda_app.settings import Settings
+from tests.support import ROOT
 from tests.support.commands import execute, run
 from tests.support.waiting import DEADLINE_S, wait_for_output, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.rie]
 
-ROOT = Path(__file__).parents[2]
 IMAGE = "pet-classifier:test"
 COMMIT = "0123abc"
 VERSION = lambda_app.__version__

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from lambda_app.settings import Settings
+from tests.support import ROOT
 from tests.support.routes import ROUTES
 
-ROOT = Path(__file__).parents[2]
 K8S = ROOT / "infra/containers/k8s"
 KUBECTL = ROOT / ".venv-audit/bin/kubectl"
 DOCKERFILE = (ROOT / "Dockerfile.lambda").read_text()

@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,10 +14,10 @@ from infra.localstack import container, work
 from infra.localstack.stack import NAME, references, transform_template, without_functions
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
+from tests.support import ROOT
 from tests.support.commands import execute
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
 BUILD_SECONDS = 1800  # 80 measured for the first build, and 15 for the deployment
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.sam import ROOT, SAM, run
+from tests.sam import SAM, run
+from tests.support import ROOT
 
 AUDIT = ROOT / ".venv-audit/bin/python"
 pytestmark = [

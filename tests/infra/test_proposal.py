@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from proposal import merge_tables
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
 
 

@@ -10,14 +10,14 @@ import tomllib
 from contextlib import redirect_stdout
 from functools import cache
 from io import StringIO
-from pathlib import Path
 
 import botocore.session
 import pytest
 import yaml
 from botocore import xform_name
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 RUNBOOK = (ROOT / "infra/aws/README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "training/README.md", ROOT / "export/README.md"]
 PAGES = [path.read_text() for path in (*DOCUMENTS, *sorted(ROOT.glob("infra/**/README.md")))]

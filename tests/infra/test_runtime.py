@@ -23,9 +23,9 @@ from infra.emulator.invoke import invoke_url
 from infra.emulator.process import session
 from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
+from tests.support import ROOT
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
 JPEG = bytes(range(256)) * 4
 # A typical function, and a faster one without imports for most tests.
 APPLICATION = """

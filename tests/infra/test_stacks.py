@@ -11,7 +11,8 @@ import subprocess
 import boto3
 import pytest
 
-from tests.sam import ENVIRONMENT, IMAGE, REGION, REPOSITORY, ROOT, read, translated
+from tests.sam import ENVIRONMENT, IMAGE, REGION, REPOSITORY, read, translated
+from tests.support import ROOT
 
 pytestmark = [
     pytest.mark.sam,

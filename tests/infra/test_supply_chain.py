@@ -4,11 +4,11 @@ import json
 import os
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 PINNED = re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE)
 
 pytestmark = [

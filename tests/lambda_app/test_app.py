@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from lambda_app import __version__
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 FEEDBACK = {"request_id": "abcdef11-2222-3333-4444-555555555555", "label": "dog"}
 

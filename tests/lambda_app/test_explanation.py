@@ -16,7 +16,7 @@ from lambda_app.explanation import encode_png, find_rectangle
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
 from tests import tiny_model
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 SIDE = tiny_model.METADATA.image_size
 

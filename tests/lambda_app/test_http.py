@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from mangum import Mangum
 
-from tests.conftest import ROOT
+from tests.support import ROOT
 from tests.support.routes import ROUTES
 
 pytest_plugins = ["tests.emulator"]

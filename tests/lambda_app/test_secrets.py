@@ -7,7 +7,6 @@ import subprocess
 import sys
 import traceback
 from io import BytesIO
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -16,10 +15,10 @@ from starlette.responses import StreamingResponse
 
 from lambda_app.settings import Settings
 from lambda_app.telemetry.middleware import BrokenAnswer
+from tests.support import ROOT
 from tests.support.routes import ROUTES
 from tests.support.waiting import wait_for_output
 
-ROOT = Path(__file__).parents[2]
 SECRET = "s3cret"
 HEADERS = {
     "x-secret": f"{SECRET}-header",

@@ -13,7 +13,8 @@ from pathlib import Path
 from coverage import Coverage
 from coverage.exceptions import CoverageException
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 PACKAGES = ("lambda_app", "training", "export", "infra")
 OUTPUT = ROOT / "artifacts/coverage.json"
 

@@ -8,10 +8,10 @@ import sys
 
 from playwright.sync_api import expect, sync_playwright
 
-from infra import ROOT
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app
 from tests.browser.conftest import CHROMIUM, TIMEOUT_MS
+from tests.support import ROOT
 
 VERDICTS = {"neither": "Neither cat nor dog", "cat": "Cat"}  # of each sample photo; the picture shows the last one
 PICTURE = ROOT / ".github/page.png"

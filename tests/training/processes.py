@@ -16,7 +16,8 @@ import pytest
 import timm
 import torch
 
-from tests.training.workspace import ROOT, write_params
+from tests.support import ROOT
+from tests.training.workspace import write_params
 from training import train
 from training.manifest import MANIFEST
 from training.networks import TIMM

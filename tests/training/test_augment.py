@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.drawing import draw, encode
-from tests.training.workspace import ROOT
+from tests.support import ROOT
 from training import config
 from training.augment import ASPECT_RATIOS, Augmenter, random_crop
 from training.train import seed_everything

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.training.workspace import ROOT, write_params
+from tests.support import ROOT
+from tests.training.workspace import write_params
 from training import config
 
 

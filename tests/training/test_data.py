@@ -11,7 +11,8 @@ from torch.utils.data import DistributedSampler
 
 from lambda_app.preprocess import preprocess
 from tests.drawing import draw, encode, write_dataset
-from tests.training.workspace import ROOT, link_photos, write_zip
+from tests.support import ROOT
+from tests.training.workspace import link_photos, write_zip
 from training import config
 from training.augment import Augmenter
 from training.batches import loader

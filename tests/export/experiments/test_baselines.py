@@ -14,7 +14,8 @@ from export.experiments import baselines
 from export.experiments.baselines import PLAN, PROJECTS, identify, override_params, set_up, start_stages
 from tests.drawing import write_dataset
 from tests.mlflow_stores import write_store
-from tests.training.workspace import ROOT, link_photos, write_params
+from tests.support import ROOT
+from tests.training.workspace import link_photos, write_params
 from training import config, prepare
 from training.figures import METRICS, read_figures
 from training.interruption import UserError

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from infra import ROOT
 from infra.bench import images
 from infra.bench.candidates import CANDIDATES, PEERS, WEIGHTS, Candidate
 from infra.bench.throughput import SERVERS
+from tests.support import ROOT
 
 ALL_PEERS = [each for each in (*CANDIDATES, *(s.candidate for s in SERVERS.values())) if each.requirements]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.test_image import IMAGE, LOCKED_DOWN, PYTHON, ROOT, build, event, image, python_in
+from tests.infra.test_image import IMAGE, LOCKED_DOWN, PYTHON, build, event, image, python_in
+from tests.support import ROOT
 from tests.support.commands import execute, run
 
 __all__ = ["event", "image"]  # fixtures

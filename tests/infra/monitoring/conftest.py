@@ -20,9 +20,9 @@ import pytest
 import yaml
 
 from tests.infra.monitoring.channel import channel
+from tests.support import ROOT
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[3]
 MONITORING = ROOT / "infra/containers/monitoring"
 UNREACHABLE = "127.0.0.1:1"  # an instance that does not answer
 # A loopback address of this process alone, so that no other process takes a port before its server starts.

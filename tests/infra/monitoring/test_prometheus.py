@@ -6,7 +6,8 @@ import subprocess
 import pytest
 import yaml
 
-from tests.infra.monitoring.conftest import MONITORING, ROOT, UNREACHABLE
+from tests.infra.monitoring.conftest import MONITORING, UNREACHABLE
+from tests.support import ROOT
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process

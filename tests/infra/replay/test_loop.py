@@ -23,12 +23,12 @@ from infra.report import __main__ as reporting
 from infra.report.log_reader import read as log_of
 from tests.conftest import SHARED
 from tests.infra.smoke.conftest import KEYS
+from tests.support import ROOT
 from tests.support.waiting import wait_until
 from training import config
 from training.split import split_by_hash
 
 pytestmark = pytest.mark.rie
-ROOT = Path(__file__).parents[3]
 PHOTOS = 300  # enough for the report to judge drift and accuracy
 MISLABELED = 2  # so that the accuracy is below 1
 SERVICE = "pet-classifier-test"

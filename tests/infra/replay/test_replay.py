@@ -32,10 +32,10 @@ from infra.smoke.url import UrlClient
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
 from tests.infra.smoke.faulty_services import changed, edited, hanging, page
+from tests.support import ROOT
 from tests.support.virtual_time import VirtualTimeLoop
 from tests.support.waiting import wait_for_output, wait_until
 
-ROOT = Path(__file__).parents[3]
 MAX_BYTES = 20_000
 
 

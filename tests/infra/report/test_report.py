@@ -14,9 +14,9 @@ from botocore.session import Session
 from infra.report import baseline, benchmark, html_page, publish
 from infra.report.__main__ import ALARM_EXIT_CODE, main
 from tests.infra.report.lines import feedback, prediction, request
+from tests.support import ROOT
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[3]
 SIZE = ("photo_bytes", "photo_width", "photo_height")
 LABEL_METRICS = {"Accuracy", "AccuracyLowerBound", "AccuracyUpperBound"}
 ALARMS = {"AccuracyAlarm", "DriftAlarm"}

@@ -18,9 +18,9 @@ from infra.score import __main__ as program
 from infra.score import queue as score_queue
 from infra.score.queue import PHOTOS_PER_MESSAGE
 from lambda_app.batch.objects import RETRIES
-from tests.conftest import ROOT
 from tests.infra.score.cloud import RESULTS
 from tests.infra.score.scored_photos import SOURCE, command, expected, key, put_photos, rows_of
+from tests.support import ROOT
 
 pytestmark = pytest.mark.slow
 

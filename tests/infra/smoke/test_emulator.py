@@ -15,9 +15,9 @@ from infra.emulator import serve
 from infra.emulator.process import session
 from tests.infra.smoke.conftest import KEYS
 from tests.infra.smoke.faulty_services import smoke
+from tests.support import ROOT
 
 pytestmark = pytest.mark.rie
-ROOT = Path(__file__).parents[3]
 IMAGE, COMMIT = "registry.example/pets@sha256:0", "0123abc"
 SITE = "https://pets.example"
 PRIVATE = ("--auth", "AWS_IAM", "--origin", SITE)

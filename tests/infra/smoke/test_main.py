@@ -20,8 +20,7 @@ from lambda_app.classifier import Classifier
 from lambda_app.errors import BadField, NoExplanation, Overloaded, RequestError, SlowUpload
 from lambda_app.settings import Settings
 from tests.infra.smoke.faulty_services import changed, page, smoke_app
-
-ROOT = Path(__file__).parents[3]
+from tests.support import ROOT
 
 
 def test_good_service_passes(released: ASGIApp, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.training.workspace import ROOT
+from tests.support import ROOT
 from training import fetch
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support import ROOT
 from tests.support.http_server import QuietHandler, serving
-from tests.training.workspace import ROOT, archive
+from tests.training.workspace import archive
 from training.interruption import UserError
 from training.source import PHOTOS
 

@@ -8,8 +8,9 @@ from contextlib import chdir
 import boto3
 import pytest
 
+from tests.support import ROOT
 from tests.training.harvest.contributions import BUCKET
-from tests.training.workspace import ROOT, link_photos, write_params
+from tests.training.workspace import link_photos, write_params
 from training import prepare
 
 

@@ -10,8 +10,8 @@ import pytest
 from dvc.repo import Repo
 
 from tests.drawing import draw, encode
+from tests.support import ROOT
 from tests.training.harvest.contributions import SOURCE, put, request_id, save_review
-from tests.training.workspace import ROOT
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept, is_held_back, main
 from training.harvest.contributed_photo import HarvestError

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.drawing import write_dataset
-from tests.training.workspace import ROOT
+from tests.support import ROOT
 from training import fetch
 from training.harvest.contributed_photo import HarvestError
 from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK
