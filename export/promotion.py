@@ -41,8 +41,8 @@ class Outcome:
 class Comparison:
     """The answers of challenger and champion to the same photos."""
 
-    challenger: Path
-    champion: Path
+    challenger_path: Path
+    champion_path: Path
     champion_version: ModelVersion
     photos: UnseenPhotos
     challenger_correct: NDArray[np.bool_]  # (N,), whether each prediction is correct
@@ -68,7 +68,7 @@ class Comparison:
 
     def decide(self, rule: config.Release) -> tuple[bool, str]:
         """Return whether to promote the challenger, and the reason."""
-        size = megabytes(self.challenger) / megabytes(self.champion)
+        size = megabytes(self.challenger_path) / megabytes(self.champion_path)
         promoted, reason = decide_promotion(self.paired, size, self.growth, rule)
         decision = promoted, reason + self.photos.describe()
         promoted, reason = decide_with_corrections(decision, self.paired, self.corrections, rule)
@@ -83,30 +83,30 @@ class Comparison:
         candidate = self.champion_version.tags.get("candidate")
         champion = {"candidate": candidate, "accuracy": float(self.champion_correct.mean())}
         return Outcome(
-            **describe_file(self.challenger),
+            **describe_file(self.challenger_path),
             promoted=promoted,
             reason=reason,
             accuracy=float(self.challenger_correct.mean()),
-            champion=describe_file(self.champion) | champion,
+            champion=describe_file(self.champion_path) | champion,
             paired=self.paired.summarize(rule.confidence),
             excluded=self.photos.excluded,
             corrections=self.corrections.summarize() if self.corrections else None,
         )
 
 
-def compare(path: Path, champion: ModelVersion | None, registry: Registry, rule: config.Release) -> Outcome:
+def compare(path: Path, champion_version: ModelVersion | None, registry: Registry, rule: config.Release) -> Outcome:
     """Return the outcome of the comparison of a challenger with the champion.
 
     The challenger also wins if there is no champion, or one that cannot be loaded or has other classes. The champion
     wins if it learned all test photos, because none is left to compare them on.
     """
-    if champion is None:
+    if champion_version is None:
         return skip_comparison(path, "there was no champion")
-    photos = select_unseen(LearnedPhotos.find(registry, champion))
+    photos = select_unseen(LearnedPhotos.find(registry, champion_version))
     with TemporaryDirectory() as folder:
         champion_path = Path(folder) / "model.onnx"
-        champion_path.write_bytes(registry.read_file(champion))
-        return compare_files(path, champion_path, champion, photos, rule)
+        champion_path.write_bytes(registry.read_file(champion_version))
+        return compare_files(path, champion_path, champion_version, photos, rule)
 
 
 def compare_files(
