@@ -52,7 +52,7 @@ class Reference:
         try:
             return cls.parse(path.read_text(), labeled=labeled)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            command = "dvc repro reference" if labeled else "make baseline"
+            command = "dvc repro drift_reference" if labeled else "make baseline"
             problem = f"{type(error).__name__} {error}"
             raise ValueError(f"{path}: {problem}; expected the file that `{command}` writes") from None
 

@@ -17,6 +17,7 @@ DATA = {"md", "onnx"}  # suffixes of dependencies that are not code
 COMMON = {
     "export/files.py",  # DVC compares the files themselves
     "lambda_app/errors.py",
+    "training/csv_file.py",  # formats the manifest, which is a dependency
     "training/config.py",  # DVC compares the values of params.yaml
     "training/interruption.py",  # ends the program
     "training/reviewed.py",  # decides the manifest, which is a dependency
