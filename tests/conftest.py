@@ -22,8 +22,7 @@ from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
-from tests import tiny_model
-from tests.support import ROOT
+from tests.support import ROOT, tiny_model
 from tests.support.moto import empty_account
 from tests.support.waiting import DEADLINE_S
 
@@ -43,7 +42,7 @@ pytest_plugins = (
     "tests.support.distribution",
     "tests.support.fast",
     "tests.support.garbage_collection",
-    "tests.support.requirements",
+    "tests.support.missing_programs",
     "tests.support.terminal_summary",
 )
 

@@ -15,7 +15,7 @@ from infra.emulator.sigv4 import signed_by
 from tests.browser.conftest import TIMEOUT_MS, started_chromium
 from tests.support import ROOT
 
-pytest_plugins = ["tests.emulator"]
+pytest_plugins = ["tests.support.emulator"]
 pytestmark = pytest.mark.rie
 GUIDE = (ROOT / "lambda_app/README.md").read_text()
 SECTION = GUIDE[GUIDE.index("## Client examples") : GUIDE.index("## Through CloudFront")]

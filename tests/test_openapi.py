@@ -80,7 +80,7 @@ def test_document_has_no_framework_errors(document):
 
 def test_schemathesis_finds_nothing(url, tmp_path):
     """All checks of Schemathesis pass: the responses are as documented."""
-    hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks", "NO_PROXY": "127.0.0.1"}
+    hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks", "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--checks", "all"]
     command += ["--seed", "1", "--max-examples", str(EXAMPLES), "--no-color"]
     command += ["--suppress-health-check", "too_slow", "--request-timeout", "600"]  # of a busy machine

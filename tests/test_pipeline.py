@@ -16,10 +16,10 @@ import yaml
 
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
-from tests.drawing import LABELS, draw, encode, write_dataset
 from tests.export.untrained_models import LENIENT
-from tests.mlflow_stores import write_store
 from tests.support import ROOT
+from tests.support.drawing import LABELS, draw, encode, write_dataset
+from tests.support.mlflow_stores import write_store
 from tests.training.workspace import write_params
 from training.source import sha256
 

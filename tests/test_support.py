@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.support import ROOT, coverage, distribution, requirements
+from tests.support import ROOT, coverage, distribution, missing_programs
 
 pytest_plugins = ("pytester",)
 
@@ -64,7 +64,7 @@ def test_skips_are_grouped_by_reason(run):
 
 def test_missing_program_skips_test_before_its_fixtures(run, pytester, monkeypatch):
     """A test with the marker of a missing program is skipped with the reason, and its fixtures do not start."""
-    monkeypatch.setattr(requirements, "explain_missing", lambda marker: f"no {marker}" if marker == "rie" else "")
+    monkeypatch.setattr(missing_programs, "explain_missing", lambda marker: f"no {marker}" if marker == "rie" else "")
     pytester.makeini("[pytest]\nmarkers = rie: needs the emulator")
     source = """
 import pytest
@@ -77,14 +77,14 @@ def program():
 def test_program(program):
     pass
 """
-    assert "     1  no rie" in run(source, "-p", "tests.support.requirements")
+    assert "     1  no rie" in run(source, "-p", "tests.support.missing_programs")
 
 
 @pytest.mark.parametrize(("variable", "marker"), [("AWS_LAMBDA_RIE", "rie"), ("PATH", "docker")])
 def test_missing_program_is_explained(variable, marker, monkeypatch):
     """The reason is not empty without the program, and empty for other markers."""
     monkeypatch.setenv(variable, "/nowhere")
-    explain = requirements.explain_missing.__wrapped__
+    explain = missing_programs.explain_missing.__wrapped__
     assert ("", True) == (explain("slow"), bool(explain(marker)))
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.github import WORKFLOWS, Step, evaluate, execute, jobs, run_job, steps, workflow
 from tests.support import ROOT
+from tests.support.github import WORKFLOWS, Step, evaluate, execute, jobs, run_job, steps, workflow
 
 TOOLS = ROOT / ".venv-audit/bin"
 MAKEFILE = (ROOT / "Makefile").read_text()

@@ -1,4 +1,4 @@
-"""Chromium, which visits the function of `tests.emulator`."""
+"""Chromium, which visits the function of `tests.support.emulator`."""
 
 import shutil
 from collections.abc import Callable, Iterator

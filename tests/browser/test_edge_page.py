@@ -9,7 +9,7 @@ from infra.emulator.serve import background, local_app
 from infra.emulator.sigv4 import signed_by
 from tests.support import ROOT
 
-pytest_plugins = ["tests.emulator"]
+pytest_plugins = ["tests.support.emulator"]
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 CAT = ROOT / "data/samples/cat.jpg"

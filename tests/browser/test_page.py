@@ -25,12 +25,11 @@ from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
-from tests import tiny_model
-from tests.drawing import draw, encode
-from tests.support import ROOT
+from tests.support import ROOT, tiny_model
+from tests.support.drawing import draw, encode
 from tests.support.routes import ROUTES
 
-pytest_plugins = ["tests.emulator"]
+pytest_plugins = ["tests.support.emulator"]
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
 CAT, NEITHER = (ROOT / "data/samples" / name for name in ("cat.jpg", "neither.jpg"))
 SCREENSHOTS = ROOT / "artifacts/screenshots"

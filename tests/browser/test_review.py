@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.drawing import draw, encode
+from tests.support.drawing import draw, encode
 from training.harvest.contributed_photo import Candidate
 from training.harvest.decisions import FILE, HARVESTED, is_unchanged, read_decisions, write_decisions
 from training.harvest.review_page import write_page

@@ -7,9 +7,9 @@ from PIL import ExifTags, Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_page import CAT, assert_accessible, big, choose, upload, verdict
-from tests.contributing import contributing_function
-from tests.drawing import encode
 from tests.support import ROOT
+from tests.support.contributing_function import contributing_function
+from tests.support.drawing import encode
 
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
 SWITCH = "Share this photo to improve the model"

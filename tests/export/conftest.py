@@ -10,10 +10,10 @@ import pytest
 
 from export import convert, quantize
 from export.files import CANDIDATES, CARD, RELEASED
-from tests.drawing import LABELS, write_dataset
 from tests.export.challengers import copy_with_store
 from tests.export.untrained_models import LENIENT, METADATA, SIZE, TEMPERATURE, untrained, write_noise
-from tests.mlflow_stores import one_schema_lookup, write_store
+from tests.support.drawing import LABELS, write_dataset
+from tests.support.mlflow_stores import one_schema_lookup, write_store
 from tests.training.workspace import link_photos, one_thread, write_params
 from training import evaluate, prepare, train
 from training.calibration import Calibration

@@ -13,8 +13,8 @@ from export.files import PRECISIONS
 from export.fp16 import convert_to_fp16
 from export.quantize import optimize
 from lambda_app.classifier import OUTPUTS, Classifier
-from tests import tiny_model
 from tests.export.untrained_models import METADATA, SIZE, pixels
+from tests.support import tiny_model
 from training.source import sha256
 
 EXPLAINABLE = [("mobilenet_v2_050", 200), ("simple_cnn", 0), ("improved_cnn", 0)]

@@ -14,9 +14,9 @@ from export.card_figures import NOT_MEASURED, render_classes, render_mistakes
 from export.files import CARD, MODEL, RELEASED
 from export.registry import CHAMPION
 from lambda_app.classifier import Classifier
-from tests.drawing import LABELS
 from tests.export.challengers import REGISTRY, copy_with_store, make_wrong, release_file, run_stage
 from tests.support import ROOT
+from tests.support.drawing import LABELS
 from training.figures import write_figures
 from training.metrics import wilson_interval
 from training.source import sha256

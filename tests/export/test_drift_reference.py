@@ -9,7 +9,7 @@ from export import drift_reference
 from export.drift_reference import REFERENCE
 from export.files import RELEASED
 from lambda_app.signals import SIGNALS
-from tests import tiny_model
+from tests.support import tiny_model
 from training.manifest import MANIFEST, read_manifest
 from training.source import PHOTOS, Source
 

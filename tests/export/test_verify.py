@@ -13,9 +13,9 @@ from onnx import numpy_helper
 
 from export import verify
 from export.files import CANDIDATES, PRECISIONS
-from tests.drawing import LABELS
 from tests.export.untrained_models import LENIENT, restamp
 from tests.support import ROOT
+from tests.support.drawing import LABELS
 from tests.training.workspace import write_params
 from training.figures import METRICS, read_figures, write_figures
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from lambda_app.metadata import Metadata
 from lambda_app.preprocess import preprocess
-from tests.drawing import LABELS, draw, encode
+from tests.support.drawing import LABELS, draw, encode
 from training.model import build
 from training.networks import Network, build_timm
 

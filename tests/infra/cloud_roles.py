@@ -27,9 +27,9 @@ from moto.iam.access_control import IAMRequestBase
 
 from infra.aws.stack import Stack
 from tests.infra.test_stacks import push, stack_arguments
-from tests.sam import REGION, as_list, read
 from tests.support import ROOT
 from tests.support.moto import empty_account
+from tests.support.sam import REGION, as_list, read
 from tests.support.waiting import DEADLINE_S
 
 Policy = dict[str, Any]

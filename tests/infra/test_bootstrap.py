@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from infra.report.publish import NAMESPACE
-from tests.sam import SAM, Template, as_list, read, run, statements, translated
 from tests.support import ROOT
+from tests.support.sam import SAM, Template, as_list, read, run, statements, translated
 
 pytestmark = [
     pytest.mark.sam,

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from tests.contributing import BUCKET, contributing_function
+from tests.support.contributing_function import BUCKET, contributing_function
 
 pytestmark = [pytest.mark.rie, pytest.mark.process]
 

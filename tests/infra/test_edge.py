@@ -20,8 +20,8 @@ from infra.emulator.serve import background, local_app, with_cors
 from infra.emulator.sigv4 import signed_by
 from tests.infra.smoke.faulty_services import smoke
 from tests.infra.test_stacks import make
-from tests.sam import ALIAS, SAM, read, run, translated
 from tests.support import ROOT
+from tests.support.sam import ALIAS, SAM, read, run, translated
 
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 OTHER_KEYS = Credentials("AKIDEXAMPLE", "another")

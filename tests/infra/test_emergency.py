@@ -13,7 +13,7 @@ from infra.aws import emergency
 from infra.aws.__main__ import main
 from infra.aws.stack import DeploymentError, Stack
 from tests.infra.test_stacks import STACK, push, stack_arguments
-from tests.sam import ALIAS, REGION, read
+from tests.support.sam import ALIAS, REGION, read
 
 pytestmark = [
     pytest.mark.sam,

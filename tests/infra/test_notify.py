@@ -7,7 +7,7 @@ import log_group
 import notify
 import pytest
 
-from tests.sam import REGION
+from tests.support.sam import REGION
 
 GROUP = "/aws/lambda/pet-classifier-prod"
 

@@ -9,7 +9,7 @@ import pytest
 from infra.aws.stack import load_parameters
 from infra.smoke import url
 from infra.smoke.messages import NoAnswer
-from tests.sam import IMAGE, REGION, SAM, run, translated
+from tests.support.sam import IMAGE, REGION, SAM, run, translated
 
 ENVIRONMENTS = ["dev", "prod"]
 DEPLOYMENT = {"ImageUri", "Commit", "Release", "PreviousVersion"}  # each deployment sets these, so no file has them

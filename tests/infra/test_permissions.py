@@ -19,7 +19,7 @@ from infra.aws.__main__ import parse_arguments, run
 from infra.aws.stack import DeploymentError
 from infra.report.publish import PublishError, to_cloudwatch
 from tests.infra.cloud_roles import PHOTOS, RESULTS, Account, configure, create_account
-from tests.sam import IMAGE, REGION
+from tests.support.sam import IMAGE, REGION
 
 pytestmark = [
     pytest.mark.sam,

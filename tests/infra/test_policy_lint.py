@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.sam import SAM, run
 from tests.support import ROOT
+from tests.support.sam import SAM, run
 
 AUDIT = ROOT / ".venv-audit/bin/python"
 pytestmark = [

@@ -8,7 +8,7 @@ import pytest
 
 from infra.aws.preview import preview
 from infra.aws.stack import load_parameters
-from tests.sam import IMAGE, OTHER_IMAGE, REGION
+from tests.support.sam import IMAGE, OTHER_IMAGE, REGION
 
 OLD, NEW = "a" * 40, "b" * 40
 TEMPLATE = {

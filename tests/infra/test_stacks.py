@@ -11,8 +11,8 @@ import subprocess
 import boto3
 import pytest
 
-from tests.sam import ENVIRONMENT, IMAGE, REGION, REPOSITORY, read, translated
 from tests.support import ROOT
+from tests.support.sam import ENVIRONMENT, IMAGE, REGION, REPOSITORY, read, translated
 
 pytestmark = [
     pytest.mark.sam,

@@ -19,8 +19,8 @@ from lambda_app.batch.objects import PREFETCHED
 from lambda_app.contributions.contribution import PREFIX
 from lambda_app.preprocess import MAX_PIXELS
 from lambda_app.settings import Settings
-from tests.sam import ALIAS, IMAGE, OTHER_IMAGE, REPOSITORY, SAM, Template, as_list, run, statements, translated
 from tests.support import ROOT
+from tests.support.sam import ALIAS, IMAGE, OTHER_IMAGE, REPOSITORY, SAM, Template, as_list, run, statements, translated
 
 pytestmark = [
     pytest.mark.sam,

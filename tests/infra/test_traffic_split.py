@@ -17,7 +17,7 @@ from infra.aws.__main__ import main
 from infra.aws.stack import DeploymentError, Split, Stack
 from tests.infra.test_emergency import PREVIOUS, deployed_stack, reserved  # noqa: F401  # deployed_stack is a fixture
 from tests.infra.test_stacks import make
-from tests.sam import IMAGE
+from tests.support.sam import IMAGE
 
 pytestmark = [
     pytest.mark.sam,

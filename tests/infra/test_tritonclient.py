@@ -1,7 +1,6 @@
 """Test the function with an independent client of the Open Inference Protocol, Triton's."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -15,14 +14,15 @@ from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
+from tests.support import ROOT
 
-SAMPLES = Path(__file__).parents[2] / "data/samples"
+SAMPLES = ROOT / "data/samples"
 PHOTOS = [(SAMPLES / name).read_bytes() for name in ("cat.jpg", "neither.jpg")]
 MODEL, NETWORK = "pet-classifier", "pet-classifier-network"
 PATIENCE_S = 600
 
 
-pytest_plugins = ["tests.emulator"]
+pytest_plugins = ["tests.support.emulator"]
 
 
 @pytest.fixture(scope="module", params=["server", pytest.param("function URL", marks=pytest.mark.rie)])

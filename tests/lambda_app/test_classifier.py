@@ -7,7 +7,7 @@ import pytest
 
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import MetadataError
-from tests import tiny_model
+from tests.support import tiny_model
 
 
 def pixels(red, blue):

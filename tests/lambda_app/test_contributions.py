@@ -23,8 +23,8 @@ from lambda_app.contributions.stores import FolderStore, open_store
 from lambda_app.errors import StorageFailed, TooManyContributions
 from lambda_app.preprocess import read_header
 from lambda_app.settings import Settings, SettingsError
-from tests.contributing import BUCKET, s3_client
 from tests.support import ROOT
+from tests.support.contributing_function import BUCKET, s3_client
 from tests.support.http_server import QuietHandler, serving
 
 PREDICTION_ID = "abcdef11-2222-3333-4444-555555555555"

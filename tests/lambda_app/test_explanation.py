@@ -15,8 +15,7 @@ from lambda_app.classifier import Classifier
 from lambda_app.explanation import encode_png, find_rectangle
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
-from tests import tiny_model
-from tests.support import ROOT
+from tests.support import ROOT, tiny_model
 
 SIDE = tiny_model.METADATA.image_size
 

@@ -12,7 +12,7 @@ from mangum import Mangum
 from tests.support import ROOT
 from tests.support.routes import ROUTES
 
-pytest_plugins = ["tests.emulator"]
+pytest_plugins = ["tests.support.emulator"]
 GET = [name.removeprefix("GET ").format(name="pet-classifier") for name in ROUTES if name.startswith("GET")]
 POST_ONLY = ["/predict", "/predict/batch", "/feedback", "/v2/models/pet-classifier/infer"]
 CHANGING = {"date", "x-request-id"}

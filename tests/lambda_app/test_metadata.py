@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_app.metadata import Metadata, MetadataError
-from tests.tiny_model import METADATA
+from tests.support.tiny_model import METADATA
 
 names = st.lists(st.text(min_size=1), min_size=2, max_size=5).map(tuple)
 

@@ -12,7 +12,7 @@ from lambda_app.classifier import Prediction
 from lambda_app.errors import RequestError
 from lambda_app.web import wording as words
 from lambda_app.web.page import FILE, Page
-from tests import tiny_model
+from tests.support import tiny_model
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 

@@ -11,8 +11,9 @@ from lambda_app.settings import Settings
 from lambda_app.signals import SIGNALS
 from lambda_app.telemetry.fields import BatchPredictionFields, CommonFields, FeedbackFields, RequestFields
 from lambda_app.telemetry.logger import JsonLogger
+from tests.support import ROOT
 
-EMF = Draft202012Validator(json.loads((Path(__file__).parent.parent / "emf.schema.json").read_text()))
+EMF = Draft202012Validator(json.loads((ROOT / "tests/data/emf.schema.json").read_text()))
 PREDICTION_ID = "11111111-2222-3333-4444-555555555555"
 
 LOGGER_FIELDS = {"level", "message", "timestamp", "service"}

@@ -5,8 +5,8 @@ from contextlib import chdir
 
 import pytest
 
-from tests.drawing import write_dataset
-from tests.mlflow_stores import one_schema_lookup, write_store
+from tests.support.drawing import write_dataset
+from tests.support.mlflow_stores import one_schema_lookup, write_store
 from tests.training.workspace import link_photos, one_thread, write_params
 from training import evaluate, prepare, train
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.drawing import draw, encode
 from tests.support import ROOT
+from tests.support.drawing import draw, encode
 from training import config
 from training.augment import ASPECT_RATIOS, Augmenter, random_crop
 from training.train import seed_everything

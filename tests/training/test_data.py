@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DistributedSampler
 
 from lambda_app.preprocess import preprocess
-from tests.drawing import draw, encode, write_dataset
 from tests.support import ROOT
+from tests.support.drawing import draw, encode, write_dataset
 from tests.training.workspace import link_photos, write_zip
 from training import config
 from training.augment import Augmenter

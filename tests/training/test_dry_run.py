@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from tests.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode, write_dataset
 from tests.training.workspace import write_params
 from training import config, dry_run, estimate, prepare
 from training.fetch import place_photos

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.special import logsumexp, softmax
 
-from tests.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode, write_dataset
 from training import evaluate
 from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature, fit_threshold
 from training.evaluate import MISTAKES, PLOTS

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.drawing import LABELS, draw, encode
+from tests.support.drawing import LABELS, draw, encode
 from tests.training.workspace import write_zip
 from training import plots
 from training.photo_dataset import Photos, Preprocessor

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.drawing import draw, encode, write_dataset
 from tests.support import ROOT
+from tests.support.drawing import draw, encode, write_dataset
 from tests.training.workspace import link_photos, write_params, write_zip
 from training import prepare
 from training.figures import read_figures

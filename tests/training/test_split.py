@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.drawing import LABELS, draw, encode
+from tests.support.drawing import LABELS, draw, encode
 from training.prepare import inspect_photo
 from training.split import (
     ENOUGH,

@@ -8,8 +8,8 @@ from collections import Counter
 import mlflow
 import pytest
 
-from tests.drawing import write_dataset
-from tests.mlflow_stores import write_store
+from tests.support.drawing import write_dataset
+from tests.support.mlflow_stores import write_store
 from training import config
 from training.source import PHOTOS, SourceList, sha256
 from training.tracking import (

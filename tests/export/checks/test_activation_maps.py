@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from export.checks.activation_maps import check_maps, correlate
-from tests import tiny_model
+from tests.support import tiny_model
 
 SIDE = tiny_model.METADATA.image_size
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from export.checks.behavior import EDITS, TOLERANCE, measure_agreement, measure_consistency
 from lambda_app.classifier import Outputs
-from tests.drawing import draw, encode
 from tests.export.untrained_models import pixels
+from tests.support.drawing import draw, encode
 
 
 class ColorSource:

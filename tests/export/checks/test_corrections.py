@@ -8,9 +8,9 @@ from export.checks.comparison import Paired
 from export.checks.corrections import Corrections, compare_corrections, decide_with_corrections
 from export.files import MODEL
 from lambda_app.classifier import Classifier
-from tests.drawing import draw, encode
 from tests.export.challengers import make_copy, make_wrong, release_file
 from tests.support import ROOT
+from tests.support.drawing import draw, encode
 from training import config
 from training.figures import read_figures
 from training.harvest.data_set import HELD_BACK, link_held_back

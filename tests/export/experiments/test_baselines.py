@@ -12,9 +12,9 @@ import yaml
 from export import convert
 from export.experiments import baselines
 from export.experiments.baselines import PLAN, PROJECTS, identify, override_params, set_up, start_stages
-from tests.drawing import write_dataset
-from tests.mlflow_stores import write_store
 from tests.support import ROOT
+from tests.support.drawing import write_dataset
+from tests.support.mlflow_stores import write_store
 from tests.training.workspace import link_photos, write_params
 from training import config, prepare
 from training.figures import METRICS, read_figures

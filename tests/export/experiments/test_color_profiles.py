@@ -7,7 +7,7 @@ import pytest
 
 from export.experiments import color_profiles
 from lambda_app.preprocess import decode
-from tests.drawing import draw, encode
+from tests.support.drawing import draw, encode
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import numpy as np
 from export.experiments import explanation_cost
 from infra import documents
 from lambda_app.classifier import OUTPUTS, Classifier
-from tests import tiny_model
+from tests.support import tiny_model
 from training.source import sha256
 
 

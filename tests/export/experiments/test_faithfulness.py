@@ -9,8 +9,8 @@ from PIL import Image
 from export.card_figures import MAP_PICTURES, NOT_MEASURED, render_activation_map
 from export.experiments import faithfulness, map_pictures
 from lambda_app.classifier import Classifier
-from tests import tiny_model
-from tests.drawing import encode
+from tests.support import tiny_model
+from tests.support.drawing import encode
 from tests.training.workspace import write_params
 from training.figures import read_figures
 from training.interruption import UserError

@@ -12,8 +12,8 @@ from export.experiments import loop_trial
 from export.experiments.loop_figures import render
 from export.experiments.loop_trial import Figures, choose_photos, parse_override, project, run
 from export.experiments.trial_server import serve
-from tests.drawing import draw, encode, write_dataset
 from tests.export.untrained_models import LENIENT
+from tests.support.drawing import draw, encode, write_dataset
 from tests.training.harvest.contributions import BUCKET
 from tests.training.workspace import SMALL
 from training.interruption import UserError

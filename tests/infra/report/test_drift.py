@@ -115,5 +115,7 @@ def test_reference_belongs_to_the_released_model(reference):
 def test_incomplete_reference_is_refused(tmp_path, spoil):
     """The error names the file and the command that writes it."""
     (tmp_path / "reference.json").write_text(json.dumps(spoil(json.loads(REFERENCE.read_text()))))
-    with pytest.raises(ValueError, match=r"reference\.json: .*; expected the file that `dvc repro drift_reference` writes$"):
+    with pytest.raises(
+        ValueError, match=r"reference\.json: .*; expected the file that `dvc repro drift_reference` writes$"
+    ):
         Reference.read(tmp_path / "reference.json")

@@ -23,7 +23,7 @@ from tests.support.http_server import QuietHandler, serving
 
 pytestmark = pytest.mark.slow
 
-pytest_plugins = ["tests.emulator"]
+pytest_plugins = ["tests.support.emulator"]
 EVENT = {"DeploymentId": "d-123", "LifecycleEventHookExecutionId": "execution"}
 MINUTES = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
 

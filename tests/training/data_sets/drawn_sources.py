@@ -6,7 +6,7 @@ import re
 import tarfile
 from collections import Counter
 
-from tests.drawing import draw, encode
+from tests.support.drawing import draw, encode
 from training import prepare
 from training.fetch import place_photos
 from training.manifest import MANIFEST

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drawing import write_dataset
+from tests.support.drawing import write_dataset
 from tests.training.data_sets.drawn_sources import classes, numbered, run, write_files
 from training.figures import read_figures
 from training.source import Source, SourceError, detect_layout

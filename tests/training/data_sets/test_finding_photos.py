@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from tests.drawing import draw, encode
 from tests.support import ROOT
+from tests.support.drawing import draw, encode
 from tests.training.data_sets.drawn_sources import classes, numbered, packed, reasons, run, write_files
 from tests.training.workspace import write_zip
 from training.source import SourceError, detect_layout

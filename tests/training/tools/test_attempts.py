@@ -3,7 +3,7 @@
 import mlflow
 import pytest
 
-from tests.mlflow_stores import write_store
+from tests.support.mlflow_stores import write_store
 from training.figures import read_figures
 from training.tools import attempts
 from training.tools.attempts import training_minutes

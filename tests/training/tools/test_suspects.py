@@ -6,7 +6,7 @@ from contextlib import chdir
 import numpy as np
 import pytest
 
-from tests.drawing import write_dataset
+from tests.support.drawing import write_dataset
 from tests.training.workspace import link_photos, write_params
 from training import prepare
 from training.interruption import UserError

@@ -1,6 +1,6 @@
 """Provide the released function in Lambda's runtime, behind a function URL, as a fixture of the session.
 
-To use it, set `pytest_plugins = ["tests.emulator"]` in the test module.
+To use it, set `pytest_plugins = ["tests.support.emulator"]` in the test module.
 """
 
 from collections.abc import Iterator

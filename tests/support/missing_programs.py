@@ -3,13 +3,11 @@
 import functools
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from infra.emulator.runtime import RuntimeNotFound, find_rie
-
-SAM = Path(__file__).parents[2] / ".venv-sam/bin/sam"
+from tests.support.sam import SAM
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
