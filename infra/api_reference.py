@@ -20,16 +20,19 @@ def fetch_openapi() -> Any:
 
 
 def render_blocks(document: Json) -> dict[str, str]:
-    """Return the Markdown of each block by its name: `routes`, `details`, `fields` and `errors`."""
-    fields = document["components"]["schemas"]["PredictionResponse"]["properties"]
+    """Return the Markdown of each block by its name: `routes`, `details`, `fields`, `explanation` and `errors`."""
     return {
         "routes": text_table(("route", "response"), ((f"`{name}`", summary) for name, summary, _ in _routes(document))),
         "details": "\n".join(f"- `{name}`: {text}" for name, _, text in _routes(document) if text),
-        "fields": text_table(
-            ("field", "meaning"), ((f"`{name}`", field["description"]) for name, field in fields.items())
-        ),
+        "fields": _fields(document, "PredictionResponse"),
+        "explanation": _fields(document, "Explanation"),
         "errors": text_table(("status", "code", "when"), sorted(set(_errors(document)))),
     }
+
+
+def _fields(document: Json, schema: str) -> str:
+    fields = document["components"]["schemas"][schema]["properties"]
+    return text_table(("field", "meaning"), ((f"`{name}`", field["description"]) for name, field in fields.items()))
 
 
 def _operations(document: Json) -> Iterator[tuple[str, Json]]:

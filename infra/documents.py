@@ -12,7 +12,8 @@ from infra import ROOT, api_reference
 from infra.bench.tables import read_bench
 from infra.emulator.demo import SAMPLE, run
 from infra.emulator.event import predict_request
-from infra.markdown import table
+from infra.markdown import table, text_table
+from lambda_app.settings import Settings
 
 METRICS = ROOT / "artifacts/metrics"
 EXPLANATION = ROOT / "artifacts/explanation.json"
@@ -51,6 +52,15 @@ def results() -> str:
 def answer() -> str:
     """Return the example answer of `POST /predict` as a fenced block of JSON."""
     return f"```json\n{json.dumps(read_metrics('serving')['answer'], indent=2)}\n```"
+
+
+def settings() -> str:
+    """Return the table of the function's settings."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = str(field.default).removeprefix(f"{ROOT}/")
+        rows.append((f"`{name.upper()}`", f"`{default}`" if default else "", field.description or ""))
+    return text_table(("variable", "default", "meaning"), rows)
 
 
 def explanation_cost() -> str:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from threading import Condition
 from typing import Any
 
@@ -15,9 +14,8 @@ from starlette.requests import ClientDisconnect
 from lambda_app.errors import Overloaded
 from lambda_app.preprocess import MAX_MEMORY
 
-MEMORY = MAX_MEMORY  # bytes for all concurrent decoding: the largest photo, or ten JPEGs of 12 megapixels
 MAX_WAIT_S = 5.0  # limit on a request's wait for a thread and, separately, for memory; after it, respond with 503
-STUCK_S = 15.0  # from arrival to response of a photo: exceeds two waits of `MAX_WAIT_S` and 2 s of decoding
+STUCK_S = 20.0  # exceeds two waits of `MAX_WAIT_S`, a decoding budget of 5 s and 2 s for its last photo
 IsDisconnected = Callable[[], Coroutine[Any, Any, bool]]
 
 
@@ -49,24 +47,24 @@ class Turn:
 class Admission:
     """The requests in progress, and the memory that remains for their photos."""
 
-    def __init__(self, threads: int, memory: int = MEMORY) -> None:
+    # The memory is for all concurrent decoding: the largest photo, or ten JPEGs of 12 megapixels.
+    def __init__(self, threads: int, memory: int = MAX_MEMORY) -> None:
         self.threads, self.memory = threads, memory
         self._free = memory
         self._tickets: deque[object] = deque()  # of the threads that wait for memory, in order of arrival
         self._changed = Condition()
-        self._numbers = count()
-        self._arrivals: dict[int, float] = {}  # in order of arrival
+        self._arrivals: dict[object, float] = {}  # in order of arrival
 
     @contextmanager
     def queue(self, is_disconnected: IsDisconnected | None) -> Iterator[Turn]:
         """Count a request as in progress. Call it on the event loop."""
-        number, arrived = next(self._numbers), time.monotonic()
+        ticket, arrived = object(), time.monotonic()
         is_queued = len(self._arrivals) >= self.threads
-        self._arrivals[number] = arrived
+        self._arrivals[ticket] = arrived
         try:
             yield Turn(arrived, is_queued, is_disconnected, asyncio.get_running_loop())
         finally:
-            del self._arrivals[number]
+            del self._arrivals[ticket]
 
     @contextmanager
     def reserve(self, size: int, waited: float = 0.0) -> Iterator[None]:

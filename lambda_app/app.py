@@ -16,7 +16,12 @@ from lambda_app.routes.open_inference.endpoints import add_open_inference_routes
 from lambda_app.routes.predict import add_photo_routes
 from lambda_app.routes.service import add_instance_routes
 from lambda_app.settings import Settings
-from lambda_app.telemetry.middleware import HeadMiddleware, TelemetryMiddleware, error_response
+from lambda_app.telemetry.middleware import (
+    HeadMiddleware,
+    TelemetryMiddleware,
+    error_response,
+    request_error_response,
+)
 from lambda_app.telemetry.request_log import Telemetry
 from lambda_app.uploads.backpressure import UploadLimiter
 from lambda_app.web.docs import add_docs
@@ -66,10 +71,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestError)
     async def bad_request(request: Request, error: RequestError) -> Response:
-        response = error_response(request.scope, error.status, error.code, str(error))
-        if error.retry_after is not None:
-            response.headers["retry-after"] = str(error.retry_after)
-        return response
+        return request_error_response(request.scope, error)
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:
@@ -84,7 +86,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def bad_field(request: Request, error: RequestValidationError) -> Response:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return error_response(request.scope, BadField.status, BadField.code, problems)
+        return request_error_response(request.scope, BadField(problems))
 
 
 def _allowed_methods(request: Request) -> set[str]:

@@ -29,7 +29,7 @@ class Outputs:
     probabilities: NDArray[np.float32]  # (N, C), calibrated; each row sums to 1
     logits: NDArray[np.float32]  # (N, C)
     familiarity: NDArray[np.float32]  # (N,), higher for photos that resemble the training photos
-    activation_map: NDArray[np.float32] | None = None  # (N, h, w) if asked for: what counts toward the predicted class
+    activation_map: NDArray[np.float32] | None = None  # (N, h, w) if requested: what counts toward the predicted class
 
     def select(self, index: int) -> "Outputs":
         """Return the outputs for one photo, N = 1."""
@@ -109,5 +109,6 @@ def _options(*, arena: bool) -> ort.SessionOptions:
     # An arena keeps the memory of the largest run, 5 MB more at the peak. It does not speed up single photos.
     options.enable_cpu_mem_arena = arena
     options.enable_mem_pattern = arena  # plans the arena
-    options.log_severity_level = 3  # errors; a warning, not JSON, would report at each start that `explain` is optional
+    # Errors only: a warning in plain text would report at each start that `explain` is optional.
+    options.log_severity_level = 3
     return options

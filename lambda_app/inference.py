@@ -21,7 +21,7 @@ from lambda_app.classifier import Classifier, Outputs, Prediction
 from lambda_app.errors import PhotoTooLarge, RequestError
 from lambda_app.prediction_record import PredictionRecord, classify, describe_photo
 from lambda_app.preprocess import Photo, preprocess_from_header, read_header
-from lambda_app.telemetry.request_log import Record
+from lambda_app.telemetry.request_log import RequestRecord
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Classified:
     request_id: str
     prediction: Prediction
     outputs: Outputs  # N = 1
-    upright_size: tuple[int, int] | None = None  # width and height of the photo, if its activation map was asked for
+    upright_size: tuple[int, int] | None = None  # width and height of the photo, if its activation map was requested
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class Inference:
         # Pillow and ONNX Runtime release the GIL, so a thread for each core uses all cores of a container behind
         # uvicorn. More threads would only hold more decoded photos. AnyIO's pool would import its back end during the
         # first request: 11 ms.
-        self.threads = ThreadPoolExecutor(os.cpu_count() or 1)
+        self.executor = ThreadPoolExecutor(os.cpu_count() or 1)
         self.admission = Admission(os.cpu_count() or 1)
 
-    async def classify_photo(self, data: bytes, record: Record, *, explain: bool = False) -> Classified:
+    async def classify_photo(self, data: bytes, record: RequestRecord, *, explain: bool = False) -> Classified:
         """Classify the only photo of a request. Raise `RequestError` if it cannot be classified."""
         [result] = await self.run_on_thread(record, self._decode_and_classify, [data], explain)
         if isinstance(result, RequestError):
@@ -74,7 +74,7 @@ class Inference:
         return _add_to_record(result, record, record.request_id)
 
     async def classify_photos(
-        self, photos: Sequence[bytes], record: Record, *, explain: bool = False
+        self, photos: Sequence[bytes], record: RequestRecord, *, explain: bool = False
     ) -> list[Classified | RequestError]:
         """Classify the photos of a batch, in order. A photo that cannot be classified has an error in its place."""
         record.photos = len(photos)
@@ -86,14 +86,14 @@ class Inference:
         ]
 
     async def classify_images(
-        self, images: NDArray[np.uint8], record: Record, *, explain: bool = False
+        self, images: NDArray[np.uint8], record: RequestRecord, *, explain: bool = False
     ) -> list[Classified]:
         """Classify (N, 3, S, S) RGB images that the client has decoded. Their records have no photo fields."""
         record.photos = len(images)
         results = await self.run_on_thread(record, self._classify, images, [{}] * len(images), explain)
         return [_add_to_record(result, record, str(uuid.uuid4())) for result in results]
 
-    async def run_on_thread(self, record: Record, function: Callable[..., T], *arguments: Any) -> T:
+    async def run_on_thread(self, record: RequestRecord, function: Callable[..., T], *arguments: Any) -> T:
         """Call the function on a thread.
 
         Raise `Overloaded` after too long a wait, and `ClientDisconnect` if the client has left.
@@ -104,7 +104,7 @@ class Inference:
                 turn.check()
                 return function(*arguments)
 
-            return await asyncio.get_running_loop().run_in_executor(self.threads, take_turn)
+            return await asyncio.get_running_loop().run_in_executor(self.executor, take_turn)
 
     # `run_on_thread` passes positional arguments.
     def _decode_and_classify(self, photos: Sequence[bytes], explain: bool) -> list[PredictionRecord | RequestError]:  # noqa: FBT001
@@ -170,7 +170,7 @@ def _timed(times: list[float]) -> Iterator[None]:
         times.append(time.perf_counter() - start)
 
 
-def _add_to_record(result: PredictionRecord, record: Record, request_id: str) -> Classified:
+def _add_to_record(result: PredictionRecord, record: RequestRecord, request_id: str) -> Classified:
     """Add a prediction to the request's record. Each photo of a batch has its own id."""
     record.predictions.append({"request_id": request_id} | result.log_fields())
     return Classified(request_id, result.prediction, result.outputs, result.upright_size)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class MetadataError(ValueError):
-    """The model file lacks a key or has a value of the wrong type."""
+    """The model file lacks metadata or outputs that serving needs, or has a value of the wrong type."""
 
 
 @dataclass(frozen=True)

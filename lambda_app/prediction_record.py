@@ -22,7 +22,7 @@ class PredictionRecord:
     signals: dict[str, float]
     inference_ms: float  # time of the network run, divided by its number of photos
     photo_fields: Mapping[str, Any]
-    upright_size: tuple[int, int] | None = None  # of the photo, if its activation map is asked for
+    upright_size: tuple[int, int] | None = None  # of the photo, if its activation map is requested
 
     def log_fields(self) -> dict[str, Any]:
         """Return the log fields of the prediction."""

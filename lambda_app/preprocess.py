@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import lambda_app.decoding.jpeg  # noqa: F401  # nearly every photo is a JPEG: import its reader at start
-from lambda_app.decoding.header import Header, Picture
+from lambda_app.decoding.header import Header, Picture, damaged
 from lambda_app.errors import DamagedPhoto, NoPhoto, PhotoTooLarge, RequestError, UnsupportedPhoto
 
 # The offset, signature and reader module of each format.
@@ -133,7 +133,7 @@ def _check_limits(header: Header, max_pixels: int) -> None:
     if pixels > max_pixels:
         raise PhotoTooLarge(f"{size}; at most {max_pixels} are accepted")
     if max(header.width, header.height) > MAX_SIDE:
-        raise PhotoTooLarge(f"{size}; at most {MAX_SIDE} a side are accepted")
+        raise PhotoTooLarge(f"{size}; at most {MAX_SIDE} per side are accepted")
     if header.memory > MAX_MEMORY or header.seconds > MAX_SECONDS:
         raise PhotoTooLarge(
             f"{size}, and decoding this {header.format} takes up to {header.memory / 1e6:.0f} MB and "
@@ -179,4 +179,4 @@ def _raise_damaged_photo() -> Iterator[None]:
     except RequestError:
         raise
     except Exception as error:
-        raise DamagedPhoto(f"the image is damaged: {error or type(error).__name__}") from error
+        raise damaged(str(error) or type(error).__name__) from error

@@ -4,14 +4,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lambda_app.preprocess import MAX_PIXELS
 
 S3_SCHEME = "s3://"
-BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/?")
+BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/?")
 OPTIONAL_ROUTES = ("/metrics", "/model/info", "/prediction-log")
 
 
@@ -25,7 +25,7 @@ def _public_routes(value: str) -> str:
 
 def _contributions(value: str) -> str:
     """Return the location of contributed photos. Raise `ValueError` if it is neither a bucket nor a writable folder."""
-    is_bucket = value.startswith(S3_SCHEME) and BUCKET.fullmatch(value)
+    is_bucket = BUCKET_URL.fullmatch(value)
     if value and not is_bucket and not (Path(value).is_dir() and os.access(value, os.W_OK)):
         raise ValueError("expected s3://BUCKET, an existing folder that this process can write to, or nothing")
     return value
@@ -87,5 +87,11 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = (f"{str(e['loc'][0]).upper()} is {e['input']!r}: {e['msg']}" for e in error.errors())
-            raise SettingsError("; ".join(problems)) from None
+            raise SettingsError("; ".join(map(_describe_problem, error.errors()))) from None
+
+
+def _describe_problem(problem: Mapping[str, Any]) -> str:
+    name = problem["loc"][0].upper()
+    if problem["type"] == "missing":  # the input of a missing field is the dictionary of all others
+        return f"{name} is not set"
+    return f"{name} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"

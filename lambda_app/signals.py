@@ -1,7 +1,7 @@
 """Measure the seven signals in which drift detection looks for change. The pipeline's reference uses the same function.
 
 Between two predictions the processor's caches are cold, and each NumPy function that was not just called costs 10 to
-50 microseconds, `mean` and `std` most. So the code makes few and plain calls.
+50 microseconds, `mean` and `std` most. So the code makes few, simple calls.
 """
 
 import math

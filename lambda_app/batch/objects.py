@@ -1,4 +1,4 @@
-"""The photos of a message: parse the message, and fetch the S3 objects that it names."""
+"""Parse the message, and fetch the photos in S3 that it names."""
 
 import hashlib
 import json
@@ -8,9 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus
 
 import urllib3
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 from pydantic import BaseModel, Field
 from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
@@ -107,6 +109,30 @@ def _read_notification(records: Sequence[dict[str, Any]]) -> Iterator[Source]:
             key = unquote_plus(s3_object["key"])
             if not key.endswith("/"):
                 yield Source(record["s3"]["bucket"]["name"], key, s3_object.get("versionId"))
+
+
+class Signer:
+    """Sign URLs of photos.
+
+    Resolves each bucket's endpoint once. S3's client resolves it for each URL, which takes 0.9 ms of a photo's 10 ms.
+    """
+
+    def __init__(self, s3: Any, credentials: Any) -> None:
+        self.s3, self.credentials = s3, credentials
+        self.endpoints: dict[str, str] = {}  # by bucket
+
+    def sign(self, source: Source) -> str:
+        version = f"?versionId={quote(source.version, safe='')}" if source.version else ""
+        request = AWSRequest("GET", f"{self._endpoint(source.bucket)}{quote(source.key, safe='/')}{version}")
+        credentials = self.credentials.get_frozen_credentials()
+        S3SigV4QueryAuth(credentials, "s3", self.s3.meta.region_name, expires=URL_SECONDS).add_auth(request)
+        return str(request.url)
+
+    def _endpoint(self, bucket: str) -> str:
+        if bucket not in self.endpoints:
+            url = self.s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "-"})
+            self.endpoints[bucket] = url.partition("?")[0].removesuffix("-")
+        return self.endpoints[bucket]
 
 
 class Reader:

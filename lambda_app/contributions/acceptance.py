@@ -14,7 +14,7 @@ from lambda_app.errors import CrossOrigin, TooManyContributions
 HOUR_S = 3600
 
 
-def refuse_other_sites(request: Request) -> None:
+def reject_cross_origin(request: Request) -> None:
     """Raise `CrossOrigin` if a page of another origin sent the request. Requests from other programs pass.
 
     As in Go's net/http.CrossOriginProtection, `Sec-Fetch-Site` decides. Browsers before 2023 do not send it, and no

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 
 from lambda_app.classifier import Prediction
-from lambda_app.contributions.acceptance import HourlyQuota, refuse_other_sites
+from lambda_app.contributions.acceptance import HourlyQuota, reject_cross_origin
 from lambda_app.contributions.contribution import Contribution, copy_photo
 from lambda_app.contributions.stores import open_store
 from lambda_app.errors import NoConsent, StorageFailed
 from lambda_app.inference import Inference
 from lambda_app.preprocess import preprocess, read_header
+from lambda_app.routes.feedback import parse_feedback
 from lambda_app.schemas import Feedback
 from lambda_app.settings import Settings, SettingsError
-from lambda_app.telemetry.request_log import Record
-from lambda_app.uploads.labels import parse_feedback
+from lambda_app.telemetry.request_log import RequestRecord
 from lambda_app.uploads.photo import read_photo_form
 
 FIELDS = ("label", "request_id", "consent")
@@ -34,8 +34,8 @@ class Contributor:
 
     async def accept(self, request: Request) -> tuple[Feedback, Contribution]:
         """Store the photo of the form, and return it with the feedback. Raise `RequestError`."""
-        record: Record = request.state.record
-        refuse_other_sites(request)
+        record: RequestRecord = request.state.record
+        reject_cross_origin(request)
         photo, fields = await read_photo_form(request, self.max_bytes, FIELDS)
         feedback = read_fields(fields, self.metadata.class_names)
         with self.quota.reserve():

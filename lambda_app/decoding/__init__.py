@@ -1,0 +1,1 @@
+"""Read the header and the pixels of each photo format."""

@@ -64,5 +64,9 @@ def damaged(reason: str) -> DamagedPhoto:
 
 def join_profile(parts: dict[int, bytes]) -> bytes | None:
     """Join the numbered parts of an ICC profile. Return None if there are none or the profile is too large."""
-    profile = b"".join(parts[number] for number in sorted(parts))
+    return usable_profile(b"".join(parts[number] for number in sorted(parts)))
+
+
+def usable_profile(profile: bytes) -> bytes | None:
+    """Return the ICC profile, or None if it is empty or too large."""
     return profile if 0 < len(profile) <= MAX_PROFILE else None

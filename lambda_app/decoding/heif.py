@@ -17,7 +17,7 @@ from PIL import Image
 
 from lambda_app.decoding.color import Colorimetry, build_profile
 from lambda_app.decoding.header import Header, Picture, damaged
-from lambda_app.errors import DamagedPhoto, Overloaded, UnsupportedPhoto
+from lambda_app.errors import Overloaded, UnsupportedPhoto
 
 MAX_BOXES = 5000  # the grid of a photo of 48 megapixels has about 200 tiles
 # Maps each box to the child box to descend into and the size of the child's header, down to the pictures' properties.
@@ -112,7 +112,7 @@ def _load(data: bytes, name: str, pixels: int, profile: bytes | None, min_side: 
         raise Overloaded(f"decoding the {name} did not finish within {CHILD_WAIT_S} s; try again later") from error
     if child.returncode:
         *_, reason = child.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {child.returncode}"]
-        raise DamagedPhoto(f"the image is damaged: the {name} cannot be decoded ({reason})")
+        raise damaged(f"the {name} cannot be decoded ({reason})")
     head, _, rest = child.stdout.partition(b"\n")
     header = json.loads(head)
     icc, raster = rest[: header["profile"]], rest[header["profile"] :]

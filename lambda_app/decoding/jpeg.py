@@ -7,7 +7,7 @@ from io import BytesIO
 from PIL import Image, ImageChops, JpegImagePlugin
 
 from lambda_app.decoding.header import Header, Picture, damaged, join_profile, read_orientation
-from lambda_app.errors import DamagedPhoto, UnsupportedPhoto
+from lambda_app.errors import UnsupportedPhoto
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 SOI, EOI, SOS, DHT, DQT, DRI, DAC, APP0, APP1, APP2, APP14, COM = (
@@ -162,5 +162,5 @@ def _load_unterminated(parts: bytes) -> Image.Image:
     """
     image, other = (_load(parts + padding + END, None) for padding in (b"", b"\x55" * 8))
     if ImageChops.difference(image, other).getbbox(alpha_only=False):
-        raise DamagedPhoto("the image is damaged: the JPEG ends before its last pixel")
+        raise damaged("the JPEG ends before its last pixel")
     return image

@@ -14,24 +14,23 @@ import numpy as np
 import PIL
 from PIL import Image, TiffImagePlugin
 
-from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged
+from lambda_app.decoding.header import MAX_ENTRIES, MAX_PROFILE, Header, Picture, damaged, usable_profile
 from lambda_app.errors import PhotoTooLarge, UnsupportedPhoto
 
 (WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_PER_STRIP,
- STRIP_SIZES, PLANAR, PREDICTOR, COLOR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, EXTRA, FORMAT,
+ STRIP_SIZES, PLANAR, PREDICTOR, COLOR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, EXTRA, SAMPLE_FORMAT,
  JPEG_TABLES, YCBCR_COEFFICIENTS, YCBCR_SUBSAMPLING, YCBCR_POSITION, BLACK_WHITE, PROFILE) = (
     256, 257, 258, 259, 262, 266, 273, 274, 277, 278,
     279, 284, 317, 320, 322, 323, 324, 325, 338, 339,
     347, 529, 530, 531, 532, 34675,
 )  # fmt: skip
 KEPT = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES,
-        PLANAR, PREDICTOR, COLOR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, EXTRA, FORMAT, JPEG_TABLES,
-        YCBCR_COEFFICIENTS, YCBCR_SUBSAMPLING, YCBCR_POSITION, BLACK_WHITE}  # fmt: skip
+        PLANAR, PREDICTOR, COLOR_MAP, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, EXTRA, SAMPLE_FORMAT,
+        JPEG_TABLES, YCBCR_COEFFICIENTS, YCBCR_SUBSAMPLING, YCBCR_POSITION, BLACK_WHITE}  # fmt: skip
 METADATA = {ORIENTATION, PROFILE}
 SINGLE = {WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR, PREDICTOR, TILE_WIDTH,
           TILE_HEIGHT, YCBCR_POSITION}  # fmt: skip
 TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-MAX_ENTRIES = 1000
 MAX_VALUES = 1000  # per tag; a color map of 8 bits has 768
 MAX_TILE = 1024 * 1024  # pixels; a small picture may have a single tile of a common size
 MAX_PIECES = 70_000  # strips or tiles: 32,767 rows in two planes; each takes Pillow 10 us
@@ -45,7 +44,7 @@ NAMES = {0: "white-is-zero", 1: "black-is-zero", 2: "RGB", 3: "palette", 5: "CMY
 UNCOMPRESSED, JPEG = 1, 7
 COMPRESSIONS = {UNCOMPRESSED: "none", 5: "LZW", JPEG: "JPEG", 8: "deflate", 32773: "PackBits", 32946: "deflate",
                 34925: "LZMA", 50000: "Zstandard"}  # fmt: skip
-FORMATS = {1: "unsigned", 2: "signed", 3: "floating point"}
+SAMPLE_FORMATS = {1: "unsigned", 2: "signed", 3: "floating point"}
 # Bits per sample. Viewers do not agree on white for floating-point, signed and 32-bit samples, nor on CIELAB.
 DEPTHS = {WHITE_IS_ZERO: {1, 2, 4, 8, 16}, BLACK_IS_ZERO: {1, 2, 4, 8, 12, 16}, RGB: {8, 16}, PALETTE: {1, 2, 4, 8},
           CMYK: {8}, YCBCR: {8}}  # fmt: skip
@@ -167,7 +166,7 @@ def _check_variant(directory: _Directory, data: bytes) -> None:
     """Raise `UnsupportedPhoto` for variants that Pillow refuses or decodes differently from libtiff."""
     photometric, compression = directory.number(PHOTOMETRIC, -1), directory.number(COMPRESSION, UNCOMPRESSED)
     bits, samples = directory.numbers(BITS, (1,)), directory.number(SAMPLES, 1)
-    extra, sample_format = directory.numbers(EXTRA), directory.numbers(FORMAT, (1,))
+    extra, sample_format = directory.numbers(EXTRA), directory.numbers(SAMPLE_FORMAT, (1,))
     planes = directory.number(PLANAR, 1) if samples > 1 else 1
     depth = bits[0] if len(set(bits)) == 1 else 0
     if (
@@ -185,16 +184,20 @@ def _check_variant(directory: _Directory, data: bytes) -> None:
         return
     raise UnsupportedPhoto(
         f"the TIFF is {NAMES.get(photometric, f'of photometric interpretation {photometric}')} with "
-        f"{samples} samples of {'/'.join(map(str, bits[:8]))} bits ({FORMATS.get(sample_format[0], 'unknown format')}, "
-        f"{len(extra)} extra), {'in separate planes, ' if planes == 2 else ''}"
-        f"compression {COMPRESSIONS.get(compression, compression)}, fill order {directory.number(FILL_ORDER, 1)}, "
+        f"{samples} samples of {'/'.join(map(str, bits[:8]))} bits "
+        f"({SAMPLE_FORMATS.get(sample_format[0], 'unknown format')}, {len(extra)} extra), "
+        f"{'in separate planes, ' if planes == 2 else ''}compression "
+        f"{COMPRESSIONS.get(compression, compression)}, fill order {directory.number(FILL_ORDER, 1)}, "
         f"{'little' if directory.order == '<' else 'big'}-endian, which is not supported; "
         "expected gray, RGB, palette, CMYK or YCbCr with unsigned samples of up to 16 bits"
     )
 
 
 def _check_jpeg(directory: _Directory, data: bytes) -> None:
-    """Raise `UnsupportedPhoto` for progressive JPEG data, which TIFF forbids and which is slow to decode."""
+    """Raise `UnsupportedPhoto` for progressive JPEG data, which TIFF forbids and which is slow to decode.
+
+    Raise `DamagedPhoto` if the sizes of strips or tiles are missing or exceed the file.
+    """
     if directory.number(COMPRESSION, UNCOMPRESSED) != JPEG:
         return
     tiled = TILE_OFFSETS in directory.entries
@@ -221,10 +224,8 @@ def _load(directory: _Directory, data: bytes) -> Picture:
         gray = (np.asarray(image) >> (bits - 8)).astype(np.uint8)
         pixels = Image.fromarray(255 - gray if photometric == WHITE_IS_ZERO else gray)
     orientation = directory.number(ORIENTATION, 1)
-    profile = directory.entries.get(PROFILE, (0, 0, b""))[2]
-    return Picture(
-        pixels, orientation if orientation in range(1, 9) else 1, profile if 0 < len(profile) <= MAX_PROFILE else None
-    )
+    profile = usable_profile(directory.entries.get(PROFILE, (0, 0, b""))[2])
+    return Picture(pixels, orientation if orientation in range(1, 9) else 1, profile)
 
 
 def _rebuild(directory: _Directory, data: bytes) -> bytes:

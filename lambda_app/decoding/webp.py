@@ -6,7 +6,7 @@ from io import BytesIO
 from PIL import WebPImagePlugin
 
 from lambda_app.decoding.gif import place_on_canvas
-from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged, read_orientation
+from lambda_app.decoding.header import Header, Picture, damaged, read_orientation, usable_profile
 
 ALPHA = 0x10  # flag in VP8X
 MAX_CHUNKS = 10_000  # an animation has a chunk for each frame, and the first frame comes early
@@ -26,7 +26,6 @@ def read_header(data: bytes) -> Header:
         raise damaged(f"a frame of {width}x{height} pixels at {corner} does not fit its canvas of {size[0]}x{size[1]}")
     file = _build_still(frame, width, height)
     pixels = size[0] * size[1]
-    profile = chunks.get(b"ICCP", b"")
 
     def load(_: int | None) -> Picture:
         image = WebPImagePlugin.WebPImageFile(BytesIO(file))
@@ -34,7 +33,7 @@ def read_header(data: bytes) -> Header:
         return Picture(
             place_on_canvas(image, size, corner),
             read_orientation(chunks.get(b"EXIF", b"")),
-            profile if 0 < len(profile) <= MAX_PROFILE else None,
+            usable_profile(chunks.get(b"ICCP", b"")),
         )
 
     return Header(

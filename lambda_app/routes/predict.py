@@ -10,25 +10,23 @@ from lambda_app.errors import BadField, NoExplanation, RequestError, Unsupported
 from lambda_app.inference import Classified, Inference
 from lambda_app.schemas import ErrorDetail, ErrorResponse, PredictionResponse
 from lambda_app.settings import Settings
-from lambda_app.telemetry.request_log import Record
+from lambda_app.telemetry.request_log import RequestRecord
 from lambda_app.uploads.photo import FORM, read_photo, read_photos, with_advice
-from lambda_app.web.openapi import EXPLAIN, FORM_ERRORS, MANY_FILES, PHOTO_BODY, PHOTO_ERRORS, describe
+from lambda_app.web.openapi import EXPLAIN_PARAMETER, FORM_ERRORS, MANY_FILES, PHOTO_BODY, PHOTO_ERRORS, describe
 
-FORMATS = (
-    "Accepts JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF in any mode (gray, palette, CMYK, 16 bits; transparency is "
-    "drawn over white). Applies the EXIF orientation, converts color profiles to sRGB and uses the first frame of an "
-    "animation. Returns 413 if the size and format in the file's header imply more than 500 MB or 2 s of decoding."
-)
 PREDICT = describe(
     "Photos",
     "Classify one photo: a raw body, the multipart file 'file', or base64 in JSON",
-    f"{FORMATS} The content decides, not the content type: a raw body may have any. A text body may be a data "
+    "Accepts JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF in any mode (gray, palette, CMYK, 16 bits; transparency is "
+    "drawn over white). Applies the EXIF orientation, converts color profiles to sRGB and uses the first frame of an "
+    "animation. Returns 413 if the size and format in the file's header imply more than 500 MB or 2 s of decoding. "
+    "The content decides, not the content type: a raw body may have any. A text body may be a data "
     'URL, or JSON with base64: `{"image": "…"}`. On every route, `Content-Encoding` may be gzip or deflate. '
     "If `unknown` is true, the photo probably shows none of the classes; the response has a prediction nevertheless. "
     "With `explain=1`, `explanation` shows which parts of the photo count toward the predicted class.",
     errors=(*PHOTO_ERRORS, NoExplanation),
     body=PHOTO_BODY,
-    parameters=[EXPLAIN],
+    parameters=[EXPLAIN_PARAMETER],
 )
 PREDICT_BATCH = describe(
     "Photos",
@@ -38,7 +36,7 @@ PREDICT_BATCH = describe(
     "because larger runs take longer per photo. With `explain=1`, each has an `explanation`.",
     errors=(*FORM_ERRORS, NoExplanation),
     body={FORM: MANY_FILES},
-    parameters=[EXPLAIN],
+    parameters=[EXPLAIN_PARAMETER],
 )
 
 
@@ -48,7 +46,7 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
 
     @app.post("/predict", response_model=PredictionResponse, **PREDICT)
     async def predict(request: Request) -> PredictionResponse | Response:
-        record: Record = request.state.record
+        record: RequestRecord = request.state.record
         explain = is_explanation_requested(request, inference.classifier)
         data = await read_photo(request, settings.max_image_bytes)
         try:
@@ -60,7 +58,7 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
 
     @app.post("/predict/batch", response_model=list[PredictionResponse | ErrorResponse], **PREDICT_BATCH)
     async def predict_batch(request: Request) -> list[PredictionResponse | ErrorResponse] | Response:
-        record: Record = request.state.record
+        record: RequestRecord = request.state.record
         explain = is_explanation_requested(request, inference.classifier)
         photos = await read_photos(request, settings.max_image_bytes, settings.max_batch)
         results = await inference.classify_photos(photos, record, explain=explain)
@@ -94,7 +92,7 @@ def is_explanation_requested(request: Request, classifier: Classifier) -> bool:
     """Return whether the query has `explain=1`. Raise `BadField` for another value, or `NoExplanation`."""
     if not request.scope["query_string"] or (value := request.query_params.get("explain")) is None:
         return False
-    if value not in EXPLAIN["schema"]["enum"]:
+    if value not in EXPLAIN_PARAMETER["schema"]["enum"]:
         raise BadField(f"explain is {value!r:.80}; expected 1 or 0")
     if value == "0":
         return False

@@ -6,7 +6,7 @@ from starlette.responses import PlainTextResponse
 from lambda_app import __version__
 from lambda_app.metadata import Metadata
 from lambda_app.schemas import Health, ModelInformation, PredictionLog
-from lambda_app.settings import OPTIONAL_ROUTES, Settings
+from lambda_app.settings import Settings
 from lambda_app.telemetry.prediction_log import summarize_predictions
 from lambda_app.telemetry.request_log import Telemetry
 from lambda_app.web.openapi import describe
@@ -58,14 +58,10 @@ def add_instance_routes(app: FastAPI, telemetry: Telemetry, settings: Settings, 
     async def last_predictions() -> PredictionLog:
         return summarize_predictions(telemetry.recent)
 
-    if is_served("/model/info", settings):
+    public = settings.public_routes.split(",")
+    if "/model/info" in public:
         app.get("/model/info", **MODEL_INFO)(model_info)
-    if is_served("/metrics", settings):
+    if "/metrics" in public:
         app.get("/metrics", response_class=PlainTextResponse, **METRICS)(metrics)
-    if is_served("/prediction-log", settings):
+    if "/prediction-log" in public:
         app.get("/prediction-log", **PREDICTION_LOG)(last_predictions)
-
-
-def is_served(path: str, settings: Settings) -> bool:
-    """Return whether `PUBLIC_ROUTES` enables the route."""
-    return path not in OPTIONAL_ROUTES or path in settings.public_routes.split(",")

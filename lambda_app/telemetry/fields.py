@@ -22,7 +22,7 @@ UNKNOWN = "Unknown"  # by class
 
 
 class CommonFields(TypedDict):
-    """Fields of every line."""
+    """Fields of each line `request`, `prediction` and `feedback`."""
 
     request_id: str
     model_version: str
@@ -40,9 +40,7 @@ class RequestFields(TypedDict):
     error_code: NotRequired[str]
     photos: NotRequired[int]  # number of photos in a batch
     failed: NotRequired[dict[str, int]]  # failed photos of a batch by error code
-    storage_error: NotRequired[
-        str
-    ]  # why a contributed photo could not be stored: the error code of S3 or of the system
+    storage_error: NotRequired[str]  # why a contributed photo was not stored: error code of S3 or of the system
 
 
 class BatchPredictionFields(TypedDict):

@@ -6,12 +6,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lambda_app.telemetry.request_log import Record, Telemetry
+from lambda_app.errors import RequestError
+from lambda_app.telemetry.request_log import RequestRecord, Telemetry
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")  # browsers must not guess a content type other than the given one
 
 
-class BrokenAnswer(Exception):
+class BrokenResponse(Exception):
     """A response failed after it had started. The message is the request id, under which the log has the stack."""
 
 
@@ -47,7 +48,7 @@ class TelemetryMiddleware:
             fields = {"request_id": record.request_id, "error": type(error).__name__, "stack": _stack(error)}
             self.telemetry.logger.error("unexpected error", extra=fields)  # noqa: TRY400  # see _stack
             if has_started:  # part of the response is sent: only the server can close the connection
-                raise BrokenAnswer(record.request_id) from None
+                raise BrokenResponse(record.request_id) from None
             response = error_response(
                 scope, 500, "internal_error", "the request could not be answered; the error is logged"
             )
@@ -77,11 +78,22 @@ def error_response(scope: Scope, status: int, code: str, message: str) -> JSONRe
 
     All routes share one shape, except those under `/v2`: in the Open Inference Protocol, `error` is the message.
     """
-    record: Record = scope["state"]["record"]
+    record: RequestRecord = scope["state"]["record"]
     record.error_code = code
     if f"{scope['path']}/".startswith("/v2/"):
         return JSONResponse({"error": message, "code": code, "request_id": record.request_id}, status)
     return JSONResponse({"error": {"code": code, "message": message, "request_id": record.request_id}}, status)
+
+
+def request_error_response(scope: Scope, error: RequestError) -> JSONResponse:
+    """Return the error with its `Retry-After`, and record its code."""
+    response = error_response(scope, error.status, error.code, str(error))
+    response.headers.update(retry_after_header(error))
+    return response
+
+
+def retry_after_header(error: RequestError) -> dict[str, str]:
+    return {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
 
 
 def _stack(error: BaseException) -> str:

@@ -1,6 +1,6 @@
-"""Keep this instance's latest predictions for `GET /prediction-log`. The log keeps all of them."""
+"""Keep this instance's latest predictions for `GET /prediction-log`. The log lines record all predictions."""
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from statistics import fmean
@@ -11,13 +11,13 @@ import numpy as np
 from lambda_app.schemas import LoggedPrediction, PredictionLog
 
 MAX_PREDICTIONS = 100
-MAX_IDS = 10_000  # two megabytes
+MAX_IDS = 10_000
 
 
 class RecentPrediction(NamedTuple):
     """A prediction, stored cheaply: its response is built on demand.
 
-    It omits the request id, because anyone who knows the id can send feedback.
+    The response omits the request id, because anyone who knows the id can send feedback.
     """
 
     time: float  # seconds since 1970
@@ -32,22 +32,6 @@ class RecentPrediction(NamedTuple):
             unknown=self.fields["unknown"],
             latency_ms=round(self.latency_ms, 3),
         )
-
-
-class PredictionIds:
-    """The ids of this instance's latest predictions, to match feedback with. No route shows them."""
-
-    def __init__(self, max_ids: int = MAX_IDS) -> None:
-        self.max_ids = max_ids
-        self.ids: OrderedDict[str, None] = OrderedDict()
-
-    def add(self, request_id: str) -> None:
-        self.ids[request_id] = None
-        if len(self.ids) > self.max_ids:
-            self.ids.popitem(last=False)
-
-    def __contains__(self, request_id: str) -> bool:
-        return request_id in self.ids
 
 
 def summarize_predictions(recent: deque[RecentPrediction]) -> PredictionLog:

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_app.errors import Overloaded, SlowUpload
-from lambda_app.telemetry.middleware import error_response
+from lambda_app.telemetry.middleware import request_error_response
 from lambda_app.uploads.reader import content_length
 
 # The number of concurrent uploads of the largest size; more fit if they are smaller. The form parser holds a form
@@ -35,7 +35,9 @@ class UploadLimiter:
             await self.app(scope, receive, send)
             return
         if size > self.free:
-            await self._reject(scope, receive, send)
+            used, wait = self.capacity - self.free, Overloaded.retry_after
+            error = Overloaded(f"uploads in progress hold {used} bytes; try again in {wait} s")
+            await request_error_response(scope, error)(scope, receive, send)
             return
         self.free -= size
         try:
@@ -49,12 +51,6 @@ class UploadLimiter:
         if "transfer-encoding" in headers or "content-encoding" in headers:
             return self.max_bytes
         return min(content_length(headers), self.max_bytes * 3 // 2)  # base64 in JSON takes up to 1.5 times the bytes
-
-    async def _reject(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message = f"uploads in progress hold {self.capacity - self.free} bytes; try again in {Overloaded.retry_after} s"
-        response = error_response(scope, Overloaded.status, Overloaded.code, message)
-        response.headers["retry-after"] = str(Overloaded.retry_after)
-        await response(scope, receive, send)
 
 
 def _with_deadline(receive: Receive) -> Receive:

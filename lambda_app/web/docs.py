@@ -17,8 +17,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lambda_app.web.openapi import build_document, describe
 
-# CloudFront requires the SHA-256 of each body (lambda_app/README.md). `Response` serializes a form.
-# Swagger UI deletes a form's Content-Type, for the browser to set it; it leaves the name in capitals alone.
+# CloudFront requires the SHA-256 of each body (lambda_app/README.md). `Response` serializes a form. Swagger UI deletes
+# the header `Content-Type` of a form, so that the browser sets it, but not `CONTENT-TYPE`.
 ADD_HASH = b"""requestInterceptor: async (request) => {
   if (request.body && crypto.subtle) {
     const message = new Response(request.body);

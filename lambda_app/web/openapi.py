@@ -28,12 +28,12 @@ from lambda_app.errors import (
 )
 from lambda_app.schemas import ErrorResponse, Feedback
 from lambda_app.uploads.photo import FORM, MAX_FIELDS
-from lambda_app.web.examples import error, examples
+from lambda_app.web.examples import Json, error, examples
 
-Json = dict[str, Any]
 Errors = tuple[type[RequestError], ...]
 DESCRIPTION = """\
-All errors have the same JSON shape: a code for programs and a message for people. Under `/v2`, errors have the \
+All errors have the same JSON shape, except those of `POST /`, which are pages: a code for programs and a message \
+for people. Under `/v2`, errors have the \
 shape of that protocol, where `error` is the message. Besides the errors of each route, there are 404 `not_found` if \
 no route has the path, and 405 `method_not_allowed` if the route does not support the method. Every route that \
 supports GET supports HEAD. The header `x-request-id` of each response identifies the request in the log.
@@ -56,7 +56,7 @@ UNROUTED = {  # errors of requests that no route takes
 
 # Request bodies. Routes parse them themselves, so FastAPI cannot document them.
 PIXEL = "R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="  # a GIF of one pixel: the shortest photo
-EXPLAIN: Json = {
+EXPLAIN_PARAMETER: Json = {
     "in": "query",
     "name": "explain",
     "schema": {"type": "string", "enum": ["0", "1"]},
@@ -116,7 +116,7 @@ def describe(
     """Return arguments for a route decorator, e.g. `@app.get("/health", **describe("Instance", "…"))`.
 
     `body` maps media types to their schemas. Routes read their `parameters` from the request, because parameters of
-    their functions would take longer to start. With `error_pages`, errors below 500 are HTML for browsers.
+    their functions would take longer to start. With `error_pages`, errors other than 500 are HTML for browsers.
     """
     extra: Json = {"requestBody": {"required": True, "content": body}} if body else {}
     if parameters:
@@ -137,7 +137,7 @@ def _error_responses(errors: Errors, *, as_pages: bool) -> dict[int, Json]:
     responses = {}
     for status in sorted({status for status, *_ in kinds}):
         responses[status] = _response(kind for kind in kinds if kind[0] == status)
-        if as_pages and status < 500:
+        if as_pages and status != 500:
             responses[status]["content"]["text/html"] = {"schema": {"type": "string"}}
     return responses
 
@@ -153,7 +153,7 @@ def list_routes(app: FastAPI) -> dict[str, str]:
 
 
 def build_document(app: FastAPI, class_names: Sequence[str], max_batch: int) -> Json:
-    """Return the OpenAPI document, with examples for the model's classes."""
+    """Return the OpenAPI document, with examples for the model's classes; the examples of `/v2` are constant."""
     tags = [{"name": name, "description": text} for name, text in TAGS.items()]
     document: Json = get_openapi(
         title=app.title, version=app.version, description=DESCRIPTION, routes=_without_head(app.routes), tags=tags

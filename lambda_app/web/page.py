@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -18,10 +18,11 @@ from lambda_app.inference import Inference
 from lambda_app.metadata import Metadata
 from lambda_app.schemas import ApiInformation
 from lambda_app.settings import Settings
-from lambda_app.telemetry.request_log import Record
+from lambda_app.telemetry.middleware import retry_after_header
+from lambda_app.telemetry.request_log import RequestRecord
 from lambda_app.uploads.photo import FORM, read_photo
 from lambda_app.web.openapi import ONE_FILE, PHOTO_ERRORS, describe, list_routes
-from lambda_app.web.wording import megabytes, none_of, percent, problems, question, spoken, title
+from lambda_app.web.wording import megabytes, none_of, percent, problems, question, readable, title
 
 FILE = Path(__file__).with_name("page.html")
 MAX_BARS = 5  # classes in a result
@@ -42,7 +43,7 @@ START["responses"][200] = {"content": {"text/html": {}}}
 CLASSIFY = describe(
     "About",
     "Classify a photo from the web page's form; works without JavaScript",
-    "Errors are pages, too, except 500 and 503.",
+    "Errors are pages, too, except 500, and 503 if the server has no capacity for the upload.",
     errors=PHOTO_ERRORS,
     body={FORM: ONE_FILE},
     error_pages=True,
@@ -63,7 +64,7 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
     async def start(request: Request, response: Response) -> ApiInformation | HTMLResponse:
         """Return the page if the client accepts `text/html`, else information about the API."""
         if "text/html" in request.headers.get("accept", ""):
-            return page.answer()
+            return page.render()
         response.headers["vary"] = HEADERS["vary"]
         model_version = inference.classifier.metadata.model_version
         return ApiInformation(name=app.title, model_version=model_version, routes=list_routes(app))
@@ -71,13 +72,13 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
     @app.post("/", response_class=HTMLResponse, **CLASSIFY)
     async def form(request: Request) -> HTMLResponse:
         """Classify a photo from the page's form and return a page, also for errors."""
-        record: Record = request.state.record
+        record: RequestRecord = request.state.record
         try:
             classified = await inference.classify_photo(await read_photo(request, settings.max_image_bytes), record)
         except RequestError as error:
             record.error_code = error.code
-            return page.answer(page.apology(error), error.status)
-        return page.answer(page.result(classified.prediction, record.elapsed_ms()))
+            return page.render(page.render_error(error), error.status, retry_after_header(error))
+        return page.render(page.render_result(classified.prediction, record.elapsed_ms()))
 
 
 class Page:
@@ -99,7 +100,7 @@ class Page:
             "problems": self.problems,
         }
         self.texts = {
-            "given": json.dumps(script_data).replace("<", r"\u003c"),  # a class name could close the script element
+            "config": json.dumps(script_data).replace("<", r"\u003c"),  # a class name could close the script element
             "kept": "no photo is kept unless you share it" if contributions else "no photo is kept",
             "megabytes": megabytes(max_bytes),
             "question": escape(question(names)),
@@ -119,16 +120,16 @@ class Page:
         )
         return HEADERS | {"content-security-policy": policy}
 
-    def answer(self, result: str = "", status: int = 200) -> HTMLResponse:
+    def render(self, result: str = "", status: int = 200, headers: Mapping[str, str] | None = None) -> HTMLResponse:
         texts = self.texts | {"result": result, "result_hidden": "" if result else "hidden"}
         text = re.sub(r"{{(\w+)}}", lambda match: texts[match[1]], self.template)
-        return HTMLResponse(text, status, self.headers)
+        return HTMLResponse(text, status, {**self.headers, **(headers or {})})
 
-    def result(self, prediction: Prediction, elapsed_ms: float) -> str:
-        """Return the same HTML as the page's script renders."""
+    def render_result(self, prediction: Prediction, elapsed_ms: float) -> str:
+        """Return the verdict, the bars and the facts, in the markup of `renderResult` in page.html."""
         unknown = prediction.unknown
         verdict = self.none if unknown else title(prediction.predicted_class)
-        closest = escape(spoken(prediction.predicted_class))
+        closest = escape(readable(prediction.predicted_class))
         sure = f"If it had to be one of them: <strong>{closest}</strong>."
         if not unknown:
             sure = f"<strong>{percent(prediction.confidence)}</strong> sure"
@@ -140,7 +141,7 @@ class Page:
             f"<div><dt>Model</dt><dd>{escape(self.model_version)}</dd></div></dl>"
         )
 
-    def apology(self, error: RequestError) -> str:
+    def render_error(self, error: RequestError) -> str:
         return f'{_verdict("No answer")}<p class="sure">{escape(self.problems[error.code])}</p>'
 
 

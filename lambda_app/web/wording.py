@@ -31,14 +31,14 @@ def problems(max_bytes: int, max_pixels: int) -> dict[str, str]:
     return {code: text.format(**limits) for code, text in _PROBLEMS.items()}
 
 
-def spoken(class_name: str) -> str:
+def readable(class_name: str) -> str:
     """Return the class name with spaces for underscores."""
     return class_name.replace("_", " ")
 
 
 def title(class_name: str) -> str:
     """Return the class name with spaces and an upper-case first letter."""
-    name = spoken(class_name)
+    name = readable(class_name)
     return name[:1].upper() + name[1:]
 
 
@@ -46,7 +46,7 @@ def question(class_names: Sequence[str]) -> str:
     """Return the question of the page, such as "Cat or dog?"."""
     if len(class_names) > MAX_NAMED:
         return f"Which of {len(class_names)} is it?"
-    *others, last = map(spoken, class_names)
+    *others, last = map(readable, class_names)
     return title(f"{', '.join(others)} or {last}?")
 
 
@@ -54,12 +54,12 @@ def none_of(class_names: Sequence[str]) -> str:
     """Return the verdict for an unknown photo, such as "Neither cat nor dog"."""
     if len(class_names) > 2:
         return f"None of the {len(class_names)} classes"
-    one, other = map(spoken, class_names)
+    one, other = map(readable, class_names)
     return f"Neither {one} nor {other}"
 
 
 def percent(share: float) -> str:
-    return "over 99.9 %" if 0.9995 < share < 1 else f"{share:.1%}".replace("%", " %")
+    return "over 99.9 %" if 0.9995 <= share < 1 else f"{share:.1%}".replace("%", " %")
 
 
 def megabytes(size: int) -> str:

@@ -10,17 +10,19 @@ from botocore.credentials import Credentials
 from botocore.session import Session
 
 from lambda_app.batch import handler as batch
-from lambda_app.batch.handler import S3_CONFIG, BatchSettings, Scorer, Signer, processor
+from lambda_app.batch.handler import S3_CONFIG, BatchSettings, Scorer, processor
 from lambda_app.batch.objects import (
     BODY_ATTEMPTS,
     RETRIES,
     URL_SECONDS,
     MalformedMessage,
     Manifest,
+    Signer,
     Source,
     StorageRefused,
     read_message,
 )
+from lambda_app.errors import Overloaded
 from lambda_app.settings import SettingsError
 from tests.infra.score.cloud import PHOTOS, REGION, RESULTS, cloud
 from tests.infra.score.mapping import event
@@ -188,6 +190,19 @@ def test_score_is_idempotent(aws, scorer, encode):
     assert before == aws.results()
     scorer.score(manifest("a.jpg", "b.jpg"))
     assert 2 == len(aws.results())
+
+
+def test_temporary_error_of_decoding_fails_the_message(aws, scorer, encode, monkeypatch):
+    """A decoder that does not finish in time fails the message, so that SQS delivers it again."""
+
+    def overloaded(*_):
+        raise Overloaded("decoding the HEIC did not finish within 60 s; try again later")
+
+    aws.put("a.jpg", encode("red"))
+    monkeypatch.setattr(batch, "preprocess", overloaded)
+    with pytest.raises(Overloaded):
+        scorer.score(manifest("a.jpg"))
+    assert {} == aws.results()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from lambda_app.classifier import Prediction
-from lambda_app.errors import RequestError
+from lambda_app.errors import Overloaded, RequestError
 from lambda_app.web import wording as words
 from lambda_app.web.page import FILE, Page
 from tests.support import tiny_model
@@ -120,16 +120,28 @@ def test_class_names_are_escaped():
     names = ("</script><b>", "{{version}}")
     page = Page(replace(tiny_model.METADATA, class_names=names), 1000, 1000, contributions=False, explains=False)
     prediction = Prediction(0, names[0], 0.9, dict.fromkeys(names, 0.5), unknown=False)
-    text = page.answer(page.result(prediction, 1)).body.decode()
+    text = page.render(page.render_result(prediction, 1)).body.decode()
     own = FILE.read_text()
     assert (own.count("</script>"), own.count("<b>")) == (text.count("</script>"), text.count("<b>"))
-    assert page.texts["given"] in text
-    assert "{{version}}" in page.texts["given"]
+    assert page.texts["config"] in text
+    assert "{{version}}" in page.texts["config"]
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(1.0, "100.0 %"), (0.99996, "over 99.9 %"), (0.9984, "99.8 %"), (0.0, "0.0 %")]
+    ("share", "text"),
+    [(1.0, "100.0 %"), (0.99996, "over 99.9 %"), (0.9995, "over 99.9 %"), (0.9984, "99.8 %"), (0.0, "0.0 %")],
 )
 def test_rounding_does_not_show_100_percent(share, text):
     """A probability below 1 is never shown as 100 %."""
     assert text == words.percent(share)
+
+
+def test_page_of_an_overloaded_server_has_retry_after(client, cat_jpg, monkeypatch):
+    """The page for a photo that waited too long has the status 503 and `Retry-After`."""
+
+    def overloaded(_):
+        raise Overloaded("the photo waited 6.0 s for a free thread")
+
+    monkeypatch.setattr("lambda_app.admission.Turn.check", overloaded)
+    answer = client.post("/", files={"file": ("cat.jpg", cat_jpg, "image/jpeg")})
+    assert (503, "1", "No answer") == (answer.status_code, answer.headers["retry-after"], verdict(answer))

@@ -138,7 +138,7 @@ def test_preprocess_checks_the_pixel_limit_before_decoding(encode, monkeypatch):
 @pytest.mark.parametrize("size", [(1, 32_768), (32_768, 1)])
 def test_preprocess_limits_each_side(size):
     """Decoding a long, narrow picture costs more than its area suggests."""
-    with pytest.raises(PhotoTooLarge, match="at most 32767 a side are accepted"):
+    with pytest.raises(PhotoTooLarge, match="at most 32767 per side are accepted"):
         preprocess(saved(Image.new("L", size)), 32)
 
 
@@ -173,3 +173,14 @@ def test_preprocess_refuses_a_photo_of_size_zero():
     data = b"GIF89a" + b"\0\0\0\0" + b"\0\0\0;"
     with pytest.raises((DamagedPhoto, UnsupportedPhoto)):
         preprocess(data, 32)
+
+
+def test_preprocess_names_an_error_without_a_message(encode, monkeypatch):
+    """An error of a decoder that has no message, such as `MemoryError`, is named by its type."""
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("lambda_app.decoding.jpeg._load", fail)
+    with pytest.raises(DamagedPhoto, match=r"^the image is damaged: MemoryError$"):
+        preprocess(encode("red"), 32)

@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from starlette.responses import StreamingResponse
 
 from lambda_app.settings import Settings
-from lambda_app.telemetry.middleware import BrokenAnswer
+from lambda_app.telemetry.middleware import BrokenResponse
 from tests.support import ROOT
 from tests.support.routes import ROUTES
 from tests.support.waiting import wait_for_output
@@ -145,14 +145,14 @@ def test_aws_client_logs_nothing(aws, logged, caplog, output):
 
 
 def test_response_that_fails_midway_does_not_log_secrets(logged, output):
-    """The server that closes the connection logs `BrokenAnswer` instead of the original error."""
+    """The server that closes the connection logs `BrokenResponse` instead of the original error."""
 
     def broken_stream():
         yield b"start"
         raise RuntimeError(f"{SECRET}-detail")
 
     logged.client.app.get("/broken")(lambda: StreamingResponse(broken_stream()))
-    with pytest.raises(BrokenAnswer) as broken:
+    with pytest.raises(BrokenResponse) as broken:
         logged.client.get("/broken")
     assert SECRET not in output() + "".join(traceback.format_exception(broken.value)).lower()
 

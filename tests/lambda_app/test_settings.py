@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lambda_app.batch.handler import BatchSettings
 from lambda_app.settings import Settings, SettingsError
 
 
@@ -29,3 +30,9 @@ def test_invalid_value_is_named(name, value):
     """The error names the variable, its value and the expected values."""
     with pytest.raises(SettingsError, match=f"{name} is '{value}': Input should be"):
         Settings.from_env({name: value})
+
+
+def test_missing_setting_is_named():
+    """The error for a setting without a default and without a value names only its variable."""
+    with pytest.raises(SettingsError, match=r"^RESULTS_BUCKET is not set; RESULTS_PREFIX is not set$"):
+        BatchSettings.from_env({"LOG_LEVEL": "INFO"})

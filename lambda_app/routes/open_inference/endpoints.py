@@ -14,12 +14,14 @@ from lambda_app.admission import STUCK_S
 from lambda_app.errors import Overloaded
 from lambda_app.inference import Inference
 from lambda_app.settings import Settings
+from lambda_app.uploads.encodings import CONTENT_CODINGS
 from lambda_app.web.openapi import PIXEL
 
 if TYPE_CHECKING:
     from lambda_app.routes.open_inference.models import OpenInference
 
-MODEL = "pet-classifier"
+MODEL, NETWORK = "pet-classifier", "pet-classifier-network"
+HEADER_LENGTH = "Inference-Header-Content-Length"  # length of the JSON in bytes, if binary tensors follow
 # Routes read the path's parameters from the request: parameters of their functions would add 1.3 ms to the start.
 MODEL_PATH = "/v2/models/{name}"
 VERSION_PATH = f"{MODEL_PATH}/versions/{{version}}"
@@ -33,19 +35,19 @@ NAME = {
     "in": "path",
     "required": True,
     "schema": TEXT,
-    "description": "`pet-classifier` or `pet-classifier-network`",
+    "description": f"`{MODEL}` or `{NETWORK}`",
 }
 HEADERS = [
     {
         "in": "header",
-        "name": "Inference-Header-Content-Length",
+        "name": HEADER_LENGTH,
         "schema": {"type": "integer", "minimum": 0},
         "description": "length of the JSON in bytes, if binary tensors follow it",
     },
     {
         "in": "header",
         "name": "Content-Encoding",
-        "schema": TEXT | {"enum": ["gzip", "deflate", "identity"]},
+        "schema": TEXT | {"enum": [*CONTENT_CODINGS]},
         "description": "compression of the body",
     },
 ]
@@ -76,11 +78,17 @@ FIELDS = {
 }
 PREDICTED = {"name": "predicted_class", "datatype": "BYTES", "shape": [1], "data": ["cat"]}
 PHOTOS = {"name": "photos", "datatype": "BYTES", "shape": [1]}
-VERSION = "2026.11.21-9c12c0f2"
-SERVER = {"name": MODEL, "version": VERSION, "extensions": EXTENSIONS}
-METADATA = {"name": MODEL, "versions": [VERSION], "platform": "pillow_onnxruntime", "inputs": [PHOTOS], "outputs": []}
+EXAMPLE_VERSION = "2026.01.31-01234567"
+SERVER = {"name": MODEL, "version": EXAMPLE_VERSION, "extensions": EXTENSIONS}
+METADATA = {
+    "name": MODEL,
+    "versions": [EXAMPLE_VERSION],
+    "platform": "pillow_onnxruntime",
+    "inputs": [PHOTOS],
+    "outputs": [],
+}
 REQUEST = {"inputs": [PHOTOS | {"data": [PIXEL]}], "outputs": [{"name": "predicted_class"}]}
-ANSWER = {"model_name": MODEL, "model_version": VERSION, "outputs": [PREDICTED]}
+ANSWER = {"model_name": MODEL, "model_version": EXAMPLE_VERSION, "outputs": [PREDICTED]}
 BINARY = {"application/octet-stream": {"schema": TEXT | {"format": "binary"}}}
 
 
@@ -146,7 +154,7 @@ def _add_server_routes(app: FastAPI, inference: Inference) -> None:
 
     @app.get("/v2/health/ready", **SERVER_READY)
     async def server_ready() -> Response:
-        """Return 503 while a request has waited more than `STUCK_S` for its predictions."""
+        """Return 503 while a request has waited more than 20 s for its predictions."""
         if inference.admission.is_stuck():
             raise Overloaded(f"a request has waited over {STUCK_S:.0f} s for its predictions; send others elsewhere")
         return JSONResponse({"ready": True})

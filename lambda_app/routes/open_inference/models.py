@@ -14,7 +14,7 @@ from starlette.responses import Response
 from lambda_app.classifier import ACTIVATION_MAP, Classifier
 from lambda_app.errors import BadField, RequestError
 from lambda_app.inference import Classified, Inference
-from lambda_app.routes.open_inference.endpoints import MODEL
+from lambda_app.routes.open_inference.endpoints import MODEL, NETWORK
 from lambda_app.routes.open_inference.tensors import (
     InferenceRequest,
     Tensors,
@@ -25,11 +25,10 @@ from lambda_app.routes.open_inference.tensors import (
     write_tensors,
 )
 from lambda_app.settings import Settings
-from lambda_app.telemetry.request_log import Record
+from lambda_app.telemetry.request_log import RequestRecord
 from lambda_app.uploads.photo import FORM_OVERHEAD
 from lambda_app.uploads.reader import read_body
 
-NETWORK = f"{MODEL}-network"
 PER_CLASS = {"probabilities", "logits"}
 # Outputs that are computed only for requests that name them.
 RECTANGLE = "activation_map_rectangle"
@@ -62,9 +61,9 @@ class Model:
     def metadata(self, version: str) -> dict[str, Any]:
         return {"versions": [version]} | asdict(self)
 
-    def check(self, asked: InferenceRequest, max_photos: int) -> None:
+    def check(self, inference_request: InferenceRequest, max_photos: int) -> None:
         """Raise `BadField` if the model does not accept the input or lacks a requested output."""
-        [known], [given] = self.inputs, asked["inputs"]
+        [known], [given] = self.inputs, inference_request["inputs"]
         if (known.name, known.datatype) != (given["name"], given["datatype"]):
             names = f"{given['name']!r:.80} of {given['datatype']!r:.80}"
             raise BadField(f"the input is {names}; expected {known.name!r} of {known.datatype!r}")
@@ -73,12 +72,11 @@ class Model:
             shape = f"{['N', *one]} with N from 1 to {max_photos}"
             raise BadField(f"the shape of {known.name} is {given['shape']!r:.80}; expected {shape}")
         outputs = {output.name: output for output in self.outputs}
-        for output in asked.get("outputs", []):
+        for output in inference_request.get("outputs", []):
             tensor = outputs.pop(output["name"], None)  # None if unknown or requested twice
             if tensor is None:
-                raise BadField(
-                    f"the output {output['name']!r:.80} is asked for; expected each once of {', '.join(outputs)}"
-                )
+                names = ", ".join(each.name for each in self.outputs)
+                raise BadField(f"the output {output['name']!r:.80} is unknown or requested twice; expected {names}")
             if (output.get("parameters") or {}).get("classification") and tensor.name not in PER_CLASS:
                 raise BadField(
                     f"classification of {tensor.name} is requested; expected an output with a value for each class"
@@ -131,32 +129,32 @@ class OpenInference:
         """Return the response to an inference request. Raise `RequestError` or `RequestValidationError`."""
         model = self.model(**request.path_params)
         body = await read_body(request, self.max_bytes)
-        threads, loop = self.inference.threads, asyncio.get_running_loop()
-        asked, inputs = await loop.run_in_executor(threads, self._read, model, body, request.headers)
-        explain = any(output["name"] in ON_REQUEST for output in asked.get("outputs", []))
+        threads, loop = self.inference.executor, asyncio.get_running_loop()
+        inference_request, inputs = await loop.run_in_executor(threads, self._read, model, body, request.headers)
+        explain = any(output["name"] in ON_REQUEST for output in inference_request.get("outputs", []))
         if isinstance(inputs, list):
             answers = await _classify_photos(self.inference, inputs, request.state.record, explain=explain)
         else:
             answers = await self.inference.classify_images(inputs, request.state.record, explain=explain)
         tensors = _tensors(answers) | (_map_tensors(answers) if explain else {})
         model_fields = {"model_name": model.name, "model_version": self.version}
-        return write_tensors(model_fields, asked, tensors, self.class_names)
+        return write_tensors(model_fields, inference_request, tensors, self.class_names)
 
     def _read(
         self, model: Model, body: bytes, headers: Headers
     ) -> tuple[InferenceRequest, list[bytes] | NDArray[np.uint8]]:
         """Return the request and its photos or images."""
-        asked, binary = read_inference(body, headers, self.max_brackets)
-        model.check(asked, self.settings.max_batch)
-        [tensor] = asked["inputs"]
+        inference_request, binary = read_inference(body, headers, self.max_brackets)
+        model.check(inference_request, self.settings.max_batch)
+        [tensor] = inference_request["inputs"]
         data, shape = data_of(tensor, binary), tensor["shape"]
         if model.name == MODEL:
-            return asked, strings(data, shape[0], self.settings.max_image_bytes)
-        return asked, octets(data, shape)
+            return inference_request, strings(data, shape[0], self.settings.max_image_bytes)
+        return inference_request, octets(data, shape)
 
 
 async def _classify_photos(
-    inference: Inference, photos: Sequence[bytes], record: Record, *, explain: bool
+    inference: Inference, photos: Sequence[bytes], record: RequestRecord, *, explain: bool
 ) -> list[Classified]:
     answers: list[Classified] = []
     for place, answer in enumerate(await inference.classify_photos(photos, record, explain=explain), 1):

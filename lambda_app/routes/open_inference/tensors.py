@@ -22,14 +22,14 @@ from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic reads no other before Python 3.12
 
 from lambda_app.errors import BadField, MalformedRequest, PhotoTooLarge
+from lambda_app.routes.open_inference.endpoints import HEADER_LENGTH
 
-HEADER_LENGTH = "Inference-Header-Content-Length"  # length of the JSON in bytes, if binary tensors follow
 DATATYPES = {"f": "FP32", "b": "BOOL", "O": "BYTES"}  # by kind of NumPy dtype
 Tensors = dict[str, NDArray[Any]]  # by name; strings are arrays of objects
 
 
 class InputParameters(TypedDict):
-    binary_data_size: NotRequired[Annotated[NonNegativeInt, Field(description="number of bytes that follow the JSON")]]
+    binary_data_size: NotRequired[NonNegativeInt]  # bytes that follow the JSON
 
 
 class Input(TypedDict):
@@ -37,14 +37,12 @@ class Input(TypedDict):
     datatype: str
     shape: Annotated[list[PositiveInt], Field(min_length=1, max_length=4)]
     parameters: NotRequired[InputParameters | None]
-    data: NotRequired[Annotated[list[Any], Field(description="in row-major order, nested or flat; strings in base64")]]
+    data: NotRequired[list[Any]]  # in row-major order, nested or flat; strings in base64
 
 
 class OutputParameters(TypedDict):
     binary_data: NotRequired[bool]
-    classification: NotRequired[
-        Annotated[NonNegativeInt, Field(description="number of highest values, as value:index:class")]
-    ]
+    classification: NotRequired[NonNegativeInt]  # number of highest values, as value:index:class
 
 
 class Output(TypedDict):
@@ -53,7 +51,7 @@ class Output(TypedDict):
 
 
 class RequestParameters(TypedDict):
-    binary_data_output: NotRequired[Annotated[bool, Field(description="default for outputs without `binary_data`")]]
+    binary_data_output: NotRequired[bool]  # default for outputs without `binary_data`
 
 
 class InferenceRequest(TypedDict):
@@ -61,7 +59,7 @@ class InferenceRequest(TypedDict):
 
     id: NotRequired[str | None]  # some clients send null without an id
     inputs: Annotated[list[Input], Field(min_length=1, max_length=1)]
-    outputs: NotRequired[Annotated[list[Output], Field(max_length=10, description="none for all")]]
+    outputs: NotRequired[Annotated[list[Output], Field(max_length=10)]]  # none for all
     parameters: NotRequired[RequestParameters | None]
 
 
@@ -123,7 +121,7 @@ def _decoded(data: list[Any], count: int) -> list[bytes]:
             return [base64.b64decode(each, validate=True) for each in flat]
     except (TypeError, ValueError) as error:
         raise BadField(f"{error} in the data; expected strings of base64") from error
-    raise BadField(f"the data are {len(flat)} strings; expected {count}, as the shape says")
+    raise BadField(f"the data are {len(flat)} strings; expected {count}, the number in the shape")
 
 
 def _split(data: bytes, count: int) -> list[bytes]:
@@ -145,7 +143,7 @@ def octets(data: list[Any] | bytes, shape: Sequence[int]) -> NDArray[np.uint8]:
     except (TypeError, ValueError) as error:
         raise BadField(f"{error} in the data; expected numbers from 0 to 255") from error
     if len(values) != math.prod(shape):
-        raise BadField(f"the data are {len(values)} numbers; expected {math.prod(shape)}, as the shape says")
+        raise BadField(f"the data are {len(values)} numbers; expected {math.prod(shape)}, the number in the shape")
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
@@ -159,13 +157,13 @@ def _flat(data: list[Any]) -> list[Any]:
 
 
 def write_tensors(
-    model_fields: dict[str, Any], asked: InferenceRequest, tensors: Tensors, class_names: Sequence[str]
+    model_fields: dict[str, Any], inference_request: InferenceRequest, tensors: Tensors, class_names: Sequence[str]
 ) -> Response:
     """Return the requested outputs, each as JSON or binary."""
-    binary = (asked.get("parameters") or {}).get("binary_data_output", False)
+    binary = (inference_request.get("parameters") or {}).get("binary_data_output", False)
     described: list[dict[str, Any]] = []
     payload = b""
-    for output in asked.get("outputs") or [Output(name=name) for name in tensors]:
+    for output in inference_request.get("outputs") or [Output(name=name) for name in tensors]:
         options = output.get("parameters") or {}
         values = tensors[output["name"]]
         if count := options.get("classification"):
@@ -177,7 +175,7 @@ def write_tensors(
             payload += data
         else:
             described.append(tensor | {"data": values.ravel().tolist()})
-    echo = {} if asked.get("id") is None else {"id": asked["id"]}
+    echo = {} if inference_request.get("id") is None else {"id": inference_request["id"]}
     header = json.dumps(model_fields | echo | {"outputs": described}, separators=(",", ":")).encode()
     if not payload:
         return Response(header, media_type="application/json")
