@@ -9,6 +9,7 @@ sends. It adds the template's security headers. It has no cache, no compression 
 
 import argparse
 import hashlib
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,9 +100,20 @@ def main(arguments: list[str] | None = None) -> int:
     credentials = Session().get_credentials()
     if not credentials:
         parser.error("found no AWS credentials in the environment; expected those of the emulated function URL")
-    with listen(options.port) as listener:
-        print(f"Serving http://127.0.0.1:{listener.getsockname()[1]} (Ctrl-C stops)", flush=True)
-        server(create_edge(options.origin.rstrip("/"), credentials)).run(sockets=[listener])
+    try:
+        listener = listen(options.port)
+    except OSError as error:
+        print(
+            f"cloudfront: port {options.port}: {os.strerror(error.errno or 0)}; choose another with --port",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        with listener:
+            print(f"Serving http://127.0.0.1:{listener.getsockname()[1]} (Ctrl-C stops)", flush=True)
+            server(create_edge(options.origin.rstrip("/"), credentials)).run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
     return 0
 
 

@@ -47,7 +47,7 @@ class HttpRequest:
 
 
 def to_event(request: HttpRequest, *, request_id: str, now: datetime) -> dict[str, Any]:
-    """Return the event of one request. `now` must be timezone-aware. Empty parts are omitted, as by function URLs."""
+    """Return the event of one request. `now` must be timezone-aware. Omit empty parts, as function URLs do."""
     headers = _combined((name.lower(), value) for name, value in request.headers)
     text = bool(TEXT_TYPE.match(headers.get("content-type", "")))
     event: dict[str, Any] = {

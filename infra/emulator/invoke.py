@@ -20,7 +20,7 @@ DIRECT = {"all://127.0.0.1": None, "all://localhost": None}
 
 
 class InvokeError(Exception):
-    """The function did not answer. Has the HTTP status and the code for clients; the message is the reason."""
+    """There is no response to pass on. `status` and `code` are for the client; the message is the reason."""
 
     def __init__(self, code: str, reason: str, status: HTTPStatus = HTTPStatus.BAD_GATEWAY) -> None:
         super().__init__(reason)

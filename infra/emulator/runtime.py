@@ -116,7 +116,7 @@ def find_rie() -> Path:
     """Return the emulator's binary. Raise `RuntimeNotFound` if it is not installed."""
     if platform.system() != "Linux":
         raise RuntimeNotFound(f"{platform.system()}: expected Linux, which AWS's Runtime Interface Emulator needs")
-    machine = {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64")
+    machine = "arm64" if platform.machine() == "aarch64" else "x86_64"
     pattern = f".venv-sam/lib/python3*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}"
     override = os.environ.get("AWS_LAMBDA_RIE")
     found = [Path(override)] if override else sorted(ROOT.glob(pattern))

@@ -12,11 +12,12 @@ from botocore.credentials import Credentials
 from starlette.testclient import TestClient
 
 from infra.aws.stack import DeploymentError, read_host
+from infra.emulator import cloudfront
 from infra.emulator.cloudfront import create_edge, read_security_headers
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import lambda_runtime
-from infra.emulator.serve import background, local_app, with_cors
+from infra.emulator.serve import background, listen, local_app, with_cors
 from infra.emulator.sigv4 import signed_by
 from tests.infra.smoke.faulty_services import smoke
 from tests.infra.test_stacks import make
@@ -202,3 +203,31 @@ def test_make_edge_passes_every_parameter(stack) -> None:
     passed = {entry["ParameterKey"]: entry["ParameterValue"] for entry in stacks[0]["Parameters"]}
     parameters = set(read("infra/aws/edge.yaml")["Parameters"])
     assert (HOST, parameters) == (passed["FunctionDomain"], set(passed))
+
+
+@pytest.fixture
+def edge_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the credentials with which the emulator of CloudFront signs."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEYS.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS.secret_key)
+
+
+@pytest.mark.usefixtures("edge_keys")
+def test_edge_names_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
+    """A taken port exits with 1 and one line on standard error."""
+    with listen(0) as taken:
+        port = taken.getsockname()[1]
+        assert 1 == cloudfront.main(["http://127.0.0.1:1", "--port", str(port)])
+    expected = f"cloudfront: port {port}: Address already in use; choose another with --port\n"
+    assert expected == capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("edge_keys")
+def test_edge_ends_with_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends the emulator of CloudFront without a traceback."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uvicorn.Server.run", interrupt)
+    assert 0 == cloudfront.main(["http://127.0.0.1:1", "--port", "0"])
