@@ -1,1 +1,1 @@
-"""Shorten the cold start of the image, and shrink it; infra/README.md has the update procedure ("Container image")."""
+"""Shrink the image and shorten its cold start; infra/README.md has the update procedure ("Container image")."""

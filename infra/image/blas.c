@@ -1,7 +1,7 @@
 /* What Debian's static BLAS and LAPACK need and the image does not have. replace_openblas.sh links them with this file.
  *
- * Error handlers: NumPy checks all arguments itself, so that a call of these is a fault of NumPy. The originals would end
- * the process or need the Fortran runtime library. Like OpenBLAS's, these print the fault and return.
+ * Error handlers: NumPy checks all arguments itself, so a call indicates a bug in NumPy. The originals would end the
+ * process or need the Fortran runtime library. Like OpenBLAS's, these print the fault and return.
  *
  * Functions of the Fortran runtime library, libgfortran: the only three that these routines of LAPACK call.
  */

@@ -58,19 +58,19 @@ PATCHES = (
     Patch(
         "fastapi/openapi/utils.py",
         "1651b827d050ec10882bc64a1c58cfd0b5498310ee65871bbcac03f59d15d55b",
-        "of http.client, which imports ssl and email, it needs only the names of status codes",
+        "it needs only the names of status codes from http.client, which imports ssl and email",
         RESPONSES,
     ),
     Patch(
         "starlette/exceptions.py",
         "fb4b0d98d34b6b8ea0f55eb1a6ca8eaaa3f00d124ca1ee2f12a0c06c25502535",
-        "the other file that imports http.client",
+        "it needs only the names of status codes from http.client, as fastapi/openapi/utils.py does",
         RESPONSES,
     ),
     Patch(
         "fastapi/security/oauth2.py",
         "4398f05b909baa6519c67cf03c17d7db3930f314432ba96ffd76634dd20a0171",
-        "a default value would build one of these 40 models; the function has no OAuth 2 routes",
+        "a default value would build one of the 40 OpenAPI models; the function has no OAuth 2 routes",
         (("] = OAuthFlowsModel(),", "] = OAuthFlowsModel.model_construct(),"),),
     ),
     Patch(
@@ -105,7 +105,7 @@ PATCHES = (
     Patch(
         "fastapi/telemetry/_asgi.py",
         "e9207b062712f4c0c9fd41e371755756fe5723c114355a70d45b33f033ad8c2a",
-        "the other file that imports OpenTelemetry",
+        "it imports OpenTelemetry, which is never used: create_app turns FastAPI's telemetry off",
         (
             ("import os\nfrom contextlib", "from __future__ import annotations\n\nimport os\nfrom contextlib"),
             (
@@ -130,7 +130,7 @@ PATCHES = (
     Patch(
         "numpy/_core/_add_newdocs_scalars.py",
         "db6f2b889f9dcfd7d5df64ef3a430f532b3fdbfc279c3b94f8451b1757a16efb",
-        "the same for the scalar types",
+        "it only adds docstrings to the scalar types, and the image has no docstrings",
     ),
     Patch(
         "pydantic_core/core_schema.py",

@@ -8,7 +8,7 @@ The bundle contains the bytecode that Python would otherwise load, so the module
 `__file__`, resources, and source lines in tracebacks. Python imports modules that are not in the bundle as usual.
 
 In Lambda, the serving function starts without OpenSSL, which would take 3 % of the time and read 7 MB from a cold disk.
-`hashlib` and `hmac` use Python's own implementations: all algorithms that Python guarantees, but neither `scrypt` nor
+`hashlib` and `hmac` use Python's own implementations, which have all guaranteed algorithms but not `scrypt` and
 `pbkdf2_hmac`. asyncio has no TLS. A later `import ssl`, for example to reach S3, works as usual.
 
 This module imports only modules that Python has already loaded when it starts.

@@ -44,7 +44,7 @@ BUILD_SECONDS = 600  # 30 measured, with every layer to build
 MAX_MB = 155  # unpacked; 150 measured
 CAT = ROOT / "data/samples/cat.jpg"
 CHANGED = "lambda_app/app.py"
-WITHOUT_CACHE = ("--no-cache", "--target", "function")  # the stages of the server would take a third of the time
+WITHOUT_CACHE = ("--no-cache", "--target", "function")  # skips the stages of the server
 
 
 def build(tag: str, *options: str, context: Path = ROOT) -> None:
@@ -63,7 +63,7 @@ def layers(image: str) -> list[str]:
 def image() -> str:
     if name := os.environ.get("TEST_IMAGE"):
         return name
-    run("infra/emulator/base_image.sh", seconds=BUILD_SECONDS)
+    run("infra/image/base_image.sh", seconds=BUILD_SECONDS)
     build(IMAGE)
     return IMAGE
 
