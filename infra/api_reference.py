@@ -1,4 +1,4 @@
-"""API reference of lambda_app/README.md, from the function's `/openapi.json`, which `make results` stores."""
+"""Render the API reference of lambda_app/README.md from the function's `/openapi.json`, which `make results` stores."""
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -14,7 +14,7 @@ Json = Mapping[str, Any]
 
 
 def fetch_openapi() -> Any:
-    """Return the OpenAPI document of the function, asked in Lambda's own runtime."""
+    """Return the function's OpenAPI document, served in Lambda's runtime."""
     with lambda_runtime() as runtime, background(local_app(runtime)) as url:
         return httpx2.get(f"{url}/openapi.json", trust_env=False, timeout=60).raise_for_status().json()
 

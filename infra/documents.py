@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from infra import ROOT, api_reference
-from infra.bench.tables import read_bench
+from infra.bench.tables import cold, dollars, read_bench, warm
 from infra.emulator.demo import SAMPLE, run
 from infra.emulator.event import predict_request
 from infra.markdown import table, text_table
@@ -109,26 +109,21 @@ def _quality() -> list[tuple[str, str]]:
 
 def _speed() -> list[tuple[str, str]]:
     """Return the rows on cold start, warm request, memory, image and cost, each beside the same figure on PyTorch."""
-    bench = read_bench()
-    candidates = bench["candidates"]
-    function, peer = candidates["ours"], candidates["torch_simple_cnn"]
+    bench, pytorch = read_bench(), "torch_simple_cnn"
+    function, peer = bench["candidates"]["ours"], bench["candidates"][pytorch]
 
     def row(name: str, value: str, baseline: str) -> tuple[str, str]:
         return name, f"{value} (PyTorch: {baseline})"
 
-    def warm(candidate: dict[str, Any]) -> str:
-        return f"{candidate['warm_ms']['500x375']['p50']:.1f}"
-
-    def dollars(candidate: dict[str, Any]) -> str:
-        return f"{candidate['usd_per_million']:.2f}"
-
-    return [
-        row("cold start, p50", f"{function['cold_ms']['p50']:.0f} ms", f"{peer['cold_ms']['p50']:,.0f} ms"),
-        row("warm request, p50", f"{warm(function)} ms", f"{warm(peer)} ms"),
+    rows = [
+        row("cold start, p50", f"{cold(bench, 'ours'):.0f} ms", f"{cold(bench, pytorch):,.0f} ms"),
+        row("warm request, p50", f"{warm(bench, 'ours'):.1f} ms", f"{warm(bench, pytorch):.1f} ms"),
         row("peak memory", f"{function['rss_mb']:.0f} MB", f"{peer['rss_mb']:,.0f} MB"),
-        row("container image", f"{function['image_mb']:.0f} MB", f"{peer['image_mb']:,.0f} MB"),
-        row("cost of a million requests", f"{dollars(function)} USD", f"{dollars(peer)} USD"),
     ]
+    if function["image_mb"]:  # not measured without Docker
+        rows.append(row("container image", f"{function['image_mb']:.0f} MB", f"{peer['image_mb']:,.0f} MB"))
+    cost = row("cost of a million requests", f"{dollars(bench, 'ours'):.2f} USD", f"{dollars(bench, pytorch):.2f} USD")
+    return [*rows, cost]
 
 
 def _write_metrics(name: str, figures: Any) -> None:
