@@ -212,7 +212,7 @@ PLATFORM := linux/amd64
 # The label org.opencontainers.image.version of both images.
 SOFTWARE_VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' lambda_app/__init__.py)
 image:  ## build the Lambda container image
-	infra/emulator/base_image.sh
+	infra/image/base_image.sh
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build --platform $(PLATFORM) -q -f Dockerfile.lambda -t $(IMAGE) \
 		--build-arg COMMIT=$(shell git describe --always --abbrev=40 --exclude='*' --dirty) \
 		--build-arg VERSION=$(SOFTWARE_VERSION) .
@@ -221,7 +221,7 @@ test-image: .venv/.dev .venv-sam/.installed  ## test IMAGE without building it a
 	TEST_IMAGE="$(IMAGE)" $(BIN)/python -m pytest tests/infra/test_image.py tests/infra/image tests/infra/smoke/test_container.py
 
 compose-up:  ## start classifier, MLflow, Prometheus, Alertmanager, Grafana on ports 8000, 5000, 9090, 9093, 3000 (ALERT_URL_FILE=…, CONTRIBUTIONS=/contributions)
-	infra/emulator/base_image.sh
+	infra/image/base_image.sh
 	SOFTWARE_VERSION=$(SOFTWARE_VERSION) CONTRIBUTIONS="$(CONTRIBUTIONS)" $(COMPOSE) up --build --wait
 
 compose-alert:  ## send a test alert, which should arrive within a minute
@@ -232,7 +232,7 @@ compose-down:  ## stop these containers; keep their volumes
 	$(COMPOSE) down
 
 invoke: .venv/.serve .venv-sam/.installed  ## classify PHOTO=… in the container, with sam build and sam local invoke
-	infra/emulator/base_image.sh
+	infra/image/base_image.sh
 	mkdir -p .aws-sam && $(BIN)/python -m infra.emulator.event "$(PHOTO)" > .aws-sam/event.json
 	$(SAM) build
 	$(SAM) local invoke Classifier --event .aws-sam/event.json

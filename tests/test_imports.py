@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "infra/bench/peers": {"infra", "lambda_app", "training.fetch", "training.model"},
 }
 # File names that several modules still share. Rename them and remove them from here; never add one.
-SHARED_NAMES = {"handler.py", "stack.py"}
+SHARED_NAMES = {"handler.py"}
 PINNED = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE))
 # Pinned but loaded on demand: for HEIC photos, SnapStart's snapshots, `GET /metrics`, and the deployment hook.
 LOADED_ON_DEMAND = {"fastapi-swagger", "pi-heif", "snapshot-restore-py", "prometheus-client"}

@@ -1,4 +1,4 @@
-"""Run a child process, and stop it and its descendants when the context ends."""
+"""Run commands, and processes that stop with all their descendants when the context ends."""
 
 import contextlib
 import os
@@ -9,10 +9,28 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from infra import ROOT
+
+
+class CommandFailed(Exception):
+    """A command failed. The message ends with its standard error."""
+
+
+def run_command(*command: str | Path, timeout_s: float | None = None) -> str:
+    """Run a command in the repository and return its output. Raise `CommandFailed` if it fails or takes too long."""
+    text = " ".join(map(str, command))
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(f"{text} took more than {timeout_s} s") from error
+    if done.returncode:
+        raise CommandFailed(f"{text} exited with {done.returncode}: {done.stderr[-3000:].strip()}")
+    return done.stdout.strip()
+
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Raise SystemExit for SIGTERM and SIGHUP, so that `finally` blocks run and stop the runtime, as for Ctrl-C."""
+    """Raise SystemExit for SIGTERM and SIGHUP, so that `finally` blocks run, as for Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return

@@ -18,26 +18,35 @@ from botocore.session import Session
 from infra import ROOT
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url
+from infra.emulator.process import CommandFailed, run_command
 from infra.emulator.runtime import RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
-from infra.localstack.container import Container, ContainerFailed, localstack, run
-from infra.localstack.stack import NAME, REGION, Deployment, DeploymentFailed, deploy
-from infra.localstack.work import NAME as BUCKET
-from infra.localstack.work import WorkFailed, classify, read_log, read_metrics, send, write_log, write_metrics
+from infra.localstack.container import Container, ContainerFailed, localstack
+from infra.localstack.deployment import REGION, STACK, Deployment, DeploymentFailed, deploy
+from infra.localstack.work import (
+    BUCKET,
+    WorkFailed,
+    classify,
+    read_log,
+    read_metrics,
+    send,
+    write_log,
+    write_metrics,
+)
 from infra.markdown import table
 
 PHOTOS = sorted((ROOT / "data/samples").glob("*.jpg"))
 # LocalStack accepts any keys. The function gets them too, so that it can never call a real account.
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 FAILURES = (
-    *(ContainerFailed, DeploymentFailed, RuntimeDied, RuntimeNotFound, WorkFailed),
+    *(CommandFailed, ContainerFailed, DeploymentFailed, RuntimeDied, RuntimeNotFound, WorkFailed),
     *(BotoCoreError, ClientError, OSError, httpx2.HTTPError),
 )
 NOT_PUSHED = (
-    f"{NAME}@sha256:{'0' * 64}"  # a placeholder: LocalStack without a token runs no functions and pulls no image
+    f"{STACK}@sha256:{'0' * 64}"  # a placeholder: LocalStack without a token runs no functions and pulls no image
 )
 
-Client = Callable[[str], Any]
+ClientFactory = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ class Check:
     details: str
 
 
-def clients(endpoint: str) -> Client:
+def make_client_factory(endpoint: str) -> ClientFactory:
     """Return a factory for clients of LocalStack's services, which ignore proxies."""
     session = Session()
     session.set_credentials(*KEYS.values())
@@ -56,13 +65,13 @@ def clients(endpoint: str) -> Client:
 
 def check_deployment(container: Container) -> list[Check]:
     """Deploy the stack, classify the photos, and return the checks of stack, answers, log and metrics."""
-    client = clients(container.endpoint)
-    image = push(client) if container.licensed else NOT_PUSHED
+    create_client = make_client_factory(container.endpoint)
+    image = push(create_client) if container.licensed else NOT_PUSHED
     parameters = {"ImageUri": image, "PhotosBucket": BUCKET, "ResultsBucket": BUCKET, "ContributionsBucket": "on"}
-    deployment = deploy(client("cloudformation"), parameters)
+    deployment = deploy(create_client("cloudformation"), parameters)
     print_limitations(deployment, container.version)
     counts = f"{len(deployment.resources)} resources, {len(deployment.left_out)} left out"
-    answers = classify_photos(client, deployment, container.endpoint)
+    answers = classify_photos(create_client, deployment, container.endpoint)
     predictions = ", ".join(
         f"{answer['key']} {answer['predicted_class']} {answer['confidence']:.3f}" for answer in answers
     )
@@ -71,14 +80,14 @@ def check_deployment(container: Container) -> list[Check]:
     return [
         Check("stack", True, counts),
         Check("answers", is_complete, predictions),
-        *check_telemetry(client, log_group, request_ids),
+        *check_telemetry(create_client, log_group, request_ids),
     ]
 
 
-def push(client: Client) -> str:
+def push(create_client: ClientFactory) -> str:
     """Push the image to LocalStack's registry and return its URI with digest."""
-    repository = client("ecr").create_repository(repositoryName=NAME)["repository"]["repositoryUri"]
-    return run("make", "--no-print-directory", "push", f"REPOSITORY={repository}").splitlines()[-1]
+    repository = create_client("ecr").create_repository(repositoryName=STACK)["repository"]["repositoryUri"]
+    return run_command("make", "--no-print-directory", "push", f"REPOSITORY={repository}").splitlines()[-1]
 
 
 def print_limitations(deployment: Deployment, version: str) -> None:
@@ -93,9 +102,9 @@ def print_limitations(deployment: Deployment, version: str) -> None:
         print(f"Recorded by LocalStack, but not created: {', '.join(deployment.recorded)}")
 
 
-def classify_photos(client: Client, deployment: Deployment, endpoint: str) -> list[dict[str, Any]]:
+def classify_photos(create_client: ClientFactory, deployment: Deployment, endpoint: str) -> list[dict[str, Any]]:
     """Return the predictions for the photos, by the deployed function or, if there is none, in the emulator."""
-    s3, sqs = client("s3"), client("sqs")
+    s3, sqs = create_client("s3"), create_client("sqs")
     queue = send(s3, sqs, PHOTOS)
     if not deployment.reason:
         with background(create_app(invoke_url(endpoint, deployment.outputs["FunctionName"]))) as url:
@@ -106,16 +115,16 @@ def classify_photos(client: Client, deployment: Deployment, endpoint: str) -> li
         last = answers[-1]["request_id"]
         # Wait for the metrics, which are the last line of a request.
         runtime.log_line(lambda record: record.get("request_id") == last and "Errors" in record)
-        write_log(client("logs"), deployment.outputs["LogGroup"], runtime.lines)
+        write_log(create_client("logs"), deployment.outputs["LogGroup"], runtime.lines)
     return answers
 
 
-def check_telemetry(client: Client, log_group: str, request_ids: set[str]) -> list[Check]:
+def check_telemetry(create_client: ClientFactory, log_group: str, request_ids: set[str]) -> list[Check]:
     """Check that each request has its log line and its metrics."""
-    records = read_log(client("logs"), log_group, request_ids)
+    records = read_log(create_client("logs"), log_group, request_ids)
     logged = [record for record in records if record.get("message") == "request"]
-    write_metrics(client("cloudwatch"), [record for record in records if "_aws" in record])
-    metrics = read_metrics(client("cloudwatch"))
+    write_metrics(create_client("cloudwatch"), [record for record in records if "_aws" in record])
+    metrics = read_metrics(create_client("cloudwatch"))
     rows = [(name, f"{count:.0f}", f"{total:.1f}") for name, (count, total) in sorted(metrics.items())]
     print(table(("metric", "values", "sum"), rows))
     expected, (_, predictions) = len(request_ids), metrics.get("Predictions", (0, 0))

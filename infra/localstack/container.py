@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 
 from infra import ROOT
-from infra.emulator.process import terminable
+from infra.emulator.process import CommandFailed, run_command, terminable
 
 TOKEN = "LOCALSTACK_AUTH_TOKEN"  # noqa: S105 (the name of the variable, not a token)
 PUBLISHED = "localstack/localstack:2026.03.0"
@@ -32,7 +32,7 @@ TOLERANT = ("--env", "CFN_IGNORE_UNSUPPORTED_RESOURCE_TYPES=1")
 
 
 class ContainerFailed(Exception):
-    """Docker or LocalStack failed; the message has the end of the output."""
+    """LocalStack did not answer. The message ends with its log."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ def localstack(*, keep: bool = False) -> Iterator[Container]:
     options = (*TOLERANT, *(LICENSED if image == PUBLISHED else TOKEN_FREE))
     with terminable():
         try:
-            run("docker", "run", "--detach", "--name", name, *options, image)
-            endpoint = f"http://{run('docker', 'port', name, '4566').splitlines()[0]}"
-            version = _version(endpoint, name)
+            run_command("docker", "run", "--detach", "--name", name, *options, image)
+            endpoint = f"http://{run_command('docker', 'port', name, '4566').splitlines()[0]}"
+            version = _wait_for_version(endpoint, name)
             yield Container(name, endpoint, version, image == PUBLISHED)
         finally:
             if not keep:
@@ -63,17 +63,17 @@ def localstack(*, keep: bool = False) -> Iterator[Container]:
 def _image() -> str:
     if os.environ.get(TOKEN):
         try:
-            run("docker", "pull", "--quiet", PUBLISHED, timeout_s=PULL_TIMEOUT_S)
-        except ContainerFailed as error:
+            run_command("docker", "pull", "--quiet", PUBLISHED, timeout_s=PULL_TIMEOUT_S)
+        except CommandFailed as error:
             print(f"localstack: {str(error).splitlines()[-1]}; building the version without a token", file=sys.stderr)
         else:
             return PUBLISHED
-    run(ROOT / "infra/emulator/base_image.sh")
-    run("docker", "build", "--file", HERE / "Dockerfile", "--tag", BUILT, HERE)  # 80 s the first time, then 1 s
+    run_command(ROOT / "infra/image/base_image.sh")
+    run_command("docker", "build", "--file", HERE / "Dockerfile", "--tag", BUILT, HERE)  # 80 s the first time, then 1 s
     return BUILT
 
 
-def _version(endpoint: str, name: str) -> str:
+def _wait_for_version(endpoint: str, name: str) -> str:
     """Wait until LocalStack answers, and return its version. Raise `ContainerFailed` with its log if it does not."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
@@ -83,15 +83,3 @@ def _version(endpoint: str, name: str) -> str:
         time.sleep(0.2)
     logs = subprocess.run(["docker", "logs", "--tail", "10", name], capture_output=True, text=True, check=False)
     raise ContainerFailed(f"LocalStack did not answer within {START_TIMEOUT_S} s:\n{logs.stdout}{logs.stderr}")
-
-
-def run(*command: str | Path, timeout_s: float | None = None) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
-    except subprocess.TimeoutExpired as error:
-        raise ContainerFailed(f"{' '.join(map(str, command))} took more than {timeout_s} s") from error
-    if done.returncode:
-        raise ContainerFailed(
-            f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr[-2000:].strip()}"
-        )
-    return done.stdout.strip()

@@ -1,7 +1,6 @@
 """Classify photos from S3 and SQS, store answers in S3, and pass the function's log and metrics through CloudWatch."""
 
 import json
-import mimetypes
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,9 @@ from typing import Any
 
 import httpx2
 
-NAME = "pet-classifier-photos"  # bucket and queue
+from infra.emulator.event import content_type
+
+BUCKET = QUEUE = "pet-classifier-photos"
 ANSWERS = "answers.jsonl"
 LOG_TIMEOUT_S = 30
 
@@ -22,12 +23,11 @@ class WorkFailed(Exception):
 
 def send(s3: Any, sqs: Any, photos: Sequence[Path]) -> str:
     """Upload each photo and queue a message about it; return the queue's URL."""
-    s3.create_bucket(Bucket=NAME)
-    queue = str(sqs.create_queue(QueueName=NAME)["QueueUrl"])
+    s3.create_bucket(Bucket=BUCKET)
+    queue = str(sqs.create_queue(QueueName=QUEUE)["QueueUrl"])
     for photo in photos:
-        content_type = mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
-        s3.put_object(Bucket=NAME, Key=photo.name, Body=photo.read_bytes(), ContentType=content_type)
-        sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"bucket": NAME, "key": photo.name}))
+        s3.put_object(Bucket=BUCKET, Key=photo.name, Body=photo.read_bytes(), ContentType=content_type(photo))
+        sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"bucket": BUCKET, "key": photo.name}))
     return queue
 
 
@@ -44,8 +44,8 @@ def classify(s3: Any, sqs: Any, queue: str, url: str) -> list[dict[str, Any]]:
             answers.append({"key": message["key"]} | reply.json())
     if not answers:
         raise WorkFailed(f"{queue}: no messages; expected one per photo")
-    s3.put_object(Bucket=NAME, Key=ANSWERS, Body="\n".join(map(json.dumps, answers)))
-    return [json.loads(line) for line in s3.get_object(Bucket=NAME, Key=ANSWERS)["Body"].iter_lines()]
+    s3.put_object(Bucket=BUCKET, Key=ANSWERS, Body="\n".join(map(json.dumps, answers)))
+    return [json.loads(line) for line in s3.get_object(Bucket=BUCKET, Key=ANSWERS)["Body"].iter_lines()]
 
 
 def _messages(sqs: Any, queue: str) -> Iterator[dict[str, Any]]:

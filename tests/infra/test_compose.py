@@ -146,7 +146,7 @@ def compose(stand_ins, operator, tmp_path_factory) -> tuple[str | Path, ...]:
 @pytest.fixture(scope="module")
 def urls(compose) -> Iterator[dict[str, str]]:
     """Start the services, and yield their URLs once they are healthy."""
-    run("infra/emulator/base_image.sh", seconds=BUILD_SECONDS)
+    run("infra/image/base_image.sh", seconds=BUILD_SECONDS)
     try:
         run(*compose, "up", "--detach", "--build", "--wait", *RUNS_HERE, seconds=BUILD_SECONDS)
         yield {name: "http://" + run(*compose, "port", name, str(target_port(name))).strip() for name in RUNS_HERE}

@@ -11,7 +11,7 @@ import pytest
 from infra.emulator.serve import background
 from infra.localstack import __main__ as command
 from infra.localstack import container, work
-from infra.localstack.stack import NAME, references, transform_template, without_functions
+from infra.localstack.deployment import STACK, references, transform_template, without_functions
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
 from tests.support import ROOT
@@ -28,7 +28,7 @@ def deployed():
     running = re.search(r"^LocalStack \S+ on (\S+), .*`docker rm --force (\S+)`", done.stdout)
     try:
         assert (0, "") == (done.returncode, done.stderr), done.stdout
-        yield SimpleNamespace(lines=done.stdout.splitlines(), client=command.clients(running[1]))
+        yield SimpleNamespace(lines=done.stdout.splitlines(), client=command.make_client_factory(running[1]))
     finally:
         if running:
             execute("docker", "rm", "--force", "--volumes", running[2])
@@ -42,7 +42,7 @@ def template():
 @pytest.fixture
 def answers(deployed):
     """Return the answers in the bucket by the photo's name."""
-    body = deployed.client("s3").get_object(Bucket=work.NAME, Key=work.ANSWERS)["Body"]
+    body = deployed.client("s3").get_object(Bucket=work.BUCKET, Key=work.ANSWERS)["Body"]
     return {answer["key"]: answer for answer in map(json.loads, body.iter_lines())}
 
 
@@ -60,7 +60,7 @@ def test_every_check_passes(deployed):
 @pytest.mark.rie
 def test_stack_has_all_resources_but_functions(deployed, template):
     """The created resources and those reported as left out are the whole template."""
-    listed = deployed.client("cloudformation").describe_stack_resources(StackName=f"{NAME}-rest")["StackResources"]
+    listed = deployed.client("cloudformation").describe_stack_resources(StackName=f"{STACK}-rest")["StackResources"]
     [line] = [line for line in deployed.lines if line.startswith("Left out: ")]
     left_out = set(line.removeprefix("Left out: ").split(", "))
     created = {resource["LogicalResourceId"] for resource in listed}
@@ -74,20 +74,20 @@ def test_stack_has_all_resources_but_functions(deployed, template):
 def test_alarms_watch_function(deployed, template):
     """Each alarm of the template exists and has a function's name, although there is no function."""
     # The prefix selects the second stack: LocalStack 4.14 does not delete the resources of the first, which failed.
-    alarms = deployed.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{NAME}-rest-")["MetricAlarms"]
+    alarms = deployed.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{STACK}-rest-")["MetricAlarms"]
     expected = [resource for resource in template["Resources"].values() if resource["Type"] == "AWS::CloudWatch::Alarm"]
     assert len(expected) == len(alarms) > 0
     watched = {
         value["Value"] for alarm in alarms for value in alarm.get("Dimensions", ()) if value["Name"] == "FunctionName"
     }
-    assert {f"{NAME}-Classifier", f"{NAME}-Batch"} == watched
+    assert {f"{STACK}-Classifier", f"{STACK}-Batch"} == watched
 
 
 @pytest.mark.docker
 @pytest.mark.rie
 def test_role_can_write_only_its_log_group(deployed):
     """The role's policy names the ARN of the created log group."""
-    resources = deployed.client("cloudformation").describe_stack_resources(StackName=f"{NAME}-rest")["StackResources"]
+    resources = deployed.client("cloudformation").describe_stack_resources(StackName=f"{STACK}-rest")["StackResources"]
     ids = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources}
     policy = deployed.client("iam").get_role_policy(RoleName=ids["Role"], PolicyName="WriteOwnLogs")
     [statement] = policy["PolicyDocument"]["Statement"]
@@ -105,7 +105,7 @@ def test_answers_are_in_bucket(deployed, answers):
     assert ("cat", False) == (answers["cat.jpg"]["predicted_class"], answers["cat.jpg"]["unknown"])
     sqs = deployed.client("sqs")
     attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    queue = sqs.get_queue_url(QueueName=work.NAME)["QueueUrl"]
+    queue = sqs.get_queue_url(QueueName=work.QUEUE)["QueueUrl"]
     get_attributes = partial(sqs.get_queue_attributes, QueueUrl=queue, AttributeNames=attributes)
     wait_until(lambda: {"0"} == set(get_attributes()["Attributes"].values()))  # SQS counts with a delay
 
@@ -115,7 +115,7 @@ def test_answers_are_in_bucket(deployed, answers):
 def test_log_and_metrics_match_answers(deployed, answers):
     """CloudWatch has the log line of each answer, and counts predictions by class."""
     request_ids = {answer["request_id"] for answer in answers.values()}
-    records = work.read_log(deployed.client("logs"), f"/aws/lambda/{NAME}-rest", request_ids)
+    records = work.read_log(deployed.client("logs"), f"/aws/lambda/{STACK}-rest", request_ids)
     classes = {each["request_id"]: each["predicted_class"] for each in records if each.get("message") == "request"}
     assert {answer["request_id"]: answer["predicted_class"] for answer in answers.values()} == classes
     metrics = deployed.client("cloudwatch").list_metrics(MetricName="Predictions")["Metrics"]
@@ -127,7 +127,8 @@ def test_log_and_metrics_match_answers(deployed, answers):
 @pytest.mark.rie
 def test_refused_photo_fails_with_response(deployed, tiny_classifier, monkeypatch):
     """The error for a refused photo names it and the function's response."""
-    monkeypatch.setattr(work, "NAME", "refused-photo")  # a separate queue, because its message stays there
+    monkeypatch.setattr(work, "BUCKET", "refused-photo")
+    monkeypatch.setattr(work, "QUEUE", "refused-photo")  # a separate queue, because its message stays there
     s3, sqs = deployed.client("s3"), deployed.client("sqs")
     queue = work.send(s3, sqs, [ROOT / "README.md"])
     refused = pytest.raises(work.WorkFailed, match=r"^README.md: POST /predict answered 415: .*unsupported_image")
@@ -140,8 +141,8 @@ def test_refused_photo_fails_with_response(deployed, tiny_classifier, monkeypatc
 def test_missing_log_line_fails(deployed, monkeypatch):
     """A request without a log line fails the check of the log."""
     monkeypatch.setattr(work, "LOG_TIMEOUT_S", 0)
-    log, _ = command.check_telemetry(deployed.client, f"/aws/lambda/{NAME}-rest", {"unknown"})
-    assert (False, f"0 of 1 requests have a line in /aws/lambda/{NAME}-rest") == (log.passed, log.details)
+    log, _ = command.check_telemetry(deployed.client, f"/aws/lambda/{STACK}-rest", {"unknown"})
+    assert (False, f"0 of 1 requests have a line in /aws/lambda/{STACK}-rest") == (log.passed, log.details)
 
 
 @pytest.mark.docker
@@ -199,7 +200,7 @@ def test_without_functions_keeps_independent_resources(resource, stays):
     version = {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": {"Ref": "F"}}}
     rest = without_functions({"Resources": {"F": FUNCTION, "Version": version, "It": resource}})
     assert ({"It"} if stays else set()) == rest["Resources"].keys()
-    assert {"F": {"Type": "String", "Default": f"{NAME}-F"}} == rest["Parameters"]
+    assert {"F": {"Type": "String", "Default": f"{STACK}-F"}} == rest["Parameters"]
 
 
 def test_without_functions_removes_indirect_dependents():

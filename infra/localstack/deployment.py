@@ -13,7 +13,7 @@ from botocore.exceptions import WaiterError
 
 from infra import ROOT
 
-NAME = "pet-classifier"
+STACK = "pet-classifier"
 REGION = "us-east-1"
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 WAIT = {"Delay": 1, "MaxAttempts": 120}
@@ -35,13 +35,13 @@ class Deployment:
 def deploy(cloudformation: Any, parameters: Mapping[str, str]) -> Deployment:
     """Deploy the stack, or all but its functions if a function fails. Raise `DeploymentFailed` for other failures."""
     whole = transform_template(parameters)
-    failure = _create(cloudformation, NAME, whole, parameters)
+    failure = _create(cloudformation, STACK, whole, parameters)
     if not failure:
-        return _describe(cloudformation, NAME, [], "")
+        return _describe(cloudformation, STACK, [], "")
     if not failure["ResourceType"].startswith("AWS::Lambda::"):
         raise DeploymentFailed(_describe_failure(failure))
     # Another name, because LocalStack 4.14 cannot delete the failed stack without its function.
-    rest, name = without_functions(whole), f"{NAME}-rest"
+    rest, name = without_functions(whole), f"{STACK}-rest"
     if another := _create(cloudformation, name, rest, parameters):
         raise DeploymentFailed(_describe_failure(another))
     left_out = sorted(whole["Resources"].keys() - rest["Resources"].keys())
@@ -115,7 +115,7 @@ def without_functions(template: dict[str, Any]) -> dict[str, Any]:
         name for name, resource in resources.items() if name not in removed and depends_on_removed(resource)
     }:
         removed |= more
-    names = {name: {"Type": "String", "Default": f"{NAME}-{name}"} for name in functions}
+    names = {name: {"Type": "String", "Default": f"{STACK}-{name}"} for name in functions}
     return template | {
         "Parameters": template.get("Parameters", {}) | names,
         "Resources": {name: resource for name, resource in resources.items() if name not in removed},
