@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 from starlette.testclient import TestClient
 
-from infra.emulator.aws import moto_server
+from infra.emulator.moto_server import moto_server
 from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier

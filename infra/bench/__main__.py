@@ -15,10 +15,11 @@ from tqdm import tqdm, trange
 
 from infra.bench import images, tables, throughput
 from infra.bench.candidates import CANDIDATES, FUNCTION, PLAIN
-from infra.bench.hardware import describe_commit, describe_hardware
+from infra.bench.hardware import identify
 from infra.bench.measure import Launch, Repeats, Run, estimate_cost, measure_from_disk, measure_run, median, summarize
-from infra.bench.photos import BenchPhoto, bench_photos
+from infra.bench.photos import BenchPhoto, bench_photos, first_photo
 from infra.bench.sandbox import SandboxError, container, has_docker, process
+from infra.emulator.process import CommandFailed
 from infra.emulator.runtime import RuntimeDied, RuntimeNotFound
 
 
@@ -34,14 +35,14 @@ def main() -> int:
     try:
         prepare(docker=docker)
         figures = compare(quick=quick, docker=docker)
-    except (SandboxError, images.CommandFailed, RuntimeNotFound, RuntimeDied) as error:
+    except (SandboxError, CommandFailed, RuntimeNotFound, RuntimeDied) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     save(figures)
     for name, measure in extras(quick=quick).items() if docker else ():
         try:
             figures[name] = measure()
-        except (SandboxError, images.CommandFailed, throughput.ThroughputError, OSError) as error:
+        except (SandboxError, CommandFailed, throughput.ThroughputError, OSError) as error:
             print(f"bench: {name} is skipped: {error}", file=sys.stderr)
         save(figures)
     return 0
@@ -67,14 +68,13 @@ def prepare(*, docker: bool) -> None:
 
 def compare(*, quick: bool, docker: bool) -> dict[str, Any]:
     """Measure all candidates and return the content of artifacts/bench.json."""
-    measured_at = describe_commit()  # before the measurement: later edits are not what runs
+    source = identify(docker=docker)  # before the measurement: later edits are not what runs
     photos = bench_photos()
     repeats = Repeats(first=20, others=5, health=10) if quick else Repeats(first=100, others=10, health=30)
     runs = measure_all(container if docker else process, photos, repeats, rounds=4 if quick else 10)
     sizes = {image: images.unpacked_mb(image) for image in {each.image for each in CANDIDATES}} if docker else {}
     return {
-        "hardware": describe_hardware(docker=docker),
-        "commit": measured_at,
+        **source,
         "quick": quick,
         "photos": {p.name: {"width": p.width, "height": p.height, "bytes": len(p.data)} for p in photos},
         "candidates": {each.name: summarize(runs[each.name], sizes.get(each.image)) for each in CANDIDATES},
@@ -99,15 +99,15 @@ def measure_all(launch: Launch, photos: tuple[BenchPhoto, ...], repeats: Repeats
 
 def extras(*, quick: bool) -> dict[str, Callable[[], dict[str, Any]]]:
     """Return the measurements that need Docker, by name; each can fail without affecting the others."""
-    photo = bench_photos()[0]
+    photo = first_photo()
     return {
-        "from_disk": lambda: disk(photo, rounds=1 if quick else 10),
+        "from_disk": lambda: measure_cold_starts_from_disk(photo, rounds=1 if quick else 10),
         "compressed_mb": lambda: {each.name: images.compressed_mb(each.image) for each in (FUNCTION, PLAIN)},
         "throughput": lambda: throughput.measure_throughput(photo, 2 if quick else 4, 300),
     }
 
 
-def disk(photo: BenchPhoto, rounds: int) -> dict[str, Any]:
+def measure_cold_starts_from_disk(photo: BenchPhoto, rounds: int) -> dict[str, Any]:
     """Measure cold starts with a dropped page cache, as on a machine that has never run the function."""
     starts: dict[str, list[tuple[float, float]]] = {each.name: [] for each in CANDIDATES}
     for _ in trange(rounds, desc="from disk", unit="round"):

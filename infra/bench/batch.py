@@ -7,7 +7,6 @@ artifacts/batch.json. It takes two minutes on an idle machine.
 
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,16 +17,16 @@ from botocore.session import Session
 from infra import ROOT
 from infra.bench.candidates import PEERS
 from infra.bench.cost import USD_PER_REQUEST, WHOLE_VCPU_MB, usd_per_million
-from infra.bench.hardware import cite, identify
+from infra.bench.hardware import cite, identify, run_pinned
 from infra.bench.measure import quantiles
-from infra.bench.photos import bench_photos
-from infra.emulator.aws import moto_server
+from infra.bench.photos import FIRST, bench_photos
+from infra.emulator.moto_server import moto_server
 from infra.markdown import table
 from infra.score.queue import MAX_MESSAGES, PHOTOS_PER_MESSAGE
 
 FIGURES = ROOT / "artifacts/batch.json"
 PROGRAM = PEERS / "batch/score.py"
-MEASURED = ("500x375", "12mp")
+MEASURED = (FIRST, "12mp")
 WAYS = ("handler", "least")  # the batch handler; decoding and inference alone
 BUCKET = "photos-of-the-benchmark"
 TURNS = 5
@@ -41,6 +40,7 @@ PHOTOS = 100_000_000
 
 def measure(turns: int, photos: int = PHOTOS_PER_MESSAGE) -> dict[str, Any]:
     """Return CPU milliseconds per photo. Raise `CalledProcessError` if a photo cannot be classified."""
+    source = identify()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would log a line per photo
     times_by_photo = {}
     with moto_server() as environment:
@@ -48,25 +48,18 @@ def measure(turns: int, photos: int = PHOTOS_PER_MESSAGE) -> dict[str, Any]:
         session.set_credentials("test", "test")
         s3 = session.create_client("s3", "us-east-1", endpoint_url=environment["AWS_ENDPOINT_URL"])
         s3.create_bucket(Bucket=BUCKET)
-        variables = os.environ | environment | {"PYTHONPATH": str(ROOT)}
         for photo in bench_photos():
             if photo.name in MEASURED:
                 s3.put_object(Bucket=BUCKET, Key=photo.name, Body=photo.data)
-                times_by_photo[photo.name] = _run_handler(photo.name, (turns, photos), variables)
-    network = times_by_photo[MEASURED[0]].pop("network")
+                arguments = (str(turns), str(photos), BUCKET, photo.name)
+                times_by_photo[photo.name] = run_pinned(PROGRAM, *arguments, env=environment)
+    network = times_by_photo[FIRST].pop("network")
     return {
-        **identify(),
+        **source,
         "turns": turns,
         "ms": {name: {way: quantiles(times[way], 50, 95) for way in WAYS} for name, times in times_by_photo.items()},
         "network_ms": {count: quantiles(times, 50, 95) for count, times in network.items()},
     }
-
-
-def _run_handler(name: str, counts: tuple[int, int], environment: dict[str, str]) -> Any:
-    core = str(max(os.sched_getaffinity(0)))
-    command = ["taskset", "--cpu-list", core, sys.executable, str(PROGRAM), *map(str, counts), BUCKET, name]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def render(figures: Mapping[str, Any]) -> str:
@@ -85,9 +78,9 @@ def render(figures: Mapping[str, Any]) -> str:
     return f"{ways}\n\n{counts}\n\n{source} TLS is not included."
 
 
-def costs(figures: Mapping[str, Any]) -> str:
+def render_costs(figures: Mapping[str, Any]) -> str:
     """Return the tables of infra/score/README.md: cost and duration for 100 million photos of the first size."""
-    ms = figures["ms"][MEASURED[0]]["handler"]["p50"] + WAIT_MS / PHOTOS_PER_MESSAGE
+    ms = figures["ms"][FIRST]["handler"]["p50"] + WAIT_MS / PHOTOS_PER_MESSAGE
     messages = PHOTOS / PHOTOS_PER_MESSAGE
     # Each message takes one invocation and is received and deleted alone; messages are sent in groups.
     parts = {
@@ -103,7 +96,7 @@ def costs(figures: Mapping[str, Any]) -> str:
     return (
         f"{table(('100 million photos', 'USD'), rows)}\n\n"
         f"{table(('`BatchConcurrency`', 'photos per second', 'hours'), times)}\n\n"
-        f"Based on {ms:.2f} ms per photo of {MEASURED[0]}: CPU time as measured, commit `{figures['commit']}`, and "
+        f"Based on {ms:.2f} ms per photo of {FIRST}: CPU time as measured, commit `{figures['commit']}`, and "
         f"an assumed {WAIT_MS} ms per message of {PHOTOS_PER_MESSAGE} photos for S3. TLS is not included."
     )
 

@@ -1,16 +1,16 @@
 """Define the candidates: this function, its peers, and lower bounds (imports only, decode and run only)."""
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from infra import ROOT
 
 PEERS = ROOT / "infra/bench/peers"
 STAGED = ROOT / "artifacts/bench"  # build contexts of the peers
 MODEL = ROOT / "lambda_app/model.onnx"
-WEIGHTS = STAGED / f"weights-{hashlib.sha256(MODEL.read_bytes()).hexdigest()[:12]}"  # a new model gets new weights
+WEIGHTS = STAGED / "weights"
 FUNCTION_IMAGE = "pet-classifier:local"  # as `make image` tags it
 TORCH = "requirements-torch.txt"  # shared, so that Docker stores the 6 GB layer once
 
@@ -38,11 +38,9 @@ class Candidate:
         return STAGED / self.name / "task"
 
 
-def _peer(
-    name: str, handler: str, files: Mapping[str, Path], requirements: str = "", *, bytecode: bool = True
-) -> Candidate:
+def _peer(name: str, handler: str, files: Mapping[str, Path], requirements: str = "", **options: Any) -> Candidate:
     path = PEERS / (requirements or f"{name}/requirements.txt")
-    return Candidate(name, handler, f"pet-classifier-bench:{name}", files, path, bytecode)
+    return Candidate(name, handler, f"pet-classifier-bench:{name}", files, path, **options)
 
 
 # As in this function, telemetry of ONNX Runtime is off; otherwise its import starts a process.
@@ -87,8 +85,11 @@ CANDIDATES = (
     ),
     PLAIN,
     # An environment as pip installs it, with bytecode: the image of this function contains faster imports.
-    replace(
-        _peer("floor_imports", "imports.handler", {"imports.py": PEERS / "floor/imports.py"}, "floor/requirements.txt"),
+    _peer(
+        "floor_imports",
+        "imports.handler",
+        {"imports.py": PEERS / "floor/imports.py"},
+        "floor/requirements.txt",
         env=NO_TELEMETRY,
         routes=False,
     ),

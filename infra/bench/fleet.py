@@ -23,11 +23,12 @@ from scipy.stats import poisson
 from infra import ROOT
 from infra.bench import cost
 from infra.bench.cost import WHOLE_VCPU_MB, Floats
+from infra.bench.photos import FIRST
 from infra.bench.tables import BENCH
 from infra.markdown import table
 
 FIGURES = ROOT / "artifacts/fleet.json"
-CANDIDATE, PHOTO, SEED = "ours", "500x375", 0
+CANDIDATE, SEED = "ours", 0
 STRATEGIES = ON_DEMAND, PROVISIONED, SNAPSTART = "on demand", "provisioned", "SnapStart"
 WARM, COLD, READY = range(3)  # how a request starts; READY: on an environment of provisioned concurrency
 # Published: https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html#concurrency-vs-requests-per-second
@@ -80,9 +81,9 @@ class Requests(NamedTuple):
 
 
 def read_times(figures: Mapping[str, Any]) -> Times:
-    """Return the times of `CANDIDATE` with `PHOTO`. Raise `KeyError` if the figures of the benchmark lack one."""
+    """Return the times of `CANDIDATE` with the first photo. Raise `KeyError` if the benchmark's figures lack one."""
     ours = figures["candidates"][CANDIDATE]
-    cold, warm = ours["cold_ms"], ours["warm_ms"][PHOTO]
+    cold, warm = ours["cold_ms"], ours["warm_ms"][FIRST]
     warm_sigma, cold_sigma = math.log(warm["p99"] / warm["p50"]) / Z99, math.log(cold["p95"] / cold["p50"]) / Z95
     return Times(ours["init_ms"]["p50"], ours["first_ms"]["p50"], warm["p50"], warm_sigma, cold_sigma)
 
@@ -140,8 +141,9 @@ def simulate(requests: Requests, *, warm: int = 0, provisioned: int = 0) -> tupl
 def size_fleet(strategy: str, rate: float, times: Times) -> tuple[int, int]:
     """Return the numbers of warm and of provisioned environments after a long time with `rate` requests/s.
 
-    As many environments exist as are busy at once about every `IDLE_S` seconds. The number of busy environments is
-    Poisson-distributed (M/G/infinity). Provisioned concurrency has as many, or one for 10 requests/s with AWS's buffer:
+    The fleet is as large as the number of environments that are busy at once about every `IDLE_S` seconds. That number
+    is Poisson-distributed (M/G/infinity). Provisioned concurrency has this size, or one environment per 10 requests/s
+    plus AWS's buffer of 10 % if that is more:
     https://docs.aws.amazon.com/lambda/latest/dg/provisioned-concurrency.html
     """
     warm = int(poisson.isf(1 / max(1.0, rate * IDLE_S), rate * times.warm_mean / 1000)) + 1
@@ -210,17 +212,18 @@ def render(result: Mapping[str, Any]) -> str:
     even = result["break_even"]
     busy, allowed = 100 * even["provisioned_busy_share"], 100 * even["provisioned_reachable_share"]
     from_ms, init_s = even["provisioned_from_ms"], even["snapstart_from_init_ms"] / 1000
+    limit = f"Their limit of {REQUESTS_PER_S} requests/s allows {allowed:.0f} % here."
     comparison = "shorter" if even["snapstart_faster"] else "no shorter"
     return f"""\
 - Provisioned concurrency saves money if its environments are busy more than {busy:.0f} % of the time.
-- Their limit of {REQUESTS_PER_S} requests/s allows {allowed:.0f} % here, and enough from {from_ms:.0f} ms per request.
+- {limit} Requests of {from_ms:.0f} ms or more would reach the first figure.
 - A SnapStart restore costs less than an init of {init_s:.1f} s or more.
 - With the assumed {RESTORE_MS} ms, a restore is {comparison} than an init of this function.
 - With less than one request in {1 / even["p99_cold_below_rate"]:.0f} s, p99 is a cold start.
 
 {table(HEADINGS.split("|"), map(_row, result["traffic"]))}
 
-Candidate `{CANDIDATE}`, photo {PHOTO}, {WHOLE_VCPU_MB} MB, x86, us-east-1."""
+Candidate `{CANDIDATE}`, photo {FIRST}, {WHOLE_VCPU_MB} MB, x86, us-east-1."""
 
 
 def _row(row: Mapping[str, Any]) -> list[str]:

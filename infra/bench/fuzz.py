@@ -23,8 +23,8 @@ from PIL import Image
 from tqdm import trange
 
 from infra import ROOT
-from infra.bench.hardware import identify
-from infra.markdown import table as markdown_table
+from infra.bench.hardware import cite, identify
+from infra.markdown import table
 
 FIGURES = ROOT / "artifacts/fuzz.json"
 SAMPLE, HEIC = ROOT / "data/samples/cat.jpg", ROOT / "tests/data/cat.heic"
@@ -97,27 +97,28 @@ def run_server() -> Iterator[tuple[httpx2.Client, int]]:
             server.wait()
 
 
-def read_peak_mb(process: int) -> float:
+def read_peak_mb(pid: int) -> float:
     """Return the peak resident memory of a process in MB, as Linux reports it."""
-    status = Path(f"/proc/{process}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 def measure(requests: int, seed: int) -> dict[str, Any]:
     """Send the requests, and return statuses and slowest response by format and the growth of memory."""
+    source = identify()
     rng, files = random.Random(seed), make_originals()  # noqa: S311  # reproducible, not for security
     statuses: dict[str, Counter[int]] = defaultdict(Counter)
     slowest: dict[str, float] = defaultdict(float)
-    with run_server() as (client, process):
+    with run_server() as (client, pid):
         client.post("/predict", content=files["JPEG"]).raise_for_status()
-        before = read_peak_mb(process)
+        before = read_peak_mb(pid)
         for _ in trange(requests, disable=None):
             name, body, kind = make_request(files, rng)
             start = time.perf_counter()
             response = client.post("/predict", content=body, headers={"content-type": kind} if kind else {})
             statuses[name][response.status_code] += 1
             slowest[name] = max(slowest[name], time.perf_counter() - start)
-        memory = read_peak_mb(process) - before
+        memory = read_peak_mb(pid) - before
         client.post("/predict", content=files["JPEG"]).raise_for_status()
     rows = [
         {
@@ -127,7 +128,7 @@ def measure(requests: int, seed: int) -> dict[str, Any]:
         }
         for name in sorted(statuses)
     ]
-    return {**identify(), "seed": seed, "more_mb": memory, "rows": rows}
+    return {**source, "seed": seed, "more_mb": memory, "rows": rows}
 
 
 def find_violations(figures: dict[str, Any]) -> list[str]:
@@ -145,13 +146,11 @@ def render(figures: dict[str, Any]) -> str:
     """Return the table of responses by damaged format and status."""
     codes = sorted({status for row in figures["rows"] for status in row["statuses"]})
     head = ("what is damaged", *codes, "slowest, s")
-    return markdown_table(
-        head,
-        [
-            (row["name"], *(str(row["statuses"].get(code, 0)) for code in codes), f"{row['slowest']:.2f}")
-            for row in figures["rows"]
-        ],
-    )
+    rows = [
+        (row["name"], *(str(row["statuses"].get(code, 0)) for code in codes), f"{row['slowest']:.2f}")
+        for row in figures["rows"]
+    ]
+    return f"{table(head, rows)}\n\nMeasured {cite(figures)}"
 
 
 def main() -> None:

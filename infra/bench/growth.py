@@ -18,12 +18,12 @@ from infra.bench.candidates import FUNCTION, FUNCTION_IMAGE, PEERS, Candidate
 from infra.bench.growth_plots import plot
 from infra.bench.hardware import cite, identify
 from infra.bench.measure import Launch, payload, quantiles, time_invocation
-from infra.bench.photos import BenchPhoto, bench_photos
-from infra.bench.photos import photo as bench_photo
+from infra.bench.photos import BenchPhoto, bench_photos, draw_photo, first_photo
 from infra.bench.sandbox import Sandbox, SandboxError, container, has_docker, process
+from infra.emulator.process import CommandFailed
 from infra.emulator.response import to_response
 from infra.emulator.runtime import RuntimeDied, RuntimeNotFound
-from infra.markdown import table as markdown_table
+from infra.markdown import table
 
 GROWTH = ROOT / "artifacts/growth.json"
 PLOT = ROOT / "artifacts/plots/growth.png"
@@ -62,7 +62,7 @@ def measure_growth(launch: Launch, plan: Plan) -> dict[str, Any]:
     """Return growth by photo size, by batch size and by requests, each in the order of the plan."""
     images.stage(BATCH)
     photos = [make_photo(megapixels) for megapixels in plan.megapixels]
-    batches = [replace(bench_photos()[0].request, query=f"photos={count}") for count in plan.batches]
+    batches = [replace(first_photo().request, query=f"photos={count}") for count in plan.batches]
     by_size = measure_curve(FUNCTION, launch, [payload(photo.request) for photo in photos], time_invocation, plan)
     by_batch = measure_curve(BATCH, launch, [payload(request) for request in batches], read_run_ms, plan)
     return {
@@ -81,7 +81,7 @@ def measure_growth(launch: Launch, plan: Plan) -> dict[str, Any]:
 def make_photo(megapixels: float) -> BenchPhoto:
     """Return a photo of so many megapixels with the aspect ratio 4:3."""
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
-    return bench_photo(f"{megapixels:g}mp", width, round(width * 3 / 4))
+    return draw_photo(f"{megapixels:g}mp", width, round(width * 3 / 4))
 
 
 def measure_curve(
@@ -139,7 +139,7 @@ def write(figures: Figures) -> None:
     plot(figures, PLOT, SETTLED, LIMIT)
 
 
-def table(figures: Figures) -> str:
+def render(figures: Figures) -> str:
     """Return Markdown: tables by photo size and batch size, and a sentence on consecutive requests."""
     sizes = [
         (f"{f['megapixels']:g} MP", f"{f['bytes'] / 1e6:.2f}", *_cells(f["ms"]), f"{f['rss_mb']:.0f}")
@@ -149,8 +149,8 @@ def table(figures: Figures) -> str:
         (f"{f['photos']}", *_cells(f["ms"]), f"{f['ms_per_photo']:.2f}", f"{f['rss_mb']:.0f}") for f in figures["batch"]
     ]
     return "\n\n".join((
-        markdown_table(("JPEG", "MB", "p50 ms", "p95 ms", "peak RSS, MB"), sizes),
-        markdown_table(("photos per run", "p50 ms", "p95 ms", "ms per photo", "peak RSS, MB"), batches),
+        table(("JPEG", "MB", "p50 ms", "p95 ms", "peak RSS, MB"), sizes),
+        table(("photos per run", "p50 ms", "p95 ms", "ms per photo", "peak RSS, MB"), batches),
         _verdict(figures["requests"]),
         f"Measured {cite(figures)}",
     ))  # fmt: skip
@@ -175,11 +175,11 @@ def main() -> int:
         if docker:
             images.build(FUNCTION)
         figures = measure(container if docker else process)
-    except (SandboxError, images.CommandFailed, RuntimeNotFound, RuntimeDied) as error:
+    except (SandboxError, CommandFailed, RuntimeNotFound, RuntimeDied) as error:
         print(f"growth: {error}", file=sys.stderr)
         return 1
     write(figures)
-    print(table(figures))
+    print(render(figures))
     return 0
 
 

@@ -1,8 +1,10 @@
-"""Describe the hardware and the commit of a measurement. Each file of figures contains both."""
+"""Describe the hardware and the commit of a measurement, for its file of figures, and run programs on one core."""
 
+import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,3 +42,23 @@ def describe_commit() -> str:
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip()
+
+
+def last_core() -> str:
+    """Return the number of the last core that this process may use."""
+    return str(max(os.sched_getaffinity(0)))
+
+
+def run_pinned(program: Path, *arguments: str, env: dict[str, str] | None = None, stdin: bytes = b"") -> Any:
+    """Run a Python program on the last core, and return the JSON of its last line.
+
+    Raise `CalledProcessError` if the program fails.
+    """
+    done = subprocess.run(
+        ["taskset", "--cpu-list", last_core(), sys.executable, program, *arguments],
+        input=stdin,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | (env or {}),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,21 +1,18 @@
 """Stage the files of the candidates and build their images. Builds are cached; an unchanged peer takes a second."""
 
+import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from infra import ROOT
-from infra.bench.candidates import FUNCTION_IMAGE, PEERS, WEIGHTS, Candidate
+from infra.bench.candidates import FUNCTION_IMAGE, MODEL, PEERS, WEIGHTS, Candidate
+from infra.emulator.process import run_command
 
 PINS = ROOT / "requirements-train.txt"
 LOAD = "pet-classifier-bench:load"
-
-
-class CommandFailed(Exception):
-    """A command failed. The message ends with its output."""
 
 
 def stage(candidate: Candidate) -> None:
@@ -29,14 +26,16 @@ def stage(candidate: Candidate) -> None:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.onnx"))
         else:
             shutil.copyfile(source, target)
-    run("chmod", "-R", "a+rX", candidate.task)  # with a private umask, the function's user could not read them
+    run_command("chmod", "-R", "a+rX", candidate.task)  # with a private umask, the function's user could not read them
 
 
 def make_weights() -> None:
-    """Make the model files of the peers, unless they exist."""
-    if not (WEIGHTS / "ort_plain.onnx").exists():  # the last file that is written
+    """Make the model files of the peers, unless they exist for this version of the function's model."""
+    source, sha256 = WEIGHTS / "model.sha256", hashlib.sha256(MODEL.read_bytes()).hexdigest()
+    if not source.exists() or source.read_text() != sha256:
         WEIGHTS.mkdir(parents=True, exist_ok=True)
-        run(sys.executable, "-m", "infra.bench.peers.weights", WEIGHTS)
+        run_command(sys.executable, "-m", "infra.bench.peers.weights", WEIGHTS)
+        source.write_text(sha256)
 
 
 def build(candidate: Candidate) -> None:
@@ -44,7 +43,7 @@ def build(candidate: Candidate) -> None:
     if candidate.image != FUNCTION_IMAGE:
         build_peer(candidate)
         return
-    run("make", "--no-print-directory", "image")
+    run_command("make", "--no-print-directory", "image")
     if candidate.files:
         compile_task(candidate)
 
@@ -53,17 +52,17 @@ def compile_task(candidate: Candidate) -> None:
     """Compile files that are mounted into the image of this function, with the Python of the image."""
     mounted = ("--volume", f"{candidate.task}:/peer", "--user", f"{os.getuid()}:{os.getgid()}")
     compiler = ("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/peer")
-    run("docker", "run", "--rm", *mounted, "--entrypoint", "/usr/bin/python3", FUNCTION_IMAGE, *compiler)
+    run_command("docker", "run", "--rm", *mounted, "--entrypoint", "/usr/bin/python3", FUNCTION_IMAGE, *compiler)
 
 
 def build_peer(candidate: Candidate) -> None:
     context = candidate.task.parent
-    (context / "requirements.txt").write_text(requirements(candidate))
+    (context / "requirements.txt").write_text(pin_requirements(candidate))
     options = () if candidate.bytecode else ("--build-arg", "INSTALL_OPTIONS=")
     _docker_build(candidate.image, PEERS / "Dockerfile", context, *options)
 
 
-def requirements(candidate: Candidate) -> str:
+def pin_requirements(candidate: Candidate) -> str:
     """Return the requirements of a peer, pinned to the versions that this function uses.
 
     Packages that only the peer uses are pinned in its own file.
@@ -81,21 +80,13 @@ def build_load() -> None:
 
 def unpacked_mb(image: str) -> float:
     """Return the size of an image on disk."""
-    return round(int(run("docker", "image", "inspect", "--format", "{{.Size}}", image)) / 1e6, 1)
+    return round(int(run_command("docker", "image", "inspect", "--format", "{{.Size}}", image)) / 1e6, 1)
 
 
 def compressed_mb(image: str) -> float:
     """Return the size of the compressed layers, which a registry stores and Lambda fetches."""
-    return round(int(run("sh", "-c", f"docker save {image} | gzip | wc -c")) / 1e6, 1)
+    return round(int(run_command("bash", "-o", "pipefail", "-c", f"docker save {image} | gzip | wc -c")) / 1e6, 1)
 
 
 def _docker_build(tag: str, dockerfile: Path, context: Path, *options: str) -> None:
-    run("docker", "build", "--quiet", "--file", dockerfile, "--tag", tag, *options, context)
-
-
-def run(*command: str | Path) -> str:
-    """Run a command and return its output. Raise `CommandFailed` with the end of its standard error."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CommandFailed(f"{' '.join(map(str, command))} exited with {done.returncode}:\n{done.stderr[-3000:]}")
-    return done.stdout.strip()
+    run_command("docker", "build", "--quiet", "--file", dockerfile, "--tag", tag, *options, context)

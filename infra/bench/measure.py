@@ -14,11 +14,10 @@ import numpy as np
 
 from infra.bench.candidates import Candidate
 from infra.bench.cost import WHOLE_VCPU_MB, billed_ms, by_memory, cheapest, usd_per_million
-from infra.bench.photos import BenchPhoto
+from infra.bench.photos import FIRST, BenchPhoto
 from infra.bench.sandbox import Sandbox, SandboxError
 from infra.emulator.event import DOMAIN, HttpRequest, to_event, to_payload
 
-FIRST = "500x375"  # the photo of the cold start, which is also sent most often
 HEALTH = HttpRequest("GET", "/health", headers=(("host", DOMAIN),))
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 WARM_UP = 5  # requests with each photo before measuring, while memory grows and caches fill
@@ -37,12 +36,12 @@ class Repeats:
 
 @dataclass(frozen=True)
 class Run:
-    """The measurements of a run, in milliseconds: init and billed by the emulator, the others by the client."""
+    """The measurements of a run. The emulator measures init and billed times, the client the others."""
 
     cold_ms: float  # from process start to the first response
     init_ms: float
     rss_mb: float  # peak, after all photos
-    billed_ms: list[float]  # of warm requests with the first photo
+    durations_ms: list[float]  # of warm requests with the first photo; Lambda bills them rounded up
     warm_ms: dict[str, list[float]] = field(default_factory=dict)
     health_ms: list[float] = field(default_factory=list)
 
@@ -61,10 +60,10 @@ def measure_run(candidate: Candidate, launch: Launch, photos: Iterable[BenchPhot
     with launch(candidate) as sandbox:
         cold_ms = time_invocation(sandbox, payloads[FIRST])
         warm = {FIRST: time_warm(sandbox, payloads.pop(FIRST), repeats.first)}
-        billed = sandbox.billed_ms(1 + WARM_UP + repeats.first)[1 + WARM_UP :]
+        durations = sandbox.durations_ms(1 + WARM_UP + repeats.first)[1 + WARM_UP :]
         health = time_warm(sandbox, payload(HEALTH), repeats.health) if candidate.routes else []
         warm |= {name: time_warm(sandbox, body, repeats.others) for name, body in payloads.items()}
-        return Run(cold_ms, sandbox.init_ms(), sandbox.peak_rss_mb(), billed, warm, health)
+        return Run(cold_ms, sandbox.init_ms(), sandbox.peak_rss_mb(), durations, warm, health)
 
 
 def time_warm(sandbox: Sandbox, body: bytes, repeats: int) -> list[float]:
@@ -95,7 +94,7 @@ def time_invocation(sandbox: Sandbox, body: bytes) -> float:
 
 def summarize(runs: list[Run], image_mb: float | None) -> dict[str, Any]:
     """Return medians and spread over the runs, and quantiles of warm times over all requests."""
-    billed = float(billed_ms([ms for run in runs for ms in run.billed_ms]).mean())  # a mean, because bills add up
+    billed = float(billed_ms([ms for run in runs for ms in run.durations_ms]).mean())  # a mean, because bills add up
     rss_mb = max(run.rss_mb for run in runs)
     health = [ms for run in runs for ms in run.health_ms]
     return {
@@ -115,7 +114,7 @@ def summarize(runs: list[Run], image_mb: float | None) -> dict[str, Any]:
 
 def estimate_cost(runs: list[Run]) -> dict[str, Any]:
     """Return the cost by memory size for each architecture, and the cheapest size for each latency target."""
-    ms = statistics.mean(ms for run in runs for ms in run.billed_ms)
+    ms = statistics.mean(ms for run in runs for ms in run.durations_ms)
     rss_mb = max(run.rss_mb for run in runs)
     tables = {arch: by_memory(ms, rss_mb, arch) for arch in ("x86_64", "arm64")}
     return {

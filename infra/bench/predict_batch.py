@@ -5,7 +5,6 @@ and prints the table. It takes a minute on an idle machine.
 """
 
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -15,9 +14,9 @@ import httpx2
 from tqdm import trange
 
 from infra import ROOT
-from infra.bench.hardware import cite, identify
-from infra.bench.measure import FIRST, quantiles
-from infra.bench.photos import bench_photos
+from infra.bench.hardware import cite, identify, last_core
+from infra.bench.measure import quantiles
+from infra.bench.photos import FIRST, first_photo
 from infra.emulator.runtime import RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
 from infra.markdown import table
@@ -30,11 +29,10 @@ LIMIT = 0.8  # time per photo in a batch of 16, relative to a single request
 
 def measure(turns: int) -> dict[str, Any]:
     """Return milliseconds per photo by batch size. Raise `RuntimeNotFound`, `RuntimeDied` or `HTTPError`."""
-    [photo] = [photo.data for photo in bench_photos() if photo.name == FIRST]
-    core = str(max(os.sched_getaffinity(0)))
+    source, photo = identify(), first_photo().data
     ms: dict[int, list[float]] = {size: [] for size in (1, *SIZES)}
     with (
-        lambda_runtime(core=core) as runtime,
+        lambda_runtime(core=last_core()) as runtime,
         background(local_app(runtime)) as url,
         httpx2.Client(base_url=url, trust_env=False, timeout=60) as client,
     ):
@@ -43,7 +41,7 @@ def measure(turns: int) -> dict[str, Any]:
                 elapsed = time_per_photo(client, photo, size)
                 times += [elapsed] if turn else []  # the first turn warms up
     return {
-        **identify(),
+        **source,
         "photo": FIRST,
         "turns": turns,
         "ms_per_photo": {str(size): quantiles(times, 50, 95) for size, times in ms.items()},

@@ -6,7 +6,6 @@ emulator does not measure the values "Init Duration" and "Max Memory Used" that 
 """
 
 import contextlib
-import os
 import re
 import subprocess
 import time
@@ -18,9 +17,9 @@ import httpx2
 
 from infra import ROOT
 from infra.bench.candidates import FUNCTION_IMAGE, Candidate
-from infra.bench.images import run
+from infra.bench.hardware import last_core
 from infra.emulator.invoke import invoke_url
-from infra.emulator.process import terminable
+from infra.emulator.process import run_command, terminable
 from infra.emulator.runtime import find_rie, lambda_runtime
 
 LIMITS = ("--cpus", "1", "--memory", "1g", "--memory-swap", "1g", "--read-only", "--tmpfs", "/tmp")  # noqa: S108  # inside the container
@@ -60,8 +59,8 @@ class Sandbox:
             raise SandboxError(f"the emulator logged no INIT REPORT; its output:\n{self.output()[-3000:]}")
         return float(match[1])
 
-    def billed_ms(self, invocations: int) -> list[float]:
-        """Return the billed milliseconds of each invocation, before rounding, in order.
+    def durations_ms(self, invocations: int) -> list[float]:
+        """Return the milliseconds of each invocation, in order. Lambda bills them rounded up.
 
         Docker may write the log lines of an invocation after its response, so wait for those of all invocations.
         """
@@ -101,7 +100,7 @@ class Sandbox:
 def has_docker() -> bool:
     """Return whether `docker info` succeeds.
 
-    The engine must be local, which is not checked, because `/proc` must show the processes of its containers.
+    The engine must be local, because `/proc` must show the processes of its containers. This is not checked.
     """
     try:
         return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
@@ -116,17 +115,17 @@ def container(candidate: Candidate) -> Iterator[Sandbox]:
     start = ("docker", "run", "--detach", *LIMITS, *RESTRICTIONS, *_candidate_options(candidate), *emulator)
     function = ("/usr/bin/python3", "-m", "awslambdaric", candidate.handler)
     with terminable():
-        container_id = run(*start, candidate.image, "--log-level", "info", *function)
+        container_id = run_command(*start, candidate.image, "--log-level", "info", *function)
         try:
             yield from _connect(container_id)
         finally:
-            run("docker", "rm", "--force", container_id)
+            run_command("docker", "rm", "--force", container_id)
 
 
 def _connect(container_id: str) -> Iterator[Sandbox]:
     """Yield the sandbox of a container as soon as its emulator listens."""
     fields = "{{.State.Pid}} {{.NetworkSettings.Networks.bridge.IPAddress}}"
-    pid, _, address = run("docker", "inspect", "--format", fields, container_id).partition(" ")
+    pid, _, address = run_command("docker", "inspect", "--format", fields, container_id).partition(" ")
     if pid == "0":
         raise SandboxError(f"the container exited at start:\n{_read_log(container_id)[-3000:]}")
     with _client() as client:
@@ -136,7 +135,7 @@ def _connect(container_id: str) -> Iterator[Sandbox]:
 
 
 def _read_log(container_id: str) -> str:
-    return run("sh", "-c", f"docker logs {container_id} 2>&1")
+    return run_command("sh", "-c", f"docker logs {container_id} 2>&1")
 
 
 @contextlib.contextmanager
@@ -146,9 +145,8 @@ def process(candidate: Candidate) -> Iterator[Sandbox]:
     if not candidate.bytecode:  # ignore bytecode, also that of installed packages
         env |= {"PYTHONPYCACHEPREFIX": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"}
     task = candidate.task if candidate.files else ROOT
-    core = str(max(os.sched_getaffinity(0)))
     with (
-        lambda_runtime(candidate.handler, env=env, task=task, log_level="info", core=core) as runtime,
+        lambda_runtime(candidate.handler, env=env, task=task, log_level="info", core=last_core()) as runtime,
         _client() as client,
     ):
         yield Sandbox(client, invoke_url(runtime.endpoint), lambda: "\n".join(runtime.lines), runtime.pid)

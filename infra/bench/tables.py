@@ -7,6 +7,7 @@ from typing import Any
 
 from infra import ROOT
 from infra.bench.hardware import cite
+from infra.bench.photos import FIRST
 from infra.markdown import table
 
 BENCH = ROOT / "artifacts/bench.json"
@@ -35,7 +36,7 @@ def cold(figures: Figures, name: str) -> float:
     return float(figures["candidates"][name]["cold_ms"]["p50"])
 
 
-def warm(figures: Figures, name: str, photo: str = "500x375", quantile: str = "p50") -> float:
+def warm(figures: Figures, name: str, photo: str = FIRST, quantile: str = "p50") -> float:
     return float(figures["candidates"][name]["warm_ms"][photo][quantile])
 
 
@@ -47,7 +48,7 @@ def throughput_ratio(figures: Figures) -> float | None:
     return float(max(speeds["litserve"], speeds["bentoml"]) / speeds["uvicorn"])
 
 
-def read_mb(figures: Figures) -> float | None:
+def megabytes_read(figures: Figures) -> float | None:
     """Return the megabytes that a cold start of this function reads from an empty page cache; None if not measured."""
     return float(figures["from_disk"]["ours"]["read_mb"]) if figures["from_disk"] else None
 
@@ -77,7 +78,7 @@ GOALS = (
     Goal("peak RSS", lambda f: float(f["candidates"]["ours"]["rss_mb"]), 125, "MB"),
     Goal("image, unpacked", lambda f: f["candidates"]["ours"]["image_mb"], 150, "MB"),
     Goal("image, compressed", lambda f: (f["compressed_mb"] or {}).get("ours"), 52, "MB"),
-    Goal("read from disk at a cold start", read_mb, 85, "MB"),
+    Goal("read from disk at a cold start", megabytes_read, 85, "MB"),
     Goal("throughput of the faster of LitServe and BentoML, relative to uvicorn", throughput_ratio, 1),
     Goal(
         "cost, relative to the small CNN with PyTorch",
@@ -93,7 +94,7 @@ def read_bench() -> Figures:
     return figures
 
 
-def short(figures: Figures) -> str:
+def render_short(figures: Figures) -> str:
     """Return the summary: one row per candidate with its most important figures."""
     rows = [_row(name, figures["candidates"][name]) for name in LABELS if name in figures["candidates"]]
     return f"{table(HEADINGS, rows)}\n\n{describe_measurement(figures)} {NOTES}"
@@ -111,8 +112,8 @@ def _row(name: str, candidate: Figures) -> tuple[str, ...]:
     return (
         LABELS[name],
         f"{candidate['cold_ms']['p50']:.0f}",
-        f"{warm_ms['500x375']['p50']:.1f}" if has_requests else "",
-        f"{warm_ms['500x375']['p99']:.1f}" if has_requests else "",
+        f"{warm_ms[FIRST]['p50']:.1f}" if has_requests else "",
+        f"{warm_ms[FIRST]['p99']:.1f}" if has_requests else "",
         f"{warm_ms['12mp']['p50']:.0f}" if has_requests else "",
         f"{candidate['rss_mb']:.0f}",
         f"{candidate['image_mb']:,.0f}" if candidate["image_mb"] else "–",  # noqa: RUF001  # a dash marks a missing figure
@@ -120,7 +121,7 @@ def _row(name: str, candidate: Figures) -> tuple[str, ...]:
     )
 
 
-def full(figures: Figures) -> str:
+def render_full(figures: Figures) -> str:
     """Return the tables of all candidates and photos, of cold starts with a dropped page cache, and of throughput."""
     parts = [_candidate_table(figures), "Milliseconds. " + describe_measurement(figures)]
     if found := figures["compressed_mb"]:
@@ -131,7 +132,7 @@ def full(figures: Figures) -> str:
         parts.append(table(("page cache dropped", "cold ms", "MB read"), disk))
     if found := figures["throughput"]:
         speeds = [(f"`{name}`", f"{value:.0f}") for name, value in found["requests_per_second"].items()]
-        parts.append(table(("two cores, 500x375", "requests per second"), speeds))
+        parts.append(table((f"two cores, {FIRST}", "requests per second"), speeds))
     return "\n\n".join(parts)
 
 
@@ -157,7 +158,7 @@ def _candidate_table(figures: Figures) -> str:
     return table(headings, rows)
 
 
-def goals(figures: Figures) -> str:
+def render_goals(figures: Figures) -> str:
     """Return the table of goals that were measured, each met or missed."""
     rows = []
     for goal in GOALS:
@@ -168,7 +169,7 @@ def goals(figures: Figures) -> str:
     return table(("goal", "measured", "limit", ""), rows)
 
 
-def costs(figures: Figures) -> str:
+def render_costs(figures: Figures) -> str:
     """Return the costs by memory size, and the cheapest size for each target of latency."""
     parts = []
     for name, sizes in figures["cost"].items():

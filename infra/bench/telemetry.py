@@ -7,7 +7,6 @@ machine.
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,9 +14,9 @@ from typing import Any
 
 from infra import ROOT
 from infra.bench.candidates import PEERS
-from infra.bench.hardware import cite, identify
-from infra.bench.measure import FIRST, payload, quantiles
-from infra.bench.photos import bench_photos
+from infra.bench.hardware import cite, identify, run_pinned
+from infra.bench.measure import payload, quantiles
+from infra.bench.photos import FIRST, first_photo
 from infra.markdown import table
 
 FIGURES = ROOT / "artifacts/telemetry.json"
@@ -35,19 +34,11 @@ LABELS = {
 
 def measure(turns: int) -> dict[str, Any]:
     """Return median and p95 in microseconds. Raise `CalledProcessError` if the function does not answer with 200."""
-    [photo] = [photo for photo in bench_photos() if photo.name == FIRST]
-    core = str(max(os.sched_getaffinity(0)))
-    done = subprocess.run(
-        ["taskset", "--cpu-list", core, sys.executable, str(PROGRAM), str(turns)],
-        input=payload(photo.request),
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    times = json.loads(done.stdout.splitlines()[-1])
+    source = identify()
+    times = run_pinned(PROGRAM, str(turns), stdin=payload(first_photo().request))
     times["telemetry"] = [sum(parts) for parts in zip(times["signals"], times["record"], strict=True)]
     return {
-        **identify(),
+        **source,
         "photo": FIRST,
         "requests": len(times["with"]),
         "us": {name: quantiles(times[name], 50, 95) for name in LABELS},

@@ -17,8 +17,9 @@ from typing import Any
 import httpx2
 
 from infra.bench.candidates import Candidate, server
-from infra.bench.images import LOAD, run
+from infra.bench.images import LOAD
 from infra.bench.photos import BenchPhoto
+from infra.emulator.process import run_command, terminable
 
 CORES, CLIENTS = "2", "4"
 PORT = 8000
@@ -33,7 +34,6 @@ ENVIRONMENT = {
 }
 UVICORN = ("uvicorn", "lambda_app.handler:app", "--host", "0.0.0.0", "--no-access-log")  # noqa: S104  # inside the container
 START_TIMEOUT_S = 60
-BOUNDARY = "photo"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def measure_throughput(photo: BenchPhoto, rounds: int, requests: int) -> dict[st
     for _ in range(rounds):
         for name, each in SERVERS.items():
             with run_server(each.candidate.image, each.command) as address:
-                speeds[name].append(measure_load(address, encode_form(photo, each.field), requests))
+                speeds[name].append(measure_load(address, photo, each.field, requests))
     medians = {name: round(statistics.median(values), 1) for name, values in speeds.items()}
     return {"requests_per_second": medians, "rounds": rounds, "clients": int(CLIENTS), "cores": int(CORES)}
 
@@ -74,18 +74,20 @@ def measure_throughput(photo: BenchPhoto, rounds: int, requests: int) -> dict[st
 def run_server(image: str, command: tuple[str, ...]) -> Iterator[str]:
     """Start a server in a container, and yield its address as soon as it responds."""
     options = [word for name, value in ENVIRONMENT.items() for word in ("--env", f"{name}={value}")]
-    container = run("docker", "run", "--detach", "--cpus", CORES, *options, image, *PYTHON, *command)
-    try:
-        address = run("docker", "inspect", "--format", "{{.NetworkSettings.Networks.bridge.IPAddress}}", container)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not _is_ready(address):
-            if time.monotonic() > deadline:
-                output = run("sh", "-c", f"docker logs {container} 2>&1 | tail -n 30")
-                raise ThroughputError(f"{image} does not respond after {START_TIMEOUT_S} s:\n{output}")
-            time.sleep(0.2)
-        yield address
-    finally:
-        run("docker", "rm", "--force", container)
+    address_field = "{{.NetworkSettings.Networks.bridge.IPAddress}}"
+    with terminable():
+        container = run_command("docker", "run", "--detach", "--cpus", CORES, *options, image, *PYTHON, *command)
+        try:
+            address = run_command("docker", "inspect", "--format", address_field, container)
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while not _is_ready(address):
+                if time.monotonic() > deadline:
+                    output = run_command("sh", "-c", f"docker logs {container} 2>&1 | tail -n 30")
+                    raise ThroughputError(f"{image} does not respond after {START_TIMEOUT_S} s:\n{output}")
+                time.sleep(0.2)
+            yield address
+        finally:
+            run_command("docker", "rm", "--force", container)
 
 
 def _is_ready(address: str) -> bool:
@@ -94,27 +96,21 @@ def _is_ready(address: str) -> bool:
     return False
 
 
-def measure_load(address: str, form: bytes, requests: int) -> float:
-    """Return requests per second, after the same number of requests to warm up."""
+def measure_load(address: str, photo: BenchPhoto, field: str, requests: int) -> float:
+    """Return requests per second with the photo in this form field, after the same number of requests to warm up."""
+    file = (photo.name, photo.data, f"image/{photo.format.lower()}")
+    request = httpx2.Request("POST", f"http://{address}:{PORT}/predict", files={field: file})
     with tempfile.TemporaryDirectory() as folder:
         body = Path(folder, "body")
-        body.write_bytes(form)
+        body.write_bytes(request.read())
         body.chmod(0o644)
         Path(folder).chmod(0o755)
-        kind = f"multipart/form-data; boundary={BOUNDARY}"
         mount = ("--volume", f"{folder}:/photo:ro")
         ab = ("docker", "run", "--rm", *mount, LOAD, "-q", "-c", CLIENTS, "-p", "/photo/body")
         for count in (requests, requests):
-            report = run(*ab, "-n", str(count), "-T", kind, f"http://{address}:{PORT}/predict")
+            report = run_command(*ab, "-n", str(count), "-T", request.headers["content-type"], str(request.url))
     failed = re.search(r"Non-2xx responses:\s+(\d+)", report)
     speed = re.search(r"Requests per second:\s+([\d.]+)", report)
     if failed or not speed:
         raise ThroughputError(f"{address} did not respond to every request with 200:\n{report}")
     return float(speed[1])
-
-
-def encode_form(photo: BenchPhoto, field: str) -> bytes:
-    """Return a form (RFC 7578) with the photo as its only part."""
-    disposition = f'Content-Disposition: form-data; name="{field}"; filename="{photo.name}"'
-    head = f"--{BOUNDARY}\r\n{disposition}\r\nContent-Type: image/{photo.format.lower()}\r\n\r\n"
-    return head.encode() + photo.data + f"\r\n--{BOUNDARY}--\r\n".encode()

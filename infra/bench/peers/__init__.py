@@ -1,1 +1,4 @@
-"""Peers of the function. Each has its own image and follows its own documentation or usual tutorials."""
+"""Peers and lower bounds of the function, and programs that the benchmark runs in processes of their own.
+
+Each peer or lower bound is the content of an image.
+"""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.bench.batch import LIMIT, MEASURED, costs, measure, render
+from infra.bench.batch import LIMIT, MEASURED, measure, render, render_costs
 
 LEAST = 10.0
 
@@ -35,7 +35,7 @@ def test_table_states_whether_the_limit_is_met(ratio, verdict):
 
 def test_costs_of_100_million_photos():
     """Costs cover compute time and all requests; durations depend on the concurrency."""
-    page = costs(make_figures(1.1))
+    page = render_costs(make_figures(1.1))
     # 12 ms per photo including the wait, 1,769 MB, and a million messages with one invocation each.
     assert f"| Lambda, time | {100e6 * 0.012 * 1769 / 1024 * 0.0000166667:.2f} |" in page
     assert "| Lambda, requests | 0.20 |" in page

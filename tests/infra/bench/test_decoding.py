@@ -8,16 +8,17 @@ import pytest
 from infra.bench import decoding, fuzz
 from infra.bench.decoding import hostile_files
 
+SOURCE = {"hardware": "test machine", "commit": "0123456789ab"}
+
 
 def make_row(**figures):
     defaults = {
         "name": "PNG",
-        "hostile": False,
         "kb": 1,
         "seconds": 1.0,
-        "expected_s": 1.5,
+        "bound_s": 1.5,
         "mb": 100,
-        "expected_mb": 120,
+        "bound_mb": 120,
     }
     return defaults | figures
 
@@ -26,8 +27,8 @@ def make_row(**figures):
     ("figures", "expected"),
     [
         ({}, []),
-        ({"seconds": 2.5, "expected_s": 3}, ["2.50 s of 2.0"]),
-        ({"mb": 600, "expected_mb": 700}, ["600.00 MB of 500"]),
+        ({"seconds": 2.5, "bound_s": 3}, ["2.50 s of 2.0"]),
+        ({"mb": 600, "bound_mb": 700}, ["600.00 MB of 500"]),
         ({"seconds": 1.6}, ["1.60 s, expected 1.50"]),
         ({"mb": 131}, ["131.00 MB, expected 120.00"]),
         ({"refused": "413: too large", "seconds": 0.05}, []),
@@ -35,15 +36,15 @@ def make_row(**figures):
     ],
 )
 def test_decoding_reports_files_over_a_limit(figures, expected):
-    """Each limit is checked, and the cost estimated from the header, which admission relies on."""
+    """Each limit is checked, and the bound computed from the header, which admission relies on."""
     assert expected == decoding.find_violations(make_row(**figures))
 
 
 def test_decoding_table_shows_the_status_of_refused_files():
-    """An accepted file has measured and estimated cost; a refused file has no estimate."""
+    """An accepted file has its cost and its bound; a refused file has no bound."""
     refused = make_row(refused="422: damaged", name="JPEG")
-    del refused["expected_s"], refused["expected_mb"]
-    table = decoding.render({"rows": [make_row(), refused]}).splitlines()
+    del refused["bound_s"], refused["bound_mb"]
+    table = decoding.render(SOURCE | {"rows": [make_row(), refused]}).splitlines()
     assert "| PNG | 1 | 1.00 | 1.50 | 100 | 120 | 200 |" == table[2]
     assert "| JPEG | 1 | 1.00 |  | 100 |  | 422 |" == table[3]
 
@@ -89,3 +90,9 @@ def test_fuzzer_reports_server_errors_hangs_and_memory(statuses, slowest, more_m
     """Each of the three limits is checked."""
     rows = [{"name": "PNG", "statuses": statuses, "slowest": slowest}]
     assert expected == fuzz.find_violations({"more_mb": more_mb, "rows": rows})
+
+
+def test_tables_cite_their_source():
+    """The tables of both measurements name the machine and the commit."""
+    for render in (decoding.render, fuzz.render):
+        assert "Measured on test machine; commit `0123456789ab`." == render(SOURCE | {"rows": []}).splitlines()[-1]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from infra.bench import candidates, growth, images
-from infra.bench.growth import FULL, Plan, make_photo, summarize_memory, table, write
+from infra.bench.growth import FULL, Plan, make_photo, render, summarize_memory, write
 from infra.bench.sandbox import SandboxError, process
 
 pytestmark = pytest.mark.slow
@@ -111,7 +111,7 @@ def test_memory_growth_needs_500_requests():
 
 def test_table_has_every_size_and_the_verdict():
     """The tables have a row per size, and a sentence states whether memory leaks."""
-    lines = table(FIGURES).splitlines()
+    lines = render(FIGURES).splitlines()
     assert "| 20 MP | 4.02 | 101.0 | 120.4 | 172 |" in lines
     assert "| 32 | 200.0 | 210.0 | 6.25 | 531 |" in lines
     assert (
@@ -124,7 +124,7 @@ def test_table_has_every_size_and_the_verdict():
 def test_table_marks_a_leak():
     """Growth above 5 % is marked as missed, in bold."""
     leaking = FIGURES | {"requests": summarize_memory([(500, 100.0), (10_000, 105.1)])}
-    assert "1.051 x, limit 1.05 x, **missed**" in table(leaking)
+    assert "1.051 x, limit 1.05 x, **missed**" in render(leaking)
 
 
 def test_write_is_deterministic(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import pytest
 from infra.bench import images
 from infra.bench.candidates import CANDIDATES, PEERS, WEIGHTS, Candidate
 from infra.bench.throughput import SERVERS
+from infra.emulator.process import CommandFailed, run_command
 from tests.support import ROOT
 
 ALL_PEERS = [each for each in (*CANDIDATES, *(s.candidate for s in SERVERS.values())) if each.requirements]
@@ -79,7 +80,7 @@ def test_staging_removes_old_files(stage_folder: Path):
 @pytest.mark.parametrize("candidate", ALL_PEERS, ids=lambda each: each.name)
 def test_peer_requirements_are_pinned(candidate: Candidate):
     """Every requirement of a peer has an exact version."""
-    lines = images.requirements(candidate).splitlines()
+    lines = images.pin_requirements(candidate).splitlines()
     assert lines == [line for line in lines if re.fullmatch(r"[a-z0-9-]+==[\w.]+", line)]
 
 
@@ -101,5 +102,24 @@ def test_weights_need_no_training_and_no_network(tmp_path: Path):
 @pytest.mark.process
 def test_failed_command_reports_its_output():
     """The error contains the end of standard error."""
-    with pytest.raises(images.CommandFailed, match="no such thing"):
-        images.run("sh", "-c", "echo no such thing >&2; exit 3")
+    with pytest.raises(CommandFailed, match="no such thing"):
+        run_command("sh", "-c", "echo no such thing >&2; exit 3")
+
+
+@pytest.mark.process
+def test_size_of_an_image_that_cannot_be_saved_is_an_error():
+    """A failed `docker save` does not count as an image of 0 MB."""
+    with pytest.raises(CommandFailed):
+        images.compressed_mb("no-such-image:none")
+
+
+def test_weights_are_made_once_per_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The model files of the peers are made again only if the function's model changed."""
+    model, commands = tmp_path / "model.onnx", []
+    monkeypatch.setattr(images, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(images, "MODEL", model)
+    monkeypatch.setattr(images, "run_command", lambda *command: commands.append(command))
+    for content in ("first", "first", "second"):
+        model.write_text(content)
+        images.make_weights()
+    assert 2 == len(commands)

@@ -11,7 +11,7 @@ TIMES = st.lists(st.floats(0.1, 1e4), min_size=1, max_size=200)
 
 def make_run(cold_ms: float = 500, init_ms: float = 450, rss_mb: float = 140) -> Run:
     warm = {"500x375": [10.0, 12.0, 11.0], "12mp": [50.0]}
-    return Run(cold_ms, init_ms, rss_mb, billed_ms=[9.1, 9.9, 10.5], warm_ms=warm, health_ms=[2.0])
+    return Run(cold_ms, init_ms, rss_mb, durations_ms=[9.1, 9.9, 10.5], warm_ms=warm, health_ms=[2.0])
 
 
 @given(TIMES, st.integers(1, 100))

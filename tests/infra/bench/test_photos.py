@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from infra.bench.photos import bench_photos, photo
+from infra.bench.photos import bench_photos, draw_photo
 from lambda_app.settings import Settings
 
 pytestmark = pytest.mark.slow  # draws photos of up to 12 megapixels
@@ -42,7 +42,7 @@ def test_jpeg_photos_have_realistic_sizes(photos):
 
 def test_photos_are_deterministic():
     """Two runs measure the same bytes."""
-    assert photo("a", 64, 48).data == photo("b", 64, 48).data
+    assert draw_photo("a", 64, 48).data == draw_photo("b", 64, 48).data
 
 
 def test_request_contains_the_photo_as_raw_body(photos):

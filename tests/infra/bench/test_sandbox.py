@@ -6,11 +6,11 @@ import pytest
 
 from infra.bench import images
 from infra.bench.candidates import CANDIDATES, FUNCTION_IMAGE, Candidate
-from infra.bench.measure import FIRST, Repeats, measure_run
-from infra.bench.photos import photo
+from infra.bench.measure import Repeats, measure_run
+from infra.bench.photos import FIRST, first_photo
 from infra.bench.sandbox import SandboxError, container, process
 
-PHOTO = photo(FIRST, 500, 375)
+PHOTO = first_photo()
 FUNCTION, DECODE_INFER = CANDIDATES[0], CANDIDATES[-1]
 
 
@@ -30,10 +30,10 @@ LAUNCHES = [
 def test_run_measures_time_and_memory(launch):
     """A run has the cold start, the time of every request, the billed time and the peak memory."""
     run = measure_run(FUNCTION, launch, [PHOTO], Repeats(first=3, others=0, health=2))
-    assert (3, 3, 2) == (len(run.warm_ms[FIRST]), len(run.billed_ms), len(run.health_ms))
+    assert (3, 3, 2) == (len(run.warm_ms[FIRST]), len(run.durations_ms), len(run.health_ms))
     assert 0 < run.init_ms < run.cold_ms
     assert 50 < run.rss_mb < 1000
-    assert all(billed < observed for billed, observed in zip(run.billed_ms, run.warm_ms[FIRST], strict=True))
+    assert all(duration < observed for duration, observed in zip(run.durations_ms, run.warm_ms[FIRST], strict=True))
 
 
 @pytest.mark.parametrize("launch", LAUNCHES)
@@ -47,7 +47,7 @@ def test_lower_bound_serves_no_routes(launch):
 @pytest.mark.rie
 def test_error_response_is_rejected():
     """A status other than 200 raises an error instead of counting as fast."""
-    broken = photo(FIRST, 500, 375)
+    broken = first_photo()
     object.__setattr__(broken, "data", b"no photo")
     with pytest.raises(SandboxError, match="expected statusCode 200"):
         measure_run(FUNCTION, process, [broken], Repeats(first=1, others=0, health=0))

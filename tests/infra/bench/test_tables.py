@@ -31,9 +31,9 @@ def test_committed_figures_are_of_a_complete_run(figures):
 def test_goal_over_its_limit_is_missed(figures):
     """A value above the limit is marked as missed, although it rounds to the limit."""
     figures["candidates"]["ours"]["rss_mb"] = 125.1
-    assert "| peak RSS | 125 MB | ≤ 125 MB | **missed** |" in tables.goals(figures)
+    assert "| peak RSS | 125 MB | ≤ 125 MB | **missed** |" in tables.render_goals(figures)
     figures["candidates"]["ours"]["rss_mb"] = 124.9
-    assert "| peak RSS | 125 MB | ≤ 125 MB | met |" in tables.goals(figures)
+    assert "| peak RSS | 125 MB | ≤ 125 MB | met |" in tables.render_goals(figures)
 
 
 def test_missing_figures_are_left_out(figures):
@@ -42,6 +42,6 @@ def test_missing_figures_are_left_out(figures):
     for candidate in without["candidates"].values():
         candidate["image_mb"] = None
     without["compressed_mb"] = None
-    page = tables.goals(without) + tables.full(without) + tables.short(without)
+    page = tables.render_goals(without) + tables.render_full(without) + tables.render_short(without)
     assert "image, unpacked" not in page
     assert "uvicorn" not in page

@@ -1,4 +1,4 @@
-"""Decode one file. Print its time and memory, and the function's estimates from the header of the file.
+"""Decode one file. Print its time and memory, and the bounds that the function computes from the header of the file.
 
 This is a program of its own, so that its memory can be measured separately.
 """
@@ -37,7 +37,7 @@ def main(path: str) -> None:
     answer: dict[str, object] = {}
     try:
         header = read_header(data)
-        answer |= {"expected_s": header.seconds, "expected_mb": header.memory / 1e6}
+        answer |= {"bound_s": header.seconds, "bound_mb": header.memory / 1e6}
         preprocess_from_header(header, IMAGE_SIZE)
     except RequestError as error:
         answer["refused"] = f"{error.status}: {error}"
