@@ -1,4 +1,4 @@
-"""Stage 8: write the model card of the served model.
+"""Write the model card of the served model.
 
 Figures come from artifacts/metrics/ (rendered by `export.card_figures`) and the metadata of the model file, prose from
 `export/card_template.md`, and descriptions that only a person can write from `export/card_notes.md`.
@@ -23,8 +23,7 @@ from export.card_figures import (
     render_unknown,
 )
 from export.files import CARD, RELEASED
-from export.registry import CHAMPION, Registry
-from export.release import CARD_TAG
+from export.registry import CARD_TAG, CHAMPION, Registry
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training import config
@@ -158,8 +157,8 @@ def render_selection(run_id: str) -> str:
     if len(attempts) < 2 or run_id not in {attempt["run_id"] for attempt in attempts}:
         return ""
     return (
-        " The figures are slightly optimistic, because they were known when this network was\nchosen among the "
-        "attempts in [RESULTS.md](../training/RESULTS.md)."
+        "\nThe figures are slightly optimistic, because they were known when this network was chosen among the attempts"
+        "\nin [RESULTS.md](../training/RESULTS.md)."
     )
 
 

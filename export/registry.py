@@ -24,6 +24,7 @@ from training.tracking import start_run
 CHAMPION, CHALLENGER = "champion", "challenger"
 PREDECESSOR = "predecessor"  # tag of a champion: the version that it replaced
 ROLLED_BACK = "rolled_back"  # tag of a version that was rolled back: the time
+CARD_TAG = "card"  # tag of a version that serves or served: its export/MODEL_CARD.md
 
 
 @dataclass(frozen=True)

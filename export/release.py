@@ -1,4 +1,4 @@
-"""Stage 7: compare the verified file with the champion on the same test photos, and serve it if it wins.
+"""Compare the verified file with the champion on the same test photos, and serve it if it wins.
 
 Both models predict the current test split, without the photos that the champion has learned
 (export/checks/unseen_photos.py).
@@ -24,15 +24,14 @@ from export.checks.comparison import load_or_none
 from export.files import CANDIDATES, CARD, REFERENCE, RELEASED, megabytes
 from export.learned_photos import LEARNED, LearnedPhotos, write_learned
 from export.promotion import Outcome, compare, skip_comparison
-from export.registry import CHALLENGER, CHAMPION, PREDECESSOR, ROLLED_BACK, Registry
+from export.registry import CARD_TAG, CHALLENGER, CHAMPION, PREDECESSOR, ROLLED_BACK, Registry
 from lambda_app.classifier import OUTPUTS
 from training import config
 from training.figures import read_figures, write_figures
 from training.interruption import UserError
 from training.source import sha256
 
-OUTCOME = "outcome"  # tag of a version that was compared: its Outcome as JSON
-CARD_TAG = "card"  # tag of a version that serves or served: its export/MODEL_CARD.md
+OUTCOME = "outcome"  # tag of a version: its Outcome as JSON
 Metrics = Mapping[str, Mapping[str, Any]]  # by set and figure
 
 
@@ -59,6 +58,7 @@ def release(registry: Registry, rule: config.Release) -> None:
     version = registry.find_file(sha256(path)) or register_challenger(registry, path, metrics)
     if champion is not None and champion.version == version.version:
         outcome = read_outcome(version) or skip_comparison(path, "it is the champion")
+        outcome = replace(outcome, candidate=path.stem)  # instead of "adopted"
     elif ROLLED_BACK in version.tags:
         reason = f"it was rolled back on {version.tags[ROLLED_BACK]}; run `make promote` to serve it anyway"
         outcome = skip_comparison(path, reason, promoted=False)
@@ -106,6 +106,9 @@ def find_champion(registry: Registry) -> ModelVersion | None:
         return champion
     version = registry.find_file(sha256(RELEASED))
     version = version or registry.register(RELEASED, build_tags(RELEASED, "adopted", classifier.metadata.metrics))
+    if OUTCOME not in version.tags:  # a rollback can make this version the challenger
+        outcome = skip_comparison(RELEASED, "it served before this registry had it")
+        registry.tag(version, OUTCOME, json.dumps(asdict(replace(outcome, candidate=version.tags["candidate"]))))
     if photos := LearnedPhotos.find(registry, version):
         photos.store(registry, version)
     if CARD.exists():

@@ -420,3 +420,23 @@ def test_input_example_contains_no_photo(store):
     assert {"images": (-1, 3, 32, 32)} == {spec.name: spec.shape for spec in model.metadata.signature.inputs}
     assert not model.input_example["images"].any()
     assert (1, 3) == model.predict(model.input_example)["probabilities"].shape
+
+
+# --- file from elsewhere
+
+
+def test_file_from_elsewhere_can_be_promoted_after_a_rollback(store):
+    """`--promote` serves a file again that Git brought and that a rollback replaced."""
+    release_file(MODEL)
+    served = shutil.copyfile(make_wrong(), RELEASED).read_bytes()
+    run_stage("--rollback")
+    assert served != RELEASED.read_bytes()
+    run_stage("--promote")
+    assert served == RELEASED.read_bytes()
+
+
+def test_adopted_file_is_named_after_its_candidate(store):
+    """If the file that serves is the selected candidate, the outcome names the candidate."""
+    shutil.copyfile(MODEL, RELEASED)
+    _, outcome = release_file(MODEL)
+    assert (True, "fp32") == (outcome["promoted"], outcome["candidate"])

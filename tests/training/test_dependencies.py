@@ -28,15 +28,9 @@ COMMON = {
 IRRELEVANT = {
     "train": {"training/plots.py"},  # draws the learning curves of a finished training
     "convert": {"lambda_app/decoding", "lambda_app/preprocess.py", "training/source"},  # no photo is read
-    "card": {  # only names of files and tags
-        "export/checks",
-        "export/learned_photos.py",
-        "export/promotion.py",
+    "card": {  # no photo is read
         "lambda_app/decoding",
         "lambda_app/preprocess.py",
-        "training/harvest",
-        "training/manifest.py",
-        "training/photo_dataset.py",
         "training/predictions.py",
         "training/source",
     },
