@@ -1,6 +1,6 @@
 """Decide whether a challenger replaces the champion. Both predict the test photos from which neither has learned."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -64,7 +64,8 @@ class Comparison:
         """Return the relative increase of training photos, or None if it is unknown or too few test photos remain."""
         if not self.champion_photos or self.photos.are_few:
             return None
-        return sum(row["split"] == "train" for row in self.photos.rows) / self.champion_photos - 1
+        trained = sum(row["split"] == "train" for row in self.photos.rows)
+        return (trained - self.champion_photos) / self.champion_photos
 
     def decide(self, rule: config.Release) -> tuple[bool, str]:
         """Return whether to promote the challenger, and the reason."""
@@ -74,7 +75,8 @@ class Comparison:
         promoted, reason = decide_with_corrections(decision, self.paired, self.corrections, rule)
         if not promoted:
             errors = int((~self.champion_correct).sum())
-            reason += f"; {explain_need(self.paired, errors, self.champion_photos, rule)}"
+            champion_photos = self.champion_photos if self.growth is not None else None
+            reason += f"; {explain_need(self.paired, errors, champion_photos, rule)}"
         return promoted, reason
 
     def summarize(self, rule: config.Release) -> Outcome:
@@ -90,7 +92,7 @@ class Comparison:
             champion=describe_file(self.champion_path) | champion,
             paired=self.paired.summarize(rule.confidence),
             excluded=self.photos.excluded,
-            corrections=self.corrections.summarize() if self.corrections else None,
+            corrections=asdict(self.corrections) if self.corrections else None,
         )
 
 

@@ -95,19 +95,21 @@ def decide_promotion(paired: Paired, size: float, growth: float | None, rule: Re
 def explain_need(paired: Paired, errors: int, champion_photos: int | None, rule: Release) -> str:
     """Return what a challenger would need to win. `errors` is the number of test photos that the champion gets wrong.
 
-    `champion_photos` is the number of photos that the champion was trained on, or None if it is unknown.
+    `champion_photos` is the number of photos that the champion was trained on, or None if the rule on growth does not
+    apply.
     """
     needed = count_needed_gains(paired.lost, rule.confidence)
-    needs = [f"be right on {needed} photos that the champion gets wrong (it gets {errors} wrong"]
-    needs[0] += ", so that no challenger can: add photos)" if needed > errors else ")"
+    found = f"only {errors} wrong; add photos" if needed > errors else f"{errors} wrong"
+    needs = [f"be right on {needed} photos that the champion gets wrong (it gets {found})"]
     enough = count_photos_to_show_equality(rule) if rule.margin else 0
-    share = f"{100 * (1 - rule.saving):g} % of the champion's size"
+    share = f"at most {100 * (1 - rule.saving):g} % of the champion's size"
     if paired.photos < enough:
         needs.append(f"have a file of {share} and be tested on {enough:,} photos that both get right")
     else:
         needs.append(f"lose at most {100 * rule.margin:g} points in a file of {share}")
-    more = "more photos" if champion_photos is None else f"{math.ceil((1 + rule.growth) * champion_photos):,} photos"
-    needs.append(f"be no worse on the test photos and be trained on {more}")
+    if champion_photos is not None:
+        more = math.ceil(round((1 + rule.growth) * champion_photos, 6))  # 1.1 * 12,760 is 14,036.000000000002
+        needs.append(f"be no worse on the test photos and be trained on {more:,} photos")
     return f"to win, a challenger has to {', or '.join(needs)}; `make promote` serves it anyway"
 
 

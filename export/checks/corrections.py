@@ -4,9 +4,8 @@ Most contributions are photos that the champion misclassified, and any other mod
 gain on contributions therefore counts only if the challenger is also as good on the test photos.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from export.checks.comparison import Paired, are_correct
 from lambda_app.classifier import Classifier
@@ -39,9 +38,6 @@ class Corrections:
         """Return whether the champion is right on significantly more contributions, at `rule.confidence`."""
         paired = self.paired
         return Paired(paired.photos, paired.lost, paired.gained).p_value <= 1 - rule.confidence
-
-    def summarize(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def compare_corrections(challenger: Classifier, champion: Classifier) -> Corrections | None:

@@ -38,11 +38,11 @@ class UnseenPhotos:
 def select_unseen(champion: LearnedPhotos | None) -> UnseenPhotos:
     """Return the rows without the test photos that the champion learned, or of which it learned a near duplicate."""
     rows = read_manifest()
-    tests = sum(row["split"] == "test" for row in rows)
+    test_photos = sum(row["split"] == "test" for row in rows)
     if champion is None:
-        return UnseenPhotos(rows, tests, None)
+        return UnseenPhotos(rows, test_photos, None)
     learned = {*champion.train, *champion.val}
     groups = {row.group for row in read_rows() if row.sha256[:DIGITS] in learned}  # also of rows that were set aside
     unseen = [row for row in rows if row["split"] != "test" or row["group"] not in groups]
     excluded = len(rows) - len(unseen)
-    return UnseenPhotos(unseen, tests - excluded, excluded)
+    return UnseenPhotos(unseen, test_photos - excluded, excluded)

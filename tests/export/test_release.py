@@ -258,7 +258,7 @@ def test_rejection_explains_what_is_needed(store):
     """The reason says how many photos a challenger has to gain, and that this champion cannot be beaten."""
     release_file(MODEL)
     _, outcome = release_file(make_copy("2026.01.31-later"))
-    assert "be right on 5 photos that the champion gets wrong (it gets 0 wrong, so that no" in outcome["reason"]
+    assert "be right on 5 photos that the champion gets wrong (it gets only 0 wrong; add photos)" in outcome["reason"]
 
 
 def test_experiment_replaces_no_model(store, monkeypatch):

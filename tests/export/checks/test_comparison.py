@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from export.checks.comparison import Paired, decide_promotion
+from export.checks.comparison import Paired, decide_promotion, explain_need
 from training.config import Release
 
 RULE = Release(registered_model="any", confidence=0.95, margin=0.005, saving=0.1, growth=0.1)
@@ -53,3 +53,13 @@ def test_decide_promotion(photos, gained, lost, size, promoted, verdict):
     assert (promoted, verdict) == (decision, reason.split(":")[0])
     expected = f"of {photos:,} test photos, only the challenger is right on {gained} and only the champion on {lost} "
     assert expected in reason
+
+
+def test_needed_training_photos_are_exact():
+    """The number of training photos that a challenger needs is the smallest that satisfies the rule."""
+    assert "be trained on 14,036 photos" in explain_need(Paired(1636, 0, 0), 4, 12_760, RULE)
+
+
+def test_training_photos_are_not_recommended_without_the_rule():
+    """If the rule on growth does not apply, the reason does not recommend more training photos."""
+    assert "be trained on" not in explain_need(Paired(1636, 0, 0), 4, None, RULE)

@@ -124,3 +124,12 @@ def test_checkout_knows_the_photos_of_its_model(released_classifier):
     photos = LearnedPhotos.parse((ROOT / LEARNED).read_text(), released_classifier.metadata.data_hash)
     assert photos is not None
     assert not set(photos.train) & set(photos.val)
+
+
+@pytest.mark.parametrize(("count", "recommended"), [(29, False), (34, True)])
+def test_training_photos_are_not_recommended_if_few_test_photos_remain(store, count, recommended):
+    """If a tie does not count, because few test photos remain, more training photos are not recommended."""
+    release_file(MODEL)
+    learn(count)
+    _, outcome = release_file(make_wrong())
+    assert recommended == ("be trained on" in outcome["reason"])
