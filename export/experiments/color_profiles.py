@@ -6,7 +6,6 @@ color space as cameras and editors do, and classifies both versions. It writes a
 """
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +19,8 @@ from lambda_app.classifier import Classifier
 from lambda_app.decoding.color import BT2020, P3, Colorimetry, build_profile
 from lambda_app.preprocess import decode, preprocess
 from training.figures import write_json
-from training.source import Source
+from training.further_sets import read_folder
+from training.photo_dataset import Photos, Preprocessor, subsample
 
 FIGURES = Path("artifacts/color.json")
 MAX_PHOTOS = 400
@@ -59,21 +59,12 @@ def convert_space(image: Image.Image, space: str) -> tuple[bytes, bytes]:
     return files[0], files[1]
 
 
-def sample_photos(source: Source, class_names: list[str]) -> Iterator[tuple[str, int]]:
-    """Yield the names of at most `MAX_PHOTOS` photos, evenly spread over the archive, and the index of their class."""
-    layout = source.layout({})
-    photos = sorted(layout.labels.items())
-    for name, label in photos[:: max(1, len(photos) // MAX_PHOTOS)][:MAX_PHOTOS]:
-        yield name, class_names.index(label.lower())
-
-
-def score_spaces(classifier: Classifier, source: Source) -> list[Score]:
+def score_spaces(classifier: Classifier, photos: Photos) -> list[Score]:
     """Classify every photo in every color space, with and without its profile."""
     # By space and kind: whether the prediction is correct, and the probability of the true class.
     answers: dict[tuple[str, str], list[tuple[bool, float]]] = {}
-    photos = list(sample_photos(source, list(classifier.metadata.class_names)))
-    for name, label in tqdm(photos, unit="photo", disable=None):
-        image = decode(source.read(name))
+    for name, label in zip(tqdm(photos.ids, unit="photo", disable=None), photos.labels, strict=True):
+        image = decode(photos.source.read(name))
         for space in SPACES:
             for kind, data in zip(KINDS, convert_space(image, space), strict=True):
                 pixels = preprocess(data, classifier.metadata.image_size).pixels[None]
@@ -90,7 +81,10 @@ def score_spaces(classifier: Classifier, source: Source) -> list[Score]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path, help="archive or folder with one folder per class")
-    scores = score_spaces(Classifier.load(RELEASED), Source(parser.parse_args().photos))
+    path, classifier = parser.parse_args().photos, Classifier.load(RELEASED)
+    metadata = classifier.metadata
+    photos = read_folder(path, list(metadata.class_names), Preprocessor(metadata.image_size))
+    scores = score_spaces(classifier, subsample(photos, MAX_PHOTOS))
     write_json(FIGURES, [vars(score) for score in scores])
 
 

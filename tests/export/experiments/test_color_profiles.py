@@ -8,19 +8,29 @@ import pytest
 from export.experiments import color_profiles
 from lambda_app.preprocess import decode
 from tests.support.drawing import draw, encode
+from tests.training.workspace import write_params
+
+
+def measure(photos, classifier, folder, monkeypatch):
+    """Return the scores that the command writes for photos by their path in the folder of classes."""
+    write_params(folder)
+    for name, data in photos.items():
+        path = folder / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(color_profiles.Classifier, "load", lambda _: classifier)
+    monkeypatch.setattr(color_profiles, "FIGURES", folder / "color.json")
+    monkeypatch.setattr(sys, "argv", ["color_profiles", "photos"])
+    color_profiles.main()
+    return json.loads((folder / "color.json").read_text())
 
 
 @pytest.mark.slow
 def test_color_scores_cover_every_space(tiny_classifier, tmp_path, monkeypatch):
     """The file has accuracy and probability for each color space, with and without the profile."""
-    for label in ("cat", "dog"):
-        (tmp_path / "photos" / label).mkdir(parents=True)
-        (tmp_path / "photos" / label / "1.jpg").write_bytes(encode(draw(label, 1, 64)))
-    monkeypatch.setattr(color_profiles.Classifier, "load", lambda _: tiny_classifier)
-    monkeypatch.setattr(color_profiles, "FIGURES", tmp_path / "color.json")
-    monkeypatch.setattr(sys, "argv", ["color_profiles", str(tmp_path / "photos")])
-    color_profiles.main()
-    scores = json.loads((tmp_path / "color.json").read_text())
+    photos = {f"{label}/1.jpg": encode(draw(label, 1, 64)) for label in ("cat", "dog")}
+    scores = measure(photos, tiny_classifier, tmp_path, monkeypatch)
     assert list(color_profiles.SPACES) == [score["space"] for score in scores]
     for score in scores:
         assert 2 == score["photos"]
@@ -32,3 +42,17 @@ def test_color_conversion_depends_on_the_profile():
     photo = decode(encode(draw("cat", 1, 64)))
     with_profile, without = (decode(data) for data in color_profiles.convert_space(photo, "ProPhoto"))
     assert with_profile != without
+
+
+@pytest.mark.slow
+def test_aliases_of_classes_are_measured(tiny_classifier, tmp_path, monkeypatch):
+    """A folder that `prepare.aliases` names counts as its class; a folder of another class is left out."""
+    photos = {f"{label}/1.jpg": encode(draw(label.rstrip("s"), 1, 64)) for label in ("cats", "dogs", "rabbits")}
+    assert {2} == {score["photos"] for score in measure(photos, tiny_classifier, tmp_path, monkeypatch)}
+
+
+@pytest.mark.slow
+def test_unreadable_photo_is_left_out(tiny_classifier, tmp_path, monkeypatch):
+    """A file that is no photo does not end the measurement."""
+    photos = {f"{label}/1.jpg": encode(draw(label, 1, 64)) for label in ("cat", "dog")} | {"dog/2.jpg": b"no photo"}
+    assert {2} == {score["photos"] for score in measure(photos, tiny_classifier, tmp_path, monkeypatch)}
