@@ -127,9 +127,9 @@ def render_candidates(candidates: Mapping[str, Values]) -> str:
 
 
 def _candidate_cells(values: Values) -> Iterator[str]:
-    """Yield the cells behind the name of a file: accuracy by set, size, latency (empty if not measured)."""
+    """Yield the cells behind the name of a file: accuracy by set, size, latency."""
     yield from (percent(scores["accuracy"]) for scores in values["sets"].values())
-    yield from (f"{values[key]:.2f}" if key in values else "" for key in ("size_mb", "latency_ms"))
+    yield from (f"{values[key]:.2f}" for key in ("size_mb", "latency_ms"))
 
 
 def render_mistakes(sets: Mapping[str, Values], names: Sequence[str]) -> str:

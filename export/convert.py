@@ -1,4 +1,4 @@
-"""Stage 4: convert the checkpoint to `artifacts/model.onnx`.
+"""Convert the checkpoint to `artifacts/model.onnx`.
 
 Normalization, temperature and softmax are inside the graph; everything that serving needs to know is in its metadata.
 """
@@ -41,10 +41,10 @@ class ExportedNetwork(nn.Module):
 
 def main() -> None:
     network, checkpoint = load_checkpoint()
-    report = read_figures("evaluate")
+    evaluated = read_figures("evaluate")
     exported = ExportedNetwork(network, Calibration.read()).eval()
-    program = export_onnx(exported, report["image_size"], config.load(config.Export).opset)
-    replace_metadata(program, build_metadata(checkpoint, report, count_parameters(network)))
+    program = export_onnx(exported, evaluated["image_size"], config.load(config.Export).opset)
+    replace_metadata(program, build_metadata(checkpoint, evaluated, count_parameters(network)))
     onnx.checker.check_model(program, full_check=True)
     onnx.save(program, MODEL)
     print(f"{MODEL}: {megabytes(MODEL):.2f} MB, opset {program.opset_import[0].version}")
@@ -69,23 +69,23 @@ def export_onnx(module: nn.Module, image_size: int, opset: int) -> onnx.ModelPro
     return program.model_proto
 
 
-def build_metadata(checkpoint: dict[str, Any], report: dict[str, Any], parameters: int) -> Metadata:
+def build_metadata(checkpoint: dict[str, Any], evaluated: dict[str, Any], parameters: int) -> Metadata:
     """Return the metadata of the model file.
 
     The version consists of the date and the run ID, so that versions sort by age and lead back to the MLflow run.
     """
     return Metadata(
         class_names=tuple(checkpoint["class_names"]),
-        image_size=report["image_size"],
+        image_size=evaluated["image_size"],
         model_version=f"{datetime.now(UTC):%Y.%m.%d}-{checkpoint['run_id'][:8]}",
         run_id=checkpoint["run_id"],
         architecture=checkpoint["train"]["architecture"],
         parameters=parameters,
-        temperature=report["temperature"],
-        unknown_threshold=report["unknown_threshold"],
+        temperature=evaluated["temperature"],
+        unknown_threshold=evaluated["unknown_threshold"],
         data_hash=checkpoint["data_hash"],
         git_commit=checkpoint["git_commit"],
-        metrics=report["sets"] | report["outliers"],
+        metrics=evaluated["sets"] | evaluated["outliers"],
     )
 
 

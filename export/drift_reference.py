@@ -1,4 +1,4 @@
-"""Stage 9: write the reference that drift detection compares traffic with.
+"""Write the reference that drift detection compares traffic with.
 
 The reference holds what the released model would log for each test photo. It keeps only the fields of the log line and
 the true class of a photo, never its name or content.
@@ -64,7 +64,7 @@ def build_reference(classifier: Classifier) -> dict[str, Any]:
 
 
 def prediction_fields(classifier: Classifier, data: bytes) -> dict[str, Any]:
-    """Return the log fields that describe a photo and its prediction. Runs one photo at a time, as serving does."""
+    """Return the log fields that describe a photo and its prediction. Run one photo at a time, as serving does."""
     photo = preprocess(data, classifier.metadata.image_size)
     [record] = classify(classifier, [photo.pixels], [describe_photo(photo, len(data))])
     fields = record.log_fields()

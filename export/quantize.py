@@ -1,4 +1,4 @@
-"""Stage 5: write the release candidates from the exported file: fp32, fp16 weights, and int8.
+"""Write the release candidates from the exported file: fp32, fp16 weights, and int8.
 
 int8 is the smallest and fastest; fp16 has half the size of fp32 and the same accuracy. `export.verify` selects one.
 """
@@ -35,13 +35,14 @@ FLOAT_OPERATORS = ("Cast", "Sub", "Div", "MatMul", "Softmax", "ReduceLogSumExp")
 MAX_FLOAT_LAYERS = 3
 MAX_FLOAT_SHARE = 0.01  # of the weights of all layers
 COMPENSATION_PHOTOS = 64  # at most
+STEPS = ("equalize", "compensate")  # before and after the calibration
 
 
 class CalibrationPhotos(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
     """Yield photos one at a time, preprocessed as in serving."""
 
     def __init__(self, photos: Photos) -> None:
-        self.pixels = read_pixels(photos, "calibrate", len(photos))
+        self.pixels = read_pixels(photos, "calibrate")
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         pixels = next(self.pixels, None)
@@ -76,7 +77,7 @@ def quantize(
     source: Path,
     target: Path,
     photos: Photos,
-    steps: Collection[str] = ("equalize", "compensate"),
+    steps: Collection[str] = STEPS,
     settings: Callable[[onnx.ModelProto], dict[str, Any]] = lambda _: {},
 ) -> None:
     """Quantize a float file to int8, with the ranges that the activations have on `photos`.
@@ -85,11 +86,11 @@ def quantize(
     """
     program = fold_batch_norms(source)
     if "equalize" in steps:
-        equalize(program, read_pixels(photos, "equalize", len(photos)))
+        equalize(program, read_pixels(photos, "equalize"))
     calibrate(program, target, photos, **settings(program))
     if "compensate" in steps:
         quantized = onnx.load(target)
-        compensate(program, quantized, read_pixels(photos, "compensate", COMPENSATION_PHOTOS))
+        compensate(program, quantized, read_pixels(subsample(photos, COMPENSATION_PHOTOS), "compensate"))
         onnx.save(quantized, target)
 
 
@@ -136,10 +137,10 @@ def count_float_layers(program: onnx.ModelProto) -> int:
     return max(1, int((shares[:MAX_FLOAT_LAYERS] < MAX_FLOAT_SHARE).sum()))
 
 
-def read_pixels(photos: Photos, description: str, count: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield at most `count` photos (1, 3, S, S) at equal distances, preprocessed as in serving."""
-    for i in tqdm(range(0, len(photos), max(1, -(-len(photos) // count))), desc=description, unit="photo"):
-        yield np.asarray(photos[i][0])[None]
+def read_pixels(photos: Photos, description: str) -> Iterator[NDArray[np.uint8]]:
+    """Yield the photos (1, 3, S, S), preprocessed as in serving."""
+    for i in tqdm(range(len(photos)), desc=description, unit="photo"):
+        yield photos[i][0][None]
 
 
 def build_weight_ranges(program: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:

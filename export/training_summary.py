@@ -1,4 +1,4 @@
-"""Stage 10: write the figures that `dvc metrics show` prints.
+"""Write the figures that `dvc metrics show` prints.
 
 With `--print`, the command prints the summary at the end of `make train` instead. The figures belong to the model that
 was trained last, even if another model serves.
@@ -16,7 +16,9 @@ TRY_COMMAND = "make demo PHOTO=PHOTO.jpg"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--print", action="store_true", help="print the summary instead of writing it")
+    parser.add_argument(
+        "--print", action="store_true", help="print the summary of make train instead of writing the figures"
+    )
     if parser.parse_args().print:
         print(render_summary(read_figures("evaluate")["sets"]["test"], read_figures("release"), list_changes()))
     else:

@@ -1,4 +1,4 @@
-"""Stage 6: verify the candidates, and select the one to release.
+"""Verify the candidates, and select the one to release.
 
 The stage runs PyTorch and all candidates on the same photos, preprocessed as in serving. If a gate is broken, it exits
 with 1, which stops the pipeline.
@@ -15,7 +15,7 @@ from export.candidate_selection import select_candidate
 from export.checks import parity
 from export.checks.activation_maps import check_maps
 from export.checks.behavior import measure_agreement, measure_consistency
-from export.checks.evaluation import Pixels, Run, make_pytorch_run, measure_unknown_rate, run_all, score_outputs
+from export.checks.evaluation import PixelBatch, Run, make_pytorch_run, measure_unknown_rate, run_all, score_outputs
 from export.checks.gates import Gate, describe_failures, format_table
 from export.checks.latency import measure_latency
 from export.checks.quality import (
@@ -75,7 +75,7 @@ def main() -> None:
     limits = config.load(config.Verify)
     models = load_models()
     sets = read_sets(models.expected)
-    pixels = stack_pixels(sets.test, parity.PHOTOS)
+    pixels = stack_pixels(sets.test, parity.MAX_PHOTOS)
     outputs = {name: run_all(models.runs, photos, name) for name, photos in (sets.labeled | sets.outliers).items()}
     figures = measure_candidates(models, sets, outputs, pixels[:1], limits.latency_repeats)
     selected, reason = select_candidate(figures, limits)
@@ -110,13 +110,13 @@ def read_sets(expected: Metadata) -> Sets:
     return Sets(labeled, read_outliers(set(labeled), load))
 
 
-def stack_pixels(photos: Photos, count: int) -> Pixels:
+def stack_pixels(photos: Photos, count: int) -> PixelBatch:
     """Return the first photos, at most `count`, as one array (N, 3, S, S)."""
-    return np.stack([np.asarray(photos[i][0]) for i in range(min(count, len(photos)))])
+    return np.stack([photos[i][0] for i in range(min(count, len(photos)))])
 
 
 def measure_candidates(
-    models: Models, sets: Sets, outputs: OutputsBySet, photo: Pixels, repeats: int
+    models: Models, sets: Sets, outputs: OutputsBySet, photo: PixelBatch, repeats: int
 ) -> dict[str, Figures]:
     """Return size, latency and scores of each candidate. The latency is that of one photo (1, 3, S, S)."""
     times = measure_latency({name: file.run for name, file in models.candidates.items()}, photo, repeats)
@@ -128,12 +128,12 @@ def measure_candidates(
     }
 
 
-def measure_behavior(selected: Classifier, photos: Photos, pixels: Pixels) -> dict[str, dict[str, float]]:
+def measure_behavior(selected: Classifier, photos: Photos, pixels: PixelBatch) -> dict[str, dict[str, float]]:
     """Return which share of the photos keeps its class after each edit, and how much batching changes probabilities."""
     return {"agreement": measure_agreement(selected, photos), "difference": measure_consistency(selected, pixels)}
 
 
-def check_parity(models: Models, outputs: OutputsBySet, pixels: Pixels, limit: float) -> list[Gate]:
+def check_parity(models: Models, outputs: OutputsBySet, pixels: PixelBatch, limit: float) -> list[Gate]:
     """Return the gates that compare the files with the trained network: metadata, and predictions of fp32."""
     fp32 = models.candidates["fp32"].run
     return [

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.checks.evaluation import Pixels
+from export.checks.evaluation import PixelBatch
 from export.checks.gates import Gate
 from lambda_app.classifier import Classifier
 from training.networks import Network
@@ -18,7 +18,7 @@ Maps = NDArray[np.float32]  # (N, h, w)
 
 
 @torch.inference_mode()
-def compute_maps(network: Network, pixels: Pixels) -> Maps | None:
+def compute_maps(network: Network, pixels: PixelBatch) -> Maps | None:
     """Return the features before the last pooling (N, D, h, w), weighted for the predicted class of each photo.
 
     Return None if the input of the last layer is not the average of these features: the network then has no map.
@@ -42,7 +42,7 @@ def compute_maps(network: Network, pixels: Pixels) -> Maps | None:
 
 
 def check_maps(
-    network: Network, files: Mapping[str, Classifier], selected: str, pixels: Pixels, limit: float
+    network: Network, files: Mapping[str, Classifier], selected: str, pixels: PixelBatch, limit: float
 ) -> list[Gate]:
     """Return gates that compare the maps of fp32 and of the selected candidate with PyTorch's.
 
@@ -52,7 +52,7 @@ def check_maps(
     expected = compute_maps(network, pixels)
     wrong = [name for name, file in files.items() if file.has_activation_map != (expected is not None)]
     article = "no" if expected is None else "an"
-    hint = f"fixed: PyTorch's network has {article} activation map, unlike the files {', '.join(wrong)}"
+    hint = f"constant limit: PyTorch's network has {article} activation map, unlike the files {', '.join(wrong)}"
     gates = [Gate("candidates_unlike_pytorch_in_having_maps", len(wrong), 0, hint)]
     if expected is None or wrong:
         return gates
@@ -63,13 +63,13 @@ def check_maps(
     )
     correlations = correlate(run_with_maps(files[selected], pixels), expected)
     if correlations:
-        hint = f"fixed: MIN_CORRELATION in export/checks/activation_maps.py, on {len(correlations)} photos"
+        hint = f"constant limit: MIN_CORRELATION in export/checks/activation_maps.py, on {len(correlations)} photos"
         mean = float(np.mean(correlations))
         gates.append(Gate("activation_map_correlation", mean, MIN_CORRELATION, hint, at_least=True))
     return gates
 
 
-def run_with_maps(file: Classifier, pixels: Pixels) -> Maps:
+def run_with_maps(file: Classifier, pixels: PixelBatch) -> Maps:
     """Return the maps of a file, one photo at a time as in a request."""
     maps = [file.run(photo[None], explain=True).activation_map for photo in pixels]
     return np.concatenate([map_ for map_ in maps if map_ is not None])

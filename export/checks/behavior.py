@@ -20,7 +20,7 @@ TOLERANCE = {"repeated_run": 0.0, "other_order": 0.0, "other_batch_size": 1e-5}
 
 
 def _shrink(image: Image.Image) -> Image.Image:
-    """Scale the short side to 64 pixels, as in a thumbnail. Never enlarges."""
+    """Scale the short side down to 64 pixels, as in a thumbnail."""
     scale = min(1.0, 64 / min(image.size))
     return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
 

@@ -14,15 +14,15 @@ from training.batches import loader
 from training.metrics import calibration_error
 from training.photo_dataset import Photos
 
-Pixels = NDArray[np.uint8]  # (N, 3, S, S)
-Run = Callable[[Pixels], Outputs]
+PixelBatch = NDArray[np.uint8]  # (N, 3, S, S)
+Run = Callable[[PixelBatch], Outputs]
 BATCH = 16  # photos; PyTorch holds 25 MB of activations for each
 
 
 def make_pytorch_run(module: ExportedNetwork) -> Run:
     """Return a function that runs the trained network with the interface of `Classifier.run`."""
 
-    def run(pixels: Pixels) -> Outputs:
+    def run(pixels: PixelBatch) -> Outputs:
         with torch.inference_mode():
             return Outputs(*(output.numpy() for output in module(torch.from_numpy(pixels))))
 

@@ -23,13 +23,13 @@ class Gate:
 
     @property
     def row(self) -> tuple[str, str, str, str]:
-        """The cells of the table, in the order of `COLUMNS`."""
+        """Return the cells of the table, in the order of `COLUMNS`."""
         expected = f"{'>=' if self.at_least else '<='} {self.limit:.4g}"
         return self.name, expected, f"{self.measured:.4g}", "ok" if self.passed else "BROKEN"
 
     @property
     def figures(self) -> dict[str, Any]:
-        """The cells for JSON, with None instead of NaN and infinity, which JSON lacks."""
+        """Return the cells for JSON, with None instead of NaN and infinity, which JSON lacks."""
         measured = self.measured if math.isfinite(self.measured) else None
         return dict(zip(COLUMNS[1:], self.row[1:], strict=True)) | {"measured": measured}
 

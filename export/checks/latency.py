@@ -1,7 +1,6 @@
 """Measure how long each candidate file takes for one photo.
 
-As a command, it writes `artifacts/metrics/latency.json`. `make baselines` runs it for every network that it trained; it
-is not a stage of the pipeline.
+`main` is the last stage of `make baselines`; no stage of the pipeline runs it.
 """
 
 import time
@@ -9,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from export.checks.evaluation import Pixels, Run
+from export.checks.evaluation import PixelBatch, Run
 from export.files import CANDIDATES
 from lambda_app.classifier import Classifier
 from training.figures import write_figures
@@ -27,7 +26,7 @@ def main() -> None:
     print(", ".join(f"{name} {figure:.2f} ms" for name, figure in figures.items()))
 
 
-def measure_latency(runs: Mapping[str, Run], photo: Pixels, repeats: int) -> dict[str, float]:
+def measure_latency(runs: Mapping[str, Run], photo: PixelBatch, repeats: int) -> dict[str, float]:
     """Return the median milliseconds that each candidate takes for one photo (1, 3, S, S).
 
     The candidates take turns, so that other work on the machine slows all of them alike.
@@ -39,7 +38,3 @@ def measure_latency(runs: Mapping[str, Run], photo: Pixels, repeats: int) -> dic
             run(photo)
             times[name].append((time.perf_counter() - start) * 1000)
     return {name: float(np.median(measured[WARM_UP_RUNS:])) for name, measured in times.items()}
-
-
-if __name__ == "__main__":
-    main()

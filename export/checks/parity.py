@@ -6,14 +6,14 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from export.checks.evaluation import Pixels, Run, concatenate
+from export.checks.evaluation import PixelBatch, Run, concatenate
 from export.checks.gates import Gate
 from lambda_app.classifier import Outputs
 from lambda_app.metadata import Metadata
 
 BATCH_SIZES = (1, 2, 7)  # a single photo, the smallest batch, and a size that no kernel is tiled for
 BATCHES = 10  # of each size
-PHOTOS = BATCHES * max(BATCH_SIZES)  # of the test split
+MAX_PHOTOS = BATCHES * max(BATCH_SIZES)  # of the test split
 HINT = "verify.max_probability_difference in params.yaml"
 
 
@@ -28,7 +28,7 @@ def check_metadata(name: str, measured: Metadata, expected: Metadata) -> Gate:
     return Gate(f"metadata_unlike_{name}", len(different), 0, hint)
 
 
-def check_batch_parity(pytorch: Run, fp32: Run, pixels: Pixels, limit: float) -> list[Gate]:
+def check_batch_parity(pytorch: Run, fp32: Run, pixels: PixelBatch, limit: float) -> list[Gate]:
     """Return a gate for each batch size that compares the probabilities on the first photos."""
     gates = []
     for size in BATCH_SIZES:
@@ -51,7 +51,7 @@ def check_set_parity(name: str, outputs: Mapping[str, Outputs], limit: float) ->
     return [
         Gate(f"probability_difference_{name}", probability, limit, HINT),
         Gate(f"familiarity_difference_{name}", familiarity, limit, HINT),
-        Gate(f"different_predictions_{name}", count, 0, "fixed: fp32 and PyTorch are the same network"),
+        Gate(f"different_predictions_{name}", count, 0, "constant limit: fp32 and PyTorch are the same network"),
     ]
 
 

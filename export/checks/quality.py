@@ -55,8 +55,8 @@ def check_better_than_guessing(test: Figures, labels: list[int]) -> Gate:
     """
     low, _ = wilson_interval(round(test["accuracy"] * len(labels)), len(labels))
     baseline = max(map(labels.count, set(labels))) / len(labels)
-    hint = "fixed: the network has learned nothing, or the test split has too few photos"
-    return Gate("surely_better_than_guessing", low, baseline, hint, at_least=True)
+    hint = "constant limit: the network has learned nothing, or the test split has too few photos"
+    return Gate("significantly_better_than_guessing", low, baseline, hint, at_least=True)
 
 
 def check_cost(selected: Figures, fp32: Figures, limits: config.Verify) -> list[Gate]:
@@ -81,6 +81,6 @@ def check_agreement(agreement: Mapping[str, float], limits: config.Verify) -> li
 def check_consistency(differences: Mapping[str, float]) -> list[Gate]:
     """Return a gate for each way of batching on the largest difference of a probability."""
     return [
-        Gate(f"difference_{name}", measured, TOLERANCE[name], "fixed: export/checks/behavior.py")
+        Gate(f"difference_{name}", measured, TOLERANCE[name], "constant limit: TOLERANCE in export/checks/behavior.py")
         for name, measured in differences.items()
     ]

@@ -21,7 +21,7 @@ import yaml
 
 from export import convert, quantize
 from export.checks import latency
-from export.files import CANDIDATES, PRECISIONS
+from export.files import CANDIDATES, PRECISIONS, megabytes
 from training import config, evaluate, train
 from training.figures import METRICS, write_figures, write_json
 from training.interruption import UserError
@@ -123,7 +123,7 @@ def start_stages(folder: Path, name: str, stages: list[Stage]) -> None:
 
 
 def run_stages(folder: Path, variables: dict[str, str], stages: list[Stage]) -> None:
-    """Run stages in the project folder. Changes this process's environment and folder."""
+    """Run stages in the project folder. Change this process's environment and folder."""
     os.environ.update(variables)
     os.chdir(folder)
     try:
@@ -153,7 +153,7 @@ def read_results(folder: Path) -> dict[str, Any]:
         "accuracy": {name: scores["accuracy"] for name, scores in evaluated["sets"].items()},
         "unknown_rate": {name: scores["unknown_rate"] for name, scores in evaluated["outliers"].items()},
         "parameters": count_parameters(load_checkpoint(folder / CHECKPOINT)[0]),
-        "mb": {precision: path.stat().st_size / 1e6 for precision, path in files.items()},
+        "mb": {precision: megabytes(path) for precision, path in files.items()},
         "latency_ms": json.loads((folder / METRICS / "latency.json").read_text()),
         "minutes": sum(photos / speed for speed in speeds) / 60,
         "images_per_second": median(speeds),

@@ -89,8 +89,8 @@ def measure_runs(without: Path, pixels: NDArray[np.uint8], rounds: int, pairs: i
     """
     times: dict[str, list[NDArray[np.float64]]] = {"control": [], "not_requested": []}
     for _ in range(rounds):
-        sessions = [Classifier.load(path) for path in (without, without, RELEASED)]
-        actions = [partial(session.run, pixels) for session in sessions]
+        classifiers = [Classifier.load(path) for path in (without, without, RELEASED)]
+        actions = [partial(classifier.run, pixels) for classifier in classifiers]
         times["control"].append(time_pairs(actions[0], actions[1], pairs))
         times["not_requested"].append(time_pairs(actions[0], actions[2], pairs))
     return {name: compare_times(measured) for name, measured in times.items()}

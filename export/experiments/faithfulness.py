@@ -25,28 +25,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from tqdm import tqdm
 
-from export.experiments.map_pictures import Mistake, draw_curves, draw_examples, draw_mistakes
+from export.experiments.map_pictures import Map, Mistake, draw_curves, draw_examples, draw_mistakes, resize_map
 from export.files import RELEASED
 from lambda_app.classifier import Classifier
 from training.figures import write_figures
 from training.further_sets import read_folder, read_unlabeled
 from training.interruption import UserError
-from training.photo_dataset import Photos, Preprocessor
+from training.photo_dataset import Photos, Pixels, Preprocessor
 from training.source import sha256
 
 STEPS = 20  # of a curve, each with the same number of pixels
 GRAY = 127  # value of deleted pixels
 BLUR = 5 / 224  # standard deviation of the blur that insertion starts from, as a share of the photo's side
 TILES = 4  # photos in a grid: one of a class, the others outliers
-Pixels = NDArray[np.uint8]  # (3, S, S)
-Map = NDArray[np.float32]  # (h, w)
 Curves = NDArray[np.float64]  # (2, STEPS + 1), probabilities during deletion and during insertion
-
-
-def resize_map(activation_map: Map, side: int) -> Map:
-    """Return the map (side, side), interpolated bilinearly."""
-    image = Image.fromarray(activation_map.astype(np.float32))
-    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
 
 
 def make_center_map(height: int, width: int) -> Map:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from export.checks.evaluation import Pixels, Run, run_all, score_outputs
+from export.checks.evaluation import PixelBatch, Run, run_all, score_outputs
 from export.checks.latency import REPEATS, measure_latency
 from export.files import RELEASED
 from lambda_app.classifier import OUTPUTS, Classifier, Outputs
@@ -51,7 +51,7 @@ def _score_size(run: Run, metadata: Metadata, photos_path: Path, size: int) -> d
 
 
 def _time_size(run: Run, size: int) -> float:
-    photo: Pixels = np.random.default_rng(0).integers(0, 256, (1, 3, size, size), np.uint8)
+    photo: PixelBatch = np.random.default_rng(0).integers(0, 256, (1, 3, size, size), np.uint8)
     return measure_latency({"model": run}, photo, REPEATS)["model"]
 
 

@@ -1,4 +1,4 @@
-"""Measure what each step of the quantization to int8 contributes, and settings that were rejected.
+"""Measure what each step of the quantization to int8 contributes.
 
 `python -m export.experiments.int8_attempts` quantizes `artifacts/model.onnx` in every way of `ATTEMPTS`, and compares
 the files with the float network on validation photos, never on test photos. It writes
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationMethod
 
 from export.checks.evaluation import run_all
 from export.files import MODEL, megabytes
 from export.quantize import (
+    STEPS,
     build_weight_ranges,
     copy_metadata,
     count_float_layers,
@@ -36,8 +36,7 @@ from training.source import sha256
 from training.tools.results_page import percent, table
 
 FIGURES = METRICS / "int8_attempts.json"
-PHOTOS = 400  # validation photos, at most
-ALL_STEPS = ("equalize", "compensate")
+MAX_PHOTOS = 400  # of the validation split
 Figures = dict[str, Any]
 Settings = Callable[[onnx.ModelProto], dict[str, Any]]  # arguments of `quantize_static` that differ
 
@@ -47,7 +46,7 @@ class Attempt:
     """A way to quantize the model: steps before and after the calibration, and settings of the calibration."""
 
     name: str  # `{first_layers}` stands for the layers that `count_float_layers` chooses for the model
-    steps: tuple[str, ...]  # of `ALL_STEPS`
+    steps: tuple[str, ...]  # of `STEPS`
     settings: Settings
 
 
@@ -65,20 +64,12 @@ def use_defaults(_: onnx.ModelProto) -> dict[str, Any]:
     return {}
 
 
-def use_percentile(_: onnx.ModelProto) -> dict[str, Any]:
-    return {"calibrate_method": CalibrationMethod.Percentile}  # ONNX Runtime's default is the 99.999th
-
-
 ATTEMPTS = (
     Attempt("calibration alone", (), quantize_outputs),
     Attempt("outputs of the last layers in float32", (), keep_float(1)),
     Attempt("also equalized", ("equalize",), keep_float(1)),
-    Attempt("also compensated", ALL_STEPS, keep_float(1)),
-    Attempt("also {first_layers} in float32 (chosen)", ALL_STEPS, use_defaults),
-    Attempt("the chosen settings, but not equalized", ("compensate",), use_defaults),
-    Attempt("the chosen settings, but not compensated", ("equalize",), use_defaults),
-    Attempt("the chosen settings, but the first 6 layers in float32", ALL_STEPS, keep_float(6)),
-    Attempt("the chosen settings, but ranges at the 99.999th percentile", ALL_STEPS, use_percentile),
+    Attempt("also compensated", STEPS, keep_float(1)),
+    Attempt("also {first_layers} in float32 (chosen)", STEPS, use_defaults),
 )
 
 
@@ -94,10 +85,10 @@ def main() -> None:
 
 
 def read_photos() -> tuple[Photos, Photos]:
-    """Return the training photos that the pipeline quantizes with, and at most `PHOTOS` validation photos."""
+    """Return the training photos that the pipeline quantizes with, and at most `MAX_PHOTOS` validation photos."""
     load, rows = Preprocessor(Classifier.load(MODEL).metadata.image_size), read_manifest()
     calibration = subsample(read_split(rows, "train", load), config.load(config.Quantize).photos)
-    return calibration, subsample(read_split(rows, "val", load), PHOTOS)
+    return calibration, subsample(read_split(rows, "val", load), MAX_PHOTOS)
 
 
 def name_attempts() -> dict[str, Attempt]:
@@ -156,9 +147,7 @@ def compare(outputs: Outputs, expected: Outputs) -> Figures:
 
 
 def render() -> str:
-    """Return the table of attempts, or a sentence that there is none."""
-    if not FIGURES.exists():
-        return "Not measured yet."
+    """Return the table of attempts."""
     figures = read_figures(FIGURES.stem)
     head = ("int8 file", "error of the logits", "error of the familiarity", "classes changed", "MB")
     rows = [

@@ -5,8 +5,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from training import ROOT
+
 WIDTH = 140  # of the lines of a document
-FIGURES = Path(__file__).parents[2] / "artifacts/feedback_loop.json"
+FIGURES = ROOT / "artifacts/feedback_loop.json"
 
 
 def render(path: Path = FIGURES) -> str:

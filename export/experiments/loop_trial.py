@@ -41,7 +41,7 @@ Photo = tuple[str, bytes]  # label and encoded photo
 
 
 @dataclass(frozen=True)
-class Figures:
+class TrialFigures:
     """The measurements of a trial, as artifacts/feedback_loop.json holds them."""
 
     date: str
@@ -145,7 +145,7 @@ def choose_photos(data: Path, pattern: str, count: int) -> tuple[list[Photo], li
     return base, kind
 
 
-def run(base: Sequence[Photo], left_out: Sequence[Photo], contributions: str) -> Figures:
+def run(base: Sequence[Photo], left_out: Sequence[Photo], contributions: str) -> TrialFigures:
     """Run the loop once in the working directory, and return its figures without `kind` and `params`.
 
     The server stores the contributed photos in `contributions`, s3://BUCKET or a folder.
@@ -160,7 +160,7 @@ def run(base: Sequence[Photo], left_out: Sequence[Photo], contributions: str) ->
     write_photos([*base, *read_accepted()], Path("both"))
     train_on(Path("both"))
     outcome = read_figures("release")
-    return Figures(
+    return TrialFigures(
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         kind="",
         params={},

@@ -19,6 +19,7 @@ CURVES, EXAMPLES, MISTAKES = (PLOTS / f"activation_map_{name}.png" for name in (
 SAMPLES = Path("data/samples")  # bundled photos, in the public domain
 COLUMNS = 6
 MAX_MISTAKES = 12
+Map = NDArray[np.float32]  # (h, w)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Mistake:
     name: str  # of the file, without suffix
     label: str
     predicted: str  # class
-    activation_map: NDArray[np.float32]  # (h, w)
+    activation_map: Map
 
 
 def draw_curves(figures: Mapping[str, Any]) -> None:
@@ -63,13 +64,18 @@ def draw_examples(classifier: Classifier) -> None:
     _save(figure, EXAMPLES, dpi=60)
 
 
-def darken(pixels: NDArray[np.uint8], activation_map: NDArray[np.float32]) -> NDArray[np.float64]:
+def darken(pixels: NDArray[np.uint8], activation_map: Map) -> NDArray[np.float64]:
     """Return pixels (3, S, S) as an image (S, S, 3) in [0, 1], darkened where the map is low, as on the web page."""
-    side = pixels.shape[-1]
     positive = activation_map.clip(min=0) / max(float(activation_map.max()), np.finfo(np.float32).tiny)
-    brightness = np.asarray(Image.fromarray(positive).resize((side, side), Image.Resampling.BILINEAR))[..., None]
+    brightness = resize_map(positive, pixels.shape[-1])[..., None]
     darkened: NDArray[np.float64] = pixels.transpose(1, 2, 0) / 255 * (0.2 + 0.8 * brightness)
     return darkened
+
+
+def resize_map(activation_map: Map, side: int) -> Map:
+    """Return the map (side, side), interpolated bilinearly."""
+    image = Image.fromarray(activation_map.astype(np.float32))
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR))
 
 
 def draw_mistakes(mistakes: Sequence[Mistake]) -> None:

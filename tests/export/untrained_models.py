@@ -66,6 +66,7 @@ class Drawings:
 
     def __init__(self) -> None:
         self.pixels = pixels(16, SIZE)
+        self.ids, self.labels = list(range(16)), [0] * 16
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -10,7 +10,7 @@ import pytest
 
 from export.experiments import loop_trial
 from export.experiments.loop_figures import render
-from export.experiments.loop_trial import Figures, choose_photos, parse_override, project, run
+from export.experiments.loop_trial import TrialFigures, choose_photos, parse_override, project, run
 from export.experiments.trial_server import serve
 from tests.export.untrained_models import LENIENT
 from tests.support.drawing import draw, encode, write_dataset
@@ -61,7 +61,7 @@ def test_loop_learns_from_mistakes(figures):
     assert sentence.format(**corrections) in figures.reason
 
 
-FIGURES = Figures(
+FIGURES = TrialFigures(
     date="2026-01-02",
     kind="cat/brown_*",
     params={"train.epochs": 3},
