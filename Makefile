@@ -68,10 +68,11 @@ run: .venv/.serve .venv-sam/.installed  ## serve the page and the API on http://
 check: .venv/.check  ## lint all code; type-check and test lambda_app and infra, without PyTorch, in about a minute
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check-code check-tests
 
-check-code:
+check-code: TYPED = lambda_app infra  # these need no PyTorch; lint-code checks mypy's `files`
+check-code lint-code:
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
-	$(BIN)/mypy --no-error-summary lambda_app infra
+	$(BIN)/mypy --no-error-summary $(TYPED)
 
 check-tests:
 	$(BIN)/python -m pytest --fast --numprocesses 2 tests/lambda_app tests/infra
@@ -82,7 +83,7 @@ TEST = $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder
 test: lint  ## lint, type-check, and run every test that this machine can run
 	$(TEST)
 
-# Apart from `make test`, because measuring takes 40 % of the tests' CPU time on Python 3.11.
+# Separate from `make test`, because measuring coverage takes 40 % of the tests' CPU time on Python 3.11.
 coverage: .venv/.dev .venv-sam/.installed .venv-audit/.installed  ## run every test, and write the coverage to artifacts/coverage.json and the documents
 	$(TEST) --cov && $(BIN)/python -m tests.support.coverage && $(COG) -r $(DOCUMENTS)
 
@@ -94,11 +95,6 @@ system:  ## install the Debian packages that tests use (as root, or SUDO=sudo)
 
 lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-code lint-documents
-
-lint-code:
-	$(BIN)/ruff format --check --quiet .
-	$(BIN)/ruff check --quiet .
-	$(BIN)/mypy --no-error-summary
 
 lint-documents:
 	$(COG) --check $(DOCUMENTS)
@@ -268,7 +264,7 @@ score: .venv/.train  ## classify all photos of SOURCE=s3://… through QUEUE=; c
 	@$(BIN)/python -m infra.score $(if $(GATHER),--gather "$(GATHER)","$(SOURCE)" --queue "$(QUEUE)") \
 		--results "$(RESULTS)" $(call option,OUT,out) $(if $(RETRY),--retry)
 
-# After the exit code 1 of the collection, for photos that the service failed on, the evaluation follows, and make fails.
+# If the collection exits with 1, because the service failed on some photos, evaluate the others, then fail.
 evaluate: .venv/.train  ## compute accuracy and latency from collect-feedback's journal, to artifacts/post_deploy.json (URL= and DATA= collect first)
 	@code=0; $(if $(URL),$(COLLECT) || code=$$?; [ $$code -le 1 ] || exit $$code;) \
 		$(BIN)/python -m infra.replay.post_deploy_evaluation "$(JOURNAL)" $(call option,JSON,json) && exit $$code
