@@ -22,7 +22,7 @@ from training.optimize import build_state, train_epoch
 from training.photo_dataset import Preprocessor
 from training.prepare import inspect_photo
 from training.sampling import count_repeats
-from training.source import Source
+from training.source import Source, SourceError
 from training.split import Row
 
 Item = TypeVar("Item")
@@ -40,16 +40,19 @@ class Minutes:
 
     def __str__(self) -> str:
         if self.shortest == self.longest:
-            return f"{self.longest:.1f} minutes to prepare and train"
+            return f"{self.longest:.1f} minutes to prepare and train on the CPU"
         return (
-            f"{self.shortest:.1f} minutes to prepare and train if validation finds no mistake, as easy photos allow; "
-            f"{self.longest:.1f} with all epochs"
+            f"{self.shortest:.1f} minutes to prepare and train on the CPU if validation finds no mistake, as easy "
+            f"photos allow; {self.longest:.1f} with all epochs"
         )
 
 
 def estimate(source: Source, photos: Sequence[Row]) -> Minutes:
     params, size = config.load(config.Train), config.load(config.Evaluate).image_size
-    sample = photos[:: math.ceil(len(photos) / TRIAL)]
+    chosen = photos[:: math.ceil(len(photos) / TRIAL)]
+    sample = [row for row in chosen if not inspect_photo(source, row.id, row.label).reason]
+    if not sample:
+        raise SourceError(f"{source.path}: none of {len(chosen)} photos can be decoded; `make train` lists the reasons")
     files = [source.read(row.id) for row in sample]
     augment = Augmenter(config.load(config.Augment), params.image_size)
     inspecting = time_each(lambda row: inspect_photo(source, row.id, row.label), sample)

@@ -19,6 +19,7 @@ from training.harvest.data_set import HELD_BACK, link_held_back
 from training.harvest.ledger import check_complete, check_recorded
 from training.interruption import UserError
 from training.source import EXTRA, OUTLIERS, PHOTOS, PRETRAINED, SourceList, replace_link, sha256
+from training.source.tree import ARCHIVE
 
 RAW = Path("data/raw")
 CATALOG = Path("data/datasets.yaml")
@@ -137,16 +138,16 @@ def link_packaged_weights() -> None:
 
 def replace_links(sets: list[Path], place: Path) -> None:
     """Replace the links in a folder by links to `sets`. Raise `UserError` if two sets have the same name."""
-    names = [path.stem for path in sets]
+    names = [ARCHIVE.sub("", path.name) for path in sets]
     if duplicates := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"--{place.name} names two sets called {duplicates[0]!r}; rename one")
+        raise UserError(f"{place.name.upper()}= names two sets called {duplicates[0]!r}; rename one")
     old_links = list(place.glob("[!.]*"))  # skips .DS_Store
     for old in old_links:
         check_replaceable(old)
     for old in old_links:
         old.unlink()
-    for path in sets:
-        link(path, place / path.stem)
+    for name, path in zip(names, sets, strict=True):
+        link(path, place / name)
 
 
 def find_or_download(data: str) -> Path:

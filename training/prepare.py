@@ -2,8 +2,6 @@
 
 import hashlib
 import signal
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -25,11 +23,9 @@ from training.manifest import MANIFEST
 from training.reviewed import describe_relabeled, read_reviewed, relabel, set_aside_reviewed
 from training.source import PHOTOS, SUFFIXES, Layout, Source, SourceError
 from training.source.layout import is_image
+from training.source.source_reader import UNREADABLE
 from training.split import SPLITS, Row, assign_splits, fill_splits, group_duplicates
 
-# A folder raises OSError; an archive also the errors of a wrong checksum, a broken stream, a password, or a compression
-# method that zipfile does not support.
-UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 CHUNK = 64  # photos that a worker opens at a time
 
 

@@ -127,3 +127,23 @@ def test_unknown_choice_is_an_error(run, tmp_path, option, message):
     """An unknown value of CLASSES or SPLIT is an error that lists the known ones."""
     with pytest.raises(UserError, match=message):
         run("--data", write_dataset(tmp_path / "pets", {"cat": 3, "dog": 3}, size=32), option, "x")
+
+
+def damage(folder, names):
+    for name in names:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-200])
+
+
+def test_estimate_leaves_damaged_photos_out(run, tmp_path):
+    """A photo with damaged pixels, which the dry run does not detect, does not end the estimate."""
+    photos = write_dataset(tmp_path / "pets", {"cat": 12, "dog": 12}, size=64)
+    damage(photos, ["cat/0.jpg"])
+    assert "estimate: " in run("--data", photos)
+
+
+def test_estimate_of_damaged_photos_is_an_error(run, tmp_path):
+    """If no photo of the sample can be decoded, one line states this."""
+    photos = write_dataset(tmp_path / "pets", {"cat": 12, "dog": 12}, size=64)
+    damage(photos, [f"{label}/{seed}.jpg" for label in ("cat", "dog") for seed in range(12)])
+    with pytest.raises(SourceError, match="none of 24 photos can be decoded"):
+        run("--data", photos)

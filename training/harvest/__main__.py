@@ -24,7 +24,7 @@ from training.harvest.decisions import (
 from training.harvest.download import copy_senders, download
 from training.harvest.known_photos import read_known
 from training.harvest.label_audit import audit
-from training.harvest.ledger import read_ledger
+from training.harvest.ledger import check_recorded, read_ledger
 from training.harvest.review_page import write_page
 from training.harvest.screening import apply_caps, propose, screen_duplicates
 from training.interruption import exit_when_interrupted
@@ -48,6 +48,7 @@ def harvest(source: str, folder: Path) -> list[Candidate]:
         raise HarvestError(
             f"{MANIFEST} does not exist; run `make train` first: contributions are compared with its photos"
         )
+    check_recorded()
     storage = open_storage(source)
     try:
         listed, senders = list(storage.list_entries()), list(storage.list_senders())

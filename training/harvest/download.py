@@ -4,7 +4,7 @@ Photos are written atomically, so an interrupted download resumes with the missi
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
@@ -14,18 +14,23 @@ from tqdm import tqdm
 from training.figures import replacing, write_json
 from training.harvest.contributed_photo import Entry, HarvestError, Sender
 from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Storage
+from training.source import sha256
 
 
-def download(storage: Storage, entries: Iterable[Entry], folder: Path) -> list[Entry]:
-    """Copy the entries that the folder lacks. Return the entries with valid metadata and the content of their hash."""
-    requested = list(entries)
+def download(storage: Storage, entries: Sequence[Entry], folder: Path) -> list[Entry]:
+    """Copy the entries that the folder lacks, and those whose copy was changed, such as rotated.
+
+    Return the entries with valid metadata and the content of their hash.
+    """
 
     def fetch(entry: Entry) -> Entry | None:
-        return entry if (folder / entry.path).exists() or _copy(storage, entry, folder / entry.path) else None
+        path = folder / entry.path
+        is_copied = path.exists() and sha256(path) == entry.sha256
+        return entry if is_copied or _copy(storage, entry, path) else None
 
     with ThreadPoolExecutor(THREADS) as pool:
         try:
-            found = list(tqdm(pool.map(fetch, requested), total=len(requested), desc="download", unit="photo"))
+            found = list(tqdm(pool.map(fetch, entries), total=len(entries), desc="download", unit="photo"))
         except UNAVAILABLE as error:
             raise HarvestError(f"cannot download: {error}; run the same command again to resume") from None
         finally:

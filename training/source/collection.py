@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from training.source.class_level import are_parts
 from training.source.fingerprint import fingerprint
 from training.source.layout import Layout, detect_layout, merge_classes
-from training.source.source_reader import SUFFIXES, SourceError
+from training.source.source_reader import SourceError, is_hidden
 from training.source.tree import ARCHIVE, ArchiveTree
 
 MARK = "pet-classifier sources"
@@ -181,8 +181,8 @@ def set_aside_new_classes(layout: Layout, contributed: tuple[str, ...]) -> Layou
 def label_by_source(names: list[str], label: str) -> Layout:
     """Return the layout of a source whose photos are in no folder: in a list of sources, its name is the class."""
     files = [PurePosixPath(n) for n in names if not n.endswith("/")]
-    labels = {str(f): label for f in files if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")}
-    unlabeled = {str(f): "outside the class folders" for f in files if str(f) not in labels}
+    labels = {str(f): label for f in files if not is_hidden(f)}
+    unlabeled = {str(f): "hidden file" for f in files if is_hidden(f)}
     return Layout("a source per class", labels, unlabeled, ())
 
 
@@ -190,6 +190,9 @@ def unique_names(paths: list[Path]) -> list[str]:
     """Return a folder name for each source; those of the same name are numbered."""
     names: list[str] = []
     for path in paths:
-        same = sum(name.startswith((f"{path.name}/", f"{path.name} (")) for name in names)
-        names.append(f"{path.name} ({same + 1})/" if same else f"{path.name}/")
+        name, number = path.name, 1
+        while f"{name}/" in names:
+            number += 1
+            name = f"{path.name} ({number})"
+        names.append(f"{name}/")
     return names

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from training.source.class_level import SPLIT
+from training.source.source_reader import UNREADABLE
 
 TABLES = {".csv", ".tsv", ".jsonl"}
 LABELS = ("label", "labels", "class", "class_name", "category", "breed", "species", "target", "label_name")
 MAX_TABLE = 64 << 20  # bytes
-UNREADABLE = (csv.Error, OSError, RecursionError, RuntimeError, ValueError)
 TableRow = dict[str, str]
 
 
@@ -28,8 +28,8 @@ def read_label_tables(files: list[str], photos: list[str], read: Callable[[str],
     for table in (n for n in files if PurePosixPath(n).suffix.lower() in TABLES and "submission" not in n.lower()):
         try:
             rows = _rows(table, read)
-        except UNREADABLE:
-            continue  # not a table, despite its suffix
+        except (*UNREADABLE, csv.Error, ValueError):
+            continue  # damaged, or not a table, despite its suffix
         if found := _match(rows, PurePosixPath(table).parent, index):
             used.append(table)
             labels |= found
@@ -71,7 +71,7 @@ def _match(rows: list[TableRow], folder: PurePosixPath, index: dict[str, list[st
         return {}
     columns = {c: _photos(rows, c, folder, index) for c in rows[0] if c != label}
     found = max(columns.values(), key=len, default={})
-    return {photo: row[label].strip().lower() for photo, row in found.items() if (row[label] or "").strip()}
+    return {photo: row.get(label, "").strip().lower() for photo, row in found.items() if row.get(label, "").strip()}
 
 
 def _photos(
@@ -97,8 +97,5 @@ def _rows(table: str, read: Callable[[str], bytes]) -> list[TableRow]:
 
 
 def _json_rows(data: str) -> list[TableRow]:
-    try:
-        values = [json.loads(line) for line in data.splitlines() if line.strip()]
-    except json.JSONDecodeError:
-        return []
-    return [{str(k): str(v) for k, v in row.items()} for row in values if isinstance(row, dict)]
+    values = [json.loads(line) for line in data.splitlines() if line.strip()]
+    return [{k: "" if v is None else str(v) for k, v in row.items()} for row in values if isinstance(row, dict)]

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from lambda_app.preprocess import SIGNATURES
 from training.source.class_level import FolderClasses, split_of, to_class_folders
 from training.source.label_table import read_label_tables
-from training.source.source_reader import SUFFIXES, SourceError, is_hidden
+from training.source.source_reader import SUFFIXES, UNREADABLE, SourceError, is_hidden
 
 KAGGLE = re.compile(r"(?P<label>[^./]+)\.\d+\.\w+")  # cat.0.jpg
 NUMBERED = re.compile(r"(?P<label>.+?)[_-]\d+(\.\w+)?")  # Abyssinian_100.jpg
@@ -147,7 +148,10 @@ def _oxford_labels(
 ) -> dict[str, str]:
     """Return the breed or, for CLASSES=species, the species of the photos that the annotations list."""
     lists = [name for name, file in files.items() if name.endswith(OXFORD) and not is_hidden(file)]
-    lines = (line for name in lists for line in read(name).decode("utf-8", "replace").splitlines())
+    lines: list[str] = []
+    for name in lists:
+        with suppress(*UNREADABLE):
+            lines += read(name).decode("utf-8", "replace").splitlines()
     listed = {line.split()[0]: match for line in lines if (match := OXFORD_LINE.fullmatch(line.strip()))}
     column = 2 if choice == "species" else 1
     names = {stem: match[column].lower() for stem, match in listed.items()}

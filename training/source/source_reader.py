@@ -1,9 +1,13 @@
 """Define what a reader of a folder or an archive provides, and check the names that it returns."""
 
 import hashlib
+import lzma
 import os
 import re
+import tarfile
 import unicodedata
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import IO, Generic, Protocol, TypeVar
@@ -19,6 +23,9 @@ SUFFIXES = {
     *(".tif", ".tiff", ".heic", ".heif", ".avif"),
 }
 MAX_FILE = 256 << 20  # bytes of one photo; a larger file is not read into memory
+# A folder raises OSError; an archive also the errors of a wrong checksum, a broken stream, a password, or a compression
+# method that zipfile does not support.
+UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
 Opened = TypeVar("Opened")
 
 

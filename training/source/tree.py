@@ -4,16 +4,22 @@ import bz2
 import gzip
 import lzma
 import re
-import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from training.source.folder import FolderReader
-from training.source.source_reader import MAX_FILE, SUFFIXES, Reader, SourceError, check_names, is_hidden
+from training.source.source_reader import (
+    MAX_FILE,
+    SUFFIXES,
+    UNREADABLE,
+    Reader,
+    SourceError,
+    check_names,
+    is_hidden,
+)
 from training.source.tar_reader import TarReader
 from training.source.unpacked import Budget, copy_stream, unpack
 from training.source.zip_reader import ZipReader
@@ -27,7 +33,6 @@ COMPRESSED: dict[bytes, Opener] = {
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ": lzma.LZMAFile,
 }
-BROKEN = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
 EXPECTED = "expected a .zip, .tar, .tar.gz, .tar.bz2, .tar.xz or .parquet archive or a folder of photos"
 
 
@@ -46,14 +51,14 @@ class ArchiveTree:
     def reader(self) -> Reader:
         try:
             return open_reader(self.path, self.name)
-        except BROKEN as error:
+        except UNREADABLE as error:
             raise SourceError(f"{self.name} cannot be opened: {error}; unpack it, or name another source") from None
 
     def names(self) -> list[str]:
         """Return all files, and all folders with a trailing `/`, sorted. Raise `SourceError` for an unsafe name."""
         try:
             own = self.reader.names()
-        except BROKEN as error:
+        except UNREADABLE as error:
             raise SourceError(f"{self.name} cannot be listed: {error}") from None
         check_names(own, Path(self.name))
         inner = [name for name in own if ARCHIVE.search(name) and not is_hidden(PurePosixPath(name))]
@@ -98,7 +103,7 @@ class ArchiveTree:
 
         try:
             copy = unpack(self.path, name, write)
-        except BROKEN as error:
+        except UNREADABLE as error:
             raise SourceError(f"{label} cannot be read: {error}; unpack {self.name} and name the result") from None
         self.budget.spend(copy.stat().st_size, label)
         return copy

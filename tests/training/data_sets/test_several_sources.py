@@ -1,6 +1,7 @@
 """Tests of several sources in DATA: their merged photos, and the list by which DVC notices a change."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from training.figures import read_figures
 from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS
 from training.interruption import UserError
 from training.source import PHOTOS, Source, SourceError, SourceList
+from training.source.collection import unique_names
 
 
 @pytest.mark.parametrize("quoted", [True, False])
@@ -179,3 +181,18 @@ def test_lost_link_is_named(sources):
         Source(PHOTOS)
     list_photos(*sources)
     assert Source(PHOTOS).names()
+
+
+def test_number_in_a_name_is_not_given_twice():
+    """A source called `cats (2)` keeps its name, and no other source gets it."""
+    paths = [Path("/a/cats (2)"), Path("/b/cats"), Path("/c/cats")]
+    assert ["cats (2)/", "cats/", "cats (3)/"] == unique_names(paths)
+
+
+def test_sources_of_one_class_each_need_no_suffixes(data):
+    """The photos of a source that is one class are recognized by their content; hidden files are set aside."""
+    for label in ("cat", "dog"):
+        write_files(data / label, numbered(f"{label}{{}}") | {".hidden": b""})
+    manifest = run("cat dog")
+    assert {"cat": 8, "dog": 8} == classes(manifest)
+    assert {"hidden file": 2} == reasons(manifest)

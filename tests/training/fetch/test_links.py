@@ -104,7 +104,7 @@ def test_two_sets_of_one_name_are_an_error(run, tmp_path, kind):
     for name in ("a", "b"):
         write_dataset(tmp_path / name / "zoo", {"cat": 1})
     run("--data", tmp_path / "a", f"--{kind}", "a")
-    with pytest.raises(UserError, match=f"--{kind} names two sets called 'zoo'"):
+    with pytest.raises(UserError, match=f"{kind.upper()}= names two sets called 'zoo'"):
         run("--data", tmp_path / "a", f"--{kind}", "a/zoo", "b/zoo")
     assert [tmp_path / "a"] == [link.readlink() for link in Path("data/raw", kind).iterdir()]
 
@@ -184,3 +184,13 @@ def test_oxford_pets_become_class_folders(run):
     run("--data", "oxford-iiit-pet")
     found = {path.relative_to(PHOTOS).as_posix() for path in PHOTOS.rglob("*.jpg")}
     assert {"cat/Abyssinian_1.jpg", "dog/pug_2.jpg"} == found
+
+
+def test_name_of_a_set_has_no_suffix_of_an_archive(run, tmp_path):
+    """A set has the name of its folder, also with a dot, or that of its archive without the whole suffix."""
+    names = ("zoo.1", "zoo.2", "pets.tar.gz")
+    for name in names[:2]:
+        write_dataset(tmp_path / name, {"cat": 1})
+    (tmp_path / names[2]).write_bytes(archive())
+    run("--data", tmp_path / "zoo.1", "--extra", *names)
+    assert {"zoo.1", "zoo.2", "pets"} == {path.name for path in Path("data/raw/extra").iterdir()}

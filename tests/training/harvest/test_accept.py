@@ -169,7 +169,7 @@ def test_decision_may_change_after_an_interruption(checkout, monkeypatch, decisi
         with pytest.raises(KeyboardInterrupt):
             accept(OUT)
     assert {sha256} == accepted()
-    review(decision, label=label)
+    save_review(OUT, decision=decision, label=label)
     accept(OUT)
     expected = [label] if decision == "accept" else []
     assert expected == list(read_folder_labels(CONTRIBUTIONS).values())

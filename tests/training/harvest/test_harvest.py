@@ -13,6 +13,7 @@ from tests.support.drawing import draw, encode
 from tests.training.harvest.contributions import BUCKET, SOURCE, put, write
 from training import config
 from training.harvest.__main__ import harvest, main
+from training.harvest.accept import accept
 from training.harvest.contributed_photo import Candidate, HarvestError, parse_key
 from training.harvest.contribution_storage import open_storage
 from training.harvest.decisions import read_decisions, write_decisions
@@ -246,3 +247,30 @@ def test_harvest_requires_a_manifest(checkout):
     Path("artifacts/manifest.csv").unlink()
     with pytest.raises(HarvestError, match=r"run `make train` first"):
         harvest(SOURCE, OUT)
+
+
+def test_changed_copy_is_downloaded_again(checkout):
+    """A photo that was rotated in the folder of the review is replaced by the contributed one."""
+    [sha256] = contribute(seeds=[500])
+    [candidate] = harvest(SOURCE, OUT)
+    with Image.open(OUT / candidate.path) as photo:
+        photo.rotate(90).save(OUT / candidate.path)
+    assert [sha256] == [candidate.sha256 for candidate in harvest(SOURCE, OUT)]
+    assert encode(draw("cat", 500)) == (OUT / candidate.path).read_bytes()
+
+
+def test_harvest_is_refused_after_an_interrupted_accept(checkout, monkeypatch):
+    """Photos that an interrupted `make accept` copied are not rejected as duplicates of themselves."""
+    contribute(seeds=[500])
+    harvest(SOURCE, OUT)
+    with monkeypatch.context() as patch:
+        patch.setattr("training.harvest.accept.write_ledger", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            accept(OUT, allow_unchanged=True)
+    with pytest.raises(HarvestError, match="repeat an interrupted `make accept`"):
+        harvest(SOURCE, OUT)
+    assert ["accept"] == [row.decision for row in read_decisions(OUT)]
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
