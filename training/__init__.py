@@ -1,4 +1,4 @@
-"""Train the network: one module per DVC stage (prepare, train, evaluate), with its helpers beside it."""
+"""Train the network: one module per DVC stage (config, prepare, train, evaluate), with its helpers beside it."""
 
 import sys
 from pathlib import Path
@@ -7,4 +7,5 @@ from training.interruption import report_in_one_line
 
 ROOT = Path(__file__).parents[1]  # of the repository
 
+# Set at import, so that Ctrl-C while PyTorch is imported also ends in one line.
 sys.excepthook = report_in_one_line

@@ -62,7 +62,7 @@ class Augmenter:
         bright = np.minimum(brightness * np.arange(256), 255)
         mean = bright[np.asarray(image.reduce(8).convert("L"))].mean()  # a thumbnail takes a third of the time
         table = (mean + contrast * (bright - mean)).clip(0, 255).round().astype(np.uint8)
-        return [*table.tolist()] * 3
+        return table.tolist() * 3
 
     def add_noise(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Add Gaussian noise, drawn for each value separately."""

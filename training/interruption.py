@@ -14,7 +14,7 @@ AGAIN = "interrupted; run the same command again"
 
 
 class UserError(Exception):
-    """Something that the user can solve; the message names the value, what was expected and what to do next."""
+    """Report a problem that the user can solve; the message names the value, what was expected and what to do next."""
 
 
 def report_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

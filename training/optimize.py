@@ -72,14 +72,14 @@ def train_epoch(
     """Train on every batch once. Return the speed, and the metrics on the augmented photos, of this process."""
     model.train()
     device = next(model.parameters()).device
-    losses, predicted, labels = [], [], []  # reading the first two would wait for the device
+    losses, predicted, labels = [], [], []  # losses and predictions stay on the device: reading them would wait for it
     start = time.perf_counter()
     for images, target in batches:
         images = images.to(device, memory_format=torch.channels_last, non_blocking=True)  # (N, 3, S, S) uint8
         loss, logits = compute_loss(model, teacher, images, target.to(device, non_blocking=True), params)
         update_weights(state, loss)
         losses.append(loss.detach())
-        predicted.append(logits.detach().argmax(1))
+        predicted.append(logits.argmax(1))
         labels.append(target)
     mean_loss = float(torch.stack(losses).mean())
     speed = sum(map(len, labels)) / (time.perf_counter() - start)
@@ -112,7 +112,10 @@ def update_weights(state: TrainingState, loss: torch.Tensor) -> None:
 
 
 def distillation_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
-    """Return T² KL(teacher || student) in nats, the mean over logits (N, K) divided by T (Hinton et al. 2015)."""
+    """Return T² · KL(teacher || student) in nats, averaged over photos.
+
+    Both softmaxes take logits (N, K) / T (Hinton et al. 2015).
+    """
     temperature = DISTILLATION_TEMPERATURE
     student = nn.functional.log_softmax(student_logits / temperature, dim=1)
     teacher = nn.functional.log_softmax(teacher_logits / temperature, dim=1)

@@ -1,9 +1,8 @@
-"""Stage 1: write `artifacts/manifest.csv`. Open every photo, set broken ones aside, group duplicates, assign splits."""
+"""Write `artifacts/manifest.csv`. Open every photo, set broken ones aside, group duplicates, assign splits."""
 
 import hashlib
 import signal
 from collections import Counter
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -63,7 +62,10 @@ def choose_splits(rows: list[Row], layout: Layout, params: config.Prepare, sourc
 
 
 def inspect_photos(source: Source, labels: dict[str, str], *, is_quick: bool = False) -> list[Row]:
-    """Open every file of `labels` (name to label) once, on all cores; return its row without group and split."""
+    """Open every file of `labels` (name to label) once, on all cores.
+
+    Return its row without split and, unless `is_quick`, without group.
+    """
     description = f"open {source.path.name}"
     if len(labels) <= CHUNK:  # a single worker would open all of them
         items = tqdm(labels.items(), desc=description, unit="photo")
@@ -150,7 +152,7 @@ def write_manifest(rows: list[Row], layout: Layout) -> None:
     print(f"{summary['photos']:,} photos of {len(summary['classes'])} classes ({layout.kind})")
 
 
-def summarize(rows: Iterable[Row], layout: Layout) -> dict[str, Any]:
+def summarize(rows: list[Row], layout: Layout) -> dict[str, Any]:
     used = [row for row in rows if row.split]
     sizes = Counter(row.group for row in used)
     return {

@@ -1,10 +1,10 @@
 """Hash what decides the result of a list of sources: names relative to each source, sizes, and parts of the contents.
 
-Neither the place of a source nor times count, so a copied folder is the same source. Reading all photos here would
-double the reading of a training. So of photos and zip archives, only two windows are read, in the middle and at the
-end, where compressed photos differ after every edit, and zip has the checksums of its files. What is not noticed is a
-photo that was replaced by one of the same size and with the same bytes in both windows. Tables, `.tar` and Parquet
-files are read whole: an edited label often has the same length, and their ends do not depend on it.
+The location and the times of a source do not count, so a copied folder is the same source. Reading all photos would
+double the reading of a training. Of photos and zip archives, only two windows are therefore read: in the middle and at
+the end. Compressed photos differ there after every edit, and zip stores its checksums at the end. A photo is not
+noticed if its replacement has the same size and the same bytes in both windows. Tables, `.tar` and Parquet files are
+read completely: an edited label often has the same length, and their ends do not depend on it.
 """
 
 import hashlib

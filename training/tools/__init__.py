@@ -1,1 +1,1 @@
-"""Commands around training: label audit, attempts and the input benchmark."""
+"""Commands around training: suspicious labels, attempts and the input benchmark."""

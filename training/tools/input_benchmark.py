@@ -1,8 +1,8 @@
 """`make bench-input`: measure whether loading photos keeps up with training.
 
-Trains on photos, and in turns on one batch in memory, so that other load on the machine affects both alike. The first
-steps of each measurement are not counted: the workers decode ahead while the batch in memory is used, and would start
-with an advantage.
+Alternates between training on photos and on one batch in memory, so that other load on the machine affects both
+equally. The first steps of each measurement are not counted: the workers decode ahead while the batch in memory is
+used, and would start with an advantage.
 """
 
 import argparse
