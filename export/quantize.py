@@ -51,8 +51,8 @@ class CalibrationPhotos(CalibrationDataReader):  # type: ignore[misc]  # onnxrun
 
 def main() -> None:
     params = config.load(config.Quantize)
-    load = Preprocessor(Classifier.load(MODEL).metadata.image_size)
-    photos = subsample(read_split(read_manifest(), "train", load), params.photos)
+    to_pixels = Preprocessor(Classifier.load(MODEL).metadata.image_size)
+    photos = subsample(read_split(read_manifest(), "train", to_pixels), params.photos)
     CANDIDATES.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
         quantized = Path(folder) / "int8.onnx"

@@ -105,9 +105,10 @@ def load_models() -> Models:
 
 def read_sets(expected: Metadata) -> Sets:
     """Return the test split, the further sets of labeled photos, and the outliers."""
-    load = Preprocessor(expected.image_size)
-    labeled = {"test": read_split(read_manifest(), "test", load)} | read_extra(list(expected.class_names), load)
-    return Sets(labeled, read_outliers(set(labeled), load))
+    to_pixels = Preprocessor(expected.image_size)
+    labeled = {"test": read_split(read_manifest(), "test", to_pixels)}
+    labeled |= read_extra(list(expected.class_names), to_pixels)
+    return Sets(labeled, read_outliers(set(labeled), to_pixels))
 
 
 def stack_pixels(photos: Photos, count: int) -> PixelBatch:

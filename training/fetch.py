@@ -95,7 +95,7 @@ def read_sources(data: str, classes: str = "", split: str = "") -> SourceList:
         if value and value not in known:
             raise UserError(f"{name}={value!r}; expected one of {', '.join(known)}")
     if not data and has_photos():
-        data = shlex.quote(str(PHOTOS))
+        data = str(PHOTOS)
         if last := SourceList.read(PHOTOS):
             classes, split = classes or last.classes, split or last.split
     paths = [find_or_download(name).resolve() for name in split_sources(data or "petimages")]
@@ -107,7 +107,7 @@ def read_sources(data: str, classes: str = "", split: str = "") -> SourceList:
 def split_sources(data: str) -> list[str]:
     """Return the sources in DATA. A path with spaces may be quoted or not: the longest path that exists counts.
 
-    Raise `UserError` if a word begins no source.
+    Raise `UserError` if quotes are not balanced.
     """
     if _is_source(data):
         return [data]
@@ -118,7 +118,7 @@ def split_sources(data: str) -> list[str]:
     found = []
     while words:
         ends = (end for end in range(len(words), 0, -1) if _is_source(" ".join(words[:end])))
-        end = next(ends, 1)  # `resolve` reports a word that is not a source
+        end = next(ends, 1)  # find_or_download reports a word that is not a source
         found.append(" ".join(words[:end]))
         words = words[end:]
     return found

@@ -21,8 +21,8 @@ def describe(rows: list[Row], layout: Layout) -> list[str]:
         f"layout: {layout.kind}; {len(used):,} photos of {len({row.label for row in used})} classes; splits by {split}",
         *(f"note: {note}" for note in layout.notes),
         *class_table(rows),
-        *set_aside(rows),
-        *(f"warning: {warning}" for warning in warnings(rows)),
+        *count_set_aside(rows),
+        *(f"warning: {warning}" for warning in find_warnings(rows)),
     ]
 
 
@@ -39,14 +39,14 @@ def class_table(rows: list[Row]) -> list[str]:
     return lines if len(labels) <= MAX_LISTED else [*lines, f"and {len(labels) - MAX_LISTED} more classes"]
 
 
-def set_aside(rows: list[Row]) -> list[str]:
+def count_set_aside(rows: list[Row]) -> list[str]:
     """Return the number of files that were set aside, by class and reason."""
     reasons = Counter((row.label or "no class", row.reason.split(":")[0]) for row in rows if row.reason)
     lines = [f"set aside: {count:,} of {label}: {reason}" for (label, reason), count in reasons.most_common(MAX_LISTED)]
     return lines or ["set aside: none"]
 
 
-def warnings(rows: list[Row]) -> list[str]:
+def find_warnings(rows: list[Row]) -> list[str]:
     """Return warnings about few photos and about classes of different sizes."""
     counts = Counter(row.label for row in rows if row.split)
     tests = Counter(row.label for row in rows if row.split == "test")
@@ -74,7 +74,7 @@ def _warn_imbalance(counts: Counter[str]) -> list[str]:
     text = (
         f"{large!r} has {most:,} photos and {rare!r} {least:,}. Always answering {large!r} would be right on "
         f"{most / (most + least):.1%} of the two, so expect more mistakes on {rare!r} than the accuracy shows. Add "
-        f"photos of {rare!r}, or sample the classes equally (training/README.md)"
+        f"photos of {rare!r}, or set train.balance_classes to true in params.yaml"
     )
     return [text]
 

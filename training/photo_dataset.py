@@ -14,15 +14,15 @@ Pixels = NDArray[np.uint8]  # (3, S, S), 0..255
 
 
 class Photos:
-    """Pairs of pixels and label index, sorted by name. `load` turns the bytes of a photo into pixels.
+    """Pairs of pixels and label index, sorted by name. `to_pixels` turns the bytes of a photo into pixels.
 
     PyTorch's loaders accept it as a map-style dataset.
     """
 
     def __init__(
-        self, source: Source, labels: dict[str, str], class_names: list[str], load: Callable[[bytes], Pixels]
+        self, source: Source, labels: dict[str, str], class_names: list[str], to_pixels: Callable[[bytes], Pixels]
     ) -> None:
-        self.source, self.load = source, load
+        self.source, self.to_pixels = source, to_pixels
         self.ids = sorted(labels)
         self.labels = [class_names.index(labels[name]) for name in self.ids]
 
@@ -30,7 +30,7 @@ class Photos:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[Pixels, int]:
-        return self.load(self.source.read(self.ids[index])), self.labels[index]
+        return self.to_pixels(self.source.read(self.ids[index])), self.labels[index]
 
 
 class Preprocessor:
@@ -43,9 +43,9 @@ class Preprocessor:
         return preprocess(data, self.image_size).pixels
 
 
-def read_split(rows: list[dict[str, str]], split: str, load: Callable[[bytes], Pixels]) -> Photos:
+def read_split(rows: list[dict[str, str]], split: str, to_pixels: Callable[[bytes], Pixels]) -> Photos:
     labels = {row["id"]: row["label"] for row in rows if row["split"] == split}
-    return Photos(Source(PHOTOS), labels, class_names(rows), load)
+    return Photos(Source(PHOTOS), labels, class_names(rows), to_pixels)
 
 
 def subsample(photos: Photos, count: int) -> Photos:

@@ -56,8 +56,8 @@ def main() -> None:
         raise UserError(f"{EMULATOR} is missing; install Debian's package qemu-user")
     if "vnni" not in CPUINFO.read_text():  # of the flags avx512_vnni and avx_vnni
         raise UserError("this CPU has no VNNI, so both runs would use the same instructions; use a CPU with VNNI")
-    load = Preprocessor(Classifier.load(options.model).metadata.image_size)
-    photos = subsample(read_split(read_manifest(), "test", load), options.photos)
+    to_pixels = Preprocessor(Classifier.load(options.model).metadata.image_size)
+    photos = subsample(read_split(read_manifest(), "test", to_pixels), options.photos)
     pixels = np.stack([photos[i][0] for i in range(len(photos))])
     native = run_program([], options.model, pixels)
     emulated = run_program([emulator, "-cpu", options.cpu], options.model, pixels)

@@ -184,10 +184,10 @@ def main() -> None:
     )
     options = parser.parse_args()
     classifier = Classifier.load(RELEASED)
-    load = Preprocessor(classifier.metadata.image_size)
-    photos = read_folder(options.photos, list(classifier.metadata.class_names), load)
+    to_pixels = Preprocessor(classifier.metadata.image_size)
+    photos = read_folder(options.photos, list(classifier.metadata.class_names), to_pixels)
     selected = read_evenly(photos, options.limit, 2)
-    outliers = read_evenly(read_unlabeled(options.outliers, load), options.limit, TILES - 1)
+    outliers = read_evenly(read_unlabeled(options.outliers, to_pixels), options.limit, TILES - 1)
     figures = {
         "sha256": sha256(RELEASED),
         "set": options.photos.stem,

@@ -86,9 +86,9 @@ def main() -> None:
 
 def read_photos() -> tuple[Photos, Photos]:
     """Return the training photos that the pipeline quantizes with, and at most `MAX_PHOTOS` validation photos."""
-    load, rows = Preprocessor(Classifier.load(MODEL).metadata.image_size), read_manifest()
-    calibration = subsample(read_split(rows, "train", load), config.load(config.Quantize).photos)
-    return calibration, subsample(read_split(rows, "val", load), MAX_PHOTOS)
+    to_pixels, rows = Preprocessor(Classifier.load(MODEL).metadata.image_size), read_manifest()
+    calibration = subsample(read_split(rows, "train", to_pixels), config.load(config.Quantize).photos)
+    return calibration, subsample(read_split(rows, "val", to_pixels), MAX_PHOTOS)
 
 
 def name_attempts() -> dict[str, Attempt]:

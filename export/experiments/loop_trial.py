@@ -30,7 +30,7 @@ from training.fetch import link, link_packaged_weights
 from training.figures import read_figures, write_json
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept
-from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS, link_held_back, read_folder_labels
+from training.harvest.data_set import ACCEPTED_FOLDER, CONTRIBUTIONS, link_held_back, read_folder_labels
 from training.harvest.decisions import ACCEPT, HOLD, write_decisions
 from training.interruption import UserError
 from training.manifest import read_manifest
@@ -180,7 +180,7 @@ def run(base: Sequence[Photo], left_out: Sequence[Photo], contributions: str) ->
 
 def read_accepted() -> list[Photo]:
     """Return the accepted contributions that are used for training."""
-    folder = CONTRIBUTIONS / ACCEPTED
+    folder = CONTRIBUTIONS / ACCEPTED_FOLDER
     return [(label, (folder / path).read_bytes()) for path, label in read_folder_labels(folder).items()]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.drawing import draw, encode
 from training.harvest.contributed_photo import Candidate
-from training.harvest.decisions import FILE, HARVESTED, is_unchanged, read_decisions, write_decisions
+from training.harvest.decisions import DECISIONS_FILE, HARVESTED, is_unchanged, read_decisions, write_decisions
 from training.harvest.review_page import write_page
 
 pytestmark = pytest.mark.browser
@@ -22,8 +22,8 @@ def make_candidate(folder, number, decision):
 
 def save(page, folder):
     with page.expect_download() as download:
-        page.get_by_role("button", name=f"Save {FILE}").click()
-    download.value.save_as(folder / FILE)
+        page.get_by_role("button", name=f"Save {DECISIONS_FILE}").click()
+    download.value.save_as(folder / DECISIONS_FILE)
 
 
 def test_reviewer_saves_decisions(tmp_path, chromium):

@@ -14,7 +14,7 @@ from training.harvest.contribution_storage import UNAVAILABLE, open_storage
 from training.harvest.data_set import CONTRIBUTIONS, read_folder_labels
 from training.harvest.decisions import (
     DECISIONS,
-    FILE,
+    DECISIONS_FILE,
     HARVESTED,
     PROPOSALS,
     keep_decisions,
@@ -70,7 +70,10 @@ def harvest(source: str, folder: Path) -> list[Candidate]:
     print(f"{len(listed)} contributions, {len(candidates)} new photos: {_line(counts)}")
     for reason, count in Counter(c.reason for c in candidates if c.reason).most_common():
         print(f"  {count} {reason}")
-    print(f"review {page}, replace {folder / FILE} with the file that it saves, then run `make accept OUT={folder}`")
+    print(
+        f"review {page}, replace {folder / DECISIONS_FILE} with the file that it saves, then run "
+        f"`make accept OUT={folder}`"
+    )
     return candidates
 
 

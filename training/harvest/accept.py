@@ -14,20 +14,20 @@ from pathlib import Path
 from training.figures import replacing
 from training.harvest.contributed_photo import Candidate, HarvestError, parse_key
 from training.harvest.contribution_storage import Folder
-from training.harvest.data_set import ACCEPTED, CONFIRMED, CONTRIBUTIONS, CORRECTED, read_folder_labels
-from training.harvest.decisions import ACCEPT, FILE, HOLD, REJECT, is_unchanged, read_changed, read_decisions
+from training.harvest.data_set import ACCEPTED_FOLDER, CONFIRMED, CONTRIBUTIONS, CORRECTED, read_folder_labels
+from training.harvest.decisions import ACCEPT, DECISIONS_FILE, HOLD, REJECT, is_unchanged, read_changed, read_decisions
 from training.harvest.dvc_folder import POINTER, track
-from training.harvest.ledger import ACCEPTED as LEDGER_ACCEPTED
 from training.harvest.ledger import (
+    ACCEPTED,
     LEDGER,
-    Decided,
+    REJECTED,
+    LedgerRow,
     check_complete,
     check_recorded,
     hash_request,
     read_ledger,
     write_ledger,
 )
-from training.harvest.ledger import REJECTED as LEDGER_REJECTED
 from training.harvest.review_page import PAGE
 from training.manifest import class_names, read_manifest
 
@@ -60,12 +60,12 @@ def accept(folder: Path, *, allow_unchanged: bool = False) -> None:
     check_recorded()
     for candidate in new:
         if candidate.decision == ACCEPT:
-            with replacing(CONTRIBUTIONS / place(candidate)) as partial:
+            with replacing(CONTRIBUTIONS / choose_path(candidate)) as partial:
                 partial.write_bytes(photos[candidate.sha256])
     if photos or is_repeated:
         track()
     write_ledger(ledger | decide(new, ledger, folder))
-    report(new, Counter(place(c).parts[0] for c in new if c.decision == ACCEPT))
+    report(new, Counter(choose_path(c).parts[0] for c in new if c.decision == ACCEPT))
 
 
 def check_reviewed(new: Sequence[Candidate], folder: Path) -> None:
@@ -74,9 +74,9 @@ def check_reviewed(new: Sequence[Candidate], folder: Path) -> None:
     proposed = sum(c.decision == ACCEPT and c.sha256 not in reviewed for c in new)
     if proposed and is_unchanged(folder):
         raise HarvestError(
-            f"{folder / FILE} is unchanged since `make harvest` wrote it, and accepts {proposed} photos; replace it "
-            f"with the file that {folder / PAGE} saves, or run `make accept OUT={folder} UNCHANGED=1` to accept the "
-            "proposals as they are"
+            f"{folder / DECISIONS_FILE} is unchanged since `make harvest` wrote it, and accepts {proposed} photos; "
+            f"replace it with the file that {folder / PAGE} saves, or run `make accept OUT={folder} UNCHANGED=1` to "
+            "accept the proposals as they are"
         )
 
 
@@ -93,7 +93,7 @@ def remove_copies(photos: set[str]) -> bool:
 
 def read_photo(candidate: Candidate, folder: Path, names: Sequence[str]) -> bytes:
     """Return the photo of a row. Raise `HarvestError` if its class is unknown, or its file is missing or changed."""
-    line = f"{folder / FILE}: photo {candidate.sha256}"
+    line = f"{folder / DECISIONS_FILE}: photo {candidate.sha256}"
     if candidate.label not in names:
         raise HarvestError(f"{line} has the label {candidate.label!r}; expected {', '.join(names)}, or reject it")
     entry = parse_key(candidate.path, day="")
@@ -106,10 +106,10 @@ def read_photo(candidate: Candidate, folder: Path, names: Sequence[str]) -> byte
     return data
 
 
-def place(candidate: Candidate) -> Path:
+def choose_path(candidate: Candidate) -> Path:
     """Return the path of a photo below data/contributions."""
     corrected = candidate.label != candidate.prediction
-    part = (CORRECTED if corrected else CONFIRMED) if is_held_back(candidate.sha256) else ACCEPTED
+    part = (CORRECTED if corrected else CONFIRMED) if is_held_back(candidate.sha256) else ACCEPTED_FOLDER
     return Path(part, candidate.label, f"{candidate.sha256}.jpg")
 
 
@@ -121,10 +121,10 @@ def is_held_back(sha256: str) -> bool:
     return int(sha256[:8], 16) / 2**32 >= 1 - HELD_BACK_SHARE
 
 
-def decide(candidates: Sequence[Candidate], ledger: set[Decided], folder: Path) -> set[Decided]:
+def decide(candidates: Sequence[Candidate], ledger: set[LedgerRow], folder: Path) -> set[LedgerRow]:
     """Return a row for every request that contributed one of the photos, or one that was decided before."""
-    names = {ACCEPT: LEDGER_ACCEPTED, REJECT: LEDGER_REJECTED}
-    new = {c.sha256: Decided(c.sha256, "", names[c.decision]) for c in candidates}
+    names = {ACCEPT: ACCEPTED, REJECT: REJECTED}
+    new = {c.sha256: LedgerRow(c.sha256, "", names[c.decision]) for c in candidates}
     rows, copies = {row.photo: row for row in ledger} | new, Folder(folder)
     senders = {(sender.sha256, sender.request_id) for sender in copies.list_senders()}
     senders |= {(e.sha256, copies.read_origin(e).request_id) for e in copies.list_entries() if e.sha256 in new}
@@ -133,9 +133,12 @@ def decide(candidates: Sequence[Candidate], ledger: set[Decided], folder: Path) 
 
 def report(new: Sequence[Candidate], parts: Counter[str]) -> None:
     rejected = sum(candidate.decision == REJECT for candidate in new)
-    print(f"accepted {parts.total()} photos ({parts.total() - parts[ACCEPTED]} held back), rejected {rejected}")
+    print(f"accepted {parts.total()} photos ({parts.total() - parts[ACCEPTED_FOLDER]} held back), rejected {rejected}")
     if new:
-        print(f"commit {POINTER} and {LEDGER}, run `make dvc-push`; to undo this review, revert that commit")
+        print(
+            f"commit {POINTER} and {LEDGER}, run `make dvc-push`; to undo this review, revert that commit and run "
+            f"`.venv/bin/dvc checkout {POINTER}`"
+        )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,7 +16,7 @@ REQUEST_KEY = re.compile(r"(?:.*/)?requests/(?P<request_id>[^/]+)/(?P<sha256>[0-
 
 
 class HarvestError(UserError):
-    """Contributions cannot be read, accepted or deleted; the message names the value and what to do."""
+    """Report that contributions cannot be read, accepted or deleted; the message names the value and what to do."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,3 @@ class Candidate:
     decision: str  # see training.harvest.decisions.DECISIONS
     reason: str
     path: str  # of the photo, below the folder of the review
-
-    def row(self) -> dict[str, Any]:
-        return asdict(self)

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 from training.source import CONTRIBUTED
 
-CONTRIBUTIONS, ACCEPTED = CONTRIBUTED.parent, CONTRIBUTED.name
+CONTRIBUTIONS, ACCEPTED_FOLDER = CONTRIBUTED.parent, CONTRIBUTED.name
 # The folders of a tenth of the contributions by hash, on which no model is ever trained.
 CORRECTED, CONFIRMED = "held-back/corrected", "held-back/confirmed"
 HELD_BACK = Path("data/raw/held-back")  # where the pipeline reads them: a link, or an empty folder

@@ -1,14 +1,14 @@
 """Read and write decisions.csv, in which a reviewer accepts, holds or rejects each contribution."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 from training.csv_file import Line, read_lines, write_rows
 from training.harvest.contributed_photo import Candidate, HarvestError
 
-FILE = "decisions.csv"
+DECISIONS_FILE = "decisions.csv"
 PROPOSALS = "proposals.csv"  # the proposals of the harvest; differences to them are the reviewer's decisions
 HARVESTED = "decisions.harvested.csv"  # a copy of decisions.csv as the harvest wrote it
 ACCEPT, HOLD, REJECT = "accept", "hold", "reject"
@@ -17,16 +17,16 @@ COLUMNS = tuple(field.name for field in fields(Candidate))
 RESTORE = "restore this line, or delete the file and run `make harvest` again, which starts the review over"
 
 
-def write_decisions(candidates: Iterable[Candidate], folder: Path, name: str = FILE) -> None:
+def write_decisions(candidates: Iterable[Candidate], folder: Path, name: str = DECISIONS_FILE) -> None:
     write_rows(folder / name, COLUMNS, (_format(candidate) for candidate in candidates))
 
 
 def _format(candidate: Candidate) -> dict[str, Any]:
     doubt = "" if candidate.doubt is None else f"{candidate.doubt:.4f}"
-    return candidate.row() | {"doubt": doubt, "confidence": f"{candidate.confidence:.4f}"}
+    return asdict(candidate) | {"doubt": doubt, "confidence": f"{candidate.confidence:.4f}"}
 
 
-def read_decisions(folder: Path, name: str = FILE) -> list[Candidate]:
+def read_decisions(folder: Path, name: str = DECISIONS_FILE) -> list[Candidate]:
     """Return the rows of FOLDER/decisions.csv. Raise `HarvestError` that names the line if one is invalid."""
     path = folder / name
     if not path.exists():
@@ -40,7 +40,7 @@ def is_unchanged(folder: Path) -> bool:
     The file that the page saves always differs, because the page quotes every value.
     """
     harvested = folder / HARVESTED
-    return harvested.exists() and harvested.read_bytes() == (folder / FILE).read_bytes()
+    return harvested.exists() and harvested.read_bytes() == (folder / DECISIONS_FILE).read_bytes()
 
 
 def _parse(line: Line) -> Candidate:
@@ -57,7 +57,7 @@ def _parse(line: Line) -> Candidate:
 
 def read_changed(folder: Path) -> dict[str, Candidate]:
     """Return the rows that a reviewer changed since the last harvest, by hash. Unchanged proposals do not count."""
-    if not (folder / FILE).exists() or not (folder / PROPOSALS).exists():
+    if not (folder / DECISIONS_FILE).exists() or not (folder / PROPOSALS).exists():
         return {}
     proposed = {row.sha256: (row.decision, row.label) for row in read_decisions(folder, PROPOSALS)}
     rows = read_decisions(folder)

@@ -22,7 +22,7 @@ from training.harvest.known_photos import read_cache, write_cache
 from training.harvest.ledger import (
     FORGOTTEN,
     LEDGER,
-    Decided,
+    LedgerRow,
     check_complete,
     hash_request,
     read_ledger,
@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def forget(request_id: str, source: str, folder: Path) -> Deleted:
     """Delete the photos of a request everywhere. Raise `HarvestError` if no photo of the request is known.
 
-    The ledger keeps the hashes, so that a withdrawn photo is never harvested again, and that the command finds copies
-    that are pushed to DVC's storage later. It is written first, so that the command finds the photos again after an
+    The ledger keeps the hashes, so that a withdrawn photo is never harvested again and the command finds copies that
+    are pushed to DVC's storage later. It is written first, so that the command finds the photos again after an
     interruption.
     """
     storage = open_whole_storage(source)
@@ -120,9 +120,9 @@ def hash_copies(storages: Iterable[Storage], photos: set[str]) -> dict[str, str]
     }
 
 
-def mark_forgotten(ledger: set[Decided], photos: set[str], request: str, md5s: Mapping[str, str]) -> set[Decided]:
+def mark_forgotten(ledger: set[LedgerRow], photos: set[str], request: str, md5s: Mapping[str, str]) -> set[LedgerRow]:
     """Return the ledger with all rows of the photos marked as forgotten, and a row of each photo for the request."""
-    rows = ledger | {Decided(photo, request, FORGOTTEN) for photo in photos}
+    rows = ledger | {LedgerRow(photo, request, FORGOTTEN) for photo in photos}
     return {
         row._replace(decision=FORGOTTEN, md5=md5s.get(row.photo, "")) if row.photo in photos else row for row in rows
     }

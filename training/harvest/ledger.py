@@ -20,7 +20,7 @@ LEDGER = Path("data/contributions.csv")
 ACCEPTED, REJECTED, FORGOTTEN = "accepted", "rejected", "forgotten"
 
 
-class Decided(NamedTuple):
+class LedgerRow(NamedTuple):
     photo: str  # SHA-256
     request: str  # SHA-256 of the request ID
     decision: str
@@ -31,7 +31,7 @@ def hash_request(request_id: str) -> str:
     return hashlib.sha256(request_id.encode()).hexdigest()
 
 
-def read_ledger(path: Path = LEDGER) -> set[Decided]:
+def read_ledger(path: Path = LEDGER) -> set[LedgerRow]:
     """Return all rows, or nothing without a ledger. Raise `HarvestError` if the header differs.
 
     Ledgers of earlier versions have no column `md5`.
@@ -40,13 +40,13 @@ def read_ledger(path: Path = LEDGER) -> set[Decided]:
         return set()
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) not in (Decided._fields, Decided._fields[:-1]):
-            raise HarvestError(f"{path} begins with {reader.fieldnames}; expected {','.join(Decided._fields)}")
-        return {Decided(**row) for row in reader}
+        if tuple(reader.fieldnames or ()) not in (LedgerRow._fields, LedgerRow._fields[:-1]):
+            raise HarvestError(f"{path} begins with {reader.fieldnames}; expected {','.join(LedgerRow._fields)}")
+        return {LedgerRow(**row) for row in reader}
 
 
-def write_ledger(rows: Iterable[Decided]) -> None:
-    write_rows(LEDGER, Decided._fields, (row._asdict() for row in sorted(set(rows))))
+def write_ledger(rows: Iterable[LedgerRow]) -> None:
+    write_rows(LEDGER, LedgerRow._fields, (row._asdict() for row in sorted(set(rows))))
 
 
 def check_complete() -> None:

@@ -1,12 +1,13 @@
 """Write review.html: every photo to decide on, with its label, prediction and doubt; suspicious photos come first."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from training.harvest.contributed_photo import Candidate
-from training.harvest.decisions import COLUMNS, DECISIONS, FILE, HOLD, REJECT
+from training.harvest.decisions import COLUMNS, DECISIONS, DECISIONS_FILE, HOLD, REJECT
 
 PAGE = "review.html"
 
@@ -22,12 +23,12 @@ def write_page(candidates: Sequence[Candidate], class_names: Sequence[str], fold
     path.write_text(
         templates.get_template("review_template.html").render(
             shown=shown,
-            hidden=[candidate.row() for candidate in candidates if candidate.decision == REJECT],
-            rows=[candidate.row() for candidate in shown],
+            hidden=[asdict(candidate) for candidate in candidates if candidate.decision == REJECT],
+            rows=[asdict(candidate) for candidate in shown],
             columns=COLUMNS,
             decisions=DECISIONS,
             class_names=class_names,
-            file=FILE,
+            file=DECISIONS_FILE,
         ),
         encoding="utf-8",
     )

@@ -29,7 +29,7 @@ class FolderClasses:
     notes: tuple[str, ...]
 
 
-def split_of(file: PurePosixPath) -> str:
+def find_split(file: PurePosixPath) -> str:
     """Return `train`, `val` or `test` if a folder or shard above the file has such a name, else an empty string."""
     for part in reversed(file.parts[:-1]):
         if match := SPLIT.fullmatch(part):

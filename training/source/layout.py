@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from lambda_app.preprocess import SIGNATURES
-from training.source.class_level import FolderClasses, split_of, to_class_folders
+from training.source.class_level import FolderClasses, find_split, to_class_folders
 from training.source.label_table import read_label_tables
 from training.source.source_reader import SUFFIXES, UNREADABLE, SourceError, is_hidden
 
@@ -48,7 +48,7 @@ def detect_layout(names: list[str], choice: str = "", read: Read | None = None) 
     layout = found or _by_folder(names, files, photos, choice)
     if not found and len(set(layout.labels.values())) < 2 and (numbered := _numbered(photos)):
         layout = _layout("file names", files, numbered, "not named label_number")
-    return replace(layout, splits={n: split for n in layout.labels if (split := split_of(files[n]))})
+    return replace(layout, splits={n: split for n in layout.labels if (split := find_split(files[n]))})
 
 
 def sniff_photos(files: Mapping[str, PurePosixPath], known: set[PurePosixPath], read: Read) -> dict[str, PurePosixPath]:
@@ -66,7 +66,7 @@ def sniff_photos(files: Mapping[str, PurePosixPath], known: set[PurePosixPath], 
 
 
 def merge_classes(layout: Layout, aliases: Mapping[str, str]) -> Layout:
-    """Rename classes by `aliases`, and note which classes this or the case of folder names merges."""
+    """Rename classes by `aliases`, and add a note for each renamed class."""
     labels = {name: aliases.get(label, label) for name, label in layout.labels.items()}
     renamed = sorted({(label, labels[name]) for name, label in layout.labels.items() if label != labels[name]})
     notes = (*layout.notes, *(f"class {old!r} counts as {new!r} (prepare.aliases)" for old, new in renamed))
@@ -93,7 +93,7 @@ def _by_name_or_table(
 
 def _layout(kind: str, files: Iterable[str], labels: dict[str, str], reason: str) -> Layout:
     outside = {n: reason for n in files if n not in labels}
-    return Layout(kind, labels, outside, (), {}, ())
+    return Layout(kind, labels, outside, ())
 
 
 def _by_folder(
@@ -131,7 +131,7 @@ def _has_kaggle_names(photos: list[PurePosixPath]) -> bool:
     for photo, match in matches:
         labels.setdefault(photo.parent, set()).add(match["label"].lower())
     mixed = all(len(names) > 1 for names in labels.values())
-    by_split = len(labels) == 1 or all(split_of(folder / "x") for folder in labels)
+    by_split = len(labels) == 1 or all(find_split(folder / "x") for folder in labels)
     return mixed and by_split and len(matches) * 2 > len(photos)
 
 
@@ -188,5 +188,4 @@ def _empty_folders(names: list[str], folders: set[PurePosixPath]) -> tuple[str, 
     beside = {folder.parent for folder in folders}
     listed = [PurePosixPath(n) for n in names if n.endswith("/")]
     used = folders | {parent for folder in folders for parent in folder.parents}
-    empty = (d for d in listed if d.parent in beside and not is_hidden(d) and d not in used)
-    return tuple(str(d) for d in empty if not any(d in (f, *f.parents) for f in folders))
+    return tuple(str(d) for d in listed if d.parent in beside and not is_hidden(d) and d not in used)

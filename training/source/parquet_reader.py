@@ -31,7 +31,7 @@ def write_photos(file: pq.ParquetFile, archive: zipfile.ZipFile, packed: int, na
     groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
     check_ratio(sum(groups), packed, name)
     image, label = find_columns(file.schema_arrow, name)
-    classes = class_names(file.schema_arrow, label, name)
+    classes = read_class_names(file.schema_arrow, label, name)
     row = photos = 0
     for batch in file.iter_batches(batch_size=32, columns=[image, label]):
         for photo, value in zip(batch[image].to_pylist(), batch[label].to_pylist(), strict=True):
@@ -57,9 +57,10 @@ def find_columns(schema: pa.Schema, name: str) -> tuple[str, str]:
     return image, label
 
 
-def class_names(schema: pa.Schema, label: str, name: str) -> list[str]:
-    """Return the class names in the metadata that `datasets` writes, in the order of the label numbers; [] without.
+def read_class_names(schema: pa.Schema, label: str, name: str) -> list[str]:
+    """Return the class names in the metadata that `datasets` writes, in the order of the label numbers.
 
+    The list is empty without such metadata.
     Raise `SourceError` if the metadata are damaged.
     """
     text = (schema.metadata or {}).get(b"huggingface", b"{}")

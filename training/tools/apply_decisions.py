@@ -24,7 +24,7 @@ def main() -> None:
     if not decided:
         print(f"no decision in {SUSPECTS}: write a class or 'set aside' into the column `decision`")
         return
-    manifest = read_photos()
+    manifest = read_rows_by_hash()
     classes = {row.label for row in manifest.values() if row.split}
     aliases = config.load(config.Prepare).aliases
     reviews = {}
@@ -36,7 +36,7 @@ def main() -> None:
     print(describe(reviews, manifest))
 
 
-def read_photos() -> dict[str, Row]:
+def read_rows_by_hash() -> dict[str, Row]:
     """Return the rows of the manifest by hash, also of photos that are set aside."""
     if not MANIFEST.exists():
         raise UserError(f"{MANIFEST} does not exist; `make suspects` writes it")

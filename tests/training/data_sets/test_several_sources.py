@@ -10,7 +10,7 @@ from tests.training.data_sets.drawn_sources import classes, numbered, pictures, 
 from tests.training.workspace import write_zip
 from training.fetch import place_photos
 from training.figures import read_figures
-from training.harvest.data_set import ACCEPTED, CONTRIBUTIONS
+from training.harvest.data_set import ACCEPTED_FOLDER, CONTRIBUTIONS
 from training.interruption import UserError
 from training.source import PHOTOS, Source, SourceError, SourceList
 from training.source.collection import unique_names
@@ -34,7 +34,7 @@ def test_several_sources_are_merged(data, quoted):
 def test_contributions_add_no_class(data):
     """Contributions of a class that no other source has are set aside, so that all limits still apply."""
     photos = write_files(data / "pets", numbered("cat/{}.jpg", "dog/{}.jpg"))
-    contributed = CONTRIBUTIONS / ACCEPTED
+    contributed = CONTRIBUTIONS / ACCEPTED_FOLDER
     write_files(contributed, pictures("cat/new.jpg", "rabbit/1.jpg", "rabbit/2.jpg", start=50))
     manifest = run(f"{photos} {contributed}")
     assert {"cat": 9, "dog": 8} == classes(manifest)
@@ -44,8 +44,8 @@ def test_contributions_add_no_class(data):
 def test_classes_may_be_numbers_beside_contributions(data):
     """Folders called 1 and 2 are classes if the only other source is the contributions to them."""
     photos = write_files(data / "digits", numbered("1/cat{}.jpg", "2/dog{}.jpg"))
-    write_files(CONTRIBUTIONS / ACCEPTED, pictures("1/new_cat.jpg", start=50))
-    assert {"1": 9, "2": 8} == classes(run(f"{photos} {CONTRIBUTIONS / ACCEPTED}"))
+    write_files(CONTRIBUTIONS / ACCEPTED_FOLDER, pictures("1/new_cat.jpg", start=50))
+    assert {"1": 9, "2": 8} == classes(run(f"{photos} {CONTRIBUTIONS / ACCEPTED_FOLDER}"))
 
 
 def test_sources_of_one_class_each_are_classes(data):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import boto3
 
-from training.harvest.decisions import COLUMNS, FILE, read_decisions
+from training.harvest.decisions import COLUMNS, DECISIONS_FILE, read_decisions
 
 BUCKET = "contributions-of-the-test"
 SOURCE = f"s3://{BUCKET}/contributed/"
@@ -57,7 +57,7 @@ def write(folder: Path, photo: bytes, label: str, prediction: str, number: int) 
 def save_review(folder: Path, **changes: str) -> None:
     """Save decisions.csv with the same changes in every row, as the page does, which quotes all values."""
     rows = [asdict(replace(row, **changes)) for row in read_decisions(folder)]  # type: ignore[arg-type]  # all changes are texts
-    with (folder / FILE).open("w", newline="") as file:
+    with (folder / DECISIONS_FILE).open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, quoting=csv.QUOTE_ALL, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -18,7 +18,7 @@ from training.harvest.contribution_storage import open_storage
 from training.harvest.data_set import CONTRIBUTIONS, read_folder_labels
 from training.harvest.dvc_folder import POINTER
 from training.harvest.forget import forget, main
-from training.harvest.ledger import FORGOTTEN, LEDGER, Decided, hash_request, read_ledger
+from training.harvest.ledger import FORGOTTEN, LEDGER, LedgerRow, hash_request, read_ledger
 from training.tools.suspect_sheet import SHEET
 
 OUT = Path("review")
@@ -136,7 +136,7 @@ def test_forgotten_photo_does_not_return(hashes):
     put(PHOTO, "cat", "dog", 900)
     assert [] == harvest(SOURCE, OUT)
     accept(OUT)
-    assert {Decided(hashes[500], hash_request(request_id(number)), FORGOTTEN, MD5) for number in (500, 900)} == {
+    assert {LedgerRow(hashes[500], hash_request(request_id(number)), FORGOTTEN, MD5) for number in (500, 900)} == {
         row for row in read_ledger() if row.photo == hashes[500]
     }
 
@@ -144,7 +144,7 @@ def test_forgotten_photo_does_not_return(hashes):
 def test_ledger_without_md5_is_read(tmp_path):
     """A ledger of an earlier version, which has no MD5, is read."""
     (tmp_path / "ledger.csv").write_text("photo,request,decision\na,b,forgotten\n")
-    assert {Decided("a", "b", FORGOTTEN)} == read_ledger(tmp_path / "ledger.csv")
+    assert {LedgerRow("a", "b", FORGOTTEN)} == read_ledger(tmp_path / "ledger.csv")
 
 
 def test_pictures_of_suspects_are_deleted(checkout):

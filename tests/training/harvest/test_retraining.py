@@ -13,7 +13,7 @@ from tests.support.drawing import write_dataset
 from training import fetch
 from training.harvest.contributed_photo import HarvestError
 from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK
-from training.harvest.ledger import ACCEPTED, LEDGER, Decided, write_ledger
+from training.harvest.ledger import ACCEPTED, LEDGER, LedgerRow, write_ledger
 
 TARGETS = ("train", "suspects")
 
@@ -49,7 +49,7 @@ def test_contributions_have_to_be_pulled(tmp_path):
 def test_incomplete_contributions_stop_the_training(project, monkeypatch):
     """If accepted photos are missing, the training stops before it links photos, and names the command."""
     LEDGER.parent.mkdir()
-    write_ledger([Decided("a" * 64, "b" * 64, ACCEPTED)])
+    write_ledger([LedgerRow("a" * 64, "b" * 64, ACCEPTED)])
     monkeypatch.setattr(sys, "argv", ["fetch", "--data", "any", "--contributed"])
     with pytest.raises(HarvestError, match=r"data/contributions lacks 1 of 1 accepted photos.*`make dvc-pull` first"):
         fetch.main()
