@@ -5,7 +5,7 @@ checks all sections, so that a typo stops the pipeline before DVC removes the ou
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -148,11 +148,7 @@ class Release:
     growth: Annotated[float, Field(gt=0)]
 
 
-SECTIONS: tuple[type[Any], ...] = tuple(
-    value
-    for value in list(vars().values())
-    if isinstance(value, type) and is_dataclass(value) and value.__module__ == __name__
-)  # every section above
+SECTIONS = (Prepare, Harvest, Train, Augment, Evaluate, Export, Quantize, Verify, Tracking, Release)
 
 
 class ConfigError(UserError):

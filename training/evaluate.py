@@ -1,4 +1,4 @@
-"""Stage 3: calibrate on the validation split, then score the test split and every further set, with plots."""
+"""Calibrate on the validation split, then score the test split and every further set, with plots."""
 
 import csv
 import json
@@ -38,12 +38,13 @@ def main() -> None:
     keep_freed_memory()
     params = config.load(config.Evaluate)
     model, checkpoint = load_checkpoint()
+    model.to(join_world().device)
     names = checkpoint["class_names"]
-    load, rows = Preprocessor(params.image_size), read_manifest()
+    to_pixels, rows = Preprocessor(params.image_size), read_manifest()
     # Read all sets first: an invalid one should fail before minutes of inference.
-    sets = {"test": read_split(rows, "test", load)} | read_extra(names, load)
-    outliers = read_outliers(set(sets), load)
-    fitted = calibrate(model, rows, load, params)
+    sets = {"test": read_split(rows, "test", to_pixels)} | read_extra(names, to_pixels)
+    outliers = read_outliers(set(sets), to_pixels)
+    fitted = calibrate(model, rows, to_pixels, params)
 
     predictions = predict_sets(model, sets | outliers, params.batch_size)
     report = {
@@ -62,10 +63,13 @@ def main() -> None:
     print(json.dumps(flatten(report), indent=2))
 
 
-def calibrate(model: nn.Module, rows: list[dict[str, str]], load: Preprocessor, params: config.Evaluate) -> Calibration:
+def calibrate(
+    model: nn.Module, rows: list[dict[str, str]], to_pixels: Preprocessor, params: config.Evaluate
+) -> Calibration:
     """Fit the calibration on the validation split and on a sample of the training split, and write it."""
-    train = subsample(read_split(rows, "train", load), MAX_FAMILIAR_PHOTOS)
-    predictions = predict_sets(model, {"train": train, "val": read_split(rows, "val", load)}, params.batch_size)
+    train = subsample(read_split(rows, "train", to_pixels), MAX_FAMILIAR_PHOTOS)
+    val = read_split(rows, "val", to_pixels)
+    predictions = predict_sets(model, {"train": train, "val": val}, params.batch_size)
     fitted = calibration.fit(predictions["train"], predictions["val"], params.unknown_rate)
     fitted.write()
     return fitted
@@ -103,8 +107,7 @@ def score_outliers(fitted: Calibration, outliers: Predictions, test: Predictions
 
 def predict_photos(model: nn.Module, photos: Photos, batch_size: int) -> Predictions:
     release_freed_memory()
-    device = join_world().device
-    return predict(model.to(device), loader(photos, batch_size, config.load(config.Train).workers), device)
+    return predict(model, loader(photos, batch_size, config.load(config.Train).workers))
 
 
 def remove_old_plots() -> None:

@@ -41,7 +41,7 @@ def repeat_photos(photos: Photos, params: config.Train) -> ConcatDataset[tuple[P
 
 
 def count_repeats(photos: int, params: config.Train) -> int:
-    """Return how often an epoch repeats so many photos."""
+    """Return how many times an epoch repeats a training split of `photos` photos."""
     batches_per_epoch = math.ceil(params.min_steps / params.epochs)
     return math.ceil(batches_per_epoch * params.batch_size / photos)
 
@@ -61,19 +61,13 @@ def shard(
 
 
 class BalancedSampler(DistributedSampler[Any]):
-    """Draws photos with replacement, as many per epoch as there are, and each class with the same probability."""
+    """Draw photos with replacement, as many per epoch as there are, and each class with the same probability."""
 
     dataset: ConcatDataset[Any]  # of `Photos`
 
     def __iter__(self) -> Iterator[int]:
-        labels = torch.tensor([label for photos in self.dataset.datasets for label in list_labels(photos)])
+        labels = torch.tensor([label for photos in self.dataset.datasets for label in photos.labels])  # type: ignore[attr-defined]  # all are `Photos`
         weights = 1.0 / labels.bincount()[labels]
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         drawn = torch.multinomial(weights, self.total_size, replacement=True, generator=generator).tolist()
         return iter(drawn[self.rank : self.total_size : self.num_replicas])
-
-
-def list_labels(photos: Any) -> list[int]:
-    if not isinstance(photos, Photos):
-        raise TypeError(f"{type(photos).__name__} has no labels; expected Photos")
-    return photos.labels

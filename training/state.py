@@ -1,4 +1,7 @@
-"""Save and resume a training in progress. One file holds everything that the next epoch depends on."""
+"""Save and resume a training in progress; control how glibc reuses memory.
+
+One file holds everything that the next epoch depends on.
+"""
 
 import ctypes
 import hashlib
@@ -13,6 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from training import ROOT
+from training.figures import replacing
 
 CODE = ("lambda_app/", "training/")  # the other dependencies of a stage are data
 STATE = Path("artifacts/training.pt")
@@ -89,18 +93,16 @@ def hash_weights(model: nn.Module) -> str:
 
 def save_atomically(value: Any, path: Path) -> None:
     """Write beside `path`, flush, then rename, so that `path` is always a complete file, even after a power failure."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         torch.save(value, file)
         os.fsync(file.fileno())
-    partial.rename(path)
 
 
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory: a step frees and allocates hundreds of MB, and page faults take half its time.
 
-    EfficientNet-Lite0 at 160 px with batches of 64 on two cores trains on 44 images/s without and 94 with this
-    (mallopt(3)). Does nothing on other C libraries.
+    EfficientNet-Lite0 at 160 px with batches of 64 on two cores trains at 44 images/s without it and at 94 with it; see
+    mallopt(3). Does nothing on other C libraries.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -111,8 +113,8 @@ def keep_freed_memory() -> None:
 def release_freed_memory() -> None:
     """Return freed memory to the system before workers fork; see `keep_freed_memory`.
 
-    A worker shares all pages of this process, so that the first write to each page would copy it: with 7 GB, the second
-    epoch trains on 21 images/s instead of 31 (EfficientNet-Lite0 at 192 px, two cores, epochs of 17 batches).
+    A forked worker shares all pages of this process, and the first write to a page copies it. With 7 GB, the second
+    epoch trains at 21 images/s instead of 31 (EfficientNet-Lite0 at 192 px, two cores, epochs of 17 batches).
     """
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:

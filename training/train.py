@@ -1,4 +1,4 @@
-"""Stage 2: train on the training split and write `artifacts/checkpoint.pt` with weights, params and class names.
+"""Train on the training split and write `artifacts/checkpoint.pt` with weights, params and class names.
 
 An epoch depends only on the state before it and on its number. An interrupted training therefore resumes after its last
 complete epoch and, on a CPU, ends with the same weights. `torchrun --nproc_per_node=N -m training.train` splits each
@@ -164,12 +164,12 @@ def run_epoch(
     metrics["images_per_second"] *= world.size
     release_freed_memory()
     record = {"epoch": epoch, "lr": state.optimizer.param_groups[-1]["lr"], **metrics}
-    return record | world.broadcast(validate(state.average, data.val, world) if world.is_main else {})
+    return record | world.broadcast(validate(state.average, data.val) if world.is_main else {})
 
 
-def validate(model: nn.Module, batches: Batches, world: World) -> dict[str, float]:
+def validate(model: nn.Module, batches: Batches) -> dict[str, float]:
     """Return the loss, without label smoothing, and the classification metrics of the averaged weights."""
-    predictions = predict(model, batches, world.device)
+    predictions = predict(model, batches)
     logits, labels = predictions.logits, predictions.labels
     loss = nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
     return add_prefix("val", {"loss": float(loss), **classification_metrics(logits.argmax(1), labels)})

@@ -23,8 +23,8 @@ from training import train
 
 EVENTS = {
     "photo": r"open \('.*\.jpg', 'rb?'",  # a photo is read
-    "state": r"os.rename \(.*training\.partial",  # a state is written but not yet renamed
-    "torn state": r"os.rename \(.*training\.partial",  # half of a state is written
+    "state": r"os.rename \(.*training\.pt\.partial",  # a state is written but not yet renamed
+    "torn state": r"os.rename \(.*training\.pt\.partial",  # half of a state is written
     "end": r"os.remove \(.*training\.pt",  # the checkpoint is written, the state not yet removed
 }
 

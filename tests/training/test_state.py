@@ -204,7 +204,7 @@ def test_training_interrupted_after_early_stop_trains_no_epoch(interrupted, monk
     assert (4, 1) == (len(history(interrupted)), checkpoint(interrupted)["epoch"]["epoch"])
 
 
-@pytest.mark.parametrize("name", ["training.partial", "checkpoint.partial"])
+@pytest.mark.parametrize("name", ["training.pt.partial", "checkpoint.pt.partial"])
 def test_partial_file_is_ignored(interrupted, monkeypatch, name):
     """A partial file is neither read nor in the way."""
     (interrupted / "artifacts" / name).write_bytes(b"PK\3\4 half a file")

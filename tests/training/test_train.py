@@ -109,7 +109,7 @@ def test_checkpoint_has_the_best_epoch(in_trained):
     best = min(history(), key=lambda record: float(record["val_loss"]))
     batches = loader(read_split(read_manifest(), "val", Preprocessor(32)), 8, 0)
     assert float(best["epoch"]) == checkpoint["epoch"]["epoch"]
-    measured = validate(model, batches, World(0, 1, torch.device("cpu")))
+    measured = validate(model, batches)
     assert float(best["val_loss"]) == pytest.approx(measured["val_loss"], rel=1e-4)
     assert float(best["val_accuracy"]) == measured["val_accuracy"]
 

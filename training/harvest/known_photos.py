@@ -21,13 +21,9 @@ def read_known(manifest: list[dict[str, str]]) -> list[Row]:
         cache |= {row.sha256: row.phash for row in inspect_photos(Source(PHOTOS), labels) if not row.reason}
         write_cache(cache)
     rows = [Row(r["id"], r["sha256"], r["label"], phash=cache[r["sha256"]]) for r in manifest if r["sha256"] in cache]
-    return rows + [row for row in inspect_accepted() if not row.reason]
-
-
-def inspect_accepted() -> list[Row]:
-    """Return the rows of all accepted contributions in this checkout."""
-    labels = read_folder_labels(CONTRIBUTIONS)
-    return inspect_photos(Source(CONTRIBUTIONS), labels) if labels else []
+    accepted = read_folder_labels(CONTRIBUTIONS)
+    inspected = inspect_photos(Source(CONTRIBUTIONS), accepted) if accepted else []
+    return rows + [row for row in inspected if not row.reason]
 
 
 def read_cache() -> dict[str, int]:

@@ -12,10 +12,11 @@ from training import config
 from training.calibration import familiarity, fit_familiar
 from training.harvest.contributed_photo import Candidate
 from training.harvest.decisions import ACCEPT, HOLD, REJECT
+from training.manifest import class_names
 from training.model import build
 from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 from training.source import Source
-from training.tools.suspects import extract_features, label_probabilities
+from training.tools.suspects import class_probabilities, extract_features
 
 MAX_TRAINING_PHOTOS = 2000
 TRUSTED_SHARE = 0.25  # of the training photos of a class: as many contributions take part in the fit
@@ -25,35 +26,38 @@ UNFAMILIAR = 0.01  # photos less familiar than this quantile of the training pho
 def audit(
     candidates: Sequence[Candidate], folder: Path, rows: list[dict[str, str]], limits: config.Harvest
 ) -> list[Candidate]:
-    """Return the candidates with their doubt. Hold accepted ones with an improbable label, or that show no class.
+    """Return the candidates with their doubt.
+
+    Hold accepted ones whose label is improbable, and those that show none of the classes.
 
     `rows` is the manifest. Some contributions take part in the cross-validation, so that photos of a new kind are
     judged by others of this kind. They are few compared with the training photos, so that a flood of wrong labels
     cannot confirm itself. Rejected candidates, such as near duplicates of others, are not audited.
     """
-    names = sorted({row["label"] for row in rows})
+    names = class_names(rows)
     audited = {c.path: c.label for c in candidates if c.label in names and c.decision != REJECT}
     if not audited:
         return list(candidates)
-    params, load = config.load(config.Train), Preprocessor(config.load(config.Evaluate).image_size)
-    known = subsample(read_split(rows, "train", load), MAX_TRAINING_PHOTOS)
-    new = Photos(Source(folder), audited, names, load)
+    params, to_pixels = config.load(config.Train), Preprocessor(config.load(config.Evaluate).image_size)
+    known = subsample(read_split(rows, "train", to_pixels), MAX_TRAINING_PHOTOS)
+    new = Photos(Source(folder), audited, names, to_pixels)
     network = build(params.architecture, len(names), weights=params.weights).eval()
     batch_size = config.load(config.Evaluate).batch_size
-    (known_features, known_logits), (features, logits) = (
+    (known_features, known_predictions), (features, predictions) = (
         extract_features(network, photos, batch_size) for photos in (known, new)
     )
     labels = np.array([*known.labels, *new.labels])
     groups = {row["id"]: row["group"] for row in rows}
     is_trusted = np.concatenate([np.ones(len(known), bool), choose_trusted(new, Counter(known.labels))])
-    probabilities = label_probabilities(
+    probabilities = class_probabilities(
         np.concatenate([known_features, features]), labels, [*(groups[i] for i in known.ids), *new.ids], is_trusted
-    )[len(known) :]
-    unfamiliar = np.zeros(len(new), bool)
+    )[np.arange(len(labels)), labels][len(known) :]
+    is_unfamiliar = np.zeros(len(new), bool)
     if network.frozen_head is not None:
-        familiar = fit_familiar(known_logits.frozen_logits)
-        unfamiliar = familiarity(logits, familiar) < np.quantile(familiarity(known_logits, familiar), UNFAMILIAR)
-    return _hold(candidates, dict(zip(new.ids, zip(probabilities, unfamiliar, strict=True), strict=True)), limits)
+        familiar = fit_familiar(known_predictions.frozen_logits)
+        threshold = np.quantile(familiarity(known_predictions, familiar), UNFAMILIAR)
+        is_unfamiliar = familiarity(predictions, familiar) < threshold
+    return _hold(candidates, dict(zip(new.ids, zip(probabilities, is_unfamiliar, strict=True), strict=True)), limits)
 
 
 def choose_trusted(new: Photos, known: Counter[int]) -> NDArray[np.bool_]:
@@ -76,13 +80,13 @@ def _hold(
     found = []
     for candidate in candidates:
         if candidate.path in judged:
-            probability, unfamiliar = judged[candidate.path]
+            probability, is_unfamiliar = judged[candidate.path]
             candidate = replace(candidate, doubt=float(1 - probability))
             if candidate.decision == ACCEPT and probability < limits.min_label_probability:
                 # Without the probability, which is in `doubt`: `make harvest` counts equal reasons.
                 reason = f"the label has a probability below {limits.min_label_probability}"
                 candidate = replace(candidate, decision=HOLD, reason=reason)
-            elif candidate.decision == ACCEPT and unfamiliar:
-                candidate = replace(candidate, decision=HOLD, reason="shows probably none of the classes")
+            elif candidate.decision == ACCEPT and is_unfamiliar:
+                candidate = replace(candidate, decision=HOLD, reason="probably shows none of the classes")
         found.append(candidate)
     return found

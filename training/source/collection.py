@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from training.figures import write_json
 from training.source.class_level import are_parts
 from training.source.fingerprint import fingerprint
 from training.source.layout import Layout, detect_layout, merge_classes
@@ -19,7 +20,8 @@ CONTRIBUTED = Path("data/contributions/accepted")  # the contributions of users 
 class SourceList:
     """Sources that are read as one, and how.
 
-    The file of a list has only the names of the sources, because DVC compares it; links beside it lead to their places.
+    The list file contains only the names of the sources, because DVC compares it. Links in a folder beside it point to
+    the sources.
     """
 
     sources: tuple[str, ...]  # absolute paths
@@ -42,9 +44,7 @@ class SourceList:
         for name, source in zip(names, paths, strict=True):
             replace_link(links / name, source)
         described = replace(self, sources=names, contents=contents)
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(json.dumps({"kind": MARK, **asdict(described)}, indent=2) + "\n")
-        partial.replace(path)
+        write_json(path, {"kind": MARK, **asdict(described)})
         for old in links.iterdir():
             if old.name not in names:
                 old.unlink()

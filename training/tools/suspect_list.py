@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from training.csv_file import Line, read_lines, write_rows
@@ -22,20 +22,17 @@ class Suspect:
 
     number: int  # the same as in the pictures
     kind: str
+    id: str
+    label: str
     suggestion: str  # a class, or `set aside`
     label_probability: float  # of the current label
     suggestion_probability: float  # of the suggested class, or that the photo shows none of the classes
-    id: str
-    label: str
     split: str
     sha256: str
     decision: str = ""
 
 
-COLUMNS = (
-    *("number", "kind", "id", "label", "suggestion", "label_probability", "suggestion_probability"),
-    *("split", "sha256", "decision"),
-)
+COLUMNS = tuple(field.name for field in fields(Suspect))
 
 
 def write_suspects(suspects: Iterable[Suspect], decided: Iterable[Line] = ()) -> None:

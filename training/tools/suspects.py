@@ -81,13 +81,6 @@ def extract_features(network: Network, photos: Photos, batch_size: int) -> tuple
     return torch.cat(features).numpy(), Predictions(logits, torch.cat(frozen_logits).numpy(), labels)
 
 
-def label_probabilities(
-    features: Floats, labels: Labels, groups: Sequence[str], is_trusted: NDArray[np.bool_] | None = None
-) -> Floats:
-    """Return the probability (N,) of each photo's label; see `class_probabilities`."""
-    return class_probabilities(features, labels, groups, is_trusted)[np.arange(len(labels)), labels]
-
-
 def class_probabilities(
     features: Floats, labels: Labels, groups: Sequence[str], is_trusted: NDArray[np.bool_] | None = None
 ) -> Floats:
@@ -113,8 +106,8 @@ def find_unfamiliar(predictions: Predictions, groups: Sequence[str]) -> Floats:
     output of the frozen head has. The familiar classes are fitted on folds without the photo and its duplicates: among
     a hundred photos, one sofa would make sofas familiar. Without a frozen head, no photo can be judged.
 
-    Of 16,038 photos, 42 show neither cat nor dog. This lists 46 photos, 37 of them rightly. The threshold of
-    `training.calibration` lists 139, 40 of them rightly, because it is a fixed share of the photos. After these
+    Of 16,038 photos, 42 show neither cat nor dog. This rule lists 46 photos, 37 of them correctly. The threshold of
+    `training.calibration` lists 139, 40 of them correctly, because it is a fixed share of the photos. After these
     decisions are applied, a new search lists 11 photos, of which 10 show a pet.
     """
     unfamiliar = np.zeros(len(predictions.labels))
@@ -143,9 +136,9 @@ def find_suspects(
     `label`: confident learning (Northcutt et al. 2021) estimates how many labels are wrong. It counts a photo if
     another class is at least as probable as that class is on average on its own photos, so the threshold is lower for
     classes that are hard to recognize. The suspects are as many photos as it counts, those with the least probable
-    labels. Of 37 breeds with 20 photos each, 37 labels were replaced at random: this lists 37 photos, 34 of them
-    mislabeled; of the 37 counted photos, 16 are. With labels of similar breeds, it lists 44, 20 of them mislabeled; of
-    the 46 counted ones, 16 are.
+    labels. Of 37 breeds with 20 photos each, 37 labels were replaced at random: this rule lists 37 photos, 34 of them
+    mislabeled; listing the counted photos themselves would find 16 in 37. If the labels are replaced by those of
+    similar breeds, it finds 20 in 44 instead of 16 in 46.
     """
     labels = np.array([names.index(row["label"]) for row in rows])
     best = probabilities.argmax(axis=1)
@@ -162,7 +155,16 @@ def find_suspects(
             continue
         place = {key: row[key] for key in ("id", "label", "split", "sha256")}
         own = float(probabilities[index, labels[index]])
-        found.append(Suspect(0, kind, suggestion, own, float(probability), **place))
+        found.append(
+            Suspect(
+                number=0,
+                kind=kind,
+                suggestion=suggestion,
+                label_probability=own,
+                suggestion_probability=float(probability),
+                **place,
+            )
+        )
     return sorted(found, key=rank)
 
 

@@ -42,11 +42,11 @@ def listed(project, photos, artifacts):
     ]
     write_suspects(
         Suspect(
-            number,
-            "label",
-            "dog" if row["label"] == "cat" else "cat",
-            0.1,
-            0.9,
+            number=number,
+            kind="label",
+            suggestion="dog" if row["label"] == "cat" else "cat",
+            label_probability=0.1,
+            suggestion_probability=0.9,
             **{key: row[key] for key in ("id", "label", "split", "sha256")},
         )
         for number, row in enumerate(chosen, 1)

@@ -19,7 +19,6 @@ from training.tools.suspects import (
     class_probabilities,
     find_suspects,
     find_unfamiliar,
-    label_probabilities,
     number_undecided,
 )
 
@@ -144,7 +143,17 @@ def test_invalid_list_stops_the_search_at_the_start(again, monkeypatch):
 def test_copies_are_offered_once():
     """Only the first of several files with the same bytes is offered, since one decision applies to all of them."""
     listed = [
-        Suspect(0, "label", "cat", 0.1, 0.9, f"{name}.jpg", "dog", "train", sha)
+        Suspect(
+            number=0,
+            kind="label",
+            id=f"{name}.jpg",
+            label="dog",
+            suggestion="cat",
+            label_probability=0.1,
+            suggestion_probability=0.9,
+            split="train",
+            sha256=sha,
+        )
         for name, sha in zip("abc", "xxy", strict=True)
     ]
     assert [(1, "a.jpg"), (2, "c.jpg")] == [(s.number, s.id) for s in number_undecided(listed, set())]
@@ -193,7 +202,7 @@ def test_duplicates_are_judged_without_each_other():
     features[:5] = features[-1]  # five copies of a photo of class 1, labeled 0
     groups = ["copies"] * 5 + [str(i) for i in range(5, 60)]
     groups[-1] = "copies"
-    assert label_probabilities(features, labels, groups)[:5].max() < 0.5
+    assert class_probabilities(features, labels, groups)[:5, 0].max() < 0.5
 
 
 @pytest.mark.filterwarnings("ignore:The least populated class")
