@@ -1,7 +1,7 @@
 """Write report.json, report.html and report.md from the log of the function: load, latency, accuracy and drift.
 
-Exits with 3 if the report raises an alarm, with 0 if not, with 1 if the log cannot be read, and with 2 for invalid
-arguments.
+Exits with 3 if the report raises an alarm, with 0 if not, with 1 if the log cannot be read or the report cannot be
+written or published, and with 2 for invalid arguments.
 
     python -m infra.report /aws/lambda/pet-classifier-dev --since 7d --publish
     docker logs CONTAINER | python -m infra.report -
@@ -10,7 +10,7 @@ arguments.
 import argparse
 import json
 import sys
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from infra.report.log_reader import FEEDBACK_WINDOW, read
 from infra.report.summary import build_report
 
 OUTPUT = ROOT / "artifacts/report"
-REFERENCE = ROOT / reference_history.REFERENCE
+REFERENCE = ROOT / reference_history.GIT_PATH
 ALARM_EXIT_CODE = 3
 
 
@@ -33,8 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         source, since = options.source, options.since
-        earlier = log_source.stream_earlier(source, since, FEEDBACK_WINDOW)
-        log = read(log_source.stream_lines(source, since), since, earlier, synthetic=options.synthetic)
+        with closing(log_source.stream_earlier(source, since, FEEDBACK_WINDOW)) as earlier:
+            log = read(log_source.stream_lines(source, since), since, earlier, synthetic=options.synthetic)
         serving = traffic.serving_version(log.requests)
         reference, baseline = reference_history.find_reference(serving, options.reference), options.baseline
         if baseline is None or baseline.model_version != serving:

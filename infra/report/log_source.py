@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
+from lambda_app.telemetry.fields import FEEDBACK, PREDICTION, REQUEST
+
 # CloudWatch Logs allows 5 to 25 FilterLogEvents requests per second, depending on the region, and throttles the rest,
 # so retry adaptively. A response holds 1 MB at most and takes 0.5 to 1 s. At a million requests per week, with lines of
 # 650 bytes, one week plus the 30 days before it are 3,450 responses: 30 to 60 minutes one at a time, 7 to 14 minutes
@@ -21,7 +23,7 @@ from botocore.session import Session
 THREADS = 4
 RETRIES = Config(retries={"mode": "adaptive", "max_attempts": 10})
 # These filters exclude Lambda's own lines and the metrics.
-REPORT_LINES = '{ ($.message = "request") || ($.message = "prediction") || ($.message = "feedback") }'
+REPORT_LINES = "{ " + " || ".join(f'($.message = "{name}")' for name in (REQUEST, PREDICTION, FEEDBACK)) + " }"
 PREDICTIONS = "{ $.confidence >= 0 }"
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def stream_lines(source: str, since: datetime | None) -> Iterator[str]:
     """Yield all lines in any order, or those since a time if the source is a log group. Raise `SourceError`."""
     if source == "-":
-        yield from sys.stdin
+        yield from (line.decode(errors="replace") for line in sys.stdin.buffer)
     elif Path(source).is_dir():
         raise SourceError(f"{source} is a folder; expected a file, a CloudWatch log group, or - for standard input")
     elif Path(source).exists():
@@ -52,11 +54,11 @@ def stream_lines(source: str, since: datetime | None) -> Iterator[str]:
         yield from chain.from_iterable(_filter_log_group(source, REPORT_LINES, spans))
 
 
-def stream_earlier(source: str, since: datetime | None, window: timedelta) -> Iterator[Iterable[str]]:
+def stream_earlier(source: str, since: datetime | None, window: timedelta) -> Generator[Iterable[str], None, None]:
     """Yield the predictions of a log group in the `window` before a time, one day at a time, newest first.
 
-    No request is sent before the first day is consumed. Other sources yield nothing, because `stream_lines` has
-    already read all their lines. Raise `SourceError`.
+    No request is sent before the first day is consumed. `close` cancels the days whose reading has not started. Other
+    sources yield nothing, because `stream_lines` has already read all their lines. Raise `SourceError`.
     """
     if since and source != "-" and not Path(source).exists():
         yield from _filter_log_group(source, PREDICTIONS, _split_into_days(since - window, since))

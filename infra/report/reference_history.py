@@ -7,7 +7,7 @@ from pathlib import Path
 from infra import ROOT
 from infra.report.drift import Reference
 
-REFERENCE = Path("artifacts/reference.json")
+GIT_PATH = "artifacts/reference.json"
 
 
 def find_reference(version: str | None, current: Reference | None, root: Path = ROOT) -> Reference | None:
@@ -20,9 +20,9 @@ def find_reference(version: str | None, current: Reference | None, root: Path = 
 
 def _committed_references(root: Path) -> Iterator[Reference]:
     """Yield the committed references, newest first. Skip commits without a valid one."""
-    for commit in _run_git(root, "log", "--format=%H", "--", str(REFERENCE)).split():
+    for commit in _run_git(root, "log", "--format=%H", "--", GIT_PATH).split():
         try:
-            yield Reference.parse(_run_git(root, "show", f"{commit}:{REFERENCE}"))
+            yield Reference.parse(_run_git(root, "show", f"{commit}:{GIT_PATH}"))
         except (ValueError, KeyError, TypeError):
             continue
 

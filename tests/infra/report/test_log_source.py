@@ -2,13 +2,14 @@
 
 import io
 from datetime import UTC, datetime, timedelta
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 from botocore.session import Session
 from moto.core.exceptions import JsonRESTError
 from moto.logs.models import LogsBackend
 
+from infra.report import log_source
 from infra.report.log_reader import REQUIRED
 from infra.report.log_source import THREADS, SourceError, parse_moment, stream_earlier, stream_lines
 from tests.infra.report.lines import BEGIN, request
@@ -146,7 +147,7 @@ def test_folder_is_refused(tmp_path):
 
 def test_standard_input_is_read(monkeypatch):
     """`-` names standard input."""
-    monkeypatch.setattr("sys.stdin", io.StringIO("a\nb\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
     assert ["a\n", "b\n"] == list(stream_lines("-", None))
 
 
@@ -171,3 +172,45 @@ def test_invalid_moment_is_refused(text):
     """The error names the text and the accepted formats."""
     with pytest.raises(ValueError, match=r"expected 30m, 12h, 7d, 2w, or a date such as 2026-11-01$"):
         parse_moment(text, NOW)
+
+
+def test_standard_input_may_contain_invalid_utf8(monkeypatch):
+    """Bytes that are not UTF-8 affect only their own line, as in a file."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\na\n"), encoding="utf-8"))
+    assert "a\n" == list(stream_lines("-", None))[1]
+
+
+class DaysOfTheLog:
+    """A log group that answers the newest day at once, and all others only after the executor shuts down."""
+
+    def __init__(self):
+        self.requested, self.shut_down = [], Event()
+
+    def create_client(self, _service, **_options):
+        return self
+
+    def get_paginator(self, _operation):
+        return self
+
+    def paginate(self, **span):
+        self.requested.append(span)
+        if span["endTime"] < NOW.timestamp() * 1000 - 1:
+            self.shut_down.wait()
+        return [{"events": []}]
+
+
+def test_closed_stream_requests_no_further_days(monkeypatch):
+    """Only the days that threads have already started are requested."""
+    days = DaysOfTheLog()
+
+    class Pool(log_source.ThreadPoolExecutor):
+        def shutdown(self, *arguments, **options):
+            days.shut_down.set()
+            super().shutdown(*arguments, **options)
+
+    monkeypatch.setattr(log_source, "Session", lambda: days)
+    monkeypatch.setattr(log_source, "ThreadPoolExecutor", Pool)
+    earlier = stream_earlier(GROUP, NOW, timedelta(days=30))
+    next(earlier)
+    earlier.close()
+    assert len(days.requested) <= 1 + THREADS

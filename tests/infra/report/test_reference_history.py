@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from infra.report.drift import Reference
-from infra.report.reference_history import REFERENCE, find_reference
+from infra.report.reference_history import GIT_PATH, find_reference
 
 pytestmark = pytest.mark.process
 
@@ -19,7 +19,7 @@ def repository(tmp_path, reference):
         subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x", *arguments], cwd=tmp_path, check=True)
 
     git("init", "--quiet")
-    path = tmp_path / REFERENCE
+    path = tmp_path / GIT_PATH
     path.parent.mkdir()
     columns = {name: column.tolist() for name, column in reference.columns.items()}
     for version in ("first", "second"):

@@ -11,7 +11,7 @@ import mlflow
 import pytest
 from botocore.session import Session
 
-from infra.report import baseline, benchmark, html_page, publish
+from infra.report import baseline, benchmark, html_page, log_source, publish, summary
 from infra.report.__main__ import ALARM_EXIT_CODE, main
 from tests.infra.report.lines import feedback, prediction, request
 from tests.support import ROOT
@@ -395,3 +395,26 @@ def test_benchmark_meets_its_goals():
     assert 1_000_000 <= result["lines"]
     assert result["seconds"] < 60
     assert result["megabytes"] < 1000
+
+
+def test_earlier_days_are_closed_before_the_report_is_built(run, monkeypatch):
+    """Once every label has its prediction, the remaining days are not read while the report is built."""
+    now = datetime.now(UTC)
+    events = []
+
+    def stream_earlier(*_):
+        try:
+            for days in (8, 9):
+                events.append("read")
+                yield [prediction(0, timestamp=(now - timedelta(days=days)).isoformat())]
+        finally:
+            events.append("closed")
+
+    def build_report(*arguments):
+        events.append("built")
+        return summary.build_report(*arguments)
+
+    monkeypatch.setattr(log_source, "stream_earlier", stream_earlier)
+    monkeypatch.setattr("infra.report.__main__.build_report", build_report)
+    run([feedback(0, timestamp=now.isoformat())], "--since", "7d")
+    assert ["read", "closed", "built"] == events
