@@ -111,12 +111,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     job = parser.add_mutually_exclusive_group(required=True)
     job.add_argument(
-        "source", type=s3_path, nargs="?", help="s3://BUCKET/PREFIX, or the manifest.json of an S3 Inventory"
+        "source", type=parse_s3_path, nargs="?", help="s3://BUCKET/PREFIX, or the manifest.json of an S3 Inventory"
     )
     job.add_argument("--gather", metavar="JOB", help="only gather; the job `notified` has the photos of notifications")
     parser.add_argument("--queue", help="the stack's output PhotosQueue")
-    parser.add_argument("--results", type=s3_path, required=True, help="the stack's output Results")
-    parser.add_argument("--out", type=parquet_path, default=Path("predictions.parquet"))
+    parser.add_argument("--results", type=parse_s3_path, required=True, help="the stack's output Results")
+    parser.add_argument("--out", type=parse_parquet_path, default=Path("predictions.parquet"))
     parser.add_argument(
         "--retry",
         action="store_true",
@@ -125,17 +125,21 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.source and not options.queue:
         parser.error("argument --queue: expected the stack's output PhotosQueue")
+    if options.gather and options.retry:
+        parser.error("argument --retry: needs a source and --queue; --gather only reads results")
+    if not str(options.results).endswith("/"):
+        parser.error(f"argument --results: {options.results}: expected the stack's output Results, which ends with /")
     return options
 
 
-def s3_path(text: str) -> S3Path:
+def parse_s3_path(text: str) -> S3Path:
     try:
         return S3Path.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def parquet_path(text: str) -> Path:
+def parse_parquet_path(text: str) -> Path:
     path = Path(text)
     if path.suffix != ".parquet" or not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r}: expected FILE.parquet in a folder that exists")

@@ -60,7 +60,7 @@ def list_photos(s3: Any, source: S3Path, *, results: S3Path, skip: int, last_key
 
     Raise `NotAnInventory`.
     """
-    excluded = results.key if photo_bucket(s3, source) == results.bucket else "/"  # no key of a photo begins with "/"
+    excluded = (results.key,) if photo_bucket(s3, source) == results.bucket else ()
     if _is_inventory(source):
         keys = (key for key in _list_inventory(s3, source) if not key.startswith(excluded))
         return islice(keys, skip, None)
