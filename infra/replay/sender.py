@@ -6,6 +6,7 @@ import json
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def _predict(ask: Ask, photo: Photo, late_s: float, share: float) -> tuple[Answe
     create_answer = partial(Answer, photo=photo.name, label=photo.label, late_ms=round(1000 * late_s, 3))
     try:
         data = photo.read()
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):  # RuntimeError: an encrypted member
         return create_answer(error_code="unreadable_file"), False
     request, began = post(photo.media_type, data), time.perf_counter()
     try:
