@@ -24,8 +24,11 @@ from infra.smoke import target
 from infra.smoke.messages import Ask, NoAnswer, at, get, json_of, text
 from infra.smoke.url import UrlClient
 
-parse_delay = partial(target.number, allowed=lambda found: found >= 0, expected="0 or a positive number of seconds")
-parse_fraction = partial(target.number, allowed=lambda found: 0 <= found <= 1, expected="a number from 0 to 1")
+parse_rate = partial(target.parse_number, allowed=lambda found: found > 0, expected="a positive number")
+parse_delay = partial(
+    target.parse_number, allowed=lambda found: found >= 0, expected="0 or a positive number of seconds"
+)
+parse_fraction = partial(target.parse_number, allowed=lambda found: 0 <= found <= 1, expected="a number from 0 to 1")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fetch_model_info(ask: Ask) -> tuple[list[str], str]:
-    """Return the class names and the version of the served model. Raise `NoAnswer` if the service does not say."""
+    """Return the class names and the version of the served model. Raise `NoAnswer` if the response lacks them."""
     response = ask(get("/model/info"))
     class_names, version = (at(json_of(response), key) for key in ("class_names", "model_version"))
     if response.status != HTTPStatus.OK or not isinstance(class_names, list) or not isinstance(version, str):
@@ -96,7 +99,7 @@ def _create_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", metavar="FILE", type=Path, default=Path("artifacts/replay.jsonl"), help="journal; %(default)s"
     )
-    parser.add_argument("--rate", type=target.positive, help="photos per second; as fast as answers come by default")
+    parser.add_argument("--rate", type=parse_rate, help="photos per second; as fast as answers come by default")
     parser.add_argument(
         "--share",
         type=parse_fraction,

@@ -55,7 +55,7 @@ def evaluate(answers: Sequence[Answer]) -> dict[str, Any]:
         "failures": dict(Counter(answer.error_code for answer in answers if answer.error_code)),
         "feedback": {
             "sent": sum(answer.feedback_status is not None for answer in answers),
-            "taken": sum(answer.feedback_status == 200 for answer in answers),
+            "accepted": sum(answer.feedback_status == 200 for answer in answers),
         },
         "model_versions": dict(Counter(answer.model_version for answer in classified)),
     }
@@ -87,7 +87,7 @@ def render_table(evaluation: dict[str, Any]) -> str:
     rows = {
         "photos": f"{evaluation['photos']}, {evaluation['classified']} classified",
         "failures": ", ".join(failures) or "none",
-        "feedback": "{sent} sent, {taken} accepted".format(**evaluation["feedback"]),
+        "feedback": "{sent} sent, {accepted} accepted".format(**evaluation["feedback"]),
     }
     rows |= {name: _format_share(evaluation, name) for name in ("accuracy", "unknown")}
     scores = "precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}"

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 from botocore.exceptions import BotoCoreError
 
-from infra.aws.stack import load_parameters
+from infra.aws.stack import ENVIRONMENTS, load_parameters
 from infra.smoke import target
 from infra.smoke.checks import function_checks, health_check, metrics_count
 from infra.smoke.golden import Expected, Golden, GoldenError
@@ -22,7 +22,7 @@ from infra.smoke.messages import Ask
 from infra.smoke.runner import Check, CheckResult, run_checks
 from infra.smoke.url import UrlClient, access_checks, compare_settings
 
-NAME_WIDTH = 44  # of the longest check
+NAME_WIDTH = 49  # of the longest fixed name
 MAX_VALUE_CHARACTERS = 160  # of a value; enough to recognize an HTML page
 
 
@@ -59,12 +59,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.smoke", description=__doc__)
     target.add_arguments(parser)
-    parser.add_argument("--environment", choices=["dev", "prod"], help="compare with infra/aws/ENVIRONMENT.yaml")
+    parser.add_argument("--environment", choices=ENVIRONMENTS, help="compare with infra/aws/ENVIRONMENT.yaml")
     parser.add_argument("--version", metavar="MODEL_VERSION", help="expected version; default: that of golden.json")
     parser.add_argument("--commit", metavar="SHA", default="", help="expected commit in /model/info")
     parser.add_argument("--image", metavar="URI", default="", help="expected image in /model/info")
-    parser.add_argument("--origin", type=target.url, help="the site that CORS allows")
-    parser.add_argument("--wait", metavar="SECONDS", type=target.seconds, default=60.0, help="for health; default: 60")
+    parser.add_argument("--origin", type=target.parse_url, help="the site that CORS allows")
+    parser.add_argument(
+        "--wait", metavar="SECONDS", type=target.parse_seconds, default=60.0, help="for health; default: 60"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the results to this file")
     return parser
 

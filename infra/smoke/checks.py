@@ -134,7 +134,7 @@ def metrics(ask: Ask) -> Pair:
 def metrics_count(ask: Ask, expected: Expected) -> Pair:
     """Check that a prediction increments the counter. Requires a service with one instance."""
     if "/metrics" in disabled_paths(ask):
-        return {"counted": "switched off"}, {"counted": "switched off"}
+        return {"counted": "disabled"}, {"counted": "disabled"}
     before = _prediction_count(ask)
     ask(post_raw(SAMPLES / next(iter(expected.golden.photos))))
     return {"counted": True}, {"counted": _prediction_count(ask) > before}
@@ -189,7 +189,7 @@ def _make_huge_gif() -> bytes:
     return pixel[:6] + struct.pack("<HH", 50_000, 50_000) + pixel[10:]
 
 
-# The errors that one request can cause, except `bad_field`.
+# The errors that one request can cause, except `bad_field`, `no_explanation` and those of contributions.
 ERRORS: dict[str, tuple[int, str, Callable[[], HttpRequest]]] = {
     "an empty photo": (400, "no_file", lambda: post(JPEG, b"")),
     "a form without a file": (400, "no_file", lambda: post_multipart(CAT, field="other")),

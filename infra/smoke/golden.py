@@ -45,7 +45,7 @@ class Golden:
 
     @classmethod
     def read(cls, path: Path = GOLDEN) -> Self:
-        """Return the golden answers. Raise `GoldenError` if the file is missing or has another content."""
+        """Return the golden answers. Raise `GoldenError` if the file is missing or does not contain golden answers."""
         try:
             return cls(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError) as error:
@@ -82,7 +82,7 @@ def _json_body(ask: Ask, request: HttpRequest) -> Any:
 
 
 def main() -> int:
-    # The function's image holds this module for the hook, and none of these.
+    # The function's image contains this module, for the hook, but not the modules below.
     from infra.emulator.runtime import RuntimeDied, RuntimeNotFound, lambda_runtime  # noqa: PLC0415
     from infra.emulator.serve import background, local_app  # noqa: PLC0415
     from infra.smoke.url import UrlClient  # noqa: PLC0415

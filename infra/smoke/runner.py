@@ -44,7 +44,7 @@ def run_checks(
     yield healthy
     for check in checks if healthy.passed else ():
         if time.monotonic() > deadline:
-            reason = {"not asked": f"all checks together took more than {limit_s:.0f} s"}
+            reason = {"not run": f"all checks together took more than {limit_s:.0f} s"}
             yield CheckResult(check.name, False, 0, {}, reason)
         else:
             yield _run(check)

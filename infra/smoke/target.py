@@ -15,12 +15,14 @@ CLOUDFRONT_SUFFIX = ".cloudfront.net"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", type=url, help="base URL, for example http://127.0.0.1:8000")
+    parser.add_argument("url", type=parse_url, help="base URL, for example http://127.0.0.1:8000")
     parser.add_argument(
         "--auth", choices=["AWS_IAM", "NONE"], help="AWS_IAM signs requests; default for *.on.aws and with --profile"
     )
     parser.add_argument("--profile", metavar="NAME", help="AWS profile that signs; default: the environment's keys")
-    parser.add_argument("--timeout", metavar="SECONDS", type=seconds, default=20.0, help="per request; %(default)s")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=parse_seconds, default=20.0, help="per request; %(default)s"
+    )
 
 
 def signer(options: argparse.Namespace) -> httpx2.Auth | None:
@@ -44,7 +46,7 @@ def is_function_url(url: str) -> bool:
     return (urlsplit(url).hostname or "").endswith(FUNCTION_URL_SUFFIX)
 
 
-def url(value: str) -> str:
+def parse_url(value: str) -> str:
     """Return a base URL without its trailing slash. Raise `ArgumentTypeError` if it is not one."""
     try:
         parts = urlsplit(value)
@@ -56,7 +58,7 @@ def url(value: str) -> str:
     return value.rstrip("/")
 
 
-def number(value: str, *, allowed: Callable[[float], bool], expected: str) -> float:
+def parse_number(value: str, *, allowed: Callable[[float], bool], expected: str) -> float:
     """Return a number. Raise `ArgumentTypeError` if the value is not one, or not an allowed one."""
     try:
         found = float(value)
@@ -67,5 +69,4 @@ def number(value: str, *, allowed: Callable[[float], bool], expected: str) -> fl
     return found
 
 
-positive = partial(number, allowed=lambda found: found > 0, expected="a positive number")
-seconds = partial(number, allowed=lambda found: found > 0, expected="a positive number of seconds")
+parse_seconds = partial(parse_number, allowed=lambda found: found > 0, expected="a positive number of seconds")

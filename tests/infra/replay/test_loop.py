@@ -172,7 +172,7 @@ def test_edited_photos_raise_an_alarm(shared: Path, store: str, tmp_path: Path) 
     """The report exits with 3 and names the drifted signals, also if only some photos are labeled."""
     found = run_loop(write(held_out(), tmp_path / "photos", dark_and_blurred), tmp_path, store, "--share", "0.3")
     assert (3, True) == (found.code, {"brightness", "sharpness"} <= set(found.report["drift"]["drifted"]))
-    feedback = found.evaluation["feedback"]["taken"]
+    feedback = found.evaluation["feedback"]["accepted"]
     assert 0 < feedback < PHOTOS
     assert feedback / PHOTOS == found.report["overall"]["label_coverage"]
     assert "ALARM, drift: " in found.output

@@ -405,7 +405,7 @@ def test_a_share_of_the_photos_gets_feedback(url: str, photos: Path, tmp_path: P
     collect(url, photos, journal, "--share", "0.5")
     expected = {photo.name for photo in find_photos(photos) if is_selected(photo.read(), 0.5)}
     assert expected == {name for name, answer in read(journal).items() if answer.feedback_status == 200}
-    assert {"sent": len(expected), "taken": len(expected)} == run_evaluation(journal)[1]["feedback"]
+    assert {"sent": len(expected), "accepted": len(expected)} == run_evaluation(journal)[1]["feedback"]
     assert 0 < len(expected) < 6
 
 
@@ -420,7 +420,7 @@ def test_evaluation_has_all_figures(url: str, photos: Path, tmp_path: Path, enco
         evaluated["classified"],
         evaluated["failures"],
     )
-    assert {"sent": 6, "taken": 6} == evaluated["feedback"]
+    assert {"sent": 6, "accepted": 6} == evaluated["feedback"]
     assert (5 / 6, [0.4365, 0.9699]) == (
         evaluated["accuracy"],
         pytest.approx(evaluated["accuracy_interval"], abs=5e-5),
