@@ -95,7 +95,7 @@ def turn_off(stack: Stack) -> None:
     """Refuse all requests with 429 and stop the batch from taking messages; they stay in the queue."""
     _reserve(stack, "0")
     _enable_batch(stack, enabled=False)
-    print(f"{stack.name}: off. `make on` turns it on again; deployments fail until then")
+    print(f"{stack.name}: off. Turn it on again: {stack.command('on')}. Deployments fail until then")
 
 
 def turn_on(stack: Stack) -> None:

@@ -49,7 +49,7 @@ REFERENCE_IS_ARN = {"AWS::IAM::ManagedPolicy", "AWS::IAM::OIDCProvider", "AWS::L
 
 
 class Renderer:
-    """Evaluates the intrinsic functions of one template."""
+    """Evaluate the intrinsic functions of one template."""
 
     def __init__(self, stack: str, template: dict[str, Any]) -> None:
         self.resources, self.conditions = template["Resources"], template.get("Conditions", {})

@@ -21,7 +21,7 @@ def start_split(stack: Stack, version: str, share: int) -> None:
     current = Split.of(alias)
     if version == alias["FunctionVersion"]:
         raise DeploymentError(f"VERSION={version}: this version already serves; expected another one, the challenger")
-    if current:  # with another share from now on, the versions would have the traffic of different days
+    if current:  # after a change of the share, the versions would have different proportions of each day's traffic
         raise DeploymentError(f"{stack.name}: {current}; end this split first: {stack.command('split', 'SHARE=0')}")
     if (provisioned := stack.parameters.get("ProvisionedConcurrency", "0")) != "0":
         raise DeploymentError(

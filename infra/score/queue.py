@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-# A message costs an invocation, two requests to SQS and one result object: as much as the CPU time of 17 photos. A
-# message of 100 photos takes a second; larger messages repeat more work after a failure (infra/score/README.md).
+# A message costs an invocation, two requests to SQS and one result object: as much as the CPU time of 11 photos. A
+# message of 100 photos takes two seconds; larger messages repeat more work after a failure (infra/score/README.md).
 PHOTOS_PER_MESSAGE = 100
 MAX_MESSAGES, MAX_BYTES = 10, 900_000  # per request; SQS accepts 1 MiB
 PAUSES_S = (0.2, 0.4, 0.8, 1.6, 3.2)  # between the attempts to send a message
