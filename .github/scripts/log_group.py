@@ -2,7 +2,8 @@
 
     python .github/scripts/log_group.py GROUP
 
-The workflow Monitor skips the report before prod's first deployment. It needs only the permission to read the log.
+The workflow Monitor skips the report before prod's first deployment. This script needs only the permission to read
+the log.
 """
 
 import sys

@@ -1,6 +1,8 @@
 """Publish a message to the alarm topic.
 
-python .github/scripts/notify.py TOPIC SUBJECT MESSAGE
+    python .github/scripts/notify.py TOPIC SUBJECT MESSAGE
+
+The workflow Notify calls this script.
 """
 
 import sys

@@ -1,15 +1,12 @@
 """Print the text of a retraining's pull request, and write it to artifacts/proposal.md if the challenger won."""
 
 import hashlib
-import json
 import re
 import subprocess
-from pathlib import Path
 
-from infra import documents
+from infra import ROOT, documents
 from infra.markdown import table
 
-ROOT = Path(__file__).parents[2]
 PROPOSAL = ROOT / "artifacts/proposal.md"
 RESULTS_BLOCK = re.compile(r"<!-- \[\[\[cog .*results\(\).* -->\n(.*?)\n<!-- \[\[\[end\]\]\] -->", re.DOTALL)
 
@@ -24,7 +21,7 @@ def main() -> None:
 
 def render_proposal() -> str:
     """Return the verdict, and a table of the figures in the last commit's README and of those of this run."""
-    release = json.loads((documents.METRICS / "release.json").read_text())
+    release = documents.read_metrics("release")
     [before] = RESULTS_BLOCK.findall(read_committed("README.md").decode())
     return f"{release['model_version']}: {release['reason']}.\n\n{merge_tables(before, documents.results())}\n"
 

@@ -20,6 +20,7 @@ from typing import Any
 from infra import ROOT
 from infra.bench.hardware import identify
 from infra.report.__main__ import ALARM_EXIT_CODE, REFERENCE
+from lambda_app.telemetry.fields import NAMESPACE
 
 RESULT = ROOT / "artifacts/report_benchmark.json"
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
@@ -27,7 +28,7 @@ WEEK = timedelta(days=7)
 LINES = 1_000_000
 MAX_SECONDS, MAX_MEGABYTES = 60, 1000
 LABELED_SHARE = 0.05  # of the predictions
-Fields = dict[str, Any]
+Line = dict[str, Any]
 
 
 def main() -> int:
@@ -49,8 +50,12 @@ def main() -> int:
 
 def write_log(path: Path, count: int) -> int:
     """Write at least `count` lines of one week of traffic, and return their number."""
+    written = 0
     with path.open("w") as file:
-        return sum(bool(file.write(f"{json.dumps(line)}\n")) for line in generate_traffic(count))
+        for line in generate_traffic(count):
+            file.write(f"{json.dumps(line)}\n")
+            written += 1
+    return written
 
 
 def measure_report(log: Path, folder: Path) -> tuple[float, float]:
@@ -66,20 +71,21 @@ def measure_report(log: Path, folder: Path) -> tuple[float, float]:
     return seconds, usage.ru_maxrss * 1024 / 1e6
 
 
-def generate_traffic(count: int) -> Iterator[Fields]:
+def generate_traffic(count: int) -> Iterator[Line]:
     """Yield the lines that the function logs for photos drawn from the reference: requests, metrics and feedback."""
     reference = json.loads(REFERENCE.read_text())
     columns, rng = reference["columns"], random.Random(0)  # noqa: S311  # not for cryptography
     written, service = 0, {"service": "pet-classifier", "model_version": reference["model_version"]}
     while written < count:
-        row = {name: values[k] for k in [rng.randrange(reference["photos"])] for name, values in columns.items()}
+        index = rng.randrange(reference["photos"])
+        row = {name: values[index] for name, values in columns.items()}
         moment = BEGIN + written / count * WEEK
         for line in log_prediction(row, service, moment, rng):
             written += 1
             yield line
 
 
-def log_prediction(row: Fields, service: Fields, moment: datetime, rng: random.Random) -> Iterator[Fields]:
+def log_prediction(row: Line, service: Line, moment: datetime, rng: random.Random) -> Iterator[Line]:
     """Yield the lines of one photo: the request, its metrics, and in 5 % of the cases its feedback."""
     request_id, label = str(uuid.UUID(int=rng.getrandbits(128), version=4)), row.pop("label")
     inference = rng.lognormvariate(2, 0.2)
@@ -101,17 +107,17 @@ def log_prediction(row: Fields, service: Fields, moment: datetime, rng: random.R
         yield {**common, "feedback_for": request_id, "label": label}
 
 
-def common_fields(message: str, service: Fields, request_id: str, moment: datetime) -> Fields:
+def common_fields(message: str, service: Line, request_id: str, moment: datetime) -> Line:
     timestamp = moment.isoformat(timespec="milliseconds")
     return {"level": "INFO", "message": message, "timestamp": timestamp, **service, "request_id": request_id}
 
 
-def metrics_line(dimensions: Fields, request_id: str, moment: datetime) -> Fields:
+def metrics_line(dimensions: Line, request_id: str, moment: datetime) -> Line:
     overall = {"InferenceLatency": "Milliseconds", "ColdStart": "Count", "Errors": "Count"}
     by_class = {"Predictions": "Count", "Unknown": "Count"}
     directives = [
         {
-            "Namespace": "PetClassifier",
+            "Namespace": NAMESPACE,
             "Dimensions": names,
             "Metrics": [{"Name": name, "Unit": unit} for name, unit in units.items()],
         }

@@ -111,10 +111,10 @@ def draw_accuracy(points: Sequence[Point]) -> str:
 
 def draw_distances(signals: Mapping[str, Mapping[str, Any]]) -> str:
     """Draw the distance of each signal in units of its limit, largest on top."""
-    ranked = sorted(signals.items(), key=lambda item: item[1]["distance"] / item[1]["limit"])
+    ranked = sorted(signals.items(), key=lambda item: item[1]["ratio"])
 
     def draw(axes: plt.Axes) -> None:
-        ratios = [figures["distance"] / figures["limit"] for _, figures in ranked]
+        ratios = [figures["ratio"] for _, figures in ranked]
         colors = [ALARM if figures["drifted"] else COLORS[0] for _, figures in ranked]
         axes.barh([name.replace("_", " ") for name, _ in ranked], ratios, color=colors, height=0.6)
         axes.axvline(1, color=INK, lw=1, ls="--")

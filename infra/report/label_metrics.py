@@ -76,7 +76,7 @@ def classification_metrics(labeled: Table) -> dict[str, Any] | None:
         return None
     truth, predicted = labeled["label"].astype(str), labeled["predicted_class"].astype(str)
     names = sorted({*truth, *predicted})
-    matrix = np.zeros((len(names), len(names)), int)
+    matrix = np.zeros((len(names), len(names)), int)  # sklearn's confusion_matrix warns if only one class occurs
     np.add.at(matrix, (np.searchsorted(names, truth), np.searchsorted(names, predicted)), 1)
     scores = precision_recall_fscore_support(truth, predicted, labels=names, zero_division=0)[:3]
     return {

@@ -132,8 +132,8 @@ def read(
     first_rows = np.sort(np.unique(requests["id"], return_index=True)[1])
     counts["repeated"] = len(requests) - len(first_rows)
     requests = requests.where(first_rows)
-    counts["request"] = int(np.isfinite(requests["status"]).sum())
-    counts["prediction"] = len(requests) - counts["request"]
+    counts[REQUEST] = int(np.isfinite(requests["status"]).sum())
+    counts[PREDICTION] = len(requests) - counts[REQUEST]
     return Log(requests, before, feedback, +counts)
 
 
@@ -155,7 +155,7 @@ def _read_line(line: str, builders: Mapping[str, _TableBuilder], begin: float, *
         if "predicted_class" in record and not 0 <= record["confidence"] <= 1:
             return "malformed"
         if time >= begin:
-            builders["feedback" if kind == "feedback" else "requests"].append(time, record)
+            builders["feedback" if kind == FEEDBACK else "requests"].append(time, record)
         elif "predicted_class" in record and time >= begin - FEEDBACK_WINDOW.total_seconds():
             builders["earlier"].append(time, record)
     except (KeyError, TypeError, ValueError, OverflowError):

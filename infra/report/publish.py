@@ -9,8 +9,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 from infra.report.alarms import MIN_LABELS, MIN_PHOTOS
+from lambda_app.telemetry.fields import NAMESPACE
 
-NAMESPACE = "PetClassifier"
 EXPERIMENT = "pet-classifier-monitoring"
 COUNT_METRICS = {"DriftedSignals", "Reference", "DriftAlarm", "AccuracyAlarm"}
 
@@ -85,4 +85,4 @@ def _overall_metrics(report: Mapping[str, Any]) -> dict[str, float]:
     figures = {name: overall[name] for name in names if overall[name] is not None}
     figures |= {f"latency_{name}_ms": value for name, value in (overall["latency_ms"] or {}).items()}
     signals = report["drift"].get("signals", {})
-    return figures | {f"drift_{name}": values["distance"] / values["limit"] for name, values in signals.items()}
+    return figures | {f"drift_{name}": values["ratio"] for name, values in signals.items()}

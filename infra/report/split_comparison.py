@@ -31,9 +31,8 @@ def compare_versions(requests: Table, labeled: Table, serving: str | None, since
 
     The champion is the serving version. The challenger is the version that shares the most hours with the champion.
     """
-    shared = _find_shared_hours(requests, serving)
-    if not serving or not shared:
-        return _not_compared("the log has one model version")
+    if not serving or not (shared := _find_shared_hours(requests, serving)):
+        return _not_compared("fewer than two model versions answered in this period")
     challenger = max(shared, key=lambda name: len(shared[name]))
     hours = shared[challenger]
     if len(hours) < MIN_HOURS:
@@ -67,10 +66,8 @@ def _judge(champion: Mapping[str, Any], challenger: Mapping[str, Any], *, is_cut
     }
 
 
-def _find_shared_hours(requests: Table, serving: str | None) -> dict[str, Column]:
+def _find_shared_hours(requests: Table, serving: str) -> dict[str, Column]:
     """Return, for each other version, the hours in which both this version and the serving version answered."""
-    if not serving:
-        return {}
     times = Table({name: requests[name] for name in ("time", "model_version")})
     hours = {version: np.unique(part["time"] // HOUR) for version, part in traffic.split_by_version(times).items()}
     champion = hours.pop(serving)
@@ -110,11 +107,11 @@ def _difference(counts: Counts, alpha: float) -> dict[str, Any]:
 
 def _recommend(labels: Counts, errors: Counts, *, is_cut: bool) -> dict[str, Any]:
     """Return the recommendation, its reason, and how many more labels a decision by accuracy needs."""
-    is_worse, is_noninferior = decide(labels, MARGIN, ACCURACY_ALPHA)
-    needed = 0 if is_worse or is_noninferior else trials_to_decision(labels, MARGIN, ACCURACY_ALPHA)
     if is_cut:
         reason = "the test needs all labels of the split; set SINCE= to a day before it began"
         return {"recommendation": KEEP, "reason": reason, "labels_needed": None}
+    is_worse, is_noninferior = decide(labels, MARGIN, ACCURACY_ALPHA)
+    needed = 0 if is_worse or is_noninferior else trials_to_decision(labels, MARGIN, ACCURACY_ALPHA)
     if is_above(errors, ERRORS_MARGIN, ERRORS_ALPHA):
         recommendation, reason = ROLL_BACK, f"the challenger has over {100 * ERRORS_MARGIN:g} points more server errors"
     elif is_worse:

@@ -19,8 +19,8 @@ def list_rows(split: Mapping[str, Any]) -> list[Row]:
 
     differences = split["differences"]
     return [
-        row("requests", "requests", _count, f"share {format_percent(split['share'])}"),
-        row("labels", "labels", _count, ""),
+        row("requests", "requests", "{:,}".format, f"share {format_percent(split['share'])}"),
+        row("labels", "labels", "{:,}".format, ""),
         row("accuracy", "accuracy", format_percent, _interval(differences["accuracy"])),
         row("confidence of labeled photos", "labeled_confidence", format_percent),
         row("calibration error", "calibration_error", format_percent),
@@ -51,10 +51,6 @@ def _interval(measured: Mapping[str, Any]) -> str:
         return NO_FIGURE
     low, high = (f"{100 * bound:+.2f}" for bound in measured["interval"])
     return f"{100 * measured['difference']:+.2f} points ({low} to {high})"
-
-
-def _count(number: int) -> str:
-    return f"{number:,}"
 
 
 def format_percent(share: float | None) -> str:

@@ -58,7 +58,10 @@ def split_by_version(table: Table) -> dict[str, Table]:
 
 
 def choose_step(table: Table, points: int) -> int:
-    """Return the shortest of `STEPS` that yields at most `points` points in time, or a week."""
+    """Return the shortest of `STEPS` of which at most `points` cover the period, or a week.
+
+    Steps that are cut at both ends can add one.
+    """
     seconds = np.ptp(table["time"]) if len(table) else 0
     return next((step for step in STEPS if seconds / step < points), STEPS[-1])
 

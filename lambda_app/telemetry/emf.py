@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from lambda_app.telemetry.fields import NAMESPACE
 from lambda_app.telemetry.logger import write_line
 
-NAMESPACE = "PetClassifier"
 Metric = tuple[str, list[float]]  # unit and values
 
 

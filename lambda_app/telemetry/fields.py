@@ -10,7 +10,8 @@ from typing import Literal, NotRequired, TypedDict
 # Messages of the log lines: one `request` per request, one `prediction` per photo of a batch, one `feedback`.
 REQUEST, PREDICTION, FEEDBACK = "request", "prediction", "feedback"
 
-# Metrics in the embedded metric format.
+# Metrics in the embedded metric format, and their namespace.
+NAMESPACE = "PetClassifier"
 COLD_START = "ColdStart"
 ERRORS = "Errors"
 INFERENCE_LATENCY = "InferenceLatency"

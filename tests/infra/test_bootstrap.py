@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.report.publish import NAMESPACE
+from lambda_app.telemetry.fields import NAMESPACE
 from tests.support import ROOT
 from tests.support.sam import SAM, Template, as_list, read, run, statements, translated
 

@@ -114,7 +114,7 @@ def test_deployment_is_no_split():
 def test_one_version_is_not_compared(lines):
     """A log with one version or none has no comparison, and its summary has no section for it."""
     report = build(lines)
-    assert {"compared": False, "reason": "the log has one model version"} == report["split"]
+    assert {"compared": False, "reason": "fewer than two model versions answered in this period"} == report["split"]
     assert "Two versions" not in markdown_summary.render_summary(report)
 
 
