@@ -75,7 +75,7 @@ def test_map_is_computed_only_on_request(explained):
     assert (0, 0, 0) == activation_map.shape
 
 
-def test_map_is_added_once(explained, tmp_path):
+def test_map_is_added_once(tmp_path):
     """A file that has the map is not changed."""
     path = tiny_model.write(tmp_path / "tiny.onnx")
     digest = sha256(path)

@@ -25,7 +25,10 @@ from training.predictions import Predictions
     scope="module", params=[("mobilenet_v2_050", 200), ("simple_cnn", 0), ("logistic", 0)], ids=lambda p: p[0]
 )
 def exported(request, export_untrained):
-    """Return a network of three classes, its ONNX file and its calibration. The first network remembers 200 classes."""
+    """Return a network of three classes, its ONNX file and its calibration.
+
+    The first network has a frozen head of 200 classes.
+    """
     return export_untrained(*request.param)
 
 
@@ -54,7 +57,7 @@ def test_probabilities_are_calibrated(exported):
 
 
 def test_familiarity_matches_calibration(exported):
-    """The graph computes the familiarity that the threshold was fitted on, with and without frozen_classes classes."""
+    """The graph computes the familiarity that the threshold was fitted on, with and without a frozen head."""
     module, path, calibration = exported
     images = pixels(7, SIZE)
     with torch.inference_mode():

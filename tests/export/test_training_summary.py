@@ -38,7 +38,6 @@ def test_changes_are_empty_outside_a_repository(tmp_path, monkeypatch):
     assert [] == list_changes()
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("target", ["promote", "rollback"])
 def test_manual_release_updates_the_summary(target):
     """After `make promote` and `make rollback` have written release.json, they write the summary from it."""

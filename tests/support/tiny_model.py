@@ -28,7 +28,7 @@ def write(path: Path, metadata: Metadata | None = METADATA, *, with_map: bool = 
     """Write the model, and return its path.
 
     The logits are ((mean red) - (mean blue)) / 64 and its negative. The familiarity is the log-sum-exp of the logits,
-    as for a network without a memory. The map has the size of the image: its values are ±(red - blue) / 64.
+    as for a network without a frozen head. The map has the size of the image: its values are ±(red - blue) / 64.
     """
     weights = np.array([[1, 0, -1], [-1, 0, 1]], np.float32) / 64  # (2, 3)
     graph = helper.make_graph(

@@ -112,7 +112,7 @@ def test_familiarity_without_frozen_head_is_logsumexp():
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.5])
 def test_threshold_keeps_its_confidence(rate):
-    """In about one of twenty cases, measured over 2,000, more future photos than the rate are called unknown."""
+    """The share of future photos called unknown exceeds the rate in about 5 % of 2,000 samples."""
     draws = np.random.default_rng(0).random((2000, 1000))  # uniform, so that the threshold is the share below it
     too_many = np.mean([fit_threshold(values, rate) > rate for values in draws])
     assert 0.02 < too_many < 0.06  # the threshold is one of the values, so the rate is below 5 %

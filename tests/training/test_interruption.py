@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import DEADLINE_S, wait_until
+from tests.support.waiting import DEADLINE_S, wait_for_output, wait_until
 from tests.training.interrupt_workers import SENT
 from tests.training.processes import ENVIRONMENT, copy_prepared
 from training.interruption import EXIT_CODE
@@ -31,7 +31,6 @@ def group_is_empty(group: int) -> bool:
     return False
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("package", ["training", "export"])
 def test_user_error_prints_only_its_message(tmp_path, package):
     """A program of either package that raises `UserError` prints the message without a traceback, and exits with 1."""
@@ -42,8 +41,6 @@ def test_user_error_prints_only_its_message(tmp_path, package):
     assert (1, "", "name another file\n") == (done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.process
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruption_prints_one_line(trained, tmp_path, number):
     """A signal to the group ends training and its workers; the output names the last epoch and the next command."""
@@ -51,7 +48,7 @@ def test_interruption_prints_one_line(trained, tmp_path, number):
     folder = copy_prepared(trained, tmp_path / "project", train__workers=2, **endless)
     training = start(folder, "training.train")
     output = folder / "output.txt"
-    wait_until(lambda: "val_loss" in output.read_text() or training.poll() is not None)
+    wait_for_output(training, output, "(val_loss)")
     os.killpg(training.pid, number)
     assert EXIT_CODE == training.wait(DEADLINE_S), output.read_text()
     wait_until(lambda: group_is_empty(training.pid))
@@ -61,8 +58,6 @@ def test_interruption_prints_one_line(trained, tmp_path, number):
     assert text.rstrip().endswith("; run the same command to resume")
 
 
-@pytest.mark.process
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     ["training.prepare", "training.dry_run", "training.harvest.__main__ contributed --out review"],

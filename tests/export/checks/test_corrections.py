@@ -1,7 +1,5 @@
 """Tests of the comparison of champion and challenger on held-back contributions."""
 
-from pathlib import Path
-
 import pytest
 
 from export.checks.comparison import Paired
@@ -87,13 +85,3 @@ def test_release_states_corrections(store, capsys):
         in capsys.readouterr().out
     )
     assert read_figures("release")["reason"].endswith("the champion 0")
-
-
-def test_held_back_photos_are_linked_on_request(store):
-    """Contributions are compared only on request; otherwise the pipeline reads an empty folder."""
-    folder = Path("data/contributions/held-back/corrected/cat")
-    folder.mkdir(parents=True)
-    (folder / "0.jpg").write_bytes(encode(draw("cat", 900)))
-    for use, count in ((True, 1), (False, 0), (True, 1)):
-        link_held_back(use=use)
-        assert count == len([*HELD_BACK.rglob("*.jpg")]) == len([*HELD_BACK.glob("corrected")])

@@ -174,4 +174,4 @@ def test_plan_matches_params_yaml(tmp_path, monkeypatch):
         path = tmp_path / "params.yaml"
         path.write_text(yaml.safe_dump(override_params(plan, name)))
         for section in (config.Train, config.Augment, config.Evaluate):
-            config.load(section, Path(path))
+            config.load(section, path)

@@ -3,8 +3,6 @@
 import json
 import sys
 
-import pytest
-
 from export.experiments import color_profiles
 from lambda_app.preprocess import decode
 from tests.support.drawing import draw, encode
@@ -26,7 +24,6 @@ def measure(photos, classifier, folder, monkeypatch):
     return json.loads((folder / "color.json").read_text())
 
 
-@pytest.mark.slow
 def test_color_scores_cover_every_space(tiny_classifier, tmp_path, monkeypatch):
     """The file has accuracy and probability for each color space, with and without the profile."""
     photos = {f"{label}/1.jpg": encode(draw(label, 1, 64)) for label in ("cat", "dog")}

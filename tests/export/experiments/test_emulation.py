@@ -15,7 +15,6 @@ from tests.export.untrained_models import pixels
 from training.interruption import UserError
 
 
-@pytest.mark.process
 def test_same_cpu_gives_the_same_outputs(candidates, monkeypatch):
     """Two processes on the same CPU agree on every photo, to the bit."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))

@@ -24,7 +24,7 @@ def test_copy_without_map_has_the_same_predictions(tmp_path):
 
 
 def test_added_time_is_the_difference_within_pairs():
-    """The runs of a pair follow each other, so a slow moment affects both and not their difference."""
+    """The added time is the difference within pairs, so that a slow moment, which affects both runs, does not count."""
     rounds = [np.array([[1.0, 9.0, 1.0], [1.5, 9.5, 1.5]])] * 2
     assert {"first_ms": 1.0, "second_ms": 1.5, "added_ms": 0.5, "low_ms": 0.5, "high_ms": 0.5} == (
         explanation_cost.compare_times(rounds)

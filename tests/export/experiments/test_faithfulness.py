@@ -155,7 +155,8 @@ def test_mistakes_are_misclassified_photos(tiny_classifier, tmp_path):
 
 
 def test_model_without_map_is_an_error(tmp_path):
-    """The message names the file and what its network would need."""
+    """A model without an activation map is an error that names the served file and what its network would need."""
     classifier = Classifier.load(tiny_model.write(tmp_path / "old.onnx", with_map=False))
-    with pytest.raises(UserError, match=r"has no activation map; expected a network that ends in pooling"):
+    message = f"^{faithfulness.RELEASED} has no activation map; expected a network that ends in pooling"
+    with pytest.raises(UserError, match=message):
         faithfulness.predict_with_map(classifier, make_pixels("red", "red"))

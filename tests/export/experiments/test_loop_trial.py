@@ -5,7 +5,6 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import boto3
 import pytest
 
 from export.experiments import loop_trial
@@ -14,7 +13,7 @@ from export.experiments.loop_trial import TrialFigures, choose_photos, parse_ove
 from export.experiments.trial_server import serve
 from tests.export.untrained_models import LENIENT
 from tests.support.drawing import draw, encode, write_dataset
-from tests.training.harvest.contributions import BUCKET
+from tests.support.mlflow_stores import write_store
 from tests.training.workspace import SMALL
 from training.interruption import UserError
 
@@ -22,7 +21,7 @@ from training.interruption import UserError
 PARAMS = (
     SMALL
     | {name.replace("__", "."): value for name, value in LENIENT.items()}
-    | {"train.epochs": 3, "train.min_steps": 60, "release.margin": 0.1, "quantize.photos": 20}
+    | {"train.epochs": 3, "train.min_steps": 60, "release.margin": 0.1}
 )
 
 
@@ -37,15 +36,15 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture
-def figures(photos, tmp_path, aws):
-    """Return the figures of a trial whose contributions are in moto's S3."""
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
+def figures(photos, tmp_path):
+    """Return the figures of a trial whose contributions are in a folder, as in `make loop-trial`."""
+    storage = tmp_path / "contributions"
+    storage.mkdir()
     with project(tmp_path / "trial", PARAMS):
-        return run(*choose_photos(photos, "cat/brown_*", 300), f"s3://{BUCKET}")
+        write_store(Path())
+        return run(*choose_photos(photos, "cat/brown_*", 300), str(storage))
 
 
-@pytest.mark.slow
-@pytest.mark.process
 @pytest.mark.rie
 def test_loop_learns_from_mistakes(figures):
     """The second model is promoted: it is right on more held-back corrections, and no worse on the test photos."""
@@ -121,8 +120,9 @@ def test_command_records_figures(photos, tmp_path, monkeypatch):
         loop_trial.main()
 
 
-def test_kind_without_photos_is_named(photos, tmp_path):
+def test_kind_without_photos_is_named(tmp_path):
     """A pattern that matches no photo is an error that shows the name of one."""
+    photos = write_dataset(tmp_path / "few", {"cat": 20, "dog": 20}, size=32)
     with (
         project(tmp_path / "trial", PARAMS),
         pytest.raises(UserError, match=r"'bird/\*' matches 0 of \d+ photos"),
@@ -137,9 +137,9 @@ def test_invalid_override_is_named(text):
         parse_override(text)
 
 
-@pytest.mark.process
+@pytest.mark.rie
 def test_model_that_does_not_load_is_an_error(tmp_path):
-    """If the emulator or the function fails, the trial stops with the error."""
+    """If the function cannot load the model, the trial stops with the status of its response."""
     (tmp_path / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(UserError), serve(tmp_path / "model.onnx") as client:
+    with pytest.raises(UserError, match="POST /predict answered 502"), serve(tmp_path / "model.onnx") as client:
         client.classify(encode(draw("cat", 1)))

@@ -105,7 +105,7 @@ def unprivileged():
         os.seteuid(0)
 
 
-def test_folder_without_rights_is_an_error():
+def test_folder_without_permission_is_an_error():
     """A class folder that the user may not list is an error that names it and the cause."""
     with tempfile.TemporaryDirectory() as name:
         photos = write_dataset(Path(name) / "pets", {"cat": 1, "dog": 1}, size=32)

@@ -27,7 +27,6 @@ def make(folder, target, *arguments):
     return match[1], match[2].split()
 
 
-@pytest.mark.process
 def test_contributions_need_photos(tmp_path):
     """CONTRIBUTED=1 without DATA, which would train on contributions only, is an error that names the variable."""
     with pytest.raises(subprocess.CalledProcessError) as error:
@@ -35,7 +34,6 @@ def test_contributions_need_photos(tmp_path):
     assert "CONTRIBUTED=1, but DATA is empty: expected DATA=" in error.value.stderr
 
 
-@pytest.mark.process
 def test_contributions_have_to_be_pulled(tmp_path):
     """If the folder of accepted photos was not pulled, make stops and names the command."""
     (tmp_path / "data").mkdir()
@@ -56,7 +54,6 @@ def test_incomplete_contributions_stop_the_training(project, monkeypatch):
     assert not HELD_BACK.exists()
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("target", TARGETS)
 def test_contributions_are_a_second_source(tmp_path, target):
     """CONTRIBUTED=1 adds the accepted photos, if any, to DATA, and links the held-back ones; otherwise neither."""
@@ -89,6 +86,6 @@ def test_workflow_pulls_and_uses_contributions():
 
 
 def test_release_stage_depends_on_contributions():
-    """DVC runs the comparison again when the held-back contributions or the code that reads them change."""
+    """DVC runs the comparison again when the held-back contributions change."""
     stage = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["release"]
-    assert {"data/raw/held-back", "export/checks/corrections.py", "training/harvest/data_set.py"} <= set(stage["deps"])
+    assert "data/raw/held-back" in stage["deps"]
