@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
 
+import mlflow
 import onnx
 import onnxruntime as ort
 import pytest
@@ -13,9 +14,11 @@ from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from export import release
+from export.card import NOTES, TEMPLATE
 from export.files import CANDIDATES, MODEL
 from export.registry import Registry
 from tests.export.untrained_models import restamp
+from tests.support import ROOT
 from training.figures import read_figures, write_figures
 
 REGISTRY = Registry("pet-classifier")
@@ -30,6 +33,16 @@ def copy_with_store(trained: Path, folder: Path) -> Iterator[None]:
         yield
     for texts in trained.glob("mlruns/*/*/artifacts/version *"):  # MLflow keeps the folder of a run, also in a copy
         shutil.rmtree(texts)
+
+
+def write_sources():
+    """Copy the sources of the card that Git tracks to the working directory."""
+    for name in (TEMPLATE, NOTES):
+        shutil.copyfile(ROOT / name, name)
+    Path("data").mkdir(exist_ok=True)
+    shutil.copyfile(ROOT / "data/datasets.yaml", "data/datasets.yaml")
+    write_figures("attempts", [])
+    write_figures("activation_map", {"sha256": "of another file"})
 
 
 def run_stage(*arguments):
@@ -94,6 +107,12 @@ def make_int8():
     options.optimized_model_filepath = "int8.onnx"
     ort.InferenceSession("quantized.onnx", options, providers=["CPUExecutionProvider"])
     return Path("int8.onnx")
+
+
+def find_stored_file(alias):
+    """Return the path of the file of a version in the store."""
+    [path] = Path(mlflow.artifacts.download_artifacts(f"models:/pet-classifier@{alias}")).glob("*.onnx")
+    return path
 
 
 def version_number(alias):

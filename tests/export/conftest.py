@@ -9,12 +9,12 @@ import onnx
 import pytest
 
 from export import convert, quantize
-from export.files import CANDIDATES, CARD, RELEASED
-from tests.export.challengers import copy_with_store
+from export.files import CANDIDATES, CARD, MODEL, RELEASED
+from tests.export.challengers import copy_with_store, release_file, write_sources
 from tests.export.untrained_models import LENIENT, METADATA, SIZE, TEMPERATURE, untrained, write_noise
 from tests.support.drawing import LABELS, write_dataset
-from tests.support.mlflow_stores import one_schema_lookup, write_store
-from tests.training.workspace import link_photos, one_thread, write_params
+from tests.support.mlflow_stores import write_store
+from tests.training.workspace import enter_copy, link_photos, reduce_overhead, write_params  # noqa: F401  # a fixture
 from training import evaluate, prepare, train
 from training.calibration import Calibration
 from training.figures import write_figures
@@ -35,13 +35,6 @@ REPORT = {
     "sets": {"test": {"accuracy": 0.5, "confusion_matrix": [[3, 1], [2, 4]]}},
     "outliers": {"flowers": {"photos": 3, "unknown_rate": 2 / 3}},
 }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _reduce_overhead():
-    """Run PyTorch on one thread, and look up the MLflow schema once."""
-    with one_thread(), one_schema_lookup():
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -80,9 +73,7 @@ def converted(tmp_path_factory):
 @pytest.fixture
 def project(converted, tmp_path, monkeypatch):
     """Make a copy of the project the working directory, and return it."""
-    shutil.copytree(converted, tmp_path, symlinks=True, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return enter_copy(converted, tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +99,23 @@ def store(trained, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def released(trained, tmp_path_factory):
+    """Return a project with a released model and the sources of the card."""
+    folder = tmp_path_factory.mktemp("released")
+    with copy_with_store(trained, folder):
+        write_sources()
+        release_file(MODEL)
+    return folder
+
+
+@pytest.fixture
+def in_released(released, monkeypatch):
+    """Use the released project and its MLflow store; tests must not change them."""
+    monkeypatch.chdir(released)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{released}/mlflow.db")
+
+
+@pytest.fixture(scope="session")
 def quantized(trained, tmp_path_factory):
     """Return the trained project with all candidates, a further set whose rabbits are labeled as cats, and outliers."""
     folder = tmp_path_factory.mktemp("quantized")
@@ -116,7 +124,7 @@ def quantized(trained, tmp_path_factory):
     for path in (abroad / "rabbit").iterdir():
         path.rename(abroad / f"cat/rabbit {path.name}")
     write_noise(folder / "data/raw/outliers/noise", 8)
-    write_params(folder, prepare__train_share=0.6, quantize__photos=20, **LENIENT)
+    write_params(folder, prepare__train_share=0.6, **LENIENT)
     with chdir(folder):
         quantize.main()
     return folder
@@ -125,6 +133,4 @@ def quantized(trained, tmp_path_factory):
 @pytest.fixture
 def candidates(quantized, tmp_path, monkeypatch):
     """Make a copy of the project the working directory, and return it."""
-    shutil.copytree(quantized, tmp_path, symlinks=True, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return enter_copy(quantized, tmp_path, monkeypatch)

@@ -2,9 +2,7 @@
 
 import json
 import re
-import shutil
 from contextlib import chdir
-from pathlib import Path
 
 import pytest
 
@@ -14,32 +12,20 @@ from export.card_figures import NOT_MEASURED, render_classes, render_mistakes
 from export.files import CARD, MODEL, RELEASED
 from export.registry import CHAMPION
 from lambda_app.classifier import Classifier
-from tests.export.challengers import REGISTRY, copy_with_store, make_wrong, release_file, run_stage
+from tests.export.challengers import REGISTRY, make_wrong, release_file, run_stage, write_sources
 from tests.support import ROOT
 from tests.support.drawing import LABELS
-from training.figures import write_figures
+from tests.training.workspace import enter_copy
 from training.metrics import wilson_interval
 from training.source import sha256
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
 
 
-@pytest.fixture(scope="module")
-def released(trained, tmp_path_factory):
-    """Return a project with a released model and the sources of the card."""
-    folder = tmp_path_factory.mktemp("released")
-    with copy_with_store(trained, folder):
-        write_sources()
-        release_file(MODEL)
-    return folder
-
-
 @pytest.fixture
 def project(released, tmp_path, monkeypatch):
     """Make a copy of the files of the released project the working directory. It has no MLflow store."""
-    ignored = shutil.ignore_patterns("mine", "mlflow.db")
-    shutil.copytree(released, tmp_path, symlinks=True, dirs_exist_ok=True, ignore=ignored)
-    monkeypatch.chdir(tmp_path)
+    enter_copy(released, tmp_path, monkeypatch, "mine", "mlflow.db")
 
 
 @pytest.fixture
@@ -47,16 +33,6 @@ def registry(store):
     """Set up a project with a released model, the sources of the card, and an MLflow store."""
     write_sources()
     release_file(MODEL)
-
-
-def write_sources():
-    """Copy the sources of the card that Git tracks to the working directory."""
-    for name in (TEMPLATE, NOTES):
-        shutil.copyfile(ROOT / name, name)
-    Path("data").mkdir(exist_ok=True)
-    shutil.copyfile(ROOT / "data/datasets.yaml", "data/datasets.yaml")
-    write_figures("attempts", [])
-    write_figures("activation_map", {"sha256": "of another file"})
 
 
 def find_figures(text):
@@ -150,7 +126,7 @@ def test_card_identifies_the_file(project):
     """The card contains the hashes of file and photos, the run, the commit and the version."""
     text, metadata = render(), Classifier.load(RELEASED).metadata
     for name in (sha256(RELEASED), metadata.run_id, metadata.data_hash, metadata.git_commit, metadata.model_version):
-        assert f"{name}" in text
+        assert name in text
 
 
 def test_card_supports_three_classes_and_one_set(project):

@@ -1,7 +1,6 @@
 """Test the drift reference: what the function would log for the test photos."""
 
 import json
-import shutil
 
 import pytest
 
@@ -17,13 +16,10 @@ FIELDS = {"predicted_class", "confidence", "unknown", *SIGNALS, "photo_bytes", "
 
 
 @pytest.fixture
-def released(converted, tmp_path, monkeypatch):
-    """Make a copy of the converted project that serves the tiny model the working directory, and return it."""
-    shutil.copytree(converted, tmp_path, symlinks=True, dirs_exist_ok=True)
-    (tmp_path / RELEASED.parent).mkdir()
-    tiny_model.write(tmp_path / RELEASED)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def tiny_released(project):
+    """Release the tiny model in the project."""
+    RELEASED.parent.mkdir()
+    tiny_model.write(RELEASED)
 
 
 def write_reference():
@@ -42,7 +38,7 @@ def test_row_matches_the_log_line(logged, tiny_classifier, encode):
     assert {name: line[name] for name in FIELDS} == row
 
 
-def test_reference_contains_the_test_split(released):
+def test_reference_contains_the_test_split(tiny_released):
     """The reference has a row per test photo with its true class, in manifest order, from the served model."""
     reference, photos = write_reference(), [row for row in read_manifest() if row["split"] == "test"]
     assert (tiny_model.METADATA.model_version, len(photos)) == (reference["model_version"], reference["photos"])
@@ -52,7 +48,7 @@ def test_reference_contains_the_test_split(released):
     assert [len(Source(PHOTOS).read(row["id"])) for row in photos] == reference["columns"]["photo_bytes"]
 
 
-def test_reference_samples_large_splits(released, monkeypatch):
+def test_reference_samples_large_splits(tiny_released, monkeypatch):
     """The reference holds at most MAX_PHOTOS, evenly spread, so that the classes keep their shares."""
     labels = write_reference()["columns"]["label"]
     monkeypatch.setattr(drift_reference, "MAX_PHOTOS", len(labels) // 2)
@@ -61,13 +57,13 @@ def test_reference_samples_large_splits(released, monkeypatch):
     assert (labels[::step], len(labels[::step])) == (reference["columns"]["label"], reference["photos"])
 
 
-def test_reference_contains_no_photo_names(released):
+def test_reference_contains_no_photo_names(tiny_released):
     """The file contains the fields and the class of a photo, never its name."""
     write_reference()
     assert [] == [row["id"] for row in read_manifest() if row["id"] in REFERENCE.read_text()]
 
 
-def test_reference_of_other_classes_is_unchanged(released, capsys):
+def test_reference_of_other_classes_is_unchanged(tiny_released, capsys):
     """Photos of other classes than the model's do not replace the reference, and the output says so."""
     REFERENCE.write_text(json.dumps({"model_version": tiny_model.METADATA.model_version}))
     before = REFERENCE.read_text()

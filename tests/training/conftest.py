@@ -6,15 +6,9 @@ from contextlib import chdir
 import pytest
 
 from tests.support.drawing import write_dataset
-from tests.support.mlflow_stores import one_schema_lookup, write_store
-from tests.training.workspace import link_photos, one_thread, write_params
-from training import evaluate, prepare, train
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _quick():
-    with one_thread(), one_schema_lookup():
-        yield
+from tests.support.mlflow_stores import write_store
+from tests.training.workspace import link_photos, reduce_overhead, write_params  # noqa: F401  # a fixture
+from training import config, evaluate, prepare, train
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +23,12 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def params(project):
+    """Return the section `train` of the project."""
+    return config.load(config.Train)
 
 
 @pytest.fixture

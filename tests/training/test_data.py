@@ -11,12 +11,11 @@ from torch.utils.data import DistributedSampler
 
 from lambda_app.preprocess import preprocess
 from tests.support import ROOT
-from tests.support.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode
 from tests.training.workspace import link_photos, write_zip
 from training import config
 from training.augment import Augmenter
 from training.batches import loader
-from training.further_sets import read_folder, read_unlabeled
 from training.manifest import class_names, read_manifest
 from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 from training.source import Source
@@ -76,42 +75,6 @@ def test_read_split_uses_the_indices_of_all_classes(project):
 def test_class_names_are_sorted():
     """Class names are in alphabetical order, the order of the network's outputs."""
     assert ["cat", "dog"] == class_names([{"label": "dog"}, {"label": "cat"}, {"label": "dog"}])
-
-
-def test_read_folder_keeps_known_classes(project):
-    """A further set has the readable photos of the known classes."""
-    files = FILES | {"rabbit/0.jpg": encode(draw("rabbit", 0)), "cat/broken.jpg": b"no"}
-    photos = read_folder(write_zip(project / "more.zip", files), ["cat", "dog"], Preprocessor(32))
-    assert sorted(FILES) == photos.ids
-
-
-def test_read_folder_without_known_class_is_empty(project):
-    """A set that shows none of the known classes is empty."""
-    path = write_zip(project / "more.zip", {"rabbit/0.jpg": encode(draw("rabbit", 0))})
-    assert 0 == len(read_folder(path, ["cat", "dog"], Preprocessor(32)))
-
-
-OUTLIERS = {
-    "at the top.jpg": encode(draw("rabbit", 0)),
-    "rooms/kitchen.png": encode(draw("rabbit", 1), "PNG"),
-    "rooms/more/cat.0.JPG": encode(draw("rabbit", 2)),
-    "broken.jpg": b"no",
-    "readme.txt": b"hello",
-}
-READABLE = ["at the top.jpg", "rooms/kitchen.png", "rooms/more/cat.0.JPG"]
-
-
-def test_read_unlabeled_reads_every_photo(tmp_path):
-    """Every readable photo of an archive is read, whatever its folder and name."""
-    photos = read_unlabeled(write_zip(tmp_path / "else.zip", OUTLIERS), Preprocessor(32))
-    assert READABLE == photos.ids
-    assert [(3, 32, 32)] * 3 == [pixels.shape for pixels, _ in photos]
-
-
-def test_read_unlabeled_reads_a_folder(tmp_path):
-    """A folder is read like an archive, even if it has class folders."""
-    photos = read_unlabeled(write_dataset(tmp_path / "zoo", {"rabbit": 2, "cat": 1}), Preprocessor(32))
-    assert ["cat/0.jpg", "rabbit/0.jpg", "rabbit/1.jpg"] == photos.ids
 
 
 @given(st.integers(0, 300), st.integers(1, 300))

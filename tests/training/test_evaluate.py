@@ -1,7 +1,6 @@
 """Evaluation: metrics, plots, and further sets."""
 
 import csv
-import shutil
 
 import mlflow
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from scipy.special import logsumexp, softmax
 
 from tests.support.drawing import draw, encode, write_dataset
+from tests.training.workspace import enter_copy
 from training import evaluate
 from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature, fit_threshold
 from training.evaluate import MISTAKES, PLOTS
@@ -28,10 +28,8 @@ from training.source import EXTRA, OUTLIERS
 @pytest.fixture
 def evaluated(trained, tmp_path, monkeypatch):
     """Return a copy of the trained project that logs to the store of the original."""
-    shutil.copytree(trained, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{trained}/mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return enter_copy(trained, tmp_path, monkeypatch)
 
 
 def report():
@@ -158,49 +156,12 @@ def test_score_outliers_counts_unknown_and_ranks():
     assert expected == pytest.approx(evaluate.score_outliers(Calibration(1.0, (0.9, 0.1), 0.5), outliers, test))
 
 
-def test_outlier_set_without_photos_is_skipped(evaluated, capsys):
-    """A set without a readable photo is skipped with a message."""
-    (OUTLIERS / "nothing").mkdir(parents=True)
-    (OUTLIERS / "nothing/broken.jpg").write_bytes(b"no")
-    evaluate.main()
-    assert {} == report()["outliers"]
-    assert "nothing: skipped, it has no readable photo" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("name", ["test", "zoo"])
 def test_outlier_set_with_a_taken_name_is_an_error(evaluated, name):
     """Two sets of the same name are an error, since their metrics would share a name."""
     write_dataset(EXTRA / "zoo", {"cat": 5, "dog": 4})
     write_dataset(OUTLIERS / name, {"rabbit": 2})
     with pytest.raises(UserError, match=f"data/raw/outliers/{name} has the name of another set"):
-        evaluate.main()
-
-
-# --- skipped and rejected sets
-
-
-@pytest.mark.parametrize("counts", [{"cat": 5}, {"rabbit": 5}], ids=["one class", "none"])
-def test_extra_set_of_fewer_than_two_classes_is_skipped(evaluated, counts, capsys):
-    """A set that shows fewer than two of the classes is skipped with a message."""
-    write_dataset(EXTRA / "cattery", counts)
-    evaluate.main()
-    assert ["test"] == list(report()["sets"])
-    assert "cattery: skipped, it shows fewer than two of the classes cat, dog" in capsys.readouterr().out
-
-
-def test_hidden_files_are_not_sets(evaluated):
-    """Hidden files of a file manager are ignored."""
-    for folder in (EXTRA, OUTLIERS):
-        folder.mkdir(exist_ok=True)
-        (folder / ".DS_Store").write_bytes(b"Bud1")
-    evaluate.main()
-    assert (["test"], {}) == (list(report()["sets"]), report()["outliers"])
-
-
-def test_extra_set_called_test_is_an_error(evaluated):
-    """A set called `test` is an error, since it would replace the test split."""
-    write_dataset(EXTRA / "test", {"cat": 5, "dog": 4})
-    with pytest.raises(UserError, match="data/raw/extra/test"):
         evaluate.main()
 
 

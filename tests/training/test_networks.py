@@ -7,20 +7,17 @@ import pytest
 import torch
 from torchvision import models
 
+from tests.training.workspace import random_pixels
 from training.config import BASELINES, Train
 from training.networks import TIMM, BatchNorm, Network, Normalize, Residual, build_baseline, build_timm
 
 SMALLEST = "mobilenet_v2_050"
 
 
-def photos(count: int, size: int = 64) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-
-
 def step(network: Network) -> None:
     """Take one optimizer step on a loss of both heads."""
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.1)
-    logits, frozen_logits = network.train()(photos(4))
+    logits, frozen_logits = network.train()(random_pixels(4))
     (logits.square().sum() + frozen_logits.square().sum()).backward()
     optimizer.step()
 
@@ -40,21 +37,26 @@ def test_params_accept_every_network():
     assert {*TIMM, *BASELINES} == set(get_args(Train.__annotations__["architecture"]))
 
 
-@pytest.mark.parametrize("size", [32, 47, 96])
+SIZES = (32, 47, 96)
+
+
 @pytest.mark.parametrize("architecture", TIMM)
-def test_timm_network_has_two_outputs(architecture, size):
+def test_timm_network_has_two_outputs(architecture):
     """uint8 (N, 3, S, S) of any size becomes float32 logits (N, C) and frozen logits (N, K)."""
-    logits, frozen_logits = build_timm(architecture, 5, dropout=0, frozen_classes=7).eval()(photos(2, size))
-    assert [(2, 5), (2, 7)] == [logits.shape, frozen_logits.shape]
-    assert torch.float32 == logits.dtype == frozen_logits.dtype
+    network = build_timm(architecture, 5, dropout=0, frozen_classes=7).eval()
+    for size in SIZES:
+        logits, frozen_logits = network(random_pixels(2, size))
+        assert [(2, 5), (2, 7)] == [logits.shape, frozen_logits.shape]
+        assert torch.float32 == logits.dtype == frozen_logits.dtype
 
 
-@pytest.mark.parametrize("size", [32, 47, 96])
 @pytest.mark.parametrize("architecture", BASELINES)
-def test_baseline_has_empty_frozen_logits(architecture, size):
+def test_baseline_has_empty_frozen_logits(architecture):
     """A baseline accepts the same input; its frozen logits are (N, 0)."""
-    logits, frozen_logits = build_baseline(architecture, 5, dropout=0).eval()(photos(2, size))
-    assert [(2, 5), (2, 0)] == [logits.shape, frozen_logits.shape]
+    network = build_baseline(architecture, 5, dropout=0).eval()
+    for size in SIZES:
+        logits, frozen_logits = network(random_pixels(2, size))
+        assert [(2, 5), (2, 0)] == [logits.shape, frozen_logits.shape]
 
 
 # --- the frozen head
@@ -62,7 +64,7 @@ def test_baseline_has_empty_frozen_logits(architecture, size):
 
 def test_frozen_head_passes_gradients_to_the_body(network):
     """The gradient of the frozen logits reaches the body through the frozen head."""
-    _, frozen_logits = network(photos(2))
+    _, frozen_logits = network(random_pixels(2))
     frozen_logits.square().sum().backward()
     assert all(parameter.grad is not None for parameter in network.body.parameters())
     assert network.head.weight.grad is None
@@ -71,8 +73,8 @@ def test_frozen_head_passes_gradients_to_the_body(network):
 def test_dropout_spares_the_frozen_head(network):
     """Dropout applies to the head alone: frozen logits of the same photos are equal."""
     network.freeze_batch_norm = True  # otherwise the first pass changes the statistics
-    (logits, frozen_logits), (other_logits, other_recalled) = (network.train()(photos(2)) for _ in range(2))
-    assert frozen_logits.equal(other_recalled)
+    (logits, frozen_logits), (other_logits, other_frozen_logits) = (network.train()(random_pixels(2)) for _ in range(2))
+    assert frozen_logits.equal(other_frozen_logits)
     assert not logits.equal(other_logits)
 
 
@@ -81,7 +83,7 @@ def test_network_without_pretraining_has_no_frozen_head():
     network = build_timm(SMALLEST, 2, dropout=0, frozen_classes=0)
     assert network.frozen_head is None
     assert [] == [name for name in network.state_dict() if name.startswith("frozen_head")]
-    assert (3, 0) == network.eval()(photos(3))[1].shape
+    assert (3, 0) == network.eval()(random_pixels(3))[1].shape
 
 
 # --- batch norm
@@ -150,7 +152,7 @@ def test_normalize_is_not_in_the_state(network):
 def test_simple_cnn_halves_and_widens():
     """Each block halves the sides and adds channels: 64 pixels of 3 channels become 4 of 256."""
     *blocks, _pool, _flatten = build_baseline("simple_cnn", 2, 0).body
-    shapes = [photos(1).float()]
+    shapes = [random_pixels(1).float()]
     for block in blocks:
         shapes.append(block(shapes[-1]))
     assert [(3, 64), (32, 32), (64, 16), (128, 8), (256, 4)] == [x.shape[1:3] for x in shapes]
@@ -170,5 +172,5 @@ def test_dropout_has_the_rate_of_params():
     """The dropout rate is that of params, and evaluation mode drops nothing."""
     network = build_baseline("logistic", 2, dropout=0.35)
     assert 0.35 == network.dropout.p
-    first, second = (network.eval()(photos(1))[0] for _ in range(2))
+    first, second = (network.eval()(random_pixels(1))[0] for _ in range(2))
     torch.testing.assert_close(first, second, rtol=0, atol=0)

@@ -44,14 +44,6 @@ def test_other_splits_exclude_what_the_champion_learned(store):
     assert outcome["reason"].endswith(expected)
 
 
-def test_same_splits_exclude_nothing(store):
-    """With the manifest of the champion, all test photos are compared, and the reason has no remark."""
-    release_file(make_wrong())
-    _, outcome = release_file(MODEL)
-    assert (len(hashes("test")), 0) == (outcome["paired"]["photos"], outcome["excluded"])
-    assert outcome["reason"].endswith("counts as smaller)")
-
-
 def test_near_duplicates_are_excluded(store):
     """A test photo is excluded if the champion learned a near duplicate of it, which the manifest sets aside."""
     with MANIFEST.open(newline="") as file:
@@ -119,7 +111,7 @@ def test_committed_file_follows_the_served_model(store):
     assert first == second == LEARNED.read_text()
 
 
-def test_checkout_knows_the_photos_of_its_model(released_classifier):
+def test_committed_photos_belong_to_the_committed_model(released_classifier):
     """artifacts/training_photos.json, which is committed, belongs to the model that is committed beside it."""
     photos = LearnedPhotos.parse((ROOT / LEARNED).read_text(), released_classifier.metadata.data_hash)
     assert photos is not None

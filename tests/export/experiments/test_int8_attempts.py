@@ -4,6 +4,7 @@ import json
 import shutil
 from contextlib import chdir
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -12,7 +13,7 @@ from export.experiments.int8_attempts import ATTEMPTS, FIGURES, name_attempts, r
 from export.files import MODEL
 from export.quantize import count_float_layers, fold_batch_norms
 from tests.export.untrained_models import LENIENT, restamp
-from tests.training.workspace import write_params
+from tests.training.workspace import enter_copy, write_params
 
 FIRST, CHOSEN = ATTEMPTS[0], ATTEMPTS[4]
 
@@ -29,10 +30,9 @@ def measured(quantized, tmp_path_factory):
 
 
 @pytest.fixture
-def attempts(measured, tmp_path, monkeypatch):
+def figures(measured, tmp_path, monkeypatch):
     """Make a copy of the project the working directory, and return its figures."""
-    shutil.copytree(measured, tmp_path, symlinks=True, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
+    enter_copy(measured, tmp_path, monkeypatch)
     monkeypatch.setattr(int8_attempts, "ATTEMPTS", (FIRST, CHOSEN))
     return read_figures()
 
@@ -49,12 +49,12 @@ def mark_rows(figures):
     return [row["mb"] != 1.25 for row in read_figures()["attempts"]]
 
 
-def test_attempts_are_compared_with_fp32(attempts):
+def test_attempts_are_compared_with_fp32(figures):
     """Each attempt has its size and its errors on the validation photos, and none changes every class."""
-    assert [FIRST.name, list(name_attempts())[1]] == [row["name"] for row in attempts["attempts"]]
-    for row in attempts["attempts"]:
+    assert [FIRST.name, list(name_attempts())[1]] == [row["name"] for row in figures["attempts"]]
+    for row in figures["attempts"]:
         assert 0 < row["logit_error"] < 0.2
-        assert 0 <= row["changed"] < attempts["photos"]
+        assert 0 <= row["changed"] < figures["photos"]
 
 
 @pytest.mark.parametrize(("share", "phrase"), [(0.0, "the first layer"), (1.0, "the first 3 layers")])
@@ -65,40 +65,36 @@ def test_chosen_attempt_is_named_by_its_float_layers(candidates, monkeypatch, sh
     assert f"also {phrase} in float32 (chosen)" in name_attempts()
 
 
-def test_finished_attempts_are_kept(attempts):
+def test_finished_attempts_are_kept(figures):
     """If an attempt is missing, the next run measures only this one, and keeps the order of the rows."""
-    missing, kept = attempts["attempts"]
-    FIGURES.write_text(json.dumps(attempts | {"attempts": [kept | {"mb": 1.25}]}))
+    missing, kept = figures["attempts"]
+    FIGURES.write_text(json.dumps(figures | {"attempts": [kept | {"mb": 1.25}]}))
     int8_attempts.main()
-    figures = read_figures()["attempts"]
-    assert [missing["name"], kept["name"]] == [row["name"] for row in figures]
-    assert [missing["mb"], 1.25] == [row["mb"] for row in figures]
+    rows = read_figures()["attempts"]
+    assert [missing["name"], kept["name"]] == [row["name"] for row in rows]
+    assert [missing["mb"], 1.25] == [row["mb"] for row in rows]
 
 
-def test_attempts_with_other_photos_or_model_are_measured_again(attempts):
+def test_attempts_with_other_photos_or_model_are_measured_again(figures):
     """Figures with other calibration photos or of another model are measured again, and the same ones are kept."""
-    assert [False, False] == mark_rows(attempts)
+    assert [False, False] == mark_rows(figures)
     write_params(Path(), prepare__train_share=0.6, quantize__photos=10, **LENIENT)
-    assert [True, True] == mark_rows(attempts)
-    attempts = read_figures()
+    assert [True, True] == mark_rows(figures)
+    figures = read_figures()
     restamp(MODEL, model_version="another")
-    assert [True, True] == mark_rows(attempts)
+    assert [True, True] == mark_rows(figures)
 
 
-def test_interrupted_write_keeps_the_figures(attempts, monkeypatch):
+def test_interrupted_write_keeps_the_figures(figures, monkeypatch):
     """If the command is interrupted while it writes, the figures of finished attempts are still complete."""
-    FIGURES.write_text(json.dumps(attempts | {"attempts": attempts["attempts"][:1]}))
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, "replace", interrupt)
+    FIGURES.write_text(json.dumps(figures | {"attempts": figures["attempts"][:1]}))
+    monkeypatch.setattr(Path, "replace", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         int8_attempts.main()
-    assert attempts["attempts"][:1] == read_figures()["attempts"]
+    assert figures["attempts"][:1] == read_figures()["attempts"]
 
 
-def test_table_has_a_row_for_each_attempt(attempts):
+def test_table_has_a_row_for_each_attempt(figures):
     """The table names every attempt with its error in percent."""
     rows = render().splitlines()[2:]
-    assert [f"| {row['name']} " for row in attempts["attempts"]] == [row[: row.index("|", 1)] for row in rows]
+    assert [f"| {row['name']} " for row in figures["attempts"]] == [row[: row.index("|", 1)] for row in rows]

@@ -1,15 +1,14 @@
 """Draw the files of a data set, prepare it as `make train` does, and count the rows of its manifest."""
 
-import csv
 import io
 import re
 import tarfile
 from collections import Counter
 
 from tests.support.drawing import draw, encode
+from tests.training.workspace import rows_by_id
 from training import prepare
 from training.fetch import place_photos
-from training.manifest import MANIFEST
 
 
 def pictures(*names, start=0):
@@ -44,8 +43,7 @@ def run(data="", classes="", split=""):
     """Prepare a source as `make train` does; return its manifest by ID."""
     place_photos(str(data), classes, split)
     prepare.main()
-    with MANIFEST.open(newline="") as file:
-        return {row["id"]: row for row in csv.DictReader(file)}
+    return rows_by_id()
 
 
 def classes(manifest):

@@ -1,25 +1,15 @@
 """Tests of finding the photos of a data set: in archives, by their content, and copies only once."""
 
-import io
 import tarfile
-import zipfile
 
 import pytest
 
 from tests.support import ROOT
 from tests.support.drawing import draw, encode
 from tests.training.data_sets.drawn_sources import classes, numbered, packed, reasons, run, write_files
-from tests.training.workspace import write_zip
+from tests.training.workspace import write_zip, zipped
 from training.source import SourceError, detect_layout
 from training.split import SPLITS
-
-
-def zipped(files):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
 
 
 def test_archives_in_a_competition_archive_are_read(data):

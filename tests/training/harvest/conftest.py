@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.training.harvest.contributions import BUCKET
-from tests.training.workspace import link_photos, write_params
+from tests.training.workspace import enter_copy, link_photos, write_params
 from training import prepare
 
 
@@ -32,8 +32,7 @@ def prepared(tmp_path_factory, photos):
 @pytest.fixture
 def checkout(prepared, tmp_path, monkeypatch, aws):
     """Make a copy of the project the working directory; `aws` is an account with an empty bucket."""
-    shutil.copytree(prepared, tmp_path, symlinks=True, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
+    enter_copy(prepared, tmp_path, monkeypatch)
     monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     boto3.client("s3").create_bucket(Bucket=BUCKET)

@@ -1,0 +1,84 @@
+"""Further sets: which photos they contain, and which sets are skipped or rejected."""
+
+import pytest
+
+from tests.support.drawing import draw, encode, write_dataset
+from tests.training.workspace import write_zip
+from training.further_sets import read_extra, read_folder, read_outliers, read_unlabeled
+from training.interruption import UserError
+from training.photo_dataset import Preprocessor
+from training.source import EXTRA, OUTLIERS
+
+NAMES = ["cat", "dog"]
+FILES = {
+    "at the top.jpg": encode(draw("rabbit", 0)),
+    "rooms/kitchen.png": encode(draw("rabbit", 1), "PNG"),
+    "rooms/more/cat.0.JPG": encode(draw("rabbit", 2)),
+    "broken.jpg": b"no",
+    "readme.txt": b"hello",
+}
+READABLE = ["at the top.jpg", "rooms/kitchen.png", "rooms/more/cat.0.JPG"]
+
+
+# --- sets of the known classes
+
+
+def test_read_folder_keeps_known_classes(project):
+    """A further set has the readable photos of the known classes."""
+    known = {f"{label}/{seed}.jpg": encode(draw(label, seed)) for label in ("cat", "dog") for seed in range(2)}
+    files = known | {"rabbit/0.jpg": encode(draw("rabbit", 0)), "cat/broken.jpg": b"no"}
+    photos = read_folder(write_zip(project / "more.zip", files), NAMES, Preprocessor(32))
+    assert sorted(known) == photos.ids
+
+
+def test_read_folder_without_known_class_is_empty(project):
+    """A set that shows none of the known classes is empty."""
+    path = write_zip(project / "more.zip", {"rabbit/0.jpg": encode(draw("rabbit", 0))})
+    assert 0 == len(read_folder(path, NAMES, Preprocessor(32)))
+
+
+@pytest.mark.parametrize("counts", [{"cat": 5}, {"rabbit": 5}], ids=["one class", "none"])
+def test_extra_set_of_fewer_than_two_classes_is_skipped(project, counts, capsys):
+    """A set that shows fewer than two of the classes is skipped with a message."""
+    write_dataset(EXTRA / "cattery", counts)
+    assert {} == read_extra(NAMES, Preprocessor(32))
+    assert "cattery: skipped, it shows fewer than two of the classes cat, dog" in capsys.readouterr().out
+
+
+def test_extra_set_called_test_is_an_error(project):
+    """A set called `test` is an error, since it would replace the test split."""
+    write_dataset(EXTRA / "test", {"cat": 5, "dog": 4})
+    with pytest.raises(UserError, match="data/raw/extra/test"):
+        read_extra(NAMES, Preprocessor(32))
+
+
+# --- outliers
+
+
+def test_read_unlabeled_reads_every_photo(tmp_path):
+    """Every readable photo of an archive is read, whatever its folder and name."""
+    photos = read_unlabeled(write_zip(tmp_path / "else.zip", FILES), Preprocessor(32))
+    assert READABLE == photos.ids
+    assert [(3, 32, 32)] * 3 == [pixels.shape for pixels, _ in photos]
+
+
+def test_read_unlabeled_reads_a_folder(tmp_path):
+    """A folder is read like an archive, even if it has class folders."""
+    photos = read_unlabeled(write_dataset(tmp_path / "zoo", {"rabbit": 2, "cat": 1}), Preprocessor(32))
+    assert ["cat/0.jpg", "rabbit/0.jpg", "rabbit/1.jpg"] == photos.ids
+
+
+def test_outlier_set_without_photos_is_skipped(project, capsys):
+    """A set without a readable photo is skipped with a message."""
+    (OUTLIERS / "nothing").mkdir(parents=True)
+    (OUTLIERS / "nothing/broken.jpg").write_bytes(b"no")
+    assert {} == read_outliers(set(), Preprocessor(32))
+    assert "nothing: skipped, it has no readable photo" in capsys.readouterr().out
+
+
+def test_hidden_files_are_not_sets(project):
+    """Hidden files of a file manager are ignored."""
+    for folder in (EXTRA, OUTLIERS):
+        folder.mkdir(parents=True)
+        (folder / ".DS_Store").write_bytes(b"Bud1")
+    assert ({}, {}) == (read_extra(NAMES, Preprocessor(32)), read_outliers(set(), Preprocessor(32)))
