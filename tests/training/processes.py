@@ -17,13 +17,13 @@ import timm
 import torch
 
 from tests.support import ROOT
+from tests.support.mlflow_stores import write_store
 from tests.training.workspace import write_params
 from training import train
 from training.manifest import MANIFEST
 from training.networks import TIMM
 from training.source import PRETRAINED
 
-EXPERIMENT = "trainings"
 # By default, gloo and torchrun look up this machine's host name, which a sandbox may not resolve.
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "--local-addr=127.0.0.1")
 # Params of a small network with a frozen head (see write_weights).
@@ -43,12 +43,12 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 
 
 def copy_prepared(trained: Path, folder: Path, **params: Any) -> Path:
-    """Copy the prepared data of the trained project to a new project, with a store that has no run in EXPERIMENT."""
+    """Copy the prepared data of the trained project to a new project with an empty MLflow store."""
     (folder / "artifacts").mkdir(parents=True)
     shutil.copytree(trained / "data", folder / "data", symlinks=True)
     shutil.copy(trained / MANIFEST, folder / MANIFEST)
-    shutil.copy(trained / "mlflow.db", folder / "mlflow.db")  # creating an empty store takes seconds
-    write_params(folder, tracking__experiment=EXPERIMENT, **params)
+    write_store(folder)
+    write_params(folder, **params)
     return folder
 
 
@@ -74,10 +74,10 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     )
 
 
-def run_interrupted(events: Mapping[Path, list[str]]) -> dict[Path, int]:
+def run_killed(events: Mapping[Path, list[str]]) -> dict[Path, int]:
     """Train in each folder until its events have happened; return exit codes. The output is in output.txt."""
     done = subprocess.run(
-        (sys.executable, "-m", "tests.training.interrupt"),
+        (sys.executable, "-m", "tests.training.kill_after"),
         env=ENVIRONMENT,
         input=json.dumps({str(folder): names for folder, names in events.items()}),
         stdout=subprocess.PIPE,
@@ -102,4 +102,4 @@ def train_here(folder: Path) -> str:
 
 def mlflow_runs(folder: Path) -> list[mlflow.entities.Run]:
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    return client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
+    return client.search_runs([client.get_experiment_by_name("pet-classifier").experiment_id])

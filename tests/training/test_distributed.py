@@ -52,7 +52,7 @@ def paired(trained, tmp_path_factory):
 def resumed(trained, tmp_path_factory):
     """Return a project of two processes, one killed with SIGKILL in the second epoch, and of two that resumed it."""
     folder = copy_prepared(trained, tmp_path_factory.mktemp("resumed") / "project", **DETERMINISTIC)
-    return folder, run(folder, "-m", "tests.training.interrupt_pair", "state", "state", *["photo"] * 10)
+    return folder, run(folder, "-m", "tests.training.kill_pair", "state", "state", *["photo"] * 10)
 
 
 def weights(folder):

@@ -4,18 +4,19 @@ import copy
 import ctypes
 import pickle
 import resource
+import shutil
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tests.training.processes import (
-    EXPERIMENT,
     WITH_FROZEN_HEAD,
     copy_prepared,
     mlflow_runs,
-    run_interrupted,
+    run_killed,
     train_here,
     write_weights,
 )
@@ -30,7 +31,7 @@ OTHER = f"{STATE} was written with other photos, params, weights, code or number
 EPOCHS = 3
 PARAMS = {"train__epochs": EPOCHS, "train__batch_size": 8}
 LOGISTIC = {"train__architecture": "logistic", "train__epochs": 9, "train__patience": 2}
-# The events before SIGKILL (see tests/training/interrupt.py), and the number of epochs finished by then. The first
+# The events before SIGKILL (see tests/training/kill_after.py), and the number of epochs finished by then. The first
 # state, of no epoch, is written before the first photo is read. An epoch reads 48 photos in batches of 8.
 MOMENTS = {
     "in the first epoch": (["state"] + ["photo"] * 20, 0),
@@ -55,7 +56,7 @@ def killed(trained, tmp_path_factory):
     folders = {
         moment: copy_prepared(trained, tmp_path_factory.mktemp("killed") / "project", **PARAMS) for moment in MOMENTS
     }
-    codes = run_interrupted({folder: MOMENTS[moment][0] for moment, folder in folders.items()})
+    codes = run_killed({folder: MOMENTS[moment][0] for moment, folder in folders.items()})
     return {moment: (folder, codes[folder]) for moment, folder in folders.items()}
 
 
@@ -138,19 +139,26 @@ def script_losses(losses):
     return validate
 
 
-@pytest.fixture
-def interrupted(trained, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def stopped(trained, tmp_path_factory):
     """Return a project whose training was interrupted in epoch 3; epoch 2 was worse than epoch 1."""
-    folder = copy_prepared(trained, tmp_path / "project", **LOGISTIC)
-    monkeypatch.setattr(train, "validate", script_losses([1.0, 2.0]))
-    with pytest.raises(PowerCut):
-        train_here(folder)
+    folder = copy_prepared(trained, tmp_path_factory.mktemp("stopped") / "project", **LOGISTIC)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "validate", script_losses([1.0, 2.0]))
+        with pytest.raises(PowerCut):
+            train_here(folder)
     return folder
+
+
+@pytest.fixture
+def interrupted(stopped, tmp_path):
+    """Return a copy of the interrupted project."""
+    return Path(shutil.copytree(stopped, tmp_path / "project", symlinks=True))
 
 
 def test_state_with_other_params_is_not_resumed(interrupted, monkeypatch):
     """A state with other params is kept aside, with a message."""
-    write_params(interrupted, tracking__experiment=EXPERIMENT, **LOGISTIC | {"train__lr": 1e-4})
+    write_params(interrupted, **LOGISTIC | {"train__lr": 1e-4})
     monkeypatch.setattr(train, "validate", script_losses([1.0, 2.0, 3.0]))
     assert OTHER in train_here(interrupted)
     assert 2 == len(mlflow_runs(interrupted))
@@ -185,7 +193,7 @@ def test_state_with_other_code_is_kept_aside(interrupted, monkeypatch):
 
 
 def test_patience_counts_epochs_before_the_interruption(interrupted, monkeypatch):
-    """The third epoch without a lower loss than the first is the last."""
+    """Epoch 3, the second without a lower loss, ends the training, although epoch 2 was before the interruption."""
     monkeypatch.setattr(train, "validate", script_losses([3.0]))
     output = train_here(interrupted)
     assert "resuming after epoch 2\n" in output
@@ -206,7 +214,7 @@ def test_training_interrupted_after_early_stop_trains_no_epoch(interrupted, monk
 
 @pytest.mark.parametrize("name", ["training.pt.partial", "checkpoint.pt.partial"])
 def test_partial_file_is_ignored(interrupted, monkeypatch, name):
-    """A partial file is neither read nor in the way."""
+    """A partial file of an interrupted write is not read and does not stop the training."""
     (interrupted / "artifacts" / name).write_bytes(b"PK\3\4 half a file")
     monkeypatch.setattr(train, "validate", script_losses([0.5] * 7))
     assert "resuming after epoch 2\n" in train_here(interrupted)
@@ -267,4 +275,4 @@ def test_freed_memory_is_reused_without_page_faults():
 def test_keep_freed_memory_without_mallopt_does_nothing(monkeypatch):
     """On a C library without mallopt nothing happens."""
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
-    assert keep_freed_memory() is None
+    keep_freed_memory()

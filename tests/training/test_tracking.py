@@ -1,6 +1,5 @@
 """The MLflow store, and the commit with which a run is tagged."""
 
-import csv
 import re
 import subprocess
 from collections import Counter
@@ -11,6 +10,7 @@ import pytest
 from tests.support.drawing import write_dataset
 from tests.support.mlflow_stores import write_store
 from training import config
+from training.manifest import MANIFEST, read_manifest
 from training.source import PHOTOS, SourceList, sha256
 from training.tracking import (
     MAX_DATASET_NAME,
@@ -96,26 +96,25 @@ def store(project, monkeypatch):
     return mlflow.MlflowClient()
 
 
-def test_training_run_tells_what_was_trained(trained):
+def test_training_run_describes_the_training(trained):
     """The run of a training has a name and a description, and the photos as its dataset."""
     client = mlflow.MlflowClient(f"sqlite:///{trained}/mlflow.db")
     experiments = [each.experiment_id for each in client.search_experiments()]
-    run, *_ = client.search_runs(experiments, order_by=["attributes.start_time ASC"])  # other tests add runs
+    [run] = client.search_runs(experiments)
     assert re.fullmatch(r"simple_cnn: cat, dog, \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", run.info.run_name)
-    with (trained / "artifacts/manifest.csv").open(newline="") as file:
-        counts = Counter(row["split"] for row in csv.DictReader(file))
+    counts = Counter(row["split"] for row in read_manifest(trained / MANIFEST))
     photos = ", ".join(f"{counts[split]} {split}" for split in ("train", "val", "test"))
     description = run.data.tags["mlflow.note.content"]
     assert description.startswith("Classifies photos into cat, dog. Trained `simple_cnn` from random weights at 32 px")
     assert description.endswith(f"Photos: {photos}.")
     [dataset] = run.inputs.dataset_inputs
     assert (trained / "data/raw/photos").resolve().name == dataset.dataset.name
-    assert sha256(trained / "artifacts/manifest.csv").startswith(dataset.dataset.digest)
+    assert sha256(trained / MANIFEST).startswith(dataset.dataset.digest)
     assert "FINISHED" == run.info.status
 
 
 def test_runs_of_a_seeded_training_have_distinct_names(store, monkeypatch):
-    """The names do not depend on the seed: they tell network, classes and time, or the experiment of DVC."""
+    """The names do not depend on the seed: they contain the network or DVC's experiment, the classes and the time."""
     params, names = config.load(config.Train), set()
     for experiment, labels in ((None, ["cat", "dog"]), (None, list("abcd")), ("shy-lamb", ["cat", "dog"])):
         if experiment:
@@ -159,6 +158,6 @@ def test_dataset_names_all_sources(store, project):
 
 
 def test_long_name_of_a_dataset_is_shortened():
-    """MLflow refuses names of over 500 characters."""
+    """A name that MLflow would refuse is shortened; a short one is unchanged."""
     assert MAX_DATASET_NAME == len(shorten("x" * 501))
     assert "cats" == shorten("cats")

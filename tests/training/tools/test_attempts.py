@@ -22,7 +22,7 @@ METRICS = {
 
 
 @pytest.fixture
-def store(project, monkeypatch):
+def log_run(project, monkeypatch):
     """Return a function that logs a run with tags to an empty store."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", write_store(project))
 
@@ -37,34 +37,34 @@ def store(project, monkeypatch):
     return log
 
 
-def test_tagged_run_becomes_a_row(store):
+def test_tagged_run_becomes_a_row(log_run):
     """A run with the tag `attempt` is a row with its accuracy on each set; other runs are not."""
-    store({"attempt": "higher lr"})
-    store({"baseline": "logistic"})
+    log_run({"attempt": "higher lr"})
+    log_run({"baseline": "logistic"})
     attempts.main()
     [*_, line] = render_attempts(read_figures("attempts")).splitlines()
     assert ["75.00 %", "50.00 %", "25.00 %", "1.25 %"] == [cell for cell in line.split(" | ") if "%" in cell]
     assert 1 == len(read_figures("attempts"))
 
 
-def test_run_with_the_old_name_of_the_unknown_rate_is_read(store):
+def test_run_with_the_old_name_of_the_unknown_rate_is_read(log_run):
     """Runs of versions up to 0.2 logged the unknown rate of outliers under another name."""
     metrics = {name.replace("furniture_unknown_rate", "furniture_recognised"): value for name, value in METRICS.items()}
-    store({"attempt": "old"}, metrics=metrics)
+    log_run({"attempt": "old"}, metrics=metrics)
     attempts.main()
     assert [{"furniture": 0.25}] == [row["unknown_rate"] for row in read_figures("attempts")]
 
 
-def test_run_without_evaluation_is_not_an_attempt(store):
+def test_run_without_evaluation_is_not_an_attempt(log_run):
     """A run without an evaluation is not listed."""
-    store({"attempt": "interrupted"}, metrics={"val_accuracy": 0.8})
+    log_run({"attempt": "interrupted"}, metrics={"val_accuracy": 0.8})
     attempts.main()
     assert [] == read_figures("attempts")
 
 
-def test_rows_survive_the_loss_of_the_store(store, project, monkeypatch):
+def test_rows_survive_the_loss_of_the_store(log_run, project, monkeypatch):
     """With another store, the rows on file are kept."""
-    store({"attempt": "higher lr"})
+    log_run({"attempt": "higher lr"})
     attempts.main()
     [row] = read_figures("attempts")
     (project / "another").mkdir()

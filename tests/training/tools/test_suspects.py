@@ -1,6 +1,5 @@
 """Suspects: photos are listed by a rule, with a suggestion, and decisions of people are kept."""
 
-import csv
 from contextlib import chdir
 
 import numpy as np
@@ -10,6 +9,7 @@ from tests.support.drawing import write_dataset
 from tests.training.workspace import link_photos, write_params
 from training import prepare
 from training.interruption import UserError
+from training.manifest import read_manifest
 from training.predictions import Predictions
 from training.reviewed import Review
 from training.tools import suspects
@@ -51,7 +51,7 @@ def searched(tmp_path_factory):
 
 
 @pytest.fixture
-def again(searched, monkeypatch):
+def in_searched(searched, monkeypatch):
     """Return the project after the search; the test may change its files."""
     monkeypatch.chdir(searched)
     before = SUSPECTS.read_bytes()
@@ -72,23 +72,22 @@ def decide(row, decision, path=SUSPECTS):
 # --- the list
 
 
-def test_mislabeled_drawings_are_listed_with_their_class(again):
+def test_mislabeled_drawings_are_listed_with_their_class(in_searched):
     """The list has exactly the three cats among the dogs of 83 photos, and suggests `cat`."""
     assert {(name, "label", "dog", "cat") for name in MISLABELED} == {
         (row["id"], row["kind"], row["label"], row["suggestion"]) for row in read()
     }
 
 
-def test_list_has_hash_split_and_an_empty_decision(again):
+def test_list_has_hash_split_and_an_empty_decision(in_searched):
     """Each line has hash and split of the manifest, a number, and no decision."""
-    with prepare.MANIFEST.open(newline="") as file:
-        manifest = {row["id"]: (row["sha256"], row["split"]) for row in csv.DictReader(file)}
+    manifest = {row["id"]: (row["sha256"], row["split"]) for row in read_manifest()}
     rows = read()
     assert [manifest[row["id"]] for row in rows] == [(row["sha256"], row["split"]) for row in rows]
     assert [("1", ""), ("2", ""), ("3", "")] == [(row["number"], row["decision"]) for row in rows]
 
 
-def test_suggestion_is_more_probable_than_the_label(again):
+def test_suggestion_is_more_probable_than_the_label(in_searched):
     """The probabilities of label and suggestion are listed; the largest difference comes first."""
     differences = [float(row["suggestion_probability"]) - float(row["label_probability"]) for row in read()]
     assert sorted(differences, reverse=True) == differences
@@ -108,7 +107,7 @@ def test_clean_photos_give_an_empty_list(tmp_path, monkeypatch, capsys):
 # --- decisions
 
 
-def test_second_search_keeps_decisions(again, capsys):
+def test_second_search_keeps_decisions(in_searched, capsys):
     """A line with a decision stays as it is; the others are offered again."""
     first = read()[1]
     decide(first, "set aside: drawing")
@@ -120,7 +119,7 @@ def test_second_search_keeps_decisions(again, capsys):
     assert "has 1 decisions that are not applied yet" in capsys.readouterr().out
 
 
-def test_decided_photos_are_not_offered_again(again, monkeypatch):
+def test_decided_photos_are_not_offered_again(in_searched, monkeypatch):
     """A photo in data/set-aside.csv is not listed, whatever was decided."""
     rows = read()
     monkeypatch.setattr(
@@ -130,7 +129,7 @@ def test_decided_photos_are_not_offered_again(again, monkeypatch):
     assert [rows[2]["id"]] == [row["id"] for row in read()]
 
 
-def test_invalid_list_stops_the_search_at_the_start(again, monkeypatch):
+def test_invalid_list_stops_the_search_at_the_start(in_searched, monkeypatch):
     """A list with two decisions on one photo is an error before the photos are read."""
     monkeypatch.setattr(suspects, "read_manifest", None)
     decide(read()[0], "cat")

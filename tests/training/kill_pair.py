@@ -1,6 +1,6 @@
 """Train with two processes until one kills itself, then train again with two, in the working directory.
 
-`python -m tests.training.interrupt_pair EVENT…`: see tests/training/interrupt.py. The launcher is that of torchrun,
+`python -m tests.training.kill_pair EVENT…`: see tests/training/kill_after.py. The launcher is that of torchrun,
 with forks of this process instead of new ones: PyTorch and MLflow are imported once.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from tests.training.interrupt import train_until
+from tests.training.kill_after import train_until
 
 CONFIG = LaunchConfig(
     min_nodes=1,

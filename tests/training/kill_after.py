@@ -1,7 +1,7 @@
 """Run trainings that kill themselves with SIGKILL after a sequence of events.
 
-`python -m tests.training.interrupt EVENT…` trains in the working directory. Without arguments, standard input is a JSON
-object of folders with their events. Each trains in a fork of this process, so that PyTorch and MLflow are imported
+`python -m tests.training.kill_after EVENT…` trains in the working directory. Without arguments, standard input is a
+JSON object of folders with their events. Each trains in a fork of this process, so that PyTorch and MLflow are imported
 once, and writes to FOLDER/output.txt. Prints a JSON object of folders with their exit codes.
 
 The events are audit events of the interpreter (PEP 578), so that training needs no hooks and the moment is always the
