@@ -1,13 +1,10 @@
 """Tests of the feedback loop: replay photos to the function in Lambda's runtime, and report on its log."""
 
-import hashlib
 import json
-import zipfile
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import BytesIO, StringIO
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -24,9 +21,8 @@ from infra.report.log_reader import read as log_of
 from tests.conftest import SHARED
 from tests.infra.smoke.conftest import KEYS
 from tests.support import ROOT
-from tests.support.waiting import wait_until
-from training import config
-from training.split import split_by_hash
+from tests.support.held_out_photos import read_held_out
+from tests.support.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.rie
 PHOTOS = 300  # enough for the report to judge drift and accuracy
@@ -59,16 +55,27 @@ def run_loop(photos: Path, folder: Path, store: str, *options: str) -> LoopResul
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             environment.delenv(name, raising=False)
         with (
-            lambda_runtime(env={"SERVICE_NAME": SERVICE}, timeout_s=600) as runtime,
+            lambda_runtime(env={"SERVICE_NAME": SERVICE}, timeout_s=DEADLINE_S) as runtime,
             background(local_app(runtime, authorized=read_verifier())) as url,
         ):
-            arguments = [url, str(photos), "--auth", "AWS_IAM", "--output", str(journal), "--timeout", "600", *options]
+            arguments = [
+                url,
+                str(photos),
+                "--auth",
+                "AWS_IAM",
+                "--output",
+                str(journal),
+                "--timeout",
+                str(DEADLINE_S),
+                *options,
+            ]
             assert 0 == replay.main(arguments)
             wait_for(1 + sum(1 + bool(answer.feedback_status) for answer in read(journal).values()), runtime.lines)
             log.write_text("\n".join(runtime.lines))
     assert 0 == post_deploy_evaluation.main([str(journal), "--json", str(evaluated)])
     with pytest.MonkeyPatch.context() as environment, redirect_stdout(StringIO()) as output:
         environment.setenv("MLFLOW_TRACKING_URI", store)
+        environment.setattr(reporting, "BASELINE", folder / "none.json")
         code = reporting.main([str(log), "--out", str(folder / "report"), "--synthetic"])
     report = json.loads((folder / "report/report.json").read_text())
     lines = log.read_text().splitlines()
@@ -78,22 +85,6 @@ def run_loop(photos: Path, folder: Path, store: str, *options: str) -> LoopResul
 def wait_for(requests: int, lines: list[str]) -> None:
     """Wait until the log has this many requests, because a line may follow its answer."""
     wait_until(lambda: sum('"message":"request"' in line for line in lines) >= requests)
-
-
-def held_out() -> list[tuple[str, bytes]]:
-    """Return photos of the test split, and their labels.
-
-    The order is pseudorandom, because the archive has all square photos at its end.
-    """
-    share = config.load(config.Prepare).train_share
-    with zipfile.ZipFile(SHARED / "data/dogs-vs-cats.zip") as archive:
-        names = sorted(
-            (name for name in archive.namelist() if name.endswith(".jpg")),
-            key=lambda name: hashlib.sha256(name.encode()).digest(),
-        )
-        photos = ((Path(name).parent.name.lower(), archive.read(name)) for name in names)
-        untrained = (p for p in photos if split_by_hash(hashlib.sha256(p[1]).hexdigest(), share) == "test")
-        return list(islice(untrained, PHOTOS))
 
 
 def bundled() -> list[tuple[str, bytes]]:
@@ -119,7 +110,7 @@ def write(photos: list[tuple[str, bytes]], folder: Path, change: Change | None =
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory, store: str) -> LoopResult:
     folder = tmp_path_factory.mktemp("loop")
-    photos = held_out() if (SHARED / "data").is_dir() else bundled()
+    photos = read_held_out(SHARED, "test", PHOTOS) if (SHARED / "data").is_dir() else bundled()
     other = {"cat": "dog", "dog": "cat"}
     photos[:MISLABELED] = [(other[label], data) for label, data in photos[:MISLABELED]]
     return run_loop(write(photos, folder / "photos"), folder, store)
@@ -170,7 +161,8 @@ def dark_and_blurred(photo: Image.Image) -> Image.Image:
 @pytest.mark.photos
 def test_edited_photos_raise_an_alarm(shared: Path, store: str, tmp_path: Path) -> None:
     """The report exits with 3 and names the drifted signals, also if only some photos are labeled."""
-    found = run_loop(write(held_out(), tmp_path / "photos", dark_and_blurred), tmp_path, store, "--share", "0.3")
+    photos = write(read_held_out(shared, "test", PHOTOS), tmp_path / "photos", dark_and_blurred)
+    found = run_loop(photos, tmp_path, store, "--share", "0.3")
     assert (3, True) == (found.code, {"brightness", "sharpness"} <= set(found.report["drift"]["drifted"]))
     feedback = found.evaluation["feedback"]["accepted"]
     assert 0 < feedback < PHOTOS

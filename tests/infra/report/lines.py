@@ -1,4 +1,4 @@
-"""Build log lines as the function writes them, with fields that a test can override."""
+"""Build log lines as the function writes them, with fields that a test can override, and name the metrics of them."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -6,6 +6,11 @@ from uuid import UUID
 
 from lambda_app.signals import SIGNALS
 
+# The metrics of the report about the serving version, if it has labels.
+REPORT_METRICS = {
+    *("Accuracy", "AccuracyLowerBound", "AccuracyUpperBound", "AccuracyLimit"),
+    *("EstimatedAccuracy", "LabelCoverage", "DriftedSignals", "Reference"),
+}
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 
 
@@ -56,3 +61,9 @@ def feedback(number, label="cat", *, later=60, **fields):
         "label": label,
     }
     return json.dumps(line | fields)
+
+
+def dark(lines):
+    """Yield the lines with half the brightness."""
+    for line in map(json.loads, lines):
+        yield json.dumps(line | ({"brightness": line["brightness"] / 2} if "brightness" in line else {}))

@@ -17,7 +17,7 @@ def write_baseline(folder, lines, *options):
     return main([str(folder / "log.jsonl"), "--out", str(folder / "baseline.json"), *options])
 
 
-def test_baseline_is_a_sample_of_the_serving_version(tmp_path, capsys):
+def test_baseline_is_a_sample_of_the_serving_version(tmp_path):
     """The baseline has shuffled rows of the log without ids, times and labels."""
     lines = [json.dumps(line) for line in benchmark.generate_traffic(5000)]
     old = [prediction(number, model_version="old") for number in range(300)]

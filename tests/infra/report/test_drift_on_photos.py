@@ -14,9 +14,7 @@ from infra.report.drift import SIGNAL_COLUMNS, Reference, measure_drift
 from infra.report.label_metrics import accuracy_figures
 from infra.report.log_reader import Table
 from lambda_app.preprocess import decode
-from training import config
-from training.source import Source, detect_layout
-from training.split import split_by_hash
+from tests.support.held_out_photos import read_held_out
 
 pytestmark = pytest.mark.photos
 REQUESTS = 120  # of the 500 allowed; fewer requests make the test faster
@@ -41,20 +39,13 @@ EDITS = {
 
 @pytest.fixture(scope="module")
 def held_out(shared):
-    """Return photos of the validation split as bytes, with their class: neither in training nor in the reference."""
-    source, share = Source(shared / "data/dogs-vs-cats.zip"), config.load(config.Prepare).train_share
-    found = []
-    for name, label in detect_layout(source.names()).labels.items():
-        data = source.read(name)
-        if data and name.endswith(".jpg") and split_by_hash(sha256(data).hexdigest(), share) == "val":
-            found.append((data, label))
-    np.random.default_rng(0).shuffle(found)
-    return found[:UNCHANGED]
+    """Return labels and photos of the validation split: neither in training nor in the reference."""
+    return read_held_out(shared, "val", UNCHANGED)
 
 
 @pytest.fixture(scope="module")
 def unchanged(released_classifier, held_out):
-    return columns([prediction_fields(released_classifier, data) for data, _ in held_out])
+    return columns([prediction_fields(released_classifier, data) for _, data in held_out])
 
 
 def columns(rows):
@@ -83,7 +74,7 @@ def test_unchanged_photos_raise_no_alarm(unchanged, reference):
 def test_edited_photos_raise_an_alarm(released_classifier, held_out, reference, edit):
     """The signal that corresponds to the edit drifts."""
     change, signal = EDITS[edit]
-    photos = columns([prediction_fields(released_classifier, edited(data, change)) for data, _ in held_out[:REQUESTS]])
+    photos = columns([prediction_fields(released_classifier, edited(data, change)) for _, data in held_out[:REQUESTS]])
     assert signal in drifted(photos, reference)
 
 
@@ -99,7 +90,7 @@ def test_other_subjects_raise_an_alarm(released_classifier, shared, reference):
 
 def test_changed_class_mix_raises_an_alarm(unchanged, held_out, reference):
     """Four dogs per cat drift, with photos that are otherwise like the reference."""
-    label = np.array([label for _, label in held_out])
+    label = np.array([label for label, _ in held_out])
     dogs, cats = np.flatnonzero(label == "dog"), np.flatnonzero(label == "cat")
     rows = np.concatenate([dogs[:REQUESTS], cats[: REQUESTS // 4]])
     assert "predicted_class" in drifted({name: column[rows] for name, column in unchanged.items()}, reference)

@@ -83,7 +83,7 @@ def test_feedback_counts_add_up(predictions, labels):
     assert len(labels) == counts["received"] == len(labeled) + counts["repeated"] + counts["without a prediction"]
 
 
-def test_classification_metrics():
+def test_classification_metrics_cover_labeled_predictions():
     """3 of 4 cats and all of 6 dogs are correct; a prediction without a label does not count."""
     predicted = ["cat", "cat", "cat", "dog", *["dog"] * 6, "cat"]
     true = ["cat"] * 4 + ["dog"] * 6
@@ -107,7 +107,7 @@ def test_classification_metrics_need_labels():
 
 
 def test_estimate_is_the_mean_confidence():
-    """The interval is that of independent trials, and without labels there is no check."""
+    """The estimate is the mean confidence with a 95 % interval; without labels, it is not checked."""
     found = estimated(*(prediction(i, confidence=0.9) for i in range(100)))
     assert pytest.approx(0.9) == found["accuracy"]
     assert pytest.approx([0.9 - 1.96 * 0.03, 0.9 + 1.96 * 0.03]) == found["interval"]

@@ -69,7 +69,7 @@ def test_batch_lines_of_the_function_are_read(logged, encode):
     ],
 )
 def test_other_lines_are_counted_and_skipped(line, kind):
-    """The lines before and after are read."""
+    """The line is counted by kind, and the lines before and after it are read."""
     log = read([request(1), line, request(2)])
     assert (2, 1) == (len(log.requests), log.counts[kind])
 
@@ -90,7 +90,7 @@ def test_any_field_value_is_accepted(fields):
 
 
 def test_lines_before_the_window_are_counted_as_earlier():
-    """The timestamp of the line decides."""
+    """A line with a timestamp before the window is only counted."""
     log = read([request(0), request(1), request(2), feedback(0)], BEGIN + timedelta(minutes=1))
     assert (2, 1, 1) == (log.counts["request"], log.counts["earlier"], log.counts["feedback"])
 
@@ -112,7 +112,7 @@ def test_earlier_days_are_read_until_all_feedback_is_matched(feedback_for, days_
 
 
 def test_repeated_requests_count_once():
-    """Overlapping files contain a line twice."""
+    """A line that occurs twice, as in overlapping files, is read once."""
     log = read([request(0), request(1), request(0), part(2), part(2)])
     assert {"request": 2, "prediction": 1, "repeated": 2} == log.counts
     assert 3 == len(log.requests)
@@ -126,12 +126,12 @@ def test_synthetic_lines_are_excluded_by_default():
 
 
 def test_lines_are_sorted_by_time():
-    """The streams of a log group arrive one after the other."""
+    """Requests are sorted by time, because the streams of a log group arrive one after the other."""
     assert [0, 60, 120] == [time - BEGIN.timestamp() for time in read(map(request, (2, 0, 1))).requests["time"]]
 
 
 def test_prediction_without_signals_is_read():
-    """Older versions of the function did not log signals."""
+    """A prediction without signals, as older versions logged it, is read with NaN for each signal."""
     log = read([prediction(0, **dict.fromkeys(SIGNALS))])
     assert "cat" == log.requests["predicted_class"][0]
     assert log.requests["entropy"][0] != log.requests["entropy"][0]

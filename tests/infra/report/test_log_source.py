@@ -13,6 +13,7 @@ from infra.report import log_source
 from infra.report.log_reader import REQUIRED
 from infra.report.log_source import THREADS, SourceError, parse_moment, stream_earlier, stream_lines
 from tests.infra.report.lines import BEGIN, request
+from tests.support.waiting import DEADLINE_S
 
 GROUP = "/aws/lambda/pet-classifier-dev"
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -79,7 +80,7 @@ def test_log_group_days_are_fetched_in_parallel(aws, monkeypatch):
         for n, time in enumerate([begin - instant, *times, since])
     ]
     logs.put_log_events(logGroupName=GROUP, logStreamName="one", logEvents=events)
-    all_requested, real = Barrier(THREADS, timeout=300), LogsBackend.filter_log_events
+    all_requested, real = Barrier(THREADS, timeout=DEADLINE_S), LogsBackend.filter_log_events
 
     def record(self, *arguments):
         all_requested.wait()

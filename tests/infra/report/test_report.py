@@ -1,65 +1,20 @@
-"""Tests of the whole report: files, exit codes, MLflow, CloudWatch, and a page without external resources."""
+"""Tests of the whole report: files and exit codes."""
 
 import json
 import re
 import subprocess
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 
-import mlflow
 import pytest
-from botocore.session import Session
 
-from infra.report import baseline, benchmark, html_page, log_source, publish, summary
+from infra.report import baseline, benchmark, log_source, publish, summary
 from infra.report.__main__ import ALARM_EXIT_CODE, main
-from tests.infra.report.lines import feedback, prediction, request
+from tests.infra.report.lines import REPORT_METRICS, dark, feedback, prediction, request
 from tests.support import ROOT
 
 pytestmark = pytest.mark.slow
 SIZE = ("photo_bytes", "photo_width", "photo_height")
-LABEL_METRICS = {"Accuracy", "AccuracyLowerBound", "AccuracyUpperBound"}
-ALARMS = {"AccuracyAlarm", "DriftAlarm"}
-METRICS = LABEL_METRICS | {"AccuracyLimit", "EstimatedAccuracy", "LabelCoverage", "DriftedSignals", "Reference"}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """Return the URI of an MLflow store. Creating its tables takes two seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-
-
-render_page = html_page.render_page
-
-
-@pytest.fixture
-def run(tmp_path, store, monkeypatch):
-    """Return a function that runs the report on lines and returns the exit code and report.json, if there is one.
-
-    Without `page`, report.html stays empty, because its charts take longer than everything else.
-    """
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    monkeypatch.chdir(tmp_path)
-
-    def run(lines, *options, page=False):
-        (tmp_path / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
-        monkeypatch.setattr("infra.report.html_page.render_page", render_page if page else lambda *_: "")
-        code = main([str(tmp_path / "log.jsonl"), "--out", str(tmp_path / "out"), *options])
-        written = tmp_path / "out/report.json"
-        return code, json.loads(written.read_text()) if written.exists() else None
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def good():
-    """Return the lines of a week like the reference, with labels."""
-    return [json.dumps(line) for line in benchmark.generate_traffic(12_000)]
-
-
-def dark(lines):
-    for line in map(json.loads, lines):
-        yield json.dumps(line | ({"brightness": line["brightness"] / 2} if "brightness" in line else {}))
 
 
 def test_good_week_raises_no_alarm(run, good, capsys):
@@ -68,7 +23,7 @@ def test_good_week_raises_no_alarm(run, good, capsys):
     assert (0, []) == (code, report["alarms"])
     assert (True, []) == (report["drift"]["judged"], report["drift"]["drifted"])
     assert report["accuracy"]["judged"]
-    assert METRICS == set(publish.serving_metrics(report))
+    assert REPORT_METRICS == set(publish.serving_metrics(report))
     output = capsys.readouterr().out
     assert "ALARM" not in output
     assert output.endswith("\nno retraining: nothing drifted\n")
@@ -83,7 +38,7 @@ def test_drift_raises_an_alarm(run, good, capsys):
     assert not report["retrain"]  # because the labels confirm the accuracy
 
 
-def test_baseline_replaces_the_test_photos(run, good, tmp_path, capsys):
+def test_baseline_replaces_the_test_photos(run, good, tmp_path):
     """With a baseline of dark photos for the serving version, dark photos are normal and test photos drift."""
     week = tmp_path / "week.jsonl"
     week.write_text("".join(f"{line}\n" for line in dark(good)))
@@ -119,23 +74,13 @@ def test_outputs_option_prints_two_lines(run, good, capsys):
 
 
 def test_low_accuracy_raises_an_alarm(run, good):
-    """All labels contradict the predictions, while the photos are like the reference."""
+    """Labels that contradict every prediction raise the accuracy alarm alone."""
     wrong = {"cat": "dog", "dog": "cat"}
     lines = [json.loads(line) for line in good]
     lines = [line | ({"label": wrong[line["label"]]} if "label" in line else {}) for line in lines]
     code, report = run(map(json.dumps, lines))
     assert (ALARM_EXIT_CODE, ["accuracy"]) == (code, [alarm["alarm"] for alarm in report["alarms"]])
     assert {"AccuracyAlarm": 1, "DriftAlarm": 0} == publish.alarm_metrics(report)
-
-
-def test_next_report_resets_the_alarm(run, good):
-    """The next report publishes 0 even if a new version without labels cannot be judged yet."""
-    new = [prediction(number, model_version="new", timestamp="2026-02-01T00:00:00Z") for number in range(120)]
-    _, before = run([*dark(good)])
-    _, report = run([*dark(good), *new])
-    assert ({"AccuracyAlarm": 0, "DriftAlarm": 1}, "new") == (publish.alarm_metrics(before), report["serving"])
-    assert (False, False) == (report["drift"]["judged"], report["accuracy"]["judged"])
-    assert {"AccuracyAlarm": 0, "DriftAlarm": 0} == publish.alarm_metrics(report)
 
 
 def test_small_samples_are_not_judged(run, good, reference, capsys):
@@ -150,7 +95,7 @@ def test_small_samples_are_not_judged(run, good, reference, capsys):
 
 
 def test_version_without_a_reference_is_not_judged(run, good, capsys):
-    """Its predictions are counted, and the metric Reference is 0."""
+    """Predictions of a version without a reference are counted but not judged, and the metric Reference is 0."""
     code, report = run(
         [*(prediction(10_000 + number, model_version="old") for number in range(200)), *good[:400]], page=True
     )
@@ -231,118 +176,6 @@ def test_since_excludes_earlier_lines(run):
     assert (1, 1) == (report["overall"]["requests"], report["lines"]["earlier"])
 
 
-class ExternalResources(HTMLParser):
-    """Collect what a browser would fetch or run."""
-
-    found = ()
-
-    def handle_starttag(self, tag, attributes):
-        fetched = [
-            v for name, v in attributes if name in {"src", "href", "xlink:href", "data"} and not v.startswith("#")
-        ]
-        self.found += (*fetched, *([tag] if tag in {"script", "link", "iframe", "img", "object"} else []))
-
-
-def test_page_has_no_external_resources(run, good):
-    """The page has all parts, and no scripts, links or external images."""
-    run(dark(good), page=True)
-    page = Path("out/report.html").read_text()
-    parser = ExternalResources()
-    parser.feed(page)
-    assert () == parser.found
-    assert [] == re.findall(r"url\((?!#)|@import", page)
-    assert 8 + 12 == page.count("<figure") == page.count("<svg")
-    assert [] == [
-        c for c in ("Lines read", "Confusion", "Signals, largest distance", "By model version") if c not in page
-    ]
-
-
-def test_log_text_is_escaped(run):
-    """HTML and formulas in a version, class, service, error code or label remain text."""
-    bad = "<script>$x^$"
-    lines = [prediction(number, model_version=bad, predicted_class=bad, service=bad) for number in range(3)]
-    run([*lines, request(9, status=400, error_code=bad, model_version=bad, service=bad), feedback(0, bad)], page=True)
-    page = Path("out/report.html").read_text()
-    assert "<script" not in page
-    assert "&lt;script&gt;$x^$" in page
-
-
-def test_mlflow_run_has_the_report(run, good, store):
-    """The run in the monitoring experiment has the figures, the version and both files."""
-    _, report = run(good)
-    client = mlflow.MlflowClient(store)
-    experiment = client.get_experiment_by_name(publish.EXPERIMENT)
-    [found] = client.search_runs([experiment.experiment_id], max_results=1)  # the latest
-    assert report["quality"]["overall"]["accuracy"] == found.data.metrics["Accuracy"]
-    assert report["overall"]["latency_ms"]["p99"] == pytest.approx(found.data.metrics["latency_p99_ms"])
-    assert ", ".join(report["versions"]) == found.data.tags["model_version"]
-    files = {file.path for file in client.list_artifacts(found.info.run_id)}
-    assert {"report.html", "report.json"} == files
-
-
-@pytest.fixture
-def cloudwatch(aws):
-    return Session().create_client("cloudwatch")
-
-
-def test_figures_are_published_to_cloudwatch(run, good, cloudwatch):
-    """The only dimension of each metric is the service, so that alarms can refer to it."""
-    _, report = run(good, "--publish")
-    listed = cloudwatch.list_metrics(Namespace="PetClassifier")["Metrics"]
-    assert METRICS | ALARMS == {metric["MetricName"] for metric in listed}
-    assert [[{"Name": "service", "Value": "pet-classifier"}]] * len(METRICS | ALARMS) == [
-        metric["Dimensions"] for metric in listed
-    ]
-    now = datetime.now(UTC)
-    [point] = cloudwatch.get_metric_statistics(
-        Namespace="PetClassifier",
-        MetricName="Accuracy",
-        Dimensions=[{"Name": "service", "Value": "pet-classifier"}],
-        StartTime=now - timedelta(minutes=5),
-        EndTime=now + timedelta(minutes=5),
-        Period=600,
-        Statistics=["Average"],
-    )["Datapoints"]
-    assert report["quality"]["overall"]["accuracy"] == pytest.approx(point["Average"])
-
-
-def test_figures_of_few_photos_are_not_published(run):
-    """One wrong photo must not raise an alarm."""
-    _, report = run([prediction(0)])
-    assert {"LabelCoverage": 0, "Reference": 0} == publish.serving_metrics(report)
-
-
-def test_idle_week_is_published(tmp_path, run, cloudwatch):
-    """The name of the log group provides the service, because no line does."""
-    Session().create_client("logs").create_log_group(logGroupName="/aws/lambda/idle")
-    assert 0 == main(["/aws/lambda/idle", "--since", "7d", "--out", str(tmp_path), "--publish"])
-    listed = cloudwatch.list_metrics(Namespace="PetClassifier")["Metrics"]
-    assert {"Reference", *ALARMS} == {metric["MetricName"] for metric in listed}
-    assert [[{"Name": "service", "Value": "idle"}]] * 3 == [metric["Dimensions"] for metric in listed]
-
-
-def test_late_labels_are_matched_in_the_log_group(tmp_path, store, monkeypatch, cloudwatch):
-    """The report fetches earlier predictions if a label of the window needs them."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    logs, now = Session().create_client("logs"), datetime.now(UTC)
-    logs.create_log_group(logGroupName="/aws/lambda/pets")
-    logs.create_log_stream(logGroupName="/aws/lambda/pets", logStreamName="one")
-    for days, line in ((9, prediction), (1, feedback)):
-        moment = now - timedelta(days=days)
-        event = {"timestamp": int(moment.timestamp() * 1000), "message": line(0, timestamp=moment.isoformat())}
-        logs.put_log_events(logGroupName="/aws/lambda/pets", logStreamName="one", logEvents=[event])
-    assert 0 == main(["/aws/lambda/pets", "--since", "7d", "--out", str(tmp_path)])
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert (1, 1) == (report["versions"]["1"]["labels"], report["lines"]["earlier"])
-
-
-def test_two_services_are_not_published(run, capsys):
-    """The report is written, but the command exits with 1."""
-    code, report = run([request(0), request(1, service="prod")], "--publish")
-    expected = "report: the log has lines of pet-classifier, prod; expected one service\n"
-    assert (1, 2, True) == (code, report["overall"]["requests"], capsys.readouterr().err.endswith(expected))
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -372,7 +205,7 @@ def test_make_report_reads_standard_input(tmp_path, store):
     environment = {"PATH": "/usr/bin:/bin", "MLFLOW_TRACKING_URI": store}
     done = subprocess.run(command, cwd=ROOT, env=environment, input=lines, capture_output=True, text=True, check=False)
     assert (2, True) == (done.returncode, "Error 3" in done.stderr), done.stderr
-    assert ["brightness"] == json.loads((tmp_path / "report.json").read_text())["drift"]["drifted"]
+    assert "brightness" in json.loads((tmp_path / "report.json").read_text())["drift"]["drifted"]
 
 
 def test_benchmark_lines_match_the_function(logged, encode):
@@ -392,9 +225,9 @@ def test_benchmark_lines_match_the_function(logged, encode):
 def test_benchmark_meets_its_goals():
     """The last result of `python -m infra.report.benchmark` is within the limits."""
     result = json.loads(benchmark.RESULT.read_text())
-    assert 1_000_000 <= result["lines"]
-    assert result["seconds"] < 60
-    assert result["megabytes"] < 1000
+    assert benchmark.LINES <= result["lines"]
+    assert result["seconds"] < benchmark.MAX_SECONDS
+    assert result["megabytes"] < benchmark.MAX_MEGABYTES
 
 
 def test_earlier_days_are_closed_before_the_report_is_built(run, monkeypatch):

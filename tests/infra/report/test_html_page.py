@@ -1,0 +1,47 @@
+"""Tests of the page of the report: it needs no other resource, and escapes the text of the log."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.infra.report.lines import dark, feedback, prediction, request
+
+pytestmark = pytest.mark.slow
+
+
+class ExternalResources(HTMLParser):
+    """Collect what a browser would fetch or run."""
+
+    found = ()
+
+    def handle_starttag(self, tag, attributes):
+        fetched = [
+            v for name, v in attributes if name in {"src", "href", "xlink:href", "data"} and not v.startswith("#")
+        ]
+        self.found += (*fetched, *([tag] if tag in {"script", "link", "iframe", "img", "object"} else []))
+
+
+def test_page_has_no_external_resources(run, good):
+    """The page has all parts, and no scripts, links or external images."""
+    run(dark(good), page=True)
+    page = Path("out/report.html").read_text()
+    parser = ExternalResources()
+    parser.feed(page)
+    assert () == parser.found
+    assert [] == re.findall(r"url\((?!#)|@import", page)
+    assert 8 + 12 == page.count("<figure") == page.count("<svg")
+    assert [] == [
+        c for c in ("Lines read", "Confusion", "Signals, largest distance", "By model version") if c not in page
+    ]
+
+
+def test_log_text_is_escaped(run):
+    """HTML and formulas in a version, class, service, error code or label remain text."""
+    bad = "<script>$x^$"
+    lines = [prediction(number, model_version=bad, predicted_class=bad, service=bad) for number in range(3)]
+    run([*lines, request(9, status=400, error_code=bad, model_version=bad, service=bad), feedback(0, bad)], page=True)
+    page = Path("out/report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;$x^$" in page
