@@ -214,7 +214,7 @@ image:  ## build the Lambda container image
 		--build-arg VERSION=$(SOFTWARE_VERSION) .
 
 test-image: .venv/.dev .venv-sam/.installed  ## test IMAGE without building it again
-	TEST_IMAGE="$(IMAGE)" $(BIN)/python -m pytest tests/infra/test_image.py tests/infra/image tests/infra/smoke/test_container.py
+	TEST_IMAGE="$(IMAGE)" $(BIN)/python -m pytest tests/infra/image
 
 compose-up:  ## start classifier, MLflow, Prometheus, Alertmanager, Grafana on ports 8000, 5000, 9090, 9093, 3000 (ALERT_URL_FILE=…, CONTRIBUTIONS=/contributions)
 	infra/image/base_image.sh

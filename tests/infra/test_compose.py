@@ -19,10 +19,11 @@ import pytest
 from mlflow import MlflowClient
 
 from lambda_app.settings import Settings
-from tests.infra.monitoring.channel import Channel, channel
+from tests.infra.image.container_image import layers
+from tests.infra.monitoring.channel import Channel, serve_channel
 from tests.support import ROOT
 from tests.support.commands import execute, run
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 COMPOSE_FILE = ROOT / "infra/containers/compose.yaml"
 COMPOSE = ROOT / ".venv-audit/bin/docker-compose"
@@ -64,7 +65,7 @@ def test_compose_file_is_valid():
 
 
 def test_services_are_complete():
-    """The services are the classifier and its monitoring."""
+    """The services are the classifier, MLflow and the monitoring."""
     assert {*SERVICES} == services().keys()
 
 
@@ -118,14 +119,14 @@ def stand_ins(tmp_path_factory) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def operator() -> Iterator[Channel]:
+def slack_channel() -> Iterator[Channel]:
     """Yield a fake Slack channel on this machine that containers can reach."""
-    with channel("0.0.0.0") as operator_channel:
-        yield operator_channel
+    with serve_channel("0.0.0.0") as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
-def compose(stand_ins, operator, tmp_path_factory) -> tuple[str | Path, ...]:
+def compose(stand_ins, slack_channel, tmp_path_factory) -> tuple[str | Path, ...]:
     """Return the command for services on free ports, with an Alertmanager that notifies without delay."""
     folder = tmp_path_factory.mktemp("compose")
     ports = "\n".join(f"  {name}: {{ports: !override ['127.0.0.1::{target_port(name)}']}}" for name in RUNS_HERE)
@@ -137,7 +138,7 @@ def compose(stand_ins, operator, tmp_path_factory) -> tuple[str | Path, ...]:
         "volumes": [f"{folder / 'alertmanager.yml'}:/etc/alertmanager/alertmanager.yml:ro"],
     }
     (folder / "services.json").write_text(json.dumps({"services": stand_ins | {"alertmanager": alertmanager}}))
-    (folder / "alert-url").write_text(f"http://operator:{operator.server_port}\n")
+    (folder / "alert-url").write_text(f"http://operator:{slack_channel.server_port}\n")
     (folder / "variables").write_text(f"ALERT_URL_FILE={folder / 'alert-url'}\nCONTRIBUTIONS=/contributions\n")
     files = (f"--file={path}" for path in (COMPOSE_FILE, folder / "ports.yaml", folder / "services.json"))
     return COMPOSE, "--project-name", PROJECT, "--env-file", folder / "variables", *files
@@ -155,7 +156,7 @@ def urls(compose) -> Iterator[dict[str, str]]:
 
 
 def get(url: str, **parameters: str) -> Any:
-    return httpx2.get(url, params=parameters, timeout=60, trust_env=False).raise_for_status()
+    return httpx2.get(url, params=parameters, timeout=DEADLINE_S, trust_env=False).raise_for_status()
 
 
 @pytest.mark.docker
@@ -173,12 +174,12 @@ def test_classifier_keeps_contributed_photos(urls, compose, cat_jpg):
     """The unprivileged process writes a photo and its metadata to the volume, and the page offers to share photos."""
     fields = {"label": "cat", "request_id": "11111111-2222-3333-4444-555555555555", "consent": "true"}
     answer = httpx2.post(
-        f"{urls['classifier']}/feedback", data=fields, files={"file": cat_jpg}, timeout=60, trust_env=False
+        f"{urls['classifier']}/feedback", data=fields, files={"file": cat_jpg}, timeout=DEADLINE_S, trust_env=False
     )
     digest = answer.raise_for_status().json()["contribution"]
     listed = run(*compose, "exec", "-T", "classifier", "/usr/bin/python3", "-c", LIST_CONTRIBUTIONS).split()
     assert {f"{digest}.jpg", f"{digest}.json"} <= set(listed)
-    page = httpx2.get(urls["classifier"], headers={"accept": "text/html"}, timeout=60, trust_env=False).text
+    page = httpx2.get(urls["classifier"], headers={"accept": "text/html"}, timeout=DEADLINE_S, trust_env=False).text
     assert '"contributions": true' in page
 
 
@@ -217,18 +218,15 @@ def test_mlflow_keeps_runs_and_artifacts(urls):
 
 @pytest.mark.docker
 def test_classifier_image_extends_the_function_image(urls):
-    """Its first layers are those of the function."""
+    """The first layers of the classifier's image are those of the function's image."""
     function = run("docker", "build", "--quiet", "--file", "Dockerfile.lambda", "--target", "function", ".").strip()
-    layers = [
-        json.loads(run("docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", image))
-        for image in (function, services()["classifier"]["image"])
-    ]
-    assert layers[0] == layers[1][: len(layers[0])]
+    expected = layers(function)
+    assert expected == layers(services()["classifier"]["image"])[: len(expected)]
 
 
 @pytest.mark.docker
-def test_trial_alert_reaches_the_operator(urls, compose, operator):
+def test_trial_alert_reaches_the_operator(urls, compose, slack_channel):
     """`make compose-alert` sends an alert through Alertmanager to the URL in the operator's file."""
     run("make", "compose-alert", f"COMPOSE={shlex.join(map(str, compose))}")
-    wait_until(lambda: operator.messages)
-    assert {"FIRING: Trial": "A trial: nothing is wrong.\n"} == operator.texts()
+    wait_until(lambda: "FIRING: Trial" in slack_channel.texts())
+    assert "A trial: nothing is wrong.\n" == slack_channel.texts()["FIRING: Trial"]

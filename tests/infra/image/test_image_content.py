@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.test_image import IMAGE, LOCKED_DOWN, PYTHON, build, event, image, python_in
+from tests.infra.image.container_image import IMAGE, LOCKED_DOWN, PYTHON, build, python_in
 from tests.support import ROOT
 from tests.support.commands import execute, run
 
-__all__ = ["event", "image"]  # fixtures
 pytestmark = pytest.mark.docker
 IN_LAMBDA = ("--env", "AWS_LAMBDA_RUNTIME_API=localhost")
 
@@ -105,6 +104,16 @@ def test_image_has_only_serving_code(image: str) -> None:
     assert [] == python_in(
         image, "print(json.dumps([str(p) for r in ('/opt/python', '/var/task') for p in Path(r).rglob('tests')]))"
     )
+
+
+def test_image_contains_hook(image: str) -> None:
+    """With the serving requirements alone, the hook imports and finds its golden answers and photos."""
+    code = """
+from infra.smoke.hook import handler
+from infra.smoke.golden import SAMPLES, Golden
+print(json.dumps(sorted(name for name in Golden.read().photos if (SAMPLES / name).is_file())))
+"""
+    assert ["cat.jpg", "neither.jpg"] == python_in(image, code)
 
 
 def test_every_module_has_bytecode(image: str) -> None:

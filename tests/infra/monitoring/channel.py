@@ -27,15 +27,12 @@ class Hook(QuietHandler):
     server: Channel
 
     def do_POST(self) -> None:  # noqa: N802  # http.server calls this name
-        self.server.messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain")
-        self.end_headers()
-        self.wfile.write(b"ok")
+        self.server.messages.append(json.loads(self.read_body()))
+        self.respond(200, {"Content-Type": "text/plain"}, b"ok")
 
 
 @contextlib.contextmanager
-def channel(host: str = "127.0.0.1") -> Iterator[Channel]:
+def serve_channel(host: str) -> Iterator[Channel]:
     server = Channel(host)
     with serving(server):
         yield server

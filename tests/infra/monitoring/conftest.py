@@ -19,9 +19,9 @@ import httpx2
 import pytest
 import yaml
 
-from tests.infra.monitoring.channel import channel
+from tests.infra.monitoring.channel import serve_channel
 from tests.support import ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 MONITORING = ROOT / "infra/containers/monitoring"
 UNREACHABLE = "127.0.0.1:1"  # an instance that does not answer
@@ -41,7 +41,7 @@ def running(*command: str, url: str) -> Iterator[httpx2.Client]:
     """Run a server until the context ends, and yield a client once `url` answers."""
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            with httpx2.Client(base_url=url.rsplit("/", 1)[0], trust_env=False, timeout=300) as client:
+            with httpx2.Client(base_url=url.rsplit("/", 1)[0], trust_env=False, timeout=DEADLINE_S) as client:
                 wait_until(lambda: process.poll() is not None or is_ready(client, url))
                 assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
                 yield client
@@ -112,11 +112,11 @@ def watched(promtool, amtool, tmp_path_factory, cat_jpg):
     host, port = target.split(":")
     app = [sys.executable, "-m", "uvicorn", "lambda_app.handler:app", "--host", host, "--port", port]
     with (
-        channel(HOST) as operator,
+        serve_channel(HOST) as slack_channel,
         running(*app, url=f"http://{target}/health") as client,
         running(
             "prometheus-alertmanager",  # the name of Debian's package
-            f"--config.file={configure_alertmanager(folder, f'http://{HOST}:{operator.server_port}')}",
+            f"--config.file={configure_alertmanager(folder, f'http://{HOST}:{slack_channel.server_port}')}",
             f"--storage.path={folder / 'alertmanager'}",
             f"--web.listen-address={alertmanager}",
             "--cluster.listen-address=",
@@ -148,7 +148,7 @@ def watched(promtool, amtool, tmp_path_factory, cat_jpg):
 
         send_and_wait()  # the first value of a counter is not an increase
         yield SimpleNamespace(
-            target=target, ask=ask, query=query, operator=operator, send=send_and_wait, sent=float("-inf")
+            target=target, ask=ask, query=query, slack_channel=slack_channel, send=send_and_wait, sent=float("-inf")
         )
 
 

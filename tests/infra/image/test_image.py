@@ -6,10 +6,8 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,112 +17,32 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-import lambda_app
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url
-from infra.emulator.runtime import find_rie
 from infra.emulator.serve import background
 from lambda_app.app import create_app as create_classifier_app
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import FORMATS
 from lambda_app.settings import Settings
+from tests.infra.image.container_image import BUILD_SECONDS, IMAGE, VERSION, build, label, layers, post
+from tests.infra.smoke.faulty_services import smoke
 from tests.support import ROOT
 from tests.support.commands import execute, run
-from tests.support.waiting import DEADLINE_S, wait_for_output, wait_until
+from tests.support.waiting import DEADLINE_S, wait_for_output
 
 pytestmark = [pytest.mark.docker, pytest.mark.rie]
 
-IMAGE = "pet-classifier:test"
-COMMIT = "0123abc"
-VERSION = lambda_app.__version__
-LOCKED_DOWN = ("--rm", "--read-only", "--user", "10001", "--cap-drop", "ALL")
-PYTHON = "/usr/bin/python3"
 SAM = ROOT / ".venv-sam/bin/sam"
-BUILD_SECONDS = 600  # 30 measured, with every layer to build
 MAX_MB = 155  # unpacked; 150 measured
 CAT = ROOT / "data/samples/cat.jpg"
 CHANGED = "lambda_app/app.py"
 WITHOUT_CACHE = ("--no-cache", "--target", "function")  # skips the stages of the server
 
 
-def build(tag: str, *options: str, context: Path = ROOT) -> None:
-    arguments = ("--build-arg", f"COMMIT={COMMIT}", "--build-arg", f"VERSION={VERSION}", "--tag", tag)
-    platform_and_file = ("--platform", "linux/amd64", "--file", context / "Dockerfile.lambda")
-    run("docker", "build", *platform_and_file, *arguments, *options, context)
-
-
-def layers(image: str) -> list[str]:
-    """Return the digests of the image's layers."""
-    found: list[str] = json.loads(run("docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", image))
-    return found
-
-
-@pytest.fixture(scope="session")
-def image() -> str:
-    if name := os.environ.get("TEST_IMAGE"):
-        return name
-    run("infra/image/base_image.sh", seconds=BUILD_SECONDS)
-    build(IMAGE)
-    return IMAGE
-
-
-@pytest.fixture(scope="session")
-def event(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the event of a function URL for `POST /predict` with the bundled cat."""
-    path = tmp_path_factory.mktemp("event") / "event.json"
-    path.write_text(run(sys.executable, "-m", "infra.emulator.event", "data/samples/cat.jpg"))
-    return path
-
-
-@pytest.fixture(scope="module")
-def emulated(image: str) -> Iterator[str]:
-    """Yield the Invoke API of the emulator, which runs the image read-only and without capabilities."""
-    container = run(
-        *("docker", "run", "--detach", *LOCKED_DOWN, "--publish", "127.0.0.1::8080"),
-        *("--volume", f"{find_rie()}:/aws-lambda-rie:ro", "--entrypoint", "/aws-lambda-rie"),
-        *(image, PYTHON, "-m", "awslambdaric", "lambda_app.handler.handler"),
-    ).strip()
-    try:
-        address = run("docker", "port", container, "8080").strip()
-        yield f"http://{address}/2015-03-31/functions/function/invocations"
-    finally:
-        run("docker", "rm", "--force", container)
-
-
-@pytest.fixture(scope="module")
-def url(emulated: str, event: Path) -> Iterator[str]:
-    """Yield a function URL in front of the emulator."""
-    post(emulated, event.read_bytes())  # returns once the emulator listens
-    with background(create_app(emulated)) as url:
-        yield url
-
-
-def python_in(image: str, code: str, *options: str) -> Any:
-    """Return the JSON that the code prints last, in a container without network."""
-    code = f"import json\nfrom pathlib import Path\n{code}"
-    options = (*LOCKED_DOWN, "--network", "none", "--entrypoint", PYTHON, *options)
-    return json.loads(run("docker", "run", *options, image, "-c", code).splitlines()[-1])
-
-
-def post(url: str, body: bytes) -> Any:
-    """Return the decoded JSON. Retry while the emulator is not ready: its port opens earlier."""
-
-    def send() -> httpx2.Response | None:
-        with suppress(httpx2.TransportError):
-            return httpx2.post(url, content=body, timeout=DEADLINE_S)
-        return None
-
-    return wait_until(send).raise_for_status().json()
-
-
 def predicted_class(response: dict[str, Any]) -> Any:
     """Return the predicted class in a Lambda proxy response."""
     assert response.get("statusCode") == 200, response
     return json.loads(response["body"])["predicted_class"]
-
-
-def label(image: str, name: str) -> str:
-    return run("docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{name}"}}}}', image).strip()
 
 
 def test_image_does_not_run_as_root(image: str) -> None:
@@ -205,15 +123,21 @@ def read_last_layer(image: str, path: Path) -> list[tuple[Any, ...]]:
 
 def test_image_allows_snapstart(image: str) -> None:
     """SnapStart requires a label on a base image that is not AWS's."""
-    labels = json.loads(run("docker", "image", "inspect", "--format", "{{json .Config.Labels}}", image))
-    assert "Allow" == labels["com.amazonaws.lambda.feature.snapstart"]
+    assert "Allow" == label(image, "com.amazonaws.lambda.feature.snapstart")
 
 
-def test_commit_of_label_and_model_info_agree(image: str, url: str) -> None:
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[httpx2.Client]:
+    """Yield a client of the function URL."""
+    with httpx2.Client(base_url=url, trust_env=False, timeout=DEADLINE_S) as client:
+        yield client
+
+
+def test_commit_of_label_and_model_info_agree(image: str, client: httpx2.Client) -> None:
     """The label and /model/info name the commit of the build, which a deployment cannot change."""
     commit = label(image, "org.opencontainers.image.revision")
     assert commit
-    assert commit == httpx2.get(f"{url}/model/info", timeout=120).json()["commit"]
+    assert commit == client.get("/model/info").json()["commit"]
 
 
 def test_version_label_is_software_version(image: str) -> None:
@@ -236,11 +160,11 @@ def test_build_names_missing_debian_packages(image: str) -> None:
     assert expected in done.stdout + done.stderr
 
 
-def test_openapi_document_of_the_image_is_that_of_the_code(url: str) -> None:
+def test_openapi_document_of_the_image_is_that_of_the_code(client: httpx2.Client) -> None:
     """The patched packages build the same document as the unpatched ones."""
     settings = Settings()
     app = create_classifier_app(Classifier.load(settings.model_path), settings)
-    assert TestClient(app).get("/openapi.json").json() == httpx2.get(f"{url}/openapi.json", timeout=120).json()
+    assert TestClient(app).get("/openapi.json").json() == client.get("/openapi.json").json()
 
 
 def test_image_classifies_under_emulator(emulated: str, event: Path) -> None:
@@ -248,22 +172,27 @@ def test_image_classifies_under_emulator(emulated: str, event: Path) -> None:
     assert "cat" == predicted_class(post(emulated, event.read_bytes()))
 
 
+def test_container_passes_every_check(url: str, tmp_path: Path) -> None:
+    """The image passes every check of the smoke test under Lambda's runtime interface emulator."""
+    assert set() == smoke(url, tmp_path).failed
+
+
 @pytest.mark.parametrize("image_format", FORMATS)
-def test_image_decodes_every_accepted_format(url: str, image_format: str) -> None:
+def test_image_decodes_every_accepted_format(client: httpx2.Client, image_format: str) -> None:
     """The image has the library of every format; a file provides HEIC, which Pillow cannot write."""
     photo = BytesIO((ROOT / "tests/data/cat.heic").read_bytes())
     if image_format != "HEIC":
         Image.open(CAT).save(photo, image_format)
-    answer = httpx2.post(f"{url}/predict", files={"file": ("cat", photo.getvalue())}, timeout=120)
+    answer = client.post("/predict", files={"file": ("cat", photo.getvalue())})
     assert (200, "cat") == (answer.status_code, answer.json().get("predicted_class"))
 
 
-def test_image_answers_every_get_route(url: str) -> None:
+def test_image_answers_every_get_route(client: httpx2.Client) -> None:
     """Every GET route that the API lists answers 200."""
-    routes = [route.split() for route in httpx2.get(url, timeout=120).json()["routes"]]
+    routes = [route.split() for route in client.get("/").json()["routes"]]
     paths = ["/openapi.json", *(path for method, path in routes if method == "GET" and "{" not in path)]
     assert len(paths) > 4
-    assert dict.fromkeys(paths, 200) == {path: httpx2.get(f"{url}{path}", timeout=120).status_code for path in paths}
+    assert dict.fromkeys(paths, 200) == {path: client.get(path).status_code for path in paths}
 
 
 @pytest.fixture(scope="session")
@@ -299,6 +228,6 @@ def sam_endpoint(built_template: Path, tmp_path: Path) -> Iterator[str]:
 def test_function_url_works_with_sam(sam_endpoint: str) -> None:
     """The emulated function URL works in front of `sam local start-lambda`."""
     with background(create_app(invoke_url(sam_endpoint, "Classifier"))) as url:
-        photo = (ROOT / "data/samples/cat.jpg").read_bytes()
-        answer = httpx2.post(f"{url}/predict", content=photo, headers={"content-type": "image/jpeg"}, timeout=120)
+        options = {"headers": {"content-type": "image/jpeg"}, "trust_env": False, "timeout": DEADLINE_S}
+        answer = httpx2.post(f"{url}/predict", content=CAT.read_bytes(), **options)
     assert (200, "cat") == (answer.status_code, answer.json()["predicted_class"])
