@@ -9,7 +9,7 @@ moto enforces permissions: it compares every request with the actions of the rol
   tests turn the check of signatures off. It returns 500 if the signature is in the URL.
 - Its services do not authorize calls to each other: its CloudFormation creates what the caller may not create.
 
-tests/infra/test_bootstrap.py, tests/infra/test_template.py and `make lint` check resources and conditions without moto.
+test_bootstrap.py, test_template*.py and `make lint` check resources and conditions without moto.
 """
 
 import ast
@@ -26,8 +26,7 @@ import pytest
 from moto.iam.access_control import IAMRequestBase
 
 from infra.aws.stack import Stack
-from tests.infra.test_stacks import push, stack_arguments
-from tests.support import ROOT
+from tests.infra.moto_stacks import PHOTOS, RESULTS, create_stack, create_stack_with_versions, push
 from tests.support.moto import empty_account
 from tests.support.sam import REGION, as_list, read
 from tests.support.waiting import DEADLINE_S
@@ -42,7 +41,6 @@ MOTO_NAMES = {
     "cloudwatch:*": "monitoring:*",
 }
 PULL = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "ecr:BatchGetImage"}
-PHOTOS, RESULTS = "photos", "results"
 KEYS = {
     "AWS_ACCESS_KEY_ID": "AccessKeyId",
     "AWS_SECRET_ACCESS_KEY": "SecretAccessKey",
@@ -155,19 +153,10 @@ def create_account(moto: str) -> Account:
     for bucket in (PHOTOS, RESULTS):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     parameters = {"GitHub": "o/r", "Email": "a@example.org", "PhotosBucket": PHOTOS, "ResultsBucket": RESULTS}
-    cloudformation.create_stack(
-        StackName="pet-classifier-bootstrap",
-        TemplateBody=(ROOT / "infra/aws/bootstrap.yaml").read_text(),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-        Capabilities=["CAPABILITY_NAMED_IAM"],
-    )
-    image = push("a")
+    create_stack(cloudformation, "pet-classifier-bootstrap", read("infra/aws/bootstrap.yaml"), parameters)
+    versions = [(push(digit), digit * 40) for digit in "ab"]
     for environment in ("dev", "prod"):
-        # moto cannot update a stack with a bucket whose condition is false: it looks for that bucket.
-        buckets = {"PhotosBucket": PHOTOS, "ResultsBucket": RESULTS, "ContributionsBucket": "on"}
-        arguments = stack_arguments(ImageUri=image, ReservedConcurrency="20", PreviousVersion="1", **buckets)
-        cloudformation.create_stack(**(arguments | {"StackName": f"pet-classifier-{environment}"}))
-        _publish(Stack.read(environment), image)
+        create_stack_with_versions(environment, versions)
     [bootstrap] = cloudformation.describe_stacks(StackName="pet-classifier-bootstrap")["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in bootstrap["Outputs"]}
     s3.put_object(Bucket=outputs["Bucket"], Key="dvc/stored", Body=b"data")
@@ -186,15 +175,6 @@ def _receive(stack: Stack) -> str:
     boto3.client("lambda").update_event_source_mapping(UUID=stack.outputs["BatchEventSource"], Enabled=False)
     boto3.client("sqs").send_message(**queue, MessageBody="photo")
     return str(boto3.client("sqs").receive_message(**queue)["Messages"][0]["ReceiptHandle"])
-
-
-def _publish(stack: Stack, image: str) -> None:
-    """Publish two more versions, and the alias, which moto's CloudFormation does not make."""
-    client, function = boto3.client("lambda"), {"FunctionName": stack.function}
-    for place in "23":
-        client.update_function_configuration(**function, Environment={"Variables": {"IMAGE": image, "PLACE": place}})
-        version = client.publish_version(**function)["Version"]
-    client.create_alias(**function, Name="live", FunctionVersion=version)
 
 
 def _roles() -> dict[str, Role]:

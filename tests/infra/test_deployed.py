@@ -1,6 +1,5 @@
 """Tests of `make deployed` against a CloudFormation API that moto serves over HTTP."""
 
-import json
 import re
 
 import pytest
@@ -8,6 +7,7 @@ from botocore.session import Session
 
 from infra.aws import stack
 from infra.aws.__main__ import main
+from tests.infra.moto_stacks import create_stack
 
 IMAGE = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier@sha256:{'c' * 64}"
 TEMPLATE = {
@@ -24,10 +24,8 @@ def cloudformation(aws):
 
 
 def create(cloudformation) -> None:
-    values = {"ImageUri": IMAGE, "Commit": "abc", "UrlAuthType": "NONE"}
-    parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]
     name, _ = stack.stack_and_region("dev")
-    cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(TEMPLATE), Parameters=parameters)
+    create_stack(cloudformation, name, TEMPLATE, {"ImageUri": IMAGE, "Commit": "abc", "UrlAuthType": "NONE"})
 
 
 def test_deployed_prints_the_stack(cloudformation, capsys):

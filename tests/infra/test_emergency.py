@@ -1,10 +1,10 @@
 """The emergency commands, on a stack in moto: `make back`, `make off`, `make on`.
 
-moto's CloudFormation creates no alias, so the tests create it. Only AWS can show whether CodeDeploy accepts the next
-deployment.
+Only AWS can show whether CodeDeploy accepts the next deployment.
 """
 
 import json
+from dataclasses import replace
 
 import boto3
 import pytest
@@ -12,34 +12,13 @@ import pytest
 from infra.aws import emergency
 from infra.aws.__main__ import main
 from infra.aws.stack import DeploymentError, Stack
-from tests.infra.test_stacks import STACK, push, stack_arguments
-from tests.support.sam import ALIAS, REGION, read
+from tests.infra.moto_stacks import PREVIOUS, STACK, reserved
+from tests.support.sam import ALIAS, read
 
 pytestmark = [
     pytest.mark.sam,
     pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning"),
 ]
-GOOD, BAD = "a" * 40, "b" * 40
-PREVIOUS = "2"  # CloudFormation published the first one
-
-
-@pytest.fixture(name="stack")
-def deployed_stack(aws, monkeypatch):
-    """Return a deployed stack: PREVIOUS was good, the next version serves; each has its image and commit."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    boto3.client("ecr").create_repository(repositoryName="pet-classifier")
-    good, bad = push("a"), push("b")
-    parameters = {"PhotosBucket": "photos", "ResultsBucket": "results", "ReservedConcurrency": "20"}
-    # moto cannot update a stack with a bucket whose condition is false: it looks for the bucket that does not exist.
-    parameters |= {"ContributionsBucket": "on"}
-    body = stack_arguments(ImageUri=bad, Commit=BAD, PreviousVersion=PREVIOUS, **parameters)
-    boto3.client("cloudformation").create_stack(**body)
-    client, name = boto3.client("lambda"), Stack.read("dev").function
-    for image, commit in ((good, GOOD), (bad, BAD)):
-        client.update_function_configuration(FunctionName=name, Environment={"Variables": {"IMAGE": image}})
-        serving = client.publish_version(FunctionName=name, Description=commit)["Version"]
-    client.create_alias(FunctionName=name, Name="live", FunctionVersion=serving)
-    return Stack.read("dev")
 
 
 def images():
@@ -54,11 +33,6 @@ def source_state(stack):
     return found["State"]
 
 
-def reserved(stack):
-    found = boto3.client("lambda").get_function_concurrency(FunctionName=stack.function)
-    return found.get("ReservedConcurrentExecutions")
-
-
 def test_back_moves_alias(stack):
     """All traffic goes to the version before the last deployment."""
     assert 0 == main(["back", "dev"])
@@ -69,7 +43,7 @@ def test_back_updates_stack(stack):
     """The stack records the alias's version, image and commit, from which the next deployment starts."""
     assert 0 == main(["back", "dev"])
     found = Stack.read("dev")
-    assert (GOOD, "0") == (found.parameters["Commit"], found.parameters["PreviousVersion"])
+    assert ("a" * 40, "0") == (found.parameters["Commit"], found.parameters["PreviousVersion"])
     assert found.parameters["ImageUri"].endswith("a" * 64)
     template = boto3.client("cloudformation").get_template(StackName=STACK)["TemplateBody"]
     assert PREVIOUS == template["Resources"][ALIAS]["Properties"]["FunctionVersion"]
@@ -112,7 +86,7 @@ def test_back_accepts_version(stack):
 
 def test_back_rejects_deployment_in_progress(stack):
     """During a deployment, the error names the command that rolls it back."""
-    busy = Stack(stack.name, stack.region, "UPDATE_IN_PROGRESS", stack.parameters, stack.outputs)
+    busy = replace(stack, status="UPDATE_IN_PROGRESS")
     with pytest.raises(DeploymentError, match=f"cancel-update-stack --stack-name {STACK}"):
         emergency.go_back(busy)
 
@@ -141,9 +115,7 @@ def test_on_restores_settings_of_stack(stack):
 def test_on_without_reserved_concurrency_removes_limit(stack):
     """-1 removes the limit, so that the account's quota applies."""
     assert 0 == main(["off", "dev"])
-    emergency.turn_on(
-        Stack(stack.name, stack.region, stack.status, stack.parameters | {"ReservedConcurrency": "-1"}, stack.outputs)
-    )
+    emergency.turn_on(replace(stack, parameters=stack.parameters | {"ReservedConcurrency": "-1"}))
     assert reserved(stack) is None
 
 

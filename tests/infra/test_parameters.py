@@ -9,7 +9,7 @@ import pytest
 from infra.aws.stack import load_parameters
 from infra.smoke import url
 from infra.smoke.messages import NoAnswer
-from tests.support.sam import IMAGE, REGION, SAM, run, translated
+from tests.support.sam import IMAGE, MAKE, REGION, SAM, run, translated
 
 ENVIRONMENTS = ["dev", "prod"]
 DEPLOYMENT = {"ImageUri", "Commit", "Release", "PreviousVersion"}  # each deployment sets these, so no file has them
@@ -31,8 +31,8 @@ print(json.dumps(DeployContext.merge_parameters(yaml_parse(open("template.yaml")
 
 def sent(environment):
     """Return the parameters of a deployment, by SAM CLI's own code and the options in the Makefile."""
-    options = ("-n", "--no-print-directory", "-o", ".venv-sam/.installed", "-o", ".venv/.serve")
-    recipe = run("make", *options, "deploy", f"ENV={environment}", f"IMAGE_URI={IMAGE}", f"COMMIT={'c' * 40}")
+    options = ("-n", "--no-print-directory", f"ENV={environment}", f"IMAGE_URI={IMAGE}", f"COMMIT={'c' * 40}")
+    recipe = run(*MAKE, "deploy", *options)
     command = recipe.replace("\\\n", " ").partition("--parameter-overrides ")[2]
     return json.loads(run(SAM.with_name("python"), "-c", SENT, *shlex.split(command)))
 
@@ -58,6 +58,22 @@ def test_defaults_match_template():
     parameters = translated()["Parameters"]
     expected = {name: str(found["Default"]) for name, found in parameters.items() if name not in DEPLOYMENT}
     assert expected == load_parameters("defaults")
+
+
+@pytest.mark.sam
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_parameters_of_environment_fit_template(environment):
+    """The template has the environment's parameters and allows their values."""
+    parameters, values = translated()["Parameters"], load_parameters(environment)
+    assert values.keys() <= parameters.keys()
+    for name, value in values.items():
+        assert value in map(str, parameters[name].get("AllowedValues", [value]))
+
+
+def test_prod_shifts_traffic_gradually():
+    """Prod uses a canary; dev shifts all traffic at once."""
+    dev, prod = (load_parameters(environment)["Canary"] for environment in ENVIRONMENTS)
+    assert ("AllAtOnce", True) == (dev, prod.startswith("Canary10Percent"))
 
 
 @pytest.fixture

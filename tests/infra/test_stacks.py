@@ -3,16 +3,15 @@
 moto does not support the resource types in `UNKNOWN`; cfn-lint and the other tests cover those.
 """
 
-import json
-import os
 import shutil
 import subprocess
 
 import boto3
 import pytest
 
+from tests.infra.moto_stacks import PHOTOS, RESULTS, STACK, make, push, stack_arguments
 from tests.support import ROOT
-from tests.support.sam import ENVIRONMENT, IMAGE, REGION, REPOSITORY, read, translated
+from tests.support.sam import IMAGE, REGION, read, translated
 
 pytestmark = [
     pytest.mark.sam,
@@ -32,7 +31,6 @@ UNKNOWN = {
     "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
 }
-STACK = "pet-classifier-dev"
 BOOTSTRAP = "pet-classifier-bootstrap"
 COMMIT = "c" * 40
 
@@ -43,25 +41,9 @@ def _cloud(aws, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
 
 
-def make(*arguments):
-    command = ["make", "-o", ".venv-sam/.installed", "-o", ".venv/.serve", *arguments]
-    environment = ENVIRONMENT | os.environ
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600)
-
-
 def bootstrap(*arguments):
     done = make("bootstrap", "GITHUB=owner/repository", "EMAIL=owner@example.org", *arguments)
     assert 0 == done.returncode, done.stdout + done.stderr
-
-
-def push(digit):
-    """Push another image to the repository and return its URI with digest."""
-    digest = f"sha256:{digit * 64}"
-    manifest = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []})
-    boto3.client("ecr").put_image(
-        repositoryName="pet-classifier", imageManifest=manifest, imageTag=digit, imageDigest=digest
-    )
-    return f"{REPOSITORY}@{digest}"
 
 
 def resource_types(stack):
@@ -106,13 +88,12 @@ def test_deploy_passes_parameters():
 
     The test ends at the change set, because moto does not describe the resources that SAM generates.
     """
-    image = f"{REPOSITORY}@sha256:{'a' * 64}"
-    make("deploy", "ENV=prod", f"IMAGE_URI={image}", f"COMMIT={COMMIT}", "RELEASE=one", "CANARY=AllAtOnce")
+    make("deploy", "ENV=prod", f"IMAGE_URI={IMAGE}", f"COMMIT={COMMIT}", "RELEASE=one", "CANARY=AllAtOnce")
     [stack] = boto3.client("cloudformation").describe_stacks()["Stacks"]
     assert "pet-classifier-prod" == stack["StackName"]
     given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack["Parameters"]}
     expected = {
-        "ImageUri": image,
+        "ImageUri": IMAGE,
         "Commit": COMMIT,
         "Release": "one",
         "Canary": "AllAtOnce",
@@ -132,9 +113,7 @@ def test_deploy_uses_commit_of_clean_checkout(changed, tmp_path):
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     if changed:
         (tmp_path / "new").touch()
-    options = ["-n", "-o", ".venv-sam/.installed", "-o", ".venv/.serve"]
-    command = ["make", *options, "-C", tmp_path, "deploy", "ENV=dev", f"IMAGE_URI={IMAGE}"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    done = make("-n", "-C", str(tmp_path), "deploy", "ENV=dev", f"IMAGE_URI={IMAGE}")
     expected = "COMMIT is empty: expected COMMIT=… or a checkout without changes" if changed else f'Commit="{head}"'
     assert expected in done.stdout + done.stderr
 
@@ -165,7 +144,7 @@ def test_stack_is_created_updated_and_deleted():
     cloudformation, ecr = boto3.client("cloudformation"), boto3.client("ecr")
     ecr.create_repository(repositoryName="pet-classifier")
     before, images = account_resources(), [push("a"), push("b")]
-    photos = {"PhotosBucket": "photos", "ResultsBucket": "results"}
+    photos = {"PhotosBucket": PHOTOS, "ResultsBucket": RESULTS}
     cloudformation.create_stack(**stack_arguments(ImageUri=images[0], **photos))
     assert types(translated(), "HasPhotos") - UNKNOWN == resource_types(STACK)
     assert (1769, images[0], images[0], images[0]) == deployed_functions()
@@ -178,7 +157,7 @@ def test_stack_is_created_updated_and_deleted():
 def test_contributions_outlive_their_stack():
     """With ContributionsBucket, the function gets the address of an encrypted bucket; deleting the stack keeps it.
 
-    moto ignores the lifecycle and the block of public access, which tests/infra/test_template.py checks.
+    moto ignores the lifecycle and the block of public access, which tests/infra/test_template_buckets.py checks.
     """
     cloudformation = boto3.client("cloudformation")
     boto3.client("ecr").create_repository(repositoryName="pet-classifier")
@@ -193,21 +172,6 @@ def test_contributions_outlive_their_stack():
     cloudformation.delete_stack(StackName=STACK)
     assert {"buckets": {bucket}, "repositories": {"pet-classifier"}} == {
         kind: names for kind, names in account_resources().items() if names
-    }
-
-
-def stack_arguments(**parameters):
-    """Return the arguments of a stack, without a version's ARN and the URL, which moto does not support."""
-    template = translated(**parameters)
-    [version] = [name for name, found in template["Resources"].items() if found["Type"] == "AWS::Lambda::Version"]
-    body = json.dumps(template).replace(json.dumps({"Ref": version}), json.dumps(version))
-    template = json.loads(body)
-    del template["Outputs"]["Url"]
-    return {
-        "StackName": STACK,
-        "TemplateBody": json.dumps(template),
-        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-        "Capabilities": ["CAPABILITY_IAM"],
     }
 
 

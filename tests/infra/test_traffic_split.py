@@ -1,4 +1,4 @@
-"""Tests of `make split` on a stack in moto, and of the commands that meet a running split.
+"""Test `make split` on a stack in moto, and the other commands while a split runs.
 
 moto stores the weights of an alias but routes no requests. Only AWS shows the shares, and that CodeDeploy accepts the
 next deployment.
@@ -15,8 +15,7 @@ from botocore.stub import Stubber
 from infra.aws import traffic_split
 from infra.aws.__main__ import main
 from infra.aws.stack import DeploymentError, Split, Stack
-from tests.infra.test_emergency import PREVIOUS, deployed_stack, reserved  # noqa: F401  # deployed_stack is a fixture
-from tests.infra.test_stacks import make
+from tests.infra.moto_stacks import PREVIOUS, make, reserved
 from tests.support.sam import IMAGE
 
 pytestmark = [
@@ -121,32 +120,34 @@ def test_split_rejects_provisioned_concurrency(stack):
         traffic_split.start_split(provisioned, PREVIOUS, 10)
 
 
-def test_split_rejects_inactive_version(monkeypatch):
-    """An idle version must be invoked first. A Stubber answers, because every version in moto is active."""
+@pytest.fixture
+def stubbed(monkeypatch):
+    """Yield a stack, and the Stubber that answers its calls of Lambda. All its responses must be used."""
     client = Session().create_client("lambda", "eu-central-1", aws_access_key_id="test", aws_secret_access_key="test")
     monkeypatch.setattr(Stack, "client", lambda *_: client)
-    stack = Stack("pet-classifier-dev", "eu-central-1", "CREATE_COMPLETE", {}, {"FunctionName": "pets"})
     with Stubber(client) as stub:
-        stub.add_response("get_alias", {"FunctionVersion": SERVING, "RevisionId": "a"})
-        stub.add_response("get_function_configuration", {"State": "Inactive"})
-        expected = r"VERSION=2: its state is Inactive.*--function-name pets --qualifier 2 "
-        with pytest.raises(DeploymentError, match=expected):
-            traffic_split.start_split(stack, PREVIOUS, 10)
+        yield Stack("pet-classifier-dev", "eu-central-1", "CREATE_COMPLETE", {}, {"FunctionName": "pets"}), stub
         stub.assert_no_pending_responses()
 
 
-def test_split_ends_only_if_the_alias_has_not_changed(monkeypatch):
+def test_split_rejects_inactive_version(stubbed):
+    """An idle version must be invoked first. A Stubber answers, because every version in moto is active."""
+    stack, stub = stubbed
+    stub.add_response("get_alias", {"FunctionVersion": SERVING, "RevisionId": "a"})
+    stub.add_response("get_function_configuration", {"State": "Inactive"})
+    expected = r"VERSION=2: its state is Inactive.*--function-name pets --qualifier 2 "
+    with pytest.raises(DeploymentError, match=expected):
+        traffic_split.start_split(stack, PREVIOUS, 10)
+
+
+def test_split_ends_only_if_the_alias_has_not_changed(stubbed):
     """The weights are removed with the revision of the alias that showed the split. A Stubber holds the revisions."""
-    client = Session().create_client("lambda", "eu-central-1", aws_access_key_id="test", aws_secret_access_key="test")
-    monkeypatch.setattr(Stack, "client", lambda *_: client)
-    stack = Stack("pet-classifier-dev", "eu-central-1", "CREATE_COMPLETE", {}, {"FunctionName": "pets"})
+    stack, stub = stubbed
     weights = {"AdditionalVersionWeights": {PREVIOUS: 0.1}}
     removed = {"FunctionName": "pets", "Name": "live", "RoutingConfig": {"AdditionalVersionWeights": {}}}
-    with Stubber(client) as stub:
-        stub.add_response("get_alias", {"FunctionVersion": SERVING, "RevisionId": "a", "RoutingConfig": weights})
-        stub.add_response("update_alias", {}, removed | {"RevisionId": "a"})
-        traffic_split.end_split(stack)
-        stub.assert_no_pending_responses()
+    stub.add_response("get_alias", {"FunctionVersion": SERVING, "RevisionId": "a", "RoutingConfig": weights})
+    stub.add_response("update_alias", {}, removed | {"RevisionId": "a"})
+    traffic_split.end_split(stack)
 
 
 def test_deployment_is_refused_while_split_runs(stack):

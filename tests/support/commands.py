@@ -5,11 +5,12 @@ import subprocess
 from pathlib import Path
 
 from tests.support import ROOT
+from tests.support.waiting import DEADLINE_S
 
 ENVIRONMENT = {"SAM_CLI_TELEMETRY": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 
-def execute(*command: str | Path, seconds: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
+def execute(*command: str | Path, seconds: float = DEADLINE_S, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         check=False,
@@ -21,8 +22,8 @@ def execute(*command: str | Path, seconds: float = 600, **environment: str) -> s
     )
 
 
-def run(*command: str | Path, seconds: float = 600) -> str:
+def run(*command: str | Path, seconds: float = DEADLINE_S, **environment: str) -> str:
     """Return the command's standard output. If the command fails, the failure shows its output."""
-    done = execute(*command, seconds=seconds)
+    done = execute(*command, seconds=seconds, **environment)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout

@@ -2,20 +2,22 @@
 
 import functools
 import json
-import os
-import subprocess
+import re
 from pathlib import Path
 from typing import Any
 
-from tests.support import ROOT
+from tests.support import ROOT, commands
 
 SAM = ROOT / ".venv-sam/bin/sam"
 REGION = "eu-central-1"  # as in samconfig.toml
-ENVIRONMENT = os.environ | {"SAM_CLI_POLL_DELAY": "0.2", "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": REGION}
+SAM_VARIABLES = {"SAM_CLI_POLL_DELAY": "0.2", "AWS_DEFAULT_REGION": REGION}
+MAKE = ("make", "-o", ".venv-sam/.installed", "-o", ".venv/.serve")  # without installing anything
 
 REPOSITORY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/pet-classifier"
 IMAGE, OTHER_IMAGE = (f"{REPOSITORY}@sha256:{digit * 64}" for digit in "ab")
 ALIAS = "ClassifierAliaslive"  # as SAM names it
+BATCH_ALARMS = ["DeadLettersAlarm", "BatchErrorsAlarm", "BatchThrottlesAlarm", "BatchAgeAlarm"]
+NO_VALUE = {"Ref": "AWS::NoValue"}
 
 READ = """
 import json, sys
@@ -48,12 +50,8 @@ Parameters = tuple[tuple[str, str], ...]
 
 
 def run(*command: str | Path, **environment: str) -> str:
-    """Run a command that must succeed, and return its standard output."""
-    done = subprocess.run(
-        command, check=False, cwd=ROOT, env=ENVIRONMENT | environment, capture_output=True, text=True, timeout=600
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    """Return the standard output of a command that must succeed, with the variables for SAM CLI."""
+    return commands.run(*command, **SAM_VARIABLES | environment)
 
 
 @functools.cache
@@ -77,6 +75,36 @@ def _complete(parameters: dict[str, str]) -> Parameters:
 def _translated(sets: tuple[Parameters, ...]) -> dict[Parameters, Template]:
     done = run(SAM.with_name("python"), "-c", TRANSLATE, json.dumps([dict(parameters) for parameters in sets]))
     return dict(zip(sets, map(json.loads, done.splitlines()), strict=True))
+
+
+def resources(kind: str) -> dict[str, Template]:
+    return {name: found for name, found in translated()["Resources"].items() if found["Type"] == f"AWS::{kind}"}
+
+
+def properties(name: str, **parameters: str) -> Template:
+    found: Template = translated(**parameters)["Resources"][name]["Properties"]
+    return found
+
+
+def default(parameter: str) -> Any:
+    return translated()["Parameters"][parameter]["Default"]
+
+
+def version(**parameters: str) -> str:
+    """Return the logical ID of the published version; a new ID means a new version."""
+    [name] = [n for n, r in translated(**parameters)["Resources"].items() if r["Type"] == "AWS::Lambda::Version"]
+    return str(name)
+
+
+def dashboard() -> list[Template]:
+    """Return the widgets, with STACK as the stack's name and 0 for every parameter."""
+    body, values = properties("Dashboard")["DashboardBody"]["Fn::Sub"]
+    condition, with_photos, otherwise = values["Batches"]["Fn::If"]
+    assert ("HasPhotos", "") == (condition, otherwise)
+    body = body.replace("${Batches}", with_photos["Fn::Sub"][0])
+    body = re.sub(r"\$\{(Min|Max)\w+\}", "0", body.replace("${AWS::StackName}", "STACK"))
+    widgets: list[Template] = json.loads(body)["widgets"]
+    return widgets
 
 
 def statements(resource: Template) -> list[Template]:
