@@ -40,6 +40,7 @@ if not (SHARED / "data").is_dir():
 
 pytest_plugins = (
     "tests.support.distribution",
+    "tests.support.emulator",
     "tests.support.fast",
     "tests.support.garbage_collection",
     "tests.support.missing_programs",

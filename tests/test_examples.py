@@ -7,35 +7,21 @@ import subprocess
 import sys
 
 import pytest
-from botocore.credentials import Credentials
 
-from infra.emulator.cloudfront import create_edge
-from infra.emulator.serve import background, local_app
-from infra.emulator.sigv4 import signed_by
 from tests.browser.conftest import TIMEOUT_MS, started_chromium
 from tests.support import ROOT
 
-pytest_plugins = ["tests.support.emulator"]
 pytestmark = pytest.mark.rie
 GUIDE = (ROOT / "lambda_app/README.md").read_text()
 SECTION = GUIDE[GUIDE.index("## Client examples") : GUIDE.index("## Through CloudFront")]
 HASHED = GUIDE[GUIDE.index("## Through CloudFront") : GUIDE.index("## Requests")]
 BLOCKS, HASHED_BLOCKS = (dict(re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)) for text in (SECTION, HASHED))
 ADDRESS, EDGE_ADDRESS = "http://127.0.0.1:8000", "http://127.0.0.1:8001"
-KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 
 
 @pytest.fixture
 def url(function):
     return function.url
-
-
-@pytest.fixture(scope="module")
-def edge(function):
-    """Return the URL of emulated CloudFront, in front of the function's private URL."""
-    private = local_app(function.runtime, authorized=signed_by(KEYS))
-    with background(private) as url, background(create_edge(url, KEYS)) as address:
-        yield address
 
 
 @pytest.fixture

@@ -1,25 +1,12 @@
 """Tests in Chromium of the page and of `/docs` behind emulated CloudFront, which requires the hashes of bodies."""
 
 import pytest
-from botocore.credentials import Credentials
 from playwright.sync_api import expect
 
-from infra.emulator.cloudfront import create_edge
-from infra.emulator.serve import background, local_app
-from infra.emulator.sigv4 import signed_by
 from tests.support import ROOT
 
-pytest_plugins = ["tests.support.emulator"]
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
-KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 CAT = ROOT / "data/samples/cat.jpg"
-
-
-@pytest.fixture(scope="module")
-def edge(function):
-    private = local_app(function.runtime, authorized=signed_by(KEYS))
-    with background(private) as url, background(create_edge(url, KEYS)) as address:
-        yield address
 
 
 def test_page_classifies_and_sends_feedback(visit, edge):

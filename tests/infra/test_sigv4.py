@@ -10,9 +10,9 @@ from botocore.credentials import Credentials
 
 from infra.emulator.event import HttpRequest
 from infra.emulator.sigv4 import SigV4, signed_by
+from tests.support.emulator import KEYS
 
 URL = "https://abc123.lambda-url.eu-west-1.on.aws"
-KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 
 
 @pytest.fixture(autouse=True)

@@ -15,14 +15,11 @@ from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
 from tests.support import ROOT
+from tests.support.waiting import DEADLINE_S
 
 SAMPLES = ROOT / "data/samples"
 PHOTOS = [(SAMPLES / name).read_bytes() for name in ("cat.jpg", "neither.jpg")]
 MODEL, NETWORK = "pet-classifier", "pet-classifier-network"
-PATIENCE_S = 600
-
-
-pytest_plugins = ["tests.support.emulator"]
 
 
 @pytest.fixture(scope="module", params=["server", pytest.param("function URL", marks=pytest.mark.rie)])
@@ -38,7 +35,7 @@ def url(request: pytest.FixtureRequest, released_classifier: Classifier) -> Iter
 @pytest.fixture(scope="module")
 def client(url: str) -> Iterator[InferenceServerClient]:
     with InferenceServerClient(
-        url.removeprefix("http://"), connection_timeout=PATIENCE_S, network_timeout=PATIENCE_S
+        url.removeprefix("http://"), connection_timeout=DEADLINE_S, network_timeout=DEADLINE_S
     ) as client:
         yield client
 
@@ -68,14 +65,14 @@ def test_server_and_models_are_ready(client: InferenceServerClient, released_cla
 
 @pytest.mark.parametrize("shape", [(2,), (2, 1)])
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
-def test_photos_in_binary(
+def test_binary_photos_match_native_route(
     client: InferenceServerClient, url: str, shape: tuple[int, ...], compression: str | None
 ) -> None:
     """Binary photos, compressed or not, have the predictions of the native route, returned in binary."""
     result = client.infer(MODEL, [photos(*shape)], request_id="mine", request_compression_algorithm=compression)
     headers = {"content-type": "image/jpeg", "x-synthetic": "true"}
     native = [
-        httpx2.post(f"{url}/predict", content=photo, headers=headers, trust_env=False, timeout=PATIENCE_S).json()
+        httpx2.post(f"{url}/predict", content=photo, headers=headers, trust_env=False, timeout=DEADLINE_S).json()
         for photo in PHOTOS
     ]
     assert [answer["predicted_class"].encode() for answer in native] == result.as_numpy("predicted_class").tolist()
@@ -89,7 +86,7 @@ def test_photos_in_binary(
 
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("answer_in_binary", [True, False])
-def test_network_input(
+def test_network_returns_numbers_of_onnx_runtime(
     client: InferenceServerClient,
     released_classifier: Classifier,
     images: np.ndarray,
@@ -108,7 +105,7 @@ def test_network_input(
     assert None is result.as_numpy("probabilities")
 
 
-def test_highest_classes(client: InferenceServerClient) -> None:
+def test_class_count_returns_highest_classes(client: InferenceServerClient) -> None:
     """`class_count` returns value, index and class."""
     outputs = [InferRequestedOutput("probabilities", class_count=2)]
     [[best, second], _] = client.infer(MODEL, [photos(2)], outputs=outputs).as_numpy("probabilities")

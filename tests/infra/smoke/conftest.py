@@ -6,10 +6,11 @@ from starlette.types import ASGIApp
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
+from tests.support import emulator
 
 KEYS = {
-    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+    "AWS_ACCESS_KEY_ID": emulator.KEYS.access_key,
+    "AWS_SECRET_ACCESS_KEY": emulator.KEYS.secret_key,
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 

@@ -12,7 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from infra.emulator.response import HttpResponse
 from infra.emulator.serve import background
 from infra.smoke import __main__ as command
+from tests.support.waiting import DEADLINE_S
 
+HEALTH = {"GET /health"}  # the only row of a service that is not healthy
 Change = Callable[[str, HttpResponse], HttpResponse]  # path and original response to changed response
 
 
@@ -29,7 +31,7 @@ class Result:
 def smoke(url: str, folder: Path, *options: str) -> Result:
     """Run the command line against a URL and return its exit code and rows."""
     report = folder / "smoke.json"
-    code = command.main([url, "--json", str(report), "--timeout", "600", *options])
+    code = command.main([url, "--json", str(report), "--timeout", str(DEADLINE_S), *options])
     return Result(code, {row["check"]: row for row in json.loads(report.read_text())["checks"]})
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from botocore.config import Config
 
 from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import lambda_runtime
@@ -20,12 +21,12 @@ from infra.smoke import hook
 from infra.smoke.golden import GoldenError
 from tests.infra.smoke.conftest import KEYS
 from tests.support.http_server import QuietHandler, serving
+from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.slow
 
-pytest_plugins = ["tests.support.emulator"]
 EVENT = {"DeploymentId": "d-123", "LifecycleEventHookExecutionId": "execution"}
-MINUTES = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
+CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 300_000)
 
 
 @dataclass
@@ -46,13 +47,8 @@ class RecordingServer:
 def listening(service: RecordingServer) -> Iterator[RecordingServer]:
     class Handler(QuietHandler):
         def do_POST(self) -> None:  # noqa: N802  # http.server calls this name
-            body = self.rfile.read(int(self.headers["content-length"]))
-            service.requests.append((self.headers["x-amz-target"], json.loads(body)))
-            self.send_response(200)
-            for name, value in {**service.headers, "Content-Length": str(len(service.answer))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(service.answer)
+            service.requests.append((self.headers["x-amz-target"], json.loads(self.read_body())))
+            self.respond(200, service.headers, service.answer)
 
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as service.endpoint:
         yield service
@@ -73,6 +69,7 @@ def environment(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(hook, "WAIT_S", 0.3)
+    monkeypatch.setattr(hook, "CONFIG", hook.CONFIG.merge(Config(read_timeout=DEADLINE_S)))
     return monkeypatch
 
 
@@ -82,7 +79,7 @@ class TestHookInRuntime:
     def test_good_version_succeeds(self, function, codedeploy: RecordingServer) -> None:
         """The hook tests the version, logs one JSON line per check and reports Succeeded to CodeDeploy."""
         # A function of its own, because its whole log is checked.
-        with lambda_runtime(env=function.environment, timeout_s=600) as version:
+        with lambda_runtime(env=function.environment, timeout_s=DEADLINE_S) as version:
             settings = {
                 "AWS_ENDPOINT_URL_LAMBDA": version.endpoint,
                 "AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.endpoint,
@@ -90,12 +87,12 @@ class TestHookInRuntime:
                 **function.environment,
                 **KEYS,
             }
-            with lambda_runtime("infra.smoke.hook.handler", env=settings, timeout_s=600) as runtime:
-                response = httpx2.post(invoke_url(runtime.endpoint), json=EVENT, timeout=600, trust_env=False)
+            with lambda_runtime("infra.smoke.hook.handler", env=settings, timeout_s=DEADLINE_S) as runtime:
+                response = httpx2.post(invoke_url(runtime.endpoint), json=EVENT, timeout=DEADLINE_S, trust_env=False)
             rows = [json.loads(line) for line in runtime.lines if line.startswith('{"check"')]
             assert {"status": "Succeeded"} == response.json()
             last_request = {"message": "request", "route": "/openapi.json"}
-            assert version.log_line(lambda line: line.items() >= last_request.items(), wait_s=600)
+            assert version.log_line(lambda line: line.items() >= last_request.items(), wait_s=DEADLINE_S)
             logged = [line for line in version.lines if '"message":"request"' in line]
         assert len(logged) > len(rows) / 2
         assert logged == [line for line in logged if '"synthetic":true' in line]
@@ -115,7 +112,7 @@ class TestHookInRuntime:
         for other, value in function.environment.items():
             environment.setenv(other, value)
         environment.setenv(name, "another")
-        assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
+        assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
         rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert [("GET /model/info", "another")] == [
             (row["check"], row["expected"][name.lower()]) for row in rows if not row["passed"]
@@ -128,7 +125,7 @@ class TestHookInRuntime:
         """A version whose handler cannot be imported fails."""
         with lambda_runtime("lambda_app.nothing.handler") as runtime:
             environment.setenv("AWS_ENDPOINT_URL_LAMBDA", runtime.endpoint)
-            assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
+            assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
         assert ["Failed"] == codedeploy.statuses
 
 
@@ -150,7 +147,7 @@ def test_failed_invocation_is_logged(
     """The log holds Lambda's error. A mock sends it, because the emulator never sends X-Amz-Function-Error."""
     with listening(RecordingServer(answer, headers)) as broken:
         environment.setenv("AWS_ENDPOINT_URL_LAMBDA", broken.endpoint)
-        assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
+        assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
     assert ["Failed"] == codedeploy.statuses
     [row] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"no answer": message} == row["actual"]
@@ -161,7 +158,7 @@ def test_unreachable_version_fails(
 ) -> None:
     """A version that cannot be invoked fails within `WAIT_S`."""
     environment.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
-    assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
+    assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
     assert ["Failed"] == codedeploy.statuses
     assert "EndpointConnectionError" in capsys.readouterr().out
 
@@ -175,7 +172,7 @@ def test_crash_of_hook_reports_failed(
         raise GoldenError("golden.json: expected golden answers")
 
     environment.setattr(hook.Golden, "read", fail)
-    assert {"status": "Failed"} == hook.handler(EVENT, MINUTES)
+    assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
     assert ["Failed"] == codedeploy.statuses
     assert "GoldenError: golden.json: expected golden answers" in capsys.readouterr().out
 

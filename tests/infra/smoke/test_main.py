@@ -1,6 +1,5 @@
 """Tests of the command line: its table, JSON, exit codes and waiting."""
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +19,7 @@ from lambda_app.classifier import Classifier
 from lambda_app.errors import BadField, NoExplanation, Overloaded, RequestError, SlowUpload
 from lambda_app.settings import Settings
 from tests.infra.smoke.faulty_services import changed, page, smoke_app
-from tests.support import ROOT
+from tests.support.commands import run
 
 
 def test_good_service_passes(released: ASGIApp, tmp_path: Path) -> None:
@@ -174,12 +173,6 @@ def test_errors_cover_every_client_error() -> None:
 def test_make_smoke_passes_every_variable() -> None:
     """`make smoke` passes exactly the given variables as options."""
     variables = ["URL=http://h", "PROFILE=me", "COMMIT=0123abc", "IMAGE_URI=r@sha256:0", "JSON=out.json"]
-    done = subprocess.run(
-        ["make", "-n", "--no-print-directory", "smoke", *variables],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    command = " ".join(done.stdout.replace("\\\n", " ").split()).partition("infra.smoke ")[2]
+    recipe = run("make", "-n", "--no-print-directory", "smoke", *variables)
+    command = " ".join(recipe.replace("\\\n", " ").split()).partition("infra.smoke ")[2]
     assert '"http://h" --profile "me" --commit "0123abc" --image "r@sha256:0" --json "out.json"' == command
