@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.support.contributing_function import BUCKET, contributing_function
+from tests.support.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.rie, pytest.mark.process]
 
@@ -21,7 +22,7 @@ def function(moto):
 
 @pytest.fixture
 def client(function):
-    with httpx2.Client(base_url=function.url, trust_env=False, timeout=600) as client:
+    with httpx2.Client(base_url=function.url, trust_env=False, timeout=DEADLINE_S) as client:
         yield client
 
 
@@ -45,5 +46,6 @@ def test_repeated_contribution_becomes_one_object(client, function, cat_jpg):
     assert float(metadata["confidence"]) == pytest.approx(prediction["confidence"], abs=0.01)  # of the stored copy
     assert (digest, (451, 300)) == (hashlib.sha256(photo).hexdigest(), Image.open(io.BytesIO(photo)).size)
     expected = {"message": "feedback", "feedback_for": prediction["request_id"], "contribution": digest}
-    assert function.runtime.log_line(lambda line: line.items() >= expected.items())
-    assert json.loads(function.runtime.log_line(lambda line: "Contributions" in line))["Contributions"] == [1.0]
+    assert function.runtime.log_line(lambda line: line.items() >= expected.items(), wait_s=DEADLINE_S)
+    counted = function.runtime.log_line(lambda line: "Contributions" in line, wait_s=DEADLINE_S)
+    assert [1.0] == json.loads(counted)["Contributions"]

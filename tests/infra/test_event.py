@@ -121,7 +121,10 @@ def test_text_that_is_not_utf8_is_base64() -> None:
 
 
 def test_json_without_status_is_body() -> None:
-    """AWS infers a 200 with JSON: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html."""
+    """A payload without `statusCode` becomes a 200 with JSON, as on AWS.
+
+    See https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html.
+    """
     expected = HttpResponse(200, (("content-type", "application/json"),), b'"Hello, world!"')
     assert expected == to_response(b'"Hello, world!"')
 
@@ -132,7 +135,7 @@ def test_response_with_status() -> None:
     assert HttpResponse(201, (("content-type", "text/plain"), ("my-header", "x")), "ü".encode()) == actual
 
 
-def test_response_in_base64() -> None:
+def test_base64_response_is_decoded() -> None:
     """A base64 body is decoded."""
     actual = response_of(statusCode=200, body=base64.b64encode(JPEG).decode(), isBase64Encoded=True)
     assert HttpResponse(200, (), JPEG) == actual

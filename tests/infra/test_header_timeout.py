@@ -78,7 +78,7 @@ def test_single_bytes_do_not_extend_the_timeout() -> None:
 
 
 def test_complete_headers_end_the_timeout() -> None:
-    """A body may take longer than the headers; its own limits are the application's."""
+    """After complete headers, the body may take longer than `HEADERS_S`; the application limits its time."""
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(REQUEST)

@@ -7,7 +7,6 @@ one by one.
 import functools
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import yaml
 
 from lambda_app.settings import Settings
 from tests.support import ROOT
+from tests.support.commands import run
 from tests.support.routes import ROUTES
 
 K8S = ROOT / "infra/containers/k8s"
@@ -32,7 +32,7 @@ pytestmark = [
 
 @functools.cache
 def rendered() -> str:
-    return subprocess.run([KUBECTL, "kustomize", K8S], check=True, capture_output=True, text=True, timeout=600).stdout
+    return run(KUBECTL, "kustomize", K8S)
 
 
 def resource(kind: str) -> dict[str, Any]:
@@ -55,12 +55,10 @@ def uvicorn_option(name: str) -> int:
 
 
 def test_manifests_are_valid(tmp_path):
-    """They match the strict schemas of Kubernetes, except for the types of Prometheus Operator."""
+    """The manifests match the strict schemas of Kubernetes, except for the types of Prometheus Operator."""
     file = tmp_path / "rendered.yaml"
     file.write_text(rendered())
-    check = [KUBECTL.with_name("kubernetes-validate"), "--strict", file]
-    done = subprocess.run(check, check=False, capture_output=True, text=True, timeout=600)
-    assert 0 == done.returncode, done.stdout
+    output = run(KUBECTL.with_name("kubernetes-validate"), "--strict", file)
     assert {
         "namespace/pet-classifier",
         "service/classifier",
@@ -69,8 +67,8 @@ def test_manifests_are_valid(tmp_path):
         "horizontalpodautoscaler/classifier",
         "networkpolicy/classifier",
         f"configmap/{resource('ConfigMap')['metadata']['name']}",
-    } == set(re.findall(r"passed for resource (\S+)", done.stdout))
-    assert ["PrometheusRule", "ServiceMonitor"] == sorted(re.findall(r"find schema for kind (\w+)", done.stdout))
+    } == set(re.findall(r"passed for resource (\S+)", output))
+    assert ["PrometheusRule", "ServiceMonitor"] == sorted(re.findall(r"find schema for kind (\w+)", output))
 
 
 def test_all_files_are_resources():
@@ -88,8 +86,7 @@ def contributing(tmp_path_factory) -> Path:
     shutil.copytree(K8S, folder / "k8s")
     with (folder / "k8s/kustomization.yaml").open("a") as file:
         file.write("components: [contributions]\n")
-    command = [KUBECTL, "kustomize", folder / "k8s", "--output", folder / "rendered.yaml"]
-    subprocess.run(command, check=True, timeout=600)
+    run(KUBECTL, "kustomize", folder / "k8s", "--output", folder / "rendered.yaml")
     return folder / "rendered.yaml"
 
 
@@ -111,15 +108,13 @@ def test_contributions_are_kept_in_a_volume(contributing):
 
 
 def test_manifests_with_contributions_are_valid(contributing):
-    """They match the strict schemas of Kubernetes."""
-    check = [KUBECTL.with_name("kubernetes-validate"), "--strict", contributing]
-    done = subprocess.run(check, check=False, capture_output=True, text=True, timeout=600)
-    assert 0 == done.returncode, done.stdout
-    assert "persistentvolumeclaim/contributions" in done.stdout
+    """The manifests with the component match the strict schemas of Kubernetes."""
+    output = run(KUBECTL.with_name("kubernetes-validate"), "--strict", contributing)
+    assert "persistentvolumeclaim/contributions" in output
 
 
 def test_resources_are_in_the_namespace():
-    """The namespace enforces the restricted pod security standard."""
+    """All resources are in the namespace, which enforces the restricted pod security standard."""
     namespace = resource("Namespace")["metadata"]
     assert "restricted" == namespace["labels"]["pod-security.kubernetes.io/enforce"]
     others = [each["metadata"]["namespace"] for each in yaml.safe_load_all(rendered()) if each["kind"] != "Namespace"]
@@ -216,7 +211,7 @@ def test_autoscaler_targets_the_deployment():
 
 
 def test_grace_period_covers_the_shutdown():
-    """A pod answers its open requests before it is killed."""
+    """The grace period is longer than the preStop pause and uvicorn's shutdown timeout together."""
     before = container()["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert before + uvicorn_option("timeout-graceful-shutdown") < pod()["terminationGracePeriodSeconds"]
 

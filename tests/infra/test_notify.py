@@ -1,4 +1,4 @@
-"""Tests of the AWS commands of the workflows, in moto: does a log group exist, and notification of failures."""
+"""Test the AWS commands of the workflows in moto: the check for a log group, and the notification of failures."""
 
 import json
 

@@ -4,7 +4,6 @@ import json
 import re
 import runpy
 import shlex
-import subprocess
 import sys
 import tomllib
 from contextlib import redirect_stdout
@@ -17,6 +16,7 @@ import yaml
 from botocore import xform_name
 
 from tests.support import ROOT
+from tests.support.commands import run
 
 RUNBOOK = (ROOT / "infra/aws/README.md").read_text()
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "training/README.md", ROOT / "export/README.md"]
@@ -65,7 +65,7 @@ def test_required_variables_are_found(target, expected):
 
 
 @pytest.mark.parametrize("command", commands_of("make"), ids=" ".join)
-def test_make(command):
+def test_make_commands_match_makefile(command):
     """The Makefile has the target. The target reads each variable of the command, and requires no other."""
     words = [word.partition("=") for word in command[1:]]
     targets = [name for name, equals, _ in words if not equals]
@@ -78,7 +78,7 @@ def test_make(command):
 
 
 @pytest.mark.parametrize("command", commands_of("aws"), ids=" ".join)
-def test_aws(command):
+def test_aws_commands_exist(command):
     """The service has the operation, and the operation has each option as a parameter."""
     service, operation = command[1:3]
     if (service, operation) in AWS_OWN:
@@ -94,9 +94,7 @@ def test_aws(command):
 @cache
 def help_of(*subcommand: str) -> str:
     """Return the help text of a subcommand; cached, because each program takes seconds to start."""
-    done = subprocess.run([*subcommand, "--help"], cwd=ROOT, check=False, capture_output=True, text=True, timeout=600)
-    assert 0 == done.returncode, done.stderr
-    return done.stdout
+    return run(*subcommand, "--help")
 
 
 @cache
@@ -120,7 +118,7 @@ MODULES = [
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning:runpy")  # another test imported the module
 @pytest.mark.parametrize("command", MODULES, ids=" ".join)
-def test_modules(command):
+def test_modules_have_options(command):
     """The help text of the module lists each option."""
     shown = help_of_module(command[2])
     assert [] == [option for option in options(command) if option not in shown]
@@ -132,7 +130,7 @@ def test_modules(command):
     [command for program in (".venv-sam/bin/sam", *INSTALLED) for command in commands_of(program) if PYTHON != program],
     ids=" ".join,
 )
-def test_installed_programs(command):
+def test_installed_programs_have_options(command):
     """The help text of the subcommand lists each option."""
     program, *words = command
     if not (ROOT / program).exists():

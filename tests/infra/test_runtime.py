@@ -1,6 +1,5 @@
 """Tests of the real Runtime Interface Emulator with small handlers, alone and behind the function URL."""
 
-import itertools
 import json
 import os
 import signal
@@ -12,19 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx2
 import pytest
 
-from infra.emulator import demo, runtime, serve
-from infra.emulator.event import HttpRequest
+from infra.emulator import runtime, serve
 from infra.emulator.invoke import invoke_url
 from infra.emulator.process import session
 from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
 from tests.support import ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import DEADLINE_S, wait_until
 
 JPEG = bytes(range(256)) * 4
 # A typical function, and a faster one without imports for most tests.
@@ -65,11 +62,8 @@ def handler(event, context):
         os._exit(3)
     if path == "/raise":
         raise ValueError("on purpose")
-    print(json.dumps({"request_id": "r", "message": "request"}))
-    print(json.dumps({"request_id": "r", "_aws": {}}))
-    return {"predicted_class": "cat", "request_id": "r"}
+    return {"predicted_class": "cat"}
 """
-MINUTES = 600  # a timeout that no test waits for
 
 
 @dataclass(frozen=True)
@@ -89,9 +83,9 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def local(env: dict[str, str]) -> Iterator[Local]:
     with (
-        lambda_runtime("application.handler", env=env, timeout_s=MINUTES) as runtime,
+        lambda_runtime("application.handler", env=env, timeout_s=DEADLINE_S) as runtime,
         background(local_app(runtime)) as url,
-        httpx2.Client(base_url=url, trust_env=False, timeout=MINUTES) as client,
+        httpx2.Client(base_url=url, trust_env=False, timeout=DEADLINE_S) as client,
     ):
         yield Local(runtime, client)
 
@@ -105,7 +99,7 @@ def output(process: subprocess.Popen[str]) -> Iterator[Iterator[str]]:
 
 
 def get(url: str) -> httpx2.Response:
-    return httpx2.get(url, trust_env=False, timeout=MINUTES)
+    return httpx2.get(url, trust_env=False, timeout=DEADLINE_S)
 
 
 def is_alive(pid: int) -> bool:
@@ -120,7 +114,6 @@ def wait_until_gone(*pids: int) -> None:
     wait_until(lambda: not any(map(is_alive, pids)))
 
 
-@pytest.mark.usefixtures("local")
 class TestFunctionUrl:
     pytestmark = pytest.mark.rie
 
@@ -164,7 +157,7 @@ class TestRuntime:
     def test_failed_function_recovers(self, env: dict[str, str]) -> None:
         """A handler that raises or exits gets 502, and the next request succeeds."""
         with (
-            lambda_runtime("plain.handler", env=env, timeout_s=MINUTES) as runtime,
+            lambda_runtime("plain.handler", env=env, timeout_s=DEADLINE_S) as runtime,
             background(local_app(runtime)) as url,
         ):
             statuses = [get(url + path).status_code for path in ("/raise", "/pid", "/exit", "/pid")]
@@ -182,11 +175,11 @@ class TestRuntime:
     def test_log_is_captured_and_processes_end(self, env: dict[str, str]) -> None:
         """The handler's JSON lines can be found; after the context, emulator and handler do not run."""
         with (
-            lambda_runtime("plain.handler", env=env, timeout_s=MINUTES) as runtime,
+            lambda_runtime("plain.handler", env=env, timeout_s=DEADLINE_S) as runtime,
             background(local_app(runtime)) as url,
         ):
             pid = get(f"{url}/pid").json()
-            line = runtime.log_line(lambda record: record.get("pid") == pid)
+            line = runtime.log_line(lambda record: record.get("pid") == pid, wait_s=DEADLINE_S)
             assert runtime.log_line(lambda record: "nothing like it" in record, wait_s=0.05) is None
         assert {"pid": pid} == json.loads(line or "")
         wait_until_gone(runtime.pid, pid)
@@ -194,12 +187,13 @@ class TestRuntime:
     def test_handler_ends_after_crash_of_emulator(self, env: dict[str, str]) -> None:
         """A handler that still runs after its emulator crashed is stopped, too."""
         with (
-            lambda_runtime("plain.handler", env=env, timeout_s=MINUTES) as runtime,
+            lambda_runtime("plain.handler", env=env, timeout_s=DEADLINE_S) as runtime,
             background(local_app(runtime)) as url,
             ThreadPoolExecutor(1) as pool,
         ):
             crash = pool.submit(get, f"{url}/hang")
-            pid = json.loads(runtime.log_line(lambda record: "hangs" in record) or "")["hangs"]
+            line = runtime.log_line(lambda record: "hangs" in record, wait_s=DEADLINE_S)
+            pid = json.loads(line or "")["hangs"]
             os.kill(runtime.pid, signal.SIGKILL)
             assert crash.result().status_code == 502
             assert is_alive(pid)
@@ -211,7 +205,7 @@ class TestRuntime:
         script = (
             "import sys, urllib.request\n"
             "from infra.emulator.runtime import lambda_runtime\n"
-            f"with lambda_runtime('plain.handler', echo=True, timeout_s={MINUTES}) as runtime:\n"
+            f"with lambda_runtime('plain.handler', echo=True, timeout_s={DEADLINE_S}) as runtime:\n"
             "    print(runtime.pid, flush=True)\n"
             "    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n"
             f'    direct.open(runtime.endpoint + sys.argv[1], b\'{{"rawPath": "/hang"}}\')\n'
@@ -227,35 +221,12 @@ class TestRuntime:
 
     def test_echo_prints_only_handler(self, env: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
         """`echo` prints the handler's lines, but not the emulator's reports, whose values are not measured."""
-        with lambda_runtime("plain.handler", env=env, timeout_s=MINUTES, echo=True) as runtime:
+        with lambda_runtime("plain.handler", env=env, timeout_s=DEADLINE_S, echo=True) as runtime:
             event = {"rawPath": "/pid"}
-            pid = httpx2.post(invoke_url(runtime.endpoint), json=event, trust_env=False, timeout=MINUTES).json()
+            pid = httpx2.post(invoke_url(runtime.endpoint), json=event, trust_env=False, timeout=DEADLINE_S).json()
             wait_until(lambda: any("REPORT" in line for line in runtime.lines))
         printed = capsys.readouterr().out
         assert ([f'{{"pid": {pid}}}'], False) == (printed.splitlines()[:1], "REPORT" in printed)
-
-    def test_demo_returns_answer_log_line_and_times(self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-        """The demo returns the answer, the handler's log line and the two times.
-
-        The clock is a fake that advances by one second at each reading.
-        """
-        monkeypatch.setattr(demo, "lambda_runtime", lambda: lambda_runtime("plain.handler", env=env, timeout_s=MINUTES))
-        monkeypatch.setattr(demo, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
-        result = demo.run(HttpRequest("POST", "/predict", headers=(("content-type", "image/jpeg"),), body=JPEG))
-        assert {"predicted_class": "cat", "request_id": "r"} == result.answer
-        assert {"request_id": "r", "message": "request"} == json.loads(result.log_line)
-        assert (1, 1 + 1) == (result.warm_s, result.cold_s)  # one second to listen, one for the first answer
-
-    def test_demo_names_failure(
-        self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-    ) -> None:
-        """A demo that fails exits with 1 and one line with the reason."""
-        (tmp_path / "cat.jpg").write_bytes(JPEG)
-        monkeypatch.setattr(
-            demo, "lambda_runtime", lambda: lambda_runtime("no_such_module.handler", env=env, timeout_s=MINUTES)
-        )
-        assert demo.main([str(tmp_path / "cat.jpg")]) == 1
-        assert "demo: POST /predict answered 502, expected 200" in capsys.readouterr().err
 
     def test_taken_port_is_retried(self, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         """If another process takes a port, the emulator starts on other ports."""
@@ -263,9 +234,9 @@ class TestRuntime:
             taken, free = listener.getsockname()[1], runtime._free_ports
             candidates = iter([(taken, free()[1]), (free()[0], taken)])
             monkeypatch.setattr(runtime, "_free_ports", lambda: next(candidates, None) or free())
-            with lambda_runtime("plain.handler", env=env, timeout_s=MINUTES) as started:
+            with lambda_runtime("plain.handler", env=env, timeout_s=DEADLINE_S) as started:
                 url = invoke_url(started.endpoint)
-                answer = httpx2.post(url, json={}, trust_env=False, timeout=MINUTES).json()
+                answer = httpx2.post(url, json={}, trust_env=False, timeout=DEADLINE_S).json()
         assert (None, "cat") == (next(candidates, None), answer["predicted_class"])
 
 
@@ -286,12 +257,6 @@ def test_dying_emulator_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     with pytest.raises(RuntimeDied) as died, lambda_runtime():
         pass
     assert "Lambda's runtime emulator ended with exit code 7; its output:\nout of luck" == str(died.value)
-
-
-def test_demo_names_missing_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A missing photo exits with 2 and one line on standard error."""
-    assert demo.main([str(tmp_path / "nope.jpg")]) == 2
-    assert f"demo: {tmp_path / 'nope.jpg'}: No such file or directory; expected a photo\n" == capsys.readouterr().err
 
 
 def test_serve_names_taken_port(capsys: pytest.CaptureFixture[str]) -> None:

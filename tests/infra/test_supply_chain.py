@@ -1,13 +1,12 @@
 """Tests of the image's bill of materials and of the check for known vulnerabilities."""
 
 import json
-import os
 import re
-import subprocess
 
 import pytest
 
 from tests.support import ROOT
+from tests.support.commands import execute, run
 
 PINNED = re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE)
 
@@ -19,22 +18,9 @@ pytestmark = [
 ]
 
 
-def make(target: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["make", target],
-        check=False,
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
 def test_sbom_lists_every_package() -> None:
     """The SBOM lists the pinned packages with hashes; test_image_content.py finds them in the image."""
-    done = make("sbom")
-    assert 0 == done.returncode, done.stderr
+    run("make", "sbom")
     bill = json.loads((ROOT / "artifacts/sbom.cdx.json").read_text())
     assert ("CycloneDX", "1.6") == (bill["bomFormat"], bill["specVersion"])
     assert PINNED == [(component["name"], component["version"]) for component in bill["components"]]
@@ -43,6 +29,6 @@ def test_sbom_lists_every_package() -> None:
 
 def test_unreachable_database_fails() -> None:
     """`make vulnerabilities` fails if the database does not answer."""
-    done = make("vulnerabilities", HTTPS_PROXY="http://127.0.0.1:9")
+    done = execute("make", "vulnerabilities", HTTPS_PROXY="http://127.0.0.1:9")
     assert done.returncode
     assert "ProxyError" in done.stderr

@@ -1,7 +1,5 @@
 """Test runs of a function in a real container and a real process, both with Lambda's emulator."""
 
-from pathlib import Path
-
 import pytest
 
 from infra.bench import images
@@ -54,7 +52,7 @@ def test_error_response_is_rejected():
 
 
 @pytest.mark.rie
-def test_failed_start_reports_the_output(tmp_path: Path):
+def test_failed_start_reports_the_output():
     """The error contains the output of the process."""
     nowhere = Candidate("nowhere", "no_such_module.handler", FUNCTION_IMAGE)
     with pytest.raises(SandboxError, match="no_such_module"):

@@ -16,6 +16,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.s3.models import s3_backends
 
 from tests.support.moto import empty_account
+from tests.support.waiting import DEADLINE_S
 
 PHOTOS, RESULTS = "photos-of-the-test", "results-of-the-test"
 REGION = "eu-central-1"
@@ -145,5 +146,5 @@ def dropping(cloud: Cloud) -> Iterator[None]:
     thread = threading.Thread(target=drop, args=(cloud,), daemon=True)
     thread.start()
     yield
-    thread.join(60)
+    thread.join(DEADLINE_S)
     assert not thread.is_alive(), "no message came"

@@ -42,16 +42,16 @@ def out(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def function(tmp_path_factory):
+def function_environment(tmp_path_factory):
     """Return the function's environment variables."""
     model = tiny_model.write(tmp_path_factory.mktemp("model") / "tiny.onnx")
     return {"RESULTS_BUCKET": RESULTS, "RESULTS_PREFIX": "pets/", "MODEL_PATH": str(model)}
 
 
 @pytest.fixture
-def function_thread(aws, function, tiny_classifier, monkeypatch):
+def function_thread(aws, function_environment, tiny_classifier, monkeypatch):
     """Return a context in which the function runs in a thread of this process."""
-    settings = batch.BatchSettings.from_env(function | {"SERVICE_NAME": "score-test"})
+    settings = batch.BatchSettings.from_env(function_environment | {"SERVICE_NAME": "score-test"})
     s3 = one_session().create_client("s3", REGION, config=batch.S3_CONFIG)
     scorer = batch.Scorer(tiny_classifier, settings, s3, Credentials("test", "test"))
     monkeypatch.setattr(batch, "scorer", lambda: scorer)

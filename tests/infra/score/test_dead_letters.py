@@ -68,7 +68,7 @@ def test_dead_letters_of_notifications_are_retried(aws):
 
 
 def test_malformed_dead_letters_are_deleted(aws, out, capsys):
-    """They are counted, and valid letters after them are processed."""
+    """Malformed dead letters are counted and deleted, and valid ones after them are processed."""
     letters = ["no JSON", "[]", "{}", '{"Records": [{}]}', '{"job": "job", "bucket": "b"}']
     for body in (*letters, score_queue.format_message("job", PHOTOS, ["a.jpg"])):
         aws.sqs.send_message(QueueUrl=aws.dead, MessageBody=body)

@@ -20,7 +20,7 @@ EARLIER, LATER = (datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC) for second in (
 
 
 def test_gather_prefers_a_result_to_gave_up(aws, out):
-    """The message may have written its result before its last failure was counted."""
+    """A result counts, even if its message was given up after the result was written."""
     line = {"bucket": PHOTOS, "key": "a.jpg", "version": None, "etag": "e"}
     aws.put("pets/job/2026.01.01/x.jsonl", json.dumps(line).encode(), bucket=RESULTS, written=EARLIER)
     given_up = json.dumps(line | {"etag": None, "error_code": GAVE_UP}).encode()
@@ -29,7 +29,7 @@ def test_gather_prefers_a_result_to_gave_up(aws, out):
 
 
 def test_gather_option_gathers_the_results_of_notifications(aws, out, capsys):
-    """It needs neither a queue nor a source. A job without results is an error."""
+    """`--gather` needs neither a queue nor a source, and reports a job without results."""
     line = {"bucket": PHOTOS, "key": "a.jpg", "version": None, "etag": "e", "predicted_class": "cat"}
     aws.put("pets/notified/m/x.jsonl", json.dumps(line).encode(), bucket=RESULTS)
     arguments = ["--results", f"s3://{RESULTS}/pets/", "--out", str(out), "--gather"]
@@ -40,7 +40,7 @@ def test_gather_option_gathers_the_results_of_notifications(aws, out, capsys):
 
 
 def test_gather_retries_a_body_that_breaks_off(aws, out):
-    """After the last attempt, the error is raised."""
+    """A body that breaks off is read again; after `BODY_ATTEMPTS`, the error is raised."""
     aws.put("pets/job/m/x.jsonl", b'{"bucket": "b", "key": "a", "version": null, "etag": "e"}', bucket=RESULTS)
     aws.cuts["x.jsonl"] = BODY_ATTEMPTS - 1
     assert 1 == gather(aws.s3, S3Path(RESULTS, "pets/job/"), out).total()
@@ -70,7 +70,7 @@ def test_gather_reports_a_corrupt_result(aws, out, capsys):
 
 
 def test_gather_keeps_the_latest_result_of_a_photo(aws, out):
-    """Photos of another bucket or version are different photos."""
+    """The latest result of a photo counts; the same key in another bucket or version is another photo."""
 
     def line(etag, bucket=PHOTOS, version=None):
         return json.dumps({"bucket": bucket, "key": 'a, "etag": .jpg', "version": version, "etag": etag}) + "\n"

@@ -38,7 +38,7 @@ def clock(monkeypatch):
 
 @pytest.mark.process
 def test_wait_ends_with_the_last_result_of_the_job(aws, function_thread, out, encode, monkeypatch):
-    """The queue may hold other messages, for example S3's notifications."""
+    """The wait ends with the job's last result, even if the queue holds other messages, such as S3's notifications."""
     monkeypatch.setattr(score_progress, "count_messages", lambda _sqs, queue: 5 if queue == aws.queue else 1)
     monkeypatch.setattr(score_progress, "QUIET_S", 3600)
     put_photos(aws, encode, 10)
@@ -53,14 +53,14 @@ def wait_for_a_missing_result(aws):
 
 
 def test_wait_ends_if_all_missing_results_may_be_dead_letters(aws, clock, monkeypatch):
-    """It ends even if the queue is never empty."""
+    """The wait ends if every missing result may be a dead letter, even if the queue is never empty."""
     monkeypatch.setattr(score_progress, "count_messages", lambda _sqs, queue: 5 if queue == aws.queue else 1)
     wait_for_a_missing_result(aws)
     assert 60 == clock.now
 
 
 def test_wait_continues_while_the_queue_is_briefly_empty(aws, clock, monkeypatch):
-    """SQS's counts are approximate, so the queue must be empty for `QUIET_S`."""
+    """The wait ends only after the queue was empty for `QUIET_S`, because SQS's counts are approximate."""
     counts = iter([3, 0, 0, 3, 0, 0] + [0] * 100)
     polls = []
 

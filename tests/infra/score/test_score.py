@@ -21,6 +21,7 @@ from lambda_app.batch.objects import RETRIES
 from tests.infra.score.cloud import RESULTS
 from tests.infra.score.scored_photos import SOURCE, command, expected, key, put_photos, rows_of
 from tests.support import ROOT
+from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.slow
 
@@ -28,12 +29,12 @@ COUNT = 1_100  # more than one page of an S3 listing, and more messages than one
 
 
 @contextmanager
-def process(aws, function):
+def process(aws, function_environment):
     """Run the function in a process, and kill the process at the end."""
     worker = subprocess.Popen(
         [sys.executable, "-m", "tests.infra.score.mapping", aws.queue],
         cwd=ROOT,
-        env=os.environ | function,
+        env=os.environ | function_environment,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -45,24 +46,24 @@ def process(aws, function):
 
 
 @pytest.mark.process
-def test_score_gives_each_photo_one_prediction_or_error(aws, function, out, encode, capsys):
-    """This holds if a process is killed, messages come twice, S3 fails, and photos are damaged."""
+def test_score_gives_each_photo_one_prediction_or_error(aws, function_environment, out, encode, capsys):
+    """Each photo has one row, although a process is killed, messages arrive twice, S3 fails and photos are damaged."""
     put_photos(aws, encode, COUNT)
     aws.faults |= {("GET", "pet 7.jpg"): 2, ("GET", "pet 1002.jpg"): 2 * (RETRIES.total + 1) + 1, ("PUT", "jsonl"): 2}
     aws.photos_flow.clear()
     exit_codes = []
     scoring = threading.Thread(target=lambda: exit_codes.append(program.main(command(aws, out))), daemon=True)
-    with process(aws, function) as first:
+    with process(aws, function_environment) as first:
         scoring.start()
         receipt = first.stdout.readline().strip()
-        assert aws.photo_read.wait(300)
+        assert aws.photo_read.wait(DEADLINE_S)
         first.send_signal(signal.SIGKILL)
         first.wait()
         assert first.stdout.read() == ""  # it was killed before it reported a result
         assert {} == aws.results()
     aws.photos_flow.set()
     aws.make_visible(receipt)
-    with process(aws, function) as second:
+    with process(aws, function_environment) as second:
         scoring.join()
         second.kill()
         log = second.stdout.read()
