@@ -1,4 +1,4 @@
-"""Chromium, which visits the function of `tests.support.emulator`."""
+"""Start Chromium, and open pages of the function of `tests.support.emulator`."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -6,7 +6,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from botocore.credentials import Credentials
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from infra.emulator.cloudfront import create_edge
+from infra.emulator.serve import background, local_app
+from infra.emulator.sigv4 import signed_by
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # Chromium logs this for each failed request and each status from 400 on. Every other message, for example about a
@@ -14,6 +19,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FAILED_REQUEST = "Failed to load resource:"
 Visit = Callable[..., Page]
 TIMEOUT_MS = 120_000
+KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 expect.set_options(timeout=TIMEOUT_MS)  # the default is 5 s
 
 
@@ -62,3 +68,11 @@ def visit(chromium: Browser, function: Any) -> Iterator[Visit]:
 
         yield open_page
     assert [] == faults
+
+
+@pytest.fixture(scope="module")
+def edge(function: Any) -> Iterator[str]:
+    """Return the URL of emulated CloudFront, in front of the function's private URL."""
+    private = local_app(function.runtime, authorized=signed_by(KEYS))
+    with background(private) as url, background(create_edge(url, KEYS)) as address:
+        yield address

@@ -1,4 +1,4 @@
-"""The network input of a file equals what Chromium shows."""
+"""Check that the network input of a file equals what Chromium shows."""
 
 import base64
 
@@ -9,7 +9,8 @@ from PIL import Image
 from lambda_app.errors import RequestError, UnsupportedPhoto
 from lambda_app.preprocess import preprocess
 from tests.browser.conftest import started_chromium
-from tests.support.photo_files import exif, files, photo, saved
+from tests.support.drawing import encode_image
+from tests.support.photo_files import exif, files, photo
 
 SIZE = 32
 LIMIT = 3  # of 255, on average
@@ -41,7 +42,7 @@ def shown(page, image_format: str, data: bytes) -> np.ndarray | None:
         return None
     width, height, pixels = answer
     raster = np.frombuffer(base64.b64decode(pixels), np.uint8).reshape(height, width, 4)[..., :3]
-    return preprocess(saved(Image.fromarray(raster), "PNG"), SIZE).pixels
+    return preprocess(encode_image(Image.fromarray(raster), "PNG"), SIZE).pixels
 
 
 # Chromium does not show the stored picture of these files, so the stored picture is expected.
@@ -76,7 +77,7 @@ def test_decoding_gives_the_stored_picture_if_chromium_does_not(blank_page, name
     image_format, data = FILES[name]
     original = photo("RGBA" if "RGBA" in name else "RGB")
     number = int(name[-1]) if "orientation" in name else 1
-    expected = preprocess(saved(original, "PNG", exif=exif(number)), SIZE).pixels
+    expected = preprocess(encode_image(original, "PNG", exif=exif(number)), SIZE).pixels
     in_chromium = shown(blank_page, image_format, data)
     assert in_chromium is None or difference(expected, in_chromium) > LIMIT
     assert difference(expected, preprocess(data, SIZE).pixels) <= LIMIT

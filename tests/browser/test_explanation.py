@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -10,22 +9,18 @@ from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
+from tests.browser.page_actions import CAT, NEITHER, SCREENSHOTS, assert_accessible, choose, upload, verdict
 from tests.support import ROOT, tiny_model
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 
 pytest_plugins = ["tests.support.emulator"]
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
-CAT, NEITHER = (ROOT / "data/samples" / name for name in ("cat.jpg", "neither.jpg"))
 SWITCH = "Show what it looked at"
 PIXELS = """() => {
   const canvas = document.querySelector("#photo canvas");
   const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   return [canvas.width, canvas.height, Array.from(data.filter((_, index) => index % 4 === 0))];
 }"""
-
-
-def choose(page: Page, *photos) -> None:
-    page.locator("#file").set_input_files(list(photos))
 
 
 def read_map(page: Page) -> np.ndarray:
@@ -47,8 +42,8 @@ def test_switch_shows_the_map_by_keyboard(visit):
     expect(page.locator("#seen")).to_contain_text("Bright parts count toward cat, most of all the ")
     expect(page.locator("#status")).to_have_text(page.locator("#seen").inner_text())
     expect(switch).to_have_accessible_description(page.locator("#seen").inner_text())
-    assert [] == Axe().run(page).response["violations"]
-    page.screenshot(path=ROOT / "artifacts/screenshots/explanation.png")
+    assert_accessible(page)
+    page.screenshot(path=SCREENSHOTS / "explanation.png")
     page.keyboard.press("Space")
     expect(page.locator("#photo canvas")).to_have_count(0)
     expect(page.locator("#status")).to_have_text("The photo is shown without the map.")
@@ -96,15 +91,15 @@ def test_map_follows_the_photo_on_display(visit):
 def test_photo_that_the_browser_cannot_show_has_no_switch(visit):
     """A photo that is not on display has nothing to draw the map on."""
     page, data = visit(), (ROOT / "tests/data/cat.heic").read_bytes()
-    choose(page, {"name": "cat.heic", "mimeType": "image/heic", "buffer": data})
-    expect(page.locator("#verdict")).to_have_text("Cat")
+    choose(page, upload("cat.heic", data, "image/heic"))
+    verdict(page, "Cat")
     expect(page.get_by_text("cannot be shown by this browser")).to_be_visible()
     expect(page.locator("#looked")).to_be_hidden()
 
 
 @pytest.fixture(scope="module")
 def tiny_url(tiny_classifier):
-    """Return the URL of the app with the tiny model, for which red speaks for cat."""
+    """Return the URL of the app with the tiny model, for which red counts toward cat."""
     with background(create_app(tiny_classifier, Settings(log_level="ERROR"))) as url:
         yield url
 
@@ -114,7 +109,7 @@ def test_words_name_the_brightest_part(visit, tiny_url):
     picture = Image.new("RGB", (160, 96), "gray")
     picture.paste("red", (112, 72, 128, 96))  # in the square that the network sees, at its lower right
     page = visit(tiny_url)
-    choose(page, {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": encode(picture)})
+    choose(page, upload("red.jpg", encode_image(picture)))
     page.get_by_role("switch", name=SWITCH).check()
     expect(page.locator("#seen")).to_have_text("Bright parts count toward cat, most of all the bottom right.")
 
@@ -129,7 +124,7 @@ def test_map_without_a_positive_part_is_not_drawn(visit, tiny_url):
         route.fulfill(json=answer)
 
     page.route("**/predict*", flatten)
-    choose(page, {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": encode(Image.new("RGB", (96, 96), "red"))})
+    choose(page, upload("red.jpg", encode_image(Image.new("RGB", (96, 96), "red"))))
     page.get_by_role("switch", name=SWITCH).check()
     expect(page.locator("#seen")).to_have_text("No part counts toward cat.")
     expect(page.locator("#photo canvas")).to_have_count(0)
@@ -149,6 +144,6 @@ def test_page_works_with_a_model_without_map(visit, old_url, says_so):
     page = visit(old_url)
     if not says_so:
         page.evaluate("explaining = true")
-    choose(page, {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": encode(draw("cat", 0, 64))})
+    choose(page, upload("cat.jpg", encode_image(draw("cat", 0, 64))))
     expect(page.locator("#status")).to_contain_text("sure.")
     expect(page.locator("#looked")).to_be_hidden()

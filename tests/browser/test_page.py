@@ -6,52 +6,29 @@ import json
 import zipfile
 from base64 import b64encode
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import httpx2
 import numpy as np
 import onnx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from onnx import numpy_helper
 from PIL import ExifTags, Image
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, expect
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.routing import Mount
 
 from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
+from tests.browser.page_actions import CAT, NEITHER, big, choose, upload, verdict
 from tests.support import ROOT, tiny_model
-from tests.support.drawing import draw, encode
-from tests.support.routes import ROUTES
+from tests.support.drawing import encode_image
+from tests.support.waiting import DEADLINE_S
 
 pytest_plugins = ["tests.support.emulator"]
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
-CAT, NEITHER = (ROOT / "data/samples" / name for name in ("cat.jpg", "neither.jpg"))
-SCREENSHOTS = ROOT / "artifacts/screenshots"
-WIDTHS = {320: 640, 768: 1024, 1440: 900}
-IN_FLIGHT = 4
-ROTATED = 6  # EXIF: turn it a quarter clockwise
-
-
-def upload(name: str, data: bytes, mime_type: str = "image/jpeg") -> dict:
-    return {"name": name, "mimeType": mime_type, "buffer": data}
-
-
-def drawings(count: int) -> list[dict]:
-    return [upload(f"{seed}.jpg", encode(draw("cat", seed, 128))) for seed in range(count)]
-
-
-def choose(page: Page, *photos) -> None:
-    page.locator("#file").set_input_files(list(photos))
-
-
-def verdict(page: Page, text: str) -> None:
-    expect(page.locator("#verdict")).to_have_text(text)
 
 
 def fact(page: Page, name: str) -> str:
@@ -63,16 +40,6 @@ def prediction_line(function, page: Page) -> dict:
     [request_id] = page.evaluate("items.slice(-1).map((item) => item.answer.request_id)")
     expected = {"message": "request", "request_id": request_id}
     return json.loads(function.runtime.log_line(lambda line: line.items() >= expected.items()))
-
-
-def big(photo: Image.Image) -> bytes:
-    """Return a photo of 12 megapixels that is stored rotated, as phones do."""
-    exif = Image.Exif()
-    exif[0x0112] = ROTATED
-    turned = photo.convert("RGB").transpose(Image.Transpose.ROTATE_90)
-    grain = np.random.default_rng(0).integers(0, 16, (4000, 3000, 1), np.uint8)
-    pixels = np.asarray(turned.resize((3000, 4000))) // 8 * 7 + grain
-    return encode(Image.fromarray(pixels), quality=90, exif=exif)
 
 
 def test_photo_has_a_result(visit, function):
@@ -114,7 +81,7 @@ def test_location_is_not_sent(visit):
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (48.0, 12.0, 0.0)
     page, sent = visit(), []
     page.route("**/predict*", lambda route: sent.append(route.request.post_data_buffer) or route.continue_())
-    choose(page, upload("cat.jpg", encode(Image.open(CAT), exif=exif)))
+    choose(page, upload("cat.jpg", encode_image(Image.open(CAT), exif=exif)))
     verdict(page, "Cat")
     [photo] = [Image.open(io.BytesIO(body)) for body in sent]
     assert ((451, 300), {}) == (photo.size, dict(photo.getexif()))
@@ -184,7 +151,7 @@ def test_shrunk_photos_keep_their_class(visit, function, shared):
     choose(page, *shown)
     expect(page.locator("#status")).to_contain_text("Done.")
     seen = page.evaluate("items.map((item) => item.answer)")
-    with httpx2.Client(base_url=function.url, trust_env=False, timeout=600) as client:
+    with httpx2.Client(base_url=function.url, trust_env=False, timeout=DEADLINE_S) as client:
         whole = [client.post("/predict", files={"file": photo["buffer"]}).json() for photo in shown]
     assert [each["predicted_class"] for each in whole] == [each["predicted_class"] for each in seen]
     assert [each["confidence"] for each in whole] == pytest.approx([each["confidence"] for each in seen], abs=0.05)
@@ -193,7 +160,7 @@ def test_shrunk_photos_keep_their_class(visit, function, shared):
 def enlarged(photo: bytes) -> bytes:
     """Return the photo at three times its size, so that the page shrinks it."""
     image = Image.open(io.BytesIO(photo)).convert("RGB")
-    return encode(image.resize((image.width * 3, image.height * 3)), quality=90)
+    return encode_image(image.resize((image.width * 3, image.height * 3)), quality=90)
 
 
 def test_feedback_reaches_the_log(visit, function):
@@ -213,72 +180,6 @@ def test_feedback_reaches_the_log(visit, function):
     group.get_by_role("button", name="No, dog").click()
     expect(page.locator("#status")).to_have_text("The feedback was not sent. Please try again.")
     expect(group.locator("[aria-pressed=true]")).to_have_text("Yes, cat")
-
-
-def test_many_photos_are_sent_four_at_a_time(visit):
-    """The page shows the progress and a summary, and the result of each photo on a click."""
-    page, held, asked = visit(), [], []
-    page.on("request", lambda request: asked.append(request) if request.method == "POST" else None)
-    page.route("**/predict*", lambda route: held.append(route) if len(held) < IN_FLIGHT else route.continue_())
-    choose(page, *drawings(11), upload("cat.jpg", CAT.read_bytes()))
-    expect(page.locator(".tile img")).to_have_count(IN_FLIGHT)
-    page.wait_for_timeout(300)  # in which a fifth would leave
-    assert IN_FLIGHT == len(asked)
-    expect(page.get_by_role("progressbar", name="Photos done")).to_be_visible()
-    for route in held:
-        route.continue_()
-    expect(page.locator("#status")).to_contain_text("Done. 11 neither cat nor dog, 1 cat.")
-    assert 12 == len(asked)
-    expect(page.locator("#run")).to_be_hidden()
-    page.get_by_role("button", name="Cat 99").click()
-    verdict(page, "Cat")
-    expect(page.locator("#verdict")).to_be_focused()
-
-
-def test_overloaded_server_is_retried_after_its_delay(visit):
-    """All photos wait for `Retry-After`, and none is lost.
-
-    The 503 is simulated, because one page cannot overload a real server.
-    """
-    page, refused, accepted = visit(), [], []
-
-    def full_at_first(route: Route) -> None:
-        (refused if len(refused) < IN_FLIGHT else accepted).append(route)
-        route.continue_() if accepted else route.fulfill(status=503, headers={"retry-after": "8"})
-
-    page.route("**/predict*", full_at_first)
-    page.clock.install(time=0)
-    page.clock.pause_at(1000)
-    choose(page, *drawings(6))
-    expect(page.locator("#count")).to_contain_text("of 6, the server is busy")
-    page.clock.run_for(7_000)
-    expect(page.locator("#count")).to_contain_text("of 6, the server is busy")
-    assert [] == accepted
-    page.clock.resume()
-    expect(page.locator("#status")).to_contain_text("Done. 6 neither cat nor dog.")
-    assert (IN_FLIGHT, 6) == (len(refused), len(accepted))
-
-
-def test_canceled_photos_can_be_retried(visit):
-    """After canceling, nothing is sent, and each photo without a result has a reason.
-
-    The network is held up, because the real one is too fast.
-    """
-    page, held = visit(), []
-    page.evaluate("delete AbortSignal.any")  # as in browsers of 2023
-    page.route(
-        "**/predict*", lambda route: held.append(route) or (route.fulfill(status=502) if len(held) == 1 else None)
-    )
-    choose(page, *drawings(6))
-    expect(page.locator("#count")).to_have_text("1 of 6")
-    page.get_by_role("button", name="Try again").click()
-    expect(page.locator("#count")).to_have_text("0 of 6")
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.locator("#summary")).to_have_text("6 without an answer.")
-    expect(page.locator(".sure")).to_have_text("Canceled before classification.")
-    page.unroute_all(behavior="ignoreErrors")
-    page.get_by_role("button", name="Try 6 photos again").click()
-    expect(page.locator("#summary")).to_have_text("6 neither cat nor dog.")
 
 
 def test_history_is_saved_as_csv(visit):
@@ -314,55 +215,6 @@ def test_error_of_a_photo_is_explained(visit, tmp_path):
     expect(page.get_by_role("button", name="Try")).to_have_count(0)
 
 
-def test_errors_of_the_network_are_explained(visit):
-    """Errors of AWS, a captive portal and a lost connection are simulated, because they cannot be had on demand."""
-    page = visit()
-    with background(breaks_off) as broken:
-        for message, answer in (
-            ("the URL requires signed requests", {"status": 403, "body": '{"Message":"Forbidden"}'}),
-            ("The server cannot be reached.", None),
-            ("This photo is too large", {"status": 413, "body": '{"message":"Request Too Long"}'}),
-            ("The server is busy", {"status": 429, "headers": {"retry-after": "0.01"}}),
-            ("The server cannot be reached.", f"{broken}/predict"),
-            ("The server failed", {"status": 502, "body": "Internal Server Error"}),
-            ("The response did not come from the server", {"status": 200, "body": "<p>Log in to this network"}),
-        ):
-            page.route("**/predict*", partial(stand_between, answer))
-            choose(page, CAT)
-            expect(page.locator(".sure")).to_contain_text(message)
-            page.unroute("**/predict*")
-
-
-async def breaks_off(scope, receive, send) -> None:
-    """Close the connection after the first of two bytes."""
-    if scope["type"] != "http":  # uvicorn asks whether there is anything to start
-        return
-    await Request(scope, receive).body()  # or the connection would be reset
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"{", "more_body": True})
-
-
-def stand_between(answer: dict | str | None, route: Route) -> None:
-    if isinstance(answer, dict):
-        route.fulfill(**answer)
-    elif answer:
-        route.continue_(url=answer)
-    else:
-        route.abort()
-
-
-def test_photos_wait_until_the_network_is_back(visit):
-    """Photos are kept while the browser is offline, and sent when it is online again."""
-    page = visit()
-    page.context.set_offline(True)
-    expect(page.locator("#offline")).to_be_visible()
-    choose(page, CAT)
-    expect(page.locator(".sure")).to_contain_text("You are offline.")
-    page.context.set_offline(False)
-    verdict(page, "Cat")
-    expect(page.locator("#offline")).to_be_hidden()
-
-
 def test_page_works_by_keyboard(visit):
     """A photo, feedback and the history can be used by keyboard, and the focus is visible."""
     page = visit()
@@ -381,98 +233,6 @@ def test_page_works_by_keyboard(visit):
     page.keyboard.press("Enter")
     expect(page.locator("#verdict")).to_be_focused()
     verdict(page, "Neither cat nor dog")
-
-
-def look(page: Page, state: str) -> None:
-    """Take a picture at each width and color scheme; check that nothing is cut off and that axe finds no problem."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        for width, height in WIDTHS.items():
-            page.set_viewport_size({"width": width, "height": height})
-            assert width == page.evaluate("document.documentElement.scrollWidth")
-            page.screenshot(path=SCREENSHOTS / f"{state}-{width}-{scheme}.jpg", full_page=True, quality=85, type="jpeg")
-            if width != 768:  # between what the two others show
-                assert_accessible(page)
-
-
-def assert_accessible(page: Page) -> None:
-    found = Axe().run(page).response["violations"]
-    assert [] == [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
-
-
-def test_every_state_is_accessible(visit):
-    """Each state is accessible on a phone, a tablet and a desktop, in light and dark mode."""
-    page = visit()
-    look(page, "empty")
-    choose(page, CAT)
-    verdict(page, "Cat")
-    look(page, "result")
-    choose(page, NEITHER)
-    verdict(page, "Neither cat nor dog")
-    look(page, "unknown")
-    choose(page, upload("notes.jpg", b"text"))
-    verdict(page, "No answer")
-    look(page, "error")
-    passed = []  # eight of twelve; the others are held up, for as long as the pictures take
-    page.route("**/predict*", lambda route: passed.append(route) or (route.continue_() if len(passed) <= 8 else None))
-    choose(page, *drawings(12))
-    expect(page.locator("#count")).to_have_text("8 of 12")
-    look(page, "many")
-
-
-def test_docs_list_every_route(visit, function):
-    """Swagger UI shows every route, on a phone and on a desk, and loads nothing from other sites."""
-    page = visit()
-    page.goto(f"{function.url}/docs")
-    for width in (320, 1440):
-        page.set_viewport_size({"width": width, "height": 900})
-        expect(page.locator(".opblock")).to_have_count(len(ROUTES))
-    shown = zip(page.locator(".opblock-summary-method").all(), page.locator(".opblock-summary-path").all(), strict=True)
-    listed = {f"{method.inner_text()} {path.get_attribute('data-path')}" for method, path in shown}
-    assert set(ROUTES) == listed
-
-
-def test_docs_send_requests(visit, function):
-    """The button "Try it out" classifies a photo under the page's own security policy."""
-    page = visit()
-    page.goto(f"{function.url}/docs")
-    route = page.locator("#operations-Photos-predict")
-    route.locator(".opblock-summary").click()
-    route.get_by_role("button", name="Try it out").click()
-    route.get_by_label("Request content type").select_option("multipart/form-data")
-    route.locator("input[type=file]").set_input_files(CAT)
-    route.get_by_role("button", name="Execute").click()
-    expect(route.locator(".live-responses-table tbody .response-col_status").first).to_contain_text("200")
-    expect(route.locator(".live-responses-table")).to_contain_text('"predicted_class": "cat"')
-    page.screenshot(path=SCREENSHOTS / "docs.png", full_page=True)
-
-
-def test_page_works_without_javascript(visit):
-    """The form returns a page, also for errors."""
-    page = visit(java_script_enabled=False)
-    expect(page.locator(".scripted, .camera").locator("visible=true")).to_have_count(0)
-    page.screenshot(path=SCREENSHOTS / "plain-empty.png", full_page=True)
-    for photo, text in ((CAT, "Cat"), (NEITHER, "Neither cat nor dog"), (upload("x.jpg", b"text"), "No answer")):
-        choose(page, photo)
-        page.get_by_role("button", name="Classify it").click()
-        verdict(page, text)
-        page.screenshot(path=SCREENSHOTS / f"plain-{text.split()[0].lower()}.png", full_page=True)
-
-
-SUBMIT = """(data) => {
-  const transfer = new DataTransfer();
-  transfer.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], "cat.jpg", {type: "image/jpeg"}));
-  document.getElementById("file").files = transfer.files;
-  document.forms[0].submit();
-}"""
-
-
-def test_page_of_the_form_is_accessible(visit):
-    """axe itself needs JavaScript, so a script submits the form."""
-    page = visit()
-    page.evaluate(SUBMIT, b64encode(CAT.read_bytes()).decode())
-    verdict(page, "Cat")
-    assert_accessible(page)
 
 
 @pytest.fixture(scope="module")
@@ -498,7 +258,8 @@ def test_any_classes_behind_any_path(visit, other_classes):
     """Class names are text, only the first of many are shown, and feedback chooses from a list."""
     page = visit(other_classes)
     expect(page.locator("h1")).to_have_text("Which of 7 is it?")
-    choose(page, *(upload(f"{color}.jpg", encode(Image.new("RGB", (64, 48), color))) for color in ("red", "blue")))
+    photos = {color: encode_image(Image.new("RGB", (64, 48), color)) for color in ("red", "blue")}
+    choose(page, *(upload(f"{color}.jpg", photo) for color, photo in photos.items()))
     verdict(page, "Snow leopard")
     expect(page.locator(".bars li")).to_have_count(5)
     page.get_by_label("What it shows").select_option("=1+1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from training.harvest.contributed_photo import Candidate
 from training.harvest.decisions import DECISIONS_FILE, HARVESTED, is_unchanged, read_decisions, write_decisions
 from training.harvest.review_page import write_page
@@ -15,7 +15,7 @@ def make_candidate(folder, number, decision):
     sha256 = f"{number:064x}"
     path = f"contributed/v1 #{number}/cat/{sha256}.jpg"
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    (folder / path).write_bytes(encode(draw("cat", number)))
+    (folder / path).write_bytes(encode_image(draw("cat", number)))
     doubt = None if decision == "reject" else number / 10
     return Candidate(sha256, "cat", "dog", 0.75, doubt, decision, 'a "reason", with <signs>', path)
 

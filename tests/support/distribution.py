@@ -20,6 +20,7 @@ LONGEST = (
     "test_pipeline.py",
     "test_photos.py",
     "browser/test_page.py",
+    "browser/test_page_accessibility.py",
     "infra/report/test_report.py",
 )
 

@@ -13,7 +13,6 @@ from tests.training.processes import copy_prepared
 from tests.training.workspace import write_params
 from training import config, train
 from training.batches import loader
-from training.distributed import World
 from training.figures import read_figures
 from training.interruption import UserError
 from training.manifest import MANIFEST, read_manifest

@@ -41,14 +41,14 @@ def test_color_conversion_depends_on_the_profile():
     assert with_profile != without
 
 
-@pytest.mark.slow
+
 def test_aliases_of_classes_are_measured(tiny_classifier, tmp_path, monkeypatch):
     """A folder that `prepare.aliases` names counts as its class; a folder of another class is left out."""
     photos = {f"{label}/1.jpg": encode(draw(label.rstrip("s"), 1, 64)) for label in ("cats", "dogs", "rabbits")}
     assert {2} == {score["photos"] for score in measure(photos, tiny_classifier, tmp_path, monkeypatch)}
 
 
-@pytest.mark.slow
+
 def test_unreadable_photo_is_left_out(tiny_classifier, tmp_path, monkeypatch):
     """A file that is no photo does not end the measurement."""
     photos = {f"{label}/1.jpg": encode(draw(label, 1, 64)) for label in ("cat", "dog")} | {"dog/2.jpg": b"no photo"}
