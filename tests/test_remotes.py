@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from mlflow import experiments
 
 from tests.support import ROOT
+from tests.support.commands import ISOLATED
 from tests.training.workspace import write_params
 from training import config
 from training.tracking import start_run
@@ -25,10 +26,7 @@ def project(aws, tmp_path, monkeypatch):
     """Return a working directory with params.yaml, whose programs use moto instead of AWS."""
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)
-    settings = {
-        "DVC_NO_ANALYTICS": "1",
-        "DO_NOT_TRACK": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
+    settings = ISOLATED | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }

@@ -82,3 +82,20 @@ def test_merge_tables_leaves_missing_figures_empty():
     )
     expected = ["| old | 1 |  |", "| accuracy, test | 2 | 3 |", "| new |  | 1 |"]
     assert expected == merge_tables(before, after).splitlines()[2:]
+
+
+@pytest.mark.process
+def test_patch_has_all_changes(tmp_path):
+    """`git apply` of the patch in another checkout restores changed, new and binary files."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    (before / "artifacts").mkdir(parents=True)
+    (before / "changed").write_text("old\n")
+    (before / ".gitignore").write_text("artifacts/proposal.*\n")
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "All"]):
+        subprocess.run([*GIT, *command], cwd=before, check=True)
+    subprocess.run([*GIT, "clone", "--quiet", before, after], check=True)
+    (before / "changed").write_text("new\n")
+    (before / "model.onnx").write_bytes(bytes(range(256)))
+    subprocess.run(["bash", ROOT / ".github/scripts/write_patch.sh"], cwd=before, check=True)
+    subprocess.run([*GIT, "apply", before / "artifacts/proposal.patch"], cwd=after, check=True)
+    assert ("new\n", bytes(range(256))) == ((after / "changed").read_text(), (after / "model.onnx").read_bytes())

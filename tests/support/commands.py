@@ -7,6 +7,8 @@ from pathlib import Path
 from tests.support import ROOT
 from tests.support.waiting import DEADLINE_S
 
+# Variables with which DVC and other tools send no usage data, and git ignores the configuration of the user.
+ISOLATED = {"DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1", "GIT_CONFIG_GLOBAL": os.devnull}
 ENVIRONMENT = {"SAM_CLI_TELEMETRY": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 

@@ -14,7 +14,34 @@ from typing import Any
 import yaml
 
 from tests.support import ROOT
+from tests.support.waiting import DEADLINE_S
 
+SHA, OLDER_SHA = "a" * 40, "b" * 40
+REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier"
+NEW, OLD = f"{REGISTRY}@sha256:{'c' * 64}", f"{REGISTRY}@sha256:{'d' * 64}"
+URL = "https://abc.lambda-url.eu-central-1.on.aws/"
+DEPLOYMENT = {"inputs.canary": "", "inputs.environment": "dev", "inputs.image_uri": NEW, "inputs.commit": SHA}
+# The values that GitHub would insert for each expression.
+NAMES = DEPLOYMENT | {
+    "github.ref_name": "v1.2.3",
+    "github.repository": "owner/name",
+    "github.sha": SHA,
+    "github.token": "token",
+    "steps.before.outputs.commit": OLDER_SHA,
+    "steps.before.outputs.image_uri": OLD,
+    "steps.before.outputs.url": URL,
+    "steps.now.outputs.url": URL,
+    "steps.push.outputs.image_uri": NEW,
+    "github.run_id": "42",
+    "github.server_url": "https://github.com",
+    "github.workflow": "CD",
+    "needs.build.outputs.image_uri": NEW,
+    "vars.ALARM_TOPIC": "arn:aws:sns:eu-central-1:123456789012:pet-classifier-alarms",
+    "vars.DATA": "data/photos.zip",
+    "vars.ECR_REPOSITORY": REGISTRY,
+    "vars.EXTRA": "",
+    "vars.OUTLIERS": "",
+}
 WORKFLOWS = {path.stem: path.read_text() for path in sorted((ROOT / ".github/workflows").glob("*.yml"))}
 
 
@@ -74,7 +101,9 @@ def execute(step: Step, names: Mapping[str, str], output: Path, **env: str) -> s
         os.environ | resolved(step, names) | {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(output)} | env
     )
     command = ["bash", "-e", "-c", step.run]
-    return subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=DEADLINE_S
+    )
 
 
 def run_job(name: str, job: str, context: Mapping[str, str], folder: Path, **env: str) -> bool:
@@ -93,3 +122,10 @@ def run_job(name: str, job: str, context: Mapping[str, str], folder: Path, **env
         lines = (line.partition("=") for line in output.read_text().splitlines())
         names |= {f"steps.{step.id}.outputs.{key}": value for key, _, value in lines}
     return not failed
+
+
+def write_program(folder: Path, name: str, text: str) -> None:
+    """Write an executable file, which replaces a program if the folder is first on PATH."""
+    path = folder / name
+    path.write_text(text)
+    path.chmod(0o755)

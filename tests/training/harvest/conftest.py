@@ -1,6 +1,5 @@
 """Provide a project with drawings of cats and dogs, a DVC repository and an empty bucket."""
 
-import os
 import shutil
 import subprocess
 from contextlib import chdir
@@ -9,6 +8,7 @@ import boto3
 import pytest
 
 from tests.support import ROOT
+from tests.support.commands import ISOLATED
 from tests.training.harvest.contributions import BUCKET
 from tests.training.workspace import enter_copy, link_photos, write_params
 from training import prepare
@@ -33,7 +33,7 @@ def prepared(tmp_path_factory, photos):
 def checkout(prepared, tmp_path, monkeypatch, aws):
     """Make a copy of the project the working directory; `aws` is an account with an empty bucket."""
     enter_copy(prepared, tmp_path, monkeypatch)
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    for name, value in ISOLATED.items():
+        monkeypatch.setenv(name, value)
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     return tmp_path
