@@ -1,4 +1,4 @@
-"""Examples of the API guide: each runs against the function in Lambda's own runtime."""
+"""Run the examples of the API guide in Lambda's own runtime."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import pytest
 
 from tests.browser.conftest import TIMEOUT_MS, started_chromium
 from tests.support import ROOT
+from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.rie
 GUIDE = (ROOT / "lambda_app/README.md").read_text()
@@ -42,7 +43,7 @@ def typed(url, edge, tmp_path):
                 capture_output=True,
                 text=True,
                 check=True,
-                timeout=600,
+                timeout=DEADLINE_S,
             )
         finally:
             os.close(master)

@@ -15,6 +15,7 @@ from lambda_app.app import create_app
 from lambda_app.settings import Settings
 from tests.support import ROOT
 from tests.support.routes import ROUTES
+from tests.support.waiting import DEADLINE_S
 
 EXAMPLES = 10  # of each operation, which take five seconds; 20 found nothing more
 
@@ -83,9 +84,9 @@ def test_schemathesis_finds_nothing(url, tmp_path):
     hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks", "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--checks", "all"]
     command += ["--seed", "1", "--max-examples", str(EXAMPLES), "--no-color"]
-    command += ["--suppress-health-check", "too_slow", "--request-timeout", "600"]  # of a busy machine
+    command += ["--suppress-health-check", "too_slow", "--request-timeout", str(DEADLINE_S)]  # of a busy machine
     done = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True, check=False, timeout=600
+        command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True, check=False, timeout=DEADLINE_S
     )
     assert 0 == done.returncode, done.stdout + done.stderr
 
@@ -99,7 +100,7 @@ def test_docs_allow_only_their_own_scripts(tiny_classifier):
 
 @pytest.mark.parametrize("name", ["swagger-ui-bundle.js", "swagger-ui.css"])
 def test_docs_assets_fit_a_function_url(tiny_classifier, name):
-    """A response of a function URL may have 6 MB."""
+    """Each file of Swagger UI is served and below 4 MB; a function URL allows 6 MB."""
     answer = TestClient(create_app(tiny_classifier, Settings())).get(f"/docs/{name}")
     assert 200 == answer.status_code
     assert 10_000 < len(answer.content) < 4_000_000

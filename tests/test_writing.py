@@ -14,7 +14,11 @@ from tests.support import ROOT
 # Documents and Python files to check, as glob patterns relative to the repository.
 CHECKED = (
     "*.md",
-    *(f"{room}/**/*.{suffix}" for room in ("lambda_app", "training", "export", "infra") for suffix in ("md", "py")),
+    *(
+        f"{package}/**/*.{suffix}"
+        for package in ("lambda_app", "training", "export", "infra")
+        for suffix in ("md", "py")
+    ),
     "lambda_app/web/*.html",
     "tests/**/*.py",
 )
