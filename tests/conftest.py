@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Generator, Iterator
 from functools import cache, cached_property
-from io import BytesIO
 from pathlib import Path
 
 import httpcore2
@@ -23,6 +22,7 @@ from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from tests.support import ROOT, tiny_model
+from tests.support.drawing import encode_image
 from tests.support.moto import empty_account
 from tests.support.waiting import DEADLINE_S
 
@@ -76,9 +76,16 @@ def _forget_mlflow_store() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _wait_for_busy_machine() -> Iterator[None]:
-    """Let requests wait longer than in production, because a busy machine is not an overload."""
+    """Let requests take longer than in production, because a busy machine is not an overload."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lambda_app.admission.MAX_WAIT_S", DEADLINE_S)  # tests of the limit set their own
+        for limit in (
+            "admission.MAX_WAIT_S",
+            "inference.DECODING_S",
+            "uploads.backpressure.GRACE_S",
+            "uploads.backpressure.UPLOAD_S",
+            "decoding.heif.CHILD_WAIT_S",
+        ):
+            patch.setattr(f"lambda_app.{limit}", DEADLINE_S)  # tests of a limit set their own
         patch.setattr(
             "lambda_app.contributions.bucket.TIMEOUTS", {"connect_timeout": DEADLINE_S, "read_timeout": DEADLINE_S}
         )
@@ -171,9 +178,7 @@ def encode():
     """Return a function that encodes a photo of a single color."""
 
     def encode(color="red", size=(64, 48), image_format="JPEG", mode="RGB", **options) -> bytes:
-        buffer = BytesIO()
-        Image.new("RGB", size, color).convert(mode).save(buffer, image_format, **options)
-        return buffer.getvalue()
+        return encode_image(Image.new("RGB", size, color).convert(mode), image_format, **options)
 
     return encode
 

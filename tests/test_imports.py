@@ -1,19 +1,21 @@
 """Check which packages may import each other, what serving imports, and that file names are unique."""
 
 import ast
-import base64
 import json
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
+from infra.emulator.event import predict_request, to_event
 from tests.support import ROOT
+from tests.support.waiting import DEADLINE_S
 
 PACKAGES = ("lambda_app", "training", "export", "infra")
 PEERS = ROOT / "infra/bench/peers"
@@ -112,17 +114,15 @@ def distributions_by_module() -> dict[str, set[str]]:
 
 
 @pytest.fixture(scope="module")
-def loaded(distributions_by_module, cat_jpg) -> set[str]:
+def loaded(distributions_by_module) -> set[str]:
     """Return the modules that serving loads in a fresh interpreter."""
-    return load_serving(distributions_by_module, cat_jpg)
+    return load_serving(distributions_by_module)
 
 
-def load_serving(distributions_by_module: dict[str, set[str]], cat_jpg: bytes, **variables: str) -> set[str]:
+def load_serving(distributions_by_module: dict[str, set[str]], **variables: str) -> set[str]:
     """Return the modules that serving with these variables loads for a prediction."""
     hidden = [module for module, names in distributions_by_module.items() if not names & PINNED]
-    event = json.loads((ROOT / "tests/events/predict.json").read_text())
-    event |= {"body": base64.b64encode(cat_jpg).decode(), "isBase64Encoded": True}
-    event["headers"] |= {"content-type": "image/jpeg", "content-length": str(len(cat_jpg))}
+    event = to_event(predict_request(ROOT / "data/samples/cat.jpg"), request_id="r", now=datetime.now(UTC))
     done = subprocess.run(
         [sys.executable, "-c", LOADED_BY_SERVING, *hidden],
         cwd=ROOT,
@@ -131,7 +131,7 @@ def load_serving(distributions_by_module: dict[str, set[str]], cat_jpg: bytes, *
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=DEADLINE_S,
     )
     assert (0, "") == (done.returncode, done.stderr)
     [line] = [line for line in done.stdout.splitlines() if line.startswith("modules ")]
@@ -139,7 +139,10 @@ def load_serving(distributions_by_module: dict[str, set[str]], cat_jpg: bytes, *
 
 
 def test_only_batch_and_bucket_import_botocore():
-    """Importing botocore takes 130 ms, which the serving function must not spend except for a contributed photo."""
+    """Only the batch handler and the S3 store import botocore, which takes 130 ms.
+
+    Only the batch handler imports `lambda_app.batch`.
+    """
     package = ROOT / "lambda_app"
     source = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
     clients = re.compile(r"^\s*(import|from) boto", re.MULTILINE)
@@ -196,18 +199,18 @@ def test_serving_keeps_its_import_budget(loaded):
 
 
 def test_serving_never_imports_expensive_modules(loaded):
-    """No dependency imports them either."""
+    """Serving loads no module of `NEVER`, not even through a dependency."""
     assert set() == NEVER & loaded
 
 
 def test_serving_without_contributions_does_not_import_them(loaded):
-    """They are off by default, and then neither the start nor a prediction pays for them."""
+    """By default, serving imports nothing of `lambda_app.contributions`."""
     assert [] == [module for module in loaded if module.startswith("lambda_app.contributions")]
 
 
-def test_contributions_cost_no_client_until_the_first_photo(loaded, distributions_by_module, cat_jpg):
+def test_contributions_cost_no_client_until_the_first_photo(loaded, distributions_by_module):
     """With a bucket, the start and a prediction import no further package than without one, and no AWS client."""
-    more = load_serving(distributions_by_module, cat_jpg, CONTRIBUTIONS="s3://bucket") - loaded
+    more = load_serving(distributions_by_module, CONTRIBUTIONS="s3://bucket") - loaded
     assert "lambda_app.contributions.bucket" in more
     assert set() == NEVER & more
     assert set() == {module.split(".")[0] for module in more} - {"lambda_app"} - sys.stdlib_module_names

@@ -1,7 +1,6 @@
 """Check the faults of the real archive in ../shared, and the accuracy of the released model on real photos."""
 
 from collections import Counter
-from io import BytesIO
 from zipfile import ZipFile
 
 import numpy as np
@@ -12,6 +11,7 @@ from export.checks.behavior import EDITS, measure_agreement
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
+from tests.support.drawing import encode_image
 from training import config, prepare
 from training.figures import read_figures
 from training.photo_dataset import Photos, Preprocessor
@@ -108,16 +108,17 @@ def test_file_format_does_not_change_the_class(shared, released_classifier, imag
     """Twenty real photos keep class and confidence after lossless re-encoding."""
     with ZipFile(shared / "data/oxford-pets-trainval.zip") as archive:
         for name in sorted(archive.namelist())[::80]:
-            data, buffer = archive.read(name), BytesIO()
-            prepare.decode(data).save(buffer, image_format, **({"lossless": True} if image_format == "WEBP" else {}))
+            data = archive.read(name)
+            options = {"lossless": True} if image_format == "WEBP" else {}
+            encoded = encode_image(prepare.decode(data), image_format, **options)
             size = released_classifier.metadata.image_size
             before = released_classifier.predict(preprocess(data, size).pixels)
-            after = released_classifier.predict(preprocess(buffer.getvalue(), size).pixels)
+            after = released_classifier.predict(preprocess(encoded, size).pixels)
             assert before.predicted_class == after.predicted_class
             assert before.confidence == pytest.approx(after.confidence, abs=0.05)
 
 
 def test_summary_of_training_photos_is_committed(released_classifier):
-    """artifacts/metrics has the number of training photos of each class of the released model."""
+    """artifacts/metrics/prepare.json lists the classes of the released model."""
     summary = read_figures("prepare")
     assert list(released_classifier.metadata.class_names) == list(summary["classes"])

@@ -17,7 +17,8 @@ from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from tests.export.untrained_models import LENIENT
 from tests.support import ROOT
-from tests.support.drawing import LABELS, draw, encode, write_dataset
+from tests.support.commands import ISOLATED
+from tests.support.drawing import LABELS, draw, encode_image, write_dataset
 from tests.support.mlflow_stores import write_store
 from tests.training.workspace import write_params
 from training.source import sha256
@@ -47,11 +48,9 @@ OUTPUTS = (
     "export/MODEL_CARD.md",
     "lambda_app/model.onnx",
 )
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "MLFLOW_"))} | {
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "MLFLOW_"))}
+ENVIRONMENT |= ISOLATED | {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "DO_NOT_TRACK": "1",
-    "DVC_NO_ANALYTICS": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
     "OMP_NUM_THREADS": "1",
 }
 
@@ -135,7 +134,9 @@ def test_accuracy_is_better_than_chance(project):
 @pytest.mark.parametrize("label", LABELS)
 def test_model_classifies_new_drawings(classifier, label):
     """The serving code recognizes at least eight of ten drawings that are in no split."""
-    predictions = [classifier.predict(preprocess(encode(draw(label, seed)), 32).pixels) for seed in range(1000, 1010)]
+    predictions = [
+        classifier.predict(preprocess(encode_image(draw(label, seed)), 32).pixels) for seed in range(1000, 1010)
+    ]
     assert 8 <= sum(prediction.predicted_class == label for prediction in predictions)
     assert all(set(LABELS) == set(prediction.probabilities) for prediction in predictions)
 

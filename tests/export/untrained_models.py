@@ -12,7 +12,7 @@ from torch import nn
 
 from lambda_app.metadata import Metadata
 from lambda_app.preprocess import preprocess
-from tests.support.drawing import LABELS, draw, encode
+from tests.support.drawing import LABELS, draw, encode_image
 from training.model import build
 from training.networks import Network, build_timm
 
@@ -52,13 +52,13 @@ def write_noise(folder: Path, count: int) -> None:
     folder.mkdir(parents=True)
     for seed in range(count):
         noise = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8)
-        (folder / f"{seed}.jpg").write_bytes(encode(Image.fromarray(noise)))
+        (folder / f"{seed}.jpg").write_bytes(encode_image(Image.fromarray(noise)))
 
 
 def pixels(count: int, size: int) -> np.ndarray:
     """Return uint8 (N, 3, S, S) of drawings, preprocessed as in serving."""
     drawings = (draw(LABELS[i % len(LABELS)], i, size) for i in range(count))
-    return np.stack([preprocess(encode(drawing), size).pixels for drawing in drawings])
+    return np.stack([preprocess(encode_image(drawing), size).pixels for drawing in drawings])
 
 
 class Drawings:

@@ -7,7 +7,7 @@ import numpy as np
 PHOTOS, NETWORK = "/v2/models/pet-classifier", "/v2/models/pet-classifier-network"
 LENGTH = "inference-header-content-length"
 RECTANGLE = "activation_map_rectangle"
-COLORS = {"red": (255, 0, 0), "blue": (0, 0, 255), "grey": (128, 128, 128)}
+COLORS = {"red": (255, 0, 0), "blue": (0, 0, 255), "gray": (128, 128, 128)}
 
 
 def base64_of(*photos):
@@ -33,7 +33,7 @@ def infer(client, body, model=PHOTOS):
     return {output["name"]: output["data"] for output in answer.json()["outputs"]}
 
 
-def assert_error(answer, status, code, message):
+def assert_protocol_error(answer, status, code, message):
     """Check the status, the code and the protocol's shape of errors."""
     body = answer.json()
     assert (status, code) == (answer.status_code, body["code"])

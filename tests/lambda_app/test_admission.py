@@ -14,6 +14,7 @@ from lambda_app.admission import Admission, Turn
 from lambda_app.app import create_app
 from lambda_app.errors import Overloaded
 from lambda_app.settings import Settings
+from tests.support.uploads import assert_error, post
 from tests.support.waiting import DEADLINE_S, wait_until
 
 LONG_AGO = time.monotonic() - 1000
@@ -94,7 +95,7 @@ def test_waits_of_earlier_photos_count():
 
 
 def test_photo_without_memory_in_time_is_overloaded(monkeypatch):
-    """The client can retry, and the next photo gets the memory."""
+    """A photo without memory in time raises `Overloaded`; a smaller one gets the rest."""
     monkeypatch.setattr(admission, "MAX_WAIT_S", 0)
     memory = Admission(threads=2, memory=100)
     with memory.reserve(60):
@@ -114,7 +115,7 @@ def check(**options):
 
 
 def test_queued_photo_is_overloaded_after_the_limit(monkeypatch):
-    """The client can retry instead of waiting for a late answer."""
+    """A photo that waited longer than `MAX_WAIT_S` for a thread raises `Overloaded`."""
     monkeypatch.setattr(admission, "MAX_WAIT_S", 5.0)
     with pytest.raises(Overloaded, match=r"waited \d+\.\d s for a free thread; the limit is 5 s"):
         check(arrived=LONG_AGO)
@@ -151,7 +152,7 @@ def test_queue_detects_queued_and_stuck_requests(monkeypatch):
 
 
 def test_server_is_not_ready_while_requests_are_stuck(tiny_classifier, monkeypatch):
-    """Kubernetes then routes requests to other pods; the server still answers health checks."""
+    """While requests are stuck, `/v2/health/ready` is 503, and Kubernetes routes to other pods; `/health` is 200."""
     with TestClient(create_app(tiny_classifier, Settings())) as client:
         assert (200, {"ready": True}) == readiness(client)
         monkeypatch.setattr(Admission, "is_stuck", lambda _: True)
@@ -171,9 +172,6 @@ def test_overloaded_response_has_retry_after(client, encode, monkeypatch):
         raise Overloaded("the photo waited 6.0 s for a free thread")
 
     monkeypatch.setattr(Turn, "check", too_late)
-    response = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
-    assert (503, "overloaded", "1") == (
-        response.status_code,
-        response.json()["error"]["code"],
-        response.headers["retry-after"],
-    )
+    response = post(client, encode(), "image/jpeg")
+    assert_error(response, 503, "overloaded")
+    assert "1" == response.headers["retry-after"]

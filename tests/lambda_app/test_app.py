@@ -1,6 +1,5 @@
 """Test the routes with the tiny model: red photos are cats, blue photos are dogs."""
 
-import json
 import tomllib
 
 import pytest
@@ -10,8 +9,7 @@ from lambda_app import __version__
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
 from tests.support import ROOT
-
-FEEDBACK = {"request_id": "abcdef11-2222-3333-4444-555555555555", "label": "dog"}
+from tests.support.uploads import post
 
 PREDICTION = {
     "predicted_class",
@@ -25,16 +23,14 @@ PREDICTION = {
 }
 
 
-def post(client, data, content_type="image/jpeg"):
-    return client.post("/predict", content=data, headers={"content-type": content_type})
-
-
 @pytest.mark.parametrize(("color", "expected", "label"), [("red", "cat", 0), ("blue", "dog", 1)])
 @pytest.mark.parametrize("way", ["raw", "multipart"])
 def test_predict_returns_every_field_for_both_kinds_of_body(client, encode, color, expected, label, way):
     """A photo as the raw body and as a form's file get the same complete response."""
     data = encode(color)
-    answer = post(client, data) if way == "raw" else client.post("/predict", files={"file": ("x.jpg", data)})
+    answer = (
+        post(client, data, "image/jpeg") if way == "raw" else client.post("/predict", files={"file": ("x.jpg", data)})
+    )
     body = answer.json()
     assert (200, PREDICTION) == (answer.status_code, set(body))
     assert (expected, label, False) == (body["predicted_class"], body["predicted_label"], body["unknown"])
@@ -45,7 +41,7 @@ def test_predict_returns_every_field_for_both_kinds_of_body(client, encode, colo
 
 def test_unknown_photo_still_has_a_prediction(client, encode):
     """A photo of none of the classes has `unknown` and a predicted class."""
-    body = post(client, encode("gray")).json()
+    body = post(client, encode("gray"), "image/jpeg").json()
     assert (True, {"cat", "dog"}) == (body["unknown"], set(body["probabilities"]))
 
 
@@ -63,7 +59,7 @@ def test_other_form_fields_are_ignored(client, encode):
 
 def test_request_id_is_in_body_and_header(client, encode):
     """The response has the request id in its body and in `x-request-id`."""
-    answer = post(client, encode())
+    answer = post(client, encode(), "image/jpeg")
     assert answer.headers["x-request-id"] == answer.json()["request_id"]
 
 
@@ -104,7 +100,7 @@ def test_model_info_names_the_image(tiny_classifier):
 def test_metrics_count_predictions(client, encode):
     """The Prometheus text has a counter per class and a histogram of latency."""
     for color in ("red", "red", "blue"):
-        post(client, encode(color))
+        post(client, encode(color), "image/jpeg")
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=")
     lines = answer.text.splitlines()
@@ -115,7 +111,7 @@ def test_metrics_count_predictions(client, encode):
 
 def test_refused_photo_counts_as_an_error(client):
     """Errors of all routes are counted by code, and not as predictions."""
-    post(client, b"text")
+    post(client, b"text", "image/jpeg")
     client.get("/nowhere")
     lines = client.get("/metrics").text.splitlines()
     assert "prediction_latency_seconds_count 0.0" in lines
@@ -123,46 +119,16 @@ def test_refused_photo_counts_as_an_error(client):
     assert 'prediction_errors_total{code="not_found"} 1.0' in lines
 
 
-def test_metrics_count_unknown_photos_feedback_and_health_checks(client, encode):
-    """Unknown photos, feedback by label and health checks are counted, and the model is named."""
-    request_id = post(client, encode("gray")).json()["request_id"]
-    client.post("/feedback", json=FEEDBACK | {"request_id": request_id})
+def test_metrics_count_unknown_photos_and_health_checks(client, encode):
+    """Unknown photos and health checks are counted, and the model is named."""
+    post(client, encode("gray"), "image/jpeg")
     client.get("/health")
     lines = client.get("/metrics").text.splitlines()
     assert {
         'model_info{model_version="2026.01.01-tiny"} 1.0',
         "prediction_unknown_total 1.0",
-        'feedback_total{label="dog"} 1.0',
         "health_check_requests_total 1.0",
     } <= set(lines)
-
-
-def test_feedback_response_repeats_id_and_label(client):
-    """The response has the normalized id, the label and the model; repeating the feedback changes nothing."""
-    expected = FEEDBACK | {"model_version": "2026.01.01-tiny"}
-    given = FEEDBACK | {"request_id": FEEDBACK["request_id"].upper()}
-    answers = [client.post("/feedback", json=given) for _ in range(2)]
-    assert [(200, expected)] * 2 == [(answer.status_code, answer.json()) for answer in answers]
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b'{"request_id": "7", "label": "dog"}', "request_id: Input should be a valid UUID"),
-        (json.dumps(FEEDBACK | {"label": "sofa"}).encode(), "label is 'sofa'; expected one of cat, dog"),
-        (json.dumps(FEEDBACK | {"label": 1}).encode(), "label: Input should be a valid string"),
-        (b'{"label": "dog"}', "request_id: Field required"),
-        (b"", "Invalid JSON"),
-        (b"[]", "Input should be an object"),
-        (b"\xff", "Invalid JSON"),
-    ],
-)
-def test_invalid_feedback_is_422(client, body, message):
-    """The error names the field or the value, and what was expected."""
-    answer = client.post("/feedback", content=body, headers={"content-type": "application/json"})
-    error = answer.json()["error"]
-    assert (422, "bad_field") == (answer.status_code, error["code"])
-    assert message in error["message"]
 
 
 def test_pyproject_has_the_version_of_the_software():
@@ -178,8 +144,8 @@ def test_prediction_log_of_a_new_instance_is_empty(client):
 
 def test_prediction_log_has_newest_first(client, encode):
     """The log has the newest prediction first and the averages of all; it has no refused photos."""
-    answers = [post(client, encode(color)).json() for color in ("red", "blue", "gray")]
-    post(client, b"text")
+    answers = [post(client, encode(color), "image/jpeg").json() for color in ("red", "blue", "gray")]
+    post(client, b"text", "image/jpeg")
     log = client.get("/prediction-log").json()
     latencies = [one["latency_ms"] for one in log["predictions"]]
     confidences = [pytest.approx(answer["confidence"], abs=1e-6) for answer in reversed(answers)]
@@ -194,12 +160,12 @@ def test_prediction_log_has_newest_first(client, encode):
 def test_prediction_log_keeps_the_last_hundred(client, encode):
     """The log is bounded, so the memory of a long-lived instance does not grow."""
     for color in ("blue", *["red"] * 100):
-        post(client, encode(color))
+        post(client, encode(color), "image/jpeg")
     log = client.get("/prediction-log").json()
     assert (100, 100, {"cat": 100}) == (log["count"], len(log["predictions"]), log["class_distribution"])
 
 
 def test_prediction_log_has_no_request_ids(client, encode):
     """The log has no request ids, because anyone who knows one can send feedback for it."""
-    answer = post(client, encode()).json()
+    answer = post(client, encode(), "image/jpeg").json()
     assert answer["request_id"] not in client.get("/prediction-log").text

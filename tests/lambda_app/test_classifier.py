@@ -1,4 +1,4 @@
-"""The inference session of a model file."""
+"""Test the inference session of a model file."""
 
 from dataclasses import replace
 

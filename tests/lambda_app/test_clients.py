@@ -63,7 +63,7 @@ def test_curl_is_answered(url, photo_file, tmp_path, method):
 
 @needs_curl
 @pytest.mark.process
-def test_curl_head_is_answered(url, tmp_path):
+def test_curl_head_is_answered(url):
     """The response to `curl --head` is 200 without a body."""
     done = subprocess.run(
         ["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--head", f"{url}/health"],

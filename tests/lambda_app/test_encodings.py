@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from lambda_app.uploads.encodings import PIECE
 from lambda_app.uploads.reader import read_body
+from tests.lambda_app.inference_requests import PHOTOS, request
 from tests.support.uploads import FORM, NAMED, form, post
 
 
@@ -34,7 +35,7 @@ ENCODINGS = [
 
 @pytest.mark.parametrize(("encoding", "compress"), ENCODINGS)
 def test_compressed_body_is_read(client, encode, encoding, compress):
-    """A photo, a form, JSON and feedback may be compressed."""
+    """A photo, a form, JSON, feedback and a request of the Open Inference Protocol may be compressed."""
     headers = {"content-encoding": encoding}
     photo = encode("red")
     assert 200 == post(client, compress(photo), "image/jpeg", **headers).status_code
@@ -49,6 +50,8 @@ def test_compressed_body_is_read(client, encode, encoding, compress):
     feedback = {"request_id": response.json()["request_id"], "label": "cat"}
     body = compress(json.dumps(feedback).encode())
     assert 200 == post(client, body, "application/json", "/feedback", **headers).status_code
+    inference = compress(json.dumps(request(photo)).encode())
+    assert 200 == post(client, inference, "application/json", f"{PHOTOS}/infer", **headers).status_code
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, raw_deflate])
@@ -71,7 +74,7 @@ def test_output_that_zlib_buffers_is_read(compress, size):
     assert bytes(size) == asyncio.run(read_body(request, 1_000_000))
 
 
-PATHS = ["/predict", "/predict/batch", "/feedback", "/v2/models/pet-classifier/infer"]
+PATHS = ["/predict", "/predict/batch", "/feedback", f"{PHOTOS}/infer"]
 
 
 def message_of(response) -> str:

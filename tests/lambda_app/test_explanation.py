@@ -1,4 +1,4 @@
-"""Test explanations in the API with the tiny model: red speaks for cat and blue for dog, pixel by pixel."""
+"""Test explanations in the API with the tiny model: red counts toward cat and blue toward dog, pixel by pixel."""
 
 import base64
 import subprocess
@@ -16,17 +16,17 @@ from lambda_app.explanation import encode_png, find_rectangle
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
 from tests.support import ROOT, tiny_model
+from tests.support.drawing import encode_image
+from tests.support.uploads import assert_error
 
 SIDE = tiny_model.METADATA.image_size
 
 
-def half_red(size, **options) -> bytes:
+def half_red(size, image_format="PNG", **options) -> bytes:
     """Return a gray photo whose left half is red."""
     image = Image.new("RGB", size, "gray")
     image.paste("red", (0, 0, size[0] // 2, size[1]))
-    file = BytesIO()
-    image.save(file, **{"format": "PNG"} | options)
-    return file.getvalue()
+    return encode_image(image, image_format, **options)
 
 
 def decode_map(explanation) -> np.ndarray:
@@ -42,7 +42,7 @@ def old_client(tmp_path):
     return TestClient(create_app(classifier, Settings(log_level="ERROR")))
 
 
-def test_map_shows_what_speaks_for_the_class(client):
+def test_map_is_bright_where_the_photo_counts_toward_the_class(client):
     """The map of a cat is bright where the photo is red, and black elsewhere."""
     explanation = client.post("/predict?explain=1", content=half_red((64, 64))).json()["explanation"]
     gray = decode_map(explanation)
@@ -73,7 +73,7 @@ def test_map_and_rectangle_are_upright(client, orientation, red, rectangle):
     """Both are those of the photo as viewers show it, after its EXIF orientation."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = half_red((160, 96), format="JPEG", quality=95, subsampling=0, exif=exif)
+    data = half_red((160, 96), "JPEG", quality=95, subsampling=0, exif=exif)
     explanation = client.post("/predict?explain=1", content=data).json()["explanation"]
     gray = decode_map(explanation).astype(float)
     half = SIDE // 2
@@ -84,7 +84,7 @@ def test_map_and_rectangle_are_upright(client, orientation, red, rectangle):
 
 def test_upright_size_has_the_shape_of_a_photo_decoded_at_a_smaller_scale():
     """A big JPEG is decoded at a fraction of its size; the shares stay those of the whole photo."""
-    photo = preprocess(half_red((1600, 800), format="JPEG"), 100)
+    photo = preprocess(half_red((1600, 800), "JPEG"), 100)
     assert ((1600, 800), 2.0) == ((photo.width, photo.height), photo.upright_size[0] / photo.upright_size[1])
     assert photo.upright_size < (1600, 800)
 
@@ -113,19 +113,17 @@ def test_explanation_is_only_given_on_request(client, encode, query):
 def test_other_values_are_refused(client, encode, path, value):
     """The error names the value and those that are accepted."""
     answer = client.post(f"{path}?explain={value}", files={"file": ("x.jpg", encode("red"))})
-    assert (422, "bad_field") == (answer.status_code, answer.json()["error"]["code"])
-    assert answer.json()["error"]["message"] == f"explain is {value!r}; expected 1 or 0"
+    assert_error(answer, 422, "bad_field", f"explain is {value!r}; expected 1 or 0")
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 def test_model_without_map_is_named_in_the_error(old_client, encode, path):
-    """A model that was released without maps still classifies; a request for a map says what is missing."""
+    """A model without activation maps still classifies; the error of a request for a map names the missing output."""
     files = {"file": ("x.jpg", encode("red"))}
     assert 200 == old_client.post(path, files=files).status_code
     answer = old_client.post(f"{path}?explain=1", files=files)
-    assert (422, "no_explanation") == (answer.status_code, answer.json()["error"]["code"])
-    message = answer.json()["error"]["message"]
-    assert message.startswith("the file of model 2026.01.01-tiny has no output `activation_map`")
+    expected = "the file of model 2026.01.01-tiny has no output `activation_map`"
+    assert_error(answer, 422, "no_explanation", expected)
 
 
 def test_map_without_evidence_is_black():

@@ -73,7 +73,7 @@ def test_whitespace_after_a_boundary_is_ignored(client, encode):
 
 
 def test_part_in_base64_is_decoded(client, encode):
-    """Mail clients send base64 in lines."""
+    """A part in lines of base64, as mail clients send it, is decoded."""
     body = form(base64.encodebytes(encode("red")), NAMED, "Content-Transfer-Encoding: BASE64")
     assert "cat" == post(client, body).json()["predicted_class"]
 

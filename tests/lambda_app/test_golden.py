@@ -1,4 +1,4 @@
-"""Test the bundled photos: their pixels, and the predictions of the released model."""
+"""Test the pixels of the bundled cat, and the prediction, provenance and size of the released model."""
 
 import numpy as np
 

@@ -1,16 +1,17 @@
-"""HTTP semantics: HEAD, `Allow`, and the headers of every answer."""
+"""Test HEAD, `Allow`, and the headers of every response."""
 
 import http.client
-import json
-from types import SimpleNamespace
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 from mangum import Mangum
 
-from tests.support import ROOT
+from infra.emulator.event import HttpRequest, to_event
+from tests.lambda_app.conftest import CONTEXT
 from tests.support.routes import ROUTES
+from tests.support.waiting import DEADLINE_S
 
 pytest_plugins = ["tests.support.emulator"]
 GET = [name.removeprefix("GET ").format(name="pet-classifier") for name in ROUTES if name.startswith("GET")]
@@ -20,13 +21,6 @@ CHANGING = {"date", "x-request-id"}
 
 def headers_of(answer):
     return {name.lower(): value for name, value in answer.headers.items() if name.lower() not in CHANGING}
-
-
-def event(method: str, path: str) -> dict:
-    """Return the event of a function URL."""
-    base = json.loads((ROOT / "tests/events/health.json").read_text())
-    base["requestContext"]["http"] |= {"method": method, "path": path}
-    return base | {"rawPath": path}
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
@@ -40,7 +34,7 @@ def test_head_equals_get_without_the_body(client, path, accept):
 
 @pytest.mark.parametrize("path", ["/nowhere", "/v2/models/other", "/v2/nowhere", *POST_ONLY])
 def test_head_has_errors_without_a_body(client, path):
-    """The status is 404 for an unknown path and 405 for a path without GET."""
+    """HEAD has the status and the header names of GET's error, and no body."""
     get, head = (client.request(method, path) for method in ("GET", "HEAD"))
     assert (get.status_code, b"") == (head.status_code, head.content)
     assert set(headers_of(get)) == set(headers_of(head))
@@ -48,7 +42,7 @@ def test_head_has_errors_without_a_body(client, path):
 
 @pytest.mark.parametrize("path", POST_ONLY)
 def test_head_of_a_post_route_has_allow(client, path):
-    """RFC 9110 requires `Allow` in every 405."""
+    """HEAD of a path that takes only POST is 405 with `Allow: POST`."""
     head = client.head(path)
     assert (405, "POST") == (head.status_code, head.headers["allow"])
 
@@ -69,7 +63,7 @@ def test_head_is_not_counted(client):
 
 
 def test_the_log_has_the_method_of_head(logged):
-    """The log line says HEAD, not GET."""
+    """The log line of a HEAD request has the method HEAD."""
     logged.client.head("/health")
     [line] = [line for line in logged.lines() if line.get("message") == "request"]
     assert ("HEAD", "/health", 200) == (line["method"], line["route"], line["status"])
@@ -77,9 +71,9 @@ def test_the_log_has_the_method_of_head(logged):
 
 @pytest.mark.parametrize("path", ["/", "/health", "/v2/nowhere", "/predict"])
 def test_head_over_a_connection_leaves_it_usable(url, path):
-    """A body after HEAD would be read as the next answer on the connection."""
+    """After HEAD, the same connection answers GET."""
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=600)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=DEADLINE_S)
     connection.request("HEAD", path)
     assert b"" == connection.getresponse().read()
     connection.request("GET", "/health")
@@ -91,17 +85,18 @@ def test_head_over_a_connection_leaves_it_usable(url, path):
 @pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/v2/health/ready", 200), ("/predict", 405)])
 def test_head_behind_mangum_has_no_body(app, path, status):
     """Mangum returns an empty body, and the headers of GET."""
-    answer = Mangum(app, lifespan="off")(event("HEAD", path), SimpleNamespace(aws_request_id="1"))
+    event = to_event(HttpRequest("HEAD", path), request_id="r", now=datetime.now(UTC))
+    answer = Mangum(app, lifespan="off")(event, CONTEXT)
     assert (status, "") == (answer["statusCode"], answer["body"])
     assert int(answer["headers"]["content-length"]) > 0
 
 
 @pytest.mark.rie
-@pytest.mark.parametrize("path", [path for path in GET if "{" not in path])
+@pytest.mark.parametrize("path", GET)
 def test_head_behind_a_function_url_has_gets_headers(function, path):
     """HEAD and GET have the same headers in Lambda's own runtime."""
     get, head = (
-        httpx2.request(method, function.url + path, trust_env=False, timeout=600) for method in ("GET", "HEAD")
+        httpx2.request(method, function.url + path, trust_env=False, timeout=DEADLINE_S) for method in ("GET", "HEAD")
     )
     changing = {"content-length"} if path == "/metrics" else set()  # the instance is shared with other tests
     without = [{k: v for k, v in headers_of(one).items() if k not in changing} for one in (get, head)]

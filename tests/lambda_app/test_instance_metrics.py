@@ -25,21 +25,17 @@ def without_creation_time(text: bytes) -> str:
 def test_text_equals_that_of_prometheus_client(predictions):
     """Names, help, types, labels, buckets, sums and their order are equal to the byte."""
     registry, metrics = CollectorRegistry(), InstanceMetrics("2026.01.01-tiny")
-    Info("model", "The model that answers.", registry=registry).info({"model_version": "2026.01.01-tiny"})
-    requests = Counter("prediction_requests", "Photos classified.", ["predicted_class"], registry=registry)
-    unknown = Counter("prediction_unknown", "Photos in which no class was recognized.", registry=registry)
-    errors = Counter(
-        "prediction_errors", "Requests, and photos of a batch, answered with an error.", ["code"], registry=registry
-    )
-    text = "Feedback on this instance's latest predictions, by true class."
-    feedback = Counter("feedback", text, ["label"], registry=registry)
-    text = "Feedback on other predictions (older, invented, or of another instance), by true class."
-    unmatched = Counter("feedback_unmatched", text, ["label"], registry=registry)
-    text = "Contributed photos stored, by true class."
-    contributions = Counter("contributions", text, ["label"], registry=registry)
-    health = Counter("health_check_requests", "Requests of GET /health.", registry=registry)
-    text = "Time from request to response."
-    latency = Histogram("prediction_latency_seconds", text, buckets=BUCKETS, registry=registry)
+    texts = {family.name: family.documentation for family in metrics.collect()}
+    Info("model", texts["model"], registry=registry).info({"model_version": "2026.01.01-tiny"})
+    requests = Counter("prediction_requests", texts["prediction_requests"], ["predicted_class"], registry=registry)
+    unknown = Counter("prediction_unknown", texts["prediction_unknown"], registry=registry)
+    errors = Counter("prediction_errors", texts["prediction_errors"], ["code"], registry=registry)
+    feedback = Counter("feedback", texts["feedback"], ["label"], registry=registry)
+    unmatched = Counter("feedback_unmatched", texts["feedback_unmatched"], ["label"], registry=registry)
+    contributions = Counter("contributions", texts["contributions"], ["label"], registry=registry)
+    health = Counter("health_check_requests", texts["health_check_requests"], registry=registry)
+    name = "prediction_latency_seconds"
+    latency = Histogram(name, texts[name], buckets=BUCKETS, registry=registry)
     for predicted_class, seconds in predictions:
         metrics.count_prediction(predicted_class, seconds, unknown=seconds > 1)
         requests.labels(predicted_class).inc()

@@ -10,33 +10,21 @@ import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.testclient import TestClient
 
 from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.errors import BadField
 from lambda_app.settings import Settings
-from tests.lambda_app.inference_requests import LENGTH, NETWORK, PHOTOS, assert_error
-
-MINUTES = 600  # a timeout that no test waits for
-
-
-@pytest.fixture(scope="module")
-def long_lived_client(tiny_classifier):
-    with TestClient(create_app(tiny_classifier, Settings(log_level="ERROR"))) as client:
-        yield client
+from tests.lambda_app.inference_requests import LENGTH, NETWORK, PHOTOS, assert_protocol_error
+from tests.support.uploads import unread_body
+from tests.support.waiting import DEADLINE_S
 
 
 @pytest.mark.parametrize("announced", ["198870", "9" * 5000])
 def test_announced_length_over_the_limit_is_refused_unread(client, announced):
     """A client that announces a large body and sends little does not hold memory."""
-
-    def never():
-        raise AssertionError("the body was read")
-        yield b""
-
-    answer = client.post(f"{PHOTOS}/infer", content=never(), headers={"content-length": announced})
-    assert_error(answer, 413, "too_large", "at most 198869")
+    answer = client.post(f"{PHOTOS}/infer", content=unread_body(), headers={"content-length": announced})
+    assert_protocol_error(answer, 413, "too_large", "at most 198869")
 
 
 def packed(start, filling, end):
@@ -66,7 +54,7 @@ def test_highly_compressed_request_is_refused_before_parsing(long_lived_client, 
     modules = {"from_json": done, "chain.from_iterable": SimpleNamespace(from_iterable=done)}
     monkeypatch.setattr(f"lambda_app.routes.open_inference.tensors.{work.split('.')[0]}", modules[work])
     answer = long_lived_client.post(f"{NETWORK}/infer", content=content, headers={"content-encoding": "gzip"})
-    assert_error(answer, 422, "bad_field", message)
+    assert_protocol_error(answer, 422, "bad_field", message)
 
 
 @pytest.mark.parametrize("model", [PHOTOS, NETWORK])
@@ -76,17 +64,17 @@ def test_reading_a_request_does_not_block_others(tiny_classifier, monkeypatch, m
 
     def read(*_):
         reading.set()
-        assert answered.wait(MINUTES)
+        assert answered.wait(DEADLINE_S)
         raise BadField("read")
 
     monkeypatch.setattr("lambda_app.routes.open_inference.models.read_inference", read)
     with (
         background(create_app(tiny_classifier, Settings(log_level="ERROR"))) as url,
-        httpx2.Client(base_url=url, trust_env=False, timeout=MINUTES) as client,
+        httpx2.Client(base_url=url, trust_env=False, timeout=DEADLINE_S) as client,
         ThreadPoolExecutor() as threads,
     ):
         slow = threads.submit(client.post, f"{model}/infer", content=b"{}")
-        assert reading.wait(MINUTES)
+        assert reading.wait(DEADLINE_S)
         assert 200 == client.get("/health").status_code
         answered.set()
         assert (422, "read") == (slow.result().status_code, slow.result().json()["error"])

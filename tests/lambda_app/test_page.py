@@ -25,7 +25,7 @@ def verdict(answer):
     ("accept", "expected"), [(BROWSER["accept"], "text/html"), ("*/*", "application/json"), ("", "application/json")]
 )
 def test_root_is_html_for_browsers_and_json_for_programs(client, accept, expected):
-    """`Vary: Accept` keeps caches from mixing the two."""
+    """`GET /` is HTML if the request accepts text/html, else JSON, and has `Vary: Accept`."""
     answer = client.get("/", headers={"accept": accept})
     assert (200, expected, "accept") == (
         answer.status_code,

@@ -1,6 +1,4 @@
-"""Photo bytes to network input: formats, modes, orientation, limits, and damaged or unsupported files."""
-
-from io import BytesIO
+"""Test the conversion of photo bytes to network input."""
 
 import numpy as np
 import pytest
@@ -8,14 +6,9 @@ from PIL import Image
 
 from lambda_app.errors import DamagedPhoto, NoPhoto, PhotoTooLarge, UnsupportedPhoto
 from lambda_app.preprocess import decode, preprocess
+from tests.support.drawing import encode_image
 
 RED, WHITE = [255, 0, 0], [255, 255, 255]
-
-
-def saved(image, image_format="PNG", **options) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, image_format, **options)
-    return buffer.getvalue()
 
 
 def center_of(data: bytes) -> list[int]:
@@ -35,32 +28,36 @@ def test_preprocess_returns_uint8_channels_first(encode, image_format):
 def test_preprocess_reads_every_mode_of_png(mode):
     """White stays white in bilevel, gray, palette, alpha and 16-bit files."""
     white = Image.new(mode, (16, 16), 65535 if mode == "I;16" else "white")
-    assert WHITE == center_of(saved(white))
+    assert WHITE == center_of(encode_image(white, "PNG"))
 
 
 def test_preprocess_reads_cmyk_jpeg():
     """CMYK without ink is white."""
-    assert WHITE == center_of(saved(Image.new("CMYK", (16, 16), (0, 0, 0, 0)), "JPEG"))
+    assert WHITE == center_of(encode_image(Image.new("CMYK", (16, 16), (0, 0, 0, 0)), "JPEG"))
 
 
 def test_preprocess_scales_16_bit_gray():
     """Half of 65535 becomes half of 255 and is not clipped."""
-    assert [128, 128, 128] == center_of(saved(Image.new("I;16", (16, 16), 32768)))
+    assert [128, 128, 128] == center_of(encode_image(Image.new("I;16", (16, 16), 32768), "PNG"))
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_preprocess_refuses_32_bit_modes(mode):
-    """Viewers do not agree on which 32-bit value is white."""
+    """32-bit samples raise `UnsupportedPhoto`: viewers do not agree on which value is white."""
     ramp = Image.fromarray(np.tile(np.linspace(1000, 3000, 64), (64, 1)).astype(np.int32)).convert(mode)
     with pytest.raises(UnsupportedPhoto, match=r"1 samples of 32 bits \((signed|floating point)"):
-        preprocess(saved(ramp, "TIFF"), 64)
+        preprocess(encode_image(ramp, "TIFF"), 64)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_preprocess_composites_transparency_over_white(mode):
     """A fully transparent black photo becomes white."""
     image = Image.new("RGBA", (16, 16), (0, 0, 0, 0))
-    data = saved(image.convert("P"), transparency=0) if mode == "P" else saved(image.convert(mode))
+    data = (
+        encode_image(image.convert("P"), "PNG", transparency=0)
+        if mode == "P"
+        else encode_image(image.convert(mode), "PNG")
+    )
     assert WHITE == center_of(data)
 
 
@@ -69,15 +66,15 @@ def test_preprocess_gives_equal_pixels_without_conversion(mode):
     """Resizing gray before its conversion to RGB, and not copying RGB, changes no pixel."""
     noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
     image = Image.fromarray(noise).convert(mode)
-    expected = preprocess(saved(image.convert("RGB")), 32).pixels
-    np.testing.assert_array_equal(expected, preprocess(saved(image), 32).pixels)
-    assert "RGB" == decode(saved(image)).mode
+    expected = preprocess(encode_image(image.convert("RGB"), "PNG"), 32).pixels
+    np.testing.assert_array_equal(expected, preprocess(encode_image(image, "PNG"), 32).pixels)
+    assert "RGB" == decode(encode_image(image, "PNG")).mode
 
 
 def test_preprocess_reads_the_first_frame_of_an_animation():
     """A GIF of a red and a blue frame gives red pixels."""
     frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
-    assert RED == center_of(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert RED == center_of(encode_image(frames[0], "GIF", save_all=True, append_images=frames[1:]))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -98,7 +95,7 @@ def test_preprocess_applies_every_exif_orientation(orientation, image_format):
     exif = Image.Exif()
     exif[0x0112] = orientation
     lossless = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(image_format, {})
-    data = saved(image.transpose(turn) if turn is not None else image, image_format, exif=exif, **lossless)
+    data = encode_image(image.transpose(turn) if turn is not None else image, image_format, exif=exif, **lossless)
     corners = preprocess(data, 64).pixels[:, [8, 8, 56, 56], [8, 56, 8, 56]].T.astype(int)
     expected = [[250, 0, 0], [0, 250, 0], [0, 0, 250], [0, 0, 0]]
     assert np.abs(corners - expected).max() <= 4
@@ -116,15 +113,15 @@ def test_preprocess_crops_the_center_square():
     """The sides of a wide photo are cropped, not squeezed."""
     wide = Image.new("RGB", (300, 100), "blue")
     wide.paste("red", (100, 0, 200, 100))
-    assert [[255] * 100, [0] * 100] == preprocess(saved(wide), 100).pixels[[0, 2], 50].tolist()
+    assert [[255] * 100, [0] * 100] == preprocess(encode_image(wide, "PNG"), 100).pixels[[0, 2], 50].tolist()
 
 
 def test_preprocess_decodes_large_jpegs_at_a_smaller_scale():
     """Decoding at 1/8 changes a smooth photo by less than 3 of 255 on average."""
     y, x = np.mgrid[0:1600, 0:1600]
     image = np.stack([x * 255 // 1599, y * 255 // 1599, (x + y) * 255 // 3198], -1).astype(np.uint8)
-    drafted = preprocess(saved(Image.fromarray(image), "JPEG", quality=95), 100).pixels
-    full = preprocess(saved(Image.fromarray(image)), 100).pixels
+    drafted = preprocess(encode_image(Image.fromarray(image), "JPEG", quality=95), 100).pixels
+    full = preprocess(encode_image(Image.fromarray(image), "PNG"), 100).pixels
     assert np.abs(drafted.astype(int) - full).mean() < 3
 
 
@@ -137,9 +134,9 @@ def test_preprocess_checks_the_pixel_limit_before_decoding(encode, monkeypatch):
 
 @pytest.mark.parametrize("size", [(1, 32_768), (32_768, 1)])
 def test_preprocess_limits_each_side(size):
-    """Decoding a long, narrow picture costs more than its area suggests."""
+    """A side over 32,767 pixels raises `PhotoTooLarge`."""
     with pytest.raises(PhotoTooLarge, match="at most 32767 per side are accepted"):
-        preprocess(saved(Image.new("L", size)), 32)
+        preprocess(encode_image(Image.new("L", size), "PNG"), 32)
 
 
 @pytest.mark.parametrize(
@@ -163,15 +160,15 @@ def test_preprocess_distinguishes_unsupported_from_damaged(data, error):
 def test_preprocess_refuses_a_truncated_photo(image_format):
     """Half a file causes an error instead of a half-gray picture."""
     noise = np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8)
-    data = saved(Image.fromarray(noise), image_format)
+    data = encode_image(Image.fromarray(noise), image_format)
     with pytest.raises((DamagedPhoto, UnsupportedPhoto)):
         preprocess(data[: len(data) // 2], 32)
 
 
 def test_preprocess_refuses_a_photo_of_size_zero():
     """A GIF of 0 x 0 pixels is refused."""
-    data = b"GIF89a" + b"\0\0\0\0" + b"\0\0\0;"
-    with pytest.raises((DamagedPhoto, UnsupportedPhoto)):
+    data = b"GIF89a" + bytes(7) + b"," + bytes(9) + b";"
+    with pytest.raises(DamagedPhoto, match="0x0 = 0 pixels"):
         preprocess(data, 32)
 
 

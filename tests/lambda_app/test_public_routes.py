@@ -1,4 +1,4 @@
-"""Routes that a deployment can switch off with `PUBLIC_ROUTES`."""
+"""Test the routes that `PUBLIC_ROUTES` can switch off."""
 
 import pytest
 from starlette.testclient import TestClient

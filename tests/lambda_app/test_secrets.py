@@ -1,12 +1,10 @@
 """Check that the output contains nothing that a client sent: the tests put a secret into every part of a request."""
 
-import importlib
 import json
 import logging
 import subprocess
 import sys
 import traceback
-from io import BytesIO
 
 import httpx2
 import pytest
@@ -16,8 +14,9 @@ from starlette.responses import StreamingResponse
 from lambda_app.settings import Settings
 from lambda_app.telemetry.middleware import BrokenResponse
 from tests.support import ROOT
+from tests.support.drawing import encode_image
 from tests.support.routes import ROUTES
-from tests.support.waiting import wait_for_output
+from tests.support.waiting import DEADLINE_S, wait_for_output
 
 SECRET = "s3cret"
 HEADERS = {
@@ -40,13 +39,11 @@ PATHS = [
 
 def photo(image_format: str) -> bytes:
     """Return a photo with a secret in every text field of the format."""
-    image, buffer, exif = Image.new("RGB", (64, 48), "red"), BytesIO(), Image.Exif()
+    exif, text = Image.Exif(), PngImagePlugin.PngInfo()
     exif[0x010E] = exif[0x9286] = f"{SECRET}-exif"  # ImageDescription, UserComment
-    text = PngImagePlugin.PngInfo()
     text.add_text("Comment", f"{SECRET}-text")
     options = {"JPEG": {"comment": f"{SECRET}-comment"}, "PNG": {"pnginfo": text}}.get(image_format, {})
-    image.save(buffer, image_format, exif=exif, **options)
-    return buffer.getvalue()
+    return encode_image(Image.new("RGB", (64, 48), "red"), image_format, exif=exif, **options)
 
 
 def bodies() -> list[dict]:
@@ -92,12 +89,6 @@ def send_all(client, base: str = "") -> set[int]:
     }
 
 
-@pytest.fixture(scope="module")
-def entry_point(event_loop):
-    """Import the handler, which silences the loggers of some libraries."""
-    return importlib.import_module("lambda_app.handler")
-
-
 @pytest.fixture
 def output(entry_point, logged, caplog):
     """Return a function that reads both outputs and what all loggers would have written at level DEBUG."""
@@ -121,7 +112,7 @@ def test_no_route_logs_secrets(logged, output, tmp_path):
 def test_unexpected_error_does_not_log_secrets(logged, output, monkeypatch):
     """The log has only the stack, because the messages of the error and its cause may quote the request."""
 
-    def explode(data, *_):
+    def explode(*_):
         try:
             int(f"{SECRET}-bytes")
         except ValueError as error:
@@ -165,7 +156,7 @@ def test_uvicorn_does_not_log_secrets(tmp_path):
     with log.open("w") as file, subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file) as process:
         try:
             base = wait_for_output(process, log, r"Uvicorn running on (\S+) ")
-            with httpx2.Client(trust_env=False, timeout=600) as client:
+            with httpx2.Client(trust_env=False, timeout=DEADLINE_S) as client:
                 statuses = send_all(client, base)
         finally:
             process.terminate()

@@ -1,4 +1,4 @@
-"""The seven signals of drift detection: their values for simple inputs, and the changes that they react to."""
+"""Test the seven signals of drift detection."""
 
 import numpy as np
 import pytest

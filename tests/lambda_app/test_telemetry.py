@@ -92,7 +92,7 @@ def test_batch_has_one_line_per_prediction(logged, encode):
     assert ([0.0], [1.0], 3) == (record["Errors"], record["FailedPhotos"], len(record["InferenceLatency"]))
 
 
-def test_synthetic_request_is_marked(logged, encode):
+def test_synthetic_request_is_marked(logged):
     """Smoke tests and replays mark their requests, so that the report can exclude them."""
     for headers in ({}, {"x-synthetic": "true"}, {"x-synthetic": "cat"}):
         logged.client.get("/health", headers=headers)
@@ -195,7 +195,7 @@ def test_metric_lines_follow_the_schema_of_cloudwatch(logged, encode):
 
 @pytest.mark.parametrize("broken", [{"Timestamp": "now"}, {"CloudWatchMetrics": [{"Namespace": ""}]}])
 def test_schema_rejects_lines_that_cloudwatch_cannot_read(logged, broken):
-    """The schema is strict enough for the test above to mean something."""
+    """The schema rejects an invalid timestamp and namespace, so the test above can fail."""
     logged.client.get("/health")
     _, [record] = split(logged.lines())
     record["_aws"] |= broken

@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
-from botocore.session import Session
 
 from infra.emulator.runtime import Runtime, lambda_runtime
 from infra.emulator.serve import background, local_app
-from tests.support.moto import empty_account
+from tests.support.moto import empty_account, s3_client
 from tests.support.waiting import DEADLINE_S
 
 BUCKET = "contributions-of-the-test"
-REGION = "us-east-1"  # as in the emulator's environment
-KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
 @dataclass(frozen=True)
@@ -37,12 +34,6 @@ class ContributingFunction:
     def empty(self) -> None:
         for key in self.list_keys(""):
             self.s3.delete_object(Bucket=BUCKET, Key=key)
-
-
-def s3_client(endpoint: str) -> Any:
-    session = Session()
-    session.set_credentials(*KEYS.values())
-    return session.create_client("s3", REGION, endpoint_url=endpoint)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def draw(label: str, seed: int, size: int = 64, fur_of: str | None = None) -> Im
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
-def encode(image: Image.Image, image_format: str = "JPEG", **options: int) -> bytes:
+def encode_image(image: Image.Image, image_format: str = "JPEG", **options: object) -> bytes:
     buffer = BytesIO()
     image.save(buffer, image_format, **options)
     return buffer.getvalue()
@@ -46,7 +46,7 @@ def write_dataset(folder: Path, counts: Mapping[str, int], size: int = 64) -> Pa
     for label, count in counts.items():
         (folder / label).mkdir(parents=True)
         for seed in range(count):
-            (folder / label / f"{seed}.jpg").write_bytes(encode(draw(label, seed, size)))
+            (folder / label / f"{seed}.jpg").write_bytes(encode_image(draw(label, seed, size)))
     return folder
 
 

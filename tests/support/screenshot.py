@@ -6,11 +6,11 @@ the bundled photos.
 
 import sys
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app
-from tests.browser.conftest import CHROMIUM, TIMEOUT_MS
+from tests.browser.conftest import CHROMIUM, TIMEOUT_MS, started_chromium
 from tests.support import ROOT
 
 VERDICTS = {"neither": "Neither cat nor dog", "cat": "Cat"}  # of each sample photo; the picture shows the last one
@@ -20,9 +20,7 @@ PICTURE = ROOT / ".github/page.png"
 def main() -> None:
     if not CHROMIUM:
         sys.exit("chromium is not on PATH; expected Debian's chromium or Google Chrome: run `make system`")
-    with lambda_runtime() as runtime, background(local_app(runtime)) as url, sync_playwright() as playwright:
-        # Chromium has no sandbox when root runs it, as in a container.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with lambda_runtime() as runtime, background(local_app(runtime)) as url, started_chromium() as browser:
         page = browser.new_page(viewport={"width": 1000, "height": 1000}, reduced_motion="reduce")
         page.set_default_timeout(TIMEOUT_MS)
         page.goto(url)
@@ -30,7 +28,6 @@ def main() -> None:
             page.locator("#file").set_input_files(ROOT / f"data/samples/{name}.jpg")
             expect(page.locator("#verdict")).to_have_text(verdict)
         page.screenshot(path=PICTURE)
-        browser.close()
     print(PICTURE.relative_to(ROOT))
 
 

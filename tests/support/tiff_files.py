@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tests.support.photo_files import HEIGHT, WIDTH, packed, picture
 
-SHORT, LONG, RATIONAL = 3, 4, 5
+BYTE, SHORT, LONG, RATIONAL = 1, 3, 4, 5
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}
 
@@ -84,3 +84,17 @@ def _assembled(pixels: bytes, tags: dict[int, tuple[int, list[int]]]) -> bytes:
         + table
         + bytes(4)
     )
+
+
+def find_tag(data: bytes, tag: int) -> int:
+    """Return the position of a tag's entry in the directory."""
+    start = int.from_bytes(data[4:8], "little") + 2
+    entries = range(start, start + 12 * int.from_bytes(data[start - 2 : start], "little"), 12)
+    [offset] = [entry for entry in entries if int.from_bytes(data[entry : entry + 2], "little") == tag]
+    return offset
+
+
+def with_entry(data: bytes, tag: int, kind: int, count: int, value: int) -> bytes:
+    """Return the file with another type, number of values, and value or position of values of a tag."""
+    offset = find_tag(data, tag)
+    return data[:offset] + struct.pack("<HHII", tag, kind, count, value) + data[offset + 12 :]

@@ -1,4 +1,4 @@
-"""An event loop with a virtual clock that advances to the next timer whenever no task can run."""
+"""Provide an event loop whose virtual clock advances to the next timer whenever no task can run."""
 
 import asyncio
 import selectors

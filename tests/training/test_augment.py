@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support import ROOT
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from training import config
 from training.augment import ASPECT_RATIOS, Augmenter, random_crop
 from training.train import seed_everything
@@ -19,14 +19,14 @@ AUGMENT = config.load(config.Augment, ROOT / "params.yaml")
 NO_EDITS = config.Augment(
     crop_scale=(1.0, 1.0), flip=0, rotation=0, brightness=0, contrast=0, gray=0, blur=0, noise=0
 )  # fmt: skip
-PHOTO = encode(draw("cat", 0))
+PHOTO = encode_image(draw("cat", 0))
 
 
 @pytest.mark.parametrize("params", [AUGMENT, NO_EDITS], ids=["params.yaml", "no edits"])
 @pytest.mark.parametrize("photo", [draw("cat", 0, 200), draw("cat", 0, 20), draw("dog", 1).convert("L")])
 def test_augmenter_returns_pixels_of_one_shape(photo, params):
     """Photos of any size and mode become uint8 (3, S, S)."""
-    pixels = Augmenter(params, 48)(encode(photo))
+    pixels = Augmenter(params, 48)(encode_image(photo))
     assert ((3, 48, 48), np.uint8) == (pixels.shape, pixels.dtype)
 
 
@@ -183,7 +183,7 @@ def decoded_size(augmenter, size):
     """Return the size at which a JPEG of `size` is decoded."""
     seen = []
     augmenter.augment = lambda photo: seen.append(photo.size)
-    augmenter(encode(Image.new("RGB", size)))
+    augmenter(encode_image(Image.new("RGB", size)))
     return seen[0]
 
 

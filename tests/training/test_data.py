@@ -11,7 +11,7 @@ from torch.utils.data import DistributedSampler
 
 from lambda_app.preprocess import preprocess
 from tests.support import ROOT
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from tests.training.workspace import link_photos, write_zip
 from training import config
 from training.augment import Augmenter
@@ -22,7 +22,7 @@ from training.source import Source
 from training.train import seed_everything
 
 AUGMENT = config.load(config.Augment, ROOT / "params.yaml")
-FILES = {f"{label}/{seed}.jpg": encode(draw(label, seed)) for label in ("cat", "dog") for seed in range(10)}
+FILES = {f"{label}/{seed}.jpg": encode_image(draw(label, seed)) for label in ("cat", "dog") for seed in range(10)}
 LABELS = {name: name.split("/")[0] for name in FILES}
 MANIFEST = """id,sha256,label,split,group,reason
 cat/0.jpg,00,cat,train,00,
@@ -44,7 +44,7 @@ def source(tmp_path_factory):
 @pytest.mark.parametrize("size", [(90, 60), (60, 90), (300, 200), (31, 32)])
 def test_preprocessor_returns_the_pixels_of_serving(size):
     """Validation uses the same pixels as serving."""
-    photo = encode(draw("cat", 0, 128).resize(size))
+    photo = encode_image(draw("cat", 0, 128).resize(size))
     np.testing.assert_array_equal(preprocess(photo, 32).pixels, Preprocessor(32)(photo))
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from tests.support.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode_image, write_dataset
 from tests.training.workspace import write_params
 from training import config, dry_run, estimate, prepare
 from training.fetch import place_photos
@@ -40,7 +40,7 @@ def test_dry_run_changes_nothing(run, project, tmp_path_factory):
     photos = write_dataset(tmp_path_factory.mktemp("mine"), {"cat": 30, "dog": 25}, size=32)
     (photos / "cat/empty.jpg").write_bytes(b"")
     (photos / "cat/copies").mkdir()
-    (photos / "cat/copies/0.jpg").write_bytes(encode(draw("cat", 0, 32)))
+    (photos / "cat/copies/0.jpg").write_bytes(encode_image(draw("cat", 0, 32)))
     before = files_of(project)
     printed = run("--data", photos, "--classes", "top")
     assert before == files_of(project)
@@ -63,7 +63,7 @@ def test_dry_run_keeps_the_last_choice(run, project, tmp_path):
     for number, place in enumerate(("cat/persian", "cat/siamese", "dog/beagle", "dog/pug")):
         (photos / place).mkdir(parents=True)
         for seed in range(10 * number, 10 * number + 10):
-            (photos / place / f"{seed}.jpg").write_bytes(encode(draw(place[:3], seed, 32)))
+            (photos / place / f"{seed}.jpg").write_bytes(encode_image(draw(place[:3], seed, 32)))
     (project / "data/raw").mkdir()
     place_photos(str(photos), "top", "")
     assert "photos of 2 classes" in run()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.special import logsumexp, softmax
 
-from tests.support.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode_image, write_dataset
 from tests.training.workspace import enter_copy
 from training import evaluate
 from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature, fit_threshold
@@ -130,7 +130,7 @@ def test_outlier_set_is_scored(evaluated, capsys):
     for seed in range(6):  # one is in a folder called cat
         path = OUTLIERS / "rabbits" / ("cat" if not seed else "") / f"{seed}.jpg"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(encode(draw("rabbit", seed)))
+        path.write_bytes(encode_image(draw("rabbit", seed)))
     evaluate.main()
     measured = report()["outliers"]["rabbits"]
     predictions = evaluate.predict_photos(

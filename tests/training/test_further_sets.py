@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode_image, write_dataset
 from tests.training.workspace import write_zip
 from training.further_sets import read_extra, read_folder, read_outliers, read_unlabeled
 from training.interruption import UserError
@@ -11,9 +11,9 @@ from training.source import EXTRA, OUTLIERS
 
 NAMES = ["cat", "dog"]
 FILES = {
-    "at the top.jpg": encode(draw("rabbit", 0)),
-    "rooms/kitchen.png": encode(draw("rabbit", 1), "PNG"),
-    "rooms/more/cat.0.JPG": encode(draw("rabbit", 2)),
+    "at the top.jpg": encode_image(draw("rabbit", 0)),
+    "rooms/kitchen.png": encode_image(draw("rabbit", 1), "PNG"),
+    "rooms/more/cat.0.JPG": encode_image(draw("rabbit", 2)),
     "broken.jpg": b"no",
     "readme.txt": b"hello",
 }
@@ -25,15 +25,15 @@ READABLE = ["at the top.jpg", "rooms/kitchen.png", "rooms/more/cat.0.JPG"]
 
 def test_read_folder_keeps_known_classes(project):
     """A further set has the readable photos of the known classes."""
-    known = {f"{label}/{seed}.jpg": encode(draw(label, seed)) for label in ("cat", "dog") for seed in range(2)}
-    files = known | {"rabbit/0.jpg": encode(draw("rabbit", 0)), "cat/broken.jpg": b"no"}
+    known = {f"{label}/{seed}.jpg": encode_image(draw(label, seed)) for label in ("cat", "dog") for seed in range(2)}
+    files = known | {"rabbit/0.jpg": encode_image(draw("rabbit", 0)), "cat/broken.jpg": b"no"}
     photos = read_folder(write_zip(project / "more.zip", files), NAMES, Preprocessor(32))
     assert sorted(known) == photos.ids
 
 
 def test_read_folder_without_known_class_is_empty(project):
     """A set that shows none of the known classes is empty."""
-    path = write_zip(project / "more.zip", {"rabbit/0.jpg": encode(draw("rabbit", 0))})
+    path = write_zip(project / "more.zip", {"rabbit/0.jpg": encode_image(draw("rabbit", 0))})
     assert 0 == len(read_folder(path, NAMES, Preprocessor(32)))
 
 

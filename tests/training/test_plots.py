@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.support.drawing import LABELS, draw, encode
+from tests.support.drawing import LABELS, draw, encode_image
 from tests.training.workspace import write_zip
 from training import plots
 from training.photo_dataset import Photos, Preprocessor
@@ -46,7 +46,7 @@ def test_worst_mistakes_are_written(predictions, tmp_path):
     probabilities, labels = predictions
     names = list(LABELS[: probabilities.shape[1]])
     shown = {f"{i}.jpg": names[label] for i, label in enumerate(labels)}
-    files = {name: encode(draw(label, 0)) for name, label in shown.items()}
+    files = {name: encode_image(draw(label, 0)) for name, label in shown.items()}
     photos = Photos(Source(write_zip(tmp_path / "photos.zip", files)), shown, names, Preprocessor(32))
     plots.worst_mistakes(probabilities, photos, names, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.support import ROOT
-from tests.support.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode_image, write_dataset
 from tests.training.workspace import link_photos, rows_by_id, write_params, write_zip
 from training import prepare
 from training.figures import read_figures
@@ -19,12 +19,12 @@ from training.reviewed import read_reviewed
 from training.source import SourceError, detect_layout
 from training.split import SPLITS
 
-CAT = encode(draw("cat", 0))
+CAT = encode_image(draw("cat", 0))
 BROKEN = {
     "pets/cat/empty.jpg": (b"", "empty file"),
     "pets/cat/truncated.jpg": (CAT[: len(CAT) // 2], "damaged_image"),
     "pets/cat/text.jpg": (b"404 Not Found", "unsupported_image"),
-    "pets/cat/bomb.png": (encode(Image.new("1", (8000, 8000)), "PNG"), "too_large"),
+    "pets/cat/bomb.png": (encode_image(Image.new("1", (8000, 8000)), "PNG"), "too_large"),
     "pets/dog/Thumbs.db": (b"\xd0\xcf\x11\xe0", "not an image by its name"),
     "readme.txt": (b"hello", "outside the class folders"),
     "__MACOSX/pets/cat/._1.jpg": (b"\x00\x05\x16\x07", "hidden file"),
@@ -40,7 +40,7 @@ def prepared(project, photos):
 
 
 def drawings(label, count):
-    return {f"pets/{label}/{seed}.jpg": encode(draw(label, seed)) for seed in range(count)}
+    return {f"pets/{label}/{seed}.jpg": encode_image(draw(label, seed)) for seed in range(count)}
 
 
 # --- files that are set aside

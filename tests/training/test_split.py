@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.support.drawing import LABELS, draw, encode
+from tests.support.drawing import LABELS, draw, encode_image
 from training.prepare import inspect_photo
 from training.split import (
     ENOUGH,
@@ -37,11 +37,11 @@ def assign(rows):
 
 # Ways in which an archive gets two copies of a photo. They change at most 4 of 64 bits of the perceptual hash.
 COPIES = {
-    "the same file": encode,
-    "compressed again": lambda image: encode(image, quality=80),
-    "another format": lambda image: encode(image, "PNG"),
-    "half as large again": lambda image: encode(image.resize((144, 144), Image.Resampling.BICUBIC), quality=90),
-    "smaller": lambda image: encode(image.resize((80, 80), Image.Resampling.LANCZOS), "WEBP", quality=90),
+    "the same file": encode_image,
+    "compressed again": lambda image: encode_image(image, quality=80),
+    "another format": lambda image: encode_image(image, "PNG"),
+    "half as large again": lambda image: encode_image(image.resize((144, 144), Image.Resampling.BICUBIC), quality=90),
+    "smaller": lambda image: encode_image(image.resize((80, 80), Image.Resampling.LANCZOS), "WEBP", quality=90),
 }
 
 

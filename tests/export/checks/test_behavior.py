@@ -9,14 +9,14 @@ from PIL import Image
 from export.checks.behavior import EDITS, TOLERANCE, measure_agreement, measure_consistency
 from lambda_app.classifier import Outputs
 from tests.export.untrained_models import pixels
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 
 
 class ColorSource:
     """Yields photos of a single color; the name of a photo is its color."""
 
     def read(self, name):
-        return encode(Image.new("RGB", (60, 40), name), "PNG")
+        return encode_image(Image.new("RGB", (60, 40), name), "PNG")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from export.files import MODEL
 from lambda_app.classifier import Classifier
 from tests.export.challengers import make_copy, make_wrong, release_file
 from tests.support import ROOT
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from training import config
 from training.figures import read_figures
 from training.harvest.data_set import HELD_BACK, link_held_back
@@ -21,7 +21,7 @@ def hold_back(part, label, seeds, drawn=None):
     folder = HELD_BACK / part / label
     folder.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
-        (folder / f"{seed}.jpg").write_bytes(encode(draw(drawn or label, seed)))
+        (folder / f"{seed}.jpg").write_bytes(encode_image(draw(drawn or label, seed)))
 
 
 def test_corrected_photos_are_counted_apart(store):

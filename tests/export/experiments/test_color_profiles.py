@@ -5,7 +5,7 @@ import sys
 
 from export.experiments import color_profiles
 from lambda_app.preprocess import decode
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from tests.training.workspace import write_params
 
 
@@ -26,7 +26,7 @@ def measure(photos, classifier, folder, monkeypatch):
 
 def test_color_scores_cover_every_space(tiny_classifier, tmp_path, monkeypatch):
     """The file has accuracy and probability for each color space, with and without the profile."""
-    photos = {f"{label}/1.jpg": encode(draw(label, 1, 64)) for label in ("cat", "dog")}
+    photos = {f"{label}/1.jpg": encode_image(draw(label, 1, 64)) for label in ("cat", "dog")}
     scores = measure(photos, tiny_classifier, tmp_path, monkeypatch)
     assert list(color_profiles.SPACES) == [score["space"] for score in scores]
     for score in scores:
@@ -36,20 +36,19 @@ def test_color_scores_cover_every_space(tiny_classifier, tmp_path, monkeypatch):
 
 def test_color_conversion_depends_on_the_profile():
     """A photo looks different without its profile; otherwise there would be nothing to measure."""
-    photo = decode(encode(draw("cat", 1, 64)))
+    photo = decode(encode_image(draw("cat", 1, 64)))
     with_profile, without = (decode(data) for data in color_profiles.convert_space(photo, "ProPhoto"))
     assert with_profile != without
 
 
-
 def test_aliases_of_classes_are_measured(tiny_classifier, tmp_path, monkeypatch):
     """A folder that `prepare.aliases` names counts as its class; a folder of another class is left out."""
-    photos = {f"{label}/1.jpg": encode(draw(label.rstrip("s"), 1, 64)) for label in ("cats", "dogs", "rabbits")}
+    photos = {f"{label}/1.jpg": encode_image(draw(label.rstrip("s"), 1, 64)) for label in ("cats", "dogs", "rabbits")}
     assert {2} == {score["photos"] for score in measure(photos, tiny_classifier, tmp_path, monkeypatch)}
-
 
 
 def test_unreadable_photo_is_left_out(tiny_classifier, tmp_path, monkeypatch):
     """A file that is no photo does not end the measurement."""
-    photos = {f"{label}/1.jpg": encode(draw(label, 1, 64)) for label in ("cat", "dog")} | {"dog/2.jpg": b"no photo"}
+    photos = {f"{label}/1.jpg": encode_image(draw(label, 1, 64)) for label in ("cat", "dog")}
+    photos["dog/2.jpg"] = b"no photo"
     assert {2} == {score["photos"] for score in measure(photos, tiny_classifier, tmp_path, monkeypatch)}

@@ -10,7 +10,7 @@ from export.card_figures import MAP_PICTURES, NOT_MEASURED, render_activation_ma
 from export.experiments import faithfulness, map_pictures
 from lambda_app.classifier import Classifier
 from tests.support import tiny_model
-from tests.support.drawing import encode
+from tests.support.drawing import encode_image
 from tests.training.workspace import write_params
 from training.figures import read_figures
 from training.interruption import UserError
@@ -87,7 +87,7 @@ def write_photos(folder, colors):
     for name, color in colors.items():
         path = folder / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(Image.new("RGB", (SIDE, SIDE), color)))
+        path.write_bytes(encode_image(Image.new("RGB", (SIDE, SIDE), color)))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from export.experiments.loop_figures import render
 from export.experiments.loop_trial import TrialFigures, choose_photos, parse_override, project, run
 from export.experiments.trial_server import serve
 from tests.export.untrained_models import LENIENT
-from tests.support.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode_image, write_dataset
 from tests.support.mlflow_stores import write_store
 from tests.training.workspace import SMALL
 from training.interruption import UserError
@@ -31,7 +31,7 @@ def photos(tmp_path_factory):
     folder = write_dataset(tmp_path_factory.mktemp("drawn"), {"cat": 150, "dog": 150})
     for seed in range(150):
         brown = draw("cat", 10_000 + seed, fur_of="dog")
-        (folder / f"cat/brown_{seed}.jpg").write_bytes(encode(brown))
+        (folder / f"cat/brown_{seed}.jpg").write_bytes(encode_image(brown))
     return folder
 
 
@@ -142,4 +142,4 @@ def test_model_that_does_not_load_is_an_error(tmp_path):
     """If the function cannot load the model, the trial stops with the status of its response."""
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(UserError, match="POST /predict answered 502"), serve(tmp_path / "model.onnx") as client:
-        client.classify(encode(draw("cat", 1)))
+        client.classify(encode_image(draw("cat", 1)))

@@ -21,6 +21,7 @@ from infra.report.log_reader import read as log_of
 from tests.conftest import SHARED
 from tests.infra.smoke.conftest import KEYS
 from tests.support import ROOT
+from tests.support.drawing import encode_image
 from tests.support.held_out_photos import read_held_out
 from tests.support.waiting import DEADLINE_S, wait_until
 
@@ -94,9 +95,7 @@ def bundled() -> list[tuple[str, bytes]]:
 
 
 def jpeg(photo: Image.Image) -> bytes:
-    buffer = BytesIO()
-    photo.convert("RGB").save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
+    return encode_image(photo.convert("RGB"), quality=90)
 
 
 def write(photos: list[tuple[str, bytes]], folder: Path, change: Change | None = None) -> Path:

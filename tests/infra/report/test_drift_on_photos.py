@@ -1,7 +1,6 @@
 """Tests of drift detection on real photos: changed photos raise an alarm within 500 requests, others do not."""
 
 from hashlib import sha256
-from io import BytesIO
 from zipfile import ZipFile
 
 import numpy as np
@@ -14,6 +13,7 @@ from infra.report.drift import SIGNAL_COLUMNS, Reference, measure_drift
 from infra.report.label_metrics import accuracy_figures
 from infra.report.log_reader import Table
 from lambda_app.preprocess import decode
+from tests.support.drawing import encode_image
 from tests.support.held_out_photos import read_held_out
 
 pytestmark = pytest.mark.photos
@@ -59,9 +59,7 @@ def drifted(photos, reference):
 
 
 def edited(data, edit):
-    buffer = BytesIO()
-    edit(decode(data)).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
+    return encode_image(edit(decode(data)), quality=90)
 
 
 def test_unchanged_photos_raise_no_alarm(unchanged, reference):

@@ -5,7 +5,7 @@ import re
 import tarfile
 from collections import Counter
 
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from tests.training.workspace import rows_by_id
 from training import prepare
 from training.fetch import place_photos
@@ -14,7 +14,9 @@ from training.fetch import place_photos
 def pictures(*names, start=0):
     """Return a drawn photo for each file name; a name that contains `dog` or `pug` shows a dog, any other a cat."""
     kinds = ["dog" if re.search("dog|pug|beagle", name.lower()) else "cat" for name in names]
-    return {name: encode(draw(kind, start + i, 32)) for i, (name, kind) in enumerate(zip(names, kinds, strict=True))}
+    return {
+        name: encode_image(draw(kind, start + i, 32)) for i, (name, kind) in enumerate(zip(names, kinds, strict=True))
+    }
 
 
 def numbered(*patterns, count=8):

@@ -5,7 +5,7 @@ import tarfile
 import pytest
 
 from tests.support import ROOT
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from tests.training.data_sets.drawn_sources import classes, numbered, packed, reasons, run, write_files
 from tests.training.workspace import write_zip, zipped
 from training.source import SourceError, detect_layout
@@ -104,7 +104,9 @@ def test_damaged_shard_is_an_error_while_looking_for_photos():
 
 def test_avif_is_read(data):
     """AVIF photos are read."""
-    files = {f"{label}/{i}.avif": encode(draw(label, i, 32), "AVIF") for label in ("cat", "dog") for i in range(6)}
+    files = {
+        f"{label}/{i}.avif": encode_image(draw(label, i, 32), "AVIF") for label in ("cat", "dog") for i in range(6)
+    }
     assert {"cat": 6, "dog": 6} == classes(run(write_files(data / "pets", files)))
 
 

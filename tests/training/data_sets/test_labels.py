@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from tests.training.data_sets.drawn_sources import classes, numbered, packed, pictures, run, write_files
 from tests.training.workspace import write_zip
 from training import dry_run
@@ -23,7 +23,7 @@ def test_oxford_pets_as_downloaded_are_read(data, choice, expected):
     """Oxford-IIIT Pet is read from its two archives: by breed, or with CLASSES=species as cats and dogs."""
     lines = [f"Abyssinian_{i} 1 1 1" for i in range(8)] + [f"pug_{i} 2 2 1" for i in range(8)]
     annotations = {"annotations/list.txt": "\n".join(["#Image CLASS-ID SPECIES BREED ID", *lines]).encode()}
-    annotations["annotations/trimaps/pug_1.png"] = encode(draw("dog", 0), "PNG")
+    annotations["annotations/trimaps/pug_1.png"] = encode_image(draw("dog", 0), "PNG")
     folder = write_files(
         data / "oxford", {"images.tar.gz": packed(OXFORD, "w:gz"), "annotations.tar.gz": packed(annotations, "w:gz")}
     )

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from tests.training.data_sets.drawn_sources import classes, reasons, run, write_files
 from training.source import SourceError
 from training.split import SPLITS
@@ -32,7 +32,9 @@ def test_parquet_shards_are_read(data):
     """Shards of Hugging Face have class names in the metadata and splits in the file names."""
     shards = {}
     for start, name in ((0, "train"), (20, "validation"), (40, "test")):
-        photos = [(encode(draw(label, start + i, 32)), n) for n, label in enumerate(("cat", "dog")) for i in range(6)]
+        photos = [
+            (encode_image(draw(label, start + i, 32)), n) for n, label in enumerate(("cat", "dog")) for i in range(6)
+        ]
         shards[f"data/{name}-00000-of-00001.parquet"] = parquet(photos)
     manifest = run(write_files(data / "hub", shards | {"README.md": b"# Pets"}))
     assert {"cat": 18, "dog": 18} == classes(manifest)
@@ -42,14 +44,14 @@ def test_parquet_shards_are_read(data):
 
 def test_single_shard_is_read(data):
     """One shard is a source; photos without label are set aside."""
-    (data / "pets.parquet").write_bytes(parquet([*shard_rows(), (encode(draw("cat", 50, 32)), -1)]))
+    (data / "pets.parquet").write_bytes(parquet([*shard_rows(), (encode_image(draw("cat", 50, 32)), -1)]))
     manifest = run(data / "pets.parquet")
     assert {"cat": 8, "dog": 8} == classes(manifest)
     assert {"hidden file": 1} == reasons(manifest)
 
 
 def shard_rows():
-    return [(encode(draw(label, i, 32)), n) for n, label in enumerate(("cat", "dog")) for i in range(8)]
+    return [(encode_image(draw(label, i, 32)), n) for n, label in enumerate(("cat", "dog")) for i in range(8)]
 
 
 def test_rows_without_usable_photo_are_set_aside(data, monkeypatch):

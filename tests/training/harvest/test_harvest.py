@@ -9,7 +9,7 @@ import boto3
 import pytest
 from PIL import Image
 
-from tests.support.drawing import draw, encode
+from tests.support.drawing import draw, encode_image
 from tests.training.harvest.contributions import BUCKET, SOURCE, put, write
 from training import config
 from training.harvest.__main__ import harvest, main
@@ -27,7 +27,7 @@ NEW = range(500, 512)  # seeds of drawings that training does not have
 def contribute(label="cat", seeds=NEW, **options):
     """Contribute drawings that the model got wrong, and return their hashes."""
     wrong = {"cat": "dog", "dog": "cat"}[label]
-    return [put(encode(draw(label, seed)), label, wrong, seed, **options) for seed in seeds]
+    return [put(encode_image(draw(label, seed)), label, wrong, seed, **options) for seed in seeds]
 
 
 def decisions():
@@ -48,14 +48,15 @@ def test_new_contributions_are_listed_for_review(checkout, capsys):
 
 def test_folder_of_a_container_is_harvested(checkout, tmp_path):
     """A folder with JSON beside each photo is read like a bucket."""
-    hashes = {write(tmp_path / "kept", encode(draw("cat", seed)), "cat", "dog", seed) for seed in NEW}
+    hashes = {write(tmp_path / "kept", encode_image(draw("cat", seed)), "cat", "dog", seed) for seed in NEW}
     harvest(str(tmp_path / "kept"), OUT)
     assert hashes == set(decisions())
 
 
 def test_audit_holds_wrong_labels(checkout):
     """Cats that were contributed as dogs are held; nearly all cats that were contributed as cats are accepted."""
-    right, wrong = contribute("cat"), [put(encode(draw("cat", seed)), "dog", "cat", seed) for seed in (600, 601, 602)]
+    right = contribute("cat")
+    wrong = [put(encode_image(draw("cat", seed)), "dog", "cat", seed) for seed in (600, 601, 602)]
     harvest(SOURCE, OUT)
     rows = decisions()
     assert {"hold"} == {rows[sha256].decision for sha256 in wrong}
@@ -65,7 +66,7 @@ def test_audit_holds_wrong_labels(checkout):
 
 def test_flood_of_wrong_labels_does_not_confirm_itself(checkout):
     """More cats contributed as dogs than there are training photos of dogs are held all the same."""
-    flood = [put(encode(draw("cat", seed)), "dog", "cat", seed) for seed in range(600, 700)]
+    flood = [put(encode_image(draw("cat", seed)), "dog", "cat", seed) for seed in range(600, 700)]
     harvest(SOURCE, OUT)
     rows = decisions()
     held = [sha256 for sha256 in flood if rows[sha256].decision == "hold"]
@@ -76,7 +77,7 @@ def test_duplicates_of_training_photos_are_rejected(checkout, photos):
     """A copy of a training photo and a recompressed one are rejected, whatever their label is."""
     data = (photos / "cat/3.jpg").read_bytes()
     with Image.open(photos / "cat/4.jpg") as image:
-        near = encode(image, quality=60)
+        near = encode_image(image, quality=60)
     hashes = [put(data, "cat", "dog", 1), put(near, "dog", "cat", 2)]
     new = contribute()
     harvest(SOURCE, OUT)
@@ -89,12 +90,12 @@ def test_duplicates_of_training_photos_are_rejected(checkout, photos):
 
 def test_duplicates_among_contributions_count_once(checkout):
     """A photo and its recompressed copy count once; with two labels, both are held."""
-    once = [put(encode(draw("cat", 700), quality=quality), "cat", "dog", quality) for quality in (90, 60)]
+    once = [put(encode_image(draw("cat", 700), quality=quality), "cat", "dog", quality) for quality in (90, 60)]
     both = [
-        put(encode(draw("dog", 701), quality=quality), label, "cat", quality)
+        put(encode_image(draw("dog", 701), quality=quality), label, "cat", quality)
         for quality, label in ((90, "dog"), (60, "cat"))
     ]
-    same = [put(encode(draw("dog", 702)), label, "cat", 5) for label in ("cat", "dog")]
+    same = [put(encode_image(draw("dog", 702)), label, "cat", 5) for label in ("cat", "dog")]
     harvest(SOURCE, OUT)
     rows = decisions()
     assert 1 == [rows[sha256].reason for sha256 in once].count("duplicate of another contribution")
@@ -105,7 +106,7 @@ def test_duplicates_among_contributions_count_once(checkout):
 
 def test_unknown_class_is_held(checkout):
     """A photo whose label is not a class is held, and the reason names the classes."""
-    [sha256] = [put(encode(draw("rabbit", 1)), "rabbit", "cat", 1)]
+    [sha256] = [put(encode_image(draw("rabbit", 1)), "rabbit", "cat", 1)]
     harvest(SOURCE, OUT)
     assert ("hold", "rabbit is none of the classes cat, dog") == (
         decisions()[sha256].decision,
@@ -132,7 +133,7 @@ def test_photo_with_another_content_is_ignored(checkout, capsys):
 
 def test_photo_without_metadata_is_ignored(checkout, capsys):
     """An object without valid metadata is reported, and does not stop the harvest of the others."""
-    photo = encode(draw("cat", 1))
+    photo = encode_image(draw("cat", 1))
     sha256, invalid = put(photo, "cat", "dog", 1), f"contributed/v1/dog/{'0' * 64}.jpg"
     boto3.client("s3").put_object(Bucket=BUCKET, Key=invalid, Body=b"other")
     assert [sha256] == [candidate.sha256 for candidate in harvest(SOURCE, OUT)]
@@ -217,7 +218,7 @@ def test_caps_hold_a_flood():
 def test_page_shows_what_a_reviewer_needs(checkout):
     """The page has the photo, the label, the prediction and the doubt of each photo; held ones come first."""
     contribute()
-    put(encode(draw("cat", 600)), "dog", "cat", 600)
+    put(encode_image(draw("cat", 600)), "dog", "cat", 600)
     harvest(SOURCE, OUT)
     page = (OUT / "review.html").read_text()
     sources = re.findall(r'<img src="([^"]+)"', page)
@@ -256,7 +257,7 @@ def test_changed_copy_is_downloaded_again(checkout):
     with Image.open(OUT / candidate.path) as photo:
         photo.rotate(90).save(OUT / candidate.path)
     assert [sha256] == [candidate.sha256 for candidate in harvest(SOURCE, OUT)]
-    assert encode(draw("cat", 500)) == (OUT / candidate.path).read_bytes()
+    assert encode_image(draw("cat", 500)) == (OUT / candidate.path).read_bytes()
 
 
 def test_harvest_is_refused_after_an_interrupted_accept(checkout, monkeypatch):
