@@ -78,7 +78,7 @@ def compare(*, quick: bool, docker: bool) -> dict[str, Any]:
         "quick": quick,
         "photos": {p.name: {"width": p.width, "height": p.height, "bytes": len(p.data)} for p in photos},
         "candidates": {each.name: summarize(runs[each.name], sizes.get(each.image)) for each in CANDIDATES},
-        "cost": {name: estimate_cost(runs[name]) for name in ("ours", "torch_simple_cnn")},
+        "cost": {name: estimate_cost(runs[name]) for name in ("function", "torch_simple_cnn")},
         **dict.fromkeys(extras(quick=quick)),
     }
 

@@ -54,7 +54,7 @@ def server(name: str, *files: str) -> Candidate:
     return _peer(name, "", model | own)
 
 
-FUNCTION = Candidate("ours", "lambda_app.handler.handler", FUNCTION_IMAGE)
+FUNCTION = Candidate("function", "lambda_app.handler.handler", FUNCTION_IMAGE)
 PLAIN = _peer(
     "ort_plain",
     "handler.handler",

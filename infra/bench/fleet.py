@@ -28,7 +28,7 @@ from infra.bench.tables import BENCH
 from infra.markdown import table
 
 FIGURES = ROOT / "artifacts/fleet.json"
-CANDIDATE, SEED = "ours", 0
+CANDIDATE, SEED = "function", 0
 STRATEGIES = ON_DEMAND, PROVISIONED, SNAPSTART = "on demand", "provisioned", "SnapStart"
 WARM, COLD, READY = range(3)  # how a request starts; READY: on an environment of provisioned concurrency
 # Published: https://docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html#concurrency-vs-requests-per-second
@@ -82,10 +82,10 @@ class Requests(NamedTuple):
 
 def read_times(figures: Mapping[str, Any]) -> Times:
     """Return the times of `CANDIDATE` with the first photo. Raise `KeyError` if the benchmark's figures lack one."""
-    ours = figures["candidates"][CANDIDATE]
-    cold, warm = ours["cold_ms"], ours["warm_ms"][FIRST]
+    function = figures["candidates"][CANDIDATE]
+    cold, warm = function["cold_ms"], function["warm_ms"][FIRST]
     warm_sigma, cold_sigma = math.log(warm["p99"] / warm["p50"]) / Z99, math.log(cold["p95"] / cold["p50"]) / Z95
-    return Times(ours["init_ms"]["p50"], ours["first_ms"]["p50"], warm["p50"], warm_sigma, cold_sigma)
+    return Times(function["init_ms"]["p50"], function["first_ms"]["p50"], warm["p50"], warm_sigma, cold_sigma)
 
 
 def draw(traffic: Traffic, times: Times, startup_ms: float) -> Requests:

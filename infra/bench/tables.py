@@ -12,7 +12,7 @@ from infra.markdown import table
 
 BENCH = ROOT / "artifacts/bench.json"
 LABELS = {
-    "ours": "**this function**",
+    "function": "**this function**",
     "torch_simple_cnn": "small CNN with PyTorch and torchvision (1)",
     "torch_same_model": "this function, PyTorch instead of ONNX Runtime (1)",
     "ort_plain": "ONNX Runtime, as in tutorials (2)",
@@ -50,7 +50,7 @@ def throughput_ratio(figures: Figures) -> float | None:
 
 def megabytes_read(figures: Figures) -> float | None:
     """Return the megabytes that a cold start of this function reads from an empty page cache; None if not measured."""
-    return float(figures["from_disk"]["ours"]["read_mb"]) if figures["from_disk"] else None
+    return float(figures["from_disk"]["function"]["read_mb"]) if figures["from_disk"] else None
 
 
 def dollars(figures: Figures, name: str) -> float:
@@ -60,29 +60,31 @@ def dollars(figures: Figures, name: str) -> float:
 GOALS = (
     Goal(
         "cold start, relative to the small CNN with PyTorch",
-        lambda f: cold(f, "ours") / cold(f, "torch_simple_cnn"),
+        lambda f: cold(f, "function") / cold(f, "torch_simple_cnn"),
         0.11,
     ),
-    Goal("cold start, relative to plain ONNX Runtime", lambda f: cold(f, "ours") / cold(f, "ort_plain"), 0.3),
-    Goal("cold start, relative to imports only", lambda f: cold(f, "ours") / cold(f, "floor_imports"), 0.8),
+    Goal("cold start, relative to plain ONNX Runtime", lambda f: cold(f, "function") / cold(f, "ort_plain"), 0.3),
+    Goal("cold start, relative to imports only", lambda f: cold(f, "function") / cold(f, "floor_imports"), 0.8),
     Goal(
-        "warm, relative to the small CNN with PyTorch", lambda f: warm(f, "ours") / warm(f, "torch_simple_cnn"), 1 / 5
+        "warm, relative to the small CNN with PyTorch",
+        lambda f: warm(f, "function") / warm(f, "torch_simple_cnn"),
+        1 / 5,
     ),
-    Goal("warm, relative to decode, resize, run", lambda f: warm(f, "ours") / warm(f, "floor_decode_infer"), 1.3),
+    Goal("warm, relative to decode, resize, run", lambda f: warm(f, "function") / warm(f, "floor_decode_infer"), 1.3),
     Goal(
         "warm at 12 MP, relative to plain ONNX Runtime",
-        lambda f: warm(f, "ours", "12mp") / warm(f, "ort_plain", "12mp"),
+        lambda f: warm(f, "function", "12mp") / warm(f, "ort_plain", "12mp"),
         1 / 3,
     ),
-    Goal("warm p99, relative to p50", lambda f: warm(f, "ours", quantile="p99") / warm(f, "ours"), 2),
-    Goal("peak RSS", lambda f: float(f["candidates"]["ours"]["rss_mb"]), 125, "MB"),
-    Goal("image, unpacked", lambda f: f["candidates"]["ours"]["image_mb"], 150, "MB"),
-    Goal("image, compressed", lambda f: (f["compressed_mb"] or {}).get("ours"), 52, "MB"),
+    Goal("warm p99, relative to p50", lambda f: warm(f, "function", quantile="p99") / warm(f, "function"), 2),
+    Goal("peak RSS", lambda f: float(f["candidates"]["function"]["rss_mb"]), 125, "MB"),
+    Goal("image, unpacked", lambda f: f["candidates"]["function"]["image_mb"], 150, "MB"),
+    Goal("image, compressed", lambda f: (f["compressed_mb"] or {}).get("function"), 52, "MB"),
     Goal("read from disk at a cold start", megabytes_read, 85, "MB"),
     Goal("throughput of the faster of LitServe and BentoML, relative to uvicorn", throughput_ratio, 1),
     Goal(
         "cost, relative to the small CNN with PyTorch",
-        lambda f: dollars(f, "ours") / dollars(f, "torch_simple_cnn"),
+        lambda f: dollars(f, "function") / dollars(f, "torch_simple_cnn"),
         1 / 5,
     ),
 )
@@ -102,7 +104,7 @@ def render_short(figures: Figures) -> str:
 
 def describe_measurement(figures: Figures) -> str:
     """Return a sentence on starts, machine and commit of the measurement."""
-    starts = figures["candidates"]["ours"]["cold_ms"]["n"]
+    starts = figures["candidates"]["function"]["cold_ms"]["n"]
     return f"Medians of {starts} starts each, in turns, {cite(figures)}"
 
 

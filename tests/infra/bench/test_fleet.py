@@ -224,7 +224,7 @@ FUNCTION_FIGURES = {
 def test_times_come_from_the_benchmark():
     """The times are those of the function with the small photo."""
     expected = Times(350, 40, 12, math.log(18 / 12) / 2.3263, math.log(480 / 400) / 1.6449)
-    assert expected == read_times({"candidates": {"ours": FUNCTION_FIGURES}})
+    assert expected == read_times({"candidates": {"function": FUNCTION_FIGURES}})
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_times_come_from_the_benchmark():
         (None, "No such file or directory"),
         ("{", "JSONDecodeError"),
         (
-            json.dumps({"hardware": "", "commit": "", "candidates": {"ours": {**FUNCTION_FIGURES, "init_ms": {}}}}),
+            json.dumps({"hardware": "", "commit": "", "candidates": {"function": {**FUNCTION_FIGURES, "init_ms": {}}}}),
             "KeyError\\('p50'\\)",
         ),
     ],
