@@ -46,7 +46,7 @@ def test_dry_run_changes_nothing(run, project, tmp_path_factory):
     assert before == files_of(project)
     assert "params.yaml is valid" in printed
     assert "set aside: 1 of cat: empty file" in printed
-    assert re.search(r"^estimate: \d+\.\d minutes to prepare and train$", printed, re.MULTILINE)
+    assert re.search(r"^estimate: \d+\.\d minutes to prepare and train on the CPU$", printed, re.MULTILINE)
     (project / "data/raw").mkdir()
     place_photos(str(photos), "top", "")
     prepare.main()
@@ -96,7 +96,7 @@ def test_estimate_counts_the_work_of_all_epochs(project, monkeypatch):
     start = estimate.START_S + 100 * 0.5
     assert (start + 2 * epoch, start + 6 * epoch) == pytest.approx((minutes.shortest * 120, minutes.longest * 120))
     assert str(minutes).startswith(
-        f"{minutes.shortest:.1f} minutes to prepare and train if validation finds no mistake"
+        f"{minutes.shortest:.1f} minutes to prepare and train on the CPU if validation finds no mistake"
     )
 
 
