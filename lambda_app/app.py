@@ -7,8 +7,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_app.classifier import Classifier
+from lambda_app.error_responses import error_response, request_error_response
 from lambda_app.errors import BadField, RequestError
 from lambda_app.inference import Inference
 from lambda_app.routes.feedback import add_feedback_route
@@ -16,12 +18,7 @@ from lambda_app.routes.open_inference.endpoints import add_open_inference_routes
 from lambda_app.routes.predict import add_photo_routes
 from lambda_app.routes.service import add_instance_routes
 from lambda_app.settings import Settings
-from lambda_app.telemetry.middleware import (
-    HeadMiddleware,
-    TelemetryMiddleware,
-    error_response,
-    request_error_response,
-)
+from lambda_app.telemetry.middleware import TelemetryMiddleware
 from lambda_app.telemetry.request_log import Telemetry
 from lambda_app.uploads.backpressure import UploadLimiter
 from lambda_app.web.docs import add_docs
@@ -56,6 +53,22 @@ def create_app(classifier: Classifier, settings: Settings) -> FastAPI:
     add_docs(app, metadata.class_names, settings.max_batch)
     _accept_head(app)
     return app
+
+
+class HeadMiddleware:
+    """Pure ASGI middleware that answers HEAD with the status and headers of GET (RFC 9110, section 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message["body"] = b""
+            await send(message)
+
+        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
+        await self.app(scope, receive, send_without_body if is_head else send)
 
 
 def _accept_head(app: FastAPI) -> None:

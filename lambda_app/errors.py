@@ -40,6 +40,13 @@ class ContributionsOff(RequestError):
     code = "contributions_off"
 
 
+class NoModel(RequestError):
+    """The Open Inference Protocol's model or its version does not exist."""
+
+    status = 404
+    code = "not_found"
+
+
 class SlowUpload(RequestError):
     """The body arrives at less than 16 kB per second or takes over a minute. Never occurs on Lambda."""
 

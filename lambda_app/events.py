@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from lambda_app.error_responses import error_body
 from lambda_app.telemetry.request_log import Telemetry
 
 WARM_UP_SOURCES = {"serverless-plugin-warmup", "aws.events", "aws.scheduler"}
@@ -29,12 +30,12 @@ def answer(event: Any, context: Any, app: FastAPI, problem: Exception | None = N
     request_id = getattr(context, "aws_request_id", None) or str(uuid.uuid4())
     telemetry.logger.warning("event not understood", extra={"request_id": request_id})
     if problem is None:
-        return _error(f"the event has {_describe(event)}; {EXPECTED}", request_id)
+        return error_body("bad_event", f"the event has {_describe(event)}; {EXPECTED}", request_id)
     message = f"the event cannot be read as an HTTP request ({type(problem).__name__}: {problem}); {EXPECTED}"
     return {
         "statusCode": HTTPStatus.BAD_REQUEST.value,
         "headers": {"content-type": "application/json", "x-content-type-options": "nosniff"},
-        "body": json.dumps(_error(message, request_id)),
+        "body": json.dumps(error_body("bad_event", message, request_id)),
         "isBase64Encoded": False,
     }
 
@@ -55,7 +56,3 @@ def _describe(event: Any) -> str:
     if not isinstance(event, Mapping):
         return f"the type {type(event).__name__}"
     return f"the fields {', '.join(sorted(map(str, event)))[:200]}"
-
-
-def _error(message: str, request_id: str) -> dict[str, Any]:
-    return {"error": {"code": "bad_event", "message": message, "request_id": request_id}}

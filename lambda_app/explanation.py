@@ -1,6 +1,6 @@
 """Build the explanation of a prediction: the activation map as a PNG, and the part of the photo that the map covers.
 
-This module is imported only for requests with `explain=1`.
+This module is imported on demand: for explanations and for the OpenAPI document.
 """
 
 import base64

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,9 +51,6 @@ class Decoded:
     size: int  # bytes of the file
     seconds: float  # decoding time, excluding the wait for memory
 
-    def log_fields(self) -> dict[str, Any]:
-        return describe_photo(self.photo, self.size) | {"decode_ms": round(self.seconds * 1000, 3)}
-
 
 class Inference:
     """A classifier and its thread pool."""
@@ -68,7 +66,7 @@ class Inference:
 
     async def classify_photo(self, data: bytes, record: RequestRecord, *, explain: bool = False) -> Classified:
         """Classify the only photo of a request. Raise `RequestError` if it cannot be classified."""
-        [result] = await self.run_on_thread(record, self._decode_and_classify, [data], explain)
+        [result] = await self.run_on_thread(record, partial(self._decode_and_classify, [data], explain=explain))
         if isinstance(result, RequestError):
             raise result
         return _add_to_record(result, record, record.request_id)
@@ -78,7 +76,7 @@ class Inference:
     ) -> list[Classified | RequestError]:
         """Classify the photos of a batch, in order. A photo that cannot be classified has an error in its place."""
         record.photos = len(photos)
-        results = await self.run_on_thread(record, self._decode_and_classify, photos, explain)
+        results = await self.run_on_thread(record, partial(self._decode_and_classify, photos, explain=explain))
         record.failed = [result.code for result in results if isinstance(result, RequestError)]
         return [
             result if isinstance(result, RequestError) else _add_to_record(result, record, str(uuid.uuid4()))
@@ -90,11 +88,12 @@ class Inference:
     ) -> list[Classified]:
         """Classify (N, 3, S, S) RGB images that the client has decoded. Their records have no photo fields."""
         record.photos = len(images)
-        results = await self.run_on_thread(record, self._classify, images, [{}] * len(images), explain)
+        work = partial(self._classify, list(images), [{}] * len(images), explain=explain)
+        results = await self.run_on_thread(record, work)
         return [_add_to_record(result, record, str(uuid.uuid4())) for result in results]
 
-    async def run_on_thread(self, record: RequestRecord, function: Callable[..., T], *arguments: Any) -> T:
-        """Call the function on a thread.
+    async def run_on_thread(self, record: RequestRecord, work: Callable[[], T]) -> T:
+        """Do the work on a thread, and return its result.
 
         Raise `Overloaded` after too long a wait, and `ClientDisconnect` if the client has left.
         """
@@ -102,16 +101,16 @@ class Inference:
 
             def take_turn() -> T:
                 turn.check()
-                return function(*arguments)
+                return work()
 
             return await asyncio.get_running_loop().run_in_executor(self.executor, take_turn)
 
-    # `run_on_thread` passes positional arguments.
-    def _decode_and_classify(self, photos: Sequence[bytes], explain: bool) -> list[PredictionRecord | RequestError]:  # noqa: FBT001
+    def _decode_and_classify(self, photos: Sequence[bytes], *, explain: bool) -> list[PredictionRecord | RequestError]:
         files = self._decode(photos)
         decoded = [file for file in files if isinstance(file, Decoded)]
-        images, photo_fields = [file.photo.pixels for file in decoded], [file.log_fields() for file in decoded]
-        classified = self._classify(images, photo_fields, explain)
+        images = [file.photo.pixels for file in decoded]
+        photo_fields = [describe_photo(file.photo, file.size, file.seconds) for file in decoded]
+        classified = self._classify(images, photo_fields, explain=explain)
         if explain:
             sizes = [file.photo.upright_size for file in decoded]
             classified = [replace(each, upright_size=size) for each, size in zip(classified, sizes, strict=True)]
@@ -150,7 +149,8 @@ class Inference:
         self,
         images: Sequence[NDArray[np.uint8]],
         photo_fields: Sequence[dict[str, Any]],
-        explain: bool,  # noqa: FBT001
+        *,
+        explain: bool,
     ) -> list[PredictionRecord]:
         """Run the network on chunks of the images, each (3, S, S)."""
         records: list[PredictionRecord] = []

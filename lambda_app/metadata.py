@@ -32,13 +32,18 @@ class Metadata:
 
     @classmethod
     def from_props(cls, props: Mapping[str, str]) -> "Metadata":
-        """Return the metadata. Raise `MetadataError` if a key is missing or malformed."""
+        """Return the metadata.
+
+        Raise `MetadataError` if a key is missing or not JSON, or if class names, image size or threshold are invalid.
+        """
         values = {field.name: _value(props, field.name) for field in fields(cls)}
         names = values["class_names"]
         if not isinstance(names, list) or len(names) < 2:
             raise MetadataError(f"class_names is {names!r}; expected a list of at least two names")
         if not isinstance(values["image_size"], int) or values["image_size"] < 1:
             raise MetadataError(f"image_size is {values['image_size']!r}; expected a positive integer")
+        if not isinstance(values["unknown_threshold"], int | float):
+            raise MetadataError(f"unknown_threshold is {values['unknown_threshold']!r}; expected a number")
         return cls(**values | {"class_names": tuple(names)})
 
 

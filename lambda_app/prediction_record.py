@@ -36,13 +36,14 @@ class PredictionRecord:
         }
 
 
-def describe_photo(photo: Photo, size: int) -> dict[str, Any]:
-    """Return the log fields of a photo whose file has `size` bytes."""
+def describe_photo(photo: Photo, size: int, decode_s: float) -> dict[str, Any]:
+    """Return the log fields of a photo whose file has `size` bytes and was decoded in `decode_s` seconds."""
     return {
         "photo_format": photo.format,
         "photo_bytes": size,
         "photo_width": photo.width,
         "photo_height": photo.height,
+        "decode_ms": round(decode_s * 1000, 3),
     }
 
 

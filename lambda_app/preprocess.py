@@ -156,7 +156,7 @@ def _to_working_mode(picture: Picture) -> Image.Image:
 
 def _finish(image: Image.Image, picture: Picture) -> Image.Image:
     """Return an upright RGB image in sRGB, composited over white."""
-    if picture.profile or image.mode == "CMYK":
+    if picture.profile:  # so also for CMYK, see `_to_working_mode`
         from lambda_app.decoding.color import to_srgb  # noqa: PLC0415  # imports LittleCMS, for photos with a profile
 
         image = to_srgb(image, picture.profile)

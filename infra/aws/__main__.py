@@ -16,7 +16,7 @@ import sys
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.aws.emergency import go_back, turn_off, turn_on
+from infra.aws.emergency import roll_back_version, turn_off, turn_on
 from infra.aws.preview import preview
 from infra.aws.stack import DeploymentError, Stack, read_host, read_live_version, read_values
 from infra.aws.traffic_split import end_split, parse_percent, start_split
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         case "preview":
             print(preview(options.environment, options.image, options.commit))
         case "back":
-            go_back(Stack.read(options.environment), options.version)
+            roll_back_version(Stack.read(options.environment), options.version)
         case "off":
             turn_off(Stack.read(options.environment))
         case "on":

@@ -14,8 +14,8 @@ WAIT = {"Delay": 2, "MaxAttempts": 450}  # 15 minutes
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def go_back(stack: Stack, version: str = "") -> None:
-    """Move all traffic to the previous version, then record it in the stack together with its image.
+def roll_back_version(stack: Stack, version: str = "") -> None:
+    """Roll back: move all traffic to the previous version, then record it in the stack together with its image.
 
     Move the alias first, because this takes effect at once. The stack follows, because CodeDeploy refuses the next
     deployment while the alias is not at the version that CloudFormation recorded. During a split, a call without

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.publish:
             publish.to_cloudwatch(report)
         publish.to_mlflow(report, options.out)
-    except (log_source.SourceError, publish.PublishError, MlflowException, OSError) as error:
+    except (log_source.LogSourceError, publish.PublishError, MlflowException, OSError) as error:
         print(f"report: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
     with redirect_stdout(sys.stderr if options.outputs else sys.stdout):

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         log = read(log_source.stream_lines(options.source, options.since), options.since, synthetic=options.synthetic)
         options.out.write_text(render_sample(log))
-    except (log_source.SourceError, TooFewPhotos, OSError) as error:
+    except (log_source.LogSourceError, TooFewPhotos, OSError) as error:
         print(f"baseline: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
     print(f"wrote {options.out}: the reference for drift while the same model version serves")

@@ -28,7 +28,7 @@ PREDICTIONS = "{ $.confidence >= 0 }"
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class SourceError(Exception):
+class LogSourceError(Exception):
     """The source cannot be read. The message names it."""
 
 
@@ -41,11 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def stream_lines(source: str, since: datetime | None) -> Iterator[str]:
-    """Yield all lines in any order, or those since a time if the source is a log group. Raise `SourceError`."""
+    """Yield all lines in any order, or those since a time if the source is a log group. Raise `LogSourceError`."""
     if source == "-":
         yield from (line.decode(errors="replace") for line in sys.stdin.buffer)
     elif Path(source).is_dir():
-        raise SourceError(f"{source} is a folder; expected a file, a CloudWatch log group, or - for standard input")
+        raise LogSourceError(f"{source} is a folder; expected a file, a CloudWatch log group, or - for standard input")
     elif Path(source).exists():
         with Path(source).open(encoding="utf-8", errors="replace") as file:
             yield from file
@@ -58,7 +58,7 @@ def stream_earlier(source: str, since: datetime | None, window: timedelta) -> Ge
     """Yield the predictions of a log group in the `window` before a time, one day at a time, newest first.
 
     No request is sent before the first day is consumed. `close` cancels the days whose reading has not started. Other
-    sources yield nothing, because `stream_lines` has already read all their lines. Raise `SourceError`.
+    sources yield nothing, because `stream_lines` has already read all their lines. Raise `LogSourceError`.
     """
     if since and source != "-" and not Path(source).exists():
         yield from _filter_log_group(source, PREDICTIONS, _split_into_days(since - window, since))
@@ -89,11 +89,11 @@ def _filter_log_group(name: str, pattern: str, spans: Sequence[dict[str, int]]) 
 
 @contextmanager
 def _source_errors(group: str) -> Iterator[None]:
-    """Convert botocore's errors to `SourceError`."""
+    """Convert botocore's errors to `LogSourceError`."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise SourceError(f"{group} is not a file, and CloudWatch cannot read it as a log group: {error}") from None
+        raise LogSourceError(f"{group} is not a file, and CloudWatch cannot read it as a log group: {error}") from None
 
 
 def parse_moment(text: str, now: datetime) -> datetime:

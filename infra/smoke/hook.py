@@ -21,8 +21,9 @@ from infra.emulator.event import DOMAIN, HttpRequest, to_event, to_payload
 from infra.emulator.response import HttpResponse, MalformedResponse, to_response
 from infra.smoke.checks import function_checks, health_check
 from infra.smoke.golden import Expected, Golden
-from infra.smoke.messages import SYNTHETIC, Ask, NoAnswer
+from infra.smoke.messages import Ask, NoAnswer
 from infra.smoke.runner import run_checks
+from lambda_app.telemetry.fields import SYNTHETIC_HEADER
 
 WAIT_S = 60  # a version just published may still be pending
 TIMEOUT_S = 20  # longer than the function's own timeout in template.yaml
@@ -65,7 +66,7 @@ def lambda_client(function: str) -> Ask:
     client = Session().create_client("lambda", config=CONFIG)
 
     def ask(request: HttpRequest) -> HttpResponse:
-        request = replace(request, headers=(("host", DOMAIN), SYNTHETIC, *request.headers))
+        request = replace(request, headers=(("host", DOMAIN), SYNTHETIC_HEADER, *request.headers))
         event = to_event(request, request_id=str(uuid.uuid4()), now=datetime.now(UTC))
         try:
             return _response(client.invoke(FunctionName=function, Payload=to_payload(event)))

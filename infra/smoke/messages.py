@@ -10,7 +10,6 @@ from infra.emulator.response import HttpResponse
 
 Ask = Callable[[HttpRequest], HttpResponse]  # raises NoAnswer
 BOUNDARY = "smoke"
-SYNTHETIC = ("x-synthetic", "true")  # marks test requests; the monitoring report excludes them
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 MAX_BODY_CHARACTERS = 200
 

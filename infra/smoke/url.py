@@ -16,8 +16,9 @@ from infra.emulator.event import MAX_PAYLOAD_BYTES, HttpRequest
 from infra.emulator.invoke import DIRECT
 from infra.emulator.response import HttpResponse
 from infra.emulator.sigv4 import BODY_HASH
-from infra.smoke.messages import SYNTHETIC, Ask, NoAnswer, get, header
+from infra.smoke.messages import Ask, NoAnswer, get, header
 from infra.smoke.runner import Check, Pair
+from lambda_app.telemetry.fields import SYNTHETIC_HEADER
 
 FOREIGN_ORIGIN = "https://foreign.invalid"
 ALLOW_ORIGIN = "access-control-allow-origin"
@@ -28,7 +29,9 @@ class UrlClient:
     """Send requests to a URL: `client(request)`. A context manager, which closes the connections."""
 
     def __init__(self, url: str, *, auth: httpx2.Auth | None, timeout_s: float) -> None:
-        self._client = httpx2.Client(base_url=url, auth=auth, timeout=timeout_s, mounts=DIRECT, headers=[SYNTHETIC])
+        self._client = httpx2.Client(
+            base_url=url, auth=auth, timeout=timeout_s, mounts=DIRECT, headers=[SYNTHETIC_HEADER]
+        )
         self._timeout_s = timeout_s
 
     def __enter__(self) -> Self:

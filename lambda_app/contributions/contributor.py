@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from starlette.requests import Request
 
@@ -13,10 +14,10 @@ from lambda_app.contributions.stores import open_store
 from lambda_app.errors import NoConsent, StorageFailed
 from lambda_app.inference import Inference
 from lambda_app.preprocess import preprocess, read_header
-from lambda_app.routes.feedback import parse_feedback
 from lambda_app.schemas import Feedback
 from lambda_app.settings import Settings, SettingsError
 from lambda_app.telemetry.request_log import RequestRecord
+from lambda_app.uploads.feedback_body import parse_feedback
 from lambda_app.uploads.photo import read_photo_form
 
 FIELDS = ("label", "request_id", "consent")
@@ -39,7 +40,7 @@ class Contributor:
         photo, fields = await read_photo_form(request, self.max_bytes, FIELDS)
         feedback = read_fields(fields, self.metadata.class_names)
         with self.quota.reserve():
-            copy, prediction = await self.inference.run_on_thread(record, self._copy_and_classify, photo)
+            copy, prediction = await self.inference.run_on_thread(record, partial(self._copy_and_classify, photo))
             contribution = Contribution(
                 photo=copy,
                 label=feedback.label,

@@ -58,15 +58,15 @@ class Colorimetry:
 SRGB = Colorimetry()
 
 
-def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """Convert L, RGB, RGBA or CMYK to L, RGB or RGBA in sRGB. Ignore a broken profile, or one for other colors."""
-    if profile and image.mode == "RGBA" and profile[16:20] == b"GRAY":
+    if image.mode == "RGBA" and profile[16:20] == b"GRAY":
         gray = to_srgb(image.getchannel("R"), profile).convert("RGBA")
         gray.putalpha(image.getchannel("A"))
         return gray
-    if profile and image.mode == "L" and profile[16:20] == b"RGB ":
+    if image.mode == "L" and profile[16:20] == b"RGB ":
         image = image.convert("RGB")
-    transform = _build_transform(profile, image.mode) if profile else None
+    transform = _build_transform(profile, image.mode)
     if transform:
         converted: Image.Image = transform.apply(image)
         return converted

@@ -1,4 +1,4 @@
-"""Read GIF89a: the first frame. Where it does not cover the canvas, the picture is white."""
+"""Read GIF87a and GIF89a: the first frame. Where it does not cover the canvas, the picture is white."""
 
 import struct
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""Describe a picture by what its file states, before a decoder runs."""
+"""Define what each reader returns, and read the EXIF orientation and the ICC profile."""
 
 import struct
 from collections.abc import Callable
@@ -60,11 +60,6 @@ def read_orientation(exif: bytes) -> int:
 
 def damaged(reason: str) -> DamagedPhoto:
     return DamagedPhoto(f"the image is damaged: {reason}")
-
-
-def join_profile(parts: dict[int, bytes]) -> bytes | None:
-    """Join the numbered parts of an ICC profile. Return None if there are none or the profile is too large."""
-    return usable_profile(b"".join(parts[number] for number in sorted(parts)))
 
 
 def usable_profile(profile: bytes) -> bytes | None:

@@ -6,7 +6,7 @@ from io import BytesIO
 
 from PIL import Image, ImageChops, JpegImagePlugin
 
-from lambda_app.decoding.header import Header, Picture, damaged, join_profile, read_orientation
+from lambda_app.decoding.header import Header, Picture, damaged, read_orientation, usable_profile
 from lambda_app.errors import UnsupportedPhoto
 
 START, END = b"\xff\xd8", b"\xff\xd9"
@@ -164,3 +164,8 @@ def _load_unterminated(parts: bytes) -> Image.Image:
     if ImageChops.difference(image, other).getbbox(alpha_only=False):
         raise damaged("the JPEG ends before its last pixel")
     return image
+
+
+def join_profile(parts: dict[int, bytes]) -> bytes | None:
+    """Join the numbered parts of an ICC profile. Return None if there are none or the profile is too large."""
+    return usable_profile(b"".join(parts[number] for number in sorted(parts)))

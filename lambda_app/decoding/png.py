@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from lambda_app.decoding.color import Colorimetry, build_profile
-from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged, read_orientation
+from lambda_app.decoding.header import MAX_PROFILE, Header, Picture, damaged, read_orientation, usable_profile
 from lambda_app.errors import UnsupportedPhoto
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -138,7 +138,7 @@ def _choose_profile(chunks: dict[bytes, bytes]) -> bytes | None:
 
 def _unpack_profile(profile: bytes) -> bytes | None:
     try:
-        unpacked = zlib.decompressobj().decompress(profile, MAX_PROFILE)
+        unpacked = zlib.decompressobj().decompress(profile, MAX_PROFILE + 1)
     except zlib.error:
         return None  # broken metadata never causes an error
-    return unpacked or None
+    return usable_profile(unpacked)

@@ -1,23 +1,18 @@
 """The route for feedback, the true class of a photo. The monitoring report joins feedback with predictions."""
 
-from collections.abc import Mapping, Sequence
-
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.requests import Request
 
-from lambda_app.errors import BadField, ContributionsOff, UnsupportedType
+from lambda_app.errors import ContributionsOff
 from lambda_app.inference import Inference
 from lambda_app.schemas import ContributionResponse, Feedback, FeedbackResponse
 from lambda_app.settings import Settings
 from lambda_app.telemetry.request_log import RequestRecord
+from lambda_app.uploads.feedback_body import JSON, read_feedback
 from lambda_app.uploads.photo import FORM
-from lambda_app.uploads.reader import media_type, read_body
+from lambda_app.uploads.reader import media_type
 from lambda_app.web.openapi import CONTRIBUTION_ERRORS, FEEDBACK_BODY, describe
 
-JSON = "application/json"
-MAX_BYTES = 10_000  # enough for a UUID and a class name; FastAPI itself reads a body of any size
 FEEDBACK = describe(
     "Feedback",
     "Report the true class of a photo: request_id of its prediction, and label",
@@ -60,28 +55,3 @@ def add_feedback_route(app: FastAPI, inference: Inference, settings: Settings) -
             "label": body.label,
             "model_version": metadata.model_version,
         }
-
-
-async def read_feedback(request: Request, class_names: Sequence[str]) -> Feedback:
-    """Return the feedback. Raise `UnsupportedType`, `PhotoTooLarge`, `RequestValidationError` or `BadField`.
-
-    Only JSON is accepted, because pages of other origins can send text and forms without a preflight request
-    (https://fetch.spec.whatwg.org/#simple-header), and could forge feedback.
-    """
-    if media_type(request) != JSON:
-        content_type = request.headers.get("content-type", "")
-        raise UnsupportedType(
-            f"content type is {content_type!r:.80}; expected {JSON}, with request_id and label, or {FORM}, with a photo"
-        )
-    return parse_feedback(await read_body(request, MAX_BYTES), class_names)
-
-
-def parse_feedback(body: bytes | Mapping[str, str], class_names: Sequence[str]) -> Feedback:
-    """Return the feedback of a JSON body or of a form's fields. Raise `RequestValidationError` or `BadField`."""
-    try:
-        feedback = Feedback.model_validate_json(body) if isinstance(body, bytes) else Feedback.model_validate(body)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
-    if feedback.label not in class_names:
-        raise BadField(f"label is {feedback.label!r:.80}; expected one of {', '.join(class_names)}")
-    return feedback

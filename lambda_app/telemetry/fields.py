@@ -1,14 +1,15 @@
-"""Define the names that the function logs: messages, fields and metrics.
+"""Define the messages and fields of the lines `request`, `prediction` and `feedback`, and the names of the metrics.
 
 The report, the saved queries, the dashboard and the alarms read these names. `lambda_app.prediction_record` and
-`lambda_app.signals` define the fields of a prediction; `lambda_app.inference` adds `decode_ms`. The logger adds
-`level`, `message`, `timestamp` and `service`.
+`lambda_app.signals` define the fields of a prediction. The logger adds `level`, `message`, `timestamp` and `service`.
 """
 
 from typing import Literal, NotRequired, TypedDict
 
 # Messages of the log lines: one `request` per request, one `prediction` per photo of a batch, one `feedback`.
 REQUEST, PREDICTION, FEEDBACK = "request", "prediction", "feedback"
+
+SYNTHETIC_HEADER = ("x-synthetic", "true")  # marks requests of smoke tests and replays, which the report excludes
 
 # Metrics in the embedded metric format, and their namespace.
 NAMESPACE = "PetClassifier"

@@ -1,13 +1,12 @@
-"""Wrap every request: record it, return its id, answer crashes with JSON, and send no body for HEAD."""
+"""Wrap every request: record it, return its id, and answer crashes with JSON."""
 
 import traceback
 
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lambda_app.errors import RequestError
-from lambda_app.telemetry.request_log import RequestRecord, Telemetry
+from lambda_app.error_responses import error_response
+from lambda_app.telemetry.request_log import Telemetry
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")  # browsers must not guess a content type other than the given one
 
@@ -55,45 +54,6 @@ class TelemetryMiddleware:
             await response(scope, receive, send_with_id)
         finally:
             self.telemetry.finish(record, scope)
-
-
-class HeadMiddleware:
-    """Pure ASGI middleware that answers HEAD with the status and headers of GET (RFC 9110, section 9.3.2)."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_without_body(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message["body"] = b""
-            await send(message)
-
-        is_head = scope["type"] == "http" and scope["method"] == "HEAD"
-        await self.app(scope, receive, send_without_body if is_head else send)
-
-
-def error_response(scope: Scope, status: int, code: str, message: str) -> JSONResponse:
-    """Return an error, and record its code.
-
-    All routes share one shape, except those under `/v2`: in the Open Inference Protocol, `error` is the message.
-    """
-    record: RequestRecord = scope["state"]["record"]
-    record.error_code = code
-    if f"{scope['path']}/".startswith("/v2/"):
-        return JSONResponse({"error": message, "code": code, "request_id": record.request_id}, status)
-    return JSONResponse({"error": {"code": code, "message": message, "request_id": record.request_id}}, status)
-
-
-def request_error_response(scope: Scope, error: RequestError) -> JSONResponse:
-    """Return the error with its `Retry-After`, and record its code."""
-    response = error_response(scope, error.status, error.code, str(error))
-    response.headers.update(retry_after_header(error))
-    return response
-
-
-def retry_after_header(error: RequestError) -> dict[str, str]:
-    return {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
 
 
 def _stack(error: BaseException) -> str:

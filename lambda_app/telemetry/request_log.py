@@ -19,7 +19,7 @@ from lambda_app.telemetry.prediction_log import MAX_IDS, MAX_PREDICTIONS, Recent
 from lambda_app.telemetry.prometheus import InstanceMetrics
 
 METHODS = frozenset(HTTPMethod)  # a client may send any other word
-SYNTHETIC = (b"x-synthetic", b"true")  # the header of smoke tests and replays
+SYNTHETIC = tuple(part.encode() for part in fields.SYNTHETIC_HEADER)
 
 
 @dataclass

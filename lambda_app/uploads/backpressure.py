@@ -6,8 +6,8 @@ from functools import partial
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lambda_app.error_responses import request_error_response
 from lambda_app.errors import Overloaded, SlowUpload
-from lambda_app.telemetry.middleware import request_error_response
 from lambda_app.uploads.reader import content_length
 
 # The number of concurrent uploads of the largest size; more fit if they are smaller. The form parser holds a form

@@ -79,7 +79,7 @@ def _has_header(head: bytes) -> bool:
     return head[:2] == b"\x1f\x8b" or (head[0] & 15 == 8 and int.from_bytes(head[:2]) % 31 == 0)
 
 
-def decode_photo(body: bytes) -> bytes:
+def extract_photo(body: bytes) -> bytes:
     """Return the photo of a data URL or of JSON. Return any other body unchanged.
 
     Raise `MalformedRequest` for base64 that cannot be decoded, and `BadField` for JSON without a photo.

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from starlette.requests import Request
 
 from lambda_app.errors import BadField, MalformedRequest, NoPhoto, UnsupportedPhoto
-from lambda_app.uploads.encodings import FORM_COMMAND, RAW_COMMAND, decode_photo
+from lambda_app.uploads.encodings import FORM_COMMAND, RAW_COMMAND, extract_photo
 from lambda_app.uploads.form import FormParser, Part
 from lambda_app.uploads.reader import check_size, media_type, read_body, stream_body
 
@@ -28,7 +28,7 @@ async def read_photo(request: Request, max_bytes: int) -> bytes:
     else:
         # Base64 is a third longer than the photo; line breaks and escaped slashes add up to a tenth.
         limit = max_bytes if kind.startswith("image/") else max_bytes * 3 // 2 + FORM_OVERHEAD
-        data = decode_photo(await read_body(request, limit, max_bytes))
+        data = extract_photo(await read_body(request, limit, max_bytes))
         check_size(len(data), max_bytes)
     _check_not_empty(data)
     return data

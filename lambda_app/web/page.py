@@ -13,12 +13,12 @@ from fastapi import FastAPI, Request, Response
 from starlette.responses import HTMLResponse
 
 from lambda_app.classifier import Prediction
+from lambda_app.error_responses import retry_after_header
 from lambda_app.errors import RequestError
 from lambda_app.inference import Inference
 from lambda_app.metadata import Metadata
 from lambda_app.schemas import ApiInformation
 from lambda_app.settings import Settings
-from lambda_app.telemetry.middleware import retry_after_header
 from lambda_app.telemetry.request_log import RequestRecord
 from lambda_app.uploads.photo import FORM, read_photo
 from lambda_app.web.openapi import ONE_FILE, PHOTO_ERRORS, describe, list_routes

@@ -88,7 +88,7 @@ def test_back_rejects_deployment_in_progress(stack):
     """During a deployment, the error names the command that rolls it back."""
     busy = replace(stack, status="UPDATE_IN_PROGRESS")
     with pytest.raises(DeploymentError, match=f"cancel-update-stack --stack-name {STACK}"):
-        emergency.go_back(busy)
+        emergency.roll_back_version(busy)
 
 
 def test_live_version_prints_serving_version(stack, capsys):

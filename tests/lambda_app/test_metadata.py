@@ -37,6 +37,7 @@ def test_missing_key_is_an_error(key):
         ("class_names", "[cat", r"'class_names' is '\[cat'; expected JSON"),
         ("image_size", "0", "image_size is 0; expected a positive integer"),
         ("image_size", '"224"', "image_size is '224'; expected a positive integer"),
+        ("unknown_threshold", "null", "unknown_threshold is None; expected a number"),
     ],
 )
 def test_malformed_value_is_an_error(key, value, message):

@@ -7,7 +7,7 @@ import pytest
 
 from infra.bench.decoding import png_chunk
 from lambda_app.errors import DamagedPhoto, UnsupportedPhoto
-from lambda_app.preprocess import decode, preprocess
+from lambda_app.preprocess import MAX_PIXELS, decode, preprocess, read_header
 from tests.support.photo_files import HEIGHT, WIDTH, difference, photo, picture, png
 
 
@@ -70,3 +70,9 @@ def test_png_without_its_end_chunk_is_complete():
 def test_png_with_an_invalid_gamma_ignores_it(gamma):
     """The picture is neither refused nor black."""
     assert 0 == difference(photo(), decode(png(2, 8, (b"gAMA", struct.pack(">I", gamma)))))
+
+
+def test_png_color_profile_over_the_limit_is_ignored():
+    """A color profile of 5 MB is ignored, like one in another format; it is not cut off."""
+    data = png(2, 8, (b"iCCP", b"name\0\0" + zlib.compress(bytes(5_000_000))))
+    assert read_header(data, MAX_PIXELS).load(None).profile is None

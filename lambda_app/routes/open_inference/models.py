@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lambda_app.classifier import ACTIVATION_MAP, Classifier
-from lambda_app.errors import BadField, RequestError
+from lambda_app.errors import BadField, NoModel, RequestError
 from lambda_app.inference import Classified, Inference
 from lambda_app.routes.open_inference.endpoints import MODEL, NETWORK
 from lambda_app.routes.open_inference.tensors import (
@@ -33,13 +33,6 @@ PER_CLASS = {"probabilities", "logits"}
 # Outputs that are computed only for requests that name them.
 RECTANGLE = "activation_map_rectangle"
 ON_REQUEST = {ACTIVATION_MAP, RECTANGLE}
-
-
-class NoModel(BadField):
-    """the model or its version does not exist"""
-
-    status = 404
-    code = "not_found"
 
 
 @dataclass(frozen=True)
