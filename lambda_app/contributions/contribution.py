@@ -11,6 +11,7 @@ from lambda_app.decoding.header import Header
 from lambda_app.preprocess import shrink_from_header
 
 PREFIX = "contributed"  # of all keys; the function's role may write only below it
+REQUESTS = f"{PREFIX}/requests/"  # the prefix of the empty objects that lead from a request to its photo
 SHORT_SIDE = 512  # pixels; as in page.html
 QUALITY = 95  # the page encodes with at most 90, so encoding again loses little
 
@@ -33,26 +34,41 @@ class Contribution:
 
     @property
     def key(self) -> str:
-        """Return the path within the bucket or folder. Equal photos with equal labels have equal keys."""
-        return f"{PREFIX}/{self.model_version}/{self.label}/{self.digest}.jpg"
+        """Return the path within the bucket or folder."""
+        return photo_key(self.model_version, self.label, self.digest)
 
     @property
     def request_key(self) -> str:
-        """Return the path of an empty object that leads from the request to the photo.
-
-        The metadata name only the last sender of a photo, but every sender may ask to delete it.
-        """
-        return f"{PREFIX}/requests/{self.request_id}/{self.digest}"
+        """Return the path of an empty object that leads from the request to the photo."""
+        return request_key(self.request_id, self.digest)
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Return the metadata. Class names are percent-encoded, because S3 accepts only ASCII."""
-        return {
-            "request-id": self.request_id,
-            "prediction": quote(self.prediction, safe=" "),
-            "confidence": f"{self.confidence:.6f}",
-            "time": self.time.isoformat(timespec="seconds"),
-        }
+        time = self.time.isoformat(timespec="seconds")
+        return format_metadata(self.request_id, self.prediction, self.confidence, time)
+
+
+def photo_key(model_version: str, label: str, digest: str) -> str:
+    """Return the key of a photo. Equal photos with equal labels have equal keys."""
+    return f"{PREFIX}/{model_version}/{label}/{digest}.jpg"
+
+
+def request_key(request_id: str, digest: str) -> str:
+    """Return the key of an empty object that leads from a request to its photo.
+
+    The metadata name only the last sender of a photo, but every sender may ask to delete it.
+    """
+    return f"{REQUESTS}{request_id}/{digest}"
+
+
+def format_metadata(request_id: str, prediction: str, confidence: float, time: str) -> dict[str, str]:
+    """Return the metadata of a photo. Class names are percent-encoded, because S3 accepts only ASCII."""
+    return {
+        "request-id": request_id,
+        "prediction": quote(prediction, safe=" "),
+        "confidence": f"{confidence:.6f}",
+        "time": time,
+    }
 
 
 def copy_photo(header: Header) -> bytes:

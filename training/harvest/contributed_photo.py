@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from lambda_app.contributions.contribution import PREFIX
+from lambda_app.contributions.contribution import photo_key, request_key
 from training.interruption import UserError
 
 KEY = re.compile(r"(?:.*/)?(?P<model_version>[^/]+)/(?P<label>[^/]+)/(?P<sha256>[0-9a-f]{64})\.jpg", re.DOTALL)
-
-REQUESTS = f"{PREFIX}/requests/"  # the prefix of the empty objects that lead from a request to its photo
 REQUEST_KEY = re.compile(r"(?:.*/)?requests/(?P<request_id>[^/]+)/(?P<sha256>[0-9a-f]{64})", re.DOTALL)
 
 
@@ -32,7 +30,7 @@ class Entry:
     @property
     def path(self) -> str:
         """Return the path below the folder of a review."""
-        return f"{PREFIX}/{self.model_version}/{self.label}/{self.sha256}.jpg"
+        return photo_key(self.model_version, self.label, self.sha256)
 
 
 def parse_key(key: str, day: str) -> Entry | None:
@@ -54,7 +52,7 @@ class Sender:
     @property
     def path(self) -> str:
         """Return the path below the folder of a review."""
-        return f"{REQUESTS}{self.request_id}/{self.sha256}"
+        return request_key(self.request_id, self.sha256)
 
 
 def parse_request_key(key: str) -> Sender | None:

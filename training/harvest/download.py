@@ -7,10 +7,10 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote
 
 from tqdm import tqdm
 
+from lambda_app.contributions.contribution import format_metadata
 from training.figures import replacing, write_json
 from training.harvest.contributed_photo import Entry, HarvestError, Sender
 from training.harvest.contribution_storage import THREADS, UNAVAILABLE, Storage
@@ -56,12 +56,7 @@ def _copy(storage: Storage, entry: Entry, path: Path) -> bool:
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         print(f"warning: {entry.key} is ignored: its content does not match the hash in its name")
         return False
-    metadata = {
-        "request-id": origin.request_id,
-        "prediction": quote(origin.prediction, safe=" "),
-        "confidence": origin.confidence,
-        "time": origin.time,
-    }
+    metadata = format_metadata(origin.request_id, origin.prediction, origin.confidence, origin.time)
     write_json(path.with_suffix(".json"), metadata, indent=None)
     with replacing(path) as partial:
         partial.write_bytes(data)
