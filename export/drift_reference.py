@@ -15,7 +15,7 @@ from lambda_app.prediction_record import classify, describe_photo
 from lambda_app.preprocess import preprocess
 from lambda_app.signals import NUMERIC_FIELDS
 from training.figures import write_json
-from training.manifest import class_names, read_manifest
+from training.manifest import list_classes, read_manifest
 from training.source import PHOTOS, Source
 
 # More photos would enlarge the file and slow down the report's resampling, but barely tighten its limits.
@@ -24,7 +24,7 @@ MAX_PHOTOS = 5000
 
 def main() -> None:
     classifier = Classifier.load(RELEASED)
-    served_names, photo_names = list(classifier.metadata.class_names), class_names(read_manifest())
+    served_names, photo_names = list(classifier.metadata.class_names), list_classes(read_manifest())
     if served_names != photo_names:
         print(
             f"{REFERENCE} is unchanged: the served model has the classes {', '.join(served_names)}, and the photos "
@@ -49,10 +49,10 @@ def describe_reference(classifier: Classifier) -> str:
 def build_reference(classifier: Classifier) -> dict[str, Any]:
     """Return at most `MAX_PHOTOS` photos of the test split, evenly spread: one list per field, in manifest order."""
     source = Source(PHOTOS)
-    photos = [row for row in read_manifest() if row["split"] == "test"]
+    photos = [row for row in read_manifest() if row.split == "test"]
     photos = photos[:: -(-len(photos) // MAX_PHOTOS) or 1]  # sorted by path: each folder is represented
     rows = [
-        prediction_fields(classifier, source.read(row["id"])) | {"label": row["label"]}
+        prediction_fields(classifier, source.read(row.id)) | {"label": row.label}
         for row in tqdm(photos, desc="reference", unit="photo")
     ]
     return {

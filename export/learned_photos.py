@@ -33,7 +33,7 @@ class LearnedPhotos:
         """Return the photos from which a training with the current manifest learns."""
         hashes: dict[str, list[str]] = {"train": [], "val": [], "test": []}
         for row in read_manifest():
-            hashes[row["split"]].append(row["sha256"][:DIGITS])
+            hashes[row.split].append(row.sha256[:DIGITS])
         return cls(sha256(MANIFEST), tuple(sorted(hashes["train"])), tuple(sorted(hashes["val"])))
 
     @classmethod

@@ -64,7 +64,7 @@ class Comparison:
         """Return the relative increase of training photos, or None if it is unknown or too few test photos remain."""
         if not self.champion_photos or self.photos.are_few:
             return None
-        trained = sum(row["split"] == "train" for row in self.photos.rows)
+        trained = sum(row.split == "train" for row in self.photos.rows)
         return (trained - self.champion_photos) / self.champion_photos
 
     def decide(self, rule: config.Release) -> tuple[bool, str]:

@@ -24,6 +24,7 @@ from training.model import load_checkpoint, predict
 from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 from training.predictions import Floats, Predictions
 from training.source import PHOTOS, SourceList
+from training.split import Row
 from training.state import keep_freed_memory, release_freed_memory
 from training.tracking import start_run
 
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def calibrate(
-    model: nn.Module, rows: list[dict[str, str]], to_pixels: Preprocessor, params: config.Evaluate
+    model: nn.Module, rows: list[Row], to_pixels: Preprocessor, params: config.Evaluate
 ) -> Calibration:
     """Fit the calibration on the validation split and on a sample of the training split, and write it."""
     train = subsample(read_split(rows, "train", to_pixels), MAX_FAMILIAR_PHOTOS)

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 
 from training.figures import read_figures
-from training.manifest import read_rows
+from training.manifest import read_all_rows
 from training.source import Layout
 from training.split import SPLITS, Row
 
@@ -95,7 +95,7 @@ def _names(labels: list[str]) -> str:
 def main() -> None:
     """Print the overview of the last `prepare`, which DVC does not repeat if nothing has changed."""
     summary = read_figures("prepare")
-    rows = list(read_rows())
+    rows = list(read_all_rows())
     splits = {row.id: row.split for row in rows if row.split} if summary.get("split") == "given" else {}
     print("\n".join(describe(rows, Layout(summary["layout"], {}, {}, (), splits, tuple(summary.get("notes", ()))))))
 

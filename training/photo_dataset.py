@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lambda_app.preprocess import preprocess
-from training.manifest import class_names
+from training.manifest import list_classes
 from training.source import PHOTOS, Source
+from training.split import Row
 
 Pixels = NDArray[np.uint8]  # (3, S, S), 0..255
 
@@ -43,9 +44,9 @@ class Preprocessor:
         return preprocess(data, self.image_size).pixels
 
 
-def read_split(rows: list[dict[str, str]], split: str, to_pixels: Callable[[bytes], Pixels]) -> Photos:
-    labels = {row["id"]: row["label"] for row in rows if row["split"] == split}
-    return Photos(Source(PHOTOS), labels, class_names(rows), to_pixels)
+def read_split(rows: list[Row], split: str, to_pixels: Callable[[bytes], Pixels]) -> Photos:
+    labels = {row.id: row.label for row in rows if row.split == split}
+    return Photos(Source(PHOTOS), labels, list_classes(rows), to_pixels)
 
 
 def subsample(photos: Photos, count: int) -> Photos:

@@ -14,6 +14,7 @@ from training.batches import Batches, loader
 from training.distributed import World
 from training.interruption import UserError
 from training.photo_dataset import Photos, Pixels, Preprocessor, read_split
+from training.split import Row
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Data:
 
 
 def load_data(
-    rows: list[dict[str, str]], params: config.Train, augment: config.Augment, validation: config.Evaluate, world: World
+    rows: list[Row], params: config.Train, augment: config.Augment, validation: config.Evaluate, world: World
 ) -> Data:
     """Return augmented training photos at the image size of training, and validation photos as in serving."""
     photos = read_split(rows, "train", Augmenter(augment, params.image_size))

@@ -25,13 +25,13 @@ from training.batches import Batches
 from training.csv_file import write_rows
 from training.distributed import World, join_world
 from training.interruption import UserError, exit_when_interrupted
-from training.manifest import MANIFEST, class_names, read_manifest
+from training.manifest import MANIFEST, list_classes, read_manifest
 from training.metrics import add_prefix, classification_metrics
 from training.model import CHECKPOINT, count_parameters, predict
 from training.optimize import build_networks, build_state, train_epoch
 from training.sampling import Data, load_data
 from training.source import PHOTOS, sha256
-from training.split import SPLITS
+from training.split import SPLITS, Row
 from training.state import (
     OLD_STATE,
     STATE,
@@ -61,9 +61,9 @@ def main() -> None:
         data = load_data(rows, params, augment, validation, world)
 
         seed_everything(params.seed)
-        model, teacher = build_networks(params, len(class_names(rows)), world.device)
+        model, teacher = build_networks(params, len(list_classes(rows)), world.device)
         state = build_state(model, params, params.epochs * len(data.train))
-        description = {"train": asdict(params), "augment": asdict(augment), "class_names": class_names(rows)}
+        description = {"train": asdict(params), "augment": asdict(augment), "class_names": list_classes(rows)}
         identity = identify(description, model, validation, world)
         learner: nn.Module = DistributedDataParallel(model) if world.size > 1 else model
 
@@ -111,9 +111,9 @@ def resume(state: TrainingState, identity: dict[str, Any], world: World) -> Prog
     return progress
 
 
-def start_training_run(progress: Progress, params: config.Train, rows: list[dict[str, str]]) -> mlflow.ActiveRun:
+def start_training_run(progress: Progress, params: config.Train, rows: list[Row]) -> mlflow.ActiveRun:
     """Start the MLflow run of a training, or continue that of a resumed one."""
-    names, counts = class_names(rows), Counter(row["split"] for row in rows)
+    names, counts = list_classes(rows), Counter(row.split for row in rows)
     description = describe_run(params, names, {split: counts[split] for split in SPLITS})
     return start_run(progress.run_id, name_run(params, names), description)
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from lambda_app.classifier import Classifier
 from training.config import Release
 from training.photo_dataset import Photos, Preprocessor, read_split
+from training.split import Row
 
 BATCH_SIZE = 64
 
@@ -143,7 +144,7 @@ def load_or_none(path: Path) -> Classifier | None:
         return None
 
 
-def predict_correct(classifier: Classifier, rows: Sequence[dict[str, str]]) -> NDArray[np.bool_]:
+def predict_correct(classifier: Classifier, rows: Sequence[Row]) -> NDArray[np.bool_]:
     """Return whether each prediction on the test photos of `rows` is correct (N,), at the image size of the model."""
     return are_correct(classifier, read_split(list(rows), "test", Preprocessor(classifier.metadata.image_size)))
 

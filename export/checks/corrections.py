@@ -5,7 +5,6 @@ gain on contributions therefore counts only if the challenger is also as good on
 """
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from export.checks.comparison import Paired, are_correct
 from lambda_app.classifier import Classifier
@@ -50,7 +49,7 @@ def compare_corrections(challenger: Classifier, champion: Classifier) -> Correct
         are_correct(model, Photos(Source(HELD_BACK), labels, list(names), Preprocessor(model.metadata.image_size)))
         for model in (challenger, champion)
     )
-    corrected = [path.startswith(f"{PurePosixPath(CORRECTED).name}/") for path in sorted(labels)]
+    corrected = [path.startswith(f"{CORRECTED}/") for path in sorted(labels)]
     return Corrections(
         sum(corrected), int(new[corrected].sum()), int(old[corrected].sum()), Paired.from_answers(new, old)
     )

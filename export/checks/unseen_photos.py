@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from export.learned_photos import DIGITS, LearnedPhotos
-from training.manifest import read_manifest, read_rows
+from training.manifest import read_all_rows, read_manifest
+from training.split import Row
 
 ENOUGH = 30  # test photos; if some were excluded, a tie on fewer than this does not count as evidence
 
@@ -17,7 +18,7 @@ ENOUGH = 30  # test photos; if some were excluded, a tie on fewer than this does
 class UnseenPhotos:
     """The manifest without the test photos that the champion has learned."""
 
-    rows: Sequence[dict[str, str]]  # of all splits
+    rows: Sequence[Row]  # of all splits
     compared: int  # test photos among them
     excluded: int | None  # test photos that the champion learned; None if its training photos are not known
 
@@ -38,11 +39,11 @@ class UnseenPhotos:
 def select_unseen(champion: LearnedPhotos | None) -> UnseenPhotos:
     """Return the rows without the test photos that the champion learned, or of which it learned a near duplicate."""
     rows = read_manifest()
-    test_photos = sum(row["split"] == "test" for row in rows)
+    test_photos = sum(row.split == "test" for row in rows)
     if champion is None:
         return UnseenPhotos(rows, test_photos, None)
     learned = {*champion.train, *champion.val}
-    groups = {row.group for row in read_rows() if row.sha256[:DIGITS] in learned}  # also of rows that were set aside
-    unseen = [row for row in rows if row["split"] != "test" or row["group"] not in groups]
+    groups = {row.group for row in read_all_rows() if row.sha256[:DIGITS] in learned}  # also of rows that were set aside
+    unseen = [row for row in rows if row.split != "test" or row.group not in groups]
     excluded = len(rows) - len(unseen)
     return UnseenPhotos(unseen, test_photos - excluded, excluded)

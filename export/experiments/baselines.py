@@ -147,7 +147,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     evaluated = json.loads((folder / METRICS / "evaluate.json").read_text())
     with (folder / HISTORY).open(newline="") as file:
         speeds = [float(epoch["images_per_second"]) for epoch in csv.DictReader(file)]
-    photos = sum(row["split"] == "train" for row in read_manifest(folder / MANIFEST))
+    photos = sum(row.split == "train" for row in read_manifest(folder / MANIFEST))
     files = {precision: folder / CANDIDATES / f"{precision}.onnx" for precision in PRECISIONS}
     return {
         "accuracy": {name: scores["accuracy"] for name, scores in evaluated["sets"].items()},

@@ -133,15 +133,15 @@ def choose_photos(data: Path, pattern: str, count: int) -> tuple[list[Photo], li
     """
     link(data, PHOTOS)
     prepare.main()
-    source, rows = Source(PHOTOS), sorted(read_manifest(), key=lambda row: row["sha256"])
-    left_out = [row for row in rows if fnmatch(row["id"], pattern)]
-    others = [row for row in rows if not fnmatch(row["id"], pattern)][:count]
+    source, rows = Source(PHOTOS), sorted(read_manifest(), key=lambda row: row.sha256)
+    left_out = [row for row in rows if fnmatch(row.id, pattern)]
+    others = [row for row in rows if not fnmatch(row.id, pattern)][:count]
     if not left_out or not others:
         raise UserError(
             f"--kind {pattern!r} matches {len(left_out)} of {len(rows)} photos; expected a pattern of some, but not "
-            f"all names, such as {rows[0]['id']!r}"
+            f"all names, such as {rows[0].id!r}"
         )
-    base, kind = ([(row["label"], source.read(row["id"])) for row in chosen] for chosen in (others, left_out))
+    base, kind = ([(row.label, source.read(row.id)) for row in chosen] for chosen in (others, left_out))
     return base, kind
 
 

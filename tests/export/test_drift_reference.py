@@ -40,12 +40,12 @@ def test_row_matches_the_log_line(logged, tiny_classifier, encode):
 
 def test_reference_contains_the_test_split(tiny_released):
     """The reference has a row per test photo with its true class, in manifest order, from the served model."""
-    reference, photos = write_reference(), [row for row in read_manifest() if row["split"] == "test"]
+    reference, photos = write_reference(), [row for row in read_manifest() if row.split == "test"]
     assert (tiny_model.METADATA.model_version, len(photos)) == (reference["model_version"], reference["photos"])
     assert list(tiny_model.METADATA.class_names) == reference["class_names"]
     assert FIELDS | {"label"} == set(reference["columns"])
-    assert [row["label"] for row in photos] == reference["columns"]["label"]
-    assert [len(Source(PHOTOS).read(row["id"])) for row in photos] == reference["columns"]["photo_bytes"]
+    assert [row.label for row in photos] == reference["columns"]["label"]
+    assert [len(Source(PHOTOS).read(row.id)) for row in photos] == reference["columns"]["photo_bytes"]
 
 
 def test_reference_samples_large_splits(tiny_released, monkeypatch):
@@ -60,7 +60,7 @@ def test_reference_samples_large_splits(tiny_released, monkeypatch):
 def test_reference_contains_no_photo_names(tiny_released):
     """The file contains the fields and the class of a photo, never its name."""
     write_reference()
-    assert [] == [row["id"] for row in read_manifest() if row["id"] in REFERENCE.read_text()]
+    assert [] == [row.id for row in read_manifest() if row.id in REFERENCE.read_text()]
 
 
 def test_reference_of_other_classes_is_unchanged(tiny_released, capsys):

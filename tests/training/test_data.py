@@ -16,9 +16,10 @@ from tests.training.workspace import link_photos, write_zip
 from training import config
 from training.augment import Augmenter
 from training.batches import loader
-from training.manifest import class_names, read_manifest
+from training.manifest import list_classes, read_manifest
 from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 from training.source import Source
+from training.split import Row
 from training.train import seed_everything
 
 AUGMENT = config.load(config.Augment, ROOT / "params.yaml")
@@ -60,7 +61,7 @@ def test_read_manifest_skips_rows_without_split(project):
     """Files that were set aside are not read."""
     (project / "manifest.csv").write_text(MANIFEST)
     rows = read_manifest(project / "manifest.csv")
-    assert ["cat/0.jpg", "cat/1.jpg", "dog/0.jpg", "dog/1.jpg"] == [row["id"] for row in rows]
+    assert ["cat/0.jpg", "cat/1.jpg", "dog/0.jpg", "dog/1.jpg"] == [row.id for row in rows]
 
 
 def test_read_split_uses_the_indices_of_all_classes(project):
@@ -74,7 +75,7 @@ def test_read_split_uses_the_indices_of_all_classes(project):
 
 def test_class_names_are_sorted():
     """Class names are in alphabetical order, the order of the network's outputs."""
-    assert ["cat", "dog"] == class_names([{"label": "dog"}, {"label": "cat"}, {"label": "dog"}])
+    assert ["cat", "dog"] == list_classes([Row("1", label="dog"), Row("2", label="cat"), Row("3", label="dog")])
 
 
 @given(st.integers(0, 300), st.integers(1, 300))

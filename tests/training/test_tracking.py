@@ -102,7 +102,7 @@ def test_training_run_describes_the_training(trained):
     experiments = [each.experiment_id for each in client.search_experiments()]
     [run] = client.search_runs(experiments)
     assert re.fullmatch(r"simple_cnn: cat, dog, \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", run.info.run_name)
-    counts = Counter(row["split"] for row in read_manifest(trained / MANIFEST))
+    counts = Counter(row.split for row in read_manifest(trained / MANIFEST))
     photos = ", ".join(f"{counts[split]} {split}" for split in ("train", "val", "test"))
     description = run.data.tags["mlflow.note.content"]
     assert description.startswith("Classifies photos into cat, dog. Trained `simple_cnn` from random weights at 32 px")

@@ -28,7 +28,7 @@ from training.harvest.ledger import check_recorded, read_ledger
 from training.harvest.review_page import write_page
 from training.harvest.screening import apply_caps, propose, screen_duplicates
 from training.interruption import exit_when_interrupted
-from training.manifest import MANIFEST, class_names, read_manifest
+from training.manifest import MANIFEST, list_classes, read_manifest
 from training.prepare import inspect_photos
 from training.source import Source
 
@@ -60,7 +60,7 @@ def harvest(source: str, folder: Path) -> list[Candidate]:
     entries = download(storage, [entry for entry in listed if entry.sha256 not in decided], folder)
     reviewed = read_changed(folder)
     candidates = screen(entries, {entry.sha256: entry.day for entry in listed}, folder, reviewed)
-    names = class_names(read_manifest())
+    names = list_classes(read_manifest())
     # Proposals leave the reviewer's decisions out, so that these still differ from the proposals at the next harvest.
     write_decisions([c for c in candidates if c.sha256 not in reviewed], folder, PROPOSALS)
     write_decisions(candidates, folder, HARVESTED)
@@ -82,7 +82,7 @@ def screen(
 ) -> list[Candidate]:
     """Return the candidates with decisions: duplicates, audit of labels, the reviewer's decisions, then caps."""
     rows, limits = read_manifest(), config.load(config.Harvest)
-    candidates = propose(entries, folder, class_names(rows))
+    candidates = propose(entries, folder, list_classes(rows))
     labels = {candidate.path: candidate.label for candidate in candidates}
     inspected = {row.sha256: row for row in inspect_photos(Source(folder), labels)} if labels else {}
     bits = config.load(config.Prepare).near_duplicate_bits

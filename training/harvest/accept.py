@@ -14,7 +14,14 @@ from pathlib import Path
 from training.figures import replacing
 from training.harvest.contributed_photo import Candidate, HarvestError, parse_key
 from training.harvest.contribution_storage import Folder
-from training.harvest.data_set import ACCEPTED_FOLDER, CONFIRMED, CONTRIBUTIONS, CORRECTED, read_folder_labels
+from training.harvest.data_set import (
+    ACCEPTED_FOLDER,
+    CONFIRMED,
+    CONTRIBUTIONS,
+    CORRECTED,
+    HELD_BACK_FOLDER,
+    read_folder_labels,
+)
 from training.harvest.decisions import ACCEPT, DECISIONS_FILE, HOLD, REJECT, is_unchanged, read_changed, read_decisions
 from training.harvest.dvc_folder import POINTER, track
 from training.harvest.ledger import (
@@ -29,7 +36,7 @@ from training.harvest.ledger import (
     write_ledger,
 )
 from training.harvest.review_page import PAGE
-from training.manifest import class_names, read_manifest
+from training.manifest import list_classes, read_manifest
 
 HELD_BACK_SHARE = 0.1
 
@@ -47,7 +54,7 @@ def accept(folder: Path, *, allow_unchanged: bool = False) -> None:
 
     Raise `HarvestError` if no one saved a review, unless `allow_unchanged` accepts the proposals as they are.
     """
-    candidates, names = read_decisions(folder), class_names(read_manifest())
+    candidates, names = read_decisions(folder), list_classes(read_manifest())
     check_complete()
     ledger = read_ledger()
     done = {row.photo for row in ledger}
@@ -108,9 +115,11 @@ def read_photo(candidate: Candidate, folder: Path, names: Sequence[str]) -> byte
 
 def choose_path(candidate: Candidate) -> Path:
     """Return the path of a photo below data/contributions."""
-    corrected = candidate.label != candidate.prediction
-    part = (CORRECTED if corrected else CONFIRMED) if is_held_back(candidate.sha256) else ACCEPTED_FOLDER
-    return Path(part, candidate.label, f"{candidate.sha256}.jpg")
+    name = f"{candidate.sha256}.jpg"
+    if not is_held_back(candidate.sha256):
+        return Path(ACCEPTED_FOLDER, candidate.label, name)
+    part = CONFIRMED if candidate.label == candidate.prediction else CORRECTED
+    return Path(HELD_BACK_FOLDER, part, candidate.label, name)
 
 
 def is_held_back(sha256: str) -> bool:

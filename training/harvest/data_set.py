@@ -5,8 +5,8 @@ from pathlib import Path, PurePosixPath
 from training.source import CONTRIBUTED
 
 CONTRIBUTIONS, ACCEPTED_FOLDER = CONTRIBUTED.parent, CONTRIBUTED.name
-# The folders of a tenth of the contributions by hash, on which no model is ever trained.
-CORRECTED, CONFIRMED = "held-back/corrected", "held-back/confirmed"
+HELD_BACK_FOLDER = "held-back"  # has a tenth of the contributions, by hash, on which no model is ever trained
+CORRECTED, CONFIRMED = "corrected", "confirmed"  # its folders
 HELD_BACK = Path("data/raw/held-back")  # where the pipeline reads them: a link, or an empty folder
 
 
@@ -23,7 +23,7 @@ def link_held_back(*, use: bool) -> None:
     elif HELD_BACK.is_dir():
         HELD_BACK.rmdir()  # raises OSError if a user put files there
     HELD_BACK.parent.mkdir(parents=True, exist_ok=True)
-    source = CONTRIBUTIONS / PurePosixPath(CORRECTED).parent
+    source = CONTRIBUTIONS / HELD_BACK_FOLDER
     if use and source.is_dir():
         HELD_BACK.symlink_to(source.resolve())
     else:

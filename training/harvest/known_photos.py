@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from training.figures import replacing
@@ -13,14 +14,14 @@ from training.split import Row
 CACHE = Path("artifacts/perceptual_hashes.csv")
 
 
-def read_known(manifest: list[dict[str, str]]) -> list[Row]:
+def read_known(manifest: list[Row]) -> list[Row]:
     """Return a row with a perceptual hash for each photo. Only photos that the cache lacks are decoded."""
     cache = read_cache()
-    labels = {row["id"]: row["label"] for row in manifest if row["sha256"] not in cache}
+    labels = {row.id: row.label for row in manifest if row.sha256 not in cache}
     if labels:
         cache |= {row.sha256: row.phash for row in inspect_photos(Source(PHOTOS), labels) if not row.reason}
         write_cache(cache)
-    rows = [Row(r["id"], r["sha256"], r["label"], phash=cache[r["sha256"]]) for r in manifest if r["sha256"] in cache]
+    rows = [replace(row, phash=cache[row.sha256]) for row in manifest if row.sha256 in cache]
     accepted = read_folder_labels(CONTRIBUTIONS)
     inspected = inspect_photos(Source(CONTRIBUTIONS), accepted) if accepted else []
     return rows + [row for row in inspected if not row.reason]

@@ -12,10 +12,11 @@ from training import config
 from training.calibration import familiarity, fit_familiar
 from training.harvest.contributed_photo import Candidate
 from training.harvest.decisions import ACCEPT, HOLD, REJECT
-from training.manifest import class_names
+from training.manifest import list_classes
 from training.model import build
 from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 from training.source import Source
+from training.split import Row
 from training.tools.suspects import class_probabilities, extract_features
 
 MAX_TRAINING_PHOTOS = 2000
@@ -24,7 +25,7 @@ UNFAMILIAR = 0.01  # photos less familiar than this quantile of the training pho
 
 
 def audit(
-    candidates: Sequence[Candidate], folder: Path, rows: list[dict[str, str]], limits: config.Harvest
+    candidates: Sequence[Candidate], folder: Path, rows: list[Row], limits: config.Harvest
 ) -> list[Candidate]:
     """Return the candidates with their doubt.
 
@@ -34,7 +35,7 @@ def audit(
     judged by others of this kind. They are few compared with the training photos, so that a flood of wrong labels
     cannot confirm itself. Rejected candidates, such as near duplicates of others, are not audited.
     """
-    names = class_names(rows)
+    names = list_classes(rows)
     audited = {c.path: c.label for c in candidates if c.label in names and c.decision != REJECT}
     if not audited:
         return list(candidates)
@@ -47,7 +48,7 @@ def audit(
         extract_features(network, photos, batch_size) for photos in (known, new)
     )
     labels = np.array([*known.labels, *new.labels])
-    groups = {row["id"]: row["group"] for row in rows}
+    groups = {row.id: row.group for row in rows}
     is_trusted = np.concatenate([np.ones(len(known), bool), choose_trusted(new, Counter(known.labels))])
     probabilities = class_probabilities(
         np.concatenate([known_features, features]), labels, [*(groups[i] for i in known.ids), *new.ids], is_trusted

@@ -3,7 +3,7 @@
 from training import config
 from training.csv_file import Line
 from training.interruption import UserError
-from training.manifest import MANIFEST, read_rows
+from training.manifest import MANIFEST, read_all_rows
 from training.reviewed import REVIEWED, Review, write_reviewed
 from training.split import Row
 from training.tools.suspect_list import (
@@ -40,7 +40,7 @@ def read_rows_by_hash() -> dict[str, Row]:
     """Return the rows of the manifest by hash, also of photos that are set aside."""
     if not MANIFEST.exists():
         raise UserError(f"{MANIFEST} does not exist; `make suspects` writes it")
-    return {row.sha256: row for row in read_rows() if row.sha256}
+    return {row.sha256: row for row in read_all_rows() if row.sha256}
 
 
 def check_photo(line: Line, manifest: dict[str, Row]) -> None:

@@ -19,7 +19,7 @@ from training.augment import Augmenter
 from training.batches import Batches
 from training.distributed import join_world
 from training.figures import write_figures
-from training.manifest import class_names, read_manifest
+from training.manifest import list_classes, read_manifest
 from training.optimize import build_networks, build_state, train_epoch
 from training.photo_dataset import read_split
 from training.sampling import repeat_photos, shard
@@ -47,7 +47,7 @@ def measure(params: config.Train, steps: int, rounds: int) -> dict[str, Any]:
     seed_everything(params.seed)
     photos = read_split(rows, "train", Augmenter(config.load(config.Augment), params.image_size))
     world = join_world()
-    model, teacher = build_networks(params, len(class_names(rows)), world.device)
+    model, teacher = build_networks(params, len(list_classes(rows)), world.device)
     uncounted = 2 * params.workers + 1  # torch prefetches two batches per worker
     state = build_state(model, params, steps=2 * rounds * (uncounted + steps))
 

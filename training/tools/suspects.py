@@ -6,7 +6,7 @@ folds without the photo. The suspects are candidates: reviewers decide on each i
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +24,14 @@ from tqdm import tqdm
 from training import config
 from training.batches import loader
 from training.calibration import familiarity, fit_familiar
-from training.manifest import class_names, read_manifest
+from training.manifest import list_classes, read_manifest
 from training.model import build
 from training.networks import Network
 from training.photo_dataset import Photos, Preprocessor
 from training.predictions import Floats, Labels, Predictions
 from training.reviewed import read_reviewed
 from training.source import PHOTOS, Source
+from training.split import Row
 from training.state import keep_freed_memory, release_freed_memory
 from training.tools.suspect_list import (
     LABEL,
@@ -51,12 +52,12 @@ def main() -> None:
     keep_freed_memory()
     find_decided(read_suspect_lines())  # raises UserError before minutes of work
     params, test = config.load(config.Train), config.load(config.Evaluate)
-    rows = sorted(read_manifest(), key=lambda row: row["id"])
-    names = class_names(rows)
-    photos = Photos(Source(PHOTOS), {row["id"]: row["label"] for row in rows}, names, Preprocessor(test.image_size))
+    rows = sorted(read_manifest(), key=lambda row: row.id)
+    names = list_classes(rows)
+    photos = Photos(Source(PHOTOS), {row.id: row.label for row in rows}, names, Preprocessor(test.image_size))
     network = build(params.architecture, len(names), weights=params.weights).eval()
     features, predictions = extract_features(network, photos, test.batch_size)
-    groups = [row["group"] for row in rows]
+    groups = [row.group for row in rows]
     probabilities = class_probabilities(features, predictions.labels, groups)
     found = find_suspects(rows, names, probabilities, find_unfamiliar(predictions, groups))
     decided = find_decided(read_suspect_lines())  # people may have decided during the search
@@ -127,7 +128,7 @@ def split_folds(labels: Labels, groups: Sequence[str]) -> Iterator[tuple[Labels,
 
 
 def find_suspects(
-    rows: Sequence[Mapping[str, str]], names: Sequence[str], probabilities: Floats, unfamiliar: Floats
+    rows: Sequence[Row], names: Sequence[str], probabilities: Floats, unfamiliar: Floats
 ) -> list[Suspect]:
     """Return the photos that two rules select, most suspicious ones first; a photo has at most one kind.
 
@@ -140,7 +141,7 @@ def find_suspects(
     mislabeled; listing the counted photos themselves would find 16 in 37. If the labels are replaced by those of
     similar breeds, it finds 20 in 44 instead of 16 in 46.
     """
-    labels = np.array([names.index(row["label"]) for row in rows])
+    labels = np.array([names.index(row.label) for row in rows])
     best = probabilities.argmax(axis=1)
     is_mislabeled = find_label_issues(labels, probabilities, filter_by="low_self_confidence", n_jobs=1) & (
         best != labels
@@ -153,16 +154,18 @@ def find_suspects(
             kind, suggestion, probability = LABEL, names[best[index]], probabilities[index, best[index]]
         else:
             continue
-        place = {key: row[key] for key in ("id", "label", "split", "sha256")}
         own = float(probabilities[index, labels[index]])
         found.append(
             Suspect(
                 number=0,
+                id=row.id,
+                label=row.label,
+                split=row.split,
+                sha256=row.sha256,
                 kind=kind,
                 suggestion=suggestion,
                 label_probability=own,
                 suggestion_probability=float(probability),
-                **place,
             )
         )
     return sorted(found, key=rank)

@@ -20,7 +20,7 @@ from training.manifest import MANIFEST, read_manifest
 
 
 def hashes(split):
-    return {row["sha256"] for row in read_manifest() if row["split"] == split}
+    return {row.sha256 for row in read_manifest() if row.split == split}
 
 
 def learn(count):
@@ -56,7 +56,7 @@ def test_near_duplicates_are_excluded(store):
         writer.writerows([*rows, copy])
     unseen = select_unseen(LearnedPhotos("any", ("a" * 12,), ()))
     assert 1 == unseen.excluded
-    assert test["id"] not in {row["id"] for row in unseen.rows}
+    assert test["id"] not in {row.id for row in unseen.rows}
 
 
 def test_no_unseen_photo_keeps_the_champion(store):

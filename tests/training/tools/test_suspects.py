@@ -12,6 +12,7 @@ from training.interruption import UserError
 from training.manifest import read_manifest
 from training.predictions import Predictions
 from training.reviewed import Review
+from training.split import Row
 from training.tools import suspects
 from training.tools.suspect_list import SUSPECTS, Suspect, read_suspect_lines
 from training.tools.suspect_sheet import SHEET
@@ -81,7 +82,7 @@ def test_mislabeled_drawings_are_listed_with_their_class(in_searched):
 
 def test_list_has_hash_split_and_an_empty_decision(in_searched):
     """Each line has hash and split of the manifest, a number, and no decision."""
-    manifest = {row["id"]: (row["sha256"], row["split"]) for row in read_manifest()}
+    manifest = {row.id: (row.sha256, row.split) for row in read_manifest()}
     rows = read()
     assert [manifest[row["id"]] for row in rows] == [(row["sha256"], row["split"]) for row in rows]
     assert [("1", ""), ("2", ""), ("3", "")] == [(row["number"], row["decision"]) for row in rows]
@@ -171,7 +172,7 @@ def features_of(labels, noise=2.0):
 
 def rows_of(labels, names):
     return [
-        {"id": f"{i}.jpg", "label": names[label], "split": "train", "sha256": f"{i:064x}"}
+        Row(f"{i}.jpg", label=names[label], split="train", sha256=f"{i:064x}")
         for i, label in enumerate(labels)
     ]
 
