@@ -1,11 +1,9 @@
 """Select the candidate to release: int8 if it is faster and as accurate, else fp16 if as accurate, else fp32."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from training.config import Verify
-
-Figures = dict[str, Any]
+from training.figures import Figures
 
 
 def select_candidate(figures: Mapping[str, Figures], limits: Verify) -> tuple[str, str]:

@@ -4,12 +4,9 @@ Figures come from artifacts/metrics/ (rendered by `export.card_figures`) and the
 `export/card_template.md`, and descriptions that only a person can write from `export/card_notes.md`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
-from typing import Any
-
-import yaml
 
 from export.card_figures import (
     fill_paragraph,
@@ -27,13 +24,12 @@ from export.registry import CARD_TAG, CHAMPION, Registry
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training import config
-from training.figures import METRICS, read_figures
+from training.catalog import Entry, find_place, read_catalog
+from training.figures import METRICS, Figures, read_figures
 from training.source import sha256
 
 TEMPLATE = Path("export/card_template.md")
 NOTES = Path("export/card_notes.md")
-CATALOG = Path("data/datasets.yaml")
-Values = Mapping[str, Any]
 
 
 def main() -> None:
@@ -90,7 +86,7 @@ def render() -> str:
     return Template(TEMPLATE.read_text()).substitute(parts)
 
 
-def render_data(prepared: Values) -> str:
+def render_data(prepared: Figures) -> str:
     """Return how many photos there are by class, split and reason for exclusion, and how many were relabeled."""
     classes = ", ".join(f"{count:,} {name}" for name, count in prepared["classes"].items())
     splits = ", ".join(f"{count:,} {name}" for name, count in prepared["splits"].items())
@@ -108,9 +104,8 @@ def render_licenses(sources: Sequence[str] | None, further: Sequence[str]) -> st
 
     `sources` are None for a model that was trained before they were recorded.
     """
-    catalog: dict[str, dict[str, Any]] = yaml.safe_load(CATALOG.read_text())
     names = [*(sources or ()), *further]
-    used = [entry for key, entry in catalog.items() if any(is_from(name, key, entry) for name in names)]
+    used = [entry for key, entry in read_catalog().items() if any(is_from(name, key, entry) for name in names)]
     lines = [f"- {entry['title']}: {entry['license']}" for entry in used]
     if sources is None:
         lines.append("The training did not record which sets it used.")
@@ -119,15 +114,9 @@ def render_licenses(sources: Sequence[str] | None, further: Sequence[str]) -> st
     return "\n".join(lines)
 
 
-def is_from(name: str, key: str, entry: Values) -> bool:
+def is_from(name: str, key: str, entry: Entry) -> bool:
     """Return whether a file or folder of that name holds photos of the catalog's entry."""
-    stem = Path(name).stem
-    return stem in {
-        key,
-        f"{key}-by-class",
-        Path(entry["file"]).stem if "file" in entry else key,
-        *entry.get("names", ()),
-    }
+    return Path(name).stem in {key, find_place(key, entry).stem, *entry.get("names", ())}
 
 
 def render_recipe() -> dict[str, str]:

@@ -5,11 +5,10 @@ Each function takes the part of artifacts/metrics/*.json that it renders. Shares
 
 from collections.abc import Iterator, Mapping, Sequence
 from textwrap import fill
-from typing import Any
 
-from training.figures import read_figures
+from training.figures import Figures, read_figures
+from training.markdown_table import percent, table
 from training.metrics import wilson_interval
-from training.tools.results_page import percent, table
 
 NOT_MEASURED = "Not measured."
 MAX_CONFUSIONS = 5  # of a set in the list of mistakes
@@ -23,22 +22,21 @@ The bundled photos, dark where the map is low, and what the model calls them:
 Maps of misclassified photos, without the photos, which may not be published:
 
 ![Maps of misclassified photos](../artifacts/plots/activation_map_mistakes.png)"""
-Values = Mapping[str, Any]
 
 
-def render_sets(sets: Mapping[str, Values]) -> str:
+def render_sets(sets: Mapping[str, Figures]) -> str:
     """Return the table of scores by set."""
     head = ("set", "photos", "accuracy", "95 % interval", "ROC-AUC", "log loss")
     return table(head, ((name, *_score_cells(values)) for name, values in sets.items()))
 
 
-def _score_cells(values: Values) -> tuple[str, ...]:
+def _score_cells(values: Figures) -> tuple[str, ...]:
     """Return the cells behind the name of a set: photos, accuracy, interval, ROC-AUC, log loss."""
     scores = (f"{values[key]:.4f}" for key in ("roc_auc", "log_loss"))
     return f"{values['photos']:,}", percent(values["accuracy"]), format_interval(values["accuracy_interval"]), *scores
 
 
-def render_classes(sets: Mapping[str, Values], names: Sequence[str]) -> str:
+def render_classes(sets: Mapping[str, Figures], names: Sequence[str]) -> str:
     """Return the table of recall by set and class. Classes that a set lacks have no row."""
     rows = []
     for set_name, values in sets.items():
@@ -50,7 +48,7 @@ def render_classes(sets: Mapping[str, Values], names: Sequence[str]) -> str:
     return table(("set", "class", "correct", "recall", "95 % interval"), rows)
 
 
-def render_calibration(evaluated: Values) -> str:
+def render_calibration(evaluated: Figures) -> str:
     """Return the temperature and the expected calibration error of each set."""
     errors = (f"{name} {percent(values['calibration_error'])}" for name, values in evaluated["sets"].items())
     return fill_paragraph(
@@ -59,7 +57,7 @@ def render_calibration(evaluated: Values) -> str:
     )
 
 
-def render_unknown(evaluated: Values) -> str:
+def render_unknown(evaluated: Figures) -> str:
     """Return the false alarms on photos of the classes, and the detection rate on other pictures."""
     false_alarms = (f"{name} {percent(values['unknown_rate'])}" for name, values in evaluated["sets"].items())
     head = ("pictures of other things", "photos", "called unknown", "ROC-AUC")
@@ -96,7 +94,7 @@ def render_activation_map(digest: str) -> str:
     return f"{curves}\n\n{render_areas(figures)}\n\n{grids}\n\n{MAP_PICTURES}"
 
 
-def render_areas(figures: Values) -> str:
+def render_areas(figures: Figures) -> str:
     """Return the table of areas under the curves, by kind of map."""
     head = (
         "curve",
@@ -113,26 +111,26 @@ def render_areas(figures: Values) -> str:
     return table(head, rows)
 
 
-def render_edits(behavior: Values) -> str:
+def render_edits(behavior: Figures) -> str:
     """Return the table of how many photos keep their class after each edit."""
     rows = ((name.replace("_", " "), percent(share)) for name, share in behavior["agreement"].items())
     return table(("edit", "photos that keep their class"), rows)
 
 
-def render_candidates(candidates: Mapping[str, Values]) -> str:
+def render_candidates(candidates: Mapping[str, Figures]) -> str:
     """Return the table of the candidate files."""
     sets = next(iter(candidates.values()))["sets"]
     head = ("file", *(f"accuracy, {name}" for name in sets), "MB", "ms per photo")
     return table(head, ((name, *_candidate_cells(values)) for name, values in candidates.items()))
 
 
-def _candidate_cells(values: Values) -> Iterator[str]:
+def _candidate_cells(values: Figures) -> Iterator[str]:
     """Yield the cells behind the name of a file: accuracy by set, size, latency."""
     yield from (percent(scores["accuracy"]) for scores in values["sets"].values())
     yield from (f"{values[key]:.2f}" for key in ("size_mb", "latency_ms"))
 
 
-def render_mistakes(sets: Mapping[str, Values], names: Sequence[str]) -> str:
+def render_mistakes(sets: Mapping[str, Figures], names: Sequence[str]) -> str:
     """Return the most frequent confusions of each set as a list."""
     lines = []
     for set_name, values in sets.items():

@@ -82,12 +82,12 @@ def quantize(
 ) -> None:
     """Quantize a float file to int8, with the ranges that the activations have on `photos`.
 
-    export/README.md shows what each step contributes. `settings` returns arguments of `calibrate` for a graph.
+    export/README.md shows what each step contributes. `settings` returns arguments of `quantize_graph` for a graph.
     """
     program = fold_batch_norms(source)
     if "equalize" in steps:
         equalize(program, read_pixels(photos, "equalize"))
-    calibrate(program, target, photos, **settings(program))
+    quantize_graph(program, target, photos, **settings(program))
     if "compensate" in steps:
         quantized = onnx.load(target)
         compensate(program, quantized, read_pixels(subsample(photos, COMPENSATION_PHOTOS), "compensate"))
@@ -102,7 +102,7 @@ def fold_batch_norms(source: Path) -> onnx.ModelProto:
         return onnx.load(folded)
 
 
-def calibrate(program: onnx.ModelProto, target: Path, photos: Photos, **settings: Any) -> None:
+def quantize_graph(program: onnx.ModelProto, target: Path, photos: Photos, **settings: Any) -> None:
     """Quantize a float graph: int8 weights with one scale per channel, uint8 activations with one per tensor.
 
     The first layers stay in float32, and so do the outputs of the last ones, because int8 would make two logits equal

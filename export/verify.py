@@ -7,7 +7,6 @@ with 1, which stops the pipeline.
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from lambda_app.classifier import Classifier, Outputs
 from lambda_app.metadata import Metadata
 from training import config
 from training.calibration import Calibration
-from training.figures import read_figures, write_figures
+from training.figures import Figures, read_figures, write_figures
 from training.further_sets import read_extra, read_outliers
 from training.manifest import read_manifest
 from training.model import count_parameters, load_checkpoint
@@ -40,7 +39,6 @@ from training.networks import Network
 from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 from training.state import keep_freed_memory
 
-Figures = dict[str, Any]
 OutputsBySet = Mapping[str, Mapping[str, Outputs]]  # by set, then by pytorch, fp32, fp16 and int8
 
 

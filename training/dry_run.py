@@ -6,11 +6,10 @@ The dry run decodes only the header of each photo, so it finds neither damaged p
 import argparse
 from pathlib import Path
 
-import yaml
-
 from training import config
+from training.catalog import DEFAULT, find_place, read_catalog
 from training.estimate import estimate
-from training.fetch import CATALOG, RAW, add_source_options, has_photos, read_sources, split_sources
+from training.fetch import add_source_options, has_photos, read_sources, split_sources
 from training.interruption import UserError, exit_when_interrupted
 from training.overview import describe
 from training.prepare import check_classes, check_layout, choose_splits, inspect_photos
@@ -57,13 +56,9 @@ def check_downloads(data: str) -> None:
     """Raise `UserError` if a source would have to be downloaded."""
     if not data and has_photos():
         return
-    catalog = yaml.safe_load(CATALOG.read_text())
-    for name in split_sources(data or "petimages"):
-        if (
-            name in catalog
-            and not Path(name).exists()
-            and not (RAW / catalog[name].get("file", f"{name}-by-class")).exists()
-        ):
+    catalog = read_catalog()
+    for name in split_sources(data or DEFAULT):
+        if name in catalog and not Path(name).exists() and not find_place(name, catalog[name]).exists():
             raise UserError(f"{name} is not downloaded yet; run `make train DATA={name}`, which downloads it")
 
 

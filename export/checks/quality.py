@@ -1,15 +1,13 @@
 """Check the quality, robustness, size and latency of the candidate that `verify` selected."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from export.candidate_selection import filter_large_sets
 from export.checks.behavior import TOLERANCE
 from export.checks.gates import Gate, make_set_gates
 from training import config
+from training.figures import Figures
 from training.metrics import wilson_interval
-
-Figures = dict[str, Any]
 
 
 def select_judged_sets(

@@ -43,7 +43,7 @@ def select_unseen(champion: LearnedPhotos | None) -> UnseenPhotos:
     if champion is None:
         return UnseenPhotos(rows, test_photos, None)
     learned = {*champion.train, *champion.val}
-    groups = {row.group for row in read_all_rows() if row.sha256[:DIGITS] in learned}  # also of rows that were set aside
+    groups = {row.group for row in read_all_rows() if row.sha256[:DIGITS] in learned}  # also of files set aside
     unseen = [row for row in rows if row.split != "test" or row.group not in groups]
     excluded = len(rows) - len(unseen)
     return UnseenPhotos(unseen, test_photos - excluded, excluded)

@@ -19,9 +19,10 @@ from lambda_app.classifier import OUTPUTS, Classifier, Outputs
 from lambda_app.metadata import Metadata
 from training.figures import write_figures
 from training.further_sets import read_folder
+from training.markdown_table import percent, table
 from training.photo_dataset import Preprocessor
 from training.source import sha256
-from training.tools.results_page import describe_hardware, percent, table
+from training.tools.results_page import describe_hardware
 
 SIZES = (192, 208, 224, 240, 256)  # pixels; in steps of 16 around 224, the size of the release
 

@@ -29,15 +29,14 @@ from export.quantize import (
 )
 from lambda_app.classifier import Classifier, Outputs
 from training import config
-from training.figures import METRICS, read_figures, write_figures
+from training.figures import METRICS, Figures, read_figures, write_figures
 from training.manifest import MANIFEST, read_manifest
+from training.markdown_table import percent, table
 from training.photo_dataset import Photos, Preprocessor, read_split, subsample
 from training.source import sha256
-from training.tools.results_page import percent, table
 
 FIGURES = METRICS / "int8_attempts.json"
 MAX_PHOTOS = 400  # of the validation split
-Figures = dict[str, Any]
 Settings = Callable[[onnx.ModelProto], dict[str, Any]]  # arguments of `quantize_static` that differ
 
 

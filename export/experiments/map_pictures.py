@@ -13,8 +13,8 @@ from PIL import Image
 
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
+from training.figures import PLOTS
 
-PLOTS = Path("artifacts/plots")
 CURVES, EXAMPLES, MISTAKES = (PLOTS / f"activation_map_{name}.png" for name in ("curves", "examples", "mistakes"))
 SAMPLES = Path("data/samples")  # bundled photos, in the public domain
 COLUMNS = 6

@@ -12,8 +12,8 @@ from tests.support.drawing import draw, encode_image, write_dataset
 from tests.training.workspace import enter_copy
 from training import evaluate
 from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature, fit_threshold
-from training.evaluate import MISTAKES, PLOTS
-from training.figures import read_figures
+from training.evaluate import MISTAKES
+from training.figures import PLOTS, read_figures
 from training.further_sets import read_unlabeled
 from training.interruption import UserError
 from training.manifest import read_manifest

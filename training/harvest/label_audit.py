@@ -24,9 +24,7 @@ TRUSTED_SHARE = 0.25  # of the training photos of a class: as many contributions
 UNFAMILIAR = 0.01  # photos less familiar than this quantile of the training photos are held
 
 
-def audit(
-    candidates: Sequence[Candidate], folder: Path, rows: list[Row], limits: config.Harvest
-) -> list[Candidate]:
+def audit(candidates: Sequence[Candidate], folder: Path, rows: list[Row], limits: config.Harvest) -> list[Candidate]:
     """Return the candidates with their doubt.
 
     Hold accepted ones whose label is improbable, and those that show none of the classes.

@@ -5,15 +5,14 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from training.source.source_reader import SourceError
+from training.source.source_reader import ARCHIVE, SourceError
 
 SPLIT = re.compile(
     r"(?P<name>train|training|val|valid|validation|dev|test|testing)"
     r"([-_ ]?(set|data|images?|photos?))?\d*(-\d+-of-\d+)?(\.\w+)*",
     re.IGNORECASE,
 )
-SPLITS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
-ARCHIVE = re.compile(r"(\.(zip|tar|tgz|gz|bz2|xz|parquet))+$", re.IGNORECASE)
+SPLIT_SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 # Names that are not class names: years and dates, numbers, and words for photos.
 PARTS = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "pics", "data", "files", "raw"}
 NUMBER = re.compile(r"[\W_]*\d[\d\W_]*")
@@ -33,7 +32,7 @@ def find_split(file: PurePosixPath) -> str:
     """Return `train`, `val` or `test` if a folder or shard above the file has such a name, else an empty string."""
     for part in reversed(file.parts[:-1]):
         if match := SPLIT.fullmatch(part):
-            return SPLITS.get(name := match["name"].lower(), name)
+            return SPLIT_SYNONYMS.get(name := match["name"].lower(), name)
     return ""
 
 

@@ -9,8 +9,8 @@ from training.figures import write_json
 from training.source.class_level import are_parts
 from training.source.fingerprint import fingerprint
 from training.source.layout import Layout, detect_layout, merge_classes
-from training.source.source_reader import SourceError, is_hidden
-from training.source.tree import ARCHIVE, ArchiveTree
+from training.source.source_reader import ARCHIVE, SourceError, is_hidden
+from training.source.tree import ArchiveTree
 
 MARK = "pet-classifier sources"
 CONTRIBUTED = Path("data/contributions/accepted")  # the contributions of users that `make accept` adds

@@ -22,6 +22,8 @@ SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"),
     *(".tif", ".tiff", ".heic", ".heif", ".avif"),
 }
+ARCHIVE_SUFFIX = r"\.(zip|tar|tgz|tar\.(gz|bz2|xz)|parquet)"
+ARCHIVE = re.compile(f"{ARCHIVE_SUFFIX}$", re.IGNORECASE)
 MAX_FILE = 256 << 20  # bytes of one photo; a larger file is not read into memory
 # A folder raises OSError; an archive also the errors of a wrong checksum, a broken stream, a password, or a compression
 # method that zipfile does not support.

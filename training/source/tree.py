@@ -12,6 +12,8 @@ from typing import Any
 
 from training.source.folder import FolderReader
 from training.source.source_reader import (
+    ARCHIVE,
+    ARCHIVE_SUFFIX,
     MAX_FILE,
     SUFFIXES,
     UNREADABLE,
@@ -24,8 +26,7 @@ from training.source.tar_reader import TarReader
 from training.source.unpacked import Budget, copy_stream, unpack
 from training.source.zip_reader import ZipReader
 
-ARCHIVE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz)|parquet)$", re.IGNORECASE)
-INSIDE = re.compile(r"\.(zip|tar|tgz|tar\.(gz|bz2|xz)|parquet)(?=/)", re.IGNORECASE)
+INSIDE = re.compile(f"{ARCHIVE_SUFFIX}(?=/)", re.IGNORECASE)
 Opener = Callable[[Path], Any]  # returns a binary stream
 MAX_DEPTH = 3  # archives inside each other
 COMPRESSED: dict[bytes, Opener] = {

@@ -3,12 +3,13 @@
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from training import config
+from training.markdown_table import percent, table
 
 COMPARED_PRECISIONS = ("fp32", "int8")
 FOR_SMALL_SETS = {"train.min_steps", "train.perfect_epochs"}  # without effect on the attempts, which had many photos
@@ -93,21 +94,6 @@ def render_input(results: dict[str, Any]) -> str:
         f"**{100 * results['share']:.0f} %** of that speed. Medians (and range) of {len(speeds['photos'])} rounds of "
         f"{results['steps']} steps on {results['hardware']}."
     )
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table. Columns whose cells all begin with a digit are right-aligned, except for the first.
-
-    `infra.markdown` renders the tables of `infra`, because neither package may import the other.
-    """
-    cells = list(rows)
-    is_numeric = [i > 0 and all(row[i][:1].isdigit() for row in cells) for i in range(len(headings))]
-    rule = ["---:" if numeric else "---" for numeric in is_numeric]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (headings, rule, *cells))
-
-
-def percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2f} %"  # noqa: RUF001  # an en dash marks a missing value
 
 
 def describe_hardware() -> str:

@@ -138,6 +138,14 @@ def test_wrong_sha256_is_an_error(run, catalog, server):
     assert not FILE.exists()
 
 
+def test_download_without_known_sha256_is_used(run, catalog, server):
+    """A catalog entry needs no SHA-256."""
+    entry = {"download": server.url, "file": FILE.name}
+    Path("data/datasets.yaml").write_text(yaml.safe_dump({"pets": entry}))
+    run("--data", "pets")
+    assert server.content == FILE.read_bytes()
+
+
 def test_download_that_is_not_an_archive_is_an_error(run, catalog, server):
     """A web page is not used as an archive."""
     server.content = b"<html>Sorry</html>"

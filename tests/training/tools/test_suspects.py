@@ -171,10 +171,7 @@ def features_of(labels, noise=2.0):
 
 
 def rows_of(labels, names):
-    return [
-        Row(f"{i}.jpg", label=names[label], split="train", sha256=f"{i:064x}")
-        for i, label in enumerate(labels)
-    ]
+    return [Row(f"{i}.jpg", label=names[label], split="train", sha256=f"{i:064x}") for i, label in enumerate(labels)]
 
 
 @pytest.mark.parametrize("classes", [2, 37])

@@ -1,6 +1,6 @@
-"""The tables of training/RESULTS.md."""
+"""The tables and percentages of the documents."""
 
-from training.tools.results_page import percent, table
+from training.markdown_table import percent, table
 
 
 def test_table_aligns_numbers_to_the_right():
