@@ -57,7 +57,9 @@ def release(registry: Registry, rule: config.Release) -> None:
     champion = find_champion(registry)
     version = registry.find_file(sha256(path)) or register_challenger(registry, path, metrics)
     if champion is not None and champion.version == version.version:
-        outcome = read_outcome(version) or skip_comparison(path, "it is the champion")
+        outcome = read_outcome(version)
+        if not outcome.promoted:  # it lost here, but another machine promoted it
+            outcome = skip_comparison(path, "it is the champion")
         outcome = replace(outcome, candidate=path.stem)  # instead of "adopted"
     elif ROLLED_BACK in version.tags:
         reason = f"it was rolled back on {version.tags[ROLLED_BACK]}; run `make promote` to serve it anyway"
@@ -106,9 +108,6 @@ def find_champion(registry: Registry) -> ModelVersion | None:
         return champion
     version = registry.find_file(sha256(RELEASED))
     version = version or registry.register(RELEASED, build_tags(RELEASED, "adopted", classifier.metadata.metrics))
-    if OUTCOME not in version.tags:  # a rollback can make this version the challenger
-        outcome = skip_comparison(RELEASED, "it served before this registry had it")
-        registry.tag(version, OUTCOME, json.dumps(asdict(replace(outcome, candidate=version.tags["candidate"]))))
     if photos := LearnedPhotos.find(registry, version):
         photos.store(registry, version)
     if CARD.exists():
@@ -139,9 +138,14 @@ def register_challenger(registry: Registry, path: Path, metrics: Metrics) -> Mod
     return version
 
 
-def read_outcome(version: ModelVersion) -> Outcome | None:
-    """Return the outcome of an earlier comparison, or None."""
-    return Outcome(**json.loads(version.tags[OUTCOME])) if OUTCOME in version.tags else None
+def read_outcome(version: ModelVersion) -> Outcome:
+    """Return the outcome of an earlier comparison. Only an adopted version may have none."""
+    tags = version.tags
+    if OUTCOME in tags:
+        return Outcome(**json.loads(tags[OUTCOME]))
+    reason = "it served before this registry had it"
+    size = float(tags["size_mb"])
+    return Outcome(tags["candidate"], tags["model_version"], tags["sha256"], size, promoted=True, reason=reason)
 
 
 def apply_outcome(registry: Registry, version: ModelVersion, outcome: Outcome) -> None:
@@ -166,9 +170,9 @@ def promote_manually(registry: Registry) -> None:
     version = registry.get_alias(CHALLENGER)
     if not is_served(version):  # otherwise, an interruption left this command unfinished
         find_champion(registry)  # so that a rollback restores the file that serves now
-    rejected = json.loads(version.tags[OUTCOME])  # every challenger has an outcome
-    reason = f"promoted manually; the earlier outcome was: {rejected['reason']}"
-    apply_outcome(registry, version, Outcome(**rejected | {"promoted": True, "reason": reason}))
+    outcome = read_outcome(version)
+    reason = f"promoted manually; the earlier outcome was: {outcome.reason}"
+    apply_outcome(registry, version, replace(outcome, promoted=True, reason=reason))
 
 
 def roll_back(registry: Registry) -> None:

@@ -50,7 +50,10 @@ def wilson_interval(successes: int, total: int) -> list[float]:
 
 
 def calibration_error(probabilities: Floats, labels: Labels, bins: int = 15) -> float:
-    """Return the expected calibration error of the predicted class, with bins of equal width (Guo et al. 2017)."""
+    """Return the expected calibration error of the predicted class, with bins of equal width (Guo et al. 2017).
+
+    `infra.report.label_metrics.calibration_figures` also computes it, for the reason that `wilson_interval` gives.
+    """
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     indices = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [abs(confidence[indices == b].sum() - correct[indices == b].sum()) for b in range(bins)]

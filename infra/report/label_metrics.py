@@ -44,9 +44,10 @@ def accuracy_figures(labeled: Table) -> dict[str, Any]:
 
 
 def calibration_figures(labeled: Table, bins: int) -> dict[str, float | None]:
-    """Return the mean confidence of the labeled predictions and the expected calibration error (Naeini et al. 2015).
+    """Return the mean confidence of the labeled predictions and the expected calibration error (Guo et al. 2017).
 
-    The error is the mean distance between confidence and accuracy, in bins of equal width.
+    The error is the mean distance between confidence and accuracy, in bins of equal width. `training.metrics` has its
+    own `calibration_error`, because `infra` may not import `training`.
     """
     if not len(labeled):
         return {"labeled_confidence": None, "calibration_error": None}

@@ -166,6 +166,16 @@ def test_file_from_elsewhere_is_adopted(store):
     assert sha256(RELEASED) == REGISTRY.get_alias(CHAMPION).tags["sha256"]
 
 
+def test_rejected_file_that_another_machine_promoted_serves(store):
+    """If Git brings a file that lost here, it is the champion and not the challenger, and the outcome states this."""
+    release_file(MODEL)
+    rejected, _ = release_file(make_wrong())
+    RELEASED.write_bytes(rejected)
+    _, outcome = release_file(make_wrong())
+    assert (True, "it is the champion") == (outcome["promoted"], outcome["reason"])
+    assert ("2", None) == (version_number(CHAMPION), version_number(CHALLENGER))
+
+
 def test_manual_promotion_and_rollback_know_the_file_from_elsewhere(store):
     """A rollback after a manual promotion restores the file that served, even if another machine released it."""
     release_file(MODEL)

@@ -66,11 +66,11 @@ def _index(photos: list[str]) -> dict[str, list[str]]:
 
 
 def _match(rows: list[TableRow], folder: PurePosixPath, index: dict[str, list[str]]) -> dict[str, str]:
-    label = next((c for c in rows[0] if c.strip().lower() in LABELS), None) if rows else None
+    columns = dict.fromkeys(column for row in rows for column in row)  # a line of JSON may lack some
+    label = next((c for c in columns if c.strip().lower() in LABELS), None)
     if label is None:
         return {}
-    columns = {c: _photos(rows, c, folder, index) for c in rows[0] if c != label}
-    found = max(columns.values(), key=len, default={})
+    found = max((_photos(rows, c, folder, index) for c in columns if c != label), key=len, default={})
     return {photo: row.get(label, "").strip().lower() for photo, row in found.items() if row.get(label, "").strip()}
 
 

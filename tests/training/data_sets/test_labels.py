@@ -113,12 +113,13 @@ def test_sample_submission_is_no_table_of_labels(data):
     assert "in a split folder without a class" == manifest["test/91.jpg"]["reason"]
 
 
+@pytest.mark.parametrize("position", ["first", "last"])
 @pytest.mark.parametrize("missing", [{}, {"label": None}], ids=["missing", "null"])
-def test_photo_without_a_label_in_json_lines_is_set_aside(data, missing):
-    """A line of JSON without a label, or with null, names no class."""
+def test_photo_without_a_label_in_json_lines_is_set_aside(data, missing, position):
+    """A line of JSON without a label, or with null, names no class, even if it is the first line."""
     files = numbered("a{}.jpg", "b{}.jpg")
     lines = [{"file_name": name, "label": "cat" if "a" in name else "dog"} for name in files]
-    lines.append({"file_name": "other.jpg", **missing})
+    lines.insert(0 if position == "first" else len(lines), {"file_name": "other.jpg", **missing})
     files |= pictures("other.jpg", start=40) | {"metadata.jsonl": "\n".join(map(json.dumps, lines)).encode()}
     manifest = run(write_files(data / "pets", files))
     assert {"cat": 8, "dog": 8} == classes(manifest)
