@@ -23,8 +23,7 @@ class Rectangle(Schema):
 
 class Explanation(Schema):
     png: str = Field(
-        description="the activation map, a grayscale PNG in base64: 255 is the strongest evidence for the class, 0 "
-        "none or evidence against it"
+        description="the activation map, a grayscale PNG in base64: 255 is the strongest evidence for the class, 0 none"
     )
     width: int = Field(ge=1, description="width of the map in pixels")
     height: int = Field(ge=1, description="height of the map in pixels")

@@ -19,10 +19,9 @@ GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
 @pytest.fixture
 def checkout(tmp_path):
     """Return a repository whose only commit holds a copy of the sources of the figures."""
-    for folder in ("infra", ".github/scripts", "artifacts/metrics"):
+    for folder in ("infra", "lambda_app", ".github/scripts", "artifacts/metrics"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "lambda_app").mkdir()
-    for file in ("README.md", "artifacts/bench.json", "artifacts/coverage.json", "lambda_app/model.onnx"):
+    for file in ("README.md", "artifacts/bench.json", "artifacts/coverage.json"):
         shutil.copy(ROOT / file, tmp_path / file)
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "All"]):
         subprocess.run([*GIT, *command], cwd=tmp_path, check=True)
