@@ -357,7 +357,7 @@ lock: | $(UV)  ## update every requirements file from pyproject.toml
 	$(UV_LOCK) --generate-hashes --group audit -o infra/aws/requirements-audit.txt pyproject.toml
 
 clean:  ## remove environments and tool caches; keep photos, models and DVC's cache
-	rm -rf .coverage* .venv .venv-sam .venv-audit .aws-sam .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .coverage* .venv .venv-sam .venv-audit .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(UV):
 	$(PYTHON) -m venv .venv

@@ -7,7 +7,15 @@ from typing import Any
 
 from botocore.exceptions import WaiterError
 
-from infra.aws.stack import ALIAS, NO_VERSION, UNRESERVED, DeploymentError, Stack, choose_rollback_version
+from infra.aws.stack import (
+    ALIAS,
+    NO_VERSION,
+    UNRESERVED,
+    DeploymentError,
+    Stack,
+    choose_rollback_version,
+    is_without_changes,
+)
 from infra.aws.traffic_split import end_split
 
 WAIT = {"Delay": 2, "MaxAttempts": 450}  # 15 minutes
@@ -57,7 +65,8 @@ def _template_at(stack: Stack, version: str) -> dict[str, Any]:
         if resource["Type"] == "AWS::Lambda::Alias":
             resource.pop("UpdatePolicy", None)
             resource["Properties"]["FunctionVersion"] = version
-        if resource["Type"] == "AWS::Lambda::Version" and resource["Properties"].get("Description"):
+        is_version = resource["Type"] == "AWS::Lambda::Version"
+        if is_version and resource["Properties"].get("Description") == {"Ref": "Commit"}:
             resource["Properties"]["Description"] = stack.parameters["Commit"]
     return template
 
@@ -85,6 +94,8 @@ def _update(stack: Stack, template: dict[str, Any], changed: dict[str, str]) -> 
         client.execute_change_set(StackName=stack.name, ChangeSetName=name, DisableRollback=True)
         client.get_waiter("stack_update_complete").wait(StackName=stack.name, WaiterConfig=WAIT)
     except WaiterError as error:
+        if is_without_changes(error):
+            return
         raise DeploymentError(
             f"{stack.name}: the alias moved, but the stack update failed: {error}. Find the reason in "
             f"`aws cloudformation describe-stack-events --stack-name {stack.name}`, then run the command again"

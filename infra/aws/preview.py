@@ -7,7 +7,7 @@ from typing import Any
 from botocore.exceptions import WaiterError
 
 from infra import ROOT
-from infra.aws.stack import DeploymentError, Stack, load_parameters
+from infra.aws.stack import DeploymentError, Stack, is_without_changes, load_parameters
 from infra.markdown import table
 
 TEMPLATE = ROOT / "template.yaml"
@@ -69,9 +69,9 @@ def _changes(stack: Stack, new: dict[str, str], template: str) -> list[dict[str,
         pages = client.get_paginator("describe_change_set").paginate(StackName=stack.name, ChangeSetName=name)
         return [change for page in pages for change in page["Changes"]]
     except WaiterError as error:
-        reason = error.last_response.get("StatusReason", str(error))
-        if "didn't contain changes" in reason or "No updates" in reason:
+        if is_without_changes(error):
             return []
+        reason = error.last_response.get("StatusReason", str(error))
         raise DeploymentError(f"{stack.name}: no change set: {reason}") from None
     finally:
         client.delete_change_set(StackName=stack.name, ChangeSetName=name)

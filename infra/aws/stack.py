@@ -8,7 +8,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import yaml
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 from botocore.session import Session
 
 from infra import ROOT
@@ -168,6 +168,12 @@ def read_host(environment: str) -> str:
             f"{stack.name}: UrlAuthType is {auth}; expected AWS_IAM, because clients can call a public URL directly"
         )
     return urlsplit(stack.outputs["Url"]).hostname or ""
+
+
+def is_without_changes(error: WaiterError) -> bool:
+    """Return whether CloudFormation failed to create a change set because there is nothing to change."""
+    reason = error.last_response.get("StatusReason", "")
+    return "didn't contain changes" in reason or "No updates" in reason
 
 
 def choose_rollback_version(stack: Stack, version: str = "") -> str:

@@ -1,7 +1,7 @@
 """`make bench`: measure every candidate, in turns, and write artifacts/bench.json.
 
-With Docker, each run of a candidate is a new container. Without Docker, it is a process on one core, and image sizes
-and HTTP throughput are not measured. QUICK=1 repeats less. The machine should be idle.
+With Docker, each run of a candidate is a new container. Without Docker, it is a process on one core, and image
+sizes, cold starts from disk and HTTP throughput are not measured. QUICK=1 repeats less. The machine should be idle.
 """
 
 import argparse

@@ -65,14 +65,19 @@ def write_log(logs: Any, group: str, lines: Iterable[str]) -> None:
 
 
 def read_log(logs: Any, group: str, request_ids: set[str]) -> list[dict[str, Any]]:
-    """Return the JSON lines of these requests; wait until each has one, for at most `LOG_TIMEOUT_S`."""
+    """Return the JSON lines of these requests.
+
+    Wait until each has its metrics, which are its last line, for at most `LOG_TIMEOUT_S`.
+    """
     deadline = time.monotonic() + LOG_TIMEOUT_S
     while True:
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
         # No filter pattern: LocalStack 4.14 ignores it and returns every event.
         lines = (event["message"] for page in pages for event in page["events"] if event["message"].startswith("{"))
         records = [record for record in map(json.loads, lines) if record.get("request_id") in request_ids]
-        if time.monotonic() > deadline or request_ids == {record["request_id"] for record in records}:
+        if time.monotonic() > deadline or request_ids == {
+            record["request_id"] for record in records if "_aws" in record
+        }:
             return records
         time.sleep(0.5)
 

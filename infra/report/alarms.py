@@ -10,7 +10,7 @@ import numpy as np
 
 from infra.report.drift import Reference, measure_drift
 from infra.report.log_reader import Table
-from lambda_app.signals import NUMERIC_FIELDS, SIGNALS
+from lambda_app.signals import NUMERIC_FIELDS
 
 # With 100 photos, a fifth of them must differ before drift is distinguishable from chance; with fewer, even more.
 MIN_PHOTOS = 100
@@ -32,7 +32,7 @@ def judge_drift(requests: Table, serving: str | None, reference: Reference | Non
         return _not_judged(_missing_reference(serving))
     photos = select_photos(requests, serving)
     if len(photos) < MIN_PHOTOS:
-        count = f"{len(photos)} predictions of {serving} with {', '.join(SIGNALS)}"
+        count = f"{len(photos)} predictions of {serving} with {', '.join(NUMERIC_FIELDS)}"
         return _not_judged(f"the log has {count}; expected {MIN_PHOTOS} or more")
     signals = measure_drift(photos.columns, reference)
     return {

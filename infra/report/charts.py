@@ -78,10 +78,10 @@ def draw_lines(
     """Draw lines over time. `names` maps a label to the keys of its figure; each version has a line style."""
 
     def draw(axes: plt.Axes) -> None:
-        for style, series in zip(cycle(STYLES), _by_version(points).values(), strict=False):
+        for number, (style, series) in enumerate(zip(cycle(STYLES), _by_version(points).values(), strict=False)):
             for color, (label, keys) in zip(cycle(COLORS), names.items(), strict=False):
                 # Matplotlib omits labels that begin with an underscore from the legend.
-                legend = label if style == STYLES[0] else "_"
+                legend = "_" if number else label
                 axes.plot(*_series(series, *keys), style, color=color, label=legend, marker=".", lw=1.4)
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -100,7 +100,7 @@ def draw_accuracy(points: Sequence[Point]) -> str:
     def draw(axes: plt.Axes) -> None:
         for color, (version, series) in zip(cycle(COLORS), _by_version(points).items(), strict=False):
             times, values = _series(series, "accuracy")
-            low, high = np.transpose([point["accuracy_interval"] for point in series if point["labels"]] or [[], []])
+            low, high = np.transpose([point["accuracy_interval"] for point in series])
             errors = (np.subtract(values, low), np.subtract(high, values))
             axes.errorbar(times, values, errors, fmt="o", ms=4, color=color, elinewidth=1.2, capsize=2, label=version)
         axes.yaxis.set_major_formatter(PercentFormatter(1))

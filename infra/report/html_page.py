@@ -1,6 +1,6 @@
 """Render report.html from template.html: one file without external resources."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -50,8 +50,9 @@ def draw_charts(report: Mapping[str, Any]) -> dict[str, str]:
         latencies = {name: ("latency_ms", name) for name in ("mean", "p50", "p95", "p99")}
         drawn["latency"] = charts.draw_lines(points, latencies, log=True)
     if report["overall"]["predictions"]:
-        classes = {name: ("classes", name) for name in report["overall"]["classes"]}
-        drawn["classes"] = charts.draw_lines([_with_class_shares(point) for point in points], classes, percent=True)
+        names = report["overall"]["classes"]
+        shares = [_with_class_shares(point, names) for point in points]
+        drawn["classes"] = charts.draw_lines(shares, {name: ("classes", name) for name in names}, percent=True)
         drawn["unknown"] = charts.draw_lines(points, {"unknown": ("unknown_share",)}, percent=True)
         drawn["confidence"] = charts.draw_lines(points, {"mean confidence": ("confidence",)}, percent=True)
     if report["overall"]["labels"]:
@@ -61,9 +62,10 @@ def draw_charts(report: Mapping[str, Any]) -> dict[str, str]:
     return drawn
 
 
-def _with_class_shares(point: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of the point with the shares of the classes in place of their counts."""
-    return {**point, "classes": {name: count / point["predictions"] for name, count in point["classes"].items()}}
+def _with_class_shares(point: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return a copy of the point with the share of each class in place of the counts: 0 for a class without any."""
+    total = point["predictions"]
+    return {**point, "classes": {name: point["classes"].get(name, 0) / total for name in names} if total else {}}
 
 
 def draw_distributions(

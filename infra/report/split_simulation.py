@@ -81,7 +81,7 @@ def _draw(scenario: Scenario, runs: int, seed: int) -> Counts:
 
 
 def _quantile(labels: NDArray[np.float64], share: float) -> int | None:
-    """Return the number of labels after which this share of the runs is decided, or None if it is above `DAYS`."""
+    """Return the number of labels that decide this share of the runs, or None if fewer are decided within `DAYS`."""
     value = np.quantile(labels, share, method="higher")
     return int(value) if np.isfinite(value) else None
 

@@ -51,6 +51,9 @@ def score(options: argparse.Namespace) -> Counter[str]:
     dead_letters = dead_letter_queue(sqs, options.queue)
     folder = options.results.folder(progress.job)
     send_keys(s3, sqs, options, progress, state)
+    if not progress.photos:
+        state.unlink(missing_ok=True)
+        raise Unfinished(f"{options.source}: expected photos, found none")
     if options.retry:
         retry_dead_letters(s3, sqs, options, dead_letters, progress, state)
     wait_for_results(s3, sqs, folder, progress.messages, queue=options.queue, dead_letters=dead_letters)

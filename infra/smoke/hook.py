@@ -29,7 +29,7 @@ WAIT_S = 60  # a version just published may still be pending
 TIMEOUT_S = 20  # longer than the function's own timeout in template.yaml
 # Two attempts: throttling does not mean that the new version is broken.
 CONFIG = Config(connect_timeout=5, read_timeout=TIMEOUT_S, retries={"total_max_attempts": 2, "mode": "standard"})
-RESERVE_S = 2 * TIMEOUT_S + 10  # for a check that started in time, and for the call to CodeDeploy
+RESERVE_S = 2 * TIMEOUT_S + 10  # for one request with its retry, and for the call to CodeDeploy
 
 
 def handler(event: dict[str, str], context: Any) -> dict[str, str]:

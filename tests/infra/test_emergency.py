@@ -84,6 +84,20 @@ def test_back_accepts_version(stack):
     assert "1" == stack.read_alias_version()
 
 
+def test_back_keeps_the_descriptions_of_versions(stack):
+    """A second rollback does not change the description that the first one wrote: it would publish a new version."""
+
+    def descriptions() -> list[str]:
+        template = boto3.client("cloudformation").get_template(StackName=STACK)["TemplateBody"]
+        versions = (each for each in template["Resources"].values() if each["Type"] == "AWS::Lambda::Version")
+        return [each["Properties"]["Description"] for each in versions if "Description" in each["Properties"]]
+
+    assert 0 == main(["back", "dev"])
+    before = descriptions()
+    assert 0 == main(["back", "dev", "--version", str(int(PREVIOUS) + 1)])
+    assert before == descriptions()
+
+
 def test_back_rejects_deployment_in_progress(stack):
     """During a deployment, the error names the command that rolls it back."""
     busy = replace(stack, status="UPDATE_IN_PROGRESS")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.report import charts
+from infra.report.html_page import draw_charts
 from tests.infra.report.lines import dark, feedback, prediction, request
 
 pytestmark = pytest.mark.slow
@@ -45,3 +47,14 @@ def test_log_text_is_escaped(run):
     page = Path("out/report.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;$x^$" in page
+
+
+def test_class_without_predictions_has_the_share_zero(monkeypatch):
+    """A class that the function no longer predicts falls to 0 in the chart, instead of having no point."""
+    drawn = {}
+    monkeypatch.setattr(charts, "render_svg", lambda _: "")
+    monkeypatch.setattr(charts, "draw_lines", lambda points, names, **_: drawn.setdefault(tuple(names), points))
+    points = [{"predictions": 2, "classes": classes} for classes in ({"cat": 1, "dog": 1}, {"cat": 2})]
+    overall = {"requests": 0, "latency_ms": None, "predictions": 4, "classes": {"cat": 3, "dog": 1}, "labels": 0}
+    draw_charts({"over_time": points, "overall": overall, "drift": {"judged": False}})
+    assert [{"cat": 0.5, "dog": 0.5}, {"cat": 1, "dog": 0}] == [point["classes"] for point in drawn["cat", "dog"]]

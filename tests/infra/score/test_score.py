@@ -18,7 +18,7 @@ from infra.score import __main__ as program
 from infra.score import queue as score_queue
 from infra.score.queue import PHOTOS_PER_MESSAGE
 from lambda_app.batch.objects import RETRIES
-from tests.infra.score.cloud import RESULTS
+from tests.infra.score.cloud import PHOTOS, RESULTS
 from tests.infra.score.scored_photos import SOURCE, command, expected, key, put_photos, rows_of
 from tests.support import ROOT
 from tests.support.waiting import DEADLINE_S
@@ -118,6 +118,15 @@ def test_main_refuses_bad_arguments(arguments, message, capsys):
     with pytest.raises(SystemExit, match="2"):
         program.main([*arguments, "--queue", "q", "--results", "s3://results/pets/"])
     assert message in capsys.readouterr().err
+
+
+def test_score_without_photos_fails(aws, out, capsys):
+    """A source without photos, such as a mistyped prefix, is an error, and the last output stays."""
+    source = f"s3://{PHOTOS}/2062/"
+    out.write_bytes(b"results of an earlier job")
+    assert 0 != program.main(command(aws, out, source=source))
+    assert f"{source}: expected photos, found none" in capsys.readouterr().err
+    assert b"results of an earlier job" == out.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["source", "queue", "results"])
