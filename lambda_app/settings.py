@@ -60,7 +60,7 @@ class Settings(BaseModel):
         default=16,
         gt=0,
         le=100,  # CloudWatch accepts 100 values of a metric per EMF line
-        description="photos per request; 16 photos of 280 kB, the size that the page sends, fill 4.5 MB",
+        description="photos per request; 16 photos of 280 kB fill 4.5 MB",
     )
     service_name: str = Field(
         default="pet-classifier",

@@ -16,11 +16,11 @@ from lambda_app.web.openapi import CONTRIBUTION_ERRORS, FEEDBACK_BODY, describe
 FEEDBACK = describe(
     "Feedback",
     "Report the true class of a photo: request_id of its prediction, and label",
-    "JSON has only the label. A form also contributes the photo to training, if the server accepts contributions. Its "
-    "field `consent` must be `true`, because the server keeps a copy of the photo, without metadata and with at most "
-    "512 pixels on its short side. Pages of other origins can send neither: JSON requires a preflight request, and "
-    "forms are rejected. The request is idempotent: the last label counts, and the same photo is kept once. The "
-    "monitoring report checks whether the prediction exists.",
+    "A JSON body sends only feedback. A form also contributes the photo to training, if the server accepts "
+    "contributions. Its field `consent` must be `true`, because the server keeps a copy of the photo, without metadata "
+    "and with at most 512 pixels on its short side. Pages of other origins can send neither: JSON requires a preflight "
+    "request, and forms are rejected. The request is idempotent: the last label counts, and the same photo "
+    "is kept once. The monitoring report checks whether the prediction exists.",
     errors=CONTRIBUTION_ERRORS,
     body=FEEDBACK_BODY,
 )

@@ -31,9 +31,9 @@ PREDICT = describe(
 PREDICT_BATCH = describe(
     "Photos",
     "Classify several photos: multipart files named 'file'",
-    "The results have the order of the files, and each is that of `POST /predict`, with its own `request_id`. "
+    "Returns the results in the order of the files. Each is a response of `POST /predict` with its own `request_id`. "
     "A photo that cannot be classified has an error in its place. The network runs on four photos at a time, "
-    "because larger runs take longer per photo. With `explain=1`, each has an `explanation`.",
+    "because larger runs take longer per photo. With `explain=1`, each prediction has an `explanation`.",
     errors=(*FORM_ERRORS, NoExplanation),
     body={FORM: MANY_FILES},
     parameters=[EXPLAIN_PARAMETER],

@@ -32,11 +32,11 @@ from lambda_app.web.examples import Json, error, examples
 
 Errors = tuple[type[RequestError], ...]
 DESCRIPTION = """\
-All errors have the same JSON shape, except those of `POST /`, which are pages: a code for programs and a message \
-for people. Under `/v2`, errors have the \
-shape of that protocol, where `error` is the message. Besides the errors of each route, there are 404 `not_found` if \
-no route has the path, and 405 `method_not_allowed` if the route does not support the method. Every route that \
-supports GET supports HEAD. The header `x-request-id` of each response identifies the request in the log.
+All errors have the same JSON shape, with a code for programs and a message for people, except those of `POST /`, \
+which are pages. Under `/v2`, errors have the shape of that protocol, where `error` is the message. Besides the \
+errors of each route, there are 404 `not_found` if no route has the path, and 405 `method_not_allowed` if the route \
+does not support the method. Every route that supports GET supports HEAD. The header `x-request-id` of each response \
+identifies the request in the log.
 
 Behind CloudFront, every POST needs the header `x-amz-content-sha256` with the SHA-256 of its body in hexadecimal; \
 without it, the response is 403. Swagger UI and the web page send it."""

@@ -36,7 +36,7 @@ HEADERS = {
 
 START = describe(
     "About",
-    "The web page for browsers; this list for other clients",
+    "The web page for browsers; the list of routes as JSON for other clients",
     "Returns HTML if the request accepts `text/html`, else JSON.",
 )
 START["responses"][200] = {"content": {"text/html": {}}}
@@ -82,7 +82,7 @@ def add_page(app: FastAPI, inference: Inference, settings: Settings) -> None:
 
 
 class Page:
-    """Renders the page for one model. Reads its template on the first request, which keeps cold starts short."""
+    """Render the page for one model. Read its template on the first request, which keeps cold starts short."""
 
     def __init__(
         self, metadata: Metadata, max_bytes: int, max_pixels: int, *, contributions: bool, explains: bool

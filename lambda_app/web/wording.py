@@ -45,7 +45,7 @@ def title(class_name: str) -> str:
 def question(class_names: Sequence[str]) -> str:
     """Return the question of the page, such as "Cat or dog?"."""
     if len(class_names) > MAX_NAMED:
-        return f"Which of {len(class_names)} is it?"
+        return f"Which of {len(class_names)} classes is it?"
     *others, last = map(readable, class_names)
     return title(f"{', '.join(others)} or {last}?")
 

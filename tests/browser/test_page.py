@@ -50,7 +50,7 @@ def test_photo_has_a_result(visit, function):
     line = prediction_line(function, page)
     shares = [f"{share * 100:.1f} %" for share in (line["confidence"], 1 - line["confidence"])]
     assert ["Cat", shares[0], "Dog", shares[1]] == page.locator(".bars span").all_inner_texts()
-    assert ["ms", "ms"] == [fact(page, name).split()[1] for name in ("Server", "Network and start")]
+    assert ["ms", "ms"] == [fact(page, name).split()[1] for name in ("Server", "Network and cold start")]
     sizes = [f"{-(-size // 1000)} kB" for size in (line["photo_bytes"], CAT.stat().st_size)]
     assert (" of ".join(sizes), line["model_version"]) == (fact(page, "Sent"), fact(page, "Model"))
     expect(page.locator("#photo img")).to_have_attribute("alt", "Your photo, cat.jpg")
@@ -257,7 +257,7 @@ def other_classes(tmp_path_factory):
 def test_any_classes_behind_any_path(visit, other_classes):
     """Class names are text, only the first of many are shown, and feedback chooses from a list."""
     page = visit(other_classes)
-    expect(page.locator("h1")).to_have_text("Which of 7 is it?")
+    expect(page.locator("h1")).to_have_text("Which of 7 classes is it?")
     photos = {color: encode_image(Image.new("RGB", (64, 48), color)) for color in ("red", "blue")}
     choose(page, *(upload(f"{color}.jpg", photo) for color, photo in photos.items()))
     verdict(page, "Snow leopard")

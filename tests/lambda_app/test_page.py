@@ -107,7 +107,7 @@ def test_page_has_words_for_every_error():
     [
         (("cat", "dog"), "Cat or dog?", "Neither cat nor dog"),
         (("snow_leopard", "lynx", "puma"), "Snow leopard, lynx or puma?", "None of the 3 classes"),
-        (tuple("abcde"), "Which of 5 is it?", "None of the 5 classes"),
+        (tuple("abcde"), "Which of 5 classes is it?", "None of the 5 classes"),
     ],
 )
 def test_question_suits_any_number_of_classes(names, question, none):

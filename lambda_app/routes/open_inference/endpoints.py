@@ -98,7 +98,7 @@ def _content(example: Mapping[str, Any], *more: str) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-def _describe(summary: str, content: dict[str, Any], *errors: int, **extra: Any) -> dict[str, Any]:
+def _describe(summary: str, description: str, content: dict[str, Any], *errors: int, **extra: Any) -> dict[str, Any]:
     """Return arguments for a route decorator. `content` is that of the response with status 200."""
     error = {"application/json": {"schema": ERROR}}
     responses = {200: {"description": "Success.", "content": content}}
@@ -107,18 +107,48 @@ def _describe(summary: str, content: dict[str, Any], *errors: int, **extra: Any)
     return {
         "tags": ["Open Inference Protocol"],
         "summary": title,
+        "description": description,
         "responses": responses,
         "openapi_extra": extra or None,
     }
 
 
-SERVER_METADATA = _describe("server metadata", _content(SERVER), 500)
-SERVER_LIVE = _describe("server liveness", _content({"live": True}), 500)
-SERVER_READY = _describe("server readiness", _content({"ready": True}), 500, 503)
-MODEL_READY = _describe("model readiness", _content({"name": MODEL, "ready": True}), 404, 500, parameters=[NAME])
-MODEL_METADATA = _describe("model version, inputs and outputs", _content(METADATA), 404, 500, parameters=[NAME])
+SERVER_METADATA = _describe(
+    "server metadata",
+    f"Returns the name, the version and the extensions of the server. The name is that of the model `{MODEL}`.",
+    _content(SERVER),
+    500,
+)
+SERVER_LIVE = _describe("server liveness", "Returns 200 while the server runs.", _content({"live": True}), 500)
+SERVER_READY = _describe(
+    "server readiness",
+    f"Returns 503 if a request has waited more than {STUCK_S:.0f} s for its predictions.",
+    _content({"ready": True}),
+    500,
+    503,
+)
+MODEL_READY = _describe(
+    "model readiness",
+    "Returns 200 if the model exists, else 404.",
+    _content({"name": MODEL, "ready": True}),
+    404,
+    500,
+    parameters=[NAME],
+)
+MODEL_METADATA = _describe(
+    "model version, inputs and outputs",
+    f"Returns the model's tensors. Model paths may end in a version: `{VERSION_PATH}`.",
+    _content(METADATA),
+    404,
+    500,
+    parameters=[NAME],
+)
 INFER = _describe(
     "classify photos or preprocessed images",
+    f"`{MODEL}` takes photos as files, BYTES [N]; `{NETWORK}` takes UINT8 images of its size. In JSON, BYTES are "
+    f"base64. Binary tensors follow the JSON; `{HEADER_LENGTH}` is the length of the JSON. A photo that cannot be read "
+    "fails the whole request. The outputs `activation_map` and `activation_map_rectangle` are computed only for "
+    "requests that name them.",
     _content(ANSWER, "id") | BINARY,
     *ERRORS,
     parameters=[NAME, *HEADERS],
@@ -144,17 +174,14 @@ def _add_server_routes(app: FastAPI, inference: Inference) -> None:
 
     @app.get("/v2", **SERVER_METADATA)
     async def server_metadata() -> Response:
-        """Return the name (that of its model for photos), the version and the extensions of the server."""
         return JSONResponse({"name": MODEL, "version": app.version, "extensions": EXTENSIONS})
 
     @app.get("/v2/health/live", **SERVER_LIVE)
     async def server_live() -> Response:
-        """Return 200 whenever the server runs."""
         return JSONResponse({"live": True})
 
     @app.get("/v2/health/ready", **SERVER_READY)
     async def server_ready() -> Response:
-        """Return 503 while a request has waited more than 20 s for its predictions."""
         if inference.admission.is_stuck():
             raise Overloaded(f"a request has waited over {STUCK_S:.0f} s for its predictions; send others elsewhere")
         return JSONResponse({"ready": True})
@@ -166,22 +193,14 @@ def _add_model_routes(app: FastAPI, protocol: Callable[[], "OpenInference"]) -> 
     @app.get(f"{MODEL_PATH}/ready", **MODEL_READY)
     @app.get(f"{VERSION_PATH}/ready", include_in_schema=False)
     async def model_ready(request: Request) -> Response:
-        """Return 200 for a model that exists, else 404."""
         return JSONResponse({"name": protocol().model(**request.path_params).name, "ready": True})
 
     @app.post(f"{MODEL_PATH}/infer", **INFER)
     @app.post(f"{VERSION_PATH}/infer", include_in_schema=False)
     async def infer(request: Request) -> Response:
-        """`pet-classifier` takes photos as files, BYTES [N]; `pet-classifier-network` takes UINT8 images of its size.
-
-        In JSON, BYTES are base64. Binary tensors follow the JSON; `Inference-Header-Content-Length` is the length of
-        the JSON. A photo that cannot be read fails the whole request. The outputs `activation_map` and
-        `activation_map_rectangle` are computed only for requests that name them.
-        """
         return await protocol().infer(request)
 
     @app.get(MODEL_PATH, **MODEL_METADATA)
     @app.get(VERSION_PATH, include_in_schema=False)
     async def model_metadata(request: Request) -> Response:
-        """Return the tensors of the model. Model paths may end in a version: `/v2/models/{name}/versions/{version}`."""
         return JSONResponse(protocol().model(**request.path_params).metadata(app.version))
