@@ -1,7 +1,7 @@
 """Verify the candidates, and select the one to release.
 
-The stage runs PyTorch and all candidates on the same photos, preprocessed as in serving. If a gate is broken, it exits
-with 1, which stops the pipeline.
+The stage runs PyTorch and all candidates on the same photos, preprocessed as in serving. If a gate fails, it exits with
+1, which stops the pipeline.
 """
 
 import sys
@@ -158,7 +158,7 @@ def score_candidate(candidate: str, outputs: OutputsBySet, sets: Sets, threshold
 
 
 def write_report(gates: list[Gate], verdict: Figures) -> None:
-    """Print what was not judged and the gates, write the report as JSON, and exit with 1 if a gate is broken."""
+    """Print what was not checked and the gates, write the report as JSON, and exit with 1 if a gate fails."""
     for line in verdict["not_judged"]:
         print(f"not judged: {line}")
     print(format_table(gates))

@@ -73,8 +73,8 @@ def _warn_imbalance(counts: Counter[str]) -> list[str]:
     (large, most), (rare, least) = counts.most_common()[0], counts.most_common()[-1]
     text = (
         f"{large!r} has {most:,} photos and {rare!r} {least:,}. Always answering {large!r} would be right on "
-        f"{most / (most + least):.1%} of the two, so expect more mistakes on {rare!r} than the accuracy shows. Add "
-        f"photos of {rare!r}, or set train.balance_classes to true in params.yaml"
+        f"{100 * most / (most + least):.1f} % of the two, so expect more mistakes on {rare!r} than the accuracy shows. "
+        f"Add photos of {rare!r}, or set train.balance_classes to true in params.yaml"
     )
     return [text]
 

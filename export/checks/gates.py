@@ -58,4 +58,4 @@ def format_table(gates: list[Gate]) -> str:
 def describe_failures(gates: list[Gate]) -> str:
     """Return one line per failed gate with its hint, or the empty string if all passed."""
     lines = [f"  {gate.name}: {gate.hint}" for gate in gates if not gate.passed]
-    return "\n".join([f"{len(lines)} of {len(gates)} gates are broken; check:", *lines]) if lines else ""
+    return "\n".join([f"{len(lines)} of {len(gates)} gates failed; check:", *lines]) if lines else ""

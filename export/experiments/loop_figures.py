@@ -24,6 +24,7 @@ def render(path: Path = FIGURES) -> str:
     correct = (
         f"The first model is right on {corrections['champion']:,}, the second one on {corrections['challenger']:,}"
     )
+    accuracy = f"{100 * trial['before']:.2f} % before, {100 * trial['after']:.2f} % after"
     reason = trial["reason"].split(";")[0]
     lines = (
         f"Measured on {trial['date']} with {trial['base_photos']:,} photos, without `{trial['kind']}`, and {params}:",
@@ -31,7 +32,7 @@ def render(path: Path = FIGURES) -> str:
         f"- In service, {mistakes}.",
         f"- The audit held {trial['held']:,} of them for the reviewer; {trial['accepted']:,} were accepted.",
         f"- {corrections['photos']:,} corrections were held back. {correct}.",
-        f"- Accuracy on {paired['photos']:,} test photos: {trial['before']:.2%} before, {trial['after']:.2%} after.",
+        f"- Accuracy on {paired['photos']:,} test photos: {accuracy}.",
         "- The second model was " + ("promoted." if trial["promoted"] else f"not promoted. The reason: {reason}."),
     )
     return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  " * line.startswith("-")) for line in lines)

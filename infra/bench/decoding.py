@@ -222,7 +222,7 @@ def render_colors(scores: list[dict[str, Any]]) -> str:
             (
                 score["space"],
                 str(score["photos"]),
-                *(f"{score['accuracy'][kind]:.2%}" for kind in kinds),
+                *(f"{100 * score['accuracy'][kind]:.2f} %" for kind in kinds),
                 *(f"{score['probability'][kind]:.4f}" for kind in kinds),
             )
             for score in scores

@@ -212,14 +212,14 @@ def render(result: Mapping[str, Any]) -> str:
     even = result["break_even"]
     busy, allowed = 100 * even["provisioned_busy_share"], 100 * even["provisioned_reachable_share"]
     from_ms, init_s = even["provisioned_from_ms"], even["snapstart_from_init_ms"] / 1000
-    limit = f"Their limit of {REQUESTS_PER_S} requests/s allows {allowed:.0f} % here."
     comparison = "shorter" if even["snapstart_faster"] else "no shorter"
     return f"""\
-- Provisioned concurrency saves money if its environments are busy more than {busy:.0f} % of the time.
-- {limit} Requests of {from_ms:.0f} ms or more would reach the first figure.
-- A SnapStart restore costs less than an init of {init_s:.1f} s or more.
+- Provisioned concurrency saves money if its environments are busy more than {busy:.0f} % of the time. Each accepts at
+  most {REQUESTS_PER_S} requests/s, so here it is busy at most {allowed:.0f} % of the time; to save money, requests must
+  take {from_ms:.0f} ms or more.
+- A SnapStart restore is cheaper only than an init of {init_s:.1f} s or more.
 - With the assumed {RESTORE_MS} ms, a restore is {comparison} than an init of this function.
-- With less than one request in {1 / even["p99_cold_below_rate"]:.0f} s, p99 is a cold start.
+- Below one request per {1 / even["p99_cold_below_rate"]:.0f} s, the p99 latency is that of a cold start.
 
 {table(HEADINGS.split("|"), map(_row, result["traffic"]))}
 

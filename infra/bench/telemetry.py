@@ -54,9 +54,8 @@ def render(figures: Mapping[str, Any]) -> str:
     verdict = "met" if share <= LIMIT else "**missed**"
     return (
         f"{table(('microseconds', 'p50', 'p95'), rows)}\n\n"
-        f"Overhead per request: {overhead:,.0f} microseconds, {share:.1%}, limit {LIMIT:.0%}: {verdict}. "
-        f"Medians of {figures['requests']:,} requests each way with "
-        f"{figures['photo']}, {cite(figures)}"
+        f"Overhead per request: {overhead:,.0f} microseconds, {100 * share:.1f} %, limit {100 * LIMIT:.0f} %: "
+        f"{verdict}. Medians of {figures['requests']:,} requests each way with {figures['photo']}, {cite(figures)}"
     )
 
 

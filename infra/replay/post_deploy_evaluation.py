@@ -102,7 +102,7 @@ def render_table(evaluation: dict[str, Any]) -> str:
 
 def _format_share(evaluation: dict[str, Any], name: str) -> str:
     low, high = evaluation[f"{name}_interval"]
-    return f"{evaluation[name]:.2%}, 95 % interval {low:.2%} to {high:.2%}"
+    return f"{100 * evaluation[name]:.2f} %, 95 % interval {100 * low:.2f} % to {100 * high:.2f} %"
 
 
 def _create_parser() -> argparse.ArgumentParser:

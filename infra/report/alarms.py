@@ -74,8 +74,8 @@ def list_alarms(drift: dict[str, Any], accuracy: dict[str, Any]) -> list[dict[st
     alarms = []
     if accuracy.get("alarm"):
         message = (
-            f"the accuracy on labeled photos is at most {accuracy['upper_bound']:.2%}; "
-            f"expected {accuracy['limit']:.2%} or more"
+            f"the accuracy on labeled photos is at most {100 * accuracy['upper_bound']:.2f} %; "
+            f"expected {100 * accuracy['limit']:.2f} % or more"
         )
         alarms.append({"alarm": "accuracy", "message": message})
     if drifted := drift.get("drifted"):

@@ -47,7 +47,7 @@ def find_broken(candidates, capsys):
         write_params(candidates, prepare__train_share=0.6, **(LENIENT | limits))
         with pytest.raises(SystemExit) as exit_info:
             verify.main()
-        assert "gates are broken" in exit_info.value.code
+        assert "gates failed" in exit_info.value.code
         names = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.endswith(" BROKEN")]
         hints = dict(line.strip().split(": ", 1) for line in exit_info.value.code.splitlines()[1:])
         assert names == list(hints)

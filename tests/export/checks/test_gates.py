@@ -31,7 +31,7 @@ def test_gate_table_has_a_line_per_gate():
         ["accuracy_test", ">=", "0.9", "0.5", "BROKEN"],
     ]
     assert expected == lines
-    assert "1 of 2 gates are broken; check:\n  accuracy_test: here" == describe_failures(gates)
+    assert "1 of 2 gates failed; check:\n  accuracy_test: here" == describe_failures(gates)
 
 
 def test_set_gates_skip_absent_sets(capsys):

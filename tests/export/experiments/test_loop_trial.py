@@ -89,7 +89,7 @@ def test_figures_are_rendered(tmp_path):
         "- In service, the first model got 60 of 90 photos of the left-out kind wrong.",
         "- The audit held 7 of them for the reviewer; 58 were accepted.",
         "- 8 corrections were held back. The first model is right on 0, the second one on 6.",
-        "- Accuracy on 160 test photos: 96.88% before, 97.50% after.",
+        "- Accuracy on 160 test photos: 96.88 % before, 97.50 % after.",
         "- The second model was promoted.",
     ] == render(path).splitlines()
     path.write_text(json.dumps(asdict(replace(FIGURES, promoted=False, reason="too few photos; add some"))))

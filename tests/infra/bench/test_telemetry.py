@@ -35,5 +35,5 @@ def test_table_states_whether_the_limit_is_met(overhead, verdict):
     """The table has microseconds, the verdict and the source."""
     page = render(make_figures(overhead))
     assert "| signals: seven numbers per photo and prediction | 100 | 201 |" in page
-    assert f"Overhead per request: {overhead} microseconds, {overhead / 10_000:.1%}, limit 2%: {verdict}." in page
+    assert f"Overhead per request: {overhead} microseconds, {overhead / 100:.1f} %, limit 2 %: {verdict}." in page
     assert "Medians of 1,000 requests each way with 500x375, on test machine; commit `0123456789ab`." in page

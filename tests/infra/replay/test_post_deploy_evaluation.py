@@ -46,7 +46,7 @@ def test_evaluation_has_all_figures(url: str, photos: Path, tmp_path: Path, caps
     latency = evaluated["latency_ms"]
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
     shown = capsys.readouterr().out
-    assert re.search(r"accuracy +83\.33%, 95 % interval 43\.65% to 96\.99%\n", shown)
+    assert re.search(r"accuracy +83\.33 %, 95 % interval 43\.65 % to 96\.99 %\n", shown)
     assert re.search(r"failures +1 unsupported_image\n", shown)
 
 

@@ -75,4 +75,4 @@ def test_overview_lists_classes_and_warnings(data, capsys):
     assert "layout: class folders; 65 photos of 2 classes; splits by the hash of each photo" in printed
     assert "set aside: 1 of dog: empty file" in printed
     assert "warning: fewer than 100 photos of 'cat', 'dog' (5 of 'dog', 1 for the test)" in printed
-    assert "warning: 'cat' has 60 photos and 'dog' 5. Always answering 'cat' would be right on 92.3%" in printed
+    assert "warning: 'cat' has 60 photos and 'dog' 5. Always answering 'cat' would be right on 92.3 %" in printed
