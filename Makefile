@@ -164,10 +164,10 @@ rollback: .venv/.train .venv-sam/.installed  ## restore the previous model in th
 	$(GOLDEN)
 	$(BIN)/python -m export.drift_reference
 
-dvc-pull: .venv/.train  ## download photos and cached results of trainings from DVC's storage; skip missing ones
+dvc-pull: .venv/.train  ## download photos and cached results of training runs from DVC's storage; skip missing ones
 	$(BIN)/dvc pull --run-cache --allow-missing
 
-dvc-push: .venv/.train  ## upload photos and cached results of trainings to DVC's storage
+dvc-push: .venv/.train  ## upload photos and cached results of training runs to DVC's storage
 	$(BIN)/dvc push --run-cache
 
 proposal: .venv/.serve  ## write a pull request's text to artifacts/proposal.md: figures of the new model and of the last commit
@@ -177,7 +177,7 @@ baselines: .venv/.dev  ## train eight architectures the same way (up to an hour)
 	$(BIN)/python -m export.experiments.baselines
 	$(COG) -r $(DOCUMENTS)
 
-attempts: .venv/.dev  ## rewrite the table of trainings tagged with ATTEMPT='description'
+attempts: .venv/.dev  ## rewrite the table of training runs tagged with ATTEMPT='description'
 	$(BIN)/python -m training.tools.attempts
 	$(COG) -r $(DOCUMENTS)
 

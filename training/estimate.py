@@ -1,4 +1,4 @@
-"""Estimate the minutes of a training from the CPU time that its decoder and its network take for a few photos.
+"""Estimate the minutes of a training run from the CPU time that its decoder and its network take for a few photos.
 
 CPU time does not include the time of other programs, so the estimate is that of an otherwise idle machine. It divides
 the work by the number of cores: workers decode photos while the network trains, and all cores share each step.

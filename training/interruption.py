@@ -59,7 +59,7 @@ def exit_when_interrupted(describe: Callable[[], str] = lambda: AGAIN) -> Iterat
     handlers = {number: signal.signal(number, interrupt) for number in (*SIGNALS, signal.SIGALRM)}
     try:
         yield
-    except (Exception, KeyboardInterrupt):  # torch.save replaces KeyboardInterrupt by a RuntimeError
+    except (Exception, KeyboardInterrupt):  # torch.save replaces KeyboardInterrupt with a RuntimeError
         signal.signal(signal.SIGALRM, signal.SIG_IGN)  # a retry that is due later would end the process
         if not is_interrupted:
             raise

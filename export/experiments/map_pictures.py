@@ -79,7 +79,7 @@ def resize_map(activation_map: Map, side: int) -> Map:
 
 
 def draw_mistakes(mistakes: Sequence[Mistake]) -> None:
-    """Draw the maps of at most `MAX_MISTAKES` misclassified photos. Their license may not allow to show the photos."""
+    """Draw the maps of at most `MAX_MISTAKES` misclassified photos. Their license may not allow showing the photos."""
     drawn = mistakes[:MAX_MISTAKES]
     rows = max(1, -(-len(drawn) // COLUMNS))
     figure, axes = plt.subplots(rows, COLUMNS, figsize=(1.9 * COLUMNS, 2.2 * rows), layout="constrained", squeeze=False)

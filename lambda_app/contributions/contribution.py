@@ -56,7 +56,7 @@ def photo_key(model_version: str, label: str, digest: str) -> str:
 def request_key(request_id: str, digest: str) -> str:
     """Return the key of an empty object that leads from a request to its photo.
 
-    The metadata name only the last sender of a photo, but every sender may ask to delete it.
+    The metadata names only the last sender of a photo, but every sender may ask to delete it.
     """
     return f"{REQUESTS}{request_id}/{digest}"
 

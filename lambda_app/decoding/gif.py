@@ -8,7 +8,7 @@ from PIL import GifImagePlugin, Image
 from lambda_app.decoding.header import Header, Picture, damaged
 
 EXTENSION, FRAME, GRAPHIC_CONTROL = 0x21, 0x2C, 0xF9
-MAX_BLOCKS = 50_000  # each has at most 255 bytes; 4.5 MB of metadata have 18,000
+MAX_BLOCKS = 50_000  # each has at most 255 bytes; 4.5 MB of metadata has 18,000
 
 
 def read_header(data: bytes) -> Header:

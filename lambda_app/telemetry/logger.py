@@ -1,7 +1,6 @@
 """Write the JSON log of the function and of the batch function: one object per line, to standard output.
 
-This takes a third of the time of AWS Powertools' logger, whose format it has, and its import does not add 2 % to a cold
-start (infra/bench/RESULTS.md).
+The format is that of AWS Powertools' logger, whose imports would add 2.5 % to a cold start (infra/bench/RESULTS.md).
 """
 
 import json

@@ -20,7 +20,7 @@ GRACE_S, BYTES_PER_S, UPLOAD_S = 10, 16_000, 60
 
 
 class UploadLimiter:
-    """Limits the uploads of all routes, as pure ASGI middleware.
+    """Limit the uploads of all routes, as pure ASGI middleware.
 
     It rejects nothing in Lambda, which passes the function one complete request at a time.
     """

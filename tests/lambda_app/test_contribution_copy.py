@@ -50,7 +50,7 @@ def test_same_photo_is_stored_once(contributing, tmp_path, encode):
 
 
 def test_every_sender_of_a_photo_is_recorded(contributing, tmp_path, encode):
-    """An empty file leads from the request of each sender to the photo, whose metadata name only the last sender."""
+    """An empty file leads from the request of each sender to the photo, whose metadata names only the last sender."""
     ids = [PREDICTION_ID, str(uuid4())]
     [digest] = {contribute(contributing, encode(), FORM | {"request_id": i}).json()["contribution"] for i in ids}
     paths = [tmp_path / f"contributed/requests/{i}/{digest}" for i in ids]

@@ -1,7 +1,7 @@
 """`make forget`: delete the photos of a request from the storage, the review, the data set and DVC's storage.
 
-The next training does not use them. Models that were trained before are not changed. The pictures of `make suspects`,
-which may show the photos, are deleted, too.
+The next training run does not use them. Models that were trained before are not changed. The pictures of
+`make suspects`, which may show the photos, are deleted, too.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class Deleted:
     reviewed: int  # in the folder of a review
     trained: int  # in data/contributions
     tracked: int  # in DVC's cache and remote storage
-    unchecked: tuple[str, ...] = ()  # the keys of the photos whose metadata name no request
+    unchecked: tuple[str, ...] = ()  # the keys of the photos whose metadata names no request
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -129,7 +129,7 @@ def mark_forgotten(ledger: set[LedgerRow], photos: set[str], request: str, md5s:
 
 
 def read_requests(storage: Storage, entries: Sequence[Entry]) -> tuple[set[tuple[str, str]], list[Entry]]:
-    """Return pairs of photo and request ID, and the entries whose metadata are invalid."""
+    """Return pairs of photo and request ID, and the entries whose metadata is invalid."""
 
     def read(entry: Entry) -> Origin | None:
         try:

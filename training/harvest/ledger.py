@@ -50,7 +50,7 @@ def write_ledger(rows: Iterable[LedgerRow]) -> None:
 
 
 def check_complete() -> None:
-    """Raise `HarvestError` if accepted photos are missing: a training or a new version would go without them."""
+    """Raise `HarvestError` if accepted photos are missing: training or a new version would go without them."""
     present = {Path(path).stem for path in read_folder_labels(CONTRIBUTIONS)}
     accepted = {row.photo for row in read_ledger() if row.decision == ACCEPTED}
     if missing := accepted - present:

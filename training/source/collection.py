@@ -18,7 +18,7 @@ CONTRIBUTED = Path("data/contributions/accepted")  # the contributions of users 
 
 @dataclass(frozen=True)
 class SourceList:
-    """Sources that are read as one, and how.
+    """Sources that are read as one, with the options for reading them.
 
     The list file contains only the names of the sources, because DVC compares it. Links in a folder beside it point to
     the sources.

@@ -61,7 +61,7 @@ def read_class_names(schema: pa.Schema, label: str, name: str) -> list[str]:
     """Return the class names in the metadata that `datasets` writes, in the order of the label numbers.
 
     The list is empty without such metadata.
-    Raise `SourceError` if the metadata are damaged.
+    Raise `SourceError` if the metadata is damaged.
     """
     text = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:

@@ -1,4 +1,4 @@
-"""`make attempts`: read the trainings that competed for the release from MLflow, for the table in training/RESULTS.md.
+"""`make attempts`: read the training runs that competed for the release from MLflow, for training/RESULTS.md.
 
 An attempt is a run with the tag `attempt`, which describes the experiment in a few words (`make train ATTEMPT='…'`
 sets it). artifacts/metrics/attempts.json keeps the rows, so that the table survives the loss of the store.

@@ -138,7 +138,7 @@ def find_suspects(
     another class is at least as probable as that class is on average on its own photos, so the threshold is lower for
     classes that are hard to recognize. The suspects are as many photos as it counts, those with the least probable
     labels. Of 37 breeds with 20 photos each, 37 labels were replaced at random: this rule lists 37 photos, 34 of them
-    mislabeled; listing the counted photos themselves would find 16 in 37. If the labels are replaced by those of
+    mislabeled; listing the counted photos themselves would find 16 in 37. If the labels are replaced with those of
     similar breeds, it finds 20 in 44 instead of 16 in 46.
     """
     labels = np.array([names.index(row.label) for row in rows])

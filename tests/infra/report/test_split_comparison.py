@@ -51,7 +51,7 @@ def test_figures_of_both_versions():
 
 
 def test_worse_challenger_is_rolled_back():
-    """The report recommends to roll back a challenger with lower accuracy; the interval excludes 0."""
+    """The report recommends rolling back a challenger with lower accuracy; the interval excludes 0."""
     found = compare(traffic(error_rate=0.2))
     assert ("roll back", 0) == (found["recommendation"], found["labels_needed"])
     accuracy = found["differences"]["accuracy"]
@@ -59,14 +59,14 @@ def test_worse_challenger_is_rolled_back():
 
 
 def test_equal_challenger_is_promoted():
-    """With enough labels, the report recommends to promote a challenger that is as accurate as the champion."""
+    """With enough labels, the report recommends promoting a challenger that is as accurate as the champion."""
     found = compare(traffic(3 * DAY))
     assert ("promote", 0) == (found["recommendation"], found["labels_needed"])
     assert found["differences"]["accuracy"]["interval"][0] > -found["margin"]
 
 
 def test_few_labels_keep_testing():
-    """With few labels, the report recommends to keep testing, and the reason gives the number of missing labels."""
+    """With few labels, the report recommends further testing, and the reason gives the number of missing labels."""
     found = compare(traffic(600))
     assert "keep testing" == found["recommendation"]
     assert found["labels_needed"] > 0
@@ -74,7 +74,7 @@ def test_few_labels_keep_testing():
 
 
 def test_no_labels_keep_testing():
-    """Without labels, the report recommends to keep testing, and the reason is the missing labels."""
+    """Without labels, the report recommends further testing, and the reason is the missing labels."""
     found = compare(traffic(600, labels=False))
     assert ("keep testing", None) == (found["recommendation"], found["labels_needed"])
     assert {"difference": None, "interval": None, "level": 0.96} == found["differences"]["accuracy"]

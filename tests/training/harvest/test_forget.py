@@ -199,7 +199,7 @@ def test_part_of_the_photos_is_an_error(hashes, source):
 @pytest.mark.parametrize("number", [500, 900])
 @pytest.mark.parametrize("is_expired", [False, True])
 def test_every_sender_of_a_photo_can_delete_it(checkout, number, is_expired):
-    """The request of each sender finds the photo, although its metadata name only the last one."""
+    """The request of each sender finds the photo, although its metadata names only the last one."""
     for sender in (500, 900):
         sha256 = put(PHOTO, "cat", "dog", sender)
     other = put(encode_image(draw("cat", 501)), "cat", "dog", 501)
