@@ -1,4 +1,4 @@
-"""Test in Chromium of the review page, which shows the photos and saves decisions for `make accept`."""
+"""Test in Chromium the review page, which shows the photos and saves decisions for `make accept`."""
 
 import pytest
 

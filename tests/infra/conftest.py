@@ -1,4 +1,4 @@
-"""Fixture: a deployed stack in moto."""
+"""Provide a deployed stack in moto."""
 
 import boto3
 import pytest

@@ -1,4 +1,4 @@
-"""The limit on the time of request headers, on an event loop whose clock is virtual."""
+"""Test the limit on the time of request headers, on an event loop whose clock is virtual."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Commands in the documents: every program, subcommand and option exists."""
+"""Test that every program, subcommand and option in the commands of the documents exists."""
 
 import json
 import re

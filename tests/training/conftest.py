@@ -1,4 +1,4 @@
-"""Project folders for the tests of training: an empty one per test, and a trained one that all tests share."""
+"""Provide project folders for the tests of training: an empty one per test, and a trained one that all share."""
 
 import socket
 from contextlib import chdir

@@ -1,4 +1,4 @@
-"""Augmentation: each edit separately, variation, and how much of a photo is decoded."""
+"""Test augmentation: each edit separately, variation, and how much of a photo is decoded."""
 
 from dataclasses import replace
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Calibration: the temperature, familiarity and the threshold of `unknown`."""
+"""Test calibration: the temperature, familiarity and the threshold of `unknown`."""
 
 from contextlib import redirect_stdout
 from io import StringIO

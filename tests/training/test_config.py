@@ -1,4 +1,4 @@
-"""params.yaml: errors name the file, section, key and value."""
+"""Test that errors in params.yaml name the file, section, key and value."""
 
 import pytest
 

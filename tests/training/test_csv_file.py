@@ -1,4 +1,4 @@
-"""CSV files that a person may have saved with a spreadsheet program."""
+"""Test CSV files that a person may have saved with a spreadsheet program."""
 
 import pytest
 

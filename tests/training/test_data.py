@@ -1,4 +1,4 @@
-"""Data sets: which photos they contain, in which order and with which pixels."""
+"""Test data sets: which photos they contain, in which order and with which pixels."""
 
 from itertools import pairwise
 

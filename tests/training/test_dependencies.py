@@ -1,4 +1,4 @@
-"""Code dependencies in dvc.yaml: a stage reruns when code that decides its result changes, and only then."""
+"""Test that a stage of dvc.yaml reruns when code that decides its result changes, and only then."""
 
 import ast
 import shutil

@@ -1,4 +1,4 @@
-"""Training with `torchrun`: processes share each batch and get the result of one process."""
+"""Test training with `torchrun`: processes share each batch and get the result of one process."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Evaluation: metrics, plots, and further sets."""
+"""Test evaluation: metrics, plots, and further sets."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""Further sets: which photos they contain, and which sets are skipped or rejected."""
+"""Test further sets: which photos they contain, and which sets are skipped or rejected."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The tables and percentages of the documents."""
+"""Test the tables and percentages of the documents."""
 
 from training.markdown_table import percent, table
 

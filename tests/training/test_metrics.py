@@ -1,4 +1,4 @@
-"""Metrics against examples that were computed by hand."""
+"""Test metrics against examples that were computed by hand."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Networks by name, pretrained weights, and checkpoints."""
+"""Test networks by name, pretrained weights, and checkpoints."""
 
 from pathlib import Path
 

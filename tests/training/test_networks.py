@@ -1,4 +1,4 @@
-"""A body with two heads: which parts learn and which stay as in the pretraining."""
+"""Test a body with two heads: which parts learn and which stay as in the pretraining."""
 
 from itertools import pairwise
 from typing import get_args

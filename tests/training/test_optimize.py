@@ -1,4 +1,4 @@
-"""The optimizer: groups of parameters, the moving average of the weights, and distillation."""
+"""Test the optimizer: groups of parameters, the moving average of the weights, and distillation."""
 
 from contextlib import chdir
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The plots of evaluation are drawn without a warning for any test split."""
+"""Test that the plots of evaluation are drawn without a warning for any test split."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""data/set-aside.csv: the format, relabeling, and errors that name the line."""
+"""Test data/set-aside.csv: the format, relabeling, and errors that name the line."""
 
 import csv
 

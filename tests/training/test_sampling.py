@@ -1,4 +1,4 @@
-"""Sampling: photos are repeated to reach a number of steps, and classes are balanced."""
+"""Test sampling: photos are repeated to reach a number of steps, and classes are balanced."""
 
 from collections import Counter
 from types import SimpleNamespace

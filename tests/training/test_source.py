@@ -1,4 +1,4 @@
-"""Archives and folders of photos: labels, and names that are rejected."""
+"""Test archives and folders of photos: labels, and names that are rejected."""
 
 import multiprocessing
 import os

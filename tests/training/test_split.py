@@ -1,4 +1,4 @@
-"""Splits: duplicates share one, photos never move, and every class has its share."""
+"""Test splits: duplicates share one, photos never move, and every class has its share."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""An interrupted training resumes with the result of an uninterrupted one."""
+"""Test that an interrupted training resumes with the result of an uninterrupted one."""
 
 import copy
 import ctypes

@@ -1,4 +1,4 @@
-"""The MLflow store, and the commit with which a run is tagged."""
+"""Test the MLflow store, and the commit with which a run is tagged."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""Training: its outputs, when it stops, and its reproducibility."""
+"""Test training: its outputs, when it stops, and its reproducibility."""
 
 import csv
 import json

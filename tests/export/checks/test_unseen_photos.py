@@ -1,4 +1,4 @@
-"""Compare models only on test photos from which the champion did not learn."""
+"""Test that models are compared only on test photos from which the champion did not learn."""
 
 import csv
 import json

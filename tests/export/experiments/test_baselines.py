@@ -1,4 +1,4 @@
-"""The comparison of baselines with two small networks and one epoch on drawings."""
+"""Test the comparison of baselines with two small networks and one epoch on drawings."""
 
 import json
 from contextlib import chdir

@@ -1,4 +1,4 @@
-"""The simulated fleet: single requests, properties for any traffic, cases with a formula, costs, and the command."""
+"""Test the simulated fleet: single requests, properties for any traffic, cases with formulas, costs and the command."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Tables of the benchmark, from artifacts/bench.json."""
+"""Test the tables of the benchmark, from artifacts/bench.json."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A fake Slack webhook that records the notifications of Alertmanager."""
+"""Record the notifications of Alertmanager with a fake Slack webhook."""
 
 import contextlib
 import json

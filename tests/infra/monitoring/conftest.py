@@ -1,4 +1,4 @@
-"""Fixtures: a real Prometheus with the project's configuration that scrapes the app, and a real Alertmanager."""
+"""Provide a real Prometheus with the project's configuration that scrapes the app, and a real Alertmanager."""
 
 import contextlib
 import ipaddress

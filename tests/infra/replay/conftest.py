@@ -1,4 +1,4 @@
-"""Fixtures: the app with the tiny model, and labeled photos."""
+"""Provide the app with the tiny model, and labeled photos."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fixtures for the report: the command, a week of traffic, and the reference of the released model."""
+"""Provide the command, a week of traffic, and the reference of the released model."""
 
 import json
 from pathlib import Path

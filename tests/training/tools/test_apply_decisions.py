@@ -1,4 +1,4 @@
-"""`make suspects APPLY=1`: decisions move to data/set-aside.csv, and wrong ones are errors that name the line."""
+"""Test `make suspects APPLY=1`: decisions move to data/set-aside.csv, and wrong ones are errors that name the line."""
 
 import csv
 import shutil

@@ -1,4 +1,4 @@
-"""The table of attempts: rows from MLflow, rows on file, and the rendering."""
+"""Test the table of attempts: rows from MLflow, rows on file, and the rendering."""
 
 import mlflow
 import pytest

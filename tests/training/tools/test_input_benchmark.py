@@ -1,4 +1,4 @@
-"""The benchmark of the input pipeline runs and reports its measurement."""
+"""Test that the benchmark of the input pipeline runs and reports its measurement."""
 
 from tests.training.processes import copy_prepared
 from training.figures import read_figures

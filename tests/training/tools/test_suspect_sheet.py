@@ -1,4 +1,4 @@
-"""The pictures of the suspects: readable captions, and a limit on the pages."""
+"""Test the pictures of the suspects: readable captions, and a limit on the pages."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Suspects: photos are listed by a rule, with a suggestion, and decisions of people are kept."""
+"""Test the list of suspects: photos are listed by a rule, with a suggestion, and decisions of people are kept."""
 
 from contextlib import chdir
 
