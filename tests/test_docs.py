@@ -8,6 +8,7 @@ import pytest
 from cogapp import Cog
 
 from infra import documents
+from infra.bench.tables import read_bench
 from lambda_app.errors import RequestError
 from tests.support import ROOT
 
@@ -17,14 +18,6 @@ LISTED = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, captu
 DOCUMENTS = [name for name in LISTED.stdout.split() if not name.startswith("tests/")]
 GENERATED = re.search(r"^DOCUMENTS := (.*)$", MAKEFILE, re.MULTILINE)[1].split()
 MAX_CELL = 120  # characters
-
-
-def table_rows(first_heading: str) -> dict[str, list[str]]:
-    """Return the table of the API guide with this first heading: first cell to the other cells, without backquotes."""
-    table = API[API.index(f"\n| {first_heading} |") :].strip().split("\n\n")[0]
-    lines = [line for line in table.splitlines()[2:] if line.startswith("|")]  # a generated table ends in a marker
-    rows = [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in lines]
-    return {row[0]: row[1:] for row in rows}
 
 
 def test_every_error_code_is_documented():
@@ -126,3 +119,12 @@ def test_every_anchor_is_a_heading(document):
         headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
         anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
         assert anchor in anchors, f"{document}: {target}#{anchor}"
+
+
+def test_results_without_docker_have_no_image_size(monkeypatch):
+    """After a benchmark without Docker, which does not measure image sizes, the table has no row for them."""
+    figures = read_bench()
+    candidates = {name: candidate | {"image_mb": None} for name, candidate in figures["candidates"].items()}
+    assert "| container image |" in documents.results()
+    monkeypatch.setattr(documents, "read_bench", lambda: figures | {"candidates": candidates})
+    assert "| container image |" not in documents.results()

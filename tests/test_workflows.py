@@ -130,10 +130,3 @@ def test_ci_tests_the_oldest_python_and_that_of_the_image():
     oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
     [shipped] = set(re.findall(r"python(3\.\d+)-minimal", (ROOT / "Dockerfile.lambda").read_text()))
     assert [oldest, shipped] == jobs("ci")["test"]["strategy"]["matrix"]["python"]
-
-
-def test_pending_approval_does_not_block_the_next_report():
-    """Runs of Monitor exclude each other only while they write the report, not while `retrain` waits for reviewers."""
-    assert "${{ github.run_id }}" in workflow("monitor")["concurrency"]["group"]
-    groups = {name: job["concurrency"]["group"] for name, job in jobs("monitor").items() if "concurrency" in job}
-    assert {"report": "monitor"} == groups

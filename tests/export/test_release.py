@@ -1,13 +1,12 @@
 """Test the release stage: comparison with the champion, and promotion of the better file."""
 
 import shutil
-from unittest.mock import Mock
 
 import pytest
 
 from export.files import CANDIDATES, MODEL, RELEASED
 from export.learned_photos import PHOTO_COUNT
-from export.registry import CHALLENGER, CHAMPION, Registry
+from export.registry import CHALLENGER, CHAMPION
 from lambda_app.classifier import Classifier
 from tests.export.challengers import (
     REGISTRY,
@@ -25,8 +24,6 @@ from training.figures import read_figures, write_figures
 from training.interruption import UserError
 from training.source import sha256
 
-# --- first release
-
 
 def test_first_file_is_released(in_released):
     """Without a champion a file is released, and the served file is an exact copy."""
@@ -42,9 +39,6 @@ def test_missing_candidate_is_an_error(store):
     write_figures("verify", {"selected": "int4"})
     with pytest.raises(UserError, match=r"selects 'int4', but artifacts/candidates/int4\.onnx does not exist"):
         run_stage()
-
-
-# --- comparison
 
 
 def test_worse_challenger_is_rejected(store, capsys):
@@ -174,34 +168,6 @@ def test_rejected_file_that_another_machine_promoted_serves(store):
     _, outcome = release_file(make_wrong())
     assert (True, "it is the champion") == (outcome["promoted"], outcome["reason"])
     assert ("2", None) == (version_number(CHAMPION), version_number(CHALLENGER))
-
-
-def test_manual_promotion_and_rollback_know_the_file_from_elsewhere(store):
-    """A rollback after a manual promotion restores the file that served, even if another machine released it."""
-    release_file(MODEL)
-    release_file(make_wrong())  # the challenger
-    served = shutil.copyfile(make_copy("2026.01.31-later"), RELEASED).read_bytes()
-    run_stage("--promote")
-    assert served != RELEASED.read_bytes()
-    run_stage("--rollback")
-    assert served == RELEASED.read_bytes()
-    run_stage("--rollback")
-    assert MODEL.read_bytes() == RELEASED.read_bytes()
-
-
-@pytest.mark.parametrize(("action", "step"), [("--rollback", "roll_back"), ("--promote", "promote")])
-def test_interrupted_action_is_completed(store, monkeypatch, action, step):
-    """An action that was interrupted after it replaced the served file ends with the same file when it is repeated."""
-    release_file(make_wrong() if action == "--rollback" else MODEL)
-    release_file(MODEL if action == "--rollback" else make_wrong())
-    with monkeypatch.context() as patch:
-        patch.setattr(Registry, step, Mock(side_effect=KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            run_stage(action)
-    served = RELEASED.read_bytes()
-    run_stage(action)
-    assert served == RELEASED.read_bytes()
-    assert sha256(RELEASED) == REGISTRY.get_alias(CHAMPION).tags["sha256"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", None])

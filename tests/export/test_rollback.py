@@ -3,11 +3,12 @@
 import json
 import re
 import shutil
+from unittest.mock import Mock
 
 import pytest
 
 from export.files import MODEL, REFERENCE, RELEASED
-from export.registry import CHALLENGER, CHAMPION
+from export.registry import CHALLENGER, CHAMPION, Registry
 from tests.export.challengers import (
     REGISTRY,
     find_stored_file,
@@ -136,3 +137,31 @@ def test_adopted_file_is_named_after_its_candidate(store):
     shutil.copyfile(MODEL, RELEASED)
     _, outcome = release_file(MODEL)
     assert (True, "fp32") == (outcome["promoted"], outcome["candidate"])
+
+
+def test_manual_promotion_and_rollback_know_the_file_from_elsewhere(store):
+    """A rollback after a manual promotion restores the file that served, even if another machine released it."""
+    release_file(MODEL)
+    release_file(make_wrong())  # the challenger
+    served = shutil.copyfile(make_copy("2026.01.31-later"), RELEASED).read_bytes()
+    run_stage("--promote")
+    assert served != RELEASED.read_bytes()
+    run_stage("--rollback")
+    assert served == RELEASED.read_bytes()
+    run_stage("--rollback")
+    assert MODEL.read_bytes() == RELEASED.read_bytes()
+
+
+@pytest.mark.parametrize(("action", "step"), [("--rollback", "roll_back"), ("--promote", "promote")])
+def test_interrupted_action_is_completed(store, monkeypatch, action, step):
+    """An action that was interrupted after it replaced the served file ends with the same file when it is repeated."""
+    release_file(make_wrong() if action == "--rollback" else MODEL)
+    release_file(MODEL if action == "--rollback" else make_wrong())
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, step, Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_stage(action)
+    served = RELEASED.read_bytes()
+    run_stage(action)
+    assert served == RELEASED.read_bytes()
+    assert sha256(RELEASED) == REGISTRY.get_alias(CHAMPION).tags["sha256"]

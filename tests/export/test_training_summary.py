@@ -6,6 +6,7 @@ import pytest
 
 from export.training_summary import list_changes, render_summary
 from tests.support import ROOT
+from training.figures import read_figures
 
 TEST = {"accuracy": 0.975, "photos": 1600, "accuracy_interval": [0.96625, 0.98125]}
 RELEASE = {"promoted": True, "model_version": "2026.01.31-01234567", "reason": "better"}
@@ -45,3 +46,9 @@ def test_manual_release_updates_the_summary(target):
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     modules = [line.split()[2] for line in printed.splitlines() if " -m " in line]
     assert modules.index("export.release") < modules.index("export.training_summary")
+
+
+def test_summary_of_training_photos_is_committed(released_classifier):
+    """artifacts/metrics/prepare.json lists the classes of the released model."""
+    summary = read_figures("prepare")
+    assert list(released_classifier.metadata.class_names) == list(summary["classes"])

@@ -157,7 +157,7 @@ def test_stack_is_created_updated_and_deleted():
 def test_contributions_outlive_their_stack():
     """With ContributionsBucket, the function gets the address of an encrypted bucket; deleting the stack keeps it.
 
-    moto ignores the lifecycle and the block of public access, which tests/infra/test_template_buckets.py checks.
+    moto ignores the lifecycle and the block of public access, which tests/infra/test_template_batch.py checks.
     """
     cloudformation = boto3.client("cloudformation")
     boto3.client("ecr").create_repository(repositoryName="pet-classifier")

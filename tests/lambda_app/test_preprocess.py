@@ -7,6 +7,7 @@ from PIL import Image
 from lambda_app.errors import DamagedPhoto, NoPhoto, PhotoTooLarge, UnsupportedPhoto
 from lambda_app.preprocess import decode, preprocess
 from tests.support.drawing import encode_image
+from tests.support.photo_files import bmp
 
 RED, WHITE = [255, 0, 0], [255, 255, 255]
 
@@ -181,3 +182,10 @@ def test_preprocess_names_an_error_without_a_message(encode, monkeypatch):
     monkeypatch.setattr("lambda_app.decoding.jpeg._load", fail)
     with pytest.raises(DamagedPhoto, match=r"^the image is damaged: MemoryError$"):
         preprocess(encode("red"), 32)
+
+
+@pytest.mark.parametrize("size", [40, 56, 108, 124])
+def test_decoding_refuses_bitmaps_that_pillow_does_not_support(size):
+    """The error names the variant."""
+    with pytest.raises(UnsupportedPhoto, match=rf"the BMP has a header of {size} bytes, 32 bits"):
+        preprocess(bmp(32, (0xFF, 0xFF00, 0xFF0000, 0), size), 32)

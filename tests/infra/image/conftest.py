@@ -1,4 +1,4 @@
-"""Fixtures: the container image, and a function URL in front of it under Lambda's runtime interface emulator."""
+"""Provide the container image, and a function URL in front of it under Lambda's runtime interface emulator."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ import pytest
 from infra.emulator.function_url import create_app
 from infra.emulator.runtime import find_rie
 from infra.emulator.serve import background
-from tests.infra.image.container_image import BUILD_SECONDS, IMAGE, LOCKED_DOWN, PYTHON, build, post
+from tests.infra.image.container_image import IMAGE, LOCKED_DOWN, PYTHON, build, post
 from tests.support.commands import run
 
 
@@ -18,7 +18,7 @@ from tests.support.commands import run
 def image() -> str:
     if name := os.environ.get("TEST_IMAGE"):
         return name
-    run("infra/image/base_image.sh", seconds=BUILD_SECONDS)
+    run("infra/image/base_image.sh")
     build(IMAGE)
     return IMAGE
 

@@ -17,7 +17,6 @@ COMMIT = "0123abc"
 VERSION = lambda_app.__version__
 LOCKED_DOWN = ("--rm", "--read-only", "--user", "10001", "--cap-drop", "ALL")
 PYTHON = "/usr/bin/python3"
-BUILD_SECONDS = 600  # 30 measured, with every layer to build
 
 
 def build(tag: str, *options: str, context: Path = ROOT) -> None:

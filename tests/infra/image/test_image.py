@@ -24,15 +24,15 @@ from lambda_app.app import create_app as create_classifier_app
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import FORMATS
 from lambda_app.settings import Settings
-from tests.infra.image.container_image import BUILD_SECONDS, IMAGE, VERSION, build, label, layers, post
+from tests.infra.image.container_image import IMAGE, VERSION, build, label, layers, post
 from tests.infra.smoke.faulty_services import smoke
 from tests.support import ROOT
 from tests.support.commands import execute, run
+from tests.support.sam import SAM
 from tests.support.waiting import DEADLINE_S, wait_for_output
 
-pytestmark = [pytest.mark.docker, pytest.mark.rie]
+pytestmark = pytest.mark.docker
 
-SAM = ROOT / ".venv-sam/bin/sam"
 MAX_MB = 155  # unpacked; 150 measured
 CAT = ROOT / "data/samples/cat.jpg"
 CHANGED = "lambda_app/app.py"
@@ -133,6 +133,7 @@ def client(url: str) -> Iterator[httpx2.Client]:
         yield client
 
 
+@pytest.mark.rie
 def test_commit_of_label_and_model_info_agree(image: str, client: httpx2.Client) -> None:
     """The label and /model/info name the commit of the build, which a deployment cannot change."""
     commit = label(image, "org.opencontainers.image.revision")
@@ -145,11 +146,6 @@ def test_version_label_is_software_version(image: str) -> None:
     assert label(image, "org.opencontainers.image.version") == VERSION
 
 
-def test_make_image_passes_software_version() -> None:
-    """`make image` passes `lambda_app.__version__` as a build argument."""
-    assert f"--build-arg VERSION={VERSION} ." in run("make", "--dry-run", "image")
-
-
 def test_build_names_missing_debian_packages(image: str) -> None:
     """The build names every package that Debian does not have, and where to read what to do."""
     assert image  # the engine answers, and the base image is there
@@ -160,6 +156,7 @@ def test_build_names_missing_debian_packages(image: str) -> None:
     assert expected in done.stdout + done.stderr
 
 
+@pytest.mark.rie
 def test_openapi_document_of_the_image_is_that_of_the_code(client: httpx2.Client) -> None:
     """The patched packages build the same document as the unpatched ones."""
     settings = Settings()
@@ -167,16 +164,19 @@ def test_openapi_document_of_the_image_is_that_of_the_code(client: httpx2.Client
     assert TestClient(app).get("/openapi.json").json() == client.get("/openapi.json").json()
 
 
+@pytest.mark.rie
 def test_image_classifies_under_emulator(emulated: str, event: Path) -> None:
     """The read-only image without capabilities classifies the cat."""
     assert "cat" == predicted_class(post(emulated, event.read_bytes()))
 
 
+@pytest.mark.rie
 def test_container_passes_every_check(url: str, tmp_path: Path) -> None:
     """The image passes every check of the smoke test under Lambda's runtime interface emulator."""
     assert set() == smoke(url, tmp_path).failed
 
 
+@pytest.mark.rie
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_image_decodes_every_accepted_format(client: httpx2.Client, image_format: str) -> None:
     """The image has the library of every format; a file provides HEIC, which Pillow cannot write."""
@@ -187,6 +187,7 @@ def test_image_decodes_every_accepted_format(client: httpx2.Client, image_format
     assert (200, "cat") == (answer.status_code, answer.json().get("predicted_class"))
 
 
+@pytest.mark.rie
 def test_image_answers_every_get_route(client: httpx2.Client) -> None:
     """Every GET route that the API lists answers 200."""
     routes = [route.split() for route in client.get("/").json()["routes"]]
@@ -200,10 +201,11 @@ def built_template(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path
     """Return the template that `sam build` writes; most of its layers are cached."""
     assert image  # built, so that its layers are cached
     folder = tmp_path_factory.mktemp("sam")
-    run(SAM, "build", "--build-dir", folder, seconds=BUILD_SECONDS)
+    run(SAM, "build", "--build-dir", folder)
     return folder / "template.yaml"
 
 
+@pytest.mark.sam
 def test_sam_invoke_classifies(built_template: Path, event: Path) -> None:
     """`sam build` and `sam local invoke`, as `make invoke` calls them, classify the cat."""
     answer = run(SAM, "local", "invoke", "Classifier", "--template", built_template, "--event", event)
@@ -225,6 +227,7 @@ def sam_endpoint(built_template: Path, tmp_path: Path) -> Iterator[str]:
         process.wait()
 
 
+@pytest.mark.sam
 def test_function_url_works_with_sam(sam_endpoint: str) -> None:
     """The emulated function URL works in front of `sam local start-lambda`."""
     with background(create_app(invoke_url(sam_endpoint, "Classifier"))) as url:

@@ -14,8 +14,6 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.infra.monitoring.conftest import MONITORING
 
-pytestmark = pytest.mark.process
-
 GRAFANA = MONITORING / "grafana"
 DASHBOARD = json.loads((GRAFANA / "dashboards/pet-classifier.json").read_text())
 PANELS = DASHBOARD["panels"]
@@ -35,6 +33,7 @@ def job(monitored) -> str:
     return str(value)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
 def test_panel_queries_return_data(monitored, job, panel):
     """Each query returns data for the value of the variable."""
@@ -43,6 +42,7 @@ def test_panel_queries_return_data(monitored, job, panel):
         assert monitored.query(resolved(target["expr"], job)), target["expr"]
 
 
+@pytest.mark.process
 def test_legends_are_labels_of_the_data(monitored, job):
     """Each label in {{}} has a value."""
     for target in (target for panel in PANELS for target in panel["targets"]):

@@ -10,11 +10,10 @@ from tests.support import ROOT
 from tests.support.commands import run
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.process
-
 ALERTS_TEST = ROOT / "tests/infra/monitoring/alerts.yml"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "command",
     [
@@ -29,6 +28,7 @@ def test_promtool_accepts_files(promtool, command):
     run(promtool, *command)
 
 
+@pytest.mark.process
 def test_amtool_accepts_configuration(amtool):
     """amtool accepts the configuration."""
     run(amtool, "check-config", MONITORING / "alertmanager.yml")
@@ -46,18 +46,21 @@ def test_targets_match_compose():
     assert 2 == len(targets)
 
 
+@pytest.mark.process
 def test_app_is_a_target(monitored):
     """The app is up, and the unreachable instance is down."""
     up = {series["instance"]: series["value"] for series in monitored.query("up")}
     assert {monitored.target: 1, UNREACHABLE: 0} == up
 
 
+@pytest.mark.process
 def test_rules_are_loaded(monitored):
     """Prometheus loads the rules of both files without errors."""
     rules = [rule for group in monitored.ask("rules")["groups"] for rule in group["rules"]]
     assert {("recording", "ok"), ("alerting", "ok")} == {(rule["type"], rule["health"]) for rule in rules}
 
 
+@pytest.mark.process
 def test_recording_rules_have_data(monitored):
     """Each rule returns one series of the job."""
     rules = [rule for group in monitored.ask("rules", type="record")["groups"] for rule in group["rules"]]
@@ -68,12 +71,14 @@ def test_recording_rules_have_data(monitored):
         assert 0 <= series["value"]
 
 
+@pytest.mark.process
 def test_alerts_fire(monitored):
     """ClassifierDown and ErrorRatio fire; the alerts on 500s, latency and unknown photos do not."""
     firing = {(series["alertname"], series.get("instance")) for series in monitored.query("ALERTS")}
     assert {("ClassifierDown", UNREACHABLE), ("ErrorRatio", None)} == firing
 
 
+@pytest.mark.process
 def test_operator_is_notified(monitored):
     """Alertmanager sends the summary and the description of each alert."""
     titles = {"FIRING: ClassifierDown", "FIRING: ErrorRatio"}
@@ -81,6 +86,7 @@ def test_operator_is_notified(monitored):
     assert UNREACHABLE in monitored.slack_channel.texts()["FIRING: ClassifierDown"]
 
 
+@pytest.mark.process
 def test_promtool_series_exist(monitored):
     """The series in alerts.yml have the names and labels of the app's metrics."""
     test_series = re.findall(r"series: '(\w+)\{(.*)\}'", ALERTS_TEST.read_text())

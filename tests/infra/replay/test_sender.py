@@ -1,10 +1,12 @@
-"""Tests of the sender: its pace, its connections, its feedback, and the share of the photos that gets it."""
+"""Test the sender: its pace, its connections, its feedback and the share that gets it, and unreadable photos."""
 
 import asyncio
 import json
 import threading
+import zipfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,12 +15,13 @@ from hypothesis import strategies as st
 from infra.emulator.event import HttpRequest
 from infra.emulator.response import HttpResponse
 from infra.replay.journal import Answer
-from infra.replay.labeled_photos import Photo
+from infra.replay.labeled_photos import Photo, find_photos
 from infra.replay.sender import Pace, Replay, is_selected
 from tests.support.virtual_time import VirtualTimeLoop
 from tests.support.waiting import DEADLINE_S
 
 ANSWER = {"request_id": "r", "model_version": "v", "predicted_class": "cat", "confidence": 1, "unknown": False}
+NAME = "cat/1.jpg"  # in an archive
 ANSWERED = HttpResponse(200, (), json.dumps(ANSWER).encode())
 
 
@@ -96,3 +99,31 @@ def test_share_is_accurate() -> None:
     """The selected fraction of 10,000 photos is within four standard deviations."""
     taken = sum(is_selected(str(number).encode(), 0.3) for number in range(10_000))
     assert taken == pytest.approx(3000, abs=4 * (10_000 * 0.3 * 0.7) ** 0.5)
+
+
+def damage_stream(archive: bytearray) -> None:
+    """Make the first block of the compressed data one of a type that does not exist."""
+    archive[archive.index(NAME.encode()) + len(NAME)] = 0xFF
+
+
+def encrypt_member(archive: bytearray) -> None:
+    """Set the flag of an encrypted member in the central directory."""
+    archive[archive.index(b"PK\x01\x02") + 8] |= 1
+
+
+@pytest.mark.parametrize("change", [damage_stream, encrypt_member])
+def test_unreadable_members_are_journaled(change, tmp_path: Path) -> None:
+    """The replay records the error and continues, without sending a request for the photo."""
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(NAME, bytes(1000))
+    data = bytearray(path.read_bytes())
+    change(data)
+    path.write_bytes(data)
+    answers: list[Answer] = []
+
+    def ask(_: HttpRequest) -> HttpResponse:
+        raise AssertionError("a photo without bytes was sent")
+
+    asyncio.run(Replay(ask, Pace(), answers.append).send(find_photos(path)))
+    assert [(NAME, "unreadable_file")] == [(answer.photo, answer.error_code) for answer in answers]

@@ -198,6 +198,7 @@ def test_unwritable_folder_is_named(run, tmp_path, capsys):
     assert (1, True) == (code, capsys.readouterr().err.endswith(f"Not a directory: '{tmp_path}/file/out'\n"))
 
 
+@pytest.mark.process
 def test_make_report_reads_standard_input(tmp_path, store):
     """An alarm makes `make` exit with 2 and print the exit code 3 of the command."""
     lines = "\n".join(dark([json.dumps(line) for line in benchmark.generate_traffic(600)]))

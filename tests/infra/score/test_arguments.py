@@ -1,8 +1,10 @@
-"""Tests of the arguments of `make score` that would lose a job or be ignored."""
+"""Test the arguments of `make score` that are refused."""
 
 import pytest
 
 from infra.score import __main__ as program
+
+TARGET = ("--queue", "q", "--results", "s3://results/pets/")
 
 
 @pytest.mark.parametrize(
@@ -16,9 +18,15 @@ from infra.score import __main__ as program
             ["--gather", "notified", "--retry", "--results", "s3://results/pets/"],
             "argument --retry: needs a source and --queue; --gather only reads results",
         ),
+        (["photos/", *TARGET], "'photos/': expected s3://BUCKET/PREFIX"),
+        (["s3://photos/", "--gather", "notified", *TARGET], "not allowed with argument"),
+        (
+            ["s3://photos/", "--out", "predictions.csv", *TARGET],
+            "'predictions.csv': expected FILE.parquet in a folder that exists",
+        ),
     ],
 )
-def test_arguments_without_an_effect_are_refused(arguments, message, capsys):
+def test_main_refuses_bad_arguments(arguments, message, capsys):
     """The command exits with 2 before it sends a request."""
     with pytest.raises(SystemExit, match="2"):
         program.main(arguments)

@@ -10,6 +10,7 @@ import pytest
 from pyarrow import orc, parquet
 
 from infra.score import __main__ as program
+from infra.score.listing import S3Path, list_photos
 from tests.infra.score.cloud import PHOTOS, RESULTS, dropping
 from tests.infra.score.scored_photos import command
 
@@ -96,3 +97,15 @@ def test_score_refuses_a_corrupt_inventory_file(aws, out, capsys, file_format):
     assert 1 == program.main(command(aws, out, source=f"s3://{PHOTOS}/manifest.json"))
     error = f"score: s3://{RESULTS}/data/0: expected a file of an S3 Inventory as {file_format}, with Bucket, Key\n"
     assert capsys.readouterr().err.endswith(error)
+
+
+def test_key_may_begin_with_a_slash(aws):
+    """Only results are left out, and only in their own bucket."""
+    for key in ("/2026/1.jpg", "pets/2.jpg"):
+        aws.put(key, b"")
+    source = S3Path(PHOTOS, "")
+    listed = {
+        bucket: list(list_photos(aws.s3, source, results=S3Path(bucket, "pets/"), skip=0, last_key=""))
+        for bucket in (PHOTOS, RESULTS)
+    }
+    assert {PHOTOS: ["/2026/1.jpg"], RESULTS: ["/2026/1.jpg", "pets/2.jpg"]} == listed

@@ -11,7 +11,6 @@ from infra.emulator.response import HttpResponse
 from infra.smoke import __main__ as command
 from infra.smoke import runner
 from infra.smoke.checks import ERRORS, health_check
-from infra.smoke.golden import Golden, GoldenError
 from infra.smoke.messages import NoAnswer
 from infra.smoke.runner import Check, CheckResult
 from lambda_app.app import create_app
@@ -132,16 +131,6 @@ def test_private_url_without_credentials_exits_with_2(url: str, capsys: pytest.C
         command.main(url.split())
     assert 2 == ended.value.code
     assert "and AWS credentials" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("content", [None, "no JSON", "[]", "{}"])
-def test_read_golden_rejects_invalid_files(content: str | None, tmp_path: Path) -> None:
-    """A missing or invalid golden.json raises an error that names `make golden`."""
-    path = tmp_path / "golden.json"
-    if content:
-        path.write_text(content)
-    with pytest.raises(GoldenError, match=rf"^{path}: expected golden answers, which `make golden` writes"):
-        Golden.read(path)
 
 
 def test_unwritable_json_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

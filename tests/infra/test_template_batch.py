@@ -1,4 +1,4 @@
-"""Tests of the SAM template's buckets: the batch with its photos and queue, and contributed photos."""
+"""Test the SAM template's batch and its queue, and the bucket for contributed photos."""
 
 import pytest
 
