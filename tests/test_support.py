@@ -145,12 +145,13 @@ def test_coverage_needs_a_test_run(tmp_path, monkeypatch):
     ("nodeid", "expected"),
     [
         ("tests/training/test_state.py::test_cut_off[a::b/c]", "training"),
+        ("tests/export/test_card.py::test_card", "export"),
         ("tests/infra/test_loop.py::test_photos", "infra/test_loop.py"),
         ("tests/test_docs.py::TestClass::test_links", "test_docs.py"),
     ],
 )
-def test_group_is_a_file_or_a_training_folder(nodeid, expected):
-    """All tests of training/ form one group, and so do all tests of any other file."""
+def test_group_is_a_file_or_a_folder_of_one_worker(nodeid, expected):
+    """All tests of training/ form one group, those of export/ another, and those of any other file their own."""
     assert expected == distribution.group(nodeid)
 
 

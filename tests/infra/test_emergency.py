@@ -1,4 +1,4 @@
-"""The emergency commands, on a stack in moto: `make back`, `make off`, `make on`.
+"""Test the emergency commands on a stack in moto: `make back`, `make off`, `make on`.
 
 Only AWS can show whether CodeDeploy accepts the next deployment.
 """
@@ -40,19 +40,16 @@ def test_back_moves_alias(stack):
 
 
 def test_back_updates_stack(stack):
-    """The stack records the alias's version, image and commit, from which the next deployment starts."""
+    """The stack records the alias's version, image and commit, from which the next deployment starts.
+
+    CloudFormation moves the alias: CodeDeploy refuses if the alias is not at the recorded version.
+    """
     assert 0 == main(["back", "dev"])
     found = Stack.read("dev")
     assert ("a" * 40, "0") == (found.parameters["Commit"], found.parameters["PreviousVersion"])
     assert found.parameters["ImageUri"].endswith("a" * 64)
     template = boto3.client("cloudformation").get_template(StackName=STACK)["TemplateBody"]
     assert PREVIOUS == template["Resources"][ALIAS]["Properties"]["FunctionVersion"]
-
-
-def test_back_bypasses_codedeploy(stack):
-    """CloudFormation moves the alias: CodeDeploy refuses if the alias is not at the recorded version."""
-    assert 0 == main(["back", "dev"])
-    template = boto3.client("cloudformation").get_template(StackName=STACK)["TemplateBody"]
     assert "UpdatePolicy" not in template["Resources"][ALIAS]
 
 
@@ -112,14 +109,8 @@ def test_live_version_prints_serving_version(stack, capsys):
     assert f"{int(PREVIOUS) + 1}\n0\n" == capsys.readouterr().out
 
 
-def test_off_stops_url_and_batch(stack):
-    """The function accepts no requests, and the batch gets no messages."""
-    assert 0 == main(["off", "dev"])
-    assert (0, "Disabled") == (reserved(stack), source_state(stack))
-
-
-def test_on_restores_settings_of_stack(stack):
-    """The reserved concurrency of the stack and the batch are restored."""
+def test_off_stops_url_and_batch_until_on(stack):
+    """Without traffic after `make off`; `make on` restores the concurrency of the stack and the batch."""
     assert 0 == main(["off", "dev"])
     assert (0, "Disabled") == (reserved(stack), source_state(stack))
     assert 0 == main(["on", "dev"])

@@ -16,10 +16,10 @@ from lambda_app.batch.objects import (
     StorageRefused,
 )
 from lambda_app.errors import Overloaded
-from lambda_app.settings import SettingsError
-from tests.infra.score.cloud import PHOTOS, REGION, RESULTS, cloud
+from tests.infra.score.cloud import PHOTOS, RESULTS, cloud
 from tests.infra.score.mapping import event
 from tests.lambda_app.batch_messages import manifest, notification
+from tests.support.sam import REGION
 
 pytestmark = pytest.mark.slow
 
@@ -258,9 +258,3 @@ def test_score_logs_one_line_for_a_message(moto_cloud, scorer, encode, logged):
 def test_processor_never_fails_the_whole_batch():
     """The processor does not raise if all messages fail. By default, it would, which counts as a function error."""
     assert not processor.raise_on_entire_batch_failure
-
-
-def test_settings_require_the_results_bucket():
-    """The error names the variable."""
-    with pytest.raises(SettingsError, match="RESULTS_BUCKET"):
-        BatchSettings.from_env({"RESULTS_PREFIX": PREFIX})

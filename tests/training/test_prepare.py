@@ -1,8 +1,7 @@
-"""The manifest: every file has a split or a reason."""
+"""Test the manifest: every file has a split or a reason."""
 
 import csv
 import hashlib
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -149,7 +148,7 @@ def test_committed_review_is_valid():
         hashes = [row["sha256"] for row in csv.DictReader(file)]
     reviewed = read_reviewed(ROOT / REVIEWED_CSV)
     assert sorted(reviewed) == sorted(hashes)
-    assert all(re.fullmatch("[0-9a-f]{64}", sha256) and reason for sha256, reason in reviewed.items())
+    assert all(review.reason for review in reviewed.values())
 
 
 # --- unusable photos
