@@ -39,6 +39,7 @@ if not (SHARED / "data").is_dir():
 
 
 pytest_plugins = (
+    "tests.support.contributing_function",
     "tests.support.distribution",
     "tests.support.emulator",
     "tests.support.fast",

@@ -15,7 +15,6 @@ from tests.support.github import (
     NEW,
     OLD,
     OLDER_SHA,
-    REGISTRY,
     SHA,
     URL,
     execute,
@@ -24,6 +23,7 @@ from tests.support.github import (
     steps,
     write_program,
 )
+from tests.support.sam import REPOSITORY
 
 
 def test_release_without_a_changelog_fails():
@@ -49,7 +49,7 @@ def test_make_rejects_values_with_commands(name, value, tmp_path):
     [
         (SHA[:39], NEW, "expected all 40 digits of a commit"),
         ("main", NEW, "expected all 40 digits of a commit"),
-        (SHA, f"{REGISTRY}:latest", "expected REPOSITORY@sha256:DIGEST"),
+        (SHA, f"{REPOSITORY}:latest", "expected REPOSITORY@sha256:DIGEST"),
         (SHA, "", "expected REPOSITORY@sha256:DIGEST"),
         ("$(touch run)", NEW, "expected all 40 digits of a commit"),
         (SHA, f"{NEW}\n::warning::", "expected REPOSITORY@sha256:DIGEST"),

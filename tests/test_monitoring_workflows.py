@@ -6,7 +6,8 @@ import tomllib
 import pytest
 
 from tests.support import ROOT, commands
-from tests.support.github import NAMES, REGISTRY, evaluate, execute, jobs, steps, write_program
+from tests.support.github import NAMES, evaluate, execute, jobs, steps, workflow, write_program
+from tests.support.sam import REPOSITORY
 
 
 @pytest.mark.parametrize(("code", "expected"), [(0, 0), (3, 0), (1, 2)])
@@ -70,7 +71,7 @@ def test_failure_notifies_the_alarm_topic(name):
 @pytest.mark.parametrize(("data", "expected"), [("", False), ("photos.zip", True)])
 def test_retraining_needs_configured_photos(data, expected):
     """The schedule starts no retraining until the repository configures photos."""
-    names = {"vars.ECR_REPOSITORY": REGISTRY, "vars.DATA": data}
+    names = {"vars.ECR_REPOSITORY": REPOSITORY, "vars.DATA": data}
     assert expected == evaluate(jobs("retrain")["train"]["if"], names)
 
 
@@ -88,3 +89,10 @@ def test_report_is_not_published_by_default():
     """The report becomes an artifact only if the repository sets KEEP_REPORT."""
     [upload] = [step for step in jobs("monitor")["report"]["steps"] if "upload-artifact" in step.get("uses", "")]
     assert "vars.KEEP_REPORT == 'true'" in upload["if"]
+
+
+def test_pending_approval_does_not_block_the_next_report():
+    """Runs of Monitor exclude each other only while they write the report, not while `retrain` waits for reviewers."""
+    assert "${{ github.run_id }}" in workflow("monitor")["concurrency"]["group"]
+    groups = {name: job["concurrency"]["group"] for name, job in jobs("monitor").items() if "concurrency" in job}
+    assert {"report": "monitor"} == groups

@@ -14,6 +14,7 @@ from mlflow import experiments
 
 from tests.support import ROOT
 from tests.support.commands import ISOLATED
+from tests.support.waiting import DEADLINE_S
 from tests.training.workspace import write_params
 from training import config
 from training.tracking import start_run
@@ -47,7 +48,7 @@ for command in sys.argv[1:]:
 
 
 def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

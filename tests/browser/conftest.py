@@ -6,12 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from botocore.credentials import Credentials
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
-
-from infra.emulator.cloudfront import create_edge
-from infra.emulator.serve import background, local_app
-from infra.emulator.sigv4 import signed_by
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # Chromium logs this for each failed request and each status from 400 on. Every other message, for example about a
@@ -19,7 +14,6 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FAILED_REQUEST = "Failed to load resource:"
 Visit = Callable[..., Page]
 TIMEOUT_MS = 120_000
-KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 expect.set_options(timeout=TIMEOUT_MS)  # the default is 5 s
 
 
@@ -68,11 +62,3 @@ def visit(chromium: Browser, function: Any) -> Iterator[Visit]:
 
         yield open_page
     assert [] == faults
-
-
-@pytest.fixture(scope="module")
-def edge(function: Any) -> Iterator[str]:
-    """Return the URL of emulated CloudFront, in front of the function's private URL."""
-    private = local_app(function.runtime, authorized=signed_by(KEYS))
-    with background(private) as url, background(create_edge(url, KEYS)) as address:
-        yield address

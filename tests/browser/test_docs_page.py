@@ -6,7 +6,6 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.page_actions import CAT, SCREENSHOTS
 from tests.support.routes import ROUTES
 
-pytest_plugins = ["tests.support.emulator"]
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
 
 

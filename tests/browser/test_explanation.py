@@ -13,7 +13,6 @@ from tests.browser.page_actions import CAT, NEITHER, SCREENSHOTS, assert_accessi
 from tests.support import ROOT, tiny_model
 from tests.support.drawing import draw, encode_image
 
-pytest_plugins = ["tests.support.emulator"]
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
 SWITCH = "Show what it looked at"
 PIXELS = """() => {

@@ -27,7 +27,6 @@ from tests.support import ROOT, tiny_model
 from tests.support.drawing import encode_image
 from tests.support.waiting import DEADLINE_S
 
-pytest_plugins = ["tests.support.emulator"]
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
 
 

@@ -17,7 +17,6 @@ from tests.browser.page_actions import (
     verdict,
 )
 
-pytest_plugins = ["tests.support.emulator"]
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
 
 

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from infra.emulator.serve import background
 from tests.browser.page_actions import CAT, choose, drawings, upload, verdict
 
-pytest_plugins = ["tests.support.emulator"]
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
 IN_FLIGHT = 4
 

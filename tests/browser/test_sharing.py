@@ -1,4 +1,4 @@
-"""Tests in Chromium of sharing photos on the page: only with the switch on, and without EXIF data."""
+"""Test in Chromium that the page shares photos only with the switch on, and without EXIF data."""
 
 import io
 
@@ -8,7 +8,6 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.page_actions import CAT, big, choose, look, upload, verdict
 from tests.support import ROOT
-from tests.support.contributing_function import contributing_function
 from tests.support.drawing import encode_image
 
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
@@ -16,9 +15,8 @@ SWITCH = "Share this photo to improve the model"
 
 
 @pytest.fixture(scope="module")
-def function(moto):
-    with contributing_function(moto) as function:
-        yield function
+def function(contributing):
+    return contributing
 
 
 @pytest.fixture(autouse=True)

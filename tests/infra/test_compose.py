@@ -23,14 +23,13 @@ from tests.infra.image.container_image import layers
 from tests.infra.monitoring.channel import Channel, serve_channel
 from tests.support import ROOT
 from tests.support.commands import execute, run
-from tests.support.waiting import DEADLINE_S, wait_until
+from tests.support.waiting import BUILD_SECONDS, DEADLINE_S, wait_until
 
 COMPOSE_FILE = ROOT / "infra/containers/compose.yaml"
 COMPOSE = ROOT / ".venv-audit/bin/docker-compose"
 PROJECT = f"pet-classifier-test-{os.getpid()}"  # unique, because tests may run in parallel on a machine
 RUNS_HERE = ("classifier", "mlflow", "prometheus", "alertmanager")
 SERVICES = (*RUNS_HERE, "grafana")
-BUILD_SECONDS = 1800  # measured: 90 without cached layers
 STAND_IN = """
 FROM debian:trixie-slim
 WORKDIR /tmp

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import boto3
 import httpx2
@@ -15,13 +16,12 @@ from infra.emulator import cloudfront
 from infra.emulator.cloudfront import create_edge, read_security_headers
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url
-from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, listen, local_app, with_cors
 from infra.emulator.sigv4 import signed_by
 from tests.infra.moto_stacks import STACK, create_stack, make
 from tests.infra.smoke.faulty_services import smoke
 from tests.support import ROOT
-from tests.support.emulator import KEYS
+from tests.support.emulator import KEYS, Function
 from tests.support.sam import ALIAS, SAM, read, run, translated
 from tests.support.waiting import DEADLINE_S
 
@@ -32,13 +32,11 @@ HOST = "abc123.lambda-url.eu-central-1.on.aws"
 
 
 @pytest.fixture(scope="module")
-def edge() -> Iterator[str]:
-    """Return the URL of the edge in front of the released function, whose own URL is private."""
-    with lambda_runtime(timeout_s=DEADLINE_S) as runtime:
-        private = with_cors(local_app(runtime, authorized=signed_by(KEYS)), ORIGIN)
-        with background(private) as url, background(create_edge(url, KEYS)) as address:
-            httpx2.get(f"{address}/health", trust_env=False, timeout=DEADLINE_S).raise_for_status()
-            yield address
+def edge_with_cors(function: Function) -> Iterator[str]:
+    """Yield the URL of an edge in front of the released function's private URL, which allows `ORIGIN`."""
+    private = with_cors(local_app(function.runtime, authorized=signed_by(KEYS)), ORIGIN)
+    with background(private) as url, background(create_edge(url, KEYS)) as address:
+        yield address
 
 
 def sha256(body: bytes) -> str:
@@ -73,9 +71,9 @@ def test_wrong_keys_are_refused() -> None:
 
 
 @pytest.mark.rie
-def test_smoke_test_passes_through_edge(edge: str, tmp_path) -> None:
+def test_smoke_test_passes_through_edge(edge_with_cors: str, tmp_path) -> None:
     """The smoke test sends the hashes, and CORS allows the header that holds them."""
-    result = smoke(edge, tmp_path, "--origin", ORIGIN)
+    result = smoke(edge_with_cors, tmp_path, "--origin", ORIGIN)
     assert (0, set()) == (result.code, result.failed)
 
 
@@ -198,14 +196,7 @@ def test_make_edge_passes_every_parameter(stack) -> None:
     assert (HOST, parameters) == (passed["FunctionDomain"], set(passed))
 
 
-@pytest.fixture
-def edge_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the credentials with which the emulator of CloudFront signs."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEYS.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS.secret_key)
-
-
-@pytest.mark.usefixtures("edge_keys")
+@pytest.mark.usefixtures("keys")
 def test_edge_names_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
     """A taken port exits with 1 and one line on standard error."""
     with listen(0) as taken:
@@ -215,12 +206,8 @@ def test_edge_names_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
     assert expected == capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("edge_keys")
+@pytest.mark.usefixtures("keys")
 def test_edge_ends_with_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends the emulator of CloudFront without a traceback."""
-
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("uvicorn.Server.run", interrupt)
+    monkeypatch.setattr("uvicorn.Server.run", Mock(side_effect=KeyboardInterrupt))
     assert 0 == cloudfront.main(["http://127.0.0.1:1", "--port", "0"])

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,16 +19,18 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from infra.emulator.event import MAX_PAYLOAD_BYTES
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url
-from infra.emulator.serve import background
-from tests.support.http_server import QuietHandler, serving
-from tests.support.waiting import DEADLINE_S
+from infra.emulator.serve import background, with_cors
+from tests.support import ROOT
+from tests.support.http_server import JPEG, QuietHandler, get, serving
+from tests.support.waiting import DEADLINE_S, acquire
 
-JPEG = bytes(range(256)) * 4
+SITE = "https://pets.example"
 A_MOMENT_S = 0.2  # time in which no invocation may start
 
 
@@ -100,14 +103,6 @@ def app(api: InvokeApi) -> CountingApp:
 def url(app: CountingApp) -> Iterator[str]:
     with background(app) as url:
         yield url
-
-
-def get(url: str) -> httpx2.Response:
-    return httpx2.get(url, trust_env=False, timeout=DEADLINE_S)
-
-
-def wait_for(semaphore: threading.Semaphore, count: int = 1) -> None:
-    assert all(semaphore.acquire(timeout=DEADLINE_S) for _ in range(count))
 
 
 @pytest.fixture
@@ -261,8 +256,8 @@ def test_invocations_run_one_after_the_other(api: InvokeApi) -> None:
     app = CountingApp(create_app(invoke_url(api.endpoint)))
     with background(app) as url, ThreadPoolExecutor(3) as pool:
         answers = [pool.submit(get, url) for _ in range(3)]
-        wait_for(app.arrived, 3)
-        wait_for(api.started, 1)
+        acquire(app.arrived, 3)
+        acquire(api.started)
         another_started = api.started.acquire(timeout=A_MOMENT_S)
         api.released.set()
         statuses = [answer.result().status_code for answer in answers]
@@ -295,13 +290,23 @@ def test_invocation_of_disconnected_client_completes(api: InvokeApi, app: Counti
     """An invocation whose client disconnected completes before the next: the emulator cannot be interrupted."""
     api.released.clear()
     connection = send_raw(url, "GET /left HTTP/1.1\r\nHost: x\r\n\r\n")
-    wait_for(api.started)
+    acquire(api.started)
     connection.close()
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(get, f"{url}/next")
-        wait_for(app.arrived, 2)
+        acquire(app.arrived, 2)
         another_started = api.started.acquire(timeout=A_MOMENT_S)
         api.released.set()
         assert following.result().status_code == 200
     assert (False, 1) == (another_started, api.most_running)
     assert ["/left", "/next"] == [event["rawPath"] for event in api.events]
+
+
+def test_emulator_allows_cors_of_template() -> None:
+    """The emulator allows the methods and headers that template.yaml allows."""
+    template = (ROOT / "template.yaml").read_text()
+    client = TestClient(with_cors(create_app(invoke_url("http://no-function.invalid")), SITE))
+    response = client.options("/predict", headers={"origin": SITE, "access-control-request-method": "POST"})
+    for name in ("Methods", "Headers"):
+        allowed = re.search(rf"Allow{name}: \[(.*)\]", template)[1].split(", ")
+        assert set(allowed) <= set(response.headers[f"access-control-allow-{name.lower()}"].split(", "))

@@ -16,9 +16,7 @@ from lambda_app.app import create_app
 from lambda_app.settings import Settings
 from tests.support import ROOT
 from tests.support.commands import execute
-from tests.support.waiting import wait_until
-
-BUILD_SECONDS = 1800  # 80 measured for the first build, and 15 for the deployment
+from tests.support.waiting import BUILD_SECONDS, wait_until
 
 
 @pytest.fixture(scope="module")

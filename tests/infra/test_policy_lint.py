@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.sam import SAM, run
+from tests.support.waiting import DEADLINE_S
 
 AUDIT = ROOT / ".venv-audit/bin/python"
 pytestmark = [
@@ -27,7 +28,9 @@ def policies() -> Policies:
 def lint(policies: Policies) -> subprocess.CompletedProcess[str]:
     command = [AUDIT, "-m", "infra.aws.policy_lint"]
     text = json.dumps(policies)
-    return subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run(
+        command, cwd=ROOT, input=text, capture_output=True, text=True, check=False, timeout=DEADLINE_S
+    )
 
 
 def with_statement(policies: Policies, **statement: Any) -> Policies:

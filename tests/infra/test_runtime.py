@@ -21,9 +21,9 @@ from infra.emulator.process import session
 from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
 from tests.support import ROOT
+from tests.support.http_server import JPEG, get
 from tests.support.waiting import DEADLINE_S, wait_until
 
-JPEG = bytes(range(256)) * 4
 # A typical function, and a faster one without imports for most tests.
 APPLICATION = """
 import os
@@ -92,14 +92,10 @@ def local(env: dict[str, str]) -> Iterator[Local]:
 
 @contextmanager
 def output(process: subprocess.Popen[str]) -> Iterator[Iterator[str]]:
-    """The lines of a process, as they come."""
+    """Yield the lines of a process as they come."""
     assert process.stdout
     with process.stdout:
         yield iter(process.stdout.readline, "")
-
-
-def get(url: str) -> httpx2.Response:
-    return httpx2.get(url, trust_env=False, timeout=DEADLINE_S)
 
 
 def is_alive(pid: int) -> bool:
@@ -265,4 +261,13 @@ def test_serve_names_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
         port = taken.getsockname()[1]
         assert serve.main(["--port", str(port)]) == 1
     expected = f"serve: port {port}: Address already in use; choose another with --port or PORT=\n"
+    assert expected == capsys.readouterr().err
+
+
+@pytest.mark.rie
+@pytest.mark.usefixtures("without_keys")
+def test_private_url_without_credentials_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    """Serving a private URL without credentials exits with 1 and a one-line error."""
+    assert 1 == serve.main(["--port", "0", "--auth", "AWS_IAM"])
+    expected = "serve: AuthType AWS_IAM: expected AWS credentials in the environment; any will do\n"
     assert expected == capsys.readouterr().err

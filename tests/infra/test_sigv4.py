@@ -12,15 +12,9 @@ from infra.emulator.event import HttpRequest
 from infra.emulator.sigv4 import SigV4, signed_by
 from tests.support.emulator import KEYS
 
+pytestmark = pytest.mark.usefixtures("keys")
+
 URL = "https://abc123.lambda-url.eu-west-1.on.aws"
-
-
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEYS.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS.secret_key)
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def signed(method: str = "POST", path: str = "/predict", query: str = "a=1", body: bytes = b"photo") -> HttpRequest:
@@ -59,8 +53,9 @@ def test_region_is_taken_from_url() -> None:
     assert "/eu-west-1/lambda/aws4_request, " in header(signed(), "authorization")
 
 
-def test_signing_requires_region() -> None:
+def test_signing_requires_region(monkeypatch: pytest.MonkeyPatch) -> None:
     """A URL without a region, and no configured region, is an error that names the URL and the expectation."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(ValueError, match=r"http://127\.0\.0\.1: .* expected https://lambda\.REGION\.amazonaws\.com"):
         SigV4("http://127.0.0.1")
 

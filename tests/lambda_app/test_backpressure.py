@@ -19,7 +19,7 @@ from lambda_app.inference import Inference
 from lambda_app.settings import Settings
 from lambda_app.uploads.backpressure import MAX_UPLOADS
 from tests.support.uploads import assert_error
-from tests.support.waiting import DEADLINE_S
+from tests.support.waiting import DEADLINE_S, acquire
 
 MAX_BYTES = 100_000
 HEAD = "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\n{}\r\n\r\n"
@@ -50,10 +50,6 @@ class ObservedApp:
             self.ended.release()
 
 
-def wait_for(semaphore, count):
-    assert all(semaphore.acquire(timeout=DEADLINE_S) for _ in range(count))
-
-
 @pytest.fixture
 def app(tiny_classifier):
     return ObservedApp(create_app(tiny_classifier, Settings(max_image_bytes=MAX_BYTES)))
@@ -75,9 +71,9 @@ def stalled_uploads(app, url, count, header):
         for _ in range(count):
             connection = stack.enter_context(socket.create_connection(address))
             connection.sendall(HEAD.format(header).encode())
-        wait_for(app.reading, count)
+        acquire(app.reading, count)
         yield
-    wait_for(app.ended, count)
+    acquire(app.ended, count)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +91,7 @@ def test_excess_upload_is_rejected_at_once(app, url, encode, header):
         assert "1" == response.headers["retry-after"]
         assert 'prediction_errors_total{code="overloaded"} 1.0' in client.get("/metrics").text
         assert 200 == client.get("/health").status_code
-        wait_for(app.ended, 3)
+        acquire(app.ended, 3)
 
 
 def test_memory_is_released_by_answered_and_disconnected_uploads(app, url, encode):
@@ -104,7 +100,7 @@ def test_memory_is_released_by_answered_and_disconnected_uploads(app, url, encod
 
         def status():
             response = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
-            wait_for(app.ended, 1)
+            acquire(app.ended, 1)
             return response.status_code
 
         with stalled_uploads(app, url, MAX_UPLOADS - 1, f"content-length: {MAX_BYTES}"):
@@ -132,14 +128,14 @@ def test_photo_of_a_client_that_left_is_not_classified(app, url, encode, monkeyp
     ):
         post = partial(client.post, "/predict", content=encode(), headers={"content-type": "image/jpeg"})
         answers = [pool.submit(post) for _ in range(threads)]
-        wait_for(started, threads)
+        acquire(started, threads)
         with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port)) as connection:
             connection.sendall(HEAD.format(f"content-length: {len(encode())}").encode() + encode())
-            wait_for(app.reading, threads + 1)
+            acquire(app.reading, threads + 1)
         assert [200] * 2 == [client.get("/health").status_code for _ in range(2)]  # the server has noticed by then
         released.set()
         assert [200] * threads == [answer.result().status_code for answer in answers]
-        wait_for(app.ended, threads + 3)
+        acquire(app.ended, threads + 3)
     assert not started.acquire(blocking=False)
 
 

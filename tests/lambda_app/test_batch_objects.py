@@ -7,8 +7,9 @@ from botocore.session import Session
 
 from lambda_app.batch.handler import S3_CONFIG
 from lambda_app.batch.objects import URL_SECONDS, MalformedMessage, Signer, Source, read_message
-from tests.infra.score.cloud import PHOTOS, REGION
+from tests.infra.score.cloud import PHOTOS
 from tests.lambda_app.batch_messages import notification
+from tests.support.sam import REGION
 
 
 @pytest.mark.parametrize("body", ["", "no JSON", "[]", "{}", '{"job": "../a", "bucket": "b", "keys": []}', "{}}"])
@@ -25,6 +26,14 @@ def test_read_message_parses_a_notification():
     assert (Source(PHOTOS, "a b.jpg", "v"), Source(PHOTOS, "c+d.jpg", "v")) == message.sources
 
 
+@pytest.fixture(scope="module")
+def session():
+    """Return a session with temporary credentials, which reads the descriptions of S3 only once."""
+    session = Session()
+    session.set_credentials("test", "test", "token/+=")
+    return session
+
+
 def split(url):
     """Return the address and the sorted parameters of a URL."""
     address, _, query = url.partition("?")
@@ -38,21 +47,17 @@ def split(url):
         ("my.photos", f"https://s3.{REGION}.amazonaws.com/my.photos/a.jpg"),
     ],
 )
-def test_signer_uses_the_regional_endpoint(bucket, address):
+def test_signer_uses_the_regional_endpoint(session, bucket, address):
     """The URL names the region; a bucket with dots is in its path, because S3's certificate covers no further dots."""
-    session = Session()
-    session.set_credentials("test", "test")
     s3 = session.create_client("s3", REGION, config=S3_CONFIG)
     assert address == split(Signer(s3, session.get_credentials()).sign(Source(bucket, "a.jpg")))[0]
 
 
 @pytest.mark.parametrize("key", ["a.jpg", "2026/a b+c%20.jpg", "-", "~/ä?&=#.jpg", "a//b'(!*).jpg"])
 @pytest.mark.parametrize("version", [None, "3/L4kq+t="])
-def test_signer_returns_the_urls_of_botocore(monkeypatch, key, version):
+def test_signer_returns_the_urls_of_botocore(session, monkeypatch, key, version):
     """The signatures are equal, for temporary credentials too; botocore's method is only slower."""
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: datetime(2026, 11, 21, tzinfo=UTC))
-    session = Session()
-    session.set_credentials("test", "test", "token/+=")
     s3 = session.create_client("s3", REGION, config=S3_CONFIG)
     parameters = {"Bucket": PHOTOS, "Key": key} | ({"VersionId": version} if version else {})
     expected = s3.generate_presigned_url("get_object", Params=parameters, ExpiresIn=URL_SECONDS)

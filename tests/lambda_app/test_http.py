@@ -13,7 +13,6 @@ from tests.lambda_app.conftest import CONTEXT
 from tests.support.routes import ROUTES
 from tests.support.waiting import DEADLINE_S
 
-pytest_plugins = ["tests.support.emulator"]
 GET = [name.removeprefix("GET ").format(name="pet-classifier") for name in ROUTES if name.startswith("GET")]
 POST_ONLY = ["/predict", "/predict/batch", "/feedback", "/v2/models/pet-classifier/infer"]
 CHANGING = {"date", "x-request-id"}

@@ -11,7 +11,7 @@ import pytest
 
 from lambda_app.errors import DamagedPhoto, PhotoTooLarge, RequestError, UnsupportedPhoto
 from lambda_app.preprocess import decode, preprocess
-from tests.support.photo_files import HEIGHT, WIDTH, picture
+from tests.support.photo_files import HEIGHT, MAX_DIFFERENCE, WIDTH, picture
 from tests.support.tiff_files import (
     BLACK_IS_ZERO,
     CMYK,
@@ -26,7 +26,6 @@ from tests.support.tiff_files import (
 )
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
-LIMIT = 3  # of 255, on average
 
 READ = {
     **{f"white-is-zero {bits}": Tiff(WHITE_IS_ZERO, bits) for bits in (1, 2, 4, 8, 16)},
@@ -132,7 +131,7 @@ def test_tiff_is_decoded_as_libtiff_does(name, tmp_path):
         is_garbled = "-t" in options and tiff.bits == 16 and tiff.photometric != RGB
         expected = None if is_garbled or name in READ_WITHOUT_LIBTIFF else as_libtiff_shows(data, tmp_path)
         expected = as_stored(tiff) if expected is None else expected
-        assert np.abs(expected - actual).mean() <= LIMIT, options
+        assert np.abs(expected - actual).mean() <= MAX_DIFFERENCE, options
         compared += 1
     assert compared >= (3 if tiff.bits == 12 else 10)
 
@@ -150,7 +149,7 @@ def test_tiff_in_separate_planes_is_decoded_or_refused(name, tmp_path):
             continue
         expected = None if READ[name].bits == 16 else as_libtiff_shows(data, tmp_path)
         expected = as_stored(READ[name]) if expected is None else expected
-        assert np.abs(expected - actual).mean() <= LIMIT, options
+        assert np.abs(expected - actual).mean() <= MAX_DIFFERENCE, options
 
 
 @pytest.mark.parametrize("name", REFUSED)

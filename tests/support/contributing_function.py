@@ -1,11 +1,11 @@
-"""Start the released function in Lambda's runtime, with a bucket for contributed photos in moto's S3."""
+"""Provide the released function in Lambda's runtime, with a bucket for contributed photos in moto's S3."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
+import pytest
 
 from infra.emulator.runtime import Runtime, lambda_runtime
 from infra.emulator.serve import background, local_app
@@ -36,8 +36,8 @@ class ContributingFunction:
             self.s3.delete_object(Bucket=BUCKET, Key=key)
 
 
-@contextmanager
-def contributing_function(moto: dict[str, str]) -> Iterator[ContributingFunction]:
+@pytest.fixture(scope="module")
+def contributing(moto: dict[str, str]) -> Iterator[ContributingFunction]:
     """Start the function of tests.support.patient_handler in an account with an empty bucket."""
     endpoint = moto["AWS_ENDPOINT_URL"]
     empty_account(endpoint)

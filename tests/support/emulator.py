@@ -1,4 +1,4 @@
-"""Provide the released function in Lambda's runtime, behind a function URL and an edge, as fixtures of the session."""
+"""Provide the released function in Lambda's runtime, behind a function URL and an edge, and AWS's example keys."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +14,11 @@ from infra.emulator.sigv4 import signed_by
 from tests.support.waiting import DEADLINE_S
 
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")  # of AWS's documentation
+KEY_VARIABLES = {
+    "AWS_ACCESS_KEY_ID": KEYS.access_key,
+    "AWS_SECRET_ACCESS_KEY": KEYS.secret_key,
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 DEPLOYED = {"IMAGE": "registry.example/pets@sha256:0", "COMMIT": "0123abc"}
 
 
@@ -38,3 +43,26 @@ def edge(function: Function) -> Iterator[str]:
     private = local_app(function.runtime, authorized=signed_by(KEYS))
     with background(private) as url, background(create_edge(url, KEYS)) as address:
         yield address
+
+
+def set_keys(environment: pytest.MonkeyPatch) -> None:
+    for name, value in KEY_VARIABLES.items():
+        environment.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        environment.delenv(name, raising=False)
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set AWS's example keys, with which the emulators sign and verify."""
+    set_keys(monkeypatch)
+
+
+@pytest.fixture
+def without_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide all sources of AWS credentials."""
+    for name in (*KEY_VARIABLES, "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -14,11 +14,11 @@ from typing import Any
 import yaml
 
 from tests.support import ROOT
+from tests.support.sam import REPOSITORY
 from tests.support.waiting import DEADLINE_S
 
 SHA, OLDER_SHA = "a" * 40, "b" * 40
-REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier"
-NEW, OLD = f"{REGISTRY}@sha256:{'c' * 64}", f"{REGISTRY}@sha256:{'d' * 64}"
+NEW, OLD = f"{REPOSITORY}@sha256:{'c' * 64}", f"{REPOSITORY}@sha256:{'d' * 64}"
 URL = "https://abc.lambda-url.eu-central-1.on.aws/"
 DEPLOYMENT = {"inputs.canary": "", "inputs.environment": "dev", "inputs.image_uri": NEW, "inputs.commit": SHA}
 # The values that GitHub would insert for each expression.
@@ -38,7 +38,7 @@ NAMES = DEPLOYMENT | {
     "needs.build.outputs.image_uri": NEW,
     "vars.ALARM_TOPIC": "arn:aws:sns:eu-central-1:123456789012:pet-classifier-alarms",
     "vars.DATA": "data/photos.zip",
-    "vars.ECR_REPOSITORY": REGISTRY,
+    "vars.ECR_REPOSITORY": REPOSITORY,
     "vars.EXTRA": "",
     "vars.OUTLIERS": "",
 }

@@ -1,9 +1,15 @@
-"""Serve HTTP from a thread, for tests that record or script the requests of a client."""
+"""Serve HTTP from a thread, for tests that record or script the requests of a client, and send requests."""
 
 import contextlib
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx2
+
+from tests.support.waiting import DEADLINE_S
+
+JPEG = bytes(range(256)) * 4
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -34,3 +40,7 @@ def serving(server: ThreadingHTTPServer) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def get(url: str) -> httpx2.Response:
+    return httpx2.get(url, trust_env=False, timeout=DEADLINE_S)

@@ -14,6 +14,7 @@ from infra.bench.candidates import CANDIDATES, PEERS, WEIGHTS, Candidate
 from infra.bench.throughput import SERVERS
 from infra.emulator.process import CommandFailed, run_command
 from tests.support import ROOT
+from tests.support.waiting import DEADLINE_S
 
 ALL_PEERS = [each for each in (*CANDIDATES, *(s.candidate for s in SERVERS.values())) if each.requirements]
 
@@ -95,7 +96,7 @@ def test_weights_need_no_training_and_no_network(tmp_path: Path):
     """The weights are made in an empty folder without a network. Takes 20 s."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "infra.bench.peers.weights", str(tmp_path)]
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=1200)
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=DEADLINE_S)
     assert {"ort_plain.onnx", "torch_same_model.pt", "torch_simple_cnn.pth"} <= {p.name for p in tmp_path.iterdir()}
 
 

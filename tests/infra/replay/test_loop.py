@@ -19,9 +19,9 @@ from infra.replay.journal import read
 from infra.report import __main__ as reporting
 from infra.report.log_reader import read as log_of
 from tests.conftest import SHARED
-from tests.infra.smoke.conftest import KEYS
 from tests.support import ROOT
 from tests.support.drawing import encode_image
+from tests.support.emulator import set_keys
 from tests.support.held_out_photos import read_held_out
 from tests.support.waiting import DEADLINE_S, wait_until
 
@@ -51,10 +51,7 @@ def run_loop(photos: Path, folder: Path, store: str, *options: str) -> LoopResul
     """Run replay, evaluation and report against a private function URL. A file replaces CloudWatch."""
     journal, log, evaluated = folder / "replay.jsonl", folder / "log.jsonl", folder / "evaluated.json"
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in KEYS.items():
-            environment.setenv(name, value)
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            environment.delenv(name, raising=False)
+        set_keys(environment)
         with (
             lambda_runtime(env={"SERVICE_NAME": SERVICE}, timeout_s=DEADLINE_S) as runtime,
             background(local_app(runtime, authorized=read_verifier())) as url,

@@ -1,4 +1,4 @@
-"""S3 and SQS: moto's server, over HTTP, with injected faults."""
+"""Replace S3 and SQS with moto's server, over HTTP, with injected faults."""
 
 import json
 import threading
@@ -16,10 +16,10 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.s3.models import s3_backends
 
 from tests.support.moto import empty_account
+from tests.support.sam import REGION
 from tests.support.waiting import DEADLINE_S
 
 PHOTOS, RESULTS = "photos-of-the-test", "results-of-the-test"
-REGION = "eu-central-1"
 SLOW_DOWN = b"<Error><Code>SlowDown</Code></Error>"
 # Longer than any test: a received message is delivered again only if a test makes it visible.
 VISIBILITY_S = 600

@@ -11,9 +11,10 @@ from botocore.session import Session
 from infra.score import __main__ as program
 from infra.score import progress as score_progress
 from lambda_app.batch import handler as batch
-from tests.infra.score.cloud import REGION, RESULTS, cloud
+from tests.infra.score.cloud import RESULTS, cloud
 from tests.infra.score.mapping import poll
 from tests.support import tiny_model
+from tests.support.sam import REGION
 
 one_session = functools.cache(Session)  # a new session reads the service descriptions, which takes half a second
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from infra.emulator import serve
 from infra.emulator.process import session
-from tests.infra.smoke.conftest import KEYS
 from tests.infra.smoke.faulty_services import smoke
 from tests.support import ROOT
+from tests.support.emulator import KEY_VARIABLES
+from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.rie
 IMAGE, COMMIT = "registry.example/pets@sha256:0", "0123abc"
@@ -27,7 +27,7 @@ PRIVATE = ("--auth", "AWS_IAM", "--origin", SITE)
 def url() -> Iterator[str]:
     """Yield the URL of the server that `make run` starts, with the settings of a deployment."""
     command = [sys.executable, "-m", "infra.emulator.serve", "--port", "0", "--auth", "AWS_IAM", "--cors-origin", SITE]
-    environment = os.environ | KEYS | {"IMAGE": IMAGE, "COMMIT": COMMIT}
+    environment = os.environ | KEY_VARIABLES | {"IMAGE": IMAGE, "COMMIT": COMMIT}
     with session(command, cwd=ROOT, env=environment) as server, server.stdout:  # type: ignore[union-attr]  # a pipe
         line = server.stdout.readline()
         reader = threading.Thread(target=server.stdout.read)  # a full pipe would block the function
@@ -47,7 +47,7 @@ def test_signed_requests_pass_every_check(url: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
 def test_wrong_credentials_fail(
-    url: str, keys: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    url: str, keys: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """A signature made with other credentials gets 403, which the row shows."""
     monkeypatch.setenv(name, "WRONG")
@@ -61,23 +61,5 @@ def test_unsigned_requests_fail(url: str, tmp_path: Path) -> None:
     result = smoke(url, tmp_path, "--wait", "0.3")
     assert (1, {"GET /health"}) == (result.code, result.failed)
     assert '{"Message":"Forbidden"}' == result.rows["GET /health"]["actual"]["body"]
-    response = httpx2.get(f"{url}/health", trust_env=False, timeout=600)
+    response = httpx2.get(f"{url}/health", trust_env=False, timeout=DEADLINE_S)
     assert (403, {"Message": "Forbidden"}) == (response.status_code, response.json())
-
-
-def test_emulator_allows_cors_of_template(url: str) -> None:
-    """The emulator allows the methods and headers that template.yaml allows."""
-    template = (ROOT / "template.yaml").read_text()
-    preflight = {"origin": SITE, "access-control-request-method": "POST"}
-    response = httpx2.options(f"{url}/predict", headers=preflight, trust_env=False, timeout=600)
-    for name in ("Methods", "Headers"):
-        allowed = re.search(rf"Allow{name}: \[(.*)\]", template)[1].split(", ")
-        assert set(allowed) <= set(response.headers[f"access-control-allow-{name.lower()}"].split(", "))
-
-
-@pytest.mark.usefixtures("without_keys")
-def test_private_url_without_credentials_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    """Serving a private URL without credentials exits with 1 and a one-line error."""
-    assert 1 == serve.main(["--port", "0", "--auth", "AWS_IAM"])
-    expected = "serve: AuthType AWS_IAM: expected AWS credentials in the environment; any will do\n"
-    assert expected == capsys.readouterr().err

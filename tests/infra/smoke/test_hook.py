@@ -19,7 +19,7 @@ from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import lambda_runtime
 from infra.smoke import hook
 from infra.smoke.golden import GoldenError
-from tests.infra.smoke.conftest import KEYS
+from tests.support.emulator import KEY_VARIABLES
 from tests.support.http_server import QuietHandler, serving
 from tests.support.waiting import DEADLINE_S
 
@@ -61,9 +61,7 @@ def codedeploy() -> Iterator[RecordingServer]:
 
 
 @pytest.fixture
-def environment(
-    keys: dict[str, str], codedeploy: RecordingServer, monkeypatch: pytest.MonkeyPatch
-) -> pytest.MonkeyPatch:
+def environment(keys: None, codedeploy: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Set the hook's environment variables; the emulator names its only function "function"."""
     settings = {"AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.endpoint, "NewVersion": "function"}
     for name, value in settings.items():
@@ -85,7 +83,7 @@ class TestHookInRuntime:
                 "AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.endpoint,
                 "NewVersion": "function",
                 **function.environment,
-                **KEYS,
+                **KEY_VARIABLES,
             }
             with lambda_runtime("infra.smoke.hook.handler", env=settings, timeout_s=DEADLINE_S) as runtime:
                 response = httpx2.post(invoke_url(runtime.endpoint), json=EVENT, timeout=DEADLINE_S, trust_env=False)

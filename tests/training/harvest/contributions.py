@@ -9,9 +9,9 @@ from uuid import UUID
 
 import boto3
 
+from tests.support.contributing_function import BUCKET
 from training.harvest.decisions import COLUMNS, DECISIONS_FILE, read_decisions
 
-BUCKET = "contributions-of-the-test"
 SOURCE = f"s3://{BUCKET}/contributed/"
 
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -265,13 +266,9 @@ def test_harvest_is_refused_after_an_interrupted_accept(checkout, monkeypatch):
     contribute(seeds=[500])
     harvest(SOURCE, OUT)
     with monkeypatch.context() as patch:
-        patch.setattr("training.harvest.accept.write_ledger", interrupt)
+        patch.setattr("training.harvest.accept.write_ledger", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             accept(OUT, allow_unchanged=True)
     with pytest.raises(HarvestError, match="repeat an interrupted `make accept`"):
         harvest(SOURCE, OUT)
     assert ["accept"] == [row.decision for row in read_decisions(OUT)]
-
-
-def interrupt(*_):
-    raise KeyboardInterrupt
