@@ -11,7 +11,7 @@ from moto.logs.models import LogsBackend
 
 from infra.report import log_source
 from infra.report.log_reader import REQUIRED
-from infra.report.log_source import THREADS, SourceError, parse_moment, stream_earlier, stream_lines
+from infra.report.log_source import THREADS, LogSourceError, parse_moment, stream_earlier, stream_lines
 from tests.infra.report.lines import BEGIN, request
 from tests.support.waiting import DEADLINE_S
 
@@ -119,7 +119,7 @@ def test_log_group_is_filtered_by_message(log_group, monkeypatch):
 def test_missing_log_group_is_named(aws, days):
     """The one-line error names the source, also if several days are fetched in parallel."""
     since = days and datetime.now(UTC) - timedelta(days=days)
-    with pytest.raises(SourceError, match=r"^/aws/lambda/no is not a file, and .*ResourceNotFoundException.*$"):
+    with pytest.raises(LogSourceError, match=r"^/aws/lambda/no is not a file, and .*ResourceNotFoundException.*$"):
         list(stream_lines("/aws/lambda/no", since))
 
 
@@ -130,7 +130,7 @@ def test_missing_credentials_are_reported(aws, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    with pytest.raises(SourceError, match=r"^log\.jsonl is not a file, and .*Unable to locate credentials$"):
+    with pytest.raises(LogSourceError, match=r"^log\.jsonl is not a file, and .*Unable to locate credentials$"):
         list(stream_lines("log.jsonl", None))
 
 
@@ -142,7 +142,7 @@ def test_file_may_contain_invalid_utf8(tmp_path):
 
 def test_folder_is_refused(tmp_path):
     """The error says what was expected."""
-    with pytest.raises(SourceError, match=r"is a folder; expected a file, a CloudWatch log group, or -"):
+    with pytest.raises(LogSourceError, match=r"is a folder; expected a file, a CloudWatch log group, or -"):
         list(stream_lines(str(tmp_path), None))
 
 
