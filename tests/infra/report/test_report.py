@@ -90,7 +90,7 @@ def test_small_samples_are_not_judged(run, good, reference, capsys):
     code, report = run(predictions[:99] + labels)
     assert (0, False, False) == (code, report["drift"]["judged"], report["accuracy"]["judged"])
     output = capsys.readouterr().out
-    assert f"drift not judged: the log has 99 predictions of {reference.model_version} with entropy, " in output
+    assert f"drift not judged: the log has 99 predictions of {reference.model_version} with " in output
     assert re.search(r"accuracy not judged: \d+ predictions of .* have a label; expected 200 or more", output)
 
 
