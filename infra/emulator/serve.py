@@ -109,11 +109,13 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     try:
-        with listener, lambda_runtime(echo=True) as runtime:
-            app = local_app(runtime, authorized=_authorizer(options.auth))
-            app = with_cors(app, options.cors_origin) if options.cors_origin else app
-            print(f"Serving http://127.0.0.1:{listener.getsockname()[1]} (Ctrl-C stops)", flush=True)
-            server(app).run(sockets=[listener])
+        with listener:
+            authorized = _authorizer(options.auth)
+            with lambda_runtime(echo=True) as runtime:
+                app = local_app(runtime, authorized=authorized)
+                app = with_cors(app, options.cors_origin) if options.cors_origin else app
+                print(f"Serving http://127.0.0.1:{listener.getsockname()[1]} (Ctrl-C stops)", flush=True)
+                server(app).run(sockets=[listener])
     except (RuntimeNotFound, RuntimeDied, ValueError) as error:
         print(f"serve: {error}", file=sys.stderr)
         return 1

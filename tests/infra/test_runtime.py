@@ -264,7 +264,6 @@ def test_serve_names_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
     assert expected == capsys.readouterr().err
 
 
-@pytest.mark.rie
 @pytest.mark.usefixtures("without_keys")
 def test_private_url_without_credentials_fails(capsys: pytest.CaptureFixture[str]) -> None:
     """Serving a private URL without credentials exits with 1 and a one-line error."""
