@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot as plt
 
 from infra.report import charts
 from infra.report.html_page import draw_charts
@@ -58,3 +59,17 @@ def test_class_without_predictions_has_the_share_zero(monkeypatch):
     overall = {"requests": 0, "latency_ms": None, "predictions": 4, "classes": {"cat": 3, "dog": 1}, "labels": 0}
     draw_charts({"over_time": points, "overall": overall, "drift": {"judged": False}})
     assert [{"cat": 0.5, "dog": 0.5}, {"cat": 1, "dog": 0}] == [point["classes"] for point in drawn["cat", "dog"]]
+
+
+def test_latencies_of_one_decade_have_labels(monkeypatch):
+    """The logarithmic axis has at least two labels, even if all latencies are between 11 and 18 ms."""
+    figure, axes = plt.subplots()
+    monkeypatch.setattr(charts, "render_svg", lambda draw: draw(axes))
+    span = {"from": "2026-01-05T00:00:00+00:00", "to": "2026-01-05T06:00:00+00:00", "model_version": "1"}
+    points = [{**span, "latency_ms": {"p50": value}} for value in (11.0, 18.0)]
+    charts.draw_lines(points, {"p50": ("latency_ms", "p50")}, log=True)
+    figure.canvas.draw()
+    low, high = axes.get_ylim()
+    shown = [label.get_text() for label in axes.get_yticklabels() if low <= label.get_position()[1] <= high]
+    plt.close(figure)
+    assert 2 <= len([text for text in shown if text])
