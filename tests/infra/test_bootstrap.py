@@ -1,4 +1,4 @@
-"""Tests of the bootstrap stack: roles restricted to their environment, and a private bucket."""
+"""Test the bootstrap stack: roles restricted to their environment, and a private bucket."""
 
 import fnmatch
 import json

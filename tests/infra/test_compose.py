@@ -1,4 +1,4 @@
-"""Tests of infra/containers/compose.yaml: Docker Compose parses it and starts its services.
+"""Test infra/containers/compose.yaml: Docker Compose parses it and starts its services.
 
 Grafana does not start here, because no package contains it; tests/infra/monitoring covers its dashboard. If the images
 of Prometheus and Alertmanager cannot be pulled, Debian's packages replace them, with the same user and command.

@@ -1,4 +1,4 @@
-"""Tests of `make demo`, and of uvicorn as a real process, with the released model and the bundled photos."""
+"""Test `make demo`, and uvicorn as a real process, with the released model and the bundled photos."""
 
 import itertools
 import json

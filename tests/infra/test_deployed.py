@@ -1,4 +1,4 @@
-"""Tests of `make deployed` against a CloudFormation API that moto serves over HTTP."""
+"""Test `make deployed` against a CloudFormation API that moto serves over HTTP."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Tests of CloudFront in front of the private URL: template, `make edge`, and `infra.emulator.cloudfront`."""
+"""Test CloudFront in front of the private URL: template, `make edge`, and `infra.emulator.cloudfront`."""
 
 import hashlib
 from collections.abc import Iterator

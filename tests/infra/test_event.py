@@ -1,4 +1,4 @@
-"""Tests of the conversion from HTTP to a Lambda event and back, alone and through Mangum."""
+"""Test the conversion from HTTP to a Lambda event and back, alone and through Mangum."""
 
 import base64
 import json

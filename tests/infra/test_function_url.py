@@ -1,4 +1,4 @@
-"""Tests of the function URL over real sockets, in front of a small HTTP server that stands in for the Invoke API.
+"""Test the function URL over real sockets, in front of a small HTTP server that stands in for the Invoke API.
 
 The server replaces a real Invoke API, which cannot be made to fail, hang or return 7 MB. `test_runtime.py` uses the
 real one.

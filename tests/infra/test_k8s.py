@@ -1,4 +1,4 @@
-"""Tests of infra/containers/k8s as kubectl renders it: valid, and consistent with the application and Compose.
+"""Test infra/containers/k8s as kubectl renders it: valid, and consistent with the application and Compose.
 
 The schemas of ServiceMonitor, PrometheusRule and Application are not installed here, so the tests check their fields
 one by one.

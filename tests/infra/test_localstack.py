@@ -1,4 +1,4 @@
-"""Tests of the deployment to LocalStack, which inspect the running container through boto3."""
+"""Test the deployment to LocalStack by inspecting the running container through boto3."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Tests of a deployment's parameters: each one is passed every time, so that removing a line restores the default."""
+"""Test a deployment's parameters: each one is passed every time, so that removing a line restores the default."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Tests of the roles' permissions in moto: each call of a role succeeds with them, and is denied without its action.
+"""Test the roles' permissions in moto: each call of a role succeeds with them, and is denied without its action.
 
 tests/infra/cloud_roles.py describes what moto enforces. `NOT_ENFORCED` lists the actions that moto does not enforce.
 """

@@ -1,4 +1,4 @@
-"""Tests of the static analysis of IAM policies: `make lint` passes, and a bad statement fails."""
+"""Test the static analysis of IAM policies: `make lint` passes, and a bad statement fails."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Tests of the preview for the reviewer of prod, with a stack in moto."""
+"""Test the preview for the reviewer of prod, with a stack in moto."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Tests of the text of a retraining's pull request."""
+"""Test the text of a retraining's pull request."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Tests of the notes of a release."""
+"""Test the notes of a release."""
 
 import pytest
 import release_notes

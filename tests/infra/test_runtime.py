@@ -1,4 +1,4 @@
-"""Tests of the real Runtime Interface Emulator with small handlers, alone and behind the function URL."""
+"""Test the real Runtime Interface Emulator with small handlers, alone and behind the function URL."""
 
 import json
 import os

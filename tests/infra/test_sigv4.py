@@ -1,4 +1,4 @@
-"""Tests of AWS's request signature: signing, and verification as by a private function URL."""
+"""Test AWS's request signature: signing, and verification as by a private function URL."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Tests that create, update and delete both stacks over HTTP in moto's CloudFormation.
+"""Create, update and delete both stacks over HTTP in moto's CloudFormation.
 
 moto does not support the resource types in `UNKNOWN`; cfn-lint and the other tests cover those.
 """

@@ -1,4 +1,4 @@
-"""Tests of the SAM template: validity, access, logs, architecture and defaults."""
+"""Test the SAM template: validity, access, logs, architecture and defaults."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Tests of the SAM template's alarms."""
+"""Test the SAM template's alarms."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tests of the SAM template's dashboard and saved queries."""
+"""Test the SAM template's dashboard and saved queries."""
 
 import re
 

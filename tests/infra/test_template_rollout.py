@@ -1,4 +1,4 @@
-"""Tests of the SAM template's rollout: versions, the hook, and the shift of traffic."""
+"""Test the SAM template's rollout: versions, the hook, and the shift of traffic."""
 
 import re
 

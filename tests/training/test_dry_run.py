@@ -1,4 +1,4 @@
-"""Tests of the dry run, which describes photos, parameters and duration, and changes nothing."""
+"""Test the dry run, which describes photos, parameters and duration, and changes nothing."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Tests of interruptions and of errors that users can fix: one line, no traceback, and no surviving process."""
+"""Test interruptions and errors that users can fix: one line, no traceback, and no surviving process."""
 
 import os
 import signal

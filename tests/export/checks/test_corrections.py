@@ -1,4 +1,4 @@
-"""Tests of the comparison of champion and challenger on held-back contributions."""
+"""Test the comparison of champion and challenger on held-back contributions."""
 
 import pytest
 

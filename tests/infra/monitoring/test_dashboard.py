@@ -1,4 +1,4 @@
-"""Tests of the Grafana dashboard: its fields are valid, and its queries return data from a real Prometheus.
+"""Test the Grafana dashboard: its fields are valid, and its queries return data from a real Prometheus.
 
 Grafana does not run here; its published SDK validates the schema.
 """

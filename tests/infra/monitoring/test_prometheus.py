@@ -1,4 +1,4 @@
-"""Tests of the Prometheus and Alertmanager configuration against the running app."""
+"""Test the Prometheus and Alertmanager configuration against the running app."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Tests of the journal: what it refuses, and how a replay resumes with it."""
+"""Test the journal: what it refuses, and how a replay resumes with it."""
 
 import asyncio
 import json

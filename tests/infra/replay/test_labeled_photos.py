@@ -1,4 +1,4 @@
-"""Tests of finding labeled photos in a folder or an archive."""
+"""Test finding labeled photos in a folder or an archive."""
 
 import zipfile
 from pathlib import Path

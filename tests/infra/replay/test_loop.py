@@ -1,4 +1,4 @@
-"""Tests of the feedback loop: replay photos to the function in Lambda's runtime, and report on its log."""
+"""Test the feedback loop: replay photos to the function in Lambda's runtime, and report on its log."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Tests of the evaluation of a journal, and of `make evaluate`."""
+"""Test the evaluation of a journal, and `make evaluate`."""
 
 import re
 import socket

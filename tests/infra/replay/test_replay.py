@@ -1,4 +1,4 @@
-"""Tests of the replay: its requests, and the photos and services that fail."""
+"""Test the replay: its requests, and the photos and services that fail."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Tests of the alarms and the decision to retrain."""
+"""Test the alarms and the decision to retrain."""
 
 import numpy as np
 import pytest

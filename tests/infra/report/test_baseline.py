@@ -1,4 +1,4 @@
-"""Tests of `make baseline`, which writes the reference for drift from a good week."""
+"""Test `make baseline`, which writes the reference for drift from a good week."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Tests of the sequential test of two rates: its error rate, its interval and the labels that a decision needs."""
+"""Test the sequential test of two rates: its error rate, its interval and the labels that a decision needs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tests of drift detection: the rate of false alarms, the distances and the limits."""
+"""Test drift detection: the rate of false alarms, the distances and the limits."""
 
 import json
 

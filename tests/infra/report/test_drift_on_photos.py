@@ -1,4 +1,4 @@
-"""Tests of drift detection on real photos: changed photos raise an alarm within 500 requests, others do not."""
+"""Test drift detection on real photos: changed photos raise an alarm within 500 requests, others do not."""
 
 from hashlib import sha256
 from zipfile import ZipFile

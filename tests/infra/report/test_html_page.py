@@ -1,4 +1,4 @@
-"""Tests of the page of the report: it needs no other resource, and escapes the text of the log."""
+"""Test the page of the report: it needs no other resource, and escapes the text of the log."""
 
 import re
 from html.parser import HTMLParser

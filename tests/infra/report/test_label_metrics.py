@@ -1,4 +1,4 @@
-"""Tests of the join of feedback with predictions, and of the accuracy metrics."""
+"""Test the join of feedback with predictions, and the accuracy metrics."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Tests of reading log lines into columns, and of counting all other lines."""
+"""Test reading log lines into columns, and counting all other lines."""
 
 import json
 from datetime import timedelta

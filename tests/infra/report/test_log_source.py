@@ -1,4 +1,4 @@
-"""Tests of log sources: a file, standard input, and a CloudWatch API that moto serves over HTTP."""
+"""Test log sources: a file, standard input, and a CloudWatch API that moto serves over HTTP."""
 
 import io
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Tests of publishing the report to MLflow and CloudWatch."""
+"""Test publishing the report to MLflow and CloudWatch."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Tests of finding the reference of an older model in Git's history."""
+"""Test finding the reference of an older model in Git's history."""
 
 import json
 import subprocess

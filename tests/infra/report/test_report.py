@@ -1,4 +1,4 @@
-"""Tests of the whole report: files and exit codes."""
+"""Test the whole report: files and exit codes."""
 
 import json
 import re

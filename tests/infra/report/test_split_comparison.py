@@ -1,4 +1,4 @@
-"""Tests of the comparison of two versions that share the traffic, in report.json, report.html and report.md."""
+"""Test the comparison of two versions that share the traffic, in report.json, report.html and report.md."""
 
 import json
 from datetime import timedelta

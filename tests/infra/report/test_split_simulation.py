@@ -1,4 +1,4 @@
-"""Tests of the simulated splits, with fewer runs and other seeds than the documented figures."""
+"""Test the simulated splits, with fewer runs and other seeds than the documented figures."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Tests of the traffic figures: rates, latencies, classes and points in time."""
+"""Test the traffic figures: rates, latencies, classes and points in time."""
 
 import pytest
 

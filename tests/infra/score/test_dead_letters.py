@@ -1,4 +1,4 @@
-"""Tests of dead letters: their photos are sent again, each alone, and then given up."""
+"""Test dead letters: their photos are sent again, each alone, and then given up."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Tests of gathering the results of a job into one file, with a row for each photo."""
+"""Test gathering the results of a job into one file, with a row for each photo."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Tests of photos that an S3 Inventory lists, as CSV, Parquet or ORC, and of invalid manifests and files."""
+"""Test photos that an S3 Inventory lists, as CSV, Parquet or ORC, and invalid manifests and files."""
 
 import csv
 import gzip

@@ -1,4 +1,4 @@
-"""Tests of the messages that `make score` sends, and of waiting for their results."""
+"""Test the messages that `make score` sends, and waiting for their results."""
 
 import json
 

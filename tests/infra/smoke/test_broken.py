@@ -1,4 +1,4 @@
-"""Tests of the smoke test against services with one fault: only the rows that concern the fault fail."""
+"""Test the smoke test against services with one fault: only the rows that concern the fault fail."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Tests of the smoke test against a private, emulated function URL that allows one site."""
+"""Test the smoke test against a private, emulated function URL that allows one site."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Tests of golden.json against the released model and the bundled photos."""
+"""Test golden.json against the released model and the bundled photos."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tests of the CodeDeploy hook; hook and function run in Lambda's runtime, and botocore connects them.
+"""Test the CodeDeploy hook; hook and function run in Lambda's runtime, and botocore connects them.
 
 A small HTTP server that records requests stands in for CodeDeploy: moto has no PutLifecycleEventHookExecutionStatus.
 """

@@ -1,4 +1,4 @@
-"""Tests of the command line: its table, JSON, exit codes and waiting."""
+"""Test the command line: its table, JSON, exit codes and waiting."""
 
 from dataclasses import replace
 from pathlib import Path

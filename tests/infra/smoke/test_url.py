@@ -1,4 +1,4 @@
-"""Tests of the smoke test's requests: timeouts, queries, and services that do not answer with HTTP."""
+"""Test the smoke test's requests: timeouts, queries, and services that do not answer with HTTP."""
 
 import itertools
 import socket

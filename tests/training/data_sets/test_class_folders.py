@@ -1,4 +1,4 @@
-"""Tests of class folders: which level of folders names the classes, and errors that name the faulty folder."""
+"""Test class folders: which level of folders names the classes, and errors that name the faulty folder."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Tests of damaged files in archives: each is set aside or ignored, and the others are read."""
+"""Test damaged files in archives: each is set aside or ignored, and the others are read."""
 
 import io
 import zipfile

@@ -1,4 +1,4 @@
-"""Tests of finding the photos of a data set: in archives, by their content, and copies only once."""
+"""Test finding the photos of a data set: in archives, by their content, and copies only once."""
 
 import tarfile
 

@@ -1,4 +1,4 @@
-"""Tests of labels that file names, annotations and tables give, as in public data sets."""
+"""Test labels that file names, annotations and tables give, as in public data sets."""
 
 import json
 import re

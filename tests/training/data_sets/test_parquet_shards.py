@@ -1,4 +1,4 @@
-"""Tests of Parquet shards as Hugging Face writes them, and of errors that name a damaged one."""
+"""Test Parquet shards as Hugging Face writes them, and errors that name a damaged one."""
 
 import io
 import json

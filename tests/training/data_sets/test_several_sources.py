@@ -1,4 +1,4 @@
-"""Tests of several sources in DATA: their merged photos, and the list by which DVC notices a change."""
+"""Test several sources in DATA: their merged photos, and the list by which DVC notices a change."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tests of the splits of a data set, given by folders or by hashes, and of the overview that counts their photos."""
+"""Test the splits of a data set, given by folders or by hashes, and the overview that counts their photos."""
 
 from collections import Counter
 

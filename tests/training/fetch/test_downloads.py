@@ -1,4 +1,4 @@
-"""Tests of the catalog, and of downloads that resume, fail with one line and are verified. The server is real."""
+"""Test the catalog, and downloads that resume, fail with one line and are verified. The server is real."""
 
 import hashlib
 import re

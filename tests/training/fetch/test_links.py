@@ -1,4 +1,4 @@
-"""Tests of links to local photos, further sets, outliers and weights, and of files that no link replaces."""
+"""Test links to local photos, further sets, outliers and weights, and files that no link replaces."""
 
 from pathlib import Path
 from unittest.mock import Mock

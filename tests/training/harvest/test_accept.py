@@ -1,4 +1,4 @@
-"""Tests of `make accept`: the versions of the data set, the ledger of hashes, and the rules against poisoning."""
+"""Test `make accept`: the versions of the data set, the ledger of hashes, and the rules against poisoning."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""Tests of `make forget`: by request ID, a photo is deleted from bucket, review, data set and DVC's storage."""
+"""Test `make forget`: by request ID, a photo is deleted from bucket, review, data set and DVC's storage."""
 
 import hashlib
 import shutil

@@ -1,4 +1,4 @@
-"""Tests of `make harvest`: downloading contributions from S3 or a folder, screening, and the files of a review."""
+"""Test `make harvest`: downloading contributions from S3 or a folder, screening, and the files of a review."""
 
 import re
 from collections import Counter

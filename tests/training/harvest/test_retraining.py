@@ -1,4 +1,4 @@
-"""Tests that `make train CONTRIBUTED=1`, `make suspects` and the workflow Retrain use the accepted contributions."""
+"""Test that `make train CONTRIBUTED=1`, `make suspects` and the workflow Retrain use the accepted contributions."""
 
 import re
 import subprocess
