@@ -14,10 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from samtranslator.translator.transform import transform  # type: ignore[import-not-found]  # only in .venv-sam
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-not-found]  # only in .venv-sam
-
-from infra.localstack.translate import NO_POLICIES
+from infra.aws.translate import translate
 
 FOLDER = Path(__file__).parent
 ACCOUNT, REGION = "123456789012", "eu-central-1"
@@ -128,7 +125,7 @@ def main() -> None:
     os.environ["AWS_DEFAULT_REGION"] = REGION  # the translator requires a region
     policies: dict[str, Any] = {}
     for stack, path in STACKS.items():
-        policies |= find_policies(stack, transform(yaml_parse(path.read_text()), dict(PARAMETERS), NO_POLICIES))
+        policies |= find_policies(stack, translate(path, PARAMETERS))
     print(json.dumps(policies, indent=1))
 
 

@@ -52,7 +52,7 @@ def transform_template(parameters: Mapping[str, str]) -> dict[str, Any]:
     """Return the template after the transformation that `sam deploy` applies."""
     python = ROOT / ".venv-sam/bin/python"
     assignments = [f"{name}={value}" for name, value in parameters.items()]
-    command: list[str | Path] = [python, "-m", "infra.localstack.translate", "template.yaml", *assignments]
+    command: list[str | Path] = [python, "-m", "infra.aws.translate", "template.yaml", *assignments]
     environment = os.environ | {"AWS_DEFAULT_REGION": REGION}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

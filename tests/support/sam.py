@@ -39,7 +39,7 @@ COMPARED: tuple[dict[str, str], ...] = (
 )
 TRANSLATE = """
 import json, sys
-from infra.localstack.translate import main
+from infra.aws.translate import main
 
 for parameters in json.loads(sys.argv[1]):
     main("template.yaml", *(f"{name}={value}" for name, value in parameters.items()))
