@@ -67,12 +67,14 @@ def test_dead_letters_of_notifications_are_retried(aws):
     assert [("a b.jpg", "v", GAVE_UP), ("c.jpg", "v", GAVE_UP)] == sorted(lines)
 
 
-def test_malformed_dead_letters_are_deleted(aws, out, capsys):
+def test_malformed_dead_letters_are_deleted(aws, function_thread, out, encode, capsys):
     """Malformed dead letters are counted and deleted, and valid ones after them are processed."""
+    aws.put("2026/0.jpg", encode("red"))
     letters = ["no JSON", "[]", "{}", '{"Records": [{}]}', '{"job": "job", "bucket": "b"}']
     for body in (*letters, score_queue.format_message("job", PHOTOS, ["a.jpg"])):
         aws.sqs.send_message(QueueUrl=aws.dead, MessageBody=body)
-    assert 0 == program.main(command(aws, out, "--retry"))
+    with function_thread():
+        assert 0 == program.main(command(aws, out, "--retry"))
     output = capsys.readouterr().out
     assert f"{len(letters)} dead letters named no photo and were deleted\n" in output
     assert "photos of dead letters: 1 sent again" in output
