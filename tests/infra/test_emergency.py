@@ -5,9 +5,11 @@ Only AWS can show whether CodeDeploy accepts the next deployment.
 
 import json
 from dataclasses import replace
+from unittest.mock import Mock
 
 import boto3
 import pytest
+from botocore.exceptions import WaiterError
 
 from infra.aws import emergency
 from infra.aws.__main__ import main
@@ -93,6 +95,29 @@ def test_back_keeps_the_descriptions_of_versions(stack):
     before = descriptions()
     assert 0 == main(["back", "dev", "--version", str(int(PREVIOUS) + 1)])
     assert before == descriptions()
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("The submitted information didn't contain changes.", 0),
+        ("No updates are to be performed.", 0),
+        ("Template error: resource X does not exist", 1),
+    ],
+)
+def test_back_succeeds_if_the_stack_needs_no_change(stack, monkeypatch, reason, code):
+    """An empty change set is no error; any other failed change set is. The failure of AWS's waiter is simulated."""
+    create_client = Stack.client
+
+    def client_with_failing_waiters(self, service):
+        client = create_client(self, service)
+        error = WaiterError("change_set_create_complete", "it failed", {"StatusReason": reason})
+        client.get_waiter = Mock(return_value=Mock(wait=Mock(side_effect=error)))
+        return client
+
+    monkeypatch.setattr(Stack, "client", client_with_failing_waiters)
+    assert code == main(["back", "dev"])
+    assert PREVIOUS == stack.read_alias_version()
 
 
 def test_back_rejects_deployment_in_progress(stack):
