@@ -1,21 +1,15 @@
-"""Test the function URL over real sockets, in front of a small HTTP server that stands in for the Invoke API.
+"""Test the function URL over real sockets, in front of `invoke_api.py`.
 
-The server replaces a real Invoke API, which cannot be made to fail, hang or return 7 MB. `test_runtime.py` uses the
-real one.
+A real Invoke API cannot be made to fail, hang or return 7 MB. `test_runtime.py` uses the real one.
 """
 
 import base64
-import contextlib
-import json
 import logging
 import re
 import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from http.server import ThreadingHTTPServer
-from typing import Any
 
 import httpx2
 import pytest
@@ -26,56 +20,19 @@ from infra.emulator.event import MAX_PAYLOAD_BYTES
 from infra.emulator.function_url import create_app
 from infra.emulator.invoke import invoke_url
 from infra.emulator.serve import background, with_cors
+from tests.infra.invoke_api import InvokeApi, serve_invoke_api
 from tests.support import ROOT
-from tests.support.http_server import JPEG, QuietHandler, get, serving
+from tests.support.http_server import JPEG, get
 from tests.support.waiting import DEADLINE_S, acquire
 
 SITE = "https://pets.example"
 A_MOMENT_S = 0.2  # time in which no invocation may start
 
 
-@dataclass
-class InvokeApi:
-    """Answer every invocation with `payload` as soon as `released` is set, and record the requests."""
-
-    endpoint: str = ""
-    payload: bytes = b'{"statusCode": 200}'
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    events: list[dict[str, Any]] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
-    released: threading.Event = field(default_factory=threading.Event)
-    running: int = 0
-    most_running: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    started: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-
-    def returns(self, **payload: Any) -> None:
-        self.payload = json.dumps(payload).encode()
-
-
 @pytest.fixture
 def api() -> Iterator[InvokeApi]:
-    api = InvokeApi()
-    api.released.set()
-
-    class Handler(QuietHandler):
-        def do_POST(self) -> None:  # noqa: N802  # http.server calls this name
-            api.paths.append(self.path)
-            api.events.append(json.loads(self.read_body()))
-            with api.lock:
-                api.running += 1
-                api.most_running = max(api.running, api.most_running)
-            api.started.release()
-            api.released.wait()
-            with api.lock:
-                api.running -= 1
-            with contextlib.suppress(OSError):  # the client disconnected
-                self.respond(api.status, api.headers, api.payload)
-
-    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as api.endpoint:
+    with serve_invoke_api() as api:
         yield api
-        api.released.set()
 
 
 class CountingApp:
