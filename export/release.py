@@ -139,7 +139,7 @@ def register_challenger(registry: Registry, path: Path, metrics: Metrics) -> Mod
 
 
 def read_outcome(version: ModelVersion) -> Outcome:
-    """Return the outcome of an earlier comparison. Only an adopted version may have none."""
+    """Return the outcome of an earlier comparison, or of the adoption of a version that was never compared."""
     tags = version.tags
     if OUTCOME in tags:
         return Outcome(**json.loads(tags[OUTCOME]))

@@ -17,7 +17,7 @@ def metrics(correct, count):
 
 @pytest.mark.parametrize(("correct", "alarm"), [(290, True), (296, False)])
 def test_accuracy_alarm_fires_below_the_released_accuracy(reference, correct, alarm):
-    """Of 300 labels, 97 % has an upper bound below 99.8 % minus the margin; 98.7 % does not."""
+    """The alarm fires if the upper bound is below 99.8 % minus the margin: for 97 % of 300 labels, not for 98.7 %."""
     judged = judge_accuracy(metrics(correct, 300), "1", reference)
     assert (alarm, pytest.approx(reference.accuracy - MARGIN)) == (judged["alarm"], judged["limit"])
 
