@@ -25,9 +25,9 @@ DAMPING = 0.01  # added to the diagonal of the second moments, as a share of its
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution of a float graph, pointwise or depthwise: the names of its tensors, and its input patches."""
+    """A convolution of a float graph, pointwise or depthwise: the names of its tensors, and how it cuts its input."""
 
-    source: str
+    input: str
     weight: str
     bias: str
     groups: int
@@ -94,22 +94,22 @@ def measure_moments(
 
     The last row and column belong to the constant 1, which the bias multiplies.
     """
-    names = sorted({layer.source for layer in layers})
+    names = sorted({layer.input for layer in layers})
     moments: dict[str, Floats] = {}
     for values in read_activations(floats, names, photos):
         for layer in layers:
-            patches = cut_patches(values[layer.source][0], layer)  # (G, P, I)
+            patches = cut_patches(values[layer.input][0], layer)  # (G, N, I)
             patches = np.concatenate([patches, np.ones_like(patches[:, :, :1])], axis=2)
             moments[layer.weight] = moments.get(layer.weight, 0) + patches.transpose(0, 2, 1) @ patches
     return moments
 
 
 def cut_patches(values: Floats, layer: Convolution) -> Floats:
-    """Return at most `MAX_PATCHES` input patches (G, P, I h w) of activations (I, H, W), at equal distances."""
+    """Return at most `MAX_PATCHES` input patches (G, N, I h w) of activations (I, H, W), at equal distances."""
     top, left, bottom, right = layer.pads
     padded = np.pad(values, ((0, 0), (top, bottom), (left, right)))
     windows = sliding_window_view(padded, layer.kernel, axis=(1, 2))[:, :: layer.strides[0], :: layer.strides[1]]
-    flat = windows.reshape(len(values), -1, layer.kernel[0] * layer.kernel[1])  # (I, P, h w)
+    flat = windows.reshape(len(values), -1, layer.kernel[0] * layer.kernel[1])  # (I, N, h w)
     flat = flat[:, :: -(-flat.shape[1] // MAX_PATCHES)]
     return flat if layer.is_depthwise else flat.transpose(2, 1, 0)
 

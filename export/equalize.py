@@ -40,7 +40,7 @@ def equalize(program: onnx.ModelProto, photos: Iterable[NDArray[np.uint8]]) -> N
 
 
 def find_groups(program: onnx.ModelProto) -> list[set[str]]:
-    """Return the sets of tensors that share their channels, sorted, without those that cannot be rescaled.
+    """Return, in a fixed order, the sets of tensors that share their channels and can be rescaled.
 
     An addition and `PASSING_OPERATORS` have the channels of their inputs. A set can be rescaled if convolutions produce
     it, and convolutions and matrix products read it.

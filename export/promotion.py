@@ -69,8 +69,8 @@ class Comparison:
 
     def decide(self, rule: config.Release) -> tuple[bool, str]:
         """Return whether to promote the challenger, and the reason."""
-        size = megabytes(self.challenger_path) / megabytes(self.champion_path)
-        promoted, reason = decide_promotion(self.paired, size, self.growth, rule)
+        size_ratio = megabytes(self.challenger_path) / megabytes(self.champion_path)
+        promoted, reason = decide_promotion(self.paired, size_ratio, self.growth, rule)
         decision = promoted, reason + self.photos.describe()
         promoted, reason = decide_with_corrections(decision, self.paired, self.corrections, rule)
         if not promoted:

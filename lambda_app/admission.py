@@ -58,13 +58,13 @@ class Admission:
     @contextmanager
     def queue(self, is_disconnected: IsDisconnected | None) -> Iterator[Turn]:
         """Count a request as in progress. Call it on the event loop."""
-        ticket, arrived = object(), time.monotonic()
+        request, arrived = object(), time.monotonic()
         is_queued = len(self._arrivals) >= self.threads
-        self._arrivals[ticket] = arrived
+        self._arrivals[request] = arrived
         try:
             yield Turn(arrived, is_queued, is_disconnected, asyncio.get_running_loop())
         finally:
-            del self._arrivals[ticket]
+            del self._arrivals[request]
 
     @contextmanager
     def reserve(self, size: int, waited: float = 0.0) -> Iterator[None]:
@@ -91,6 +91,6 @@ class Admission:
                 self._changed.notify_all()
 
     def is_stuck(self) -> bool:
-        """Return whether the oldest request in progress has waited for longer than `STUCK_S`."""
+        """Return whether the oldest request in progress arrived more than `STUCK_S` ago."""
         oldest = next(iter(self._arrivals.values()), None)
         return oldest is not None and time.monotonic() - oldest > STUCK_S

@@ -39,8 +39,8 @@ def _measure_outputs(outputs: "Outputs") -> tuple[float, float, float]:
 def _measure_pixels(pixels: NDArray[np.uint8]) -> tuple[float, float, float, float]:
     """Return four values in 0..1.
 
-    They are the mean and the standard deviation of luma, the mean of max - min over RGB, and the mean difference of
-    neighbors in a row.
+    They are the mean and the standard deviation of luma, the mean of max - min over RGB, and the mean absolute
+    difference of neighbors in a row.
     """
     weighted = pixels.astype(np.float32)
     weighted *= LUMA  # in place: NumPy is slow if it casts during an operation

@@ -29,7 +29,7 @@ class Augmenter:
 
     def __init__(self, params: Augment, image_size: int) -> None:
         self.params, self.side = params, image_size
-        # The smallest crop must not be enlarged more than the photo itself would be.
+        # Decode no smaller than this, so that the smallest crop has about `image_size` pixels per side.
         self.min_side = round(image_size / params.crop_scale[0] ** 0.5)
         quantiles = norm.ppf((np.arange(256) + 0.5) / 256)
         self.noise = np.rint(255 * params.noise * quantiles).astype(np.int16)  # 256 equally likely values

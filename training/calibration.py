@@ -63,7 +63,7 @@ def fit_threshold(familiarities: Floats, unknown_rate: float) -> float:
     threshold, not 16. With fewer than 299 photos, no threshold guarantees 1 %; the function then returns the lowest
     value and prints the rate that it guarantees.
     """
-    guaranteed = 1 - (1 - CONFIDENCE) ** (1 / len(familiarities))  # the lowest rate that the lowest value can guarantee
+    guaranteed = 1 - (1 - CONFIDENCE) ** (1 / len(familiarities))  # the lowest possible rate: that of the lowest value
     if unknown_rate < guaranteed:
         print(
             f"evaluate.unknown_rate is {unknown_rate}, but {len(familiarities)} validation photos guarantee only "

@@ -12,7 +12,7 @@ from training.interruption import UserError
 
 @dataclass(frozen=True)
 class World:
-    """This process within its group; rank 0 of 1 without `torchrun`."""
+    """This process within its group; without `torchrun`, rank 0 in a group of one."""
 
     rank: int
     size: int

@@ -19,7 +19,7 @@ from training.split import Row
 
 @dataclass(frozen=True)
 class Data:
-    """The photos of an epoch in batches. Training batches are this process's part of each batch."""
+    """The photos of an epoch in batches. Each training batch has only this process's part."""
 
     train: Batches
     sampler: DistributedSampler[Any]  # shuffles the training photos

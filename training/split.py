@@ -1,4 +1,7 @@
-"""Assign photos to the training, validation and test splits by content, with duplicates in the same split."""
+"""Assign photos to the training, validation and test splits by content hash.
+
+Duplicates that fall into several splits are set aside, except those of one split.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping

@@ -62,8 +62,8 @@ class Paired:
         }
 
 
-def decide_promotion(paired: Paired, size: float, growth: float | None, rule: Release) -> tuple[bool, str]:
-    """Return whether to promote the challenger, and the reason. `size` is its file size relative to the champion's.
+def decide_promotion(paired: Paired, size_ratio: float, growth: float | None, rule: Release) -> tuple[bool, str]:
+    """Return whether to promote the challenger, and the reason. `size_ratio` is its file size over the champion's.
 
     `growth` is the relative increase of training photos over the champion's, or None if it is unknown. A challenger is
     promoted if it is better, if it loses no more than the margin and its file is clearly smaller, or if it is no worse
@@ -73,13 +73,13 @@ def decide_promotion(paired: Paired, size: float, growth: float | None, rule: Re
     """
     bound = paired.lower_bound(rule.confidence)
     is_better = paired.p_value <= 1 - rule.confidence
-    is_as_good, is_smaller = bound >= -rule.margin, size <= 1 - rule.saving
-    has_grown = paired.lost <= paired.gained and growth is not None and growth >= rule.growth
+    is_as_good, is_smaller = bound >= -rule.margin, size_ratio <= 1 - rule.saving
+    wins_by_growth = paired.lost <= paired.gained and growth is not None and growth >= rule.growth
     if is_better:
         verdict = "better"
     elif is_as_good and is_smaller:
         verdict = "as good and smaller"
-    elif has_grown:
+    elif wins_by_growth:
         verdict = f"no worse, and trained on {100 * (growth or 0):.0f} % more photos"
     else:
         verdict = "as good, but no smaller" if is_as_good else "neither better nor shown to be as good"
@@ -87,10 +87,10 @@ def decide_promotion(paired: Paired, size: float, growth: float | None, rule: Re
         f"of {paired.photos:,} test photos, only the challenger is right on {paired.gained} and only the champion on "
         f"{paired.lost} (p = {paired.p_value:.3g}, at most {1 - rule.confidence:.3g} required); with "
         f"{100 * rule.confidence:g} % confidence, the change of accuracy is at least {100 * bound:+.2f} "
-        f"points ({-100 * rule.margin:+g} required); the file has {100 * size:.0f} % of the champion's size "
+        f"points ({-100 * rule.margin:+g} required); the file has {100 * size_ratio:.0f} % of the champion's size "
         f"(at most {100 * (1 - rule.saving):g} % counts as smaller)"
     )
-    return is_better or (is_as_good and is_smaller) or has_grown, f"{verdict}: {figures}"
+    return is_better or (is_as_good and is_smaller) or wins_by_growth, f"{verdict}: {figures}"
 
 
 def explain_need(paired: Paired, errors: int, champion_photos: int | None, rule: Release) -> str:
@@ -123,7 +123,7 @@ def count_needed_gains(lost: int, confidence: float) -> int:
 
 
 def count_photos_to_show_equality(rule: Release) -> int:
-    """Return the smallest number of test photos that proves a challenger with equal predictions as good."""
+    """Return the smallest number of test photos that shows a challenger with equal predictions to be as good."""
     # With no differing photo, the bound of Paired.lower_bound is -z * sqrt(1 - 0 / (N + 2)) / (N + 2).
     quantile = float(norm.ppf(rule.confidence))
     return max(1, math.ceil(quantile / rule.margin) - 2)

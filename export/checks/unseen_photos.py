@@ -1,6 +1,6 @@
-"""Select the test photos that neither model was trained on: photos that the champion learned would favor it.
+"""Select the test photos that neither model learned in training or validation: others would favor the champion.
 
-The challenger was not trained on test photos of the manifest. The champion may have been: photos move between the
+The challenger did not learn the test photos of the manifest. The champion may have: photos move between the
 splits if DATA, SPLIT, `prepare.train_share` or the number of photos of a small class changes.
 """
 

@@ -141,9 +141,9 @@ def simulate(requests: Requests, *, warm: int = 0, provisioned: int = 0) -> tupl
 def size_fleet(strategy: str, rate: float, times: Times) -> tuple[int, int]:
     """Return the numbers of warm and of provisioned environments after a long time with `rate` requests/s.
 
-    The fleet is as large as the number of environments that are busy at once about every `IDLE_S` seconds. That number
-    is Poisson-distributed (M/G/infinity). Provisioned concurrency has this size, or one environment per 10 requests/s
-    plus AWS's buffer of 10 % if that is more:
+    The number of environments that are busy at once is Poisson-distributed (M/G/infinity). The fleet has as many as are
+    busy at once about once per `IDLE_S`: Lambda ends those that are used more rarely. Provisioned concurrency has this
+    size, or one environment per 10 requests/s plus AWS's buffer of 10 % if that is more:
     https://docs.aws.amazon.com/lambda/latest/dg/provisioned-concurrency.html
     """
     warm = int(poisson.isf(1 / max(1.0, rate * IDLE_S), rate * times.warm_mean / 1000)) + 1
@@ -200,7 +200,7 @@ def find_break_even(times: Times) -> dict[str, float]:
     return {
         "provisioned_busy_share": share,  # above this share, a provisioned environment is cheaper
         "provisioned_reachable_share": min(1.0, REQUESTS_PER_S * times.warm_mean / 1000),
-        "provisioned_from_ms": 1000 * share / REQUESTS_PER_S,  # billed duration that reaches the share
+        "provisioned_from_ms": 1000 * share / REQUESTS_PER_S,  # billed duration that reaches `share`
         "snapstart_from_init_ms": RESTORE_MS + 1000 * cost.SNAPSTART_RESTORED_GB / prices.gb_second,
         "snapstart_faster": times.init > RESTORE_MS,
         "p99_cold_below_rate": math.log(100) / IDLE_S,  # a share of exp(-rate * idle) of the gaps is longer than idle
@@ -209,17 +209,17 @@ def find_break_even(times: Times) -> dict[str, float]:
 
 def render(result: Mapping[str, Any]) -> str:
     """Return the Markdown of infra/bench/RESULTS.md for the content of artifacts/fleet.json."""
-    even = result["break_even"]
-    busy, allowed = 100 * even["provisioned_busy_share"], 100 * even["provisioned_reachable_share"]
-    from_ms, init_s = even["provisioned_from_ms"], even["snapstart_from_init_ms"] / 1000
-    comparison = "shorter" if even["snapstart_faster"] else "no shorter"
+    break_even = result["break_even"]
+    busy, allowed = 100 * break_even["provisioned_busy_share"], 100 * break_even["provisioned_reachable_share"]
+    from_ms, init_s = break_even["provisioned_from_ms"], break_even["snapstart_from_init_ms"] / 1000
+    comparison = "shorter" if break_even["snapstart_faster"] else "no shorter"
     return f"""\
 - Provisioned concurrency saves money if its environments are busy more than {busy:.0f} % of the time. Each accepts at
   most {REQUESTS_PER_S} requests/s, so here it is busy at most {allowed:.0f} % of the time; to save money, requests must
   take {from_ms:.0f} ms or more.
 - A SnapStart restore is cheaper only than an init of {init_s:.1f} s or more.
 - With the assumed {RESTORE_MS} ms, a restore is {comparison} than an init of this function.
-- Below one request per {1 / even["p99_cold_below_rate"]:.0f} s, the p99 latency is that of a cold start.
+- Below one request per {1 / break_even["p99_cold_below_rate"]:.0f} s, the p99 latency is that of a cold start.
 
 {table(HEADINGS.split("|"), map(_row, result["traffic"]))}
 

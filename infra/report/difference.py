@@ -123,7 +123,7 @@ def trials_to_decision(counts: Counts, margin: float, alpha: float) -> int | Non
     trials = float(np.asarray(counts.champion_trials) + np.asarray(counts.challenger_trials))
     if np.isnan(counts.difference()) or not np.any(decide(counts.scale(MAX_TRIALS / trials), margin, alpha)):
         return None
-    low, high = 1.0, MAX_TRIALS / trials
+    low, high = 1.0, MAX_TRIALS / trials  # bisected by ratio while they are far apart
     while (high - low) * trials > 1:
         middle = (low * high) ** 0.5 if high > 2 * low else (low + high) / 2
         low, high = (low, middle) if np.any(decide(counts.scale(middle), margin, alpha)) else (middle, high)

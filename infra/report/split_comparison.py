@@ -17,11 +17,11 @@ from infra.report.log_reader import Column, Table
 
 HOUR = 3600
 MIN_HOURS = 3  # more than a canary deployment: it takes at most half an hour, which touches at most two clock hours
-# The error rates of the tests of accuracy and of server errors. Together, they recommend the rollback of an equal
-# challenger in at most 5 % of all splits.
+# The false-alarm probabilities of the tests of accuracy and of server errors. Together, they recommend the rollback of
+# an equal challenger in at most 5 % of all splits.
 ACCURACY_ALPHA, ERRORS_ALPHA = 0.04, 0.01
 ERRORS_MARGIN = 0.001  # tolerated difference of the rate of server errors
-LEAD_HOURS = 12  # the least time between SINCE= and the split; `make split` proposes a day
+LEAD_HOURS = 12  # SINCE= must precede the split by this; `make split` proposes a day
 CALIBRATION_BINS = 10
 PROMOTE, KEEP, ROLL_BACK = "promote", "keep testing", "roll back"
 
@@ -48,21 +48,23 @@ def compare_versions(requests: Table, labeled: Table, serving: str | None, since
         "to": _format_hour(hours[-1] + 1),
         "hours": len(hours),
         "figures": figures,
-        **_judge(figures[serving], figures[challenger], is_cut=_is_cut(requests, hours[0] * HOUR, since)),
+        **_judge(
+            figures[serving], figures[challenger], may_miss_labels=_may_miss_labels(requests, hours[0] * HOUR, since)
+        ),
     }
 
 
-def _judge(champion: Mapping[str, Any], challenger: Mapping[str, Any], *, is_cut: bool) -> dict[str, Any]:
+def _judge(champion: Mapping[str, Any], challenger: Mapping[str, Any], *, may_miss_labels: bool) -> dict[str, Any]:
     """Return the challenger's share, the differences between the figures, and the recommendation."""
-    labels, errors = _count_correct(champion, challenger), _count_without_error(champion, challenger)
+    labels, error_free = _count_correct(champion, challenger), _count_without_error(champion, challenger)
     return {
         "share": challenger["requests"] / (champion["requests"] + challenger["requests"]),
         "differences": {
             "accuracy": _difference(labels, ACCURACY_ALPHA),
-            "server_error_rate": _difference(errors, ERRORS_ALPHA),
+            "server_error_rate": _difference(error_free, ERRORS_ALPHA),
         },
         "margin": MARGIN,
-        **_recommend(labels, errors, is_cut=is_cut),
+        **_recommend(labels, error_free, may_miss_labels=may_miss_labels),
     }
 
 
@@ -105,14 +107,14 @@ def _difference(counts: Counts, alpha: float) -> dict[str, Any]:
     return {"difference": float(counts.difference()) if bounds else None, "interval": bounds, "level": 1 - alpha}
 
 
-def _recommend(labels: Counts, errors: Counts, *, is_cut: bool) -> dict[str, Any]:
+def _recommend(labels: Counts, error_free: Counts, *, may_miss_labels: bool) -> dict[str, Any]:
     """Return the recommendation, its reason, and how many more labels a decision by accuracy needs."""
-    if is_cut:
+    if may_miss_labels:
         reason = "the test needs all labels of the split; set SINCE= to a day before it began"
         return {"recommendation": KEEP, "reason": reason, "labels_needed": None}
     is_worse, is_noninferior = decide(labels, MARGIN, ACCURACY_ALPHA)
     needed = 0 if is_worse or is_noninferior else trials_to_decision(labels, MARGIN, ACCURACY_ALPHA)
-    if is_above(errors, ERRORS_MARGIN, ERRORS_ALPHA):
+    if is_above(error_free, ERRORS_MARGIN, ERRORS_ALPHA):
         recommendation, reason = ROLL_BACK, f"the challenger has over {100 * ERRORS_MARGIN:g} points more server errors"
     elif is_worse:
         recommendation, reason = ROLL_BACK, "the challenger's accuracy is lower"
@@ -130,7 +132,7 @@ def _explain_missing(needed: int | None) -> str:
     return f"a decision needs about {needed:,} more labels if both accuracies do not change"
 
 
-def _is_cut(requests: Table, split_start: float, since: datetime | None) -> bool:
+def _may_miss_labels(requests: Table, split_start: float, since: datetime | None) -> bool:
     """Return whether labels of the split may be missing, because both versions answer in the period's first hours.
 
     Without `since`, the period begins with the first line of the log.

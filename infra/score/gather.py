@@ -66,7 +66,7 @@ def _list(s3: Any, folder: S3Path) -> Iterator[dict[str, Any]]:
 
 
 def _download(s3: Any, folder: S3Path, path: Path) -> None:
-    """Write the lines of all objects to one file, each with the time when it was written as its first field."""
+    """Write the lines of all objects to one file, each with the time when its object was written as its first field."""
     with path.open("wb") as file, ThreadPoolExecutor(THREADS) as threads:
         pending: deque[Future[bytes]] = deque()
         for item in tqdm(_list(s3, folder), "gathering", unit=" objects"):
@@ -78,6 +78,7 @@ def _download(s3: Any, folder: S3Path, path: Path) -> None:
 
 
 def _read(s3: Any, bucket: str, item: dict[str, Any]) -> bytes:
+    # Any other result of the photo is later and replaces that of a message that was given up.
     written = 0.0 if f"/{GAVE_UP}/" in item["Key"] else item["LastModified"].timestamp()
     lines = _fetch(s3, bucket, item["Key"]).splitlines()
     return b"".join(b'{"written": %.3f, %s\n' % (written, line.removeprefix(b"{")) for line in lines)

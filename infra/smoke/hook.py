@@ -1,8 +1,8 @@
 """CodeDeploy's BeforeAllowTraffic hook: run the smoke test against a new version before it receives traffic.
 
 https://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file-structure-hooks.html#appspec-hooks-lambda
-Environment variables: `NewVersion`, the ARN of the version; `IMAGE`, the image that it must run; `COMMIT`, the commit
-that this image was built from.
+Environment variables: `NewVersion`, the ARN of the version; `IMAGE`, the image that it must run; `COMMIT`, the
+commit that this image was built from, which the image sets.
 """
 
 import json

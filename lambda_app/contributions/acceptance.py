@@ -17,8 +17,8 @@ HOUR_S = 3600
 def reject_cross_origin(request: Request) -> None:
     """Raise `CrossOrigin` if a page of another origin sent the request. Requests from other programs pass.
 
-    As in Go's net/http.CrossOriginProtection, `Sec-Fetch-Site` decides. Browsers before 2023 do not send it, and no
-    browser sends it over HTTP; then the host in `Origin` must be that of the request.
+    As in Go's net/http.CrossOriginProtection, `Sec-Fetch-Site` decides. Browsers before 2023 do not send it, and
+    none sends it over HTTP, except to localhost; then the host in `Origin` must be that of the request.
     """
     origin = request.headers.get("origin")
     if site := request.headers.get("sec-fetch-site"):

@@ -46,7 +46,10 @@ class RequestFields(TypedDict):
 
 
 class BatchPredictionFields(TypedDict):
-    """The field that a line `prediction` has in addition to those of the prediction, whose id is its `request_id`."""
+    """The field that a line `prediction` has in addition to those of the prediction.
+
+    Its `request_id` identifies the prediction of one photo, not the request.
+    """
 
     batch_id: str  # the `request_id` of the batch's line
 

@@ -11,7 +11,8 @@ from lambda_app.errors import Overloaded, SlowUpload
 from lambda_app.uploads.reader import content_length
 
 # The number of concurrent uploads of the largest size; more fit if they are smaller. The form parser holds a form
-# twice: 120 uploads of 4 MB at once reached a peak of 274 MB. A container has 1 GB; decoding takes up to 500 MB of it.
+# twice. When 120 clients uploaded 4 MB each at once, memory reached 274 MB. A container has 1 GB; decoding takes up to
+# 500 MB of it.
 MAX_UPLOADS = 16
 # After `GRACE_S`, a body must average `BYTES_PER_S`, a tenth of a slow phone's rate, and it must be complete within
 # `UPLOAD_S`. Otherwise, clients that trickle bytes could use up the limit. Proxies that buffer requests, as ingresses

@@ -31,7 +31,7 @@ class Inflater:
 
     def __init__(self, coding: str) -> None:
         self.coding = coding
-        self.head = b""  # the first byte: two bytes are needed to tell zlib from raw deflate
+        self.head = b""  # the bytes received until there are two, which tell zlib from raw deflate
         self.decompressor: zlib._Decompress | None = None
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:

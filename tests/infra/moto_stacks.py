@@ -12,7 +12,7 @@ import boto3
 
 from infra.aws.stack import Stack
 from tests.support.commands import execute
-from tests.support.sam import MAKE, REPOSITORY, SAM_VARIABLES, Template, translated, version
+from tests.support.sam import MAKE, REPOSITORY, SAM_VARIABLES, Template, translated, version_id
 
 STACK = "pet-classifier-dev"
 PREVIOUS = "2"  # the version before the serving one; CloudFormation published the first one
@@ -44,7 +44,7 @@ def create_stack(client: Any, name: str, template: Template, parameters: dict[st
 
 def stack_arguments(**parameters: str) -> dict[str, Any]:
     """Return the arguments of a stack, without a version's ARN and the URL, which moto does not support."""
-    name = version(**parameters)
+    name = version_id(**parameters)
     template = json.loads(json.dumps(translated(**parameters)).replace(json.dumps({"Ref": name}), json.dumps(name)))
     del template["Outputs"]["Url"]
     return {

@@ -22,7 +22,7 @@ from tests.infra.moto_stacks import STACK, create_stack, make
 from tests.infra.smoke.faulty_services import smoke
 from tests.support import ROOT
 from tests.support.emulator import KEYS, Function
-from tests.support.sam import ALIAS, SAM, read, run, translated
+from tests.support.sam import ALIAS_RESOURCE, SAM, read, run, translated
 from tests.support.waiting import DEADLINE_S
 
 OTHER_KEYS = Credentials(KEYS.access_key, "another")
@@ -147,7 +147,7 @@ def test_only_the_distribution_may_call_the_url() -> None:
     granted = [permission["Properties"] for permission in found]
     assert ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"] == [each["Action"] for each in granted]
     assert all(each["SourceArn"]["Fn::Sub"].endswith(":distribution/${EdgeDistribution}") for each in granted)
-    assert [{"Ref": ALIAS}, {"Ref": ALIAS}] == [each["FunctionName"] for each in granted]
+    assert [{"Ref": ALIAS_RESOURCE}, {"Ref": ALIAS_RESOURCE}] == [each["FunctionName"] for each in granted]
     assert ("AWS_IAM", True) == (granted[0]["FunctionUrlAuthType"], granted[1]["InvokedViaFunctionUrl"])
 
 

@@ -15,7 +15,7 @@ from infra.aws import emergency
 from infra.aws.__main__ import main
 from infra.aws.stack import DeploymentError, Stack
 from tests.infra.moto_stacks import PREVIOUS, STACK, reserved
-from tests.support.sam import ALIAS, read
+from tests.support.sam import ALIAS_RESOURCE, read
 
 pytestmark = [
     pytest.mark.sam,
@@ -51,8 +51,8 @@ def test_back_updates_stack(stack):
     assert ("a" * 40, "0") == (found.parameters["Commit"], found.parameters["PreviousVersion"])
     assert found.parameters["ImageUri"].endswith("a" * 64)
     template = boto3.client("cloudformation").get_template(StackName=STACK)["TemplateBody"]
-    assert PREVIOUS == template["Resources"][ALIAS]["Properties"]["FunctionVersion"]
-    assert "UpdatePolicy" not in template["Resources"][ALIAS]
+    assert PREVIOUS == template["Resources"][ALIAS_RESOURCE]["Properties"]["FunctionVersion"]
+    assert "UpdatePolicy" not in template["Resources"][ALIAS_RESOURCE]
 
 
 def test_back_updates_hook_and_batch(stack):

@@ -14,7 +14,7 @@ from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import lambda_runtime
 from tests.support import ROOT
 from tests.support.sam import (
-    ALIAS,
+    ALIAS_RESOURCE,
     IMAGE,
     NO_VALUE,
     REPOSITORY,
@@ -25,7 +25,7 @@ from tests.support.sam import (
     run,
     statements,
     translated,
-    version,
+    version_id,
 )
 from tests.support.waiting import DEADLINE_S
 
@@ -66,16 +66,16 @@ def test_url_is_private_by_default() -> None:
 
 def test_url_belongs_to_alias() -> None:
     """The URL belongs to the alias, which points to the newest published version."""
-    assert {"Ref": ALIAS} == properties("ClassifierUrl")["TargetFunctionArn"]
-    assert "live" == properties(ALIAS)["Name"]
-    assert {"Fn::GetAtt": [version(), "Version"]} == properties(ALIAS)["FunctionVersion"]
+    assert {"Ref": ALIAS_RESOURCE} == properties("ClassifierUrl")["TargetFunctionArn"]
+    assert "live" == properties(ALIAS_RESOURCE)["Name"]
+    assert {"Fn::GetAtt": [version_id(), "Version"]} == properties(ALIAS_RESOURCE)["FunctionVersion"]
 
 
 def test_public_url_has_both_permissions() -> None:
     """Only with NONE, anyone may call the URL and invoke the function through it, and in no other way."""
     permissions = [found for found in resources("Lambda::Permission").values() if found["Condition"] != "HasEdge"]
     granted = {p["Properties"]["Action"]: p["Properties"] for p in permissions}
-    anyone = {"FunctionName": {"Ref": ALIAS}, "Principal": "*"}
+    anyone = {"FunctionName": {"Ref": ALIAS_RESOURCE}, "Principal": "*"}
     url, invoke = "lambda:InvokeFunctionUrl", "lambda:InvokeFunction"
     assert {
         url: anyone | {"Action": url, "FunctionUrlAuthType": "NONE"},
@@ -207,7 +207,7 @@ def test_paid_features_are_off_by_default() -> None:
     assert ("None", 0, "PassThrough") == (default("SnapStart"), default("ProvisionedConcurrency"), default("Tracing"))
     assert {"ApplyOn": {"Ref": "SnapStart"}} == properties("Classifier")["SnapStart"]
     assert {"Mode": {"Ref": "Tracing"}} == properties("Classifier")["TracingConfig"]
-    condition, config, otherwise = properties(ALIAS)["ProvisionedConcurrencyConfig"]["Fn::If"]
+    condition, config, otherwise = properties(ALIAS_RESOURCE)["ProvisionedConcurrencyConfig"]["Fn::If"]
     assert ("IsProvisioned", NO_VALUE) == (condition, otherwise)
     assert {"ProvisionedConcurrentExecutions": {"Ref": "ProvisionedConcurrency"}} == config
 

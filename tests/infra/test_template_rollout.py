@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.support.sam import (
-    ALIAS,
+    ALIAS_RESOURCE,
     IMAGE,
     MAKE,
     OTHER_IMAGE,
@@ -14,7 +14,7 @@ from tests.support.sam import (
     run,
     statements,
     translated,
-    version,
+    version_id,
 )
 
 pytestmark = pytest.mark.sam
@@ -22,19 +22,19 @@ pytestmark = pytest.mark.sam
 
 def test_new_image_publishes_version() -> None:
     """A new digest publishes a version, even if nothing else changes."""
-    assert version(ImageUri=IMAGE) == version()
-    assert version(ImageUri=OTHER_IMAGE) != version()
+    assert version_id(ImageUri=IMAGE) == version_id()
+    assert version_id(ImageUri=OTHER_IMAGE) != version_id()
 
 
 def test_new_release_publishes_version() -> None:
     """A new release publishes a version; changed parameters alone do not."""
-    assert version(MemorySize="2048") == version()
-    assert 3 == len({version(), version(Release="one"), version(Release="two")})
+    assert version_id(MemorySize="2048") == version_id()
+    assert 3 == len({version_id(), version_id(Release="one"), version_id(Release="two")})
 
 
 def test_make_deploy_passes_new_release() -> None:
-    """`make deploy` passes the date and time as release, which replaces the digest."""
-    assert version(ImageUri=OTHER_IMAGE, Release="one") == version(Release="one")
+    """`make deploy` passes the date and time as Release, which then decides alone whether a version is published."""
+    assert version_id(ImageUri=OTHER_IMAGE, Release="one") == version_id(Release="one")
     command = run(*MAKE, "-n", "deploy", "ENV=dev", f"IMAGE_URI={IMAGE}", f"COMMIT={'c' * 40}")
     assert re.search(r'Release="\d{10}"', command)
 
@@ -53,12 +53,12 @@ def test_hook_tests_new_version() -> None:
         hook["Code"],
         hook["ImageConfig"]["Command"],
     )
-    assert {"Ref": version()} == hook["Environment"]["Variables"]["NewVersion"]
+    assert {"Ref": version_id()} == hook["Environment"]["Variables"]["NewVersion"]
     assert {
         "ApplicationName": {"Ref": "ServerlessDeploymentApplication"},
         "DeploymentGroupName": {"Ref": "ClassifierDeploymentGroup"},
         "BeforeAllowTrafficHook": {"Ref": "Hook"},
-    } == translated()["Resources"][ALIAS]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+    } == translated()["Resources"][ALIAS_RESOURCE]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
 
 
 def test_traffic_shifts_as_configured() -> None:
@@ -74,16 +74,16 @@ def test_traffic_shifts_as_configured() -> None:
 def test_hook_can_invoke_only_new_version() -> None:
     """The hook can invoke neither another version nor the alias."""
     [invoke] = [s for s in statements(translated()["Resources"]["HookRole"]) if s["Action"] == "lambda:InvokeFunction"]
-    assert {"Ref": version()} == invoke["Resource"]
+    assert {"Ref": version_id()} == invoke["Resource"]
 
 
 def test_batch_is_updated_after_canary() -> None:
     """The batch's update waits for the alias, and so for hook and canary."""
     batch = translated()["Resources"]["Batch"]
-    assert ALIAS in as_list(batch["DependsOn"])
-    assert "CodeDeployLambdaAliasUpdate" in translated()["Resources"][ALIAS]["UpdatePolicy"]
+    assert ALIAS_RESOURCE in as_list(batch["DependsOn"])
+    assert "CodeDeployLambdaAliasUpdate" in translated()["Resources"][ALIAS_RESOURCE]["UpdatePolicy"]
 
 
 def test_versions_have_commit_as_description() -> None:
     """A version's description is its commit, which `make back` reads."""
-    assert {"Ref": "Commit"} == properties(version())["Description"]
+    assert {"Ref": "Commit"} == properties(version_id())["Description"]

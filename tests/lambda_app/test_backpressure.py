@@ -91,7 +91,7 @@ def test_excess_upload_is_rejected_at_once(app, url, encode, header):
         assert "1" == response.headers["retry-after"]
         assert 'prediction_errors_total{code="overloaded"} 1.0' in client.get("/metrics").text
         assert 200 == client.get("/health").status_code
-        acquire(app.ended, 3)
+        acquire(app.ended, 3)  # the photo, /metrics and /health
 
 
 def test_memory_is_released_by_answered_and_disconnected_uploads(app, url, encode):
@@ -135,7 +135,7 @@ def test_photo_of_a_client_that_left_is_not_classified(app, url, encode, monkeyp
         assert [200] * 2 == [client.get("/health").status_code for _ in range(2)]  # the server has noticed by then
         released.set()
         assert [200] * threads == [answer.result().status_code for answer in answers]
-        acquire(app.ended, threads + 3)
+        acquire(app.ended, threads + 3)  # the photos, the client that left and two health checks
     assert not started.acquire(blocking=False)
 
 

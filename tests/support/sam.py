@@ -15,7 +15,7 @@ MAKE = ("make", "-o", ".venv-sam/.installed", "-o", ".venv/.serve")  # without i
 
 REPOSITORY = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/pet-classifier"
 IMAGE, OTHER_IMAGE = (f"{REPOSITORY}@sha256:{digit * 64}" for digit in "ab")
-ALIAS = "ClassifierAliaslive"  # as SAM names it
+ALIAS_RESOURCE = "ClassifierAliaslive"  # as SAM names it
 BATCH_ALARMS = ["DeadLettersAlarm", "BatchErrorsAlarm", "BatchThrottlesAlarm", "BatchAgeAlarm"]
 NO_VALUE = {"Ref": "AWS::NoValue"}
 
@@ -90,7 +90,7 @@ def default(parameter: str) -> Any:
     return translated()["Parameters"][parameter]["Default"]
 
 
-def version(**parameters: str) -> str:
+def version_id(**parameters: str) -> str:
     """Return the logical ID of the published version; a new ID means a new version."""
     [name] = [n for n, r in translated(**parameters)["Resources"].items() if r["Type"] == "AWS::Lambda::Version"]
     return str(name)

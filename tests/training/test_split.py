@@ -1,4 +1,4 @@
-"""Test splits: duplicates share one, photos never move, and every class has its share."""
+"""Test splits: duplicates share one, hashes decide, and few photos of small classes move."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -210,13 +210,14 @@ def test_photos_move_no_further_than_needed(count, first):
 
 
 def test_other_classes_stay_where_they_are():
-    """Filling one class moves no photo of another, and copies of a photo move together."""
+    """Filling one class moves no photo of another, and a copy of a moved photo moves with it or is set aside."""
     large = [replace(row, label="dog") for row in small_class(500, 1000)]
     small = small_class(5)
     copies = [replace(small[0], id="copy.jpg", sha256="0" + small[0].sha256[1:])]
     splits = filled([*large, *small, *copies])
     assert {row.id: split_by_hash(row.sha256, 0.8) for row in large} == {row.id: splits[row.id] for row in large}
     assert {"train", "val", "test"} == {splits[row.id] for row in small if splits[row.id]}
+    assert splits["copy.jpg"] in {"", splits[small[0].id]}
 
 
 def test_copies_in_further_folders_are_set_aside():

@@ -1,4 +1,7 @@
-"""Audit the labels of contributions with the method of `make suspects`, together with photos of the training split."""
+"""Audit contributions together with photos of the training split.
+
+Labels are judged by the method of `make suspects`, and unfamiliar photos by a quantile of the training photos.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,12 +23,12 @@ from training.split import Row
 from training.tools.suspects import class_probabilities, extract_features
 
 MAX_TRAINING_PHOTOS = 2000
-TRUSTED_SHARE = 0.25  # of the training photos of a class: as many contributions take part in the fit
-UNFAMILIAR = 0.01  # photos less familiar than this quantile of the training photos are held
+TRUSTED_SHARE = 0.25  # contributions that take part in the fit, as a share of the training photos of their class
+UNFAMILIAR_QUANTILE = 0.01  # photos less familiar than this quantile of the training photos are held
 
 
 def audit(candidates: Sequence[Candidate], folder: Path, rows: list[Row], limits: config.Harvest) -> list[Candidate]:
-    """Return the candidates with their doubt.
+    """Return the candidates with their doubt: 1 minus the probability of the label.
 
     Hold accepted ones whose label is improbable, and those that show none of the classes.
 
@@ -48,19 +51,20 @@ def audit(candidates: Sequence[Candidate], folder: Path, rows: list[Row], limits
     labels = np.array([*known.labels, *new.labels])
     groups = {row.id: row.group for row in rows}
     is_trusted = np.concatenate([np.ones(len(known), bool), choose_trusted(new, Counter(known.labels))])
-    probabilities = class_probabilities(
+    all_probabilities = class_probabilities(
         np.concatenate([known_features, features]), labels, [*(groups[i] for i in known.ids), *new.ids], is_trusted
-    )[np.arange(len(labels)), labels][len(known) :]
+    )
+    probabilities = all_probabilities[np.arange(len(labels)), labels][len(known) :]
     is_unfamiliar = np.zeros(len(new), bool)
     if network.frozen_head is not None:
         familiar = fit_familiar(known_predictions.frozen_logits)
-        threshold = np.quantile(familiarity(known_predictions, familiar), UNFAMILIAR)
+        threshold = np.quantile(familiarity(known_predictions, familiar), UNFAMILIAR_QUANTILE)
         is_unfamiliar = familiarity(predictions, familiar) < threshold
     return _hold(candidates, dict(zip(new.ids, zip(probabilities, is_unfamiliar, strict=True), strict=True)), limits)
 
 
 def choose_trusted(new: Photos, known: Counter[int]) -> NDArray[np.bool_]:
-    """Return which contributions (N,) take part in the fit: of each class, `TRUSTED_SHARE` of its `known` photos.
+    """Return which contributions (N,) take part in the fit: of each class, `TRUSTED_SHARE` times its `known` photos.
 
     The hashes in the file names decide, because contributors cannot control them in practice.
     """

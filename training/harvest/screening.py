@@ -41,6 +41,7 @@ def screen_duplicates(
     perceptual hash. Duplicates with different labels are held.
     """
     tagged_rows = [*(("known", row) for row in known), *(("new", row) for row in inspected.values() if not row.reason)]
+    # `group_duplicates` skips rows with a reason, but photos that were set aside are known, too.
     rows = [replace(row, id=f"{kind} {number}", reason="") for number, (kind, row) in enumerate(tagged_rows)]
     groups = defaultdict(list)
     for row in group_duplicates(rows, max_bits):

@@ -37,7 +37,7 @@ def detect_layout(names: list[str], choice: str = "", read: Read | None = None) 
     """Detect the layout: a table of labels, `train/cat.1.jpg`, `Cat/1.jpg` at any depth, or `cat_1.jpg`.
 
     `choice` is CLASSES: `top` or `bottom` selects the level of folders, `species` the classes of Oxford-IIIT Pet.
-    Raise `SourceError` if the folders have two readings.
+    Raise `SourceError` if the folders can be read in two ways.
     """
     files = {name: PurePosixPath(name) for name in names if not name.endswith("/")}
     visible = {name: file for name, file in files.items() if not is_hidden(file)}
@@ -91,9 +91,9 @@ def _by_name_or_table(
     return _layout(f"table {table}", files, labels, f"not in {table}") if labels else None
 
 
-def _layout(kind: str, files: Iterable[str], labels: dict[str, str], reason: str) -> Layout:
-    outside = {n: reason for n in files if n not in labels}
-    return Layout(kind, labels, outside, ())
+def _layout(kind: str, files: Iterable[str], labels: dict[str, str], reason_for_others: str) -> Layout:
+    outside = {n: reason_for_others for n in files if n not in labels}
+    return Layout(kind, labels, outside, empty_folders=())
 
 
 def _by_folder(

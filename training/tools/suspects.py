@@ -103,9 +103,9 @@ def class_probabilities(
 def find_unfamiliar(predictions: Predictions, groups: Sequence[str]) -> Floats:
     """Return 1 - familiarity (N,) of the photos that probably show none of the classes, and 0 for all others.
 
-    These photos are less familiar than the average class of the pretraining, which is the familiarity that a uniform
-    output of the frozen head has. The familiar classes are fitted on folds without the photo and its duplicates: among
-    a hundred photos, one sofa would make sofas familiar. Without a frozen head, no photo can be judged.
+    The limit is the familiarity of a photo to which the frozen head gives every class the same probability. The
+    familiar classes are fitted on folds without the photo and its duplicates: among a hundred photos, one sofa would
+    make sofas familiar. Without a frozen head, no photo can be judged.
 
     Of 16,038 photos, 42 show neither cat nor dog. This rule lists 46 photos, 37 of them correctly. The threshold of
     `training.calibration` lists 139, 40 of them correctly, because it is a fixed share of the photos. After these

@@ -18,10 +18,10 @@ from lambda_app.routes.open_inference.endpoints import MODEL, NETWORK
 from lambda_app.routes.open_inference.tensors import (
     InferenceRequest,
     Tensors,
-    data_of,
-    octets,
+    read_data,
     read_inference,
-    strings,
+    read_octets,
+    read_strings,
     write_tensors,
 )
 from lambda_app.settings import Settings
@@ -140,10 +140,10 @@ class OpenInference:
         inference_request, binary = read_inference(body, headers, self.max_brackets)
         model.check(inference_request, self.settings.max_batch)
         [tensor] = inference_request["inputs"]
-        data, shape = data_of(tensor, binary), tensor["shape"]
+        data, shape = read_data(tensor, binary), tensor["shape"]
         if model.name == MODEL:
-            return inference_request, strings(data, shape[0], self.settings.max_image_bytes)
-        return inference_request, octets(data, shape)
+            return inference_request, read_strings(data, shape[0], self.settings.max_image_bytes)
+        return inference_request, read_octets(data, shape)
 
 
 async def _classify_photos(

@@ -94,7 +94,7 @@ def _header_length(given: str | None, size: int) -> int:
     raise MalformedRequest(f"{HEADER_LENGTH} is {given!r:.80}; expected a number up to the body's {size} bytes")
 
 
-def data_of(tensor: Input, binary: bytes) -> list[Any] | bytes:
+def read_data(tensor: Input, binary: bytes) -> list[Any] | bytes:
     """Return the data of the tensor. Raise `MalformedRequest` or `BadField`."""
     size = (tensor.get("parameters") or {}).get("binary_data_size")
     if (size or 0) != len(binary):
@@ -106,7 +106,7 @@ def data_of(tensor: Input, binary: bytes) -> list[Any] | bytes:
     return tensor["data"]
 
 
-def strings(data: list[Any] | bytes, count: int, max_bytes: int) -> list[bytes]:
+def read_strings(data: list[Any] | bytes, count: int, max_bytes: int) -> list[bytes]:
     """Return the strings of a BYTES tensor, base64 in JSON. Raise `BadField` or `PhotoTooLarge`."""
     found = _split(data, count) if isinstance(data, bytes) else _decoded(data, count)
     if (size := sum(map(len, found))) > max_bytes:
@@ -136,7 +136,7 @@ def _split(data: bytes, count: int) -> list[bytes]:
     return found
 
 
-def octets(data: list[Any] | bytes, shape: Sequence[int]) -> NDArray[np.uint8]:
+def read_octets(data: list[Any] | bytes, shape: Sequence[int]) -> NDArray[np.uint8]:
     """Return a UINT8 tensor. Raise `BadField`."""
     try:
         values = data if isinstance(data, bytes) else bytes(_flat(data))

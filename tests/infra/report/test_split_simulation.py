@@ -50,7 +50,7 @@ def test_documented_equal_challengers_are_rarely_rolled_back():
 
 
 def test_undecided_runs_count_as_neither(monkeypatch):
-    """After one day no run is decided, and the number of labels is unknown."""
+    """After one day, no run is decided, and the numbers of labels until a decision are None."""
     monkeypatch.setattr(split_simulation, "DAYS", 1)
     found = simulate(Scenario(0.99, 0.99, 0.4), RUNS, seed=0)
     assert {"rolled_back": 0, "promoted": 0, "labels_median": None, "labels_p95": None} == found
