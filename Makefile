@@ -1,4 +1,4 @@
-# The commands of README.md and of the workflows.
+# All commands of the project; `make help` lists them.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -93,7 +93,7 @@ system:  ## install the Debian packages that tests use (as root, or SUDO=sudo)
 	$(SUDO) apt-get update --quiet --quiet
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends $(PROGRAMS)
 
-lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed
+lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed  ## lint and type-check the code; check documents, workflows and IAM policies
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-code lint-documents
 
 lint-documents:
@@ -265,7 +265,7 @@ score: .venv/.train  ## classify all photos of SOURCE=s3://… through QUEUE=; c
 		--results "$(RESULTS)" $(call option,OUT,out) $(if $(RETRY),--retry)
 
 # If the collection exits with 1, because the service failed on some photos, evaluate the others, then fail.
-evaluate: .venv/.train  ## compute accuracy and latency from collect-feedback's journal, to artifacts/post_deploy.json (URL= and DATA= collect first)
+evaluate: .venv/.train  ## compute accuracy and latency from collect-feedback's journal, to artifacts/post_deploy.json (with URL= and DATA=, collect first)
 	@code=0; $(if $(URL),$(COLLECT) || code=$$?; [ $$code -le 1 ] || exit $$code;) \
 		$(BIN)/python -m infra.replay.post_deploy_evaluation "$(JOURNAL)" $(call option,JSON,json) && exit $$code
 
@@ -284,7 +284,7 @@ report-summary:  ## print the last report's summary as Markdown
 baseline: .venv/.train  ## use SOURCE=… of a good week (SINCE=7d) as the drift baseline of the serving model, in artifacts/baseline.json
 	@$(BIN)/python -m infra.report.baseline "$(SOURCE)" $(call option,SINCE,since)
 
-golden: .venv/.serve .venv-sam/.installed  ## record the model's answers for the bundled photos, which the smoke test compares
+golden: .venv/.serve .venv-sam/.installed  ## record the golden responses for the bundled photos, which the smoke test compares
 	$(GOLDEN)
 
 # Registries require lower case. The tag is part of the image's ID, so a push that fails because the tag exists is harmless:

@@ -90,7 +90,7 @@ def render_data(prepared: Figures) -> str:
     """Return how many photos there are by class, split and reason for exclusion, and how many were relabeled."""
     classes = ", ".join(f"{count:,} {name}" for name, count in prepared["classes"].items())
     splits = ", ".join(f"{count:,} {name}" for name, count in prepared["splits"].items())
-    excluded = ", ".join(f"{count:,} {reason}" for reason, count in prepared["set_aside"].items())
+    excluded = "; ".join(f"{reason} ({count:,})" for reason, count in prepared["set_aside"].items())
     source = " by the author of the data set" if prepared.get("split") == "given" else ""
     relabeled = f" Relabeled by reviewers: {prepared['relabeled']:,}." if prepared.get("relabeled") else ""
     return fill_paragraph(
@@ -108,7 +108,7 @@ def render_licenses(sources: Sequence[str] | None, further: Sequence[str]) -> st
     used = [entry for key, entry in read_catalog().items() if any(is_from(name, key, entry) for name in names)]
     lines = [f"- {entry['title']}: {entry['license']}" for entry in used]
     if sources is None:
-        lines.append("The training did not record which sets it used.")
+        lines.append("Not listed: the model was trained before the pipeline recorded its data sets.")
     elif not used:
         lines.append("No set of the catalog was used. The license of the photos is that of their source.")
     return "\n".join(lines)

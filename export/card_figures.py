@@ -15,7 +15,7 @@ MAX_CONFUSIONS = 5  # of a set in the list of mistakes
 MAP_PICTURES = """\
 ![Mean probability of the predicted class by share of pixels](../artifacts/plots/activation_map_curves.png)
 
-The bundled photos, dark where the map is low, and what the model calls them:
+The bundled photos with their predicted classes, dark where the map is low:
 
 ![The bundled photos under their maps](../artifacts/plots/activation_map_examples.png)
 

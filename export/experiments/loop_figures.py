@@ -20,7 +20,7 @@ def render(path: Path = FIGURES) -> str:
     params = (
         ", ".join(f"`{name}={value}`" for name, value in trial["params"].items()) or "the parameters of `params.yaml`"
     )
-    mistakes = f"the first model got {trial['mistakes']:,} of {trial['shown']:,} photos of the left-out kind wrong"
+    mistakes = f"the first model misclassified {trial['mistakes']:,} of {trial['shown']:,} photos of the left-out kind"
     correct = (
         f"The first model is right on {corrections['champion']:,}, the second one on {corrections['challenger']:,}"
     )
@@ -30,8 +30,8 @@ def render(path: Path = FIGURES) -> str:
         f"Measured on {trial['date']} with {trial['base_photos']:,} photos, without `{trial['kind']}`, and {params}:",
         "",
         f"- In service, {mistakes}.",
-        f"- The audit held {trial['held']:,} of them for the reviewer; {trial['accepted']:,} were accepted.",
-        f"- {corrections['photos']:,} corrections were held back. {correct}.",
+        f"- The audit proposed to hold {trial['held']:,} of them; the reviewer accepted {trial['accepted']:,}.",
+        f"- {corrections['photos']:,} corrections were reserved for the comparison. {correct}.",
         f"- Accuracy on {paired['photos']:,} test photos: {accuracy}.",
         "- The second model was " + ("promoted." if trial["promoted"] else f"not promoted. The reason: {reason}."),
     )

@@ -1,4 +1,4 @@
-"""Roll back to the previous version, or turn the URL and the batch off and on, in seconds."""
+"""Roll back to the previous version, or turn the URL and the batch function off and on, in seconds."""
 
 import json
 import re
@@ -103,14 +103,14 @@ def _update(stack: Stack, template: dict[str, Any], changed: dict[str, str]) -> 
 
 
 def turn_off(stack: Stack) -> None:
-    """Refuse all requests with 429 and stop the batch from taking messages; they stay in the queue."""
+    """Refuse all requests with 429 and stop the batch function from taking messages; they stay in the queue."""
     _reserve(stack, "0")
     _enable_batch(stack, enabled=False)
     print(f"{stack.name}: off. Turn it on again: {stack.command('on')}. Deployments fail until then")
 
 
 def turn_on(stack: Stack) -> None:
-    """Restore the stack's own concurrency and let the batch take messages again."""
+    """Restore the stack's own concurrency and let the batch function take messages again."""
     _reserve(stack, stack.parameters["ReservedConcurrency"])
     _enable_batch(stack, enabled=True)
     split = stack.read_split()

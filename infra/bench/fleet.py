@@ -214,9 +214,9 @@ def render(result: Mapping[str, Any]) -> str:
     from_ms, init_s = break_even["provisioned_from_ms"], break_even["snapstart_from_init_ms"] / 1000
     comparison = "shorter" if break_even["snapstart_faster"] else "no shorter"
     return f"""\
-- Provisioned concurrency saves money if its environments are busy more than {busy:.0f} % of the time. Each accepts at
-  most {REQUESTS_PER_S} requests/s, so here it is busy at most {allowed:.0f} % of the time; to save money, requests must
-  take {from_ms:.0f} ms or more.
+- Provisioned concurrency saves money if its environments are busy more than {busy:.0f} % of the time. An environment
+  accepts at most {REQUESTS_PER_S} requests/s, so with this function it is busy at most {allowed:.0f} % of the time.
+  Requests would have to take {from_ms:.0f} ms or more.
 - A SnapStart restore is cheaper only than an init of {init_s:.1f} s or more.
 - With the assumed {RESTORE_MS} ms, a restore is {comparison} than an init of this function.
 - Below one request per {1 / break_even["p99_cold_below_rate"]:.0f} s, the p99 latency is that of a cold start.

@@ -130,7 +130,7 @@ class Page:
         unknown = prediction.unknown
         verdict = self.none if unknown else title(prediction.predicted_class)
         closest = escape(readable(prediction.predicted_class))
-        sure = f"If it had to be one of them: <strong>{closest}</strong>."
+        sure = f"Closest class: <strong>{closest}</strong>."
         if not unknown:
             sure = f"<strong>{percent(prediction.confidence)}</strong> sure"
         best = sorted(prediction.probabilities.items(), key=lambda pair: -pair[1])[:MAX_BARS]

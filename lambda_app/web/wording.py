@@ -15,7 +15,7 @@ _PROBLEMS = {
     "damaged_image": "This image is damaged or incomplete.",
     "overloaded": "The server is busy. Try again in a moment.",
     "bad_field": "The request has an invalid field.",
-    "no_explanation": "This model cannot show what it looked at.",
+    "no_explanation": "This model has no activation map.",
     "contributions_off": "This server keeps no photos.",
     "cross_origin": "This server accepts shared photos only from its own page.",
     "no_consent": "A photo is shared only with your consent.",

@@ -1,4 +1,4 @@
-"""Test the switch that shows on the page what the network looked at, in Chromium."""
+"""Test the page's switch that highlights what determined the class, in Chromium."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.support import ROOT, tiny_model
 from tests.support.drawing import draw, encode_image
 
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
-SWITCH = "Show what it looked at"
+SWITCH = "Highlight what determined the class"
 PIXELS = """() => {
   const canvas = document.querySelector("#photo canvas");
   const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);

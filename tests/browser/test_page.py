@@ -61,7 +61,7 @@ def test_unknown_photo_is_named(visit):
     page = visit()
     choose(page, NEITHER)
     verdict(page, "Neither cat nor dog")
-    expect(page.locator(".sure")).to_have_text("If it had to be one of them: dog.")
+    expect(page.locator(".sure")).to_have_text("Closest class: dog.")
     expect(page.get_by_role("group", name="What is it really?").get_by_role("button")).to_have_text(["Cat", "Dog"])
 
 

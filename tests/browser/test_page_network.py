@@ -21,7 +21,7 @@ def test_many_photos_are_sent_four_at_a_time(visit):
     with page.expect_request(lambda _: len(asked) == IN_FLIGHT):
         choose(page, *drawings(11), upload("cat.jpg", CAT.read_bytes()))
     assert IN_FLIGHT == page.evaluate("running")  # workers; each sends one request at a time
-    expect(page.get_by_role("progressbar", name="Photos done")).to_be_visible()
+    expect(page.get_by_role("progressbar", name="Progress")).to_be_visible()
     for route in held:
         route.continue_()
     expect(page.locator("#status")).to_contain_text("Done. 11 neither cat nor dog, 1 cat.")

@@ -11,7 +11,7 @@ from tests.support import ROOT
 from tests.support.drawing import encode_image
 
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
-SWITCH = "Share this photo to improve the model"
+SWITCH = "Share photos with my feedback to improve the model"
 
 
 @pytest.fixture(scope="module")
