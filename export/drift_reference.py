@@ -66,9 +66,8 @@ def build_reference(classifier: Classifier) -> dict[str, Any]:
 def prediction_fields(classifier: Classifier, data: bytes) -> dict[str, Any]:
     """Return the log fields that describe a photo and its prediction. Run one photo at a time, as serving does."""
     photo = preprocess(data, classifier.metadata.image_size)
-    photo_fields = describe_photo(photo, len(data), decode_s=0)  # the reference contains no times
-    [record] = classify(classifier, [photo.pixels], [photo_fields])
-    fields = record.log_fields()
+    [record] = classify(classifier, [photo.pixels])
+    fields = record.log_fields() | describe_photo(photo, len(data), decode_s=0)  # the reference contains no times
     return {name: fields[name] for name in ("predicted_class", *NUMERIC_FIELDS)}
 
 

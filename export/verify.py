@@ -27,8 +27,9 @@ from export.checks.quality import (
 )
 from export.convert import ExportedNetwork, build_metadata
 from export.files import CANDIDATES, PRECISIONS, megabytes
-from lambda_app.classifier import Classifier, Outputs
+from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
+from lambda_app.outputs import Outputs
 from training import config
 from training.calibration import Calibration
 from training.figures import Figures, read_figures, write_figures

@@ -15,38 +15,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from lambda_app.metadata import Metadata, MetadataError
+from lambda_app.outputs import Outputs, Prediction, interpret
 
 OUTPUTS = ("probabilities", "logits", "familiarity")
 ACTIVATION_MAP = "activation_map"  # a further output, which export/activation_map.py adds for most networks
 EXPLAIN = "explain"  # its switch: an input with the default false
 YES = np.array(1, np.bool_)
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The network's outputs for N photos, in order."""
-
-    probabilities: NDArray[np.float32]  # (N, C), calibrated; each row sums to 1
-    logits: NDArray[np.float32]  # (N, C)
-    familiarity: NDArray[np.float32]  # (N,), higher for photos that resemble the training photos
-    activation_map: NDArray[np.float32] | None = None  # (N, h, w) if requested: what counts toward the predicted class
-
-    def select(self, index: int) -> "Outputs":
-        """Return the outputs for one photo, N = 1."""
-        one = slice(index, index + 1)
-        activation_map = None if self.activation_map is None else self.activation_map[one]
-        return Outputs(self.probabilities[one], self.logits[one], self.familiarity[one], activation_map)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction for one photo."""
-
-    label: int  # index into class_names
-    predicted_class: str
-    confidence: float  # probability of the predicted class, in [0, 1]
-    probabilities: dict[str, float]
-    unknown: bool  # the photo probably shows none of the classes: its familiarity is below the threshold
 
 
 @dataclass(frozen=True)
@@ -82,22 +56,8 @@ class Classifier:
 
     def predict(self, pixels: NDArray[np.uint8]) -> Prediction:
         """Classify one (3, S, S) photo."""
-        [prediction] = self.interpret(self.run(pixels[None]))
+        [prediction] = interpret(self.run(pixels[None]), self.metadata)
         return prediction
-
-    def interpret(self, outputs: Outputs) -> list[Prediction]:
-        """Return the prediction for each photo of the outputs."""
-        names = self.metadata.class_names
-        return [
-            Prediction(
-                label=(label := int(probabilities.argmax())),
-                predicted_class=names[label],
-                confidence=float(probabilities[label]),
-                probabilities=dict(zip(names, probabilities.tolist(), strict=True)),
-                unknown=bool(familiarity < self.metadata.unknown_threshold),
-            )
-            for probabilities, familiarity in zip(outputs.probabilities, outputs.familiarity, strict=True)
-        ]
 
 
 def _options(*, arena: bool) -> ort.SessionOptions:

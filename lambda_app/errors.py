@@ -115,7 +115,7 @@ class TooManyContributions(RequestError):
 
 
 class Overloaded(RequestError):
-    """The server is at capacity, or the photo waited over 5 s; retry later. Never occurs on Lambda."""
+    """The server is at capacity, or the photo waited over 5 s, or was not decoded in time; retry later."""
 
     status = 503
     code = "overloaded"

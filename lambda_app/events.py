@@ -3,7 +3,6 @@
 import json
 import uuid
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -33,7 +32,7 @@ def answer(event: Any, context: Any, app: FastAPI, problem: Exception | None = N
         return error_body("bad_event", f"the event has {_describe(event)}; {EXPECTED}", request_id)
     message = f"the event cannot be read as an HTTP request ({type(problem).__name__}: {problem}); {EXPECTED}"
     return {
-        "statusCode": HTTPStatus.BAD_REQUEST.value,
+        "statusCode": 400,
         "headers": {"content-type": "application/json", "x-content-type-options": "nosniff"},
         "body": json.dumps(error_body("bad_event", message, request_id)),
         "isBase64Encoded": False,

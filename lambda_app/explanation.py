@@ -9,19 +9,17 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field
-
-from lambda_app.schemas import Schema
+from pydantic import BaseModel, Field
 
 
-class Rectangle(Schema):
+class Rectangle(BaseModel):
     left: float = Field(ge=0, le=1, description="distance from the left edge, as a share of the photo's width")
     top: float = Field(ge=0, le=1, description="distance from the upper edge, as a share of the photo's height")
     width: float = Field(gt=0, le=1, description="width, as a share of the photo's width")
     height: float = Field(gt=0, le=1, description="height, as a share of the photo's height")
 
 
-class Explanation(Schema):
+class Explanation(BaseModel):
     png: str = Field(
         description="the activation map, a grayscale PNG in base64: 255 is the strongest evidence for the class, 0 none"
     )

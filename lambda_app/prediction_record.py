@@ -2,15 +2,20 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lambda_app.classifier import Classifier, Outputs, Prediction
+from lambda_app.classifier import Classifier
+from lambda_app.outputs import Outputs, Prediction, interpret
 from lambda_app.preprocess import Photo
 from lambda_app.signals import measure_signals
+
+# Images per run of the network. Without ONNX Runtime's memory arena, runs of 8 take twice as long per image as runs of
+# 4; with it, they are no faster (infra/bench/RESULTS.md).
+CHUNK = 4
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,9 @@ class PredictionRecord:
     outputs: Outputs  # N = 1
     signals: dict[str, float]
     inference_ms: float  # time of the network run, divided by its number of photos
-    photo_fields: Mapping[str, Any]
-    upright_size: tuple[int, int] | None = None  # of the photo, if its activation map is requested
+    photo_fields: Mapping[str, Any] = field(default_factory=dict)  # see `describe_photo`
+    upright_size: tuple[int, int] | None = None  # of the photo, which its activation map needs
+    request_id: str = ""  # for feedback; only served predictions have one
 
     def log_fields(self) -> dict[str, Any]:
         """Return the log fields of the prediction."""
@@ -48,20 +54,18 @@ def describe_photo(photo: Photo, size: int, decode_s: float) -> dict[str, Any]:
 
 
 def classify(
-    classifier: Classifier,
-    images: Sequence[NDArray[np.uint8]],
-    photo_fields: Sequence[Mapping[str, Any]],
-    *,
-    explain: bool = False,
+    classifier: Classifier, images: Sequence[NDArray[np.uint8]], *, explain: bool = False
 ) -> list[PredictionRecord]:
-    """Run the network once on N images, each (3, S, S) RGB, 0..255. `photo_fields` has N entries."""
-    start = time.perf_counter()
-    outputs = classifier.run(np.stack(images), explain=explain)
-    predictions = classifier.interpret(outputs)
-    inference_ms = (time.perf_counter() - start) * 1000 / len(images)
+    """Run the network on images, each (3, S, S) RGB, 0..255, at most `CHUNK` at a time."""
     records = []
-    for index, prediction in enumerate(predictions):
-        own_outputs = outputs.select(index)
-        signals = measure_signals(images[index], own_outputs)
-        records.append(PredictionRecord(prediction, own_outputs, signals, inference_ms, photo_fields[index]))
+    for first in range(0, len(images), CHUNK):
+        chunk = images[first : first + CHUNK]
+        start = time.perf_counter()
+        outputs = classifier.run(np.stack(chunk), explain=explain)
+        predictions = interpret(outputs, classifier.metadata)
+        inference_ms = (time.perf_counter() - start) * 1000 / len(chunk)
+        for index, prediction in enumerate(predictions):
+            own_outputs = outputs.select(index)
+            signals = measure_signals(chunk[index], own_outputs)
+            records.append(PredictionRecord(prediction, own_outputs, signals, inference_ms))
     return records

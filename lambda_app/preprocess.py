@@ -71,12 +71,18 @@ def read_header(data: bytes, max_pixels: int = MAX_PIXELS) -> Header:
 
 
 def preprocess(data: bytes, image_size: int, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Decode, resize the short side to `image_size` pixels and crop the center. Raise the errors of `read_header`."""
+    """Decode, resize the short side to `image_size` pixels and crop the center.
+
+    Raise the errors of `read_header` and `preprocess_from_header`.
+    """
     return preprocess_from_header(read_header(data, max_pixels), image_size)
 
 
 def preprocess_from_header(header: Header, image_size: int) -> Photo:
-    """Decode the photo of a header, resize and crop it. Raise `DamagedPhoto` or `UnsupportedPhoto`."""
+    """Decode the photo of a header, resize and crop it.
+
+    Raise `DamagedPhoto`, `UnsupportedPhoto`, or `Overloaded` if the child process for HEIC or AVIF does not finish.
+    """
     with _raise_damaged_photo():
         picture = header.load(image_size)
         image = _to_working_mode(picture)
@@ -93,7 +99,7 @@ def preprocess_from_header(header: Header, image_size: int) -> Photo:
 def shrink_from_header(header: Header, short_side: int) -> Image.Image:
     """Return the whole photo of a header: upright, RGB, with at most `short_side` pixels on its short side.
 
-    Raise `DamagedPhoto` or `UnsupportedPhoto`.
+    Raise the errors of `preprocess_from_header`.
     """
     with _raise_damaged_photo():
         picture = header.load(short_side)
@@ -109,7 +115,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS, min_side: int | None = Non
     """Return the whole photo, upright and RGB.
 
     JPEG, HEIC and AVIF are decoded at a smaller scale if their short side then still has `min_side` pixels. Raise the
-    errors of `read_header`.
+    errors of `read_header` and `preprocess_from_header`. Serving calls `preprocess_from_header` instead.
     """
     header = read_header(data, max_pixels)
     with _raise_damaged_photo():

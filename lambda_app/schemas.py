@@ -3,27 +3,23 @@
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 
-class Schema(BaseModel):
-    model_config = ConfigDict(protected_namespaces=())  # pydantic reserves the prefix of `model_version`
-
-
-class ApiInformation(Schema):
+class ApiInformation(BaseModel):
     name: str = Field(description="name of the API")
     model_version: str = Field(description="version of the model that serves")
     routes: dict[str, str] = Field(description="summary of each route")
 
 
-class Health(Schema):
+class Health(BaseModel):
     status: str = Field(description="always `healthy`: an instance without a model does not start")
     model_loaded: bool = Field(description="always true: the start loads the model or fails")
     model_version: str = Field(description="version of the loaded model")
     device: str = Field(description="always `cpu`")
 
 
-class PredictionResponse(Schema):
+class PredictionResponse(BaseModel):
     predicted_class: str = Field(description="the most probable class")
     predicted_label: int = Field(description="index of the class in `class_names` of `/model/info`")
     confidence: float = Field(ge=0, le=1, description="calibrated probability of the predicted class")
@@ -38,12 +34,12 @@ class PredictionResponse(Schema):
     )
 
 
-class Feedback(Schema):
+class Feedback(BaseModel):
     request_id: UUID = Field(description="`request_id` of the prediction")
     label: str = Field(description="the true class: one of `class_names` of `/model/info`")
 
 
-class FeedbackResponse(Schema):
+class FeedbackResponse(BaseModel):
     request_id: str = Field(description="`request_id` of the prediction, in canonical form")
     label: str = Field(description="the label that was sent")
     model_version: str = Field(description="version of the serving model")
@@ -53,7 +49,7 @@ class ContributionResponse(FeedbackResponse):
     contribution: str = Field(description="SHA-256 of the stored photo, which names its object or file")
 
 
-class LoggedPrediction(Schema):
+class LoggedPrediction(BaseModel):
     timestamp: str = Field(description="time of the prediction, RFC 3339 in UTC")
     predicted_class: str = Field(description="the most probable class")
     confidence: float = Field(description="calibrated probability of the predicted class")
@@ -65,7 +61,7 @@ class LoggedPrediction(Schema):
     )
 
 
-class PredictionLog(Schema):
+class PredictionLog(BaseModel):
     count: int = Field(description="number of predictions below, at most 100")
     class_distribution: dict[str, int] = Field(description="number of predictions of each class")
     average_confidence: float | None = Field(description="mean confidence; null without predictions")
@@ -74,7 +70,7 @@ class PredictionLog(Schema):
     predictions: list[LoggedPrediction] = Field(description="predictions, newest first")
 
 
-class ModelInformation(Schema):
+class ModelInformation(BaseModel):
     model_version: str = Field(description="date of the release and the first digits of the run id")
     software_version: str = Field(description="version of the serving software")
     architecture: str = Field(description="name of the network")
@@ -93,11 +89,11 @@ class ModelInformation(Schema):
     commit: str = Field(description="Git commit that the image was built from; empty outside an image")
 
 
-class ErrorDetail(Schema):
+class ErrorDetail(BaseModel):
     code: str = Field(description="stable code for programs")
     message: str = Field(description="what is wrong with which value, and what was expected")
     request_id: str = Field(description="identifies the request in the log")
 
 
-class ErrorResponse(Schema):
+class ErrorResponse(BaseModel):
     error: ErrorDetail = Field(description="the error")

@@ -10,8 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from lambda_app.preprocess import MAX_PIXELS
 
-S3_SCHEME = "s3://"
-BUCKET_URL = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/?")
+BUCKET_URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/?")
 OPTIONAL_ROUTES = ("/metrics", "/model/info", "/prediction-log")
 
 
@@ -38,7 +37,7 @@ class SettingsError(ValueError):
 class Settings(BaseModel):
     """Settings of the function; each field is read from the environment variable of its name in upper case."""
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True)
 
     model_path: Path = Field(
         default=Path(__file__).with_name("model.onnx"), description="the model file; another one can be mounted"
@@ -54,7 +53,7 @@ class Settings(BaseModel):
     max_image_pixels: int = Field(
         default=MAX_PIXELS,
         gt=0,
-        description="width x height of a photo; one that needs over 500 MB to decode is rejected even below this limit",
+        description="width x height of a photo; one that needs over 500 MB or 2 s to decode is rejected even below it",
     )
     max_batch: int = Field(
         default=16,

@@ -5,13 +5,11 @@ Between two predictions the processor's caches are cold, and each NumPy function
 """
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # the monitoring report imports the names alone, without ONNX Runtime
-    from lambda_app.classifier import Outputs
+from lambda_app.outputs import Outputs
 
 SIGNALS = ("entropy", "energy", "familiarity", "brightness", "contrast", "saturation", "sharpness")
 # The numeric log fields of a prediction that the report compares with the reference.
@@ -20,14 +18,14 @@ NUMERIC_FIELDS = ("confidence", *SIGNALS, "unknown", "photo_bytes", "photo_width
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None] / np.float32(255)
 
 
-def measure_signals(pixels: NDArray[np.uint8], outputs: "Outputs") -> dict[str, float]:
+def measure_signals(pixels: NDArray[np.uint8], outputs: Outputs) -> dict[str, float]:
     """Return the signals of one (3, S, S) photo and its outputs, ordered as `SIGNALS`, to five significant digits."""
     rows = pixels[:, ::8]  # over 150 photos, their signals correlate with those of all rows at 0.998 or more
     values = (*_measure_outputs(outputs), *_measure_pixels(rows))
     return {name: float(f"{value:.5g}") for name, value in zip(SIGNALS, values, strict=True)}
 
 
-def _measure_outputs(outputs: "Outputs") -> tuple[float, float, float]:
+def _measure_outputs(outputs: Outputs) -> tuple[float, float, float]:
     """Return entropy in nats, energy (minus the log-sum-exp of the logits) and familiarity."""
     probabilities, logits = outputs.probabilities[0].tolist(), outputs.logits[0].tolist()
     entropy = sum(-p * math.log(p) for p in probabilities if p > 0)

@@ -88,7 +88,7 @@ def _wait_for_busy_machine() -> Iterator[None]:
         ):
             patch.setattr(f"lambda_app.{limit}", DEADLINE_S)  # tests of a limit set their own
         patch.setattr(
-            "lambda_app.contributions.bucket.TIMEOUTS", {"connect_timeout": DEADLINE_S, "read_timeout": DEADLINE_S}
+            "lambda_app.contributions.stores.TIMEOUTS", {"connect_timeout": DEADLINE_S, "read_timeout": DEADLINE_S}
         )
         yield
 

@@ -150,7 +150,7 @@ def test_only_batch_and_bucket_import_botocore():
     source = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
     clients = re.compile(r"^\s*(import|from) boto", re.MULTILINE)
     users = {name for name, text in source.items() if clients.search(text)}
-    assert {"batch/handler.py", "batch/objects.py", "contributions/bucket.py"} == users
+    assert {"batch/handler.py", "batch/objects.py", "contributions/stores.py"} == users
     assert {"batch/handler.py"} == {name for name, text in source.items() if "lambda_app.batch" in text}
 
 
@@ -214,7 +214,7 @@ def test_serving_without_contributions_does_not_import_them(loaded):
 def test_contributions_cost_no_client_until_the_first_photo(loaded, distributions_by_module):
     """With a bucket, the start and a prediction import no further package than without one, and no AWS client."""
     more = load_serving(distributions_by_module, CONTRIBUTIONS="s3://bucket") - loaded
-    assert "lambda_app.contributions.bucket" in more
+    assert "lambda_app.contributions.stores" in more
     assert set() == NEVER & more
     assert set() == {module.split(".")[0] for module in more} - {"lambda_app"} - sys.stdlib_module_names
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from export.convert import ExportedNetwork
-from lambda_app.classifier import Outputs
+from lambda_app.outputs import Outputs
 from training.batches import loader
 from training.metrics import calibration_error
 from training.photo_dataset import Photos

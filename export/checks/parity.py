@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from export.checks.evaluation import PixelBatch, Run, concatenate
 from export.checks.gates import Gate
-from lambda_app.classifier import Outputs
 from lambda_app.metadata import Metadata
+from lambda_app.outputs import Outputs
 
 BATCH_SIZES = (1, 2, 7)  # a single photo, the smallest batch, and a size that no kernel is tiled for
 BATCHES = 10  # of each size

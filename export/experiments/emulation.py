@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.checks.parity import largest_difference
-from lambda_app.classifier import Classifier, Outputs
+from lambda_app.classifier import Classifier
+from lambda_app.outputs import Outputs
 from training.figures import write_figures
 from training.interruption import UserError
 from training.manifest import read_manifest

@@ -15,8 +15,9 @@ import onnxruntime as ort
 from export.checks.evaluation import PixelBatch, Run, run_all, score_outputs
 from export.checks.latency import REPEATS, measure_latency
 from export.files import RELEASED
-from lambda_app.classifier import OUTPUTS, Classifier, Outputs
+from lambda_app.classifier import OUTPUTS, Classifier
 from lambda_app.metadata import Metadata
+from lambda_app.outputs import Outputs
 from training.figures import write_figures
 from training.further_sets import read_folder
 from training.markdown_table import percent, table

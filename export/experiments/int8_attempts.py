@@ -27,7 +27,8 @@ from export.quantize import (
     optimize,
     quantize,
 )
-from lambda_app.classifier import Classifier, Outputs
+from lambda_app.classifier import Classifier
+from lambda_app.outputs import Outputs
 from training import config
 from training.figures import METRICS, Figures, read_figures, write_figures
 from training.manifest import MANIFEST, read_manifest

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lambda_app.classifier import Classifier
+from lambda_app.outputs import interpret
 from lambda_app.preprocess import preprocess
 from training.figures import PLOTS
 
@@ -55,7 +56,7 @@ def draw_examples(classifier: Classifier) -> None:
     for axis, path in zip(axes[0], photos, strict=True):
         pixels = preprocess(path.read_bytes(), classifier.metadata.image_size).pixels
         outputs = classifier.run(pixels[None], explain=True)
-        [prediction] = classifier.interpret(outputs)
+        [prediction] = interpret(outputs, classifier.metadata)
         assert outputs.activation_map is not None  # because of explain=True
         prefix = "unknown, closest " if prediction.unknown else ""
         axis.imshow(darken(pixels, outputs.activation_map[0]))

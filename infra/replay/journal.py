@@ -19,8 +19,6 @@ class JournalError(Exception):
 class Prediction(BaseModel):
     """The fields of a `/predict` response that the journal keeps."""
 
-    model_config = ConfigDict(protected_namespaces=())  # Pydantic reserves the prefix of `model_version`
-
     request_id: str
     model_version: str
     predicted_class: str
@@ -31,7 +29,7 @@ class Prediction(BaseModel):
 class Answer(BaseModel):
     """The outcome for one photo. The fields of `Prediction` are None if the photo was not classified."""
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True)
 
     photo: str
     label: str

@@ -33,7 +33,7 @@ def reject_cross_origin(request: Request) -> None:
 
 
 class HourlyQuota:
-    """Counts the contributions of the last hour. It needs no lock, because only one event loop uses it."""
+    """Count the contributions of the last hour. It needs no lock, because only one event loop uses it."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit, self.clock = limit, clock

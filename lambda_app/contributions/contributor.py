@@ -7,12 +7,12 @@ from functools import partial
 
 from starlette.requests import Request
 
-from lambda_app.classifier import Prediction
 from lambda_app.contributions.acceptance import HourlyQuota, reject_cross_origin
 from lambda_app.contributions.contribution import Contribution, copy_photo
 from lambda_app.contributions.stores import open_store
 from lambda_app.errors import NoConsent, StorageFailed
 from lambda_app.inference import Inference
+from lambda_app.outputs import Prediction
 from lambda_app.preprocess import preprocess, read_header
 from lambda_app.schemas import Feedback
 from lambda_app.settings import Settings, SettingsError
@@ -24,7 +24,7 @@ FIELDS = ("label", "request_id", "consent")
 
 
 class Contributor:
-    """Accepts the contributed photos of an app, within its quota."""
+    """Accept the contributed photos of an app, within its quota."""
 
     def __init__(self, inference: Inference, settings: Settings) -> None:
         self.inference, self.max_bytes = inference, settings.max_image_bytes

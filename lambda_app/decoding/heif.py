@@ -28,7 +28,7 @@ ONE_HEAP = {"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"}
 ROOT = Path(__file__).parents[2]  # the folder from which the child imports `lambda_app`
 CHILD_MEMORY = 80_000_000  # bytes of address space without the picture; Python and the libraries take 41 MB
 BYTES_PER_PIXEL = 14
-CHILD_SECONDS = 4  # CPU time: twice `MAX_SECONDS`, for slower machines; 25 megapixels take 1.1 s (RESULTS.md)
+CHILD_SECONDS = 4  # CPU time: twice `MAX_SECONDS`, for slower machines
 CHILD_WAIT_S = 60  # wall time
 
 

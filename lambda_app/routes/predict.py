@@ -7,7 +7,8 @@ from starlette.responses import JSONResponse, Response
 
 from lambda_app.classifier import Classifier
 from lambda_app.errors import BadField, NoExplanation, RequestError, UnsupportedPhoto
-from lambda_app.inference import Classified, Inference
+from lambda_app.inference import Inference
+from lambda_app.prediction_record import PredictionRecord
 from lambda_app.schemas import ErrorDetail, ErrorResponse, PredictionResponse
 from lambda_app.settings import Settings
 from lambda_app.telemetry.request_log import RequestRecord
@@ -20,7 +21,7 @@ PREDICT = describe(
     "Accepts JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP and TIFF in any mode (gray, palette, CMYK, 16 bits; transparency is "
     "drawn over white). Applies the EXIF orientation, converts color profiles to sRGB and uses the first frame of an "
     "animation. Returns 413 if the size and format in the file's header imply more than 500 MB or 2 s of decoding. "
-    "The content decides, not the content type: a raw body may have any. A text body may be a data "
+    "A raw body may have any content type: the format is detected from the bytes. A text body may be a data "
     'URL, or JSON with base64: `{"image": "…"}`. On every route, `Content-Encoding` may be gzip or deflate. '
     "If `unknown` is true, the photo probably shows none of the classes; the response has a prediction nevertheless. "
     "With `explain=1`, `explanation` shows which parts of the photo count toward the predicted class.",
@@ -50,11 +51,11 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
         explain = is_explanation_requested(request, inference.classifier)
         data = await read_photo(request, settings.max_image_bytes)
         try:
-            classified = await inference.classify_photo(data, record, explain=explain)
+            result = await inference.classify_photo(data, record, explain=explain)
         except UnsupportedPhoto as error:
             raise with_advice(error, request) from error
-        answer = prediction_response(classified, model_version, record.elapsed_ms())
-        return JSONResponse(add_explanation(answer, classified)) if explain else answer
+        answer = prediction_response(result, model_version, record.elapsed_ms())
+        return JSONResponse(add_explanation(answer, result)) if explain else answer
 
     @app.post("/predict/batch", response_model=list[PredictionResponse | ErrorResponse], **PREDICT_BATCH)
     async def predict_batch(request: Request) -> list[PredictionResponse | ErrorResponse] | Response:
@@ -74,16 +75,11 @@ def add_photo_routes(app: FastAPI, inference: Inference, settings: Settings) -> 
         return JSONResponse([add_explanation(*pair) for pair in zip(answers, results, strict=True)])
 
 
-def prediction_response(classified: Classified, model_version: str, elapsed_ms: float) -> PredictionResponse:
-    prediction = classified.prediction
+def prediction_response(result: PredictionRecord, model_version: str, elapsed_ms: float) -> PredictionResponse:
     return PredictionResponse(
-        predicted_class=prediction.predicted_class,
-        predicted_label=prediction.label,
-        confidence=prediction.confidence,
-        probabilities=prediction.probabilities,
-        unknown=prediction.unknown,
+        **vars(result.prediction),
         model_version=model_version,
-        request_id=classified.request_id,
+        request_id=result.request_id,
         processing_time_ms=round(elapsed_ms, 3),
     )
 
@@ -104,7 +100,9 @@ def is_explanation_requested(request: Request, classifier: Classifier) -> bool:
     return True
 
 
-def add_explanation(answer: PredictionResponse | ErrorResponse, result: Classified | RequestError) -> dict[str, Any]:
+def add_explanation(
+    answer: PredictionResponse | ErrorResponse, result: PredictionRecord | RequestError
+) -> dict[str, Any]:
     """Return the JSON of an answer, with the explanation of its prediction. An error has none."""
     from lambda_app.explanation import explain  # noqa: PLC0415  # not needed at a cold start
 

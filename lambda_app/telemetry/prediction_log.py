@@ -10,9 +10,6 @@ import numpy as np
 
 from lambda_app.schemas import LoggedPrediction, PredictionLog
 
-MAX_PREDICTIONS = 100
-MAX_IDS = 10_000
-
 
 class RecentPrediction(NamedTuple):
     """A prediction, stored cheaply: its response is built on demand.

@@ -15,8 +15,11 @@ from lambda_app.telemetry import fields
 from lambda_app.telemetry.emf import Metric, Metrics, count, milliseconds
 from lambda_app.telemetry.fields import BatchPredictionFields, CommonFields, FeedbackFields, RequestFields
 from lambda_app.telemetry.logger import JsonLogger
-from lambda_app.telemetry.prediction_log import MAX_IDS, MAX_PREDICTIONS, RecentPrediction
+from lambda_app.telemetry.prediction_log import RecentPrediction
 from lambda_app.telemetry.prometheus import InstanceMetrics
+
+MAX_PREDICTIONS = 100  # that `GET /prediction-log` shows
+MAX_IDS = 10_000  # predictions whose feedback is recognized
 
 METHODS = frozenset(HTTPMethod)  # a client may send any other word
 SYNTHETIC = tuple(part.encode() for part in fields.SYNTHETIC_HEADER)

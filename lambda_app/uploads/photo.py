@@ -13,7 +13,7 @@ from lambda_app.uploads.form import FormParser, Part
 from lambda_app.uploads.reader import check_size, media_type, read_body, stream_body
 
 FORM = "multipart/form-data"
-FORM_OVERHEAD = 65_536  # bytes of boundaries, part headers and small fields around the photos
+BODY_OVERHEAD = 65_536  # bytes around the photos: boundaries, part headers, JSON and small fields
 MAX_FIELDS = 10  # fields of a form in addition to its photos
 
 
@@ -27,7 +27,7 @@ async def read_photo(request: Request, max_bytes: int) -> bytes:
         [data] = _photos(await _read_parts(request, max_bytes, max_photos=1), max_bytes, max_photos=1)
     else:
         # Base64 is a third longer than the photo; line breaks and escaped slashes add up to a tenth.
-        limit = max_bytes if kind.startswith("image/") else max_bytes * 3 // 2 + FORM_OVERHEAD
+        limit = max_bytes if kind.startswith("image/") else max_bytes * 3 // 2 + BODY_OVERHEAD
         data = extract_photo(await read_body(request, limit, max_bytes))
         check_size(len(data), max_bytes)
     _check_not_empty(data)
@@ -94,7 +94,7 @@ async def _read_parts(request: Request, max_bytes: int, max_photos: int, fields:
     parser = FormParser(request.headers["content-type"], {"file", *fields})
     parts: list[Part] = []
     files = 0
-    async for chunk in stream_body(request, max_bytes + FORM_OVERHEAD, max_bytes):
+    async for chunk in stream_body(request, max_bytes + BODY_OVERHEAD, max_bytes):
         for part in parser.feed(chunk):
             parts.append(part)
             files += part.has_file_name

@@ -3,9 +3,6 @@
 The package fastapi-swagger only ships Swagger UI's files; it is never imported.
 """
 
-import base64
-import hashlib
-import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -16,6 +13,7 @@ from fastapi import FastAPI
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lambda_app.web.openapi import build_document, describe
+from lambda_app.web.page import csp_hashes
 
 # CloudFront requires the SHA-256 of each body (lambda_app/README.md). `Response` serializes a form. Swagger UI deletes
 # the header `Content-Type` of a form, so that the browser sets it, but not `CONTENT-TYPE`.
@@ -79,10 +77,9 @@ def _swagger_page(title: str) -> HTMLResponse:
     )
     page.body = bytes(page.body).replace(CONFIGURATION, CONFIGURATION + ADD_HASH)
     page.headers["content-length"] = str(len(page.body))
-    [script] = re.findall(rb"<script>(.*?)</script>", page.body, re.DOTALL)
-    script_hash = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    [script] = csp_hashes(page.body.decode(), "script")
     page.headers["content-security-policy"] = (
-        f"default-src 'none'; script-src 'self' 'sha256-{script_hash}'; style-src 'self'; img-src data: blob:; "
+        f"default-src 'none'; script-src 'self' {script}; style-src 'self'; img-src data: blob:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     page.headers["referrer-policy"] = "no-referrer"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lambda_app import __version__
+from lambda_app.error_responses import error_body
 
 Json = dict[str, Any]
 REQUEST_ID = "95aded33-aefe-409e-a8f5-bb084fc15cef"
@@ -20,7 +21,7 @@ def examples(routes: Mapping[str, str], class_names: Sequence[str], version: str
         **prediction_examples(class_names, model),
         **feedback_examples(class_names[0], model),
         "ModelInformation": model_information_example(class_names, model),
-        "ErrorResponse": error("damaged_image", "the image is damaged: image file is truncated"),
+        "ErrorResponse": error_body("damaged_image", "the image is damaged: image file is truncated", REQUEST_ID),
     }
 
 
@@ -80,8 +81,3 @@ def model_information_example(class_names: Sequence[str], model: Json) -> Json:
         "image": "",
         "commit": "",
     }
-
-
-def error(code: str, message: str) -> Json:
-    """Return an example of `ErrorResponse`."""
-    return {"error": {"code": code, "message": message, "request_id": REQUEST_ID}}

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
+from lambda_app.error_responses import error_body
 from lambda_app.errors import (
     BadField,
     ContributionsOff,
@@ -28,7 +29,7 @@ from lambda_app.errors import (
 )
 from lambda_app.schemas import ErrorResponse, Feedback
 from lambda_app.uploads.photo import FORM, MAX_FIELDS
-from lambda_app.web.examples import Json, error, examples
+from lambda_app.web.examples import REQUEST_ID, Json, examples
 
 Errors = tuple[type[RequestError], ...]
 DESCRIPTION = """\
@@ -93,13 +94,19 @@ FEEDBACK_BODY: Json = {
     FORM: {"schema": {"type": "object", "maxProperties": MAX_FIELDS + 1}},  # `_contribution_form` adds the properties
 }
 
-# Errors of routes that read a body, a form, or one photo.
-BODY_ERRORS: Errors = (MalformedRequest, SlowUpload, PhotoTooLarge, UnsupportedType, BadField, Overloaded)
-FORM_ERRORS: Errors = (NoPhoto, UnsupportedPhoto, *BODY_ERRORS)
+# Errors of routes that read a form, one photo, or a contributed photo.
+FORM_ERRORS: Errors = (
+    *(NoPhoto, UnsupportedPhoto, MalformedRequest, SlowUpload),
+    *(PhotoTooLarge, UnsupportedType, BadField, Overloaded),
+)
 PHOTO_ERRORS: Errors = (*FORM_ERRORS, DamagedPhoto)
 CONTRIBUTION_ERRORS: Errors = (
     *PHOTO_ERRORS,
-    *(ContributionsOff, CrossOrigin, NoConsent, TooManyContributions, StorageFailed),
+    ContributionsOff,
+    CrossOrigin,
+    NoConsent,
+    TooManyContributions,
+    StorageFailed,
 )
 
 
@@ -198,7 +205,9 @@ def _response(kinds: Iterable[tuple[int, str, str]]) -> Json:
     kinds = sorted(kinds)
     content = {
         "schema": {"$ref": REFERENCE.format(model="ErrorResponse")},
-        "examples": {code: {"summary": reason, "value": error(code, reason)} for _, code, reason in kinds},
+        "examples": {
+            code: {"summary": reason, "value": error_body(code, reason, REQUEST_ID)} for _, code, reason in kinds
+        },
     }
     return {
         "description": " ".join(reason for *_, reason in kinds),

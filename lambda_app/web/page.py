@@ -12,11 +12,11 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from starlette.responses import HTMLResponse
 
-from lambda_app.classifier import Prediction
 from lambda_app.error_responses import retry_after_header
 from lambda_app.errors import RequestError
 from lambda_app.inference import Inference
 from lambda_app.metadata import Metadata
+from lambda_app.outputs import Prediction
 from lambda_app.schemas import ApiInformation
 from lambda_app.settings import Settings
 from lambda_app.telemetry.request_log import RequestRecord
@@ -113,7 +113,7 @@ class Page:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        script, style = (" ".join(_hashes(self.template, element)) for element in ("script", "style"))
+        script, style = (" ".join(csp_hashes(self.template, element)) for element in ("script", "style"))
         policy = (
             f"default-src 'none'; script-src {script}; style-src {style}; img-src blob: data:; connect-src 'self'; "
             "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -156,7 +156,7 @@ def _bar(name: str, share: float) -> str:
     )
 
 
-def _hashes(text: str, element: str) -> Iterator[str]:
+def csp_hashes(text: str, element: str) -> Iterator[str]:
     """Yield the hash source of each element without attributes: https://www.w3.org/TR/CSP3/#grammardef-hash-source."""
     for content in re.findall(f"<{element}>(.*?)</{element}>", text, re.DOTALL):
         yield f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"

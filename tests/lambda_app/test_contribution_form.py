@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from lambda_app.contributions.bucket import BucketStore
 from lambda_app.contributions.contributor import check_names
-from lambda_app.contributions.stores import open_store
+from lambda_app.contributions.stores import BucketStore, open_store
 from lambda_app.settings import Settings, SettingsError
 from tests.lambda_app.contribution_requests import FORM, PREDICTION_ID, VERSION, contribute, files
 from tests.support.uploads import assert_error

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lambda_app.classifier import Prediction
 from lambda_app.errors import NoModel, Overloaded, RequestError
+from lambda_app.outputs import Prediction
 from lambda_app.web import wording as words
 from lambda_app.web.page import FILE, Page
 from tests.support import tiny_model

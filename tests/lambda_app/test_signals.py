@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from lambda_app.classifier import Outputs
+from lambda_app.outputs import Outputs
 from lambda_app.preprocess import preprocess
 from lambda_app.signals import SIGNALS, measure_signals
 

@@ -103,10 +103,9 @@ def _describe(summary: str, description: str, content: dict[str, Any], *errors: 
     error = {"application/json": {"schema": ERROR}}
     responses = {200: {"description": "Success.", "content": content}}
     responses |= {status: {"description": ERRORS[status], "content": error} for status in errors}
-    title = f"Open Inference Protocol: {summary}"
     return {
         "tags": ["Open Inference Protocol"],
-        "summary": title,
+        "summary": f"Open Inference Protocol: {summary}",
         "description": description,
         "responses": responses,
         "openapi_extra": extra or None,

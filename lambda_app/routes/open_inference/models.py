@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from lambda_app.classifier import ACTIVATION_MAP, Classifier
 from lambda_app.errors import BadField, NoModel, RequestError
-from lambda_app.inference import Classified, Inference
+from lambda_app.inference import Inference
+from lambda_app.prediction_record import PredictionRecord
 from lambda_app.routes.open_inference.endpoints import MODEL, NETWORK
 from lambda_app.routes.open_inference.tensors import (
     InferenceRequest,
@@ -26,7 +27,7 @@ from lambda_app.routes.open_inference.tensors import (
 )
 from lambda_app.settings import Settings
 from lambda_app.telemetry.request_log import RequestRecord
-from lambda_app.uploads.photo import FORM_OVERHEAD
+from lambda_app.uploads.photo import BODY_OVERHEAD
 from lambda_app.uploads.reader import read_body
 
 PER_CLASS = {"probabilities", "logits"}
@@ -100,14 +101,14 @@ def _models(classifier: Classifier) -> list[Model]:
 
 
 class OpenInference:
-    """Answers metadata and inference requests for the models."""
+    """Answer metadata and inference requests for the models."""
 
     def __init__(self, inference: Inference, settings: Settings) -> None:
         self.inference, self.settings = inference, settings
         metadata = inference.classifier.metadata
         self.version, self.class_names = metadata.model_version, metadata.class_names
         self.models = {model.name: model for model in _models(inference.classifier)}
-        self.max_bytes = settings.max_image_bytes * 4 // 3 + FORM_OVERHEAD  # photos in base64
+        self.max_bytes = settings.max_image_bytes * 4 // 3 + BODY_OVERHEAD  # photos in base64
         # One list per row of the largest image tensor, doubled to leave room for the surrounding JSON.
         self.max_brackets = 2 * settings.max_batch * 3 * metadata.image_size
 
@@ -148,8 +149,8 @@ class OpenInference:
 
 async def _classify_photos(
     inference: Inference, photos: Sequence[bytes], record: RequestRecord, *, explain: bool
-) -> list[Classified]:
-    answers: list[Classified] = []
+) -> list[PredictionRecord]:
+    answers: list[PredictionRecord] = []
     for place, answer in enumerate(await inference.classify_photos(photos, record, explain=explain), 1):
         if isinstance(answer, RequestError):
             record.predictions = []  # the client receives none of them
@@ -158,7 +159,7 @@ async def _classify_photos(
     return answers
 
 
-def _tensors(answers: Sequence[Classified]) -> Tensors:
+def _tensors(answers: Sequence[PredictionRecord]) -> Tensors:
     predictions = [answer.prediction for answer in answers]
     return {
         "predicted_class": np.array([each.predicted_class for each in predictions], object),
@@ -171,7 +172,7 @@ def _tensors(answers: Sequence[Classified]) -> Tensors:
     }
 
 
-def _map_tensors(answers: Sequence[Classified]) -> Tensors:
+def _map_tensors(answers: Sequence[PredictionRecord]) -> Tensors:
     """Return the maps and the part of each photo that they cover, which for images that the client decoded is all."""
     from lambda_app.explanation import find_rectangle  # noqa: PLC0415  # only for requests for a map
 

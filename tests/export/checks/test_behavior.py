@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from export.checks.behavior import EDITS, TOLERANCE, measure_agreement, measure_consistency
-from lambda_app.classifier import Outputs
+from lambda_app.outputs import Outputs
 from tests.export.untrained_models import pixels
 from tests.support.drawing import draw, encode_image
 

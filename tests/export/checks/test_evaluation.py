@@ -6,7 +6,7 @@ import pytest
 from export.checks.evaluation import score_outputs
 from export.checks.latency import measure_latency
 from export.checks.quality import check_better_than_guessing
-from lambda_app.classifier import Outputs
+from lambda_app.outputs import Outputs
 from tests.export.untrained_models import pixels
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from export.checks.parity import check_batch_parity, check_set_parity
-from lambda_app.classifier import Outputs
+from lambda_app.outputs import Outputs
 from tests.export.untrained_models import pixels
 
 

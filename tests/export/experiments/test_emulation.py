@@ -10,7 +10,7 @@ import pytest
 from export.experiments import emulation
 from export.experiments.emulation import EMULATOR
 from export.files import CANDIDATES
-from lambda_app.classifier import Outputs
+from lambda_app.outputs import Outputs
 from tests.export.untrained_models import pixels
 from training.interruption import UserError
 

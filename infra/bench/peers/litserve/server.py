@@ -5,7 +5,8 @@ import os
 import litserve
 from fastapi import UploadFile
 
-from lambda_app.classifier import Classifier, Prediction
+from lambda_app.classifier import Classifier
+from lambda_app.outputs import Prediction
 from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
 

@@ -13,30 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from lambda_app.metadata import Metadata
+from lambda_app.outputs import Outputs, Prediction, interpret
 
 ACTIVATION_MAP = "activation_map"
 torch.set_num_threads(1)  # as the function's session
-
-
-@dataclass(frozen=True)
-class Outputs:
-    probabilities: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    familiarity: NDArray[np.float32]
-    activation_map: None = None
-
-    def select(self, index: int) -> "Outputs":
-        one = slice(index, index + 1)
-        return Outputs(self.probabilities[one], self.logits[one], self.familiarity[one])
-
-
-@dataclass(frozen=True)
-class Prediction:
-    label: int
-    predicted_class: str
-    confidence: float
-    probabilities: dict[str, float]
-    unknown: bool
 
 
 @dataclass(frozen=True)
@@ -58,18 +38,5 @@ class Classifier:
             return Outputs(probabilities.numpy(), logits.numpy(), recalled.logsumexp(1).numpy())
 
     def predict(self, pixels: NDArray[np.uint8]) -> Prediction:
-        [prediction] = self.interpret(self.run(pixels[None]))
+        [prediction] = interpret(self.run(pixels[None]), self.metadata)
         return prediction
-
-    def interpret(self, outputs: Outputs) -> list[Prediction]:
-        names = self.metadata.class_names
-        return [
-            Prediction(
-                label=(label := int(probabilities.argmax())),
-                predicted_class=names[label],
-                confidence=float(probabilities[label]),
-                probabilities=dict(zip(names, probabilities.tolist(), strict=True)),
-                unknown=bool(familiarity < self.metadata.unknown_threshold),
-            )
-            for probabilities, familiarity in zip(outputs.probabilities, outputs.familiarity, strict=True)
-        ]
