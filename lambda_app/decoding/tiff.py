@@ -168,7 +168,7 @@ def _check_variant(directory: _Directory, data: bytes) -> None:
     """Raise `UnsupportedPhoto` for variants that Pillow refuses or decodes differently from libtiff."""
     photometric, compression = directory.number(PHOTOMETRIC, -1), directory.number(COMPRESSION, UNCOMPRESSED)
     bits, samples = directory.numbers(BITS, (1,)), directory.number(SAMPLES, 1)
-    extra, sample_format = directory.numbers(EXTRA), directory.numbers(SAMPLE_FORMAT, (1,))
+    extra, sample_format = directory.numbers(EXTRA), directory.numbers(SAMPLE_FORMAT) or (1,)
     planes = directory.number(PLANAR, 1) if samples > 1 else 1
     depth = bits[0] if len(set(bits)) == 1 else 0
     if (

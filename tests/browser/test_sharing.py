@@ -128,6 +128,26 @@ def test_feedback_of_rejected_photo_is_sent_without_it(visit, function):
     assert "contribution" not in line
 
 
+def test_page_does_not_deny_sharing_if_the_response_is_lost(visit, function):
+    """If the connection breaks after the server stored the photo, the page states that it may have been shared."""
+    page = visit()
+
+    def lose_response(route):
+        if "multipart" in route.request.headers["content-type"]:
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/feedback", lose_response)
+    choose(page, CAT)
+    verdict(page, "Cat")
+    switch(page).check()
+    answer(page, "Yes, cat")
+    thanks(page, "Thank you. The photo may have been shared. The server cannot be reached.")
+    assert 1 == len(function.list_keys())
+
+
 def test_switch_works_by_keyboard_and_is_accessible(visit, function):
     """The space bar turns the switch on, and axe finds no problem on a phone and on a desktop."""
     page = visit()

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import struct
 import subprocess
 from itertools import product
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lambda_app.decoding.tiff import COMPRESSION, SAMPLE_FORMAT
 from lambda_app.errors import DamagedPhoto, PhotoTooLarge, RequestError, UnsupportedPhoto
 from lambda_app.preprocess import decode, preprocess
 from tests.support.photo_files import HEIGHT, MAX_DIFFERENCE, WIDTH, picture
@@ -22,6 +24,7 @@ from tests.support.tiff_files import (
     WHITE_IS_ZERO,
     YCBCR,
     Tiff,
+    find_tag,
     with_entry,
 )
 
@@ -176,6 +179,14 @@ def test_tiff_with_progressive_jpeg_data_is_refused(tmp_path):
     offset = data.index(b"\xff\xc0")
     with pytest.raises(UnsupportedPhoto, match="progressive JPEG data"):
         decode(data[:offset] + b"\xff\xc2" + data[offset + 2 :])
+
+
+def test_tiff_with_an_empty_sample_format_is_decoded():
+    """A tag `SampleFormat` without values means unsigned samples, as an absent one does."""
+    data = Tiff(BLACK_IS_ZERO, 8).file()
+    entry = find_tag(data, COMPRESSION)  # whose value, none, is the default
+    empty = data[:entry] + struct.pack("<HHII", SAMPLE_FORMAT, SHORT, 0, 0) + data[entry + 12 :]
+    np.testing.assert_array_equal(np.asarray(decode(data)), np.asarray(decode(empty)))
 
 
 def test_tiff_with_a_tile_far_larger_than_the_picture_is_too_large(tmp_path):
