@@ -20,7 +20,7 @@ def pixels(red, blue):
 def test_classifier_predicts_the_most_probable_class(tiny_classifier, red, blue, expected, label):
     """Class, label and confidence agree with the probabilities, which sum to 1."""
     prediction = tiny_classifier.predict(pixels(red, blue))
-    assert (expected, label) == (prediction.predicted_class, prediction.label)
+    assert (expected, label) == (prediction.predicted_class, prediction.predicted_label)
     assert prediction.confidence == max(prediction.probabilities.values())
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
 

@@ -120,7 +120,7 @@ def test_class_names_are_escaped():
     """A class name is text on the page, never markup or the end of the script."""
     names = ("</script><b>", "{{version}}")
     page = Page(replace(tiny_model.METADATA, class_names=names), 1000, 1000, contributions=False, explains=False)
-    prediction = Prediction(0, names[0], 0.9, dict.fromkeys(names, 0.5), unknown=False)
+    prediction = Prediction(names[0], 0, 0.9, dict.fromkeys(names, 0.5), unknown=False)
     text = page.render(page.render_result(prediction, 1)).body.decode()
     own = FILE.read_text()
     assert (own.count("</script>"), own.count("<b>")) == (text.count("</script>"), text.count("<b>"))
