@@ -57,12 +57,6 @@ def target_port(service: str) -> int:
     return port["target"]
 
 
-def test_compose_file_is_valid():
-    """The file matches the schema of the Compose specification."""
-    check = ROOT / ".venv-audit/bin/check-jsonschema"
-    assert 0 == execute(check, "--builtin-schema", "vendor.compose-spec", COMPOSE_FILE).returncode
-
-
 def test_services_are_complete():
     """The services are the classifier, MLflow and the monitoring."""
     assert {*SERVICES} == services().keys()

@@ -67,18 +67,6 @@ def test_demo_returns_answer_log_line_and_times(tmp_path: Path, monkeypatch: pyt
     assert (1, 1 + 1) == (result.warm_s, result.cold_s)  # one second to listen, one for the first answer
 
 
-@pytest.mark.rie
-def test_demo_names_failure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    """A demo that fails exits with 1 and one line with the reason."""
-    (tmp_path / "cat.jpg").write_bytes(b"photo")
-    runtime = partial(lambda_runtime, "no_such_module.handler", timeout_s=DEADLINE_S)
-    monkeypatch.setattr(demo, "lambda_runtime", runtime)
-    assert 1 == demo.main([str(tmp_path / "cat.jpg")])
-    assert "demo: POST /predict answered 502, expected 200" in capsys.readouterr().err
-
-
 def test_demo_names_missing_photo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A missing photo exits with 2 and one line on standard error."""
     assert 2 == demo.main([str(tmp_path / "nope.jpg")])

@@ -48,13 +48,6 @@ def test_shown_values_are_in_the_template():
     assert [] == [key for key in stack.SHOWN.values() if f"\n  {key}:\n" not in template]
 
 
-def test_environments_have_separate_stacks():
-    """samconfig.toml names the stacks of dev and prod."""
-    assert ["pet-classifier-dev", "pet-classifier-prod"] == [
-        stack.stack_and_region(environment)[0] for environment in ("dev", "prod")
-    ]
-
-
 @pytest.mark.parametrize("environment", ["stage", "dev-edge"])
 def test_unknown_environment_is_refused(environment, capsys):
     """The error names the environments, and not the other sections of samconfig.toml."""

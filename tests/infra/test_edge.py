@@ -8,14 +8,10 @@ import boto3
 import httpx2
 import pytest
 import yaml
-from botocore.credentials import Credentials
-from starlette.testclient import TestClient
 
 from infra.aws.stack import DeploymentError, read_host
 from infra.emulator import cloudfront
 from infra.emulator.cloudfront import create_edge, read_security_headers
-from infra.emulator.function_url import create_app
-from infra.emulator.invoke import invoke_url
 from infra.emulator.serve import background, listen, local_app, with_cors
 from infra.emulator.sigv4 import signed_by
 from tests.infra.moto_stacks import STACK, create_stack, make
@@ -25,7 +21,6 @@ from tests.support.emulator import KEYS, Function
 from tests.support.sam import ALIAS_RESOURCE, SAM, read, run, translated
 from tests.support.waiting import DEADLINE_S
 
-OTHER_KEYS = Credentials(KEYS.access_key, "another")
 ORIGIN = "https://example.org"
 PHOTO = ROOT / "data/samples/cat.jpg"
 HOST = "abc123.lambda-url.eu-central-1.on.aws"
@@ -61,13 +56,6 @@ def test_post_with_its_hash_is_answered(edge: str) -> None:
     body = PHOTO.read_bytes()
     answer = send(edge, body, x_amz_content_sha256=sha256(body), authorization="Bearer of another service").json()
     assert "cat" == answer["predicted_class"]
-
-
-def test_wrong_keys_are_refused() -> None:
-    """The URL rejects a request that an edge signed with other keys."""
-    app = create_app(invoke_url("http://no-function.invalid"), authorized=signed_by(KEYS))
-    with background(app) as url:
-        assert 403 == TestClient(create_edge(url, OTHER_KEYS)).get("/health").status_code
 
 
 @pytest.mark.rie

@@ -28,10 +28,6 @@ def post(content_type: str, body: bytes) -> dict[str, Any]:
     return event("POST", headers=(("Content-Type", content_type),), body=body)
 
 
-def response_of(**payload: Any) -> HttpResponse:
-    return to_response(json.dumps(payload).encode())
-
-
 def test_context_describes_request() -> None:
     """`requestContext` has every key that AWS documents, for a URL without authentication."""
     expected = {
@@ -127,24 +123,6 @@ def test_json_without_status_is_body() -> None:
     """
     expected = HttpResponse(200, (("content-type", "application/json"),), b'"Hello, world!"')
     assert expected == to_response(b'"Hello, world!"')
-
-
-def test_response_with_status() -> None:
-    """A response has the given status, headers in lower case, and the body as text."""
-    actual = response_of(statusCode=201, headers={"Content-Type": "text/plain", "My-Header": "x"}, body="ü")
-    assert HttpResponse(201, (("content-type", "text/plain"), ("my-header", "x")), "ü".encode()) == actual
-
-
-def test_base64_response_is_decoded() -> None:
-    """A base64 body is decoded."""
-    actual = response_of(statusCode=200, body=base64.b64encode(JPEG).decode(), isBase64Encoded=True)
-    assert HttpResponse(200, (), JPEG) == actual
-
-
-def test_each_cookie_is_header() -> None:
-    """Every entry of `cookies` becomes its own Set-Cookie header."""
-    expected = (("set-cookie", "a=1; Max-Age=9"), ("set-cookie", "b=2"))
-    assert expected == response_of(statusCode=204, cookies=["a=1; Max-Age=9", "b=2"]).headers
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,9 @@ def test_function_is_invoked_by_name(api: InvokeApi) -> None:
 
 def test_payload_becomes_response(api: InvokeApi, client: httpx2.Client) -> None:
     """The response has the function's status, headers and body."""
-    api.returns(statusCode=418, headers={"Content-Type": "text/plain", "X-A": "b"}, body="tea")
+    api.returns(statusCode=418, headers={"Content-Type": "text/plain", "X-A": "b"}, body="tü")
     response = client.get("/")
-    assert (418, "b", "tea") == (response.status_code, response.headers["x-a"], response.text)
+    assert (418, "b", "tü") == (response.status_code, response.headers["x-a"], response.text)
 
 
 def test_binary_response_body_arrives(api: InvokeApi, client: httpx2.Client) -> None:
@@ -141,13 +141,6 @@ def test_request_over_limit_gets_413(api: InvokeApi, client: httpx2.Client, size
     response = client.post("/predict", content=bytes(size), headers={"content-type": "image/jpeg"})
     assert_error(response, 413, "too_large")
     assert [] == api.events
-
-
-def test_request_within_limit_arrives(api: InvokeApi, client: httpx2.Client) -> None:
-    """A photo of 4.5 MB reaches the function unchanged."""
-    body = JPEG * 4400
-    client.post("/predict", content=body, headers={"content-type": "image/jpeg"})
-    assert body == base64.b64decode(api.events[0]["body"])
 
 
 def test_response_over_limit_gets_502(api: InvokeApi, client: httpx2.Client) -> None:
@@ -219,14 +212,6 @@ def test_invocations_run_one_after_the_other(api: InvokeApi) -> None:
         api.released.set()
         statuses = [answer.result().status_code for answer in answers]
     assert ([200, 200, 200], False, 1) == (statuses, another_started, api.most_running)
-
-
-def test_server_does_not_change_logging(api: InvokeApi) -> None:
-    """The server adds no log handlers, which would keep the standard error of the first test."""
-    names = ("uvicorn", "uvicorn.error", "uvicorn.access")
-    before = [list(logging.getLogger(name).handlers) for name in names]
-    with background(create_app(invoke_url(api.endpoint))):
-        assert before == [logging.getLogger(name).handlers for name in names]
 
 
 def send_raw(url: str, text: str) -> socket.socket:

@@ -1,6 +1,5 @@
 """Test the deployment to LocalStack by inspecting the running container through boto3."""
 
-import json
 import re
 import sys
 from functools import partial
@@ -37,19 +36,13 @@ def template():
     return transform_template({"ImageUri": command.NOT_PUSHED})
 
 
-@pytest.fixture
-def answers(deployed):
-    """Return the answers in the bucket by the photo's name."""
-    body = deployed.client("s3").get_object(Bucket=work.BUCKET, Key=work.ANSWERS)["Body"]
-    return {answer["key"]: answer for answer in map(json.loads, body.iter_lines())}
-
-
 @pytest.mark.docker
 @pytest.mark.rie
 def test_every_check_passes(deployed):
     """Every check passes, and one line gives the reason why LocalStack runs no functions."""
     verdicts = [line.split(":")[0] for line in deployed.lines if re.match("PASS|FAIL", line)]
     assert ["PASS stack", "PASS answers", "PASS log", "PASS metrics"] == verdicts
+    assert any("cat.jpg cat " in line for line in deployed.lines if line.startswith("PASS answers: "))
     [line] = [line for line in deployed.lines if "runs no image functions" in line]
     assert re.search(r"\((Batch|Classifier|Hook): ", line)
 
@@ -97,28 +90,13 @@ def test_role_can_write_only_its_log_group(deployed):
 
 @pytest.mark.docker
 @pytest.mark.rie
-def test_answers_are_in_bucket(deployed, answers):
-    """The bucket has one answer per photo, the cat is classified as cat, and the queue is empty."""
-    assert {photo.name for photo in command.PHOTOS} == answers.keys()
-    assert ("cat", False) == (answers["cat.jpg"]["predicted_class"], answers["cat.jpg"]["unknown"])
+def test_processed_messages_are_deleted(deployed):
+    """The queue is empty."""
     sqs = deployed.client("sqs")
     attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     queue = sqs.get_queue_url(QueueName=work.QUEUE)["QueueUrl"]
     get_attributes = partial(sqs.get_queue_attributes, QueueUrl=queue, AttributeNames=attributes)
     wait_until(lambda: {"0"} == set(get_attributes()["Attributes"].values()))  # SQS counts with a delay
-
-
-@pytest.mark.docker
-@pytest.mark.rie
-def test_log_and_metrics_match_answers(deployed, answers):
-    """CloudWatch has the log line of each answer, and counts predictions by class."""
-    request_ids = {answer["request_id"] for answer in answers.values()}
-    records = work.read_log(deployed.client("logs"), f"/aws/lambda/{STACK}-rest", request_ids)
-    classes = {each["request_id"]: each["predicted_class"] for each in records if each.get("message") == "request"}
-    assert {answer["request_id"]: answer["predicted_class"] for answer in answers.values()} == classes
-    metrics = deployed.client("cloudwatch").list_metrics(MetricName="Predictions")["Metrics"]
-    dimensions = [{value["Name"]: value["Value"] for value in metric["Dimensions"]} for metric in metrics]
-    assert {*classes.values(), None} == {values.get("class") for values in dimensions}  # None: all classes together
 
 
 @pytest.mark.docker

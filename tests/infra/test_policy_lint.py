@@ -1,4 +1,4 @@
-"""Test the static analysis of IAM policies: `make lint` passes, and a bad statement fails."""
+"""Test the static analysis of IAM policies: a bad statement fails. `make lint` checks the policies themselves."""
 
 import json
 import subprocess
@@ -36,12 +36,6 @@ def lint(policies: Policies) -> subprocess.CompletedProcess[str]:
 def with_statement(policies: Policies, **statement: Any) -> Policies:
     document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]}
     return policies | {"stack/Bad.PolicyDocument": document}
-
-
-def test_policies_pass(policies) -> None:
-    """Every finding of parliament is suppressed with a reason, and every suppression has a finding."""
-    done = lint(policies)
-    assert (0, "") == (done.returncode, done.stdout)
 
 
 def test_rendering_finds_policies_of_every_kind(policies) -> None:

@@ -169,12 +169,6 @@ def test_policy_of_callers_has_both_permissions():
     assert ["lambda:InvokeFunctionUrl", "lambda:InvokeFunction"] == json.loads(policy)["Action"]
 
 
-def test_emergency_commands_are_verified_on_the_first_deployment():
-    """The section for checks that only AWS can do lists each emergency command."""
-    [section] = re.findall(r"^## Verify on your first deployment\n(.*?)^## ", RUNBOOK, re.DOTALL | re.MULTILINE)
-    assert [] == [command for command in ("make back", "make off", "make on", "make split") if command not in section]
-
-
 def test_named_widgets_and_queries_exist():
     """Each name in italics in the alarms' instructions is a dashboard widget or a saved query of the template."""
     instructions = RUNBOOK.split("### errors\n")[1].split("\n## ")[0]

@@ -32,10 +32,6 @@ from mangum import Mangum
 
 app = FastAPI()
 
-@app.get("/pid")
-def pid():
-    return os.getpid()
-
 @app.get("/environment")
 def environment():
     return dict(os.environ)
@@ -139,12 +135,6 @@ class TestFunctionUrl:
         }
         assert expected == {name: actual.get(name) for name in expected}
         assert "AWS_LAMBDA_RUNTIME_API" in actual
-
-    def test_parallel_requests_are_answered(self, local: Local) -> None:
-        """Parallel requests are all answered, although two parallel invocations crash the emulator."""
-        with ThreadPoolExecutor(8) as pool:
-            statuses = list(pool.map(lambda _: local.client.get("/pid").status_code, range(8)))
-        assert [200] * 8 == statuses
 
 
 class TestRuntime:

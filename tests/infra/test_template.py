@@ -51,13 +51,6 @@ def test_templates_pass_checkov() -> None:
     assert "Failed checks: 0, Skipped checks: 0" in run(CHECKOV)
 
 
-def test_skipped_checkov_checks_have_reasons() -> None:
-    """Each skipped check has a comment with its reason."""
-    ignored = re.findall(r"^  - CKV.*$", (ROOT / ".checkov.yaml").read_text(), re.MULTILINE)
-    assert ignored == [line for line in ignored if re.search(r"  # \w+", line)]
-    assert ignored
-
-
 def test_url_is_private_by_default() -> None:
     """Only signed requests reach the URL, unless UrlAuthType is NONE."""
     assert {"Ref": "UrlAuthType"} == properties("ClassifierUrl")["AuthType"]
@@ -210,12 +203,6 @@ def test_paid_features_are_off_by_default() -> None:
     condition, config, otherwise = properties(ALIAS_RESOURCE)["ProvisionedConcurrencyConfig"]["Fn::If"]
     assert ("IsProvisioned", NO_VALUE) == (condition, otherwise)
     assert {"ProvisionedConcurrentExecutions": {"Ref": "ProvisionedConcurrency"}} == config
-
-
-def test_default_memory_provides_one_vcpu() -> None:
-    """The default memory is where Lambda provides one full vCPU."""
-    assert {"Ref": "MemorySize"} == properties("Classifier")["MemorySize"]
-    assert 1769 == default("MemorySize")
 
 
 def test_emulator_has_the_default_memory_and_timeout() -> None:

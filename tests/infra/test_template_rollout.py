@@ -81,7 +81,6 @@ def test_batch_is_updated_after_canary() -> None:
     """The batch's update waits for the alias, and so for hook and canary."""
     batch = translated()["Resources"]["Batch"]
     assert ALIAS_RESOURCE in as_list(batch["DependsOn"])
-    assert "CodeDeployLambdaAliasUpdate" in translated()["Resources"][ALIAS_RESOURCE]["UpdatePolicy"]
 
 
 def test_versions_have_commit_as_description() -> None:

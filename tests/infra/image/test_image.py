@@ -24,7 +24,7 @@ from lambda_app.app import create_app as create_classifier_app
 from lambda_app.classifier import Classifier
 from lambda_app.preprocess import FORMATS
 from lambda_app.settings import Settings
-from tests.infra.image.container_image import IMAGE, VERSION, build, label, layers, post
+from tests.infra.image.container_image import IMAGE, VERSION, build, label, layers
 from tests.infra.smoke.faulty_services import smoke
 from tests.support import ROOT
 from tests.support.commands import execute, run
@@ -162,12 +162,6 @@ def test_openapi_document_of_the_image_is_that_of_the_code(client: httpx2.Client
     settings = Settings()
     app = create_classifier_app(Classifier.load(settings.model_path), settings)
     assert TestClient(app).get("/openapi.json").json() == client.get("/openapi.json").json()
-
-
-@pytest.mark.rie
-def test_image_classifies_under_emulator(emulated: str, event: Path) -> None:
-    """The read-only image without capabilities classifies the cat."""
-    assert "cat" == predicted_class(post(emulated, event.read_bytes()))
 
 
 @pytest.mark.rie

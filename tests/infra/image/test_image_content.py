@@ -81,16 +81,6 @@ print(json.dumps([str(p) for p in paths if p.suffix in {".env", ".key", ".pem"} 
     assert [] == python_in(image, code)
 
 
-def test_image_has_no_training_libraries(image: str) -> None:
-    """Libraries that only training needs cannot be imported."""
-    code = """
-import importlib.util
-names = ("torch", "torchvision", "onnx", "mlflow", "dvc", "sklearn", "pandas", "matplotlib")
-print(json.dumps([name for name in names if importlib.util.find_spec(name)]))
-"""
-    assert [] == python_in(image, code)
-
-
 def test_image_has_only_serving_code(image: str) -> None:
     """From this repository, the image has lambda_app, the hook and its photos, and no tests."""
     code = "print(json.dumps(sorted(str(p.relative_to('/var/task')) for p in Path('/var/task').glob('*/*'))))"

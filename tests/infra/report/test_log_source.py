@@ -146,12 +146,6 @@ def test_folder_is_refused(tmp_path):
         list(stream_lines(str(tmp_path), None))
 
 
-def test_standard_input_is_read(monkeypatch):
-    """`-` names standard input."""
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\nb\n")))
-    assert ["a\n", "b\n"] == list(stream_lines("-", None))
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

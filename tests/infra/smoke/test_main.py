@@ -24,7 +24,7 @@ from tests.support.commands import run
 def test_good_service_passes(released: ASGIApp, tmp_path: Path) -> None:
     """Every row passes, the JSON holds expected and actual answers, and the exit code is 0."""
     result = smoke_app(released, tmp_path)
-    assert (0, set()) == (result.code, result.failed)
+    assert (0, set()) == (result.code, result.failed), "run `make golden` if the model changed"
     answer = result.rows["POST /predict cat.jpg"]
     assert 0 < answer["seconds"]
     assert "cat" == answer["expected"]["predicted_class"] == answer["actual"]["predicted_class"]
