@@ -15,6 +15,7 @@ import pytest
 
 from infra.emulator.event import predict_request, to_event
 from tests.support import ROOT
+from tests.support.serving_requirements import PINNED
 from tests.support.waiting import DEADLINE_S
 
 PACKAGES = ("lambda_app", "training", "export", "infra")
@@ -41,7 +42,6 @@ MAY_IMPORT = {
 }
 # File names that several modules still share. Rename them and remove them from here; never add one.
 SHARED_NAMES = {"handler.py"}
-PINNED = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE))
 # Pinned but loaded on demand: for HEIC photos, SnapStart's snapshots, `GET /metrics`, and the deployment hook.
 LOADED_ON_DEMAND = {"fastapi-swagger", "pi-heif", "snapshot-restore-py", "prometheus-client"}
 LOADED_BY_HOOK = {"botocore", "python-dateutil", "six", "urllib3"}
@@ -124,7 +124,7 @@ def loaded(distributions_by_module) -> set[str]:
 
 def load_serving(distributions_by_module: dict[str, set[str]], **variables: str) -> set[str]:
     """Return the modules that serving with these variables loads for a prediction."""
-    hidden = [module for module, names in distributions_by_module.items() if not names & PINNED]
+    hidden = [module for module, names in distributions_by_module.items() if not names & PINNED.keys()]
     event = to_event(predict_request(ROOT / "data/samples/cat.jpg"), request_id="r", now=datetime.now(UTC))
     done = subprocess.run(
         [sys.executable, "-c", LOADED_BY_SERVING, *hidden],
@@ -222,7 +222,7 @@ def test_contributions_cost_no_client_until_the_first_photo(loaded, distribution
 def test_serving_requirements_are_exactly_what_serving_loads(loaded, distributions_by_module):
     """Every pinned distribution is loaded. No other is needed, because the fixture hides all others."""
     distributions = set().union(*(distributions_by_module.get(module, set()) for module in loaded))
-    assert PINNED - LOADED_ON_DEMAND - LOADED_BY_HOOK - LOADED_BY_BATCH == distributions & PINNED
+    assert PINNED.keys() - LOADED_ON_DEMAND - LOADED_BY_HOOK - LOADED_BY_BATCH == distributions & PINNED.keys()
 
 
 def test_every_serving_requirement_has_a_hash():

@@ -8,6 +8,7 @@ from botocore.session import Session
 from infra.aws import stack
 from infra.aws.__main__ import main
 from tests.infra.moto_stacks import create_stack
+from tests.support.http_server import refusing_url
 
 IMAGE = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier@sha256:{'c' * 64}"
 TEMPLATE = {
@@ -58,14 +59,12 @@ def test_unknown_environment_is_refused(environment, capsys):
 
 def test_unreachable_aws_is_reported(monkeypatch, capsys):
     """The one-line error names the command, the environment, the stack and the region."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-        "AWS_MAX_ATTEMPTS": "1",
-        "AWS_ACCESS_KEY_ID": "test",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    assert 1 == main(["deployed", "dev"])
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with refusing_url() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        assert 1 == main(["deployed", "dev"])
     assert re.fullmatch(
         r"deployed dev: stack pet-classifier-dev in eu-central-1: Could not connect .*\n", capsys.readouterr().err
     )

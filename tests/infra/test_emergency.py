@@ -38,7 +38,9 @@ def source_state(stack):
 def test_back_updates_stack(stack):
     """The stack records the alias's version, image and commit, from which the next deployment starts.
 
-    CloudFormation moves the alias: CodeDeploy refuses if the alias is not at the recorded version.
+    CloudFormation moves the alias: CodeDeploy refuses if the alias is not at the recorded version. Hook and batch use
+    the image of the version that serves; moto does not change the code of versioned functions. Other parameters, such
+    as the concurrency, keep their values.
     """
     assert 0 == main(["back", "dev"])
     found = Stack.read("dev")
@@ -47,21 +49,9 @@ def test_back_updates_stack(stack):
     template = boto3.client("cloudformation").get_template(StackName=STACK)["TemplateBody"]
     assert PREVIOUS == template["Resources"][ALIAS_RESOURCE]["Properties"]["FunctionVersion"]
     assert "UpdatePolicy" not in template["Resources"][ALIAS_RESOURCE]
-
-
-def test_back_updates_hook_and_batch(stack):
-    """Both use the image of the version that serves; moto does not change the code of versioned functions."""
-    assert 0 == main(["back", "dev"])
-    found = {image[-64:] for name, image in images().items() if name != stack.function}
-    assert {"a" * 64} == found
-
-
-def test_back_changes_no_other_parameter(stack):
-    """Other parameters, such as the concurrency, keep their values."""
-    assert 0 == main(["back", "dev"])
+    assert {"a" * 64} == {image[-64:] for name, image in images().items() if name != stack.function}
     settings = ("ReservedConcurrency", "UrlAuthType", "PhotosBucket", "MemorySize")
-    before, after = stack.parameters, Stack.read("dev").parameters
-    assert [before[name] for name in settings] == [after[name] for name in settings]
+    assert [stack.parameters[name] for name in settings] == [found.parameters[name] for name in settings]
 
 
 def test_back_twice_requires_version(stack, capsys):
@@ -123,7 +113,7 @@ def test_live_version_prints_serving_version(stack, capsys):
 
 
 def test_off_stops_url_and_batch_until_on(stack):
-    """Without traffic after `make off`; `make on` restores the concurrency of the stack and the batch."""
+    """`make off` stops the URL and the batch function; `make on` restores both, with the concurrency of the stack."""
     assert 0 == main(["off", "dev"])
     assert (0, "Disabled") == (reserved(stack), source_state(stack))
     assert 0 == main(["on", "dev"])

@@ -72,7 +72,7 @@ def test_repeated_headers_are_joined() -> None:
 
 
 def test_cookies_are_not_headers() -> None:
-    """Cookies of all Cookie headers are listed one by one and are not in the headers."""
+    """The event lists each cookie of all Cookie headers in `cookies`, and has no Cookie header."""
     actual = event(headers=(("Cookie", "a=1; b=2,3"), ("cookie", "c=4")))
     assert (["a=1", "b=2,3", "c=4"], False) == (actual["cookies"], "cookie" in actual["headers"])
 

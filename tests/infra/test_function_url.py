@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx2
 import pytest
@@ -22,7 +23,7 @@ from infra.emulator.invoke import invoke_url
 from infra.emulator.serve import background, with_cors
 from tests.infra.invoke_api import InvokeApi, serve_invoke_api
 from tests.support import ROOT
-from tests.support.http_server import JPEG, get
+from tests.support.http_server import JPEG, get, refusing_url
 from tests.support.waiting import DEADLINE_S, acquire
 
 SITE = "https://pets.example"
@@ -109,30 +110,22 @@ def test_each_cookie_is_header(api: InvokeApi, client: httpx2.Client) -> None:
     assert client.get("/").headers.get_list("set-cookie") == ["a=1; Path=/", "b=2"]
 
 
-def test_head_has_length_but_no_body(api: InvokeApi, client: httpx2.Client) -> None:
-    """The response to HEAD has the body's length, but no body."""
-    api.returns(statusCode=200, body="12345")
-    response = client.head("/")
-    assert ("5", b"") == (response.headers["content-length"], response.content)
-
-
-def test_head_keeps_length_of_function(api: InvokeApi, client: httpx2.Client) -> None:
-    """A function may set the length for HEAD without sending a body."""
-    api.returns(statusCode=200, headers={"content-length": "12345"})
-    assert client.head("/").headers["content-length"] == "12345"
-
-
-def test_wrong_length_is_corrected(api: InvokeApi, client: httpx2.Client) -> None:
-    """The length is the body's, whatever the function sets."""
-    api.returns(statusCode=200, headers={"Content-Length": "3"}, body="12345")
-    assert client.get("/").text == "12345"
-
-
-def test_no_content_has_no_body(api: InvokeApi, client: httpx2.Client) -> None:
-    """A 204 response has neither body nor length."""
-    api.returns(statusCode=204, body="12345")
-    response = client.get("/")
-    assert (204, b"", None) == (response.status_code, response.content, response.headers.get("content-length"))
+@pytest.mark.parametrize(
+    ("method", "answer", "length", "body"),
+    [
+        ("HEAD", {"body": "12345"}, "5", ""),
+        ("HEAD", {"headers": {"content-length": "12345"}}, "12345", ""),  # without a body, the function's is kept
+        ("GET", {"body": "12345", "headers": {"Content-Length": "3"}}, "5", "12345"),
+        ("GET", {"statusCode": 204, "body": "12345"}, None, ""),
+    ],
+)
+def test_length_matches_the_body(
+    api: InvokeApi, client: httpx2.Client, method: str, answer: dict[str, Any], length: str | None, body: str
+) -> None:
+    """The length is the body's, whatever the function sets; HEAD has it without the body, and 204 has neither."""
+    api.returns(**{"statusCode": 200} | answer)
+    response = client.request(method, "/")
+    assert (length, body) == (response.headers.get("content-length"), response.text)
 
 
 @pytest.mark.parametrize("size", [5_000_000, 7_000_000])
@@ -149,16 +142,20 @@ def test_response_over_limit_gets_502(api: InvokeApi, client: httpx2.Client) -> 
     assert_error(client.get("/"), 502, "bad_response")
 
 
-def test_function_error_in_header_gets_502(api: InvokeApi, client: httpx2.Client) -> None:
-    """AWS marks a function error with a header: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html."""
-    api.headers = {"X-Amz-Function-Error": "Unhandled"}
-    assert_error(client.get("/"), 502, "function_error")
-
-
-def test_function_error_in_body_gets_502(api: InvokeApi, client: httpx2.Client) -> None:
-    """The Runtime Interface Emulator marks a function error only in the body."""
-    api.returns(errorType="ValueError", errorMessage="secret", stackTrace=["secret"])
-    assert_error(client.get("/"), 502, "function_error")
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        # AWS marks a function error with a header: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+        ({"headers": {"X-Amz-Function-Error": "Unhandled"}}, "function_error"),
+        ({"payload": b'{"errorType": "ValueError"}'}, "function_error"),  # as the Runtime Interface Emulator does
+        ({"payload": b"Task timed out after 3.00 seconds"}, "bad_response"),
+        ({"status": 404, "payload": b'{"Message": "Function not found"}'}, "function_unreachable"),
+    ],
+)
+def test_failed_invocation_gets_502(api: InvokeApi, client: httpx2.Client, answer: dict[str, Any], code: str) -> None:
+    """An error of the function, a payload that is not JSON, and an unknown function get 502."""
+    vars(api).update(answer)
+    assert_error(client.get("/"), 502, code)
 
 
 def test_function_error_is_logged_not_sent(
@@ -173,24 +170,10 @@ def test_function_error_is_logged_not_sent(
     assert "secret" in caplog.text
 
 
-def test_malformed_payload_gets_502(api: InvokeApi, client: httpx2.Client) -> None:
-    """A payload that is not JSON, such as the emulator's timeout message, gets 502."""
-    api.payload = b"Task timed out after 3.00 seconds"
-    assert_error(client.get("/"), 502, "bad_response")
-
-
-def test_unknown_function_gets_502(api: InvokeApi, client: httpx2.Client) -> None:
-    """An Invoke API that does not know the function gets 502."""
-    api.status, api.payload = 404, b'{"Message": "Function not found"}'
-    assert_error(client.get("/"), 502, "function_unreachable")
-
-
 def test_unreachable_endpoint_gets_502() -> None:
-    """A refused connection gets 502. A port that is bound without listening refuses connections."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        with background(create_app(invoke_url(f"http://127.0.0.1:{bound.getsockname()[1]}"))) as url:
-            assert_error(get(url), 502, "function_unreachable")
+    """A refused connection gets 502."""
+    with refusing_url() as endpoint, background(create_app(invoke_url(endpoint))) as url:
+        assert_error(get(url), 502, "function_unreachable")
 
 
 def test_hanging_endpoint_gets_502(api: InvokeApi) -> None:

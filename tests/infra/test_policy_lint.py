@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT
+from tests.support.commands import execute
 from tests.support.sam import SAM, run
-from tests.support.waiting import DEADLINE_S
 
 AUDIT = ROOT / ".venv-audit/bin/python"
 pytestmark = [
@@ -26,11 +26,7 @@ def policies() -> Policies:
 
 
 def lint(policies: Policies) -> subprocess.CompletedProcess[str]:
-    command = [AUDIT, "-m", "infra.aws.policy_lint"]
-    text = json.dumps(policies)
-    return subprocess.run(
-        command, cwd=ROOT, input=text, capture_output=True, text=True, check=False, timeout=DEADLINE_S
-    )
+    return execute(AUDIT, "-m", "infra.aws.policy_lint", stdin=json.dumps(policies))
 
 
 def with_statement(policies: Policies, **statement: Any) -> Policies:

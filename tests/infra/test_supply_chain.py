@@ -8,8 +8,8 @@ import pytest
 import lambda_app
 from tests.support import ROOT
 from tests.support.commands import execute, run
-
-PINNED = re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE)
+from tests.support.http_server import refusing_url
+from tests.support.serving_requirements import PINNED
 
 pytestmark = pytest.mark.process
 needs_audit_tools = pytest.mark.skipif(
@@ -23,14 +23,15 @@ def test_sbom_lists_every_package() -> None:
     run("make", "sbom")
     bill = json.loads((ROOT / "artifacts/sbom.cdx.json").read_text())
     assert ("CycloneDX", "1.6") == (bill["bomFormat"], bill["specVersion"])
-    assert PINNED == [(component["name"], component["version"]) for component in bill["components"]]
+    assert [*PINNED.items()] == [(component["name"], component["version"]) for component in bill["components"]]
     assert all(component["externalReferences"][0]["hashes"] for component in bill["components"])
 
 
 @needs_audit_tools
 def test_unreachable_database_fails() -> None:
     """`make vulnerabilities` fails if the database does not answer."""
-    done = execute("make", "vulnerabilities", HTTPS_PROXY="http://127.0.0.1:9")
+    with refusing_url() as url:
+        done = execute("make", "vulnerabilities", HTTPS_PROXY=url)
     assert done.returncode
     assert "ProxyError" in done.stderr
 

@@ -2,7 +2,10 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.support import ROOT
 from tests.support.waiting import DEADLINE_S
@@ -12,12 +15,15 @@ ISOLATED = {"DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1", "GIT_CONFIG_GLOBAL": o
 ENVIRONMENT = {"SAM_CLI_TELEMETRY": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 
-def execute(*command: str | Path, seconds: float = DEADLINE_S, **environment: str) -> subprocess.CompletedProcess[str]:
+def execute(
+    *command: str | Path, seconds: float = DEADLINE_S, stdin: str | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         check=False,
         cwd=ROOT,
         env=os.environ | ENVIRONMENT | environment,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=seconds,
@@ -29,3 +35,11 @@ def run(*command: str | Path, seconds: float = DEADLINE_S, **environment: str) -
     done = execute(*command, seconds=seconds, **environment)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout
+
+
+def run_refused(main: Callable[[list[str]], object], arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command in this process, check that it exits with 2, and return its last line on standard error."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert 2 == stopped.value.code
+    return capsys.readouterr().err.splitlines()[-1]

@@ -3,7 +3,6 @@
 Actions are not run.
 """
 
-import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -13,9 +12,8 @@ from typing import Any
 
 import yaml
 
-from tests.support import ROOT
+from tests.support import ROOT, commands
 from tests.support.sam import REPOSITORY
-from tests.support.waiting import DEADLINE_S
 
 SHA, OLDER_SHA = "a" * 40, "b" * 40
 NEW, OLD = f"{REPOSITORY}@sha256:{'c' * 64}", f"{REPOSITORY}@sha256:{'d' * 64}"
@@ -97,13 +95,8 @@ def resolved(step: Step, names: Mapping[str, str]) -> dict[str, str]:
 
 def execute(step: Step, names: Mapping[str, str], output: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the step in the shell that GitHub uses. `output` becomes its GITHUB_OUTPUT."""
-    environment = (
-        os.environ | resolved(step, names) | {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(output)} | env
-    )
-    command = ["bash", "-e", "-c", step.run]
-    return subprocess.run(
-        command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=DEADLINE_S
-    )
+    environment = resolved(step, names) | {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(output)} | env
+    return commands.execute("bash", "-e", "-c", step.run, **environment)
 
 
 def run_job(name: str, job: str, context: Mapping[str, str], folder: Path, **env: str) -> bool:

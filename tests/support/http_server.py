@@ -1,6 +1,7 @@
 """Serve HTTP from a thread, for tests that record or script the requests of a client, and send requests."""
 
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,7 +32,7 @@ class QuietHandler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(server: ThreadingHTTPServer) -> Iterator[str]:
-    """Run the server, and yield its URL."""
+    """Run the server, and yield its URL on 127.0.0.1, where the server must listen."""
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
@@ -40,6 +41,14 @@ def serving(server: ThreadingHTTPServer) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextlib.contextmanager
+def refusing_url() -> Iterator[str]:
+    """Yield the URL of a port that is bound without listening, and therefore refuses connections."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 def get(url: str) -> httpx2.Response:

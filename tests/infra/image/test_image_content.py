@@ -9,15 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.infra.image.container_image import IMAGE, LOCKED_DOWN, PYTHON, build, python_in
-from tests.support import ROOT
 from tests.support.commands import execute, run
+from tests.support.serving_requirements import PINNED
 
 pytestmark = pytest.mark.docker
 IN_LAMBDA = ("--env", "AWS_LAMBDA_RUNTIME_API=localhost")
-
-
-def pinned_names() -> list[str]:
-    return sorted(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements-serve.txt").read_text(), re.MULTILINE))
 
 
 def test_image_has_no_build_tools(image: str) -> None:
@@ -64,7 +60,7 @@ def test_image_has_exactly_the_pinned_packages(image: str) -> None:
     """The image has all pinned serving requirements and no other packages."""
     code = "import importlib.metadata as m; print(json.dumps([d.metadata['Name'] for d in m.distributions()]))"
     names = sorted(name.lower().replace("_", "-").replace(".", "-") for name in python_in(image, code))
-    assert pinned_names() == names
+    assert sorted(PINNED) == names
 
 
 def test_image_has_no_secrets(image: str) -> None:

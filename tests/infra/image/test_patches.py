@@ -36,24 +36,27 @@ def test_patched_exception_has_the_phrases_of_http_client():
     assert [HTTPException(code).detail for code in codes] == [module["HTTPException"](code).detail for code in codes]
 
 
-def test_changed_package_fails_before_any_change(tmp_path):
+@pytest.fixture
+def packages(tmp_path):
+    """Return a folder with the files that the patches are for."""
+    for patch in PATCHES:
+        (tmp_path / patch.file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / patch.file).write_text(installed(patch))
+    return tmp_path
+
+
+def test_changed_package_fails_before_any_change(packages):
     """If a file of a package has changed, the error names it, and no file is patched."""
-    for patch in PATCHES:
-        (tmp_path / patch.file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / patch.file).write_text(installed(patch))
     changed = PATCHES[-1]
-    (tmp_path / changed.file).write_text("# a new version\n")
+    (packages / changed.file).write_text("# a new version\n")
     with pytest.raises(PatchError, match=rf"{changed.file} has the SHA-256 \w+; expected {changed.sha256}: .* changed"):
-        patch_packages(tmp_path)
-    assert installed(PATCHES[0]) == (tmp_path / PATCHES[0].file).read_text()
+        patch_packages(packages)
+    assert installed(PATCHES[0]) == (packages / PATCHES[0].file).read_text()
 
 
-def test_packages_are_patched(tmp_path):
+def test_packages_are_patched(packages):
     """Files are patched; a patch without replacements empties its file."""
-    for patch in PATCHES:
-        (tmp_path / patch.file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / patch.file).write_text(installed(patch))
-    patch_packages(tmp_path)
-    texts = {patch.file: (tmp_path / patch.file).read_text() for patch in PATCHES}
+    patch_packages(packages)
+    texts = {patch.file: (packages / patch.file).read_text() for patch in PATCHES}
     assert "" == texts["numpy/_core/_add_newdocs.py"]
     assert '"defer_build": True' in texts["fastapi/openapi/models.py"]

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from infra.replay import __main__ as replay
 from infra.replay import post_deploy_evaluation
 from tests.support.waiting import DEADLINE_S
@@ -25,11 +23,3 @@ def run_evaluation(journal: Path, *options: str) -> tuple[int, dict]:
     output = journal.with_suffix(".json")
     code = post_deploy_evaluation.main([str(journal), "--json", str(output), *options])
     return code, json.loads(output.read_text())
-
-
-def run_refused(arguments: list[str], capsys: pytest.CaptureFixture, main=replay.main) -> str:
-    """Return the last line of a command that exits with 2."""
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert 2 == stopped.value.code
-    return capsys.readouterr().err.splitlines()[-1]

@@ -17,9 +17,9 @@ from infra.emulator.serve import background
 from infra.replay import __main__ as replay
 from infra.replay import post_deploy_evaluation
 from infra.replay.journal import read
-from tests.infra.replay.replay_commands import collect, run_refused, write_photo
+from tests.infra.replay.replay_commands import collect, write_photo
 from tests.support import ROOT
-from tests.support.commands import run
+from tests.support.commands import run, run_refused
 from tests.support.waiting import DEADLINE_S, wait_for_output, wait_until
 
 
@@ -29,7 +29,7 @@ def test_journal_of_another_service_is_refused(app: ASGIApp, url: str, photos: P
     assert 0 == collect(url, photos, journal)
     before = journal.read_bytes()
     with background(app) as another:
-        message = run_refused([another, str(photos), "--output", str(journal)], capsys)
+        message = run_refused(replay.main, [another, str(photos), "--output", str(journal)], capsys)
     assert f"was sent to {url} (" in message
     assert before == journal.read_bytes()
 
@@ -82,7 +82,7 @@ def test_interrupted_replay_resumes(held: tuple[str, threading.Semaphore], tmp_p
 
 
 def test_incomplete_last_line_is_dropped(url: str, photos: Path, tmp_path: Path) -> None:
-    """Only the photo of that line is sent again."""
+    """If the last line is incomplete, only its photo is sent again."""
     journal = tmp_path / "replay.jsonl"
     collect(url, photos, journal)
     *whole, last = journal.read_text().splitlines(keepends=True)
@@ -117,14 +117,14 @@ def test_full_disk_is_reported(url: str, photos: Path, tmp_path: Path) -> None:
     ],
 )
 def test_other_files_are_no_journal(url: str, photos: Path, tmp_path: Path, capsys, text: str, problem: str) -> None:
-    """Such a file is neither evaluated nor overwritten."""
+    """A file that is not a journal is neither evaluated nor overwritten."""
     journal = tmp_path / "replay.jsonl"
     journal.write_text(text)
     for main, before in (
         (post_deploy_evaluation.main, []),
         (replay.main, [url, str(photos), "--output"]),
     ):
-        message = run_refused([*before, str(journal)], capsys, main)
+        message = run_refused(main, [*before, str(journal)], capsys)
         assert f"error: {journal}: {problem}" in message
         assert message.endswith("; expected a journal that infra.replay wrote")
     assert text == journal.read_text()
@@ -132,7 +132,7 @@ def test_other_files_are_no_journal(url: str, photos: Path, tmp_path: Path, caps
 
 def test_missing_journal_is_named(tmp_path: Path, capsys) -> None:
     """The error names the file."""
-    missing = run_refused([str(tmp_path / "none")], capsys, post_deploy_evaluation.main)
+    missing = run_refused(post_deploy_evaluation.main, [str(tmp_path / "none")], capsys)
     assert missing.endswith(
         f"{tmp_path / 'none'}: No such file or directory; expected a journal that infra.replay wrote"
     )

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from infra.replay import __main__ as replay
 from infra.replay.labeled_photos import find_photos
-from tests.infra.replay.replay_commands import run_refused, write_photo
+from tests.infra.replay.replay_commands import write_photo
+from tests.support.commands import run_refused
 
 
 def test_archive_equals_its_folder(photos: Path, tmp_path: Path) -> None:
-    """Both yield the same photos in the same order, with mixed classes."""
+    """A folder and an archive of it yield the same photos in the same order, with mixed classes."""
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         for path in photos.rglob("*"):
             archive.write(path, path.relative_to(photos))
@@ -42,5 +44,6 @@ def test_missing_photos_are_reported(url: str, photos: Path, tmp_path: Path, cap
     """The error names the folder, archive or file."""
     (tmp_path / "empty").mkdir()
     write_photo(tmp_path / "strange/cat/\n.jpg", b"")
-    message = run_refused([url, str(tmp_path / name), "--output", str(tmp_path / "replay.jsonl")], capsys)
+    arguments = [url, str(tmp_path / name), "--output", str(tmp_path / "replay.jsonl")]
+    message = run_refused(replay.main, arguments, capsys)
     assert message.endswith(f"error: {tmp_path / name}: {expected}")

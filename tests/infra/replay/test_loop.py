@@ -13,12 +13,11 @@ from PIL import Image, ImageEnhance, ImageFilter
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app
 from infra.emulator.sigv4 import read_verifier
-from infra.replay import __main__ as replay
-from infra.replay import post_deploy_evaluation
 from infra.replay.journal import read
 from infra.report import __main__ as reporting
 from infra.report.log_reader import read as log_of
 from tests.conftest import SHARED
+from tests.infra.replay.replay_commands import collect, run_evaluation, write_photo
 from tests.support import ROOT
 from tests.support.drawing import encode_image
 from tests.support.emulator import set_keys
@@ -41,43 +40,27 @@ class LoopResult:
     lines: list[str]  # the log of the function
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return an MLflow store for all reports of this module. Creating one takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 def run_loop(photos: Path, folder: Path, store: str, *options: str) -> LoopResult:
     """Run replay, evaluation and report against a private function URL. A file replaces CloudWatch."""
-    journal, log, evaluated = folder / "replay.jsonl", folder / "log.jsonl", folder / "evaluated.json"
+    journal, log = folder / "replay.jsonl", folder / "log.jsonl"
     with pytest.MonkeyPatch.context() as environment:
         set_keys(environment)
         with (
             lambda_runtime(env={"SERVICE_NAME": SERVICE}, timeout_s=DEADLINE_S) as runtime,
             background(local_app(runtime, authorized=read_verifier())) as url,
         ):
-            arguments = [
-                url,
-                str(photos),
-                "--auth",
-                "AWS_IAM",
-                "--output",
-                str(journal),
-                "--timeout",
-                str(DEADLINE_S),
-                *options,
-            ]
-            assert 0 == replay.main(arguments)
+            assert 0 == collect(url, photos, journal, "--auth", "AWS_IAM", *options)
             wait_for(1 + sum(1 + bool(answer.feedback_status) for answer in read(journal).values()), runtime.lines)
             log.write_text("\n".join(runtime.lines))
-    assert 0 == post_deploy_evaluation.main([str(journal), "--json", str(evaluated)])
+    exit_code, evaluation = run_evaluation(journal)
+    assert 0 == exit_code
     with pytest.MonkeyPatch.context() as environment, redirect_stdout(StringIO()) as output:
         environment.setenv("MLFLOW_TRACKING_URI", store)
         environment.setattr(reporting, "BASELINE", folder / "none.json")
         code = reporting.main([str(log), "--out", str(folder / "report"), "--synthetic"])
     report = json.loads((folder / "report/report.json").read_text())
     lines = log.read_text().splitlines()
-    return LoopResult(json.loads(evaluated.read_text()), report, code, output.getvalue(), lines)
+    return LoopResult(evaluation, report, code, output.getvalue(), lines)
 
 
 def wait_for(requests: int, lines: list[str]) -> None:
@@ -97,9 +80,7 @@ def jpeg(photo: Image.Image) -> bytes:
 
 def write(photos: list[tuple[str, bytes]], folder: Path, change: Change | None = None) -> Path:
     for number, (label, data) in enumerate(photos):
-        path = folder / label / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(jpeg(change(Image.open(BytesIO(data)))) if change else data)
+        write_photo(folder / label / f"{number}.jpg", jpeg(change(Image.open(BytesIO(data)))) if change else data)
     return folder
 
 

@@ -1,7 +1,6 @@
 """Test the evaluation of a journal, and `make evaluate`."""
 
 import re
-import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from infra.replay.labeled_photos import find_photos
 from infra.replay.sender import is_selected
 from tests.infra.replay.replay_commands import collect, run_evaluation, write_photo
 from tests.support.commands import execute, run
+from tests.support.http_server import refusing_url
 
 
 def test_a_share_of_the_photos_gets_feedback(url: str, photos: Path, tmp_path: Path) -> None:
@@ -65,9 +65,7 @@ def test_make_evaluate_fails_without_service(url: str, photos: Path, tmp_path: P
     """If the service does not answer, `make evaluate` fails, also with the complete journal of an earlier run."""
     journal = tmp_path / "replay.jsonl"
     assert 0 == collect(url, photos, journal)
-    with socket.socket() as bound:  # a port that is bound without listening refuses connections
-        bound.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    with refusing_url() as address:
         files = (f"JOURNAL={journal}", f"JSON={tmp_path / 'evaluation.json'}")
         done = execute("make", "-o", ".venv/.train", "evaluate", f"URL={address}", f"DATA={photos}", *files)
     assert 2 == done.returncode, done.stdout

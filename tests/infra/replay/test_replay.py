@@ -1,7 +1,6 @@
 """Test the replay: its requests, and the photos and services that fail."""
 
 import json
-import socket
 from pathlib import Path
 
 import httpx2
@@ -15,8 +14,10 @@ from infra.replay import __main__ as replay
 from infra.replay import post_deploy_evaluation
 from infra.replay.journal import read
 from infra.smoke.url import UrlClient
-from tests.infra.replay.replay_commands import MAX_BYTES, collect, run_evaluation, run_refused, write_photo
+from tests.infra.replay.replay_commands import MAX_BYTES, collect, run_evaluation, write_photo
 from tests.infra.smoke.faulty_services import changed, edited, hanging, page
+from tests.support.commands import run_refused
+from tests.support.http_server import refusing_url
 from tests.support.waiting import DEADLINE_S
 
 
@@ -73,7 +74,7 @@ def test_unknown_label_is_refused(url: str, photos: Path, tmp_path: Path, capsys
     """Nothing is sent, and the error names the photo, its label and the classes of the model."""
     write_photo(photos / "wolf/1.jpg", b"a wolf")
     journal = tmp_path / "replay.jsonl"
-    message = run_refused([url, str(photos), "--output", str(journal)], capsys)
+    message = run_refused(replay.main, [url, str(photos), "--output", str(journal)], capsys)
     assert message.endswith("wolf/1.jpg: label 'wolf', expected the folder name to be one of cat, dog")
     assert b"" == journal.read_bytes()
 
@@ -121,9 +122,7 @@ def test_rejected_feedback_is_a_failure(app: ASGIApp, photos: Path, tmp_path: Pa
 
 def test_unreachable_service_is_reported(photos: Path, tmp_path: Path, capsys) -> None:
     """The replay prints one line and exits with 1."""
-    with socket.socket() as taken:  # reserves the port without listening on it
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with refusing_url() as url:
         assert 1 == collect(url, photos, tmp_path / "replay.jsonl")
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"replay: {url}: ConnectError: ")
@@ -172,4 +171,4 @@ def test_timeouts_are_journaled(app: ASGIApp, photos: Path, tmp_path: Path, caps
 )
 def test_invalid_arguments_are_refused(url: str, photos: Path, capsys, arguments: list[str], expected: str) -> None:
     """The command prints the value and what was expected, and exits with 2."""
-    assert run_refused([url, str(photos), *arguments], capsys).endswith(f"error: {expected}")
+    assert run_refused(replay.main, [url, str(photos), *arguments], capsys).endswith(f"error: {expected}")

@@ -64,25 +64,25 @@ def test_late_photos_record_their_delay() -> None:
 def test_concurrency_is_bounded() -> None:
     """Without a rate, the maximum number of requests is in flight, feedback included, and none is late."""
     together, lock = threading.Barrier(5), threading.Lock()
-    came, here, most = 0, 0, 0
+    arrived, in_flight, most_in_flight = 0, 0, 0
 
     def ask(_request: HttpRequest) -> HttpResponse:
-        nonlocal came, here, most
+        nonlocal arrived, in_flight, most_in_flight
         with lock:
-            came, here = came + 1, here + 1
-            most, is_early = max(most, here), came <= 5
+            arrived, in_flight = arrived + 1, in_flight + 1
+            most_in_flight, is_early = max(most_in_flight, in_flight), arrived <= 5
         if is_early:
-            together.wait(DEADLINE_S)  # the first five only come past it together
+            together.wait(DEADLINE_S)  # the first five requests proceed only together
         with lock:
-            here -= 1
+            in_flight -= 1
         return ANSWERED
 
     answers = replay_photos(ask, 20, Pace(concurrency=5), asyncio.new_event_loop)
-    assert (5, 40, {0.0}) == (most, came, {answer.late_ms for answer in answers})
+    assert (5, 40, {0.0}) == (most_in_flight, arrived, {answer.late_ms for answer in answers})
 
 
 def test_feedback_is_delayed() -> None:
-    """The delay does not hold up other photos."""
+    """The delay of a feedback does not delay other photos."""
     _, arrivals = replay_on_virtual_clock(10, Pace(concurrency=1, delay_s=0.3), takes_s=0.01)
     assert pytest.approx([n * 0.01 for n in range(10)]) == arrivals["/predict"]
     assert pytest.approx([0.01 + 0.3 + n * 0.01 for n in range(10)]) == arrivals["/feedback"]

@@ -21,12 +21,6 @@ def reference() -> Reference:
     return Reference.read(REFERENCE)
 
 
-@pytest.fixture(scope="session")
-def store(tmp_path_factory):
-    """Return the URI of an MLflow store. Creating its tables takes two seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
-
-
 render_page = html_page.render_page
 
 

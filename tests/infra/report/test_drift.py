@@ -103,6 +103,7 @@ def test_reference_belongs_to_the_released_model(reference):
     assert metadata.metrics["test"]["accuracy"] == pytest.approx(reference.accuracy, abs=1.5 / len(reference))
 
 
+@pytest.mark.parametrize(("labeled", "command"), [(True, "dvc repro drift_reference"), (False, "make baseline")])
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -112,10 +113,8 @@ def test_reference_belongs_to_the_released_model(reference):
         lambda values: {name: value for name, value in values.items() if name != "model_version"},
     ],
 )
-def test_incomplete_reference_is_refused(tmp_path, spoil):
+def test_incomplete_reference_is_refused(tmp_path, spoil, labeled, command):
     """The error names the file and the command that writes it."""
     (tmp_path / "reference.json").write_text(json.dumps(spoil(json.loads(REFERENCE.read_text()))))
-    with pytest.raises(
-        ValueError, match=r"reference\.json: .*; expected the file that `dvc repro drift_reference` writes$"
-    ):
-        Reference.read(tmp_path / "reference.json")
+    with pytest.raises(ValueError, match=rf"reference\.json: .*; expected the file that `{command}` writes$"):
+        Reference.read(tmp_path / "reference.json", labeled=labeled)

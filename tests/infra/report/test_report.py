@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from infra.report import baseline, benchmark, log_source, publish, summary
 from infra.report.__main__ import ALARM_EXIT_CODE, main
 from tests.infra.report.lines import REPORT_METRICS, dark, feedback, prediction, request
-from tests.support import ROOT
+from tests.support.commands import execute, run_refused
 
 pytestmark = pytest.mark.slow
 SIZE = ("photo_bytes", "photo_width", "photo_height")
@@ -172,9 +171,7 @@ def test_versions_have_separate_figures(run):
 )
 def test_invalid_arguments_are_refused(arguments, expected, capsys):
     """The command exits with 2 and says what was expected."""
-    with pytest.raises(SystemExit, match=r"^2$"):
-        main(arguments)
-    assert expected in capsys.readouterr().err
+    assert expected in run_refused(main, arguments, capsys)
 
 
 def test_unwritable_folder_is_named(run, tmp_path, capsys):
@@ -189,8 +186,7 @@ def test_make_report_reads_standard_input(tmp_path, store):
     """An alarm makes `make` exit with 2 and print the exit code 3 of the command."""
     lines = "\n".join(dark([json.dumps(line) for line in benchmark.generate_traffic(600)]))
     command = ["make", "--silent", "-o", ".venv/.train", "report", "SOURCE=-", f"OUT={tmp_path}"]
-    environment = {"PATH": "/usr/bin:/bin", "MLFLOW_TRACKING_URI": store}
-    done = subprocess.run(command, cwd=ROOT, env=environment, input=lines, capture_output=True, text=True, check=False)
+    done = execute(*command, stdin=lines, MLFLOW_TRACKING_URI=store)
     assert (2, True) == (done.returncode, "Error 3" in done.stderr), done.stderr
     assert "brightness" in json.loads((tmp_path / "report.json").read_text())["drift"]["drifted"]
 

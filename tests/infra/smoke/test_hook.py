@@ -20,7 +20,7 @@ from infra.emulator.runtime import lambda_runtime
 from infra.smoke import hook
 from infra.smoke.golden import GoldenError
 from tests.support.emulator import KEY_VARIABLES
-from tests.support.http_server import QuietHandler, serving
+from tests.support.http_server import QuietHandler, refusing_url, serving
 from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.slow
@@ -155,8 +155,9 @@ def test_unreachable_version_fails(
     codedeploy: RecordingServer, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A version that cannot be invoked fails within `WAIT_S`."""
-    environment.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
-    assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
+    with refusing_url() as url:
+        environment.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+        assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
     assert ["Failed"] == codedeploy.statuses
     assert "EndpointConnectionError" in capsys.readouterr().out
 
@@ -177,6 +178,7 @@ def test_crash_of_hook_reports_failed(
 
 def test_hook_without_time_left_reports_failed(codedeploy: RecordingServer, environment: pytest.MonkeyPatch) -> None:
     """A hook that Lambda is about to stop reports Failed before it is stopped."""
-    environment.setenv("AWS_ENDPOINT_URL_LAMBDA", "http://127.0.0.1:9")
-    assert {"status": "Failed"} == hook.handler(EVENT, SimpleNamespace(get_remaining_time_in_millis=lambda: 1000))
+    with refusing_url() as url:
+        environment.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+        assert {"status": "Failed"} == hook.handler(EVENT, SimpleNamespace(get_remaining_time_in_millis=lambda: 1000))
     assert ["Failed"] == codedeploy.statuses

@@ -18,7 +18,8 @@ from lambda_app.classifier import Classifier
 from lambda_app.errors import BadField, NoExplanation, Overloaded, RequestError, SlowUpload
 from lambda_app.settings import Settings
 from tests.infra.smoke.faulty_services import changed, page, smoke_app
-from tests.support.commands import run
+from tests.support.commands import run, run_refused
+from tests.support.http_server import refusing_url
 
 
 def test_good_service_passes(released: ASGIApp, tmp_path: Path) -> None:
@@ -117,30 +118,22 @@ def test_total_time_is_limited() -> None:
 )
 def test_invalid_arguments_exit_with_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An invalid argument exits with 2 and a line that names the value and the expectation."""
-    with pytest.raises(SystemExit) as ended:
-        command.main(arguments)
-    assert 2 == ended.value.code
-    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert message in run_refused(command.main, arguments, capsys)
 
 
 @pytest.mark.usefixtures("without_keys")
 @pytest.mark.parametrize("url", ["https://abc123.lambda-url.eu-west-1.on.aws/", "http://127.0.0.1:9 --auth AWS_IAM"])
 def test_private_url_without_credentials_exits_with_2(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A function URL and --auth AWS_IAM require credentials; no unsigned request is sent instead."""
-    with pytest.raises(SystemExit) as ended:
-        command.main(url.split())
-    assert 2 == ended.value.code
-    assert "and AWS credentials" in capsys.readouterr().err
+    assert "and AWS credentials" in run_refused(command.main, url.split(), capsys)
 
 
 def test_unwritable_json_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A JSON file that cannot be written exits with 2 and a line that names it."""
     path = tmp_path / "none" / "smoke.json"
-    with pytest.raises(SystemExit) as ended:
-        command.main(["http://127.0.0.1:9", "--wait", "0.1", "--json", str(path)])
-    assert 2 == ended.value.code
-    expected = f"--json {path}: No such file or directory; expected a file that can be written"
-    assert capsys.readouterr().err.splitlines()[-1].endswith(expected)
+    with refusing_url() as url:
+        message = run_refused(command.main, [url, "--wait", "0.1", "--json", str(path)], capsys)
+    assert message.endswith(f"--json {path}: No such file or directory; expected a file that can be written")
 
 
 def test_errors_cover_every_client_error() -> None:

@@ -23,6 +23,7 @@ from infra.smoke import url
 from infra.smoke.messages import NoAnswer, get
 from infra.smoke.url import UrlClient
 from tests.infra.smoke.faulty_services import HEALTH, hanging, smoke, smoke_app
+from tests.support.http_server import refusing_url
 from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.slow
@@ -105,9 +106,8 @@ def test_server_without_http_fails(tmp_path: Path, greeting: bytes) -> None:
 
 def test_refused_connection_fails(capsys: pytest.CaptureFixture[str]) -> None:
     """A refused connection is a failed row, not a traceback."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        assert 1 == command.main([f"http://127.0.0.1:{bound.getsockname()[1]}", "--wait", "0.3"])
+    with refusing_url() as address:
+        assert 1 == command.main([address, "--wait", "0.3"])
     row, summary = capsys.readouterr().out.splitlines()
     assert row.startswith("FAIL  GET /health ")
     assert row.endswith('no answer: "ConnectError: [Errno 111] Connection refused"')
