@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator, Iterator
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import httpcore2
 import pytest
@@ -193,6 +194,15 @@ def moto() -> Iterator[dict[str, str]]:
     with moto_server() as environment, pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", cache(create_loader))
         yield environment
+
+
+@pytest.fixture(scope="module")
+def moto_cloud(moto: dict[str, str]) -> Iterator[Any]:
+    """Yield moto's S3 and SQS, whose faults a test sets, in an account with two buckets."""
+    from tests.support.faulty_cloud import cloud  # noqa: PLC0415  # imports moto
+
+    with cloud(moto) as faulty_cloud:
+        yield faulty_cloud
 
 
 @pytest.fixture

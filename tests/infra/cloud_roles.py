@@ -41,7 +41,7 @@ MOTO_NAMES = {
     "cloudwatch:*": "monitoring:*",
 }
 PULL = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "ecr:BatchGetImage"}
-KEYS = {
+CREDENTIAL_FIELDS = {
     "AWS_ACCESS_KEY_ID": "AccessKeyId",
     "AWS_SECRET_ACCESS_KEY": "SecretAccessKey",
     "AWS_SESSION_TOKEN": "SessionToken",
@@ -102,7 +102,9 @@ class Account:
         """Return the credentials of a role as environment variables."""
         if role not in self.credentials:
             assumed = boto3.client("sts").assume_role(RoleArn=self.roles[role].arn, RoleSessionName="test")
-            self.credentials[role] = {variable: assumed["Credentials"][key] for variable, key in KEYS.items()}
+            self.credentials[role] = {
+                variable: assumed["Credentials"][key] for variable, key in CREDENTIAL_FIELDS.items()
+            }
         return self.credentials[role]
 
     def grant(self, role: str, without: str = "") -> None:

@@ -143,7 +143,7 @@ def test_defaults_match_template() -> None:
 
 
 @pytest.fixture
-def stack(aws: str, monkeypatch: pytest.MonkeyPatch):
+def create_dev_stack(aws: str, monkeypatch: pytest.MonkeyPatch):
     """Return a function that creates the stack of dev in moto, with the given authentication."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
 
@@ -158,18 +158,18 @@ def stack(aws: str, monkeypatch: pytest.MonkeyPatch):
     return create
 
 
-def test_public_url_has_no_edge(stack) -> None:
+def test_public_url_has_no_edge(create_dev_stack) -> None:
     """`make edge` rejects a public URL, because clients could bypass the edge."""
-    stack("NONE")
+    create_dev_stack("NONE")
     with pytest.raises(DeploymentError, match="UrlAuthType is NONE; expected AWS_IAM"):
         read_host("dev")
 
 
 @pytest.mark.sam
 @pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning")  # moto has none of the resource types
-def test_make_edge_passes_every_parameter(stack) -> None:
+def test_make_edge_passes_every_parameter(create_dev_stack) -> None:
     """`make edge` deploys to us-east-1 and passes the URL's host and every other parameter."""
-    stack("AWS_IAM")
+    create_dev_stack("AWS_IAM")
     done = make("edge", "ENV=dev")
     stacks = boto3.client("cloudformation", region_name="us-east-1").describe_stacks()["Stacks"]
     assert ["pet-classifier-dev-edge"] == [found["StackName"] for found in stacks], done.stdout + done.stderr

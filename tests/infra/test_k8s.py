@@ -80,7 +80,7 @@ def test_all_files_are_resources():
 
 
 @pytest.fixture(scope="module")
-def contributing(tmp_path_factory) -> Path:
+def manifests_with_contributions(tmp_path_factory) -> Path:
     """Return the rendered manifests with the component that keeps contributed photos."""
     folder = tmp_path_factory.mktemp("manifests")
     shutil.copytree(K8S, folder / "k8s")
@@ -90,9 +90,9 @@ def contributing(tmp_path_factory) -> Path:
     return folder / "rendered.yaml"
 
 
-def test_contributions_are_kept_in_a_volume(contributing):
+def test_contributions_are_kept_in_a_volume(manifests_with_contributions):
     """The component adds the setting, the volume and its group; the pod stays restricted, and the claim is shared."""
-    found = {each["kind"]: each for each in yaml.safe_load_all(contributing.read_text())}
+    found = {each["kind"]: each for each in yaml.safe_load_all(manifests_with_contributions.read_text())}
     spec = found["Deployment"]["spec"]["template"]["spec"]
     [only] = spec["containers"]
     assert resource("ConfigMap")["data"] | {"CONTRIBUTIONS": "/contributions"} == found["ConfigMap"]["data"]
@@ -107,9 +107,9 @@ def test_contributions_are_kept_in_a_volume(contributing):
     assert COMPOSE["volumes"] == [f"contributions:{only['volumeMounts'][0]['mountPath']}"]
 
 
-def test_manifests_with_contributions_are_valid(contributing):
+def test_manifests_with_contributions_are_valid(manifests_with_contributions):
     """The manifests with the component match the strict schemas of Kubernetes."""
-    output = run(KUBECTL.with_name("kubernetes-validate"), "--strict", contributing)
+    output = run(KUBECTL.with_name("kubernetes-validate"), "--strict", manifests_with_contributions)
     assert "persistentvolumeclaim/contributions" in output
 
 
@@ -139,14 +139,14 @@ def test_pod_is_restricted():
 
 
 def test_image_and_command_match_compose():
-    """Both use the image that Compose builds, with its default command."""
+    """Kubernetes and Compose use the image that Compose builds, with its default command."""
     assert COMPOSE["image"] == container()["image"]
     assert not {"command", "args"} & container().keys()
     assert not {"command", "entrypoint"} & COMPOSE.keys()
 
 
 def test_limits_match_compose():
-    """Both have the same CPU and memory limits."""
+    """Kubernetes and Compose have the same CPU and memory limits."""
     limits = COMPOSE["deploy"]["resources"]["limits"]
     assert {"cpu": limits["cpus"], "memory": f"{limits['memory']}i"} == container()["resources"]["limits"]
 
@@ -222,7 +222,7 @@ def test_idle_connections_outlive_those_of_proxies():
 
 
 def test_service_monitor_matches_prometheus():
-    """Both scrape the same route under the same job name, which the rules and alerts use."""
+    """ServiceMonitor and prometheus.yml scrape the same route, under the job name that rules and alerts use."""
     [scrape] = yaml.safe_load((ROOT / "infra/containers/monitoring/prometheus.yml").read_text())["scrape_configs"]
     monitor = resource("ServiceMonitor")["spec"]
     assert scrape["job_name"] == resource("Service")["metadata"]["labels"][monitor["jobLabel"]]

@@ -6,12 +6,11 @@ import shlex
 import boto3
 import pytest
 
-from infra.aws.stack import load_parameters
+from infra.aws.stack import ENVIRONMENTS, load_parameters
 from infra.smoke import url
 from infra.smoke.messages import NoAnswer
 from tests.support.sam import IMAGE, MAKE, REGION, SAM, run, translated
 
-ENVIRONMENTS = ["dev", "prod"]
 DEPLOYMENT = {"ImageUri", "Commit", "Release", "PreviousVersion"}  # each deployment sets these, so no file has them
 ROLE = {
     "RoleName": "role",

@@ -27,17 +27,18 @@ ACTIONS = [pytest.param(role, action, id=f"{role}-{action}") for role, calls in 
 @pytest.fixture(scope="module")
 def account(moto: dict[str, str]) -> Iterator[Account]:
     """Yield the account for all tests: creating the stacks takes seconds, and every test sets its role's policies."""
-    patch = pytest.MonkeyPatch()
     url = moto["AWS_ENDPOINT_URL"]
-    for name, value in (moto | {"AWS_DEFAULT_REGION": REGION}).items():
-        patch.setenv(name, value)
-    for module in (emergency, preview):
-        patch.setattr(module, "WAIT", {"Delay": 0, "MaxAttempts": 450})
-    account = create_account(url)
-    with account.moto:
-        yield account
-    configure(url, docker=True)
-    patch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (moto | {"AWS_DEFAULT_REGION": REGION}).items():
+            patch.setenv(name, value)
+        for module in (emergency, preview):
+            patch.setattr(module, "WAIT", {"Delay": 0, "MaxAttempts": 450})
+        try:
+            account = create_account(url)
+            with account.moto:
+                yield account
+        finally:
+            configure(url, docker=True)
 
 
 def is_denied(call: Call, account: Account) -> bool:

@@ -21,6 +21,7 @@ from infra.emulator.process import session
 from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
 from tests.support import ROOT
+from tests.support.github import write_program
 from tests.support.http_server import JPEG, get
 from tests.support.waiting import DEADLINE_S, wait_until
 
@@ -87,6 +88,16 @@ def local(env: dict[str, str]) -> Iterator[Local]:
 
 
 @contextmanager
+def serve_plain(env: dict[str, str]) -> Iterator[tuple[Runtime, str]]:
+    """Yield a runtime of `PLAIN`, and its function URL."""
+    with (
+        lambda_runtime("plain.handler", env=env, timeout_s=DEADLINE_S) as runtime,
+        background(local_app(runtime)) as url,
+    ):
+        yield runtime, url
+
+
+@contextmanager
 def output(process: subprocess.Popen[str]) -> Iterator[Iterator[str]]:
     """Yield the lines of a process as they come."""
     assert process.stdout
@@ -142,10 +153,7 @@ class TestRuntime:
 
     def test_failed_function_recovers(self, env: dict[str, str]) -> None:
         """A handler that raises or exits gets 502, and the next request succeeds."""
-        with (
-            lambda_runtime("plain.handler", env=env, timeout_s=DEADLINE_S) as runtime,
-            background(local_app(runtime)) as url,
-        ):
+        with serve_plain(env) as (_, url):
             statuses = [get(url + path).status_code for path in ("/raise", "/pid", "/exit", "/pid")]
         assert [502, 200] * 2 == statuses
 
@@ -160,10 +168,7 @@ class TestRuntime:
 
     def test_log_is_captured_and_processes_end(self, env: dict[str, str]) -> None:
         """The handler's JSON lines can be found; after the context, emulator and handler do not run."""
-        with (
-            lambda_runtime("plain.handler", env=env, timeout_s=DEADLINE_S) as runtime,
-            background(local_app(runtime)) as url,
-        ):
+        with serve_plain(env) as (runtime, url):
             pid = get(f"{url}/pid").json()
             line = runtime.log_line(lambda record: record.get("pid") == pid, wait_s=DEADLINE_S)
             assert runtime.log_line(lambda record: "nothing like it" in record, wait_s=0.05) is None
@@ -172,11 +177,7 @@ class TestRuntime:
 
     def test_handler_ends_after_crash_of_emulator(self, env: dict[str, str]) -> None:
         """A handler that still runs after its emulator crashed is stopped, too."""
-        with (
-            lambda_runtime("plain.handler", env=env, timeout_s=DEADLINE_S) as runtime,
-            background(local_app(runtime)) as url,
-            ThreadPoolExecutor(1) as pool,
-        ):
+        with serve_plain(env) as (runtime, url), ThreadPoolExecutor(1) as pool:
             crash = pool.submit(get, f"{url}/hang")
             line = runtime.log_line(lambda record: "hangs" in record, wait_s=DEADLINE_S)
             pid = json.loads(line or "")["hangs"]
@@ -237,8 +238,7 @@ def test_missing_emulator_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 @pytest.mark.process
 def test_dying_emulator_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An emulator that ends before it listens raises an error with its output."""
-    (tmp_path / "rie").write_text("#!/bin/sh\necho out of luck >&2\nexit 7\n")
-    (tmp_path / "rie").chmod(0o755)
+    write_program(tmp_path, "rie", "#!/bin/sh\necho out of luck >&2\nexit 7\n")
     monkeypatch.setenv("AWS_LAMBDA_RIE", str(tmp_path / "rie"))
     with pytest.raises(RuntimeDied) as died, lambda_runtime():
         pass

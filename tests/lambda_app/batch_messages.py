@@ -4,7 +4,7 @@ import json
 from urllib.parse import quote_plus
 
 from lambda_app.batch.objects import Manifest
-from tests.infra.score.cloud import PHOTOS
+from tests.support.faulty_cloud import PHOTOS
 
 
 def manifest(*keys, bucket=PHOTOS):

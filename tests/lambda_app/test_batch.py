@@ -16,20 +16,14 @@ from lambda_app.batch.objects import (
     StorageRefused,
 )
 from lambda_app.errors import Overloaded
-from tests.infra.score.cloud import PHOTOS, RESULTS, cloud
-from tests.infra.score.mapping import event
 from tests.lambda_app.batch_messages import manifest, notification
+from tests.support.event_source_mapping import event
+from tests.support.faulty_cloud import PHOTOS, RESULTS
 from tests.support.sam import REGION
 
 pytestmark = pytest.mark.slow
 
 PREFIX = "pets/"
-
-
-@pytest.fixture(scope="module")
-def moto_cloud(moto):
-    with cloud(moto) as faulty_cloud:
-        yield faulty_cloud
 
 
 @pytest.fixture(scope="module")

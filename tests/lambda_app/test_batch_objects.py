@@ -7,8 +7,8 @@ from botocore.session import Session
 
 from lambda_app.batch.handler import S3_CONFIG
 from lambda_app.batch.objects import URL_SECONDS, MalformedMessage, Signer, Source, read_message
-from tests.infra.score.cloud import PHOTOS
 from tests.lambda_app.batch_messages import notification
+from tests.support.faulty_cloud import PHOTOS
 from tests.support.sam import REGION
 
 

@@ -32,12 +32,12 @@ class QuietHandler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(server: ThreadingHTTPServer) -> Iterator[str]:
-    """Run the server, and yield its URL on 127.0.0.1, where the server must listen."""
+    """Run the server, and yield its URL."""
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"http://{server.server_address[0]}:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -27,7 +27,7 @@ from lambda_app.settings import Settings
 from tests.infra.image.container_image import IMAGE, VERSION, build, label, layers
 from tests.infra.smoke.faulty_services import smoke
 from tests.support import ROOT
-from tests.support.commands import execute, run
+from tests.support.commands import ENVIRONMENT, execute, run
 from tests.support.sam import SAM
 from tests.support.waiting import DEADLINE_S, wait_for_output
 
@@ -210,7 +210,7 @@ def test_sam_invoke_classifies(built_template: Path, event: Path) -> None:
 def sam_endpoint(built_template: Path, tmp_path: Path) -> Iterator[str]:
     """Yield the endpoint of `sam local start-lambda`, which is Lambda's Invoke API for the stack's functions."""
     command = [SAM, "local", "start-lambda", "--template", built_template, "--port", "0", "--skip-pull-image"]
-    environment = os.environ | {"SAM_CLI_TELEMETRY": "0"}
+    environment = os.environ | ENVIRONMENT
     output = tmp_path / "log"
     with output.open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)

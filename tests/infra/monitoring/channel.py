@@ -12,8 +12,6 @@ from tests.support.http_server import QuietHandler, serving
 class Channel(ThreadingHTTPServer):
     """Answer like an incoming webhook of Slack, and record the messages."""
 
-    daemon_threads = True
-
     def __init__(self, host: str) -> None:
         super().__init__((host, 0), Hook)
         self.messages: list[dict[str, Any]] = []

@@ -27,7 +27,7 @@ MONITORING = ROOT / "infra/containers/monitoring"
 UNREACHABLE = "127.0.0.1:1"  # an instance that does not answer
 # A loopback address of this process alone, so that no other process takes a port before its server starts.
 HOST = str(ipaddress.ip_address("127.0.0.0") + os.getpid())
-FRESH_S = 20  # the rates of the dashboard cover one minute
+FRESH_S = 20  # the shortest rates cover five minutes
 
 
 def free_port() -> int:

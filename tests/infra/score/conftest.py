@@ -11,22 +11,16 @@ from botocore.session import Session
 from infra.score import __main__ as program
 from infra.score import progress as score_progress
 from lambda_app.batch import handler as batch
-from tests.infra.score.cloud import RESULTS, cloud
-from tests.infra.score.mapping import poll
 from tests.support import tiny_model
+from tests.support.event_source_mapping import poll
+from tests.support.faulty_cloud import RESULTS
 from tests.support.sam import REGION
 
 one_session = functools.cache(Session)  # a new session reads the service descriptions, which takes half a second
 
 
-@pytest.fixture(scope="module")
-def moto_cloud(moto):
-    with cloud(moto) as faulty_cloud:
-        yield faulty_cloud
-
-
 @pytest.fixture
-def aws(moto_cloud, monkeypatch):
+def faulty_aws(moto_cloud, monkeypatch):
     moto_cloud.empty()
     for name, value in moto_cloud.environment.items():
         monkeypatch.setenv(name, value)
@@ -50,7 +44,7 @@ def function_environment(tmp_path_factory):
 
 
 @pytest.fixture
-def function_thread(aws, function_environment, tiny_classifier, monkeypatch):
+def function_thread(faulty_aws, function_environment, tiny_classifier, monkeypatch):
     """Return a context in which the function runs in a thread of this process."""
     settings = batch.BatchSettings.from_env(function_environment | {"SERVICE_NAME": "score-test"})
     s3 = one_session().create_client("s3", REGION, config=batch.S3_CONFIG)
@@ -60,7 +54,7 @@ def function_thread(aws, function_environment, tiny_classifier, monkeypatch):
     @contextmanager
     def run_function():
         stop = threading.Event()
-        thread = threading.Thread(target=poll, args=(aws.sqs, aws.queue, stop, lambda _: None))
+        thread = threading.Thread(target=poll, args=(faulty_aws.sqs, faulty_aws.queue, stop, lambda _: None))
         thread.start()
         try:
             yield

@@ -2,13 +2,13 @@
 
 from pyarrow import parquet
 
-from tests.infra.score.cloud import PHOTOS, RESULTS
+from tests.support.faulty_cloud import PHOTOS, RESULTS
 
 SOURCE = f"s3://{PHOTOS}/2026/"
 
 
-def command(aws, out, *more, source=SOURCE):
-    return [source, "--queue", aws.queue, "--results", f"s3://{RESULTS}/pets/", "--out", str(out), *more]
+def command(faulty_aws, out, *more, source=SOURCE):
+    return [source, "--queue", faulty_aws.queue, "--results", f"s3://{RESULTS}/pets/", "--out", str(out), *more]
 
 
 def expected(number):
@@ -21,13 +21,13 @@ def key(number):
     return f"2026/{number % 7}/pet {number}.jpg"
 
 
-def put_photos(aws, encode, count):
+def put_photos(faulty_aws, encode, count):
     """Upload photos in ten shades of each class, some of them invalid."""
     drawn = [encode((200 + shade, 0, 0) if shade % 2 == 0 else (0, 0, 200 + shade), (64, 64)) for shade in range(20)]
     invalid = {"damaged_image": drawn[0][:300], "unsupported_image": b"text", "no_file": b""}
     for number in range(count):
-        aws.put(key(number), invalid.get(expected(number), drawn[number % 20]))
-    aws.put("2026/folder/", b"")
+        faulty_aws.put(key(number), invalid.get(expected(number), drawn[number % 20]))
+    faulty_aws.put("2026/folder/", b"")
 
 
 def rows_of(out):

@@ -11,8 +11,8 @@ from pyarrow import orc, parquet
 
 from infra.score import __main__ as program
 from infra.score.listing import S3Path, list_photos
-from tests.infra.score.cloud import PHOTOS, RESULTS, dropping
 from tests.infra.score.scored_photos import command
+from tests.support.faulty_cloud import PHOTOS, RESULTS, dropping
 
 pytestmark = pytest.mark.slow
 
@@ -58,17 +58,17 @@ def describe_inventory(source: str, file_format: str, columns: str) -> bytes:
         ("ORC", arrow_file(orc.write_table)),
     ],
 )
-def test_score_reads_the_photos_of_an_inventory(aws, out, file_format, written):
+def test_score_reads_the_photos_of_an_inventory(faulty_aws, out, file_format, written):
     """Old versions, delete markers, folders and results are skipped; keys are decoded."""
     versions = [("a%20b.jpg", "true", "false"), ("a%20b.jpg", "false", "false"), ("gone.jpg", "true", "true")]
     versions += [("c.jpg", "true", "false"), ("pets/job/x.jsonl", "true", "false"), ("folder/", "true", "false")]
     rows = [[RESULTS, name, "v", latest, deleted] for name, latest, deleted in versions]
-    aws.put("data/0", written(rows), bucket=RESULTS)
+    faulty_aws.put("data/0", written(rows), bucket=RESULTS)
     manifest = describe_inventory(RESULTS, file_format, "Bucket, Key, VersionId, IsLatest, IsDeleteMarker")
-    aws.put("inventory/manifest.json", manifest, bucket=RESULTS)
-    with dropping(aws):
-        assert 1 == program.main(command(aws, out, source=f"s3://{RESULTS}/inventory/manifest.json"))
-    [message] = aws.messages(aws.dead)
+    faulty_aws.put("inventory/manifest.json", manifest, bucket=RESULTS)
+    with dropping(faulty_aws):
+        assert 1 == program.main(command(faulty_aws, out, source=f"s3://{RESULTS}/inventory/manifest.json"))
+    [message] = faulty_aws.messages(faulty_aws.dead)
     assert (RESULTS, ["a b.jpg", "c.jpg"]) == (json.loads(message)["bucket"], json.loads(message)["keys"])
 
 
@@ -81,31 +81,31 @@ def test_score_reads_the_photos_of_an_inventory(aws, out, file_format, written):
         '{"fileFormat": "CSV", "sourceBucket": "b", "destinationBucket": "b", "files": []}',
     ],
 )
-def test_score_refuses_an_invalid_manifest(aws, out, capsys, manifest):
+def test_score_refuses_an_invalid_manifest(faulty_aws, out, capsys, manifest):
     """One line names the manifest and the supported formats."""
-    aws.put("manifest.json", manifest.encode())
-    assert 1 == program.main(command(aws, out, source=f"s3://{PHOTOS}/manifest.json"))
+    faulty_aws.put("manifest.json", manifest.encode())
+    assert 1 == program.main(command(faulty_aws, out, source=f"s3://{PHOTOS}/manifest.json"))
     error = f"score: s3://{PHOTOS}/manifest.json: expected the manifest of an S3 Inventory as CSV, Parquet, ORC\n"
     assert error == capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file_format", ["CSV", "Parquet", "ORC"])
-def test_score_refuses_a_corrupt_inventory_file(aws, out, capsys, file_format):
+def test_score_refuses_a_corrupt_inventory_file(faulty_aws, out, capsys, file_format):
     """One line names the file."""
-    aws.put("data/0", b"broken", bucket=RESULTS)
-    aws.put("manifest.json", describe_inventory(PHOTOS, file_format, "Bucket, Key"))
-    assert 1 == program.main(command(aws, out, source=f"s3://{PHOTOS}/manifest.json"))
+    faulty_aws.put("data/0", b"broken", bucket=RESULTS)
+    faulty_aws.put("manifest.json", describe_inventory(PHOTOS, file_format, "Bucket, Key"))
+    assert 1 == program.main(command(faulty_aws, out, source=f"s3://{PHOTOS}/manifest.json"))
     error = f"score: s3://{RESULTS}/data/0: expected a file of an S3 Inventory as {file_format}, with Bucket, Key\n"
     assert capsys.readouterr().err.endswith(error)
 
 
-def test_key_may_begin_with_a_slash(aws):
+def test_key_may_begin_with_a_slash(faulty_aws):
     """Only results are left out, and only in their own bucket."""
     for key in ("/2026/1.jpg", "pets/2.jpg"):
-        aws.put(key, b"")
+        faulty_aws.put(key, b"")
     source = S3Path(PHOTOS, "")
     listed = {
-        bucket: list(list_photos(aws.s3, source, results=S3Path(bucket, "pets/"), skip=0, last_key=""))
+        bucket: list(list_photos(faulty_aws.s3, source, results=S3Path(bucket, "pets/"), skip=0, last_key=""))
         for bucket in (PHOTOS, RESULTS)
     }
     assert {PHOTOS: ["/2026/1.jpg"], RESULTS: ["/2026/1.jpg", "pets/2.jpg"]} == listed

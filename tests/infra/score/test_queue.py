@@ -8,8 +8,8 @@ from infra.score import __main__ as program
 from infra.score import progress as score_progress
 from infra.score import queue as score_queue
 from infra.score.listing import S3Path
-from tests.infra.score.cloud import RESULTS
 from tests.infra.score.scored_photos import command, put_photos, rows_of
+from tests.support.faulty_cloud import RESULTS
 
 pytestmark = pytest.mark.slow
 
@@ -37,41 +37,43 @@ def clock(monkeypatch):
 
 
 @pytest.mark.process
-def test_wait_ends_with_the_last_result_of_the_job(aws, function_thread, out, encode, monkeypatch):
+def test_wait_ends_with_the_last_result_of_the_job(faulty_aws, function_thread, out, encode, monkeypatch):
     """The wait ends with the job's last result, even if the queue holds other messages, such as S3's notifications."""
-    monkeypatch.setattr(score_progress, "count_messages", lambda _sqs, queue: 5 if queue == aws.queue else 1)
+    monkeypatch.setattr(score_progress, "count_messages", lambda _sqs, queue: 5 if queue == faulty_aws.queue else 1)
     monkeypatch.setattr(score_progress, "QUIET_S", 3600)
-    put_photos(aws, encode, 10)
+    put_photos(faulty_aws, encode, 10)
     with function_thread():
-        assert 0 == program.main(command(aws, out))
+        assert 0 == program.main(command(faulty_aws, out))
     assert 10 == len(rows_of(out))
 
 
-def wait_for_a_missing_result(aws):
+def wait_for_a_missing_result(faulty_aws):
     folder = S3Path(RESULTS, "pets/missing/")
-    score_progress.wait_for_results(aws.s3, aws.sqs, folder, 1, queue=aws.queue, dead_letters=aws.dead)
+    score_progress.wait_for_results(
+        faulty_aws.s3, faulty_aws.sqs, folder, 1, queue=faulty_aws.queue, dead_letters=faulty_aws.dead
+    )
 
 
-def test_wait_ends_if_all_missing_results_may_be_dead_letters(aws, clock, monkeypatch):
+def test_wait_ends_if_all_missing_results_may_be_dead_letters(faulty_aws, clock, monkeypatch):
     """The wait ends if every missing result may be a dead letter, even if the queue is never empty."""
-    monkeypatch.setattr(score_progress, "count_messages", lambda _sqs, queue: 5 if queue == aws.queue else 1)
-    wait_for_a_missing_result(aws)
+    monkeypatch.setattr(score_progress, "count_messages", lambda _sqs, queue: 5 if queue == faulty_aws.queue else 1)
+    wait_for_a_missing_result(faulty_aws)
     assert 60 == clock.now
 
 
-def test_wait_continues_while_the_queue_is_briefly_empty(aws, clock, monkeypatch):
+def test_wait_continues_while_the_queue_is_briefly_empty(faulty_aws, clock, monkeypatch):
     """The wait ends only after the queue was empty for `QUIET_S`, because SQS's counts are approximate."""
     counts = iter([3, 0, 0, 3, 0, 0] + [0] * 100)
     polls = []
 
     def count_messages(_sqs, queue):
-        if queue != aws.queue:
+        if queue != faulty_aws.queue:
             return 0
         polls.append(queue)
         return next(counts)
 
     monkeypatch.setattr(score_progress, "count_messages", count_messages)
-    wait_for_a_missing_result(aws)
+    wait_for_a_missing_result(faulty_aws)
     assert (3 * 5 + 60, 3 + 60 / 5 + 1) == (clock.now, len(polls))  # the fourth poll sees the last message
 
 

@@ -13,10 +13,9 @@ import pytest
 from infra.emulator.process import session
 from tests.infra.smoke.faulty_services import smoke
 from tests.support import ROOT
-from tests.support.emulator import KEY_VARIABLES
+from tests.support.emulator import DEPLOYED, KEY_VARIABLES
 
 pytestmark = pytest.mark.rie
-IMAGE, COMMIT = "registry.example/pets@sha256:0", "0123abc"
 SITE = "https://pets.example"
 PRIVATE = ("--auth", "AWS_IAM", "--origin", SITE)
 
@@ -25,7 +24,7 @@ PRIVATE = ("--auth", "AWS_IAM", "--origin", SITE)
 def url() -> Iterator[str]:
     """Yield the URL of the server that `make run` starts, with the settings of a deployment."""
     command = [sys.executable, "-m", "infra.emulator.serve", "--port", "0", "--auth", "AWS_IAM", "--cors-origin", SITE]
-    environment = os.environ | KEY_VARIABLES | {"IMAGE": IMAGE, "COMMIT": COMMIT}
+    environment = os.environ | KEY_VARIABLES | DEPLOYED
     with session(command, cwd=ROOT, env=environment) as server, server.stdout:  # type: ignore[union-attr]  # a pipe
         line = server.stdout.readline()
         reader = threading.Thread(target=server.stdout.read)  # a full pipe would block the function
@@ -38,7 +37,7 @@ def url() -> Iterator[str]:
 @pytest.mark.usefixtures("keys")
 def test_signed_requests_pass_every_check(url: str, tmp_path: Path) -> None:
     """Every check passes for signed requests that expect the deployed image and commit."""
-    result = smoke(url, tmp_path, *PRIVATE, "--image", IMAGE, "--commit", COMMIT)
+    result = smoke(url, tmp_path, *PRIVATE, "--image", DEPLOYED["IMAGE"], "--commit", DEPLOYED["COMMIT"])
     assert (0, set()) == (result.code, result.failed)
     assert {"unsigned request", "CORS for a foreign site", f"CORS for {SITE}"} < result.rows.keys()
 

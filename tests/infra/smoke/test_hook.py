@@ -61,7 +61,7 @@ def codedeploy() -> Iterator[RecordingServer]:
 
 
 @pytest.fixture
-def environment(keys: None, codedeploy: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def hook_environment(keys: None, codedeploy: RecordingServer, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Set the hook's environment variables; the emulator names its only function "function"."""
     settings = {"AWS_ENDPOINT_URL_CODEDEPLOY": codedeploy.endpoint, "NewVersion": "function"}
     for name, value in settings.items():
@@ -103,13 +103,13 @@ class TestHookInRuntime:
 
     @pytest.mark.parametrize("name", ["IMAGE", "COMMIT"])
     def test_another_image_or_commit_fails(
-        self, function, codedeploy: RecordingServer, environment: pytest.MonkeyPatch, name: str, capsys
+        self, function, codedeploy: RecordingServer, hook_environment: pytest.MonkeyPatch, name: str, capsys
     ) -> None:
         """A version with another image or commit than the deployed one fails, and the log shows the difference."""
-        environment.setenv("AWS_ENDPOINT_URL_LAMBDA", function.runtime.endpoint)
+        hook_environment.setenv("AWS_ENDPOINT_URL_LAMBDA", function.runtime.endpoint)
         for other, value in function.environment.items():
-            environment.setenv(other, value)
-        environment.setenv(name, "another")
+            hook_environment.setenv(other, value)
+        hook_environment.setenv(name, "another")
         assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
         rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert [("GET /model/info", "another")] == [
@@ -118,11 +118,11 @@ class TestHookInRuntime:
         assert ["Failed"] == codedeploy.statuses
 
     def test_version_that_does_not_start_fails(
-        self, codedeploy: RecordingServer, environment: pytest.MonkeyPatch
+        self, codedeploy: RecordingServer, hook_environment: pytest.MonkeyPatch
     ) -> None:
         """A version whose handler cannot be imported fails."""
         with lambda_runtime("lambda_app.nothing.handler") as runtime:
-            environment.setenv("AWS_ENDPOINT_URL_LAMBDA", runtime.endpoint)
+            hook_environment.setenv("AWS_ENDPOINT_URL_LAMBDA", runtime.endpoint)
             assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
         assert ["Failed"] == codedeploy.statuses
 
@@ -140,11 +140,16 @@ class TestHookInRuntime:
     ],
 )
 def test_failed_invocation_is_logged(
-    codedeploy: RecordingServer, environment: pytest.MonkeyPatch, answer: bytes, headers: dict, message: str, capsys
+    codedeploy: RecordingServer,
+    hook_environment: pytest.MonkeyPatch,
+    answer: bytes,
+    headers: dict,
+    message: str,
+    capsys,
 ) -> None:
     """The log holds Lambda's error. A mock sends it, because the emulator never sends X-Amz-Function-Error."""
     with listening(RecordingServer(answer, headers)) as broken:
-        environment.setenv("AWS_ENDPOINT_URL_LAMBDA", broken.endpoint)
+        hook_environment.setenv("AWS_ENDPOINT_URL_LAMBDA", broken.endpoint)
         assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
     assert ["Failed"] == codedeploy.statuses
     [row] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -152,33 +157,35 @@ def test_failed_invocation_is_logged(
 
 
 def test_unreachable_version_fails(
-    codedeploy: RecordingServer, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    codedeploy: RecordingServer, hook_environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A version that cannot be invoked fails within `WAIT_S`."""
     with refusing_url() as url:
-        environment.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+        hook_environment.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
         assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
     assert ["Failed"] == codedeploy.statuses
     assert "EndpointConnectionError" in capsys.readouterr().out
 
 
 def test_crash_of_hook_reports_failed(
-    codedeploy: RecordingServer, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    codedeploy: RecordingServer, hook_environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A hook that crashes still reports Failed, so that CodeDeploy does not wait for an hour."""
 
     def fail() -> None:
         raise GoldenError("golden.json: expected golden answers")
 
-    environment.setattr(hook.Golden, "read", fail)
+    hook_environment.setattr(hook.Golden, "read", fail)
     assert {"status": "Failed"} == hook.handler(EVENT, CONTEXT)
     assert ["Failed"] == codedeploy.statuses
     assert "GoldenError: golden.json: expected golden answers" in capsys.readouterr().out
 
 
-def test_hook_without_time_left_reports_failed(codedeploy: RecordingServer, environment: pytest.MonkeyPatch) -> None:
+def test_hook_without_time_left_reports_failed(
+    codedeploy: RecordingServer, hook_environment: pytest.MonkeyPatch
+) -> None:
     """A hook that Lambda is about to stop reports Failed before it is stopped."""
     with refusing_url() as url:
-        environment.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+        hook_environment.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
         assert {"status": "Failed"} == hook.handler(EVENT, SimpleNamespace(get_remaining_time_in_millis=lambda: 1000))
     assert ["Failed"] == codedeploy.statuses

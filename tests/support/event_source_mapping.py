@@ -1,4 +1,4 @@
-"""Stand in for Lambda's event source mapping, which moto lacks: `python -m tests.infra.score.mapping QUEUE`.
+"""Stand in for Lambda's event source mapping, which moto lacks: `python -m tests.support.event_source_mapping QUEUE`.
 
 It receives a message, invokes the handler, and deletes the message unless the handler reports it as failed; a failed
 message becomes visible again immediately. The first message is handled twice, because SQS may deliver a message twice.
