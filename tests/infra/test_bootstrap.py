@@ -247,9 +247,11 @@ def test_files_contain_no_account_id() -> None:
     assert not [name for name in files if re.search(r"\b\d{12}\b", (ROOT / name).read_text())]
 
 
-def test_bucket_is_retained() -> None:
-    """The bucket is retained, requires TLS, and expires replaced versions."""
-    [lifecycle] = properties("Bucket")["LifecycleConfiguration"]["Rules"]
+def test_bucket_is_versioned_and_retained() -> None:
+    """The bucket is versioned and retained, requires TLS, and expires replaced versions."""
+    bucket = properties("Bucket")
+    assert "Enabled" == bucket["VersioningConfiguration"]["Status"]
+    [lifecycle] = bucket["LifecycleConfiguration"]["Rules"]
     assert {"NoncurrentDays": 90} == lifecycle["NoncurrentVersionExpiration"]
     [denied] = statements(resource("BucketPolicy"))
     assert ("Deny", {"Bool": {"aws:SecureTransport": "false"}}) == (denied["Effect"], denied["Condition"])
