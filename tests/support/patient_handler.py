@@ -3,9 +3,9 @@
 Such a process does not see the patches of tests/conftest.py.
 """
 
-from lambda_app.contributions import bucket
+from lambda_app.contributions import stores
 from lambda_app.handler import handler
 from tests.support.waiting import DEADLINE_S
 
 __all__ = ["handler"]
-bucket.TIMEOUTS = {"connect_timeout": DEADLINE_S, "read_timeout": DEADLINE_S}
+stores.TIMEOUTS = {"connect_timeout": DEADLINE_S, "read_timeout": DEADLINE_S}
