@@ -27,6 +27,7 @@ from training import config
 from training.catalog import Entry, find_place, read_catalog
 from training.figures import METRICS, Figures, read_figures
 from training.source import sha256
+from training.source.source_reader import ARCHIVE
 
 TEMPLATE = Path("export/card_template.md")
 NOTES = Path("export/card_notes.md")
@@ -116,7 +117,7 @@ def render_licenses(sources: Sequence[str] | None, further: Sequence[str]) -> st
 
 def is_from(name: str, key: str, entry: Entry) -> bool:
     """Return whether a file or folder of that name holds photos of the catalog's entry."""
-    return Path(name).stem in {key, find_place(key, entry).stem, *entry.get("names", ())}
+    return ARCHIVE.sub("", name) in {key, ARCHIVE.sub("", find_place(key, entry).name), *entry.get("names", ())}
 
 
 def render_recipe() -> dict[str, str]:

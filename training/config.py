@@ -24,6 +24,7 @@ Section = TypeVar("Section")
 FORBID = ConfigDict(extra="forbid")
 BASELINES = ("simple_cnn", "improved_cnn", "logistic")  # networks without pretrained weights
 PARAMS = Path("params.yaml")
+HELD_BACK = Path("data/raw/held-back")  # held-back contributions: a link, or an empty folder
 CHECKED = Path("artifacts/params.checked")  # its content never changes, so that later stages run again only if needed
 # Keys of earlier versions of params.yaml, and of the MLflow runs that were trained with them.
 RENAMED = {
@@ -85,7 +86,7 @@ class Train:
     freeze_batch_norm: bool
     bf16: bool
     workers: Annotated[int, Field(ge=0)]
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**31)]  # NumPy's limit is 2**32, and each epoch adds to it
 
 
 @dataclass(frozen=True, config=FORBID)
@@ -157,7 +158,7 @@ class ConfigError(UserError):
 
 def main() -> None:
     check_sections()
-    Path("data/raw/held-back").mkdir(parents=True, exist_ok=True)  # a dependency of the release, which has to exist
+    HELD_BACK.mkdir(parents=True, exist_ok=True)  # a dependency of the release, which has to exist
     CHECKED.parent.mkdir(parents=True, exist_ok=True)
     CHECKED.write_text("valid\n")
 

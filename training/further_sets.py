@@ -11,15 +11,17 @@ from training.interruption import UserError
 from training.photo_dataset import Photos, Preprocessor
 from training.prepare import inspect_photos
 from training.source import EXTRA, OUTLIERS, Source
+from training.split import SPLITS
 
 
 def read_extra(names: list[str], to_pixels: Preprocessor) -> dict[str, Photos]:
     """Read the further sets that show at least two of the model's classes; ROC-AUC is undefined for one.
 
-    Raise `UserError` if a set is called `test`.
+    Raise `UserError` if a set has the name of a split.
     """
-    if (EXTRA / "test").exists():
-        raise UserError(f"{EXTRA / 'test'} has the name of the test split; rename it")
+    for name in SPLITS:  # their metrics would share a name
+        if (EXTRA / name).exists():
+            raise UserError(f"{EXTRA / name} has the name of a split; rename it")
     found = {path.name: read_folder(path, names, to_pixels) for path in list_sets(EXTRA)}
     for name, photos in found.items():
         if len(set(photos.labels)) < 2:

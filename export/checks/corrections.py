@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from export.checks.comparison import Paired, are_correct
 from lambda_app.classifier import Classifier
-from training.config import Release
-from training.harvest.data_set import CORRECTED, HELD_BACK, read_folder_labels
+from training.config import HELD_BACK, Release
+from training.harvest.data_set import CORRECTED, read_folder_labels
 from training.photo_dataset import Photos, Preprocessor
 from training.source import Source
 

@@ -27,6 +27,7 @@ from training.figures import METRICS, write_figures, write_json
 from training.interruption import UserError
 from training.manifest import MANIFEST, read_manifest
 from training.model import CHECKPOINT, count_parameters, load_checkpoint
+from training.sampling import count_repeats
 from training.source import EXTRA, OUTLIERS, sha256
 from training.tools.results_page import describe_hardware, render_baselines
 from training.train import HISTORY
@@ -148,6 +149,7 @@ def read_results(folder: Path) -> dict[str, Any]:
     with (folder / HISTORY).open(newline="") as file:
         speeds = [float(epoch["images_per_second"]) for epoch in csv.DictReader(file)]
     photos = sum(row.split == "train" for row in read_manifest(folder / MANIFEST))
+    repeats = count_repeats(photos, config.load(config.Train, folder / "params.yaml"))
     files = {precision: folder / CANDIDATES / f"{precision}.onnx" for precision in PRECISIONS}
     return {
         "accuracy": {name: scores["accuracy"] for name, scores in evaluated["sets"].items()},
@@ -155,7 +157,7 @@ def read_results(folder: Path) -> dict[str, Any]:
         "parameters": count_parameters(load_checkpoint(folder / CHECKPOINT)[0]),
         "mb": {precision: megabytes(path) for precision, path in files.items()},
         "latency_ms": json.loads((folder / METRICS / "latency.json").read_text()),
-        "minutes": sum(photos / speed for speed in speeds) / 60,
+        "minutes": sum(repeats * photos / speed for speed in speeds) / 60,
         "images_per_second": median(speeds),
     }
 

@@ -7,7 +7,7 @@ from contextlib import chdir
 import pytest
 
 from export import card
-from export.card import METRICS, NOTES, TEMPLATE, render
+from export.card import METRICS, NOTES, TEMPLATE, render, render_licenses
 from export.card_figures import NOT_MEASURED, render_classes, render_mistakes
 from export.files import CARD, MODEL, RELEASED
 from export.registry import CHAMPION
@@ -150,6 +150,13 @@ def test_card_uses_notes_of_the_same_run(project):
     text = render()
     assert text.index("## Training data and licenses") < text.index("From a book.") < text.index("## Training\n")
     assert text.index("## Mistakes") < text.index("Dark ones.") < text.index("## Limitations")
+
+
+@pytest.mark.parametrize("name", ["kagglecatsanddogs_5340.zip", "dogs-vs-cats.tar.gz", "dogs-vs-cats.tar.xz"])
+def test_license_is_that_of_the_archive(monkeypatch, name):
+    """An archive of a set of the catalog has the license of the set, whatever the format of the archive."""
+    monkeypatch.chdir(ROOT)
+    assert render_licenses([name], []).endswith("Microsoft Research; for research")
 
 
 def test_stage_stores_the_card_in_the_registry(registry):

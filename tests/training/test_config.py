@@ -22,6 +22,8 @@ from training import config
         ("distillation_weight", -1, "greater than or equal to 0"),
         ("freeze_batch_norm", "sometimes", "valid boolean"),
         ("workers", -1, "greater than or equal to 0"),
+        ("seed", -1, "greater than or equal to 0"),
+        ("seed", 2**32, "less than 2147483648"),
     ],
 )
 def test_invalid_value_is_an_error(tmp_path, key, value, expectation):

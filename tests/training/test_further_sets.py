@@ -8,6 +8,7 @@ from training.further_sets import read_extra, read_folder, read_outliers, read_u
 from training.interruption import UserError
 from training.photo_dataset import Preprocessor
 from training.source import EXTRA, OUTLIERS
+from training.split import SPLITS
 
 NAMES = ["cat", "dog"]
 FILES = {
@@ -45,10 +46,11 @@ def test_extra_set_of_fewer_than_two_classes_is_skipped(project, counts, capsys)
     assert "cattery: skipped, it shows fewer than two of the classes cat, dog" in capsys.readouterr().out
 
 
-def test_extra_set_called_test_is_an_error(project):
-    """A set called `test` is an error, since it would replace the test split."""
-    write_dataset(EXTRA / "test", {"cat": 5, "dog": 4})
-    with pytest.raises(UserError, match="data/raw/extra/test"):
+@pytest.mark.parametrize("split", SPLITS)
+def test_extra_set_with_the_name_of_a_split_is_an_error(project, split):
+    """A set with the name of a split is an error, since its metrics would replace those of the split."""
+    write_dataset(EXTRA / split, {"cat": 5, "dog": 4})
+    with pytest.raises(UserError, match=f"data/raw/extra/{split} has the name of a split"):
         read_extra(NAMES, Preprocessor(32))
 
 

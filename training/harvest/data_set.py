@@ -1,13 +1,15 @@
 """Define the folder of accepted contributions, and link its held-back tenth for the release stage."""
 
+import shutil
 from pathlib import Path, PurePosixPath
 
+from training.config import HELD_BACK
+from training.interruption import UserError
 from training.source import CONTRIBUTED
 
 CONTRIBUTIONS, ACCEPTED_FOLDER = CONTRIBUTED.parent, CONTRIBUTED.name
 HELD_BACK_FOLDER = "held-back"  # has a tenth of the contributions, by hash, on which no model is ever trained
 CORRECTED, CONFIRMED = "corrected", "confirmed"  # its folders
-HELD_BACK = Path("data/raw/held-back")  # where the pipeline reads them: a link, or an empty folder
 
 
 def read_folder_labels(folder: Path) -> dict[str, str]:
@@ -17,11 +19,16 @@ def read_folder_labels(folder: Path) -> dict[str, str]:
 
 
 def link_held_back(*, use: bool) -> None:
-    """Link the held-back contributions, or create an empty folder, for example to train on other classes."""
+    """Link the held-back contributions, or create an empty folder, for example to train on other classes.
+
+    Raise `UserError` if there are files in the place of the link.
+    """
     if HELD_BACK.is_symlink():
         HELD_BACK.unlink()
     elif HELD_BACK.is_dir():
-        HELD_BACK.rmdir()  # raises OSError if a user put files there
+        if any(HELD_BACK.glob("[!.]*")):  # skips .DS_Store
+            raise UserError(f"{HELD_BACK} holds files; expected a link or an empty folder; move them elsewhere")
+        shutil.rmtree(HELD_BACK)
     HELD_BACK.parent.mkdir(parents=True, exist_ok=True)
     source = CONTRIBUTIONS / HELD_BACK_FOLDER
     if use and source.is_dir():

@@ -27,11 +27,22 @@ def _format(candidate: Candidate) -> dict[str, Any]:
 
 
 def read_decisions(folder: Path, name: str = DECISIONS_FILE) -> list[Candidate]:
-    """Return the rows of FOLDER/decisions.csv. Raise `HarvestError` that names the line if one is invalid."""
+    """Return the rows of FOLDER/decisions.csv.
+
+    Raise `HarvestError` that names the line if one is invalid or a photo is listed twice.
+    """
     path = folder / name
     if not path.exists():
         raise HarvestError(f"{path} does not exist; expected the OUT folder of `make harvest`")
-    return [_parse(line) for line in read_lines(path, COLUMNS, HarvestError, RESTORE)]
+    candidates: list[Candidate] = []
+    places: dict[str, str] = {}
+    for line in read_lines(path, COLUMNS, HarvestError, RESTORE):
+        candidate = _parse(line)
+        if first := places.get(candidate.sha256):
+            raise HarvestError(f"{line.place}: {first} has the same photo; delete one of the two lines")
+        places[candidate.sha256] = line.place
+        candidates.append(candidate)
+    return candidates
 
 
 def is_unchanged(folder: Path) -> bool:

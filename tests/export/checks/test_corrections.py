@@ -10,8 +10,9 @@ from tests.export.challengers import make_copy, make_wrong, release_file
 from tests.support import ROOT
 from tests.support.drawing import draw, encode_image
 from training import config
+from training.config import HELD_BACK
 from training.figures import read_figures
-from training.harvest.data_set import HELD_BACK, link_held_back
+from training.harvest.data_set import link_held_back
 
 RULE = config.load(config.Release, ROOT / "params.yaml")
 EQUAL = Paired(1000, gained=2, lost=2)

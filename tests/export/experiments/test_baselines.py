@@ -1,6 +1,7 @@
 """Test the comparison of baselines with two small networks and one epoch on drawings."""
 
 import json
+import shutil
 from contextlib import chdir
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import yaml
 
 from export import convert
 from export.experiments import baselines
-from export.experiments.baselines import PLAN, PROJECTS, identify, override_params, set_up, start_stages
+from export.experiments.baselines import PLAN, PROJECTS, identify, override_params, read_results, set_up, start_stages
 from tests.support import ROOT
 from tests.support.drawing import write_dataset
 from tests.support.mlflow_stores import write_store
@@ -19,6 +20,7 @@ from tests.training.workspace import link_photos, write_params
 from training import config, prepare
 from training.figures import METRICS, read_figures
 from training.interruption import UserError
+from training.manifest import MANIFEST, read_manifest
 from training.model import BASELINES, CHECKPOINT
 from training.networks import TIMM
 from training.tools.results_page import render_baselines
@@ -115,6 +117,16 @@ def test_results_come_from_the_stages(in_compared):
     assert (folder / "artifacts/candidates/fp32.onnx").stat().st_size / 1e6 == result["mb"]["fp32"]
     assert result["mb"]["int8"] < result["mb"]["fp32"]
     assert result["identity"]["train"]["lr"] == 0.01
+
+
+def test_minutes_include_repeated_photos(in_compared, tmp_path):
+    """If an epoch repeats its photos, the minutes count each repetition."""
+    photos = sum(row.split == "train" for row in read_manifest(MANIFEST))
+    once, params = read_results(PROJECTS / "logistic")["minutes"], override_params(SMALL_PLAN, "logistic")
+    folder = shutil.copytree(PROJECTS / "logistic", tmp_path / "logistic", symlinks=True)
+    params["train"] |= {"min_steps": photos, "batch_size": 16}  # as many batches as photos
+    set_up(folder, params)
+    assert pytest.approx(16 * once) == read_results(folder)["minutes"]
 
 
 def test_runs_are_in_the_store_of_the_project(in_compared):

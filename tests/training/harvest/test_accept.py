@@ -215,6 +215,18 @@ def test_invalid_decisions_are_named(checkout, column, value, message):
     assert (set(), set()) == (read_ledger(), accepted())
 
 
+def test_photo_with_two_decisions_is_refused(checkout):
+    """A photo that decisions.csv lists twice is an error that names both lines; nothing is accepted."""
+    contribute([500])
+    review()
+    with (OUT / "decisions.csv").open("r+", newline="") as file:
+        _, line = file.read().splitlines()
+        file.write(line.replace('"accept"', '"reject"') + "\n")
+    with pytest.raises(HarvestError, match=r"line 3: review/decisions.csv, line 2 has the same photo; delete one of"):
+        accept(OUT)
+    assert (set(), set()) == (read_ledger(), accepted())
+
+
 def test_replaced_photo_is_refused(checkout):
     """A photo that was changed after the review is not accepted."""
     contribute([500])

@@ -11,9 +11,11 @@ import yaml
 from tests.support import ROOT
 from tests.support.drawing import write_dataset
 from training import fetch
+from training.config import HELD_BACK
 from training.harvest.contributed_photo import HarvestError
-from training.harvest.data_set import CONTRIBUTIONS, HELD_BACK
+from training.harvest.data_set import CONTRIBUTIONS, link_held_back
 from training.harvest.ledger import ACCEPTED, LEDGER, LedgerRow, write_ledger
+from training.interruption import UserError
 
 TARGETS = ("train", "suspects")
 
@@ -75,6 +77,23 @@ def test_held_back_photos_stay_until_the_next_data(project, monkeypatch):
         fetch.main()
         assert expected == HELD_BACK.is_symlink()
     assert HELD_BACK.is_dir()
+
+
+def test_hidden_files_do_not_stop_the_training(project):
+    """The link to the held-back contributions replaces a folder with hidden files, such as those of a file manager."""
+    (CONTRIBUTIONS / "held-back").mkdir(parents=True)
+    HELD_BACK.mkdir(parents=True)
+    (HELD_BACK / ".DS_Store").write_bytes(b"Bud1")
+    link_held_back(use=True)
+    assert HELD_BACK.is_symlink()
+
+
+def test_files_at_the_link_are_not_deleted(project):
+    """Files in the place of the link are not deleted; the error says what to do."""
+    write_dataset(HELD_BACK, {"cat": 1})
+    with pytest.raises(UserError, match="data/raw/held-back holds files; expected a link or an empty folder; move"):
+        link_held_back(use=False)
+    assert [HELD_BACK / "cat/0.jpg"] == list(HELD_BACK.rglob("*.jpg"))
 
 
 def test_workflow_pulls_and_uses_contributions():
