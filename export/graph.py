@@ -28,6 +28,13 @@ def find_layers(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return [node for node in graph.node if node.op_type in WEIGHTED_OPERATORS]
 
 
+def open_session(program: onnx.ModelProto) -> ort.InferenceSession:
+    """Return a session that runs a model on one thread."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(program.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
 def read_activations(
     program: onnx.ModelProto, names: list[str], photos: Iterable[NDArray[np.uint8]]
 ) -> Iterator[Arrays]:
@@ -36,8 +43,6 @@ def read_activations(
     probe.CopyFrom(program)
     del probe.graph.output[:]
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(probe)
     for photo in photos:
         yield dict(zip(names, session.run(names, {"images": photo}), strict=True))

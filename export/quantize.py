@@ -36,6 +36,7 @@ MAX_FLOAT_LAYERS = 3
 MAX_FLOAT_SHARE = 0.01  # of the weights of all layers
 COMPENSATION_PHOTOS = 64  # at most
 STEPS = ("equalize", "compensate")  # before and after the calibration
+MakeSettings = Callable[[onnx.ModelProto], dict[str, Any]]  # returns the arguments of `quantize_static` that differ
 
 
 class CalibrationPhotos(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
@@ -73,21 +74,25 @@ def write_candidate(name: str, source: Path) -> None:
     print(f"{path}: {megabytes(path):.2f} MB")
 
 
+def use_defaults(_: onnx.ModelProto) -> dict[str, Any]:
+    return {}
+
+
 def quantize(
     source: Path,
     target: Path,
     photos: Photos,
     steps: Collection[str] = STEPS,
-    settings: Callable[[onnx.ModelProto], dict[str, Any]] = lambda _: {},
+    make_settings: MakeSettings = use_defaults,
 ) -> None:
     """Quantize a float file to int8, with the ranges that the activations have on `photos`.
 
-    export/README.md shows what each step contributes. `settings` returns arguments of `quantize_graph` for a graph.
+    export/README.md shows what each step contributes.
     """
     program = fold_batch_norms(source)
     if "equalize" in steps:
         equalize(program, read_pixels(photos, "equalize"))
-    quantize_graph(program, target, photos, **settings(program))
+    quantize_graph(program, target, photos, **make_settings(program))
     if "compensate" in steps:
         quantized = onnx.load(target)
         compensate(program, quantized, read_pixels(subsample(photos, COMPENSATION_PHOTOS), "compensate"))

@@ -27,7 +27,7 @@ from export.promotion import Outcome, compare, skip_comparison
 from export.registry import CARD_TAG, CHALLENGER, CHAMPION, PREDECESSOR, ROLLED_BACK, Registry
 from lambda_app.classifier import OUTPUTS
 from training import config
-from training.figures import read_figures, write_figures
+from training.figures import read_figures, replacing, write_figures
 from training.interruption import UserError
 from training.source import sha256
 
@@ -54,7 +54,7 @@ def main() -> None:
 def release(registry: Registry, rule: config.Release) -> None:
     """Register the selected candidate, compare it with the champion, and serve it if it wins."""
     path, metrics = read_selection()
-    champion = find_champion(registry)
+    champion = adopt_served_file(registry)
     version = registry.find_file(sha256(path)) or register_challenger(registry, path, metrics)
     if champion is not None and champion.version == version.version:
         outcome = read_outcome(version)
@@ -93,8 +93,8 @@ def withhold(outcome: Outcome) -> Outcome:
     return replace(outcome, promoted=False, reason=reason)
 
 
-def find_champion(registry: Registry) -> ModelVersion | None:
-    """Return the version that serves, or None.
+def adopt_served_file(registry: Registry) -> ModelVersion | None:
+    """Make the served file the champion unless it is, and return the champion, or None.
 
     A checkout may serve another file than the champion of this machine's registry: the registry is empty, or the file
     was released elsewhere or restored from Git. That file becomes the champion, so that challengers are compared with
@@ -169,7 +169,7 @@ def promote_manually(registry: Registry) -> None:
     """Promote the challenger, and record that the comparison was overruled."""
     version = registry.get_alias(CHALLENGER)
     if not is_served(version):  # otherwise, an interruption left this command unfinished
-        find_champion(registry)  # so that a rollback restores the file that serves now
+        adopt_served_file(registry)  # so that a rollback restores the file that serves now
     outcome = read_outcome(version)
     reason = f"promoted manually; the earlier outcome was: {outcome.reason}"
     apply_outcome(registry, version, replace(outcome, promoted=True, reason=reason))
@@ -180,7 +180,7 @@ def roll_back(registry: Registry) -> None:
     champion = registry.find_alias(CHAMPION)
     # If the predecessor serves already, an interruption left this command unfinished, or Git restored the file.
     if champion is None or PREDECESSOR not in champion.tags or not is_served(registry.get_predecessor(champion)):
-        champion = find_champion(registry) or registry.get_alias(CHAMPION)
+        champion = adopt_served_file(registry) or registry.get_alias(CHAMPION)
     predecessor = registry.get_predecessor(champion)
     serve(registry, predecessor)
     registry.roll_back(champion, predecessor)
@@ -196,17 +196,17 @@ def serve(registry: Registry, version: ModelVersion) -> None:
 
     Raise `UserError` if the serving code cannot load it.
     """
-    partial = RELEASED.with_suffix(".partial")
-    partial.write_bytes(registry.read_file(version))
-    if load_or_none(partial) is None:
-        partial.unlink()
-        raise UserError(
-            f"the serving code cannot load {registry.name} version {version.version}; expected the outputs {OUTPUTS}"
-        )
-    champion = registry.find_alias(CHAMPION)
-    if champion is not None and champion.version != version.version:
-        keep_reference(registry, champion)
-    partial.rename(RELEASED)
+    with replacing(RELEASED) as partial:
+        partial.write_bytes(registry.read_file(version))
+        if load_or_none(partial) is None:
+            partial.unlink()
+            raise UserError(
+                f"the serving code cannot load {registry.name} version {version.version}; expected the outputs "
+                f"{OUTPUTS}"
+            )
+        champion = registry.find_alias(CHAMPION)
+        if champion is not None and champion.version != version.version:
+            keep_reference(registry, champion)
     write_learned(LearnedPhotos.find(registry, version))
     if CARD_TAG in version.tags:
         CARD.write_text(version.tags[CARD_TAG])

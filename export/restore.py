@@ -24,7 +24,7 @@ from training.calibration import CALIBRATION, Calibration
 from training.figures import read_figures
 from training.interruption import UserError
 from training.model import CHECKPOINT
-from training.networks import TIMM, BatchNorm, Network, build_baseline, build_timm
+from training.networks import BatchNorm, Network, build_network
 from training.state import save_atomically
 
 
@@ -77,12 +77,8 @@ def is_quantized(graph: onnx.GraphProto) -> bool:
 
 def restore_network(arrays: Arrays, metadata: Metadata) -> Network:
     """Return the network with the weights of the file. Raise `UserError` if a tensor is missing or misshapen."""
-    classes, architecture = len(metadata.class_names), metadata.architecture
-    if architecture in TIMM:
-        frozen_classes = len(arrays.get("network.frozen_head.bias", ()))
-        network = build_timm(architecture, classes, 0, frozen_classes)
-    else:
-        network = build_baseline(architecture, classes, 0)
+    frozen_classes = len(arrays.get("network.frozen_head.bias", ()))
+    network = build_network(metadata.architecture, len(metadata.class_names), frozen_classes=frozen_classes)
     modules = list(network.named_modules())
     for (name, module), (_, following) in zip(modules, [*modules[1:], modules[0]], strict=True):
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -95,7 +91,7 @@ def restore_network(arrays: Arrays, metadata: Metadata) -> Network:
 def copy_layer(layer: nn.Conv2d | nn.Linear, norm: nn.Module | None, name: str, arrays: Arrays) -> None:
     """Copy weight and bias to a layer.
 
-    The export folded the batch norm behind a layer into both. Such a batch norm becomes one that only adds the bias.
+    The export folded the batch norm after a layer into both. Such a batch norm becomes one that only adds the bias.
     """
     bias = arrays.get(f"{name}_bias", arrays.get(f"{name.removesuffix('weight')}bias"))
     if name not in arrays or bias is None or arrays[name].shape != tuple(layer.weight.shape):

@@ -83,7 +83,8 @@ def main() -> None:
     judged, not_judged = select_judged_sets(figures[selected], models.expected.class_names, limits)
     gates = [
         *check_parity(models, outputs, pixels, limits.max_probability_difference),
-        *check_selected(figures[selected], figures["fp32"], sets.test.labels, limits),
+        check_better_than_guessing(figures[selected]["sets"]["test"], sets.test.labels),
+        *check_cost(figures[selected], figures["fp32"], limits),
         *check_consistency(behavior["difference"]),
         *check_maps(models.network, models.candidates, selected, pixels, limits.max_probability_difference),
         *check_quality(judged, limits),
@@ -141,11 +142,6 @@ def check_parity(models: Models, outputs: OutputsBySet, pixels: PixelBatch, limi
         *parity.check_batch_parity(models.pytorch, fp32, pixels, limit),
         *(gate for name in outputs for gate in parity.check_set_parity(name, outputs[name], limit)),
     ]
-
-
-def check_selected(selected: Figures, fp32: Figures, labels: list[int], limits: config.Verify) -> list[Gate]:
-    """Return the gates that apply to the selected candidate of every model, whatever its classes."""
-    return [check_better_than_guessing(selected["sets"]["test"], labels), *check_cost(selected, fp32, limits)]
 
 
 def score_candidate(candidate: str, outputs: OutputsBySet, sets: Sets, threshold: float) -> Figures:

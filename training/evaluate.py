@@ -1,6 +1,5 @@
 """Calibrate on the validation split, then score the test split and every further set, with plots."""
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import nn
 from training import calibration, config, plots
 from training.batches import loader
 from training.calibration import CALIBRATION, Calibration, familiarity
+from training.csv_file import write_rows
 from training.distributed import join_world
 from training.figures import METRICS, PLOTS, write_figures
 from training.further_sets import read_extra, read_outliers
@@ -82,7 +82,7 @@ def write_training(checkpoint: dict[str, Any]) -> None:
     keys = ("train", "augment", "class_names", "data_hash", "git_commit", "run_id")
     description = {key: checkpoint[key] for key in keys} | {
         "best": checkpoint["epoch"],
-        "sources": SourceList.names(PHOTOS),
+        "sources": SourceList.read_source_names(PHOTOS),
     }
     write_figures("train", description)
 
@@ -122,10 +122,8 @@ def write_plots(name: str, names: list[str], photos: Photos, probabilities: Floa
     plots.reliability(probabilities, labels, PLOTS / f"reliability_{name}.png")
     plots.roc(probabilities, labels, names, PLOTS / f"roc_{name}.png")
     plots.worst_mistakes(probabilities, photos, names, MISTAKES / f"{name}.png")
-    with (PLOTS / f"predictions_{name}.csv").open("w", newline="") as file:  # `dvc plots show` draws this file
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("label", "predicted"))
-        writer.writerows((names[i], names[j]) for i, j in zip(labels, probabilities.argmax(1), strict=True))
+    rows = [{"label": names[i], "predicted": names[j]} for i, j in zip(labels, probabilities.argmax(1), strict=True)]
+    write_rows(PLOTS / f"predictions_{name}.csv", ("label", "predicted"), rows)  # `dvc plots show` draws this file
 
 
 def log(run_id: str, report: dict[str, Any]) -> None:

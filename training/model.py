@@ -9,7 +9,7 @@ from torch import nn
 
 from training.config import BASELINES
 from training.interruption import UserError
-from training.networks import TIMM, Network, build_baseline, build_timm
+from training.networks import TIMM, Network, build_network
 from training.predictions import Predictions
 from training.source import PRETRAINED, sha256
 
@@ -18,17 +18,13 @@ CHECKPOINT = Path("artifacts/checkpoint.pt")
 
 def build(architecture: str, classes: int, dropout: float = 0.0, weights: str | None = None) -> Network:
     """Build a network. Raise `ValueError` for weights of a baseline, `UserError` for weights that do not load."""
-    if architecture in BASELINES:
-        if weights is not None:
-            raise ValueError(
-                f"train.weights is {weights!r}, but {architecture!r} has no pretrained weights; expected null"
-            )
-        return build_baseline(architecture, classes, dropout)
     if weights is None:
-        return build_timm(architecture, classes, dropout, frozen_classes=0)
+        return build_network(architecture, classes, dropout)
+    if architecture in BASELINES:
+        raise ValueError(f"train.weights is {weights!r}, but {architecture!r} has no pretrained weights; expected null")
     tensors = list(load_pretrained(architecture, weights).values())
     frozen_classes = tensors[-1].shape[:1].numel()  # 1 for a scalar, which `copy_weights` then rejects
-    network = build_timm(architecture, classes, dropout, frozen_classes)
+    network = build_network(architecture, classes, dropout, frozen_classes)
     copy_weights(tensors, network, f"train.weights {weights!r} for {architecture!r}")
     return network
 
@@ -94,10 +90,7 @@ def load_checkpoint(path: Path = CHECKPOINT) -> tuple[Network, dict[str, Any]]:
     architecture, classes = checkpoint["train"]["architecture"], len(checkpoint["class_names"])
     # The frozen head of older checkpoints is called `memory`.
     state = {key.replace("memory.", "frozen_head."): value for key, value in checkpoint["state_dict"].items()}
-    if architecture in BASELINES:
-        network = build_baseline(architecture, classes, dropout=0)
-    else:
-        network = build_timm(architecture, classes, 0, frozen_classes=len(state.get("frozen_head.bias", ())))
+    network = build_network(architecture, classes, frozen_classes=len(state.get("frozen_head.bias", ())))
     network.load_state_dict(state)
     return network.eval(), checkpoint
 

@@ -67,6 +67,13 @@ class Network(nn.Module):
         return self
 
 
+def build_network(architecture: str, classes: int, dropout: float = 0.0, frozen_classes: int = 0) -> Network:
+    """Build a network of `train.architecture` with random weights. A baseline has no frozen head."""
+    if architecture in TIMM:
+        return build_timm(architecture, classes, dropout, frozen_classes)
+    return build_baseline(architecture, classes, dropout)
+
+
 def build_timm(architecture: str, classes: int, dropout: float, frozen_classes: int) -> Network:
     """Build a body from timm with a new head and, if `frozen_classes` is not 0, a frozen head. Nothing is loaded."""
     import timm  # noqa: PLC0415  # imports torchvision and torch._dynamo: a third of the start of other stages

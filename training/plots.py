@@ -23,7 +23,7 @@ def curves(history: list[dict[str, float]], path: Path) -> None:
         axis.set(xlabel="epoch", ylabel=metric)
         axis.grid(alpha=0.3)
         axis.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> None:
@@ -38,7 +38,7 @@ def confusion(probabilities: Floats, labels: Labels, names: list[str], path: Pat
         colorbar=False,
         ax=axis,
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def roc(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> None:
@@ -48,7 +48,7 @@ def roc(probabilities: Floats, labels: Labels, names: list[str], path: Path) -> 
         RocCurveDisplay.from_predictions(labels == index, probabilities[:, index], name=names[index], ax=axis)
     axis.plot([0, 1], [0, 1], ":", color="gray")
     axis.set(xlabel="false positive rate", ylabel="true positive rate")
-    _save(figure, path)
+    save(figure, path)
 
 
 def reliability(probabilities: Floats, labels: Labels, path: Path) -> None:
@@ -63,7 +63,7 @@ def reliability(probabilities: Floats, labels: Labels, path: Path) -> None:
     low = max(0.0, min(mean_confidence.min(), accuracy.min()) - 0.02)
     axis.set(xlabel="confidence", ylabel="accuracy", xlim=(low, 1.002), ylim=(low, 1.002))
     axis.grid(alpha=0.3)
-    _save(figure, path)
+    save(figure, path)
 
 
 def worst_mistakes(probabilities: Floats, photos: Photos, names: list[str], path: Path) -> None:
@@ -82,9 +82,10 @@ def worst_mistakes(probabilities: Floats, photos: Photos, names: list[str], path
         title = f"{photos.ids[index].rsplit('/', 1)[-1]}: {names[label]}\npredicted {predicted} {confidence:.2f}"
         axis.set_title(title, fontsize=8)
     figure.tight_layout()
-    _save(figure, path)
+    save(figure, path)
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
-    figure.savefig(path, dpi=120)
+def save(figure: plt.Figure, path: Path, dpi: int = 120) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=dpi)
     plt.close(figure)

@@ -112,14 +112,19 @@ def _fill(hashes: Mapping[str, str], train_share: float) -> list[str]:
 
 
 def split_by_hash(sha256: str, train_share: float) -> str:
-    """Return the split of a photo: the first 32 bits of its hash are a uniform number in [0, 1).
+    """Return the split of a photo.
 
-    Numbers below `train_share` are for training; validation and test share the rest equally.
+    Hashes whose share is below `train_share` are for training; validation and test get equal parts of the rest.
     """
-    position = int(sha256[:8], 16) / 2**32
-    if position < train_share:
+    share = hash_to_share(sha256)
+    if share < train_share:
         return "train"
-    return "val" if position < (1 + train_share) / 2 else "test"
+    return "val" if share < (1 + train_share) / 2 else "test"
+
+
+def hash_to_share(sha256: str) -> float:
+    """Return the first 32 bits of a hash as a uniform number in [0, 1)."""
+    return int(sha256[:8], 16) / 2**32
 
 
 def _resolve_duplicates(row: Row, group: list[Row]) -> Row:

@@ -126,7 +126,7 @@ def log_start(
 ) -> str:
     """Log the params, provenance and data of a new training to the active MLflow run, and return the ID of the run."""
     mlflow.set_tags(provenance)
-    facts = {name: identity[key] for name, key in (("classes", "class_names"), ("processes", "processes"))}
+    facts = {"classes": identity["class_names"], "processes": identity["processes"]}
     mlflow.log_params(config.flatten(params, augment) | facts | {"parameters": count_parameters(model)})
     log_dataset(MANIFEST, PHOTOS)
     run_id: str = mlflow.active_run().info.run_id

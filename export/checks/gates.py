@@ -39,13 +39,16 @@ def make_set_gates(name: str, key: str, limits: dict[str, float], measured: dict
 
     A `key` that starts with `min_` makes the limits lower bounds.
     """
-    for absent in (which for which in limits if which not in measured):
-        print(f"{name}_{absent}: skipped, because verify.{key} has a limit for a set that is absent or not judged")
-    return [
-        Gate(f"{name}_{which}", measured[which], limit, f"verify.{key}.{which} in params.yaml", key.startswith("min_"))
-        for which, limit in limits.items()
-        if which in measured
-    ]
+    gates = []
+    for set_name, limit in limits.items():
+        if set_name in measured:
+            hint = f"verify.{key}.{set_name} in params.yaml"
+            gates.append(Gate(f"{name}_{set_name}", measured[set_name], limit, hint, key.startswith("min_")))
+        else:
+            print(
+                f"{name}_{set_name}: skipped, because verify.{key} has a limit for a set that is absent or not judged"
+            )
+    return gates
 
 
 def format_table(gates: list[Gate]) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 
 from export.checks.evaluation import PixelBatch, Run, run_all, score_outputs
 from export.checks.latency import REPEATS, measure_latency
 from export.files import RELEASED
+from export.graph import open_session
 from lambda_app.classifier import OUTPUTS, Classifier
 from lambda_app.metadata import Metadata
 from lambda_app.outputs import Outputs
@@ -33,9 +33,7 @@ def make_run(path: Path) -> Run:
     model = onnx.load(path)
     for dimension in model.graph.input[0].type.tensor_type.shape.dim[2:]:
         dimension.Clear()  # of any length
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = open_session(model)
     return lambda pixels: Outputs(*session.run(OUTPUTS, {"images": pixels}))
 
 

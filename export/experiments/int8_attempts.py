@@ -6,7 +6,6 @@ the files with the float network on validation photos, never on test photos. It 
 the command again to resume. Other photos, parameters or another model restart the measurement.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ from export.checks.evaluation import run_all
 from export.files import MODEL, megabytes
 from export.quantize import (
     STEPS,
+    MakeSettings,
     build_weight_ranges,
     copy_metadata,
     count_float_layers,
@@ -26,6 +26,7 @@ from export.quantize import (
     fold_batch_norms,
     optimize,
     quantize,
+    use_defaults,
 )
 from lambda_app.classifier import Classifier
 from lambda_app.outputs import Outputs
@@ -38,7 +39,6 @@ from training.source import sha256
 
 FIGURES = METRICS / "int8_attempts.json"
 MAX_PHOTOS = 400  # of the validation split
-Settings = Callable[[onnx.ModelProto], dict[str, Any]]  # arguments of `quantize_static` that differ
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,17 @@ class Attempt:
 
     name: str  # `{first_layers}` stands for the layers that `count_float_layers` chooses for the model
     steps: tuple[str, ...]  # of `STEPS`
-    settings: Settings
+    make_settings: MakeSettings
 
 
-def keep_float(count: int) -> Settings:
-    """Return the settings that keep `count` layers at the start in float32."""
+def keep_float(count: int) -> MakeSettings:
+    """Return a function that returns the settings that keep `count` layers at the start in float32."""
     return lambda program: {"nodes_to_exclude": find_float_nodes(program, count)}
 
 
 def quantize_outputs(program: onnx.ModelProto) -> dict[str, Any]:
     """Return the settings that keep one layer at the start in float32, and quantize the outputs of the last layers."""
     return keep_float(1)(program) | {"extra_options": {"TensorQuantOverrides": build_weight_ranges(program)}}
-
-
-def use_defaults(_: onnx.ModelProto) -> dict[str, Any]:
-    return {}
 
 
 ATTEMPTS = (
@@ -78,9 +74,10 @@ def main() -> None:
     expected = run_all({"fp32": Classifier.load(MODEL).run}, validation, "fp32")["fp32"]
     attempts, identity = name_attempts(), identify(validation)
     rows = read_finished(identity)
-    for name in (name for name in attempts if name not in rows):
-        rows[name] = {"name": name} | measure(name, attempts[name], calibration, validation, expected)
-        write_figures(FIGURES.stem, identity | {"attempts": [rows[each] for each in attempts if each in rows]})
+    for name, attempt in attempts.items():
+        if name not in rows:
+            rows[name] = {"name": name} | measure(name, attempt, calibration, validation, expected)
+            write_figures(FIGURES.stem, identity | {"attempts": [rows[each] for each in attempts if each in rows]})
     print(render())
 
 
@@ -127,7 +124,7 @@ def measure(name: str, attempt: Attempt, calibration: Photos, validation: Photos
 def build(path: Path, photos: Photos, attempt: Attempt) -> None:
     """Write the int8 file of an attempt."""
     quantized = path.with_stem("quantized")
-    quantize(MODEL, quantized, photos, attempt.steps, attempt.settings)
+    quantize(MODEL, quantized, photos, attempt.steps, attempt.make_settings)
     optimize(quantized, path)
     copy_metadata(MODEL, path)
 

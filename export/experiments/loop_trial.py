@@ -42,11 +42,9 @@ Photo = tuple[str, bytes]  # label and encoded photo
 
 @dataclass(frozen=True)
 class TrialFigures:
-    """The measurements of a trial, as artifacts/feedback_loop.json holds them."""
+    """The measurements of a trial. artifacts/feedback_loop.json also has its arguments `kind` and `params`."""
 
     date: str
-    kind: str  # pattern of the photos that were left out of the first training
-    params: dict[str, Any]  # overrides of params.yaml
     base_photos: int  # photos of the first training
     shown: int  # photos of the kind; the first model classified all of them
     mistakes: int  # those that it misclassified; all of these were contributed
@@ -90,7 +88,7 @@ def main() -> None:
         storage = Path("contributions").resolve()
         storage.mkdir()
         figures = run(base, left_out, str(storage))
-    write_json(FIGURES, asdict(replace(figures, kind=options.kind, params=overrides)))
+    write_json(FIGURES, {"kind": options.kind, "params": overrides} | asdict(figures))
     print(f"wrote {FIGURES}; `make docs` inserts the figures into training/README.md")
 
 
@@ -146,7 +144,7 @@ def choose_photos(data: Path, pattern: str, count: int) -> tuple[list[Photo], li
 
 
 def run(base: Sequence[Photo], left_out: Sequence[Photo], contributions: str) -> TrialFigures:
-    """Run the loop once in the working directory, and return its figures without `kind` and `params`.
+    """Run the loop once in the working directory, and return its figures.
 
     The server stores the contributed photos in `contributions`, s3://BUCKET or a folder.
     """
@@ -162,8 +160,6 @@ def run(base: Sequence[Photo], left_out: Sequence[Photo], contributions: str) ->
     outcome = read_figures("release")
     return TrialFigures(
         date=f"{datetime.now(UTC):%Y-%m-%d}",
-        kind="",
-        params={},
         base_photos=len(base),
         shown=len(left_out),
         mistakes=mistakes,
@@ -214,7 +210,7 @@ def contribute_mistakes(photos: Sequence[Photo], client: Client) -> int:
 
 
 def review(source: str) -> int:
-    """Harvest the contributions, and accept those that the audit held. Return the number of the latter."""
+    """Harvest the contributions, and accept those that the audit held. Return how many the audit held."""
     candidates = harvest(source, Path("review"))
     held = [candidate for candidate in candidates if candidate.decision == HOLD]
     write_decisions([replace(c, decision=ACCEPT) if c.decision == HOLD else c for c in candidates], Path("review"))

@@ -7,7 +7,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,6 +14,7 @@ from lambda_app.classifier import Classifier
 from lambda_app.outputs import interpret
 from lambda_app.preprocess import preprocess
 from training.figures import PLOTS
+from training.plots import save
 
 CURVES, EXAMPLES, MISTAKES = (PLOTS / f"activation_map_{name}.png" for name in ("curves", "examples", "mistakes"))
 SAMPLES = Path("data/samples")  # bundled photos, in the public domain
@@ -46,7 +46,7 @@ def draw_curves(figures: Mapping[str, Any]) -> None:
         axis.grid(alpha=0.3)
         axis.legend()
     axes[0].set(ylabel="probability of the predicted class")
-    _save(figure, CURVES)
+    save(figure, CURVES, dpi=100)
 
 
 def draw_examples(classifier: Classifier) -> None:
@@ -62,7 +62,7 @@ def draw_examples(classifier: Classifier) -> None:
         axis.imshow(darken(pixels, outputs.activation_map[0]))
         axis.set_title(f"{path.name}: {prefix}{prediction.predicted_class}, {prediction.confidence:.1%}")
         axis.axis("off")
-    _save(figure, EXAMPLES, dpi=60)
+    save(figure, EXAMPLES, dpi=60)
 
 
 def darken(pixels: NDArray[np.uint8], activation_map: Map) -> NDArray[np.float64]:
@@ -89,10 +89,4 @@ def draw_mistakes(mistakes: Sequence[Mistake]) -> None:
     for axis, mistake in zip(axes.flat, drawn, strict=False):
         axis.imshow(mistake.activation_map.clip(min=0), cmap="gray", vmin=0)
         axis.set_title(f"{mistake.name}\n{mistake.label}, predicted {mistake.predicted}", fontsize=7)
-    _save(figure, MISTAKES)
-
-
-def _save(figure: Figure, path: Path, dpi: int = 100) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
-    plt.close(figure)
+    save(figure, MISTAKES, dpi=100)

@@ -67,7 +67,8 @@ def harvest(source: str, folder: Path) -> list[Candidate]:
     write_decisions(candidates, folder)
     page = write_page(candidates, names, folder)
     counts = Counter(candidate.decision for candidate in candidates)
-    print(f"{len(listed)} contributions, {len(candidates)} new photos: {_line(counts)}")
+    decided = ", ".join(f"{name} {counts[name]}" for name in DECISIONS)
+    print(f"{len(listed)} contributions, {len(candidates)} new photos: {decided}")
     for reason, count in Counter(c.reason for c in candidates if c.reason).most_common():
         print(f"  {count} {reason}")
     print(
@@ -92,10 +93,6 @@ def screen(
     candidates = [audited.get(candidate.sha256, candidate) for candidate in candidates]
     accepted = {Path(path).stem: label for path, label in read_folder_labels(CONTRIBUTIONS).items()}
     return apply_caps(keep_decisions(candidates, reviewed), days, accepted, reviewed, limits)
-
-
-def _line(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} {counts[name]}" for name in DECISIONS)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from training.harvest.ledger import (
 )
 from training.harvest.review_page import PAGE
 from training.manifest import list_classes, read_manifest
+from training.split import hash_to_share
 
 HELD_BACK_SHARE = 0.1
 
@@ -127,11 +128,11 @@ def is_held_back(sha256: str) -> bool:
 
     With the default `prepare.train_share`, `training.split.split_by_hash` assigns the same tenth to the test split.
     """
-    return int(sha256[:8], 16) / 2**32 >= 1 - HELD_BACK_SHARE
+    return hash_to_share(sha256) >= 1 - HELD_BACK_SHARE
 
 
 def decide(candidates: Sequence[Candidate], ledger: set[LedgerRow], folder: Path) -> set[LedgerRow]:
-    """Return a row for every request that contributed one of the photos, or one that was decided before."""
+    """Return a row for each request that contributed one of the photos, or a photo that is already in the ledger."""
     names = {ACCEPT: ACCEPTED, REJECT: REJECTED}
     new = {c.sha256: LedgerRow(c.sha256, "", names[c.decision]) for c in candidates}
     rows, copies = {row.photo: row for row in ledger} | new, Folder(folder)

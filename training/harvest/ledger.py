@@ -6,13 +6,12 @@ sorted by hash, so that their order does not reveal when a photo arrived. A forg
 DVC names its copies.
 """
 
-import csv
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from training.csv_file import write_rows
+from training.csv_file import read_lines, write_rows
 from training.harvest.contributed_photo import HarvestError
 from training.harvest.data_set import CONTRIBUTIONS, read_folder_labels
 
@@ -32,17 +31,14 @@ def hash_request(request_id: str) -> str:
 
 
 def read_ledger(path: Path = LEDGER) -> set[LedgerRow]:
-    """Return all rows, or nothing without a ledger. Raise `HarvestError` if the header differs.
+    """Return all rows, or nothing without a ledger. Raise `HarvestError` if the header or a line is damaged.
 
     Ledgers of earlier versions have no column `md5`.
     """
     if not path.exists():
         return set()
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) not in (LedgerRow._fields, LedgerRow._fields[:-1]):
-            raise HarvestError(f"{path} begins with {reader.fieldnames}; expected {','.join(LedgerRow._fields)}")
-        return {LedgerRow(**row) for row in reader}
+    lines = read_lines(path, LedgerRow._fields[:-1], HarvestError, "restore the file with `git checkout`")
+    return {LedgerRow(**{name: row.get(name, "") for name in LedgerRow._fields}) for _, row in lines}
 
 
 def write_ledger(rows: Iterable[LedgerRow]) -> None:
@@ -50,7 +46,7 @@ def write_ledger(rows: Iterable[LedgerRow]) -> None:
 
 
 def check_complete() -> None:
-    """Raise `HarvestError` if accepted photos are missing: training or a new version would go without them."""
+    """Raise `HarvestError` if accepted photos are missing: training or a new version would lack them."""
     present = {Path(path).stem for path in read_folder_labels(CONTRIBUTIONS)}
     accepted = {row.photo for row in read_ledger() if row.decision == ACCEPTED}
     if missing := accepted - present:

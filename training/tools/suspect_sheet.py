@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from training.photo_dataset import Photos
+from training.plots import save
 from training.tools.suspect_list import SUSPECTS, Suspect
 
 SHEET = Path("artifacts/suspects.png")  # shows photos, so Git ignores it; further pages are suspects-2.png and so on
@@ -46,16 +47,15 @@ def draw_page(suspects: Sequence[Suspect], photos: Photos, index: dict[str, int]
     heading = f"number in {SUSPECTS.name}: label → suggestion, with the probability of each"
     figure.text(0.01, 1 - 0.15 / figure.get_figheight(), heading, va="top", fontsize=12)
     figure.subplots_adjust(0.01, 0.65 / figure.get_figheight(), 0.99, 1 - 0.5 / figure.get_figheight(), 0.06, 0.32)
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    save(figure, path, dpi=100)
 
 
 def write_caption(axis: Axes, suspect: Suspect) -> None:
     """Write label and suggestion, their probabilities and the file name below a photo."""
     change = f"{suspect.number}: {suspect.label} → {suspect.suggestion}"
     values = f"{suspect.label_probability:.3f} → {suspect.suggestion_probability:.3f}"
-    lines = [(shorten(change), 10, "bold"), (values, 9, "normal")]
-    lines.append((shorten(PurePosixPath(suspect.id).name, keep_end=True), 8, "normal"))
+    lines = [(shorten_caption(change), 10, "bold"), (values, 9, "normal")]
+    lines.append((shorten_caption(PurePosixPath(suspect.id).name, keep_end=True), 8, "normal"))
     for row, (text, size, weight) in enumerate(lines):
         axis.text(
             *(0.5, -0.03 - 0.085 * row),
@@ -69,7 +69,7 @@ def write_caption(axis: Axes, suspect: Suspect) -> None:
         )
 
 
-def shorten(text: str, *, keep_end: bool = False) -> str:
+def shorten_caption(text: str, *, keep_end: bool = False) -> str:
     """Return at most NAME_LENGTH characters of a text, with an ellipsis for those that are left out."""
     if len(text) <= NAME_LENGTH:
         return text

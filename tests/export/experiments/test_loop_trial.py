@@ -60,10 +60,9 @@ def test_loop_learns_from_mistakes(figures):
     assert sentence.format(**corrections) in figures.reason
 
 
+ARGUMENTS = {"kind": "cat/brown_*", "params": {"train.epochs": 3}}
 FIGURES = TrialFigures(
     date="2026-01-02",
-    kind="cat/brown_*",
-    params={"train.epochs": 3},
     base_photos=1500,
     shown=90,
     mistakes=60,
@@ -82,7 +81,7 @@ def test_figures_are_rendered(tmp_path):
     """The text has every figure of the trial, or states that there are none."""
     path = tmp_path / "figures.json"
     assert "Not measured on real photos yet." == render(path)
-    path.write_text(json.dumps(asdict(FIGURES)))
+    path.write_text(json.dumps(ARGUMENTS | asdict(FIGURES)))
     assert [
         "Measured on 2026-01-02 with 1,500 photos, without `cat/brown_*`, and `train.epochs=3`:",
         "",
@@ -92,7 +91,8 @@ def test_figures_are_rendered(tmp_path):
         "- Accuracy on 160 test photos: 96.88 % before, 97.50 % after.",
         "- The second model was promoted.",
     ] == render(path).splitlines()
-    path.write_text(json.dumps(asdict(replace(FIGURES, promoted=False, reason="too few photos; add some"))))
+    rejected = replace(FIGURES, promoted=False, reason="too few photos; add some")
+    path.write_text(json.dumps(ARGUMENTS | asdict(rejected)))
     assert "- The second model was not promoted. The reason: too few photos." == render(path).splitlines()[-1]
 
 
@@ -105,7 +105,7 @@ def test_command_records_figures(photos, tmp_path, monkeypatch):
 
     def record(base, left_out, contributions):
         calls.update(base=len(base), left_out=len(left_out), is_folder=Path(contributions).is_dir())
-        return replace(FIGURES, kind="", params={})
+        return FIGURES
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop_trial, "run", record)

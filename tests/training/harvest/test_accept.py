@@ -177,6 +177,14 @@ def test_decision_may_change_after_an_interruption(checkout, monkeypatch, decisi
     check_recorded()
 
 
+def test_damaged_ledger_is_refused(tmp_path):
+    """A line of the ledger without all values, such as a mark of a merge conflict, is an error that names the line."""
+    path = tmp_path / "contributions.csv"
+    path.write_text("photo,request,decision,md5\n<<<<<<< HEAD\n")
+    with pytest.raises(HarvestError, match=r"contributions\.csv, line 2: expected 4 values"):
+        read_ledger(path)
+
+
 def test_incomplete_folder_is_refused(checkout):
     """If earlier accepted photos are missing, nothing is accepted, because the new version would lack them."""
     contribute([500])

@@ -67,4 +67,4 @@ def test_caption_shows_label_and_suggestion():
 
 def test_long_class_names_are_shortened():
     """Class names that are too long for the space below a photo end with an ellipsis."""
-    assert f"{'a' * 29}…" == suspect_sheet.shorten("a" * 31)
+    assert f"{'a' * 29}…" == suspect_sheet.shorten_caption("a" * 31)
