@@ -31,9 +31,9 @@ def filter_large_sets(sets: Figures, min_photos: int) -> Figures:
 
 def compare_accuracy(name: str, figures: Mapping[str, Figures], limits: Verify) -> tuple[bool, str]:
     """Return whether a candidate is as accurate as fp32 on every large set, and the reason."""
-    candidate, fp32 = (filter_large_sets(figures[which]["sets"], limits.min_photos) for which in (name, "fp32"))
-    losses = {which: scores["accuracy"] - candidate[which]["accuracy"] for which, scores in fp32.items()}
-    worst = max(losses, key=lambda which: losses[which])
+    candidate, fp32 = (filter_large_sets(figures[file_name]["sets"], limits.min_photos) for file_name in (name, "fp32"))
+    losses = {set_name: scores["accuracy"] - candidate[set_name]["accuracy"] for set_name, scores in fp32.items()}
+    worst = max(losses, key=lambda set_name: losses[set_name])
     loss, allowed = 100 * losses[worst], 100 * limits.max_accuracy_loss
     if round(loss - allowed, 7) <= 0:
         return True, f"{name} loses at most {max(0, loss):.2f} points of accuracy on any set"

@@ -24,7 +24,7 @@ from export.registry import CARD_TAG, CHAMPION, Registry
 from lambda_app.classifier import Classifier
 from lambda_app.metadata import Metadata
 from training import config
-from training.catalog import Entry, find_place, read_catalog
+from training.catalog import CatalogEntry, find_place, read_catalog
 from training.figures import METRICS, Figures, read_figures
 from training.source import sha256
 from training.source.source_reader import ARCHIVE
@@ -92,8 +92,8 @@ def render_data(prepared: Figures) -> str:
     classes = ", ".join(f"{count:,} {name}" for name, count in prepared["classes"].items())
     splits = ", ".join(f"{count:,} {name}" for name, count in prepared["splits"].items())
     excluded = "; ".join(f"{reason} ({count:,})" for reason, count in prepared["set_aside"].items())
-    source = " by the author of the data set" if prepared.get("split") == "given" else ""
-    relabeled = f" Relabeled by reviewers: {prepared['relabeled']:,}." if prepared.get("relabeled") else ""
+    source = " by the author of the data set" if prepared["split"] == "given" else ""
+    relabeled = f" Relabeled by reviewers: {prepared['relabeled']:,}." if prepared["relabeled"] else ""
     return fill_paragraph(
         f"{prepared['photos']:,} photos ({classes}), split{source} into {splits}. Excluded: {excluded or 'none'}."
         f"{relabeled}"
@@ -115,7 +115,7 @@ def render_licenses(sources: Sequence[str] | None, further: Sequence[str]) -> st
     return "\n".join(lines)
 
 
-def is_from(name: str, key: str, entry: Entry) -> bool:
+def is_from(name: str, key: str, entry: CatalogEntry) -> bool:
     """Return whether a file or folder of that name holds photos of the catalog's entry."""
     return ARCHIVE.sub("", name) in {key, ARCHIVE.sub("", find_place(key, entry).name), *entry.get("names", ())}
 

@@ -31,7 +31,7 @@ def render_sets(sets: Mapping[str, Figures]) -> str:
 
 
 def _score_cells(values: Figures) -> tuple[str, ...]:
-    """Return the cells behind the name of a set: photos, accuracy, interval, ROC-AUC, log loss."""
+    """Return the cells after the name of a set: photos, accuracy, interval, ROC-AUC, log loss."""
     scores = (f"{values[key]:.4f}" for key in ("roc_auc", "log_loss"))
     return f"{values['photos']:,}", percent(values["accuracy"]), format_interval(values["accuracy_interval"]), *scores
 
@@ -125,7 +125,7 @@ def render_candidates(candidates: Mapping[str, Figures]) -> str:
 
 
 def _candidate_cells(values: Figures) -> Iterator[str]:
-    """Yield the cells behind the name of a file: accuracy by set, size, latency."""
+    """Yield the cells after the name of a file: accuracy by set, size, latency."""
     yield from (percent(scores["accuracy"]) for scores in values["sets"].values())
     yield from (f"{values[key]:.2f}" for key in ("size_mb", "latency_ms"))
 

@@ -25,7 +25,7 @@ class Calibration:
     """The fitted numbers. `familiar` is empty for a network without a frozen head."""
 
     temperature: float
-    familiar: tuple[float, ...]  # (K,) in [0, 1], one for each class of the frozen head; see `fit_familiar`
+    familiar: tuple[float, ...]  # (K,) in [0, 1], one for each class of the frozen head; see `fit_class_familiarity`
     unknown_threshold: float
 
     def probabilities(self, predictions: Predictions) -> Floats:
@@ -51,9 +51,9 @@ def fit(train: Predictions, val: Predictions, unknown_rate: float) -> Calibratio
 
     This holds with probability CONFIDENCE, if there are enough validation photos; see `fit_threshold`.
     """
-    familiar = fit_familiar(train.frozen_logits)
-    threshold = fit_threshold(familiarity(val, familiar), unknown_rate)
-    return Calibration(fit_temperature(val.logits, val.labels), familiar, threshold)
+    class_familiarity = fit_class_familiarity(train.frozen_logits)
+    threshold = fit_threshold(familiarity(val, class_familiarity), unknown_rate)
+    return Calibration(fit_temperature(val.logits, val.labels), class_familiarity, threshold)
 
 
 def fit_threshold(familiarities: Floats, unknown_rate: float) -> float:
@@ -73,19 +73,19 @@ def fit_threshold(familiarities: Floats, unknown_rate: float) -> float:
     return float(np.sort(familiarities)[below])
 
 
-def familiarity(predictions: Predictions, familiar: tuple[float, ...]) -> Floats:
+def familiarity(predictions: Predictions, class_familiarity: tuple[float, ...]) -> Floats:
     """Return how much each photo resembles the training photos: (N,), higher is more familiar.
 
     With a frozen head: the probability, in [0, 1], that the photo shows a known class rather than anything else from
     the pretraining. Without one: the log-sum-exp of the logits (Liu et al. 2020, "Energy-based Out-of-distribution
     Detection").
     """
-    if familiar:
-        return np.asarray(softmax(predictions.frozen_logits, axis=1) @ np.array(familiar))
+    if class_familiarity:
+        return np.asarray(softmax(predictions.frozen_logits, axis=1) @ np.array(class_familiarity))
     return np.asarray(logsumexp(predictions.logits, axis=1))
 
 
-def fit_familiar(frozen_logits: Floats) -> tuple[float, ...]:
+def fit_class_familiarity(frozen_logits: Floats) -> tuple[float, ...]:
     """Return (K,): for each class of the frozen head, the probability that a photo of that class shows a known class.
 
     By Bayes' rule with equal priors, this is q / (q + 1/K), where q is the mean probability of the class on the

@@ -8,15 +8,15 @@ import yaml
 CATALOG = Path("data/datasets.yaml")
 DEFAULT = "petimages"  # the set to train on without DATA
 RAW = Path("data/raw")
-Entry = dict[str, Any]
+CatalogEntry = dict[str, Any]
 
 
-def read_catalog() -> dict[str, Entry]:
+def read_catalog() -> dict[str, CatalogEntry]:
     """Return the entries by name."""
-    entries: dict[str, Entry] = yaml.safe_load(CATALOG.read_text())
+    entries: dict[str, CatalogEntry] = yaml.safe_load(CATALOG.read_text())
     return entries
 
 
-def find_place(name: str, entry: Entry) -> Path:
+def find_place(name: str, entry: CatalogEntry) -> Path:
     """Return where the download of an entry puts its photos: the file, or a folder with one folder per class."""
     return RAW / entry.get("file", f"{name}-by-class")

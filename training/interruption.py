@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-EXIT_CODE = 128 + signal.SIGINT  # of shells, for a program that Ctrl-C ended
+EXIT_CODE = 128 + signal.SIGINT  # what shells report for a program that Ctrl-C ended
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 RETRY_S = 0.1
 AGAIN = "interrupted; run the same command again"

@@ -96,8 +96,8 @@ def main() -> None:
     """Print the overview of the last `prepare`, which DVC does not repeat if nothing has changed."""
     summary = read_figures("prepare")
     rows = list(read_all_rows())
-    splits = {row.id: row.split for row in rows if row.split} if summary.get("split") == "given" else {}
-    print("\n".join(describe(rows, Layout(summary["layout"], {}, {}, (), splits, tuple(summary.get("notes", ()))))))
+    splits = {row.id: row.split for row in rows if row.split} if summary["split"] == "given" else {}
+    print("\n".join(describe(rows, Layout(summary["layout"], {}, {}, (), splits, tuple(summary["notes"])))))
 
 
 if __name__ == "__main__":

@@ -115,15 +115,19 @@ def inspect_photo(source: Source, name: str, label: str, *, is_quick: bool = Fal
 def check_layout(layout: Layout, path: Path) -> None:
     """Raise `SourceError` if there are fewer than two classes or a class folder has no photo."""
     labels = sorted(set(layout.labels.values()))
+    cause = _describe_cause(layout)
     if layout.empty_folders:
-        raise SourceError(f"{path}: the class folder {layout.empty_folders[0]!r} holds no photo{_cause(layout)}")
+        raise SourceError(f"{path}: the class folder {layout.empty_folders[0]!r} holds no photo{cause}")
     if len(labels) < 2:
         found = f"1 class ({labels[0]})" if labels else "0 classes (no photos)"
-        raise SourceError(f"{path}: found {found}; expected two or more{_cause(layout)}")
+        raise SourceError(f"{path}: found {found}; expected two or more{cause}")
 
 
-def _cause(layout: Layout) -> str:
-    """Return which files without a class there are, if any, as the end of an error message."""
+def _describe_cause(layout: Layout) -> str:
+    """Return the most frequent reasons why files have no class, as the end of an error message.
+
+    Return an empty string if all files have one.
+    """
     folder = f"{layout.empty_folders[0]}/" if layout.empty_folders else ""
     reasons = Counter(reason for name, reason in layout.unlabeled.items() if name.startswith(folder))
     return f" ({', '.join(f'{count} files: {reason}' for reason, count in reasons.most_common(3))})" if reasons else ""

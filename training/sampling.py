@@ -1,4 +1,4 @@
-"""Load the photos of each epoch: repeat few photos, draw classes equally often on request, and share each batch."""
+"""Load the photos of each epoch: repeat a small set, optionally draw classes equally often, and split each batch."""
 
 import math
 from collections.abc import Iterator

@@ -60,13 +60,14 @@ def describe_run(params: config.Train, classes: list[str], photos: dict[str, int
 def log_dataset(manifest: Path, photos: Path) -> None:
     """Record the photos as the dataset of the active run; its digest is the start of the manifest's SHA-256."""
     source = LocalArtifactDatasetSource(str(photos.resolve()))
+    name = shorten_dataset_name(" + ".join(SourceList.read_source_names(photos)))
     mlflow.log_input(
-        MetaDataset(source, name=shorten(" + ".join(SourceList.names(photos))), digest=sha256(manifest)[:MAX_DIGEST]),
+        MetaDataset(source, name=name, digest=sha256(manifest)[:MAX_DIGEST]),
         "training",
     )
 
 
-def shorten(name: str) -> str:
+def shorten_dataset_name(name: str) -> str:
     return name if len(name) <= MAX_DATASET_NAME else f"{name[: MAX_DATASET_NAME - 2]} …"
 
 

@@ -161,16 +161,16 @@ def find_mistakes(classifier: Classifier, photos: Photos) -> Iterator[Mistake]:
             yield Mistake(Path(name).stem, names[label], names[predicted], activation_map)
 
 
-def read_evenly(photos: Photos, limit: int, expected: int) -> list[Pixels]:
+def read_evenly(photos: Photos, limit: int, minimum: int) -> list[Pixels]:
     """Return the pixels of at most `limit` photos at equal distances, from the first to the last.
 
-    Raise `UserError` if there are fewer than `expected`.
+    Raise `UserError` if there are fewer than `minimum`.
     """
     count = min(limit, len(photos))
-    if count < expected:
+    if count < minimum:
         raise UserError(
             f"{photos.source.path} has {len(photos)} readable photos for this measurement, and --limit is {limit}; "
-            f"expected at least {expected}"
+            f"expected at least {minimum}"
         )
     return [photos[index][0] for index in np.linspace(0, len(photos) - 1, count).round().astype(int)]
 
@@ -192,7 +192,6 @@ def main() -> None:
         "sha256": sha256(RELEASED),
         "set": options.photos.stem,
         "photos": len(selected),
-        "steps": STEPS,
         **summarize(measure_photos(classifier, selected)),
         "pointing": measure_pointing(classifier, selected, outliers) | {"others": options.outliers.stem},
     }

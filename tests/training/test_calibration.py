@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from training.calibration import Calibration, familiarity, fit, fit_familiar, fit_temperature, fit_threshold
+from training.calibration import Calibration, familiarity, fit, fit_class_familiarity, fit_temperature, fit_threshold
 from training.predictions import Predictions
 
 CAT, CAR, CUP = 50 * np.eye(3, dtype=np.float32)  # frozen logits, all certain
@@ -57,9 +57,9 @@ def test_probabilities_divide_logits_by_temperature():
 # --- familiarity with a frozen head
 
 
-def test_fit_familiar_follows_bayes_rule():
+def test_fit_class_familiarity_follows_bayes_rule():
     """For three cats and one car, K = 3 classes have q / (q + 1/K) of 3/4, 1/4 and 0."""
-    assert (9 / 13, 3 / 7, 0.0) == pytest.approx(fit_familiar(np.stack([CAT, CAT, CAT, CAR])))
+    assert (9 / 13, 3 / 7, 0.0) == pytest.approx(fit_class_familiarity(np.stack([CAT, CAT, CAT, CAR])))
 
 
 def test_familiarity_averages_the_classes():
@@ -71,8 +71,10 @@ def test_familiarity_averages_the_classes():
 
 def test_familiarity_of_uniform_photos_is_one_half():
     """If training photos resemble all classes of the pretraining alike, every familiarity is one half."""
-    familiar = fit_familiar(np.stack([CAT, CAR, CUP]))
-    np.testing.assert_allclose(familiarity(predictions_of(frozen_logits=[CAT, CAR, CUP]), familiar), 0.5, rtol=1e-6)
+    class_familiarity = fit_class_familiarity(np.stack([CAT, CAR, CUP]))
+    np.testing.assert_allclose(
+        familiarity(predictions_of(frozen_logits=[CAT, CAR, CUP]), class_familiarity), 0.5, rtol=1e-6
+    )
 
 
 @given(st.integers(1, 30), st.integers(1, 40), st.integers(0, 2**32 - 1))
@@ -80,26 +82,26 @@ def test_familiarity_is_a_probability(photos, frozen_classes, seed):
     """Familiarity has one value in [0, 1] for each class of the frozen head, and one for each photo."""
     rng = np.random.default_rng(seed)
     train, test = (rng.normal(0, 10, (photos, frozen_classes)).astype(np.float32) for _ in range(2))
-    familiar = fit_familiar(train)
-    known = familiarity(predictions_of(frozen_logits=test), familiar)
-    assert (frozen_classes, (photos,)) == (len(familiar), known.shape)
-    assert all(0 <= value <= 1 for value in (*familiar, *known))
+    class_familiarity = fit_class_familiarity(train)
+    known = familiarity(predictions_of(frozen_logits=test), class_familiarity)
+    assert (frozen_classes, (photos,)) == (len(class_familiarity), known.shape)
+    assert all(0 <= value <= 1 for value in (*class_familiarity, *known))
 
 
 @given(st.integers(1, 20), st.integers(2, 40), st.integers(0, 2**32 - 1))
-def test_fit_familiar_orders_classes_by_frequency(photos, frozen_classes, seed):
+def test_fit_class_familiarity_orders_classes_by_frequency(photos, frozen_classes, seed):
     """The classes that training photos resemble more often are more familiar."""
     frozen_logits = np.random.default_rng(seed).normal(0, 3, (photos, frozen_classes)).astype(np.float32)
     often = softmax(frozen_logits.astype(np.float64), axis=1).mean(axis=0)
-    assert np.argsort(often).tolist() == np.argsort(fit_familiar(frozen_logits)).tolist()
+    assert np.argsort(often).tolist() == np.argsort(fit_class_familiarity(frozen_logits)).tolist()
 
 
 # --- familiarity without a frozen head
 
 
-def test_fit_familiar_without_frozen_head_is_empty():
+def test_fit_class_familiarity_without_frozen_head_is_empty():
     """Without a frozen head there are no familiar classes."""
-    assert () == fit_familiar(np.zeros((5, 0), np.float32))
+    assert () == fit_class_familiarity(np.zeros((5, 0), np.float32))
 
 
 def test_familiarity_without_frozen_head_is_logsumexp():
@@ -151,7 +153,7 @@ def test_fit_uses_each_split_for_its_part():
     train = Predictions(draw_logits(50), draw_logits(50, 7), np.zeros(50, np.int64))
     val = Predictions(draw_logits(60, seed=1), draw_logits(60, 7, seed=1), np.arange(60) % 2)
     fitted = fit(train, val, 0.1)
-    assert fit_familiar(train.frozen_logits) == fitted.familiar
+    assert fit_class_familiarity(train.frozen_logits) == fitted.familiar
     assert fit_temperature(val.logits, val.labels) == fitted.temperature
     assert fit_threshold(familiarity(val, fitted.familiar), 0.1) == fitted.unknown_threshold
 

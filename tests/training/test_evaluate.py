@@ -11,7 +11,7 @@ from scipy.special import logsumexp, softmax
 from tests.support.drawing import draw, encode_image, write_dataset
 from tests.training.workspace import enter_copy
 from training import evaluate
-from training.calibration import Calibration, familiarity, fit_familiar, fit_temperature, fit_threshold
+from training.calibration import Calibration, familiarity, fit_class_familiarity, fit_temperature, fit_threshold
 from training.evaluate import MISTAKES
 from training.figures import PLOTS, read_figures
 from training.further_sets import read_unlabeled
@@ -64,7 +64,7 @@ def test_familiar_classes_come_from_the_training_split(evaluated):
     torch.save(description | {"state_dict": network.state_dict()}, CHECKPOINT)
     evaluate.main()
     calibration = Calibration.read()
-    assert fit_familiar(predict_split("train").frozen_logits) == pytest.approx(calibration.familiar)
+    assert fit_class_familiarity(predict_split("train").frozen_logits) == pytest.approx(calibration.familiar)
     threshold = fit_threshold(familiarity(predict_split("val"), calibration.familiar), 0.01)
     assert threshold == pytest.approx(calibration.unknown_threshold)
 

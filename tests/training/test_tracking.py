@@ -18,7 +18,7 @@ from training.tracking import (
     git_commit,
     log_dataset,
     name_run,
-    shorten,
+    shorten_dataset_name,
     start_run,
 )
 from training.train import seed_everything
@@ -159,5 +159,5 @@ def test_dataset_names_all_sources(store, project):
 
 def test_long_name_of_a_dataset_is_shortened():
     """A name that MLflow would refuse is shortened; a short one is unchanged."""
-    assert MAX_DATASET_NAME == len(shorten("x" * 501))
-    assert "cats" == shorten("cats")
+    assert MAX_DATASET_NAME == len(shorten_dataset_name("x" * 501))
+    assert "cats" == shorten_dataset_name("cats")

@@ -43,7 +43,7 @@ def parse_key(key: str, day: str) -> Entry | None:
 
 @dataclass(frozen=True)
 class Sender:
-    """A request that contributed a photo. The same photo may have several; its metadata names only the last one."""
+    """A request that contributed a photo. A photo may have several senders; its metadata names only the last one."""
 
     key: str
     request_id: str

@@ -27,7 +27,10 @@ class Storage(Protocol):
         """Yield the contributions in the order of their keys; ignore everything else."""
 
     def list_senders(self) -> Iterator[Sender]:
-        """Yield the requests that contributed photos; those of older functions are only in the metadata."""
+        """Yield the requests that contributed photos.
+
+        Older versions of the function recorded them only in the metadata.
+        """
 
     def read(self, entry: Entry) -> tuple[bytes, Origin]:
         """Return photo and metadata."""

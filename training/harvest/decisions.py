@@ -9,7 +9,7 @@ from training.csv_file import Line, read_lines, write_rows
 from training.harvest.contributed_photo import Candidate, HarvestError
 
 DECISIONS_FILE = "decisions.csv"
-PROPOSALS = "proposals.csv"  # the proposals of the harvest; differences to them are the reviewer's decisions
+PROPOSALS = "proposals.csv"  # the proposals of the harvest; differences from them are the reviewer's decisions
 HARVESTED = "decisions.harvested.csv"  # a copy of decisions.csv as the harvest wrote it
 ACCEPT, HOLD, REJECT = "accept", "hold", "reject"
 DECISIONS = (ACCEPT, HOLD, REJECT)  # a held photo stays undecided: the next harvest shows it again

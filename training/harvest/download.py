@@ -39,7 +39,7 @@ def download(storage: Storage, entries: Sequence[Entry], folder: Path) -> list[E
 
 
 def copy_senders(senders: Iterable[Sender], folder: Path) -> None:
-    """Write which request contributed which photo to the folder of a review, where `make accept` reads it."""
+    """Record in the folder of a review which request contributed which photo; `make accept` reads these records."""
     for sender in senders:
         path = folder / sender.path
         path.parent.mkdir(parents=True, exist_ok=True)

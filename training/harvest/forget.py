@@ -35,10 +35,10 @@ from training.tools.suspect_sheet import remove_pages
 class Deleted:
     """The number of deleted copies."""
 
-    stored: int  # in the bucket or folder
-    reviewed: int  # in the folder of a review
-    trained: int  # in data/contributions
-    tracked: int  # in DVC's cache and remote storage
+    in_source: int  # the bucket or folder
+    in_review: int  # the folder of the review
+    in_data_set: int  # data/contributions
+    in_dvc: int  # DVC's cache and remote storage
     unchecked: tuple[str, ...] = ()  # the keys of the photos whose metadata names no request
 
 
@@ -50,10 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     deleted = forget(options.request_id, options.source, options.out)
     print(
-        f"deleted {deleted.stored} photos in {options.source}, {deleted.reviewed} in {options.out}, "
-        f"{deleted.trained} in {CONTRIBUTIONS} and {deleted.tracked} copies in DVC's storage"
+        f"deleted {deleted.in_source} photos in {options.source}, {deleted.in_review} in {options.out}, "
+        f"{deleted.in_data_set} in {CONTRIBUTIONS} and {deleted.in_dvc} copies in DVC's storage"
     )
-    print(f"commit {LEDGER}" + (f" and {POINTER}; `make train` makes a model without them" if deleted.trained else ""))
+    changed = f"{LEDGER} and {POINTER}; `make train` makes a model without them" if deleted.in_data_set else LEDGER
+    print(f"commit {changed}")
     if deleted.unchecked:
         raise HarvestError(
             f"{len(deleted.unchecked)} photos have no valid metadata, so the request may have sent them, too: "
@@ -87,16 +88,16 @@ def forget(request_id: str, source: str, folder: Path) -> Deleted:
         md5s = hash_copies((storage, Folder(folder), Folder(CONTRIBUTIONS)), photos)
         md5s |= {row.photo: row.md5 for row in ledger if row.photo in photos and row.md5}
         write_ledger(mark_forgotten(ledger, photos, request, md5s))
-        stored = delete_copies(storage, photos)
+        in_source = delete_copies(storage, photos)
     except UNAVAILABLE as error:
         raise HarvestError(f"{source} cannot be changed: {error}; run the same command again") from None
     # DVC's copies are deleted before the files, so that the command finds these files again after an interruption.
-    tracked = delete_from_storage(md5s.values())
+    in_dvc = delete_from_storage(md5s.values())
     delete_from_data_set(in_data_set)
     remove_pages()
     write_cache({photo: phash for photo, phash in read_cache().items() if photo not in photos})
-    reviewed = delete_copies(Folder(folder), photos) if folder.is_dir() else 0
-    return Deleted(stored, reviewed, len(in_data_set), tracked, tuple(entry.key for entry in unchecked))
+    in_review = delete_copies(Folder(folder), photos) if folder.is_dir() else 0
+    return Deleted(in_source, in_review, len(in_data_set), in_dvc, tuple(entry.key for entry in unchecked))
 
 
 def open_whole_storage(source: str) -> Storage:

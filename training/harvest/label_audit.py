@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import config
-from training.calibration import familiarity, fit_familiar
+from training.calibration import familiarity, fit_class_familiarity
 from training.harvest.contributed_photo import Candidate
 from training.harvest.decisions import ACCEPT, HOLD, REJECT
 from training.manifest import list_classes
@@ -23,7 +23,7 @@ from training.split import Row
 from training.tools.suspects import class_probabilities, extract_features
 
 MAX_TRAINING_PHOTOS = 2000
-TRUSTED_SHARE = 0.25  # contributions that take part in the fit, as a share of the training photos of their class
+FITTED_SHARE = 0.25  # contributions that take part in the fit, as a share of the training photos of their class
 UNFAMILIAR_QUANTILE = 0.01  # photos less familiar than this quantile of the training photos are held
 
 
@@ -50,31 +50,31 @@ def audit(candidates: Sequence[Candidate], folder: Path, rows: list[Row], limits
     )
     labels = np.array([*known.labels, *new.labels])
     groups = {row.id: row.group for row in rows}
-    is_trusted = np.concatenate([np.ones(len(known), bool), choose_trusted(new, Counter(known.labels))])
+    is_fitted = np.concatenate([np.ones(len(known), bool), choose_fitted(new, Counter(known.labels))])
     all_probabilities = class_probabilities(
-        np.concatenate([known_features, features]), labels, [*(groups[i] for i in known.ids), *new.ids], is_trusted
+        np.concatenate([known_features, features]), labels, [*(groups[i] for i in known.ids), *new.ids], is_fitted
     )
     probabilities = all_probabilities[np.arange(len(labels)), labels][len(known) :]
     is_unfamiliar = np.zeros(len(new), bool)
     if network.frozen_head is not None:
-        familiar = fit_familiar(known_predictions.frozen_logits)
-        threshold = np.quantile(familiarity(known_predictions, familiar), UNFAMILIAR_QUANTILE)
-        is_unfamiliar = familiarity(predictions, familiar) < threshold
+        class_familiarity = fit_class_familiarity(known_predictions.frozen_logits)
+        threshold = np.quantile(familiarity(known_predictions, class_familiarity), UNFAMILIAR_QUANTILE)
+        is_unfamiliar = familiarity(predictions, class_familiarity) < threshold
     return _hold(candidates, dict(zip(new.ids, zip(probabilities, is_unfamiliar, strict=True), strict=True)), limits)
 
 
-def choose_trusted(new: Photos, known: Counter[int]) -> NDArray[np.bool_]:
-    """Return which contributions (N,) take part in the fit: of each class, `TRUSTED_SHARE` times its `known` photos.
+def choose_fitted(new: Photos, known: Counter[int]) -> NDArray[np.bool_]:
+    """Return which contributions (N,) take part in the fit: of each class, `FITTED_SHARE` times its `known` photos.
 
     The hashes in the file names decide, because contributors cannot control them in practice.
     """
-    is_trusted = np.zeros(len(new), bool)
-    left = {label: int(count * TRUSTED_SHARE) for label, count in known.items()}
+    is_fitted = np.zeros(len(new), bool)
+    left = {label: int(count * FITTED_SHARE) for label, count in known.items()}
     for index in sorted(range(len(new)), key=lambda index: Path(new.ids[index]).stem):
         label = new.labels[index]
-        is_trusted[index] = left.get(label, 0) > 0
+        is_fitted[index] = left.get(label, 0) > 0
         left[label] = left.get(label, 0) - 1
-    return is_trusted
+    return is_fitted
 
 
 def _hold(

@@ -36,7 +36,7 @@ def find_split(file: PurePosixPath) -> str:
     return ""
 
 
-def to_class_folders(folders: set[PurePosixPath], choice: str = "") -> FolderClasses:
+def find_class_folders(folders: set[PurePosixPath], choice: str) -> FolderClasses:
     """Return the class of each folder of photos. `choice` is `top`, `bottom` or empty.
 
     Folders of splits and those above all photos name no class. Of the remaining levels, the only one whose names are

@@ -50,7 +50,7 @@ class SourceList:
                 old.unlink()
 
     @classmethod
-    def names(cls, path: Path) -> list[str]:
+    def read_source_names(cls, path: Path) -> list[str]:
         """Return the names of the archives or folders that the photos at a path come from, sorted."""
         listed = cls.read(path)
         return sorted({Path(source).resolve().name for source in (listed.sources if listed else (path,))})
@@ -116,7 +116,7 @@ class Source:
         """Detect the layout of each source, and join them. Raise `SourceError` if one has two readings."""
         contributed = tuple(prefix for prefix, tree in self.trees.items() if prefix and is_contributed(tree.path))
         is_joined = len(self.trees) - len(contributed) > 1
-        parts = [self._part(prefix, tree, is_joined=is_joined) for prefix, tree in self.trees.items()]
+        parts = [self._detect_part(prefix, tree, is_joined=is_joined) for prefix, tree in self.trees.items()]
         merged = merge_classes(
             Layout(
                 " + ".join(dict.fromkeys(part.kind for part in parts)),
@@ -130,7 +130,7 @@ class Source:
         )
         return set_aside_new_classes(merged, contributed) if contributed else merged
 
-    def _part(self, prefix: str, tree: ArchiveTree, *, is_joined: bool) -> Layout:
+    def _detect_part(self, prefix: str, tree: ArchiveTree, *, is_joined: bool) -> Layout:
         """Return the layout of one source. If it is joined with others, contributions apart, it has to name classes."""
         try:
             names = tree.names()

@@ -1,9 +1,9 @@
 """Hash what decides the result of a list of sources: names relative to each source, sizes, and parts of the contents.
 
-The location and the times of a source do not count, so a copied folder is the same source. Reading all photos would
-double the reading of a training. Of photos and zip archives, only two windows are therefore read: in the middle and at
-the end. Compressed photos differ there after every edit, and zip stores its checksums at the end. A photo is not
-noticed if its replacement has the same size and the same bytes in both windows. Tables, `.tar` and Parquet files are
+The location and the times of a source do not count, so a copied folder is the same source. Reading all photos
+completely would double the reads of a training run. Therefore, only two windows of a photo or zip archive are read: the
+middle and the end. Compressed photos differ there after every edit, and zip stores its checksums at the end. A replaced
+photo goes unnoticed if it has the same size and the same bytes in both windows. Tables, `.tar` and Parquet files are
 read completely: an edited label often has the same length, and their ends do not depend on it.
 """
 
@@ -35,7 +35,10 @@ def fingerprint(sources: Iterable[Path]) -> str:
 
 
 def read_parts(file: Path) -> Iterator[bytes]:
-    """Yield what to read of a file, in pieces: all, or its middle and its end. An unreadable file is empty."""
+    """Yield the bytes to hash, in pieces: the whole file, or its middle and its end.
+
+    Yield nothing more if the file cannot be read.
+    """
     size, suffix = file.stat().st_size, file.suffix.lower()
     window = max(WINDOW, size // SHARE)
     try:

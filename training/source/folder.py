@@ -49,6 +49,5 @@ class FolderReader:
         if path.is_symlink() and not is_hidden(PurePosixPath(name)):
             raise SourceError(
                 f"{Path(self.name) / name} is a link to the folder {path.readlink()}; links to folders are not "
-                "followed "
-                "(DVC would not notice changes there). Name the folder itself in DATA=, or copy it"
+                "followed (DVC would not notice changes there). Name the folder itself in DATA=, or copy it"
             )

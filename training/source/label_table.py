@@ -24,10 +24,10 @@ def read_label_tables(files: list[str], photos: list[str], read: Callable[[str],
     """
     used: list[str] = []
     labels: dict[str, str] = {}
-    index = _index(photos)
+    index = _index_photos(photos)
     for table in (n for n in files if PurePosixPath(n).suffix.lower() in TABLES and "submission" not in n.lower()):
         try:
-            rows = _rows(table, read)
+            rows = _read_rows(table, read)
         except (*UNREADABLE, csv.Error, ValueError):
             continue  # damaged, or not a table, despite its suffix
         if found := _match(rows, PurePosixPath(table).parent, index):
@@ -55,7 +55,7 @@ def _covers_folder(photos: list[str], labels: dict[str, str]) -> bool:
     return any(sum(known) * 2 > len(known) and sum(known) > 1 for known in counts.values())
 
 
-def _index(photos: list[str]) -> dict[str, list[str]]:
+def _index_photos(photos: list[str]) -> dict[str, list[str]]:
     """Return the photos by path and by name, each with and without suffix, as tables may name them."""
     index: dict[str, list[str]] = defaultdict(list)
     for photo in photos:
@@ -70,11 +70,11 @@ def _match(rows: list[TableRow], folder: PurePosixPath, index: dict[str, list[st
     label = next((c for c in columns if c.strip().lower() in LABELS), None)
     if label is None:
         return {}
-    found = max((_photos(rows, c, folder, index) for c in columns if c != label), key=len, default={})
+    found = max((_find_photos(rows, c, folder, index) for c in columns if c != label), key=len, default={})
     return {photo: row.get(label, "").strip().lower() for photo, row in found.items() if row.get(label, "").strip()}
 
 
-def _photos(
+def _find_photos(
     rows: list[TableRow], column: str, folder: PurePosixPath, index: dict[str, list[str]]
 ) -> dict[str, TableRow]:
     """Return the row of each photo that the values of a column identify uniquely."""
@@ -88,14 +88,14 @@ def _photos(
     return found
 
 
-def _rows(table: str, read: Callable[[str], bytes]) -> list[TableRow]:
+def _read_rows(table: str, read: Callable[[str], bytes]) -> list[TableRow]:
     data = read(table)[:MAX_TABLE].decode("utf-8-sig", "replace")
     if table.lower().endswith(".jsonl"):
-        return _json_rows(data)
+        return _parse_json_lines(data)
     delimiter = "\t" if table.lower().endswith(".tsv") else max(",;\t", key=data.partition("\n")[0].count)
     return [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(io.StringIO(data), delimiter=delimiter)]
 
 
-def _json_rows(data: str) -> list[TableRow]:
+def _parse_json_lines(data: str) -> list[TableRow]:
     values = [json.loads(line) for line in data.splitlines() if line.strip()]
     return [{k: "" if v is None else str(v) for k, v in row.items()} for row in values if isinstance(row, dict)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from lambda_app.preprocess import SIGNATURES
-from training.source.class_level import FolderClasses, find_split, to_class_folders
+from training.source.class_level import FolderClasses, find_class_folders, find_split
 from training.source.label_table import read_label_tables
 from training.source.source_reader import SUFFIXES, UNREADABLE, SourceError, is_hidden
 
@@ -44,10 +44,10 @@ def detect_layout(names: list[str], choice: str = "", read: Read | None = None) 
     photos = {n: f for n, f in visible.items() if f.suffix.lower() in SUFFIXES}
     if read is not None:
         photos |= sniff_photos({n: f for n, f in visible.items() if n not in photos}, set(photos.values()), read)
-    found = None if choice in {"top", "bottom"} else _by_name_or_table(files, photos, choice, read)
-    layout = found or _by_folder(names, files, photos, choice)
+    found = None if choice in {"top", "bottom"} else _detect_names_or_table(files, photos, choice, read)
+    layout = found or _detect_folders(names, files, photos, choice)
     if not found and len(set(layout.labels.values())) < 2 and (numbered := _numbered(photos)):
-        layout = _layout("file names", files, numbered, "not named label_number")
+        layout = _make_layout("file names", files, numbered, "not named label_number")
     return replace(layout, splits={n: split for n in layout.labels if (split := find_split(files[n]))})
 
 
@@ -73,45 +73,45 @@ def merge_classes(layout: Layout, aliases: Mapping[str, str]) -> Layout:
     return replace(layout, labels=labels, notes=notes)
 
 
-def _by_name_or_table(
+def _detect_names_or_table(
     files: dict[str, PurePosixPath], photos: dict[str, PurePosixPath], choice: str, read: Read | None
 ) -> Layout | None:
     if _has_kaggle_names(list(photos.values())):
         folders = {f.parent for f in photos.values() if KAGGLE.fullmatch(f.name)}
         found = {n: KAGGLE.fullmatch(f.name) for n, f in files.items() if f.parent in folders and not is_hidden(f)}
         labels = {name: match["label"].lower() for name, match in found.items() if match}
-        return _layout("kaggle", files, labels, "not named label.number")
+        return _make_layout("kaggle", files, labels, "not named label.number")
     if read is None:
         return None
     if labels := _oxford_labels(files, photos, choice, read):
         note = "classes are breeds; CLASSES=species makes cats and dogs" if choice != "species" else ""
-        layout = _layout("Oxford-IIIT Pet", files, labels, "not in the annotations")
+        layout = _make_layout("Oxford-IIIT Pet", files, labels, "not in the annotations")
         return replace(layout, notes=(note,) if note else ())
     table, labels = read_label_tables([n for n, f in files.items() if not is_hidden(f)], list(photos), read)
-    return _layout(f"table {table}", files, labels, f"not in {table}") if labels else None
+    return _make_layout(f"table {table}", files, labels, f"not in {table}") if labels else None
 
 
-def _layout(kind: str, files: Iterable[str], labels: dict[str, str], reason_for_others: str) -> Layout:
+def _make_layout(kind: str, files: Iterable[str], labels: dict[str, str], reason_for_others: str) -> Layout:
     outside = {n: reason_for_others for n in files if n not in labels}
     return Layout(kind, labels, outside, empty_folders=())
 
 
-def _by_folder(
+def _detect_folders(
     names: list[str], files: dict[str, PurePosixPath], photos: dict[str, PurePosixPath], choice: str
 ) -> Layout:
     folders = {f.parent for f in photos.values() if f.parent.name}
     if choice != "top":
         _check_flat(folders)
-    classes = to_class_folders(folders, choice)
+    classes = find_class_folders(folders, choice)
     labels = {
         n: classes.labels[f.parent].lower() for n, f in files.items() if f.parent in classes.labels and not is_hidden(f)
     }
-    reasons = {n: _reason(f, classes) for n, f in files.items() if n not in labels}
+    reasons = {n: _explain_exclusion(f, classes) for n, f in files.items() if n not in labels}
     notes = (*classes.notes, *_case_variants(set(classes.labels.values())))
     return Layout("class folders", labels, reasons, _empty_folders(names, folders), notes=notes)
 
 
-def _reason(file: PurePosixPath, classes: FolderClasses) -> str:
+def _explain_exclusion(file: PurePosixPath, classes: FolderClasses) -> str:
     if is_hidden(file):
         return "hidden file"
     return "in a split folder without a class" if file.parent in classes.without_class else "outside the class folders"
@@ -162,12 +162,9 @@ def _oxford_labels(
 
 def _is_image(name: str, read: Read) -> bool:
     try:
-        data = read(name)
-    except SourceError:  # the whole archive or shard is damaged
-        raise
-    except Exception:  # `prepare` reports the unreadable file; this check only looks for images
+        return is_image(read(name))
+    except UNREADABLE:  # `prepare` reports the unreadable file; this check only looks for images
         return False
-    return is_image(data)
 
 
 def is_image(data: bytes) -> bool:

@@ -27,7 +27,11 @@ def write_zip(shard: Path, target: Path, name: str) -> None:
 
 
 def write_photos(file: pq.ParquetFile, archive: zipfile.ZipFile, packed: int, name: str) -> None:
-    """Write all rows. A photo or label that is null is set aside later. Raise `SourceError` for any other surprise."""
+    """Write all rows. A photo or label that is null is set aside later.
+
+    Raise `SourceError` if the columns, the metadata or a label are invalid, if no row has a photo, or for a
+    decompression bomb.
+    """
     groups = [file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)]
     check_ratio(sum(groups), packed, name)
     image, label = find_columns(file.schema_arrow, name)

@@ -1,4 +1,7 @@
-"""Generated parts of training/RESULTS.md; `make docs` inserts them with cog, from the figures in artifacts/metrics."""
+"""Render the generated parts of training/RESULTS.md, from the figures in artifacts/metrics.
+
+`make docs` inserts them with cog.
+"""
 
 import os
 import platform

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from training import config
 from training.batches import loader
-from training.calibration import familiarity, fit_familiar
+from training.calibration import familiarity, fit_class_familiarity
 from training.manifest import list_classes, read_manifest
 from training.model import build
 from training.networks import Network
@@ -83,16 +83,16 @@ def extract_features(network: Network, photos: Photos, batch_size: int) -> tuple
 
 
 def class_probabilities(
-    features: Floats, labels: Labels, groups: Sequence[str], is_trusted: NDArray[np.bool_] | None = None
+    features: Floats, labels: Labels, groups: Sequence[str], is_fitted: NDArray[np.bool_] | None = None
 ) -> Floats:
     """Return the probability of each class (N, C), fitted on folds without the photo and its duplicates.
 
-    A class that the other folds lack has a probability of 0. Photos that are not trusted (N,) are only judged; by
-    default, all are trusted.
+    A class that the other folds lack has a probability of 0. Photos whose `is_fitted` (N,) is false are only judged;
+    by default, none are.
     """
     probabilities = np.zeros((len(labels), labels.max() + 1))
     for fold, judge in split_folds(labels, groups):
-        fit = fold if is_trusted is None else fold[is_trusted[fold]]
+        fit = fold if is_fitted is None else fold[is_fitted[fold]]
         several = len(set(labels[fit])) > 1
         model = LogisticRegression(C=1e-3, max_iter=300) if several else DummyClassifier()
         probe = make_pipeline(StandardScaler(), model).fit(features[fit], labels[fit])
@@ -113,10 +113,11 @@ def find_unfamiliar(predictions: Predictions, groups: Sequence[str]) -> Floats:
     """
     unfamiliar = np.zeros(len(predictions.labels))
     for fit, judge in split_folds(predictions.labels, groups):
-        familiar = fit_familiar(predictions.frozen_logits[fit])
-        if familiar:
-            found = familiarity(replace(predictions, frozen_logits=predictions.frozen_logits[judge]), familiar)
-            unfamiliar[judge] = np.where(found < np.mean(familiar), 1 - found, 0)
+        class_familiarity = fit_class_familiarity(predictions.frozen_logits[fit])
+        if class_familiarity:
+            judged = replace(predictions, frozen_logits=predictions.frozen_logits[judge])
+            found = familiarity(judged, class_familiarity)
+            unfamiliar[judge] = np.where(found < np.mean(class_familiarity), 1 - found, 0)
     return unfamiliar
 
 

@@ -66,7 +66,7 @@ def test_remote_storage_is_cleared(hashes):
     pushed = versions("dvc/")
     s3.put_object(Bucket=BUCKET, Key=f"dvc/{COPY}", Body=PHOTO)
     s3.delete_object(Bucket=BUCKET, Key=f"dvc/{COPY}")  # hides two versions
-    assert 2 == forget(request_id(500), SOURCE, OUT).tracked
+    assert 2 == forget(request_id(500), SOURCE, OUT).in_dvc
     assert [key for key in pushed if key != f"dvc/{COPY}"] == versions("dvc/")
     push()
     with Repo() as repo:
@@ -79,7 +79,7 @@ def test_remote_folder_is_cleared(hashes, tmp_path):
     use_remote(tmp_path / "remote")
     shutil.copytree(".dvc/cache", "remote")
     pushed = {path for path in Path("remote").rglob("*") if path.is_file()}
-    assert 2 == forget(request_id(500), SOURCE, OUT).tracked
+    assert 2 == forget(request_id(500), SOURCE, OUT).in_dvc
     assert pushed - {Path("remote", COPY)} == {path for path in Path("remote").rglob("*") if path.is_file()}
 
 
@@ -91,7 +91,7 @@ def test_copy_that_is_pushed_again_is_deleted(hashes, tmp_path):
     push(other)
     assert [f"dvc/{COPY}"] == versions(f"dvc/{COPY}")
     again = forget(request_id(500), SOURCE, OUT)
-    assert (0, 0, 1) == (again.stored, again.trained, again.tracked)
+    assert (0, 0, 1) == (again.in_source, again.in_data_set, again.in_dvc)
     assert [] == versions(f"dvc/{COPY}")
 
 
@@ -105,7 +105,7 @@ def test_photo_of_a_reverted_review_is_deleted(hashes, is_expired):
         boto3.resource("s3").Bucket(BUCKET).objects.delete()
     else:
         shutil.rmtree(OUT)
-    assert 1 == forget(request_id(500), SOURCE, OUT).tracked
+    assert 1 == forget(request_id(500), SOURCE, OUT).in_dvc
     assert {False} == {*find_copies(hashes[500]).values()}
 
 
@@ -164,7 +164,7 @@ def test_versions_of_the_bucket_are_deleted(checkout):
     for _ in range(2):
         put(PHOTO, "cat", "dog", 500)
     assert 4 == len(s3.list_object_versions(Bucket=BUCKET)["Versions"])  # of the photo and of its request
-    assert 1 == forget(request_id(500), SOURCE, OUT).stored
+    assert 1 == forget(request_id(500), SOURCE, OUT).in_source
     assert "Versions" not in s3.list_object_versions(Bucket=BUCKET)
 
 
@@ -173,7 +173,7 @@ def test_expired_photo_is_found_by_the_ledger(hashes):
     s3 = boto3.client("s3")
     for key in stored("contributed/"):
         s3.delete_object(Bucket=BUCKET, Key=key)
-    assert 1 == forget(request_id(500), SOURCE, OUT).trained
+    assert 1 == forget(request_id(500), SOURCE, OUT).in_data_set
     assert not any(CONTRIBUTIONS.rglob(f"{hashes[500]}.jpg"))
 
 
@@ -208,7 +208,7 @@ def test_every_sender_of_a_photo_can_delete_it(checkout, number, is_expired):
     if is_expired:
         boto3.resource("s3").Bucket(BUCKET).objects.delete()
     deleted = forget(request_id(number), SOURCE, OUT)
-    assert (0 if is_expired else 1, 1) == (deleted.stored, deleted.trained)
+    assert (0 if is_expired else 1, 1) == (deleted.in_source, deleted.in_data_set)
     assert {False} == {*find_copies(sha256).values()}
     assert not [key for key in stored("contributed/") if sha256 in key]
     assert other in {Path(path).stem for path in read_folder_labels(CONTRIBUTIONS)}
@@ -221,14 +221,14 @@ def test_later_sender_of_an_accepted_photo_can_delete_it(hashes):
     harvest(SOURCE, OUT)
     accept(OUT)
     boto3.resource("s3").Bucket(BUCKET).objects.delete()
-    assert 1 == forget(request_id(900), SOURCE, OUT).trained
+    assert 1 == forget(request_id(900), SOURCE, OUT).in_data_set
 
 
 def test_photos_of_older_functions_are_found(checkout):
     """A photo without a record of its request is found by its metadata."""
     put(PHOTO, "cat", "dog", 500)
     boto3.client("s3").delete_object(Bucket=BUCKET, Key=stored("contributed/requests/")[0])
-    assert 1 == forget(request_id(500), SOURCE, OUT).stored
+    assert 1 == forget(request_id(500), SOURCE, OUT).in_source
 
 
 def test_invalid_metadata_do_not_stop_the_deletion(checkout, capsys):
@@ -257,5 +257,5 @@ def test_failed_deletion_can_be_repeated(hashes):
     with pytest.raises(HarvestError, match=r"DVC's storage cannot be changed: .*run the same command again"):
         forget(request_id(500), SOURCE, OUT)
     use_remote(f"s3://{BUCKET}/dvc")
-    assert 1 == forget(request_id(500), SOURCE, OUT).trained
+    assert 1 == forget(request_id(500), SOURCE, OUT).in_data_set
     assert {False} == {*find_copies(hashes[500]).values()}
