@@ -8,7 +8,7 @@ from botocore.credentials import Credentials
 from botocore.session import Session
 
 from lambda_app.batch import handler as batch
-from lambda_app.batch.handler import S3_CONFIG, BatchSettings, Scorer, processor
+from lambda_app.batch.handler import S3_CONFIG, BatchSettings, Scorer
 from lambda_app.batch.objects import (
     BODY_ATTEMPTS,
     RETRIES,
@@ -247,8 +247,3 @@ def test_score_logs_one_line_for_a_message(moto_cloud, scorer, encode, logged):
     assert ("batch", 4, 1, {"missing": 1}) == (line["message"], line["photos"], line["unknown"], line["errors"])
     assert 3 == sum(line["predicted"].values())
     assert ".jpg" not in str(line)
-
-
-def test_processor_never_fails_the_whole_batch():
-    """The processor does not raise if all messages fail. By default, it would, which counts as a function error."""
-    assert not processor.raise_on_entire_batch_failure

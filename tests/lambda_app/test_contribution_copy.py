@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import re
 from datetime import datetime
 from urllib.parse import unquote
 from uuid import uuid4
@@ -11,7 +10,7 @@ from uuid import uuid4
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from lambda_app.contributions.contribution import SHORT_SIDE, Contribution, copy_photo
+from lambda_app.contributions.contribution import Contribution, copy_photo
 from lambda_app.preprocess import read_header
 from tests.lambda_app.contribution_requests import (
     FORM,
@@ -21,7 +20,6 @@ from tests.lambda_app.contribution_requests import (
     files,
     read_copies,
 )
-from tests.support import ROOT
 from tests.support.drawing import encode_image
 
 
@@ -95,12 +93,6 @@ def test_copy_is_limited_to_size_of_page(encode, size, expected):
     """The copy's short side has at most 512 pixels; small photos keep their size."""
     copy = copy_photo(read_header(encode(size=size, image_format="PNG")))
     assert expected == Image.open(io.BytesIO(copy)).size
-
-
-def test_page_and_server_agree_on_the_size():
-    """The page shrinks photos to the size that the server keeps."""
-    text = (ROOT / "lambda_app/web/page.html").read_text()
-    assert [str(SHORT_SIDE)] == re.findall(r"SHORT_SIDE = (\d+);", text)
 
 
 def test_metadata_is_ascii():

@@ -5,7 +5,6 @@ import re
 import pytest
 
 from lambda_app.contributions.contributor import check_names
-from lambda_app.contributions.stores import BucketStore, open_store
 from lambda_app.settings import Settings, SettingsError
 from tests.lambda_app.contribution_requests import FORM, PREDICTION_ID, VERSION, contribute, files
 from tests.support.uploads import assert_error
@@ -72,13 +71,6 @@ def test_class_name_that_is_no_folder_name_is_rejected_at_start(name):
     """A class name that would change the path of a stored photo is an error."""
     with pytest.raises(SettingsError, match=re.escape(f"the model has the class {name!r}; expected class names that")):
         check_names(("cat", name))
-
-
-@pytest.mark.parametrize("location", ["s3://bucket", "s3://bucket/"])
-def test_bucket_is_opened_without_a_client(location):
-    """The first photo creates the client, not the start."""
-    store = open_store(location)
-    assert (BucketStore, "bucket", False) == (type(store), store.bucket, "client" in vars(store))
 
 
 @pytest.mark.parametrize(

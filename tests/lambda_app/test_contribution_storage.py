@@ -109,7 +109,7 @@ def bucket(aws, monkeypatch):
 
 def test_photo_is_stored_in_s3(bucket, tiny_classifier, encode):
     """The object is encrypted, and has the content type and the metadata."""
-    client = TestClient(create_app(tiny_classifier, settings(f"s3://{BUCKET}")))
+    client = TestClient(create_app(tiny_classifier, settings(f"s3://{BUCKET}/")))
     digest = contribute(client, encode("red")).json()["contribution"]
     found = bucket.get_object(Bucket=BUCKET, Key=f"contributed/{VERSION}/dog/{digest}.jpg")
     assert ("AES256", "image/jpeg") == (found["ServerSideEncryption"], found["ContentType"])

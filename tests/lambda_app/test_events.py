@@ -1,6 +1,7 @@
 """Check events of API Gateway, load balancers, warm-up plugins and schedules, and unknown events."""
 
 import base64
+import gc
 import json
 import logging
 
@@ -134,6 +135,18 @@ def test_health_check_is_answered(handler, service, method):
     assert (200, method == "GET") == (response["statusCode"], bool(response["body"]))
 
 
+def test_request_id_is_that_of_lambda(handler):
+    """`x-request-id` is Lambda's request id, so that the log line can be joined with Lambda's own lines."""
+    response = handler(http_api("GET", "/health", HOST, None), CONTEXT)
+    assert CONTEXT.aws_request_id == response["headers"]["x-request-id"]
+
+
+def test_garbage_collector_is_enabled_after_the_start(handler):
+    """Collections run again, and they skip the startup objects."""
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
+
+
 # Pings and test events
 
 
@@ -214,9 +227,3 @@ def test_unreadable_request_is_400(handler, event):
     error = json.loads(response["body"])["error"]
     assert {"code", "message", "request_id"} == set(error)
     assert "cannot be read as an HTTP request" in error["message"]
-
-
-def test_request_after_an_unknown_event_is_answered(handler, cat_jpg):
-    """An unknown event does not affect the next request."""
-    handler({"requestContext": {}}, CONTEXT)
-    assert 200 == handler(predict(http_api, cat_jpg, "image/jpeg"), CONTEXT)["statusCode"]

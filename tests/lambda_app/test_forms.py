@@ -48,6 +48,14 @@ def test_epilogue_is_ignored(client, encode, epilogue):
         pytest.param([IMAGE.upper(), NAMED.replace("Content-Disposition", "CONTENT-disposition")], id="case"),
         pytest.param(["Content-Disposition: form-data;\r\n name=file;\r\n\tfilename=a.jpg", IMAGE], id="folded lines"),
         pytest.param(["content-disposition:form-data;name=file;filename=a.jpg"], id="no spaces"),
+        pytest.param(["Content-Disposition: form-data; name=file"], id="no quotes and no file name"),
+        pytest.param(
+            ["Content-Disposition: form-data; name=file; \r\n\tfilename*=UTF-8''%E3%83%95.jpg", IMAGE],
+            id="Jakarta Mail",
+        ),
+        pytest.param(
+            [IMAGE, "Content-Disposition: form-data; name=file; filename=a.jpg; filename*=utf-8''a.jpg"], id=".NET"
+        ),
         pytest.param(['Content-Disposition: form-data; filename="; name=x; \\".jpg"; name="file"'], id="quotes"),
         pytest.param(["Content-Length: 5", NAMED, "Content-Transfer-Encoding: Binary"], id="binary"),
     ],

@@ -1,15 +1,11 @@
 """Test HEAD, `Allow`, and the headers of every response."""
 
 import http.client
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from mangum import Mangum
 
-from infra.emulator.event import HttpRequest, to_event
-from tests.lambda_app.conftest import CONTEXT
 from tests.support.routes import ROUTES
 from tests.support.waiting import DEADLINE_S
 
@@ -37,13 +33,6 @@ def test_head_has_errors_without_a_body(client, path):
     get, head = (client.request(method, path) for method in ("GET", "HEAD"))
     assert (get.status_code, b"") == (head.status_code, head.content)
     assert set(headers_of(get)) == set(headers_of(head))
-
-
-@pytest.mark.parametrize("path", POST_ONLY)
-def test_head_of_a_post_route_has_allow(client, path):
-    """HEAD of a path that takes only POST is 405 with `Allow: POST`."""
-    head = client.head(path)
-    assert (405, "POST") == (head.status_code, head.headers["allow"])
 
 
 @pytest.mark.parametrize("path", GET)
@@ -80,16 +69,6 @@ def test_head_over_a_connection_leaves_it_usable(url, path):
     connection.close()
 
 
-@pytest.mark.usefixtures("event_loop")
-@pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/v2/health/ready", 200), ("/predict", 405)])
-def test_head_behind_mangum_has_no_body(app, path, status):
-    """Mangum returns an empty body, and the headers of GET."""
-    event = to_event(HttpRequest("HEAD", path), request_id="r", now=datetime.now(UTC))
-    answer = Mangum(app, lifespan="off")(event, CONTEXT)
-    assert (status, "") == (answer["statusCode"], answer["body"])
-    assert int(answer["headers"]["content-length"]) > 0
-
-
 @pytest.mark.rie
 @pytest.mark.parametrize("path", GET)
 def test_head_behind_a_function_url_has_gets_headers(function, path):
@@ -118,10 +97,3 @@ def test_every_response_has_nosniff(client, method, path, status):
     """Every answer has `nosniff` once, so that browsers keep to the content type."""
     answer = client.request(method, path)
     assert (status, ["nosniff"]) == (answer.status_code, answer.headers.get_list("x-content-type-options"))
-
-
-def test_internal_error_has_nosniff(logged, encode, monkeypatch):
-    """A 500 response has `nosniff`, too."""
-    monkeypatch.setattr("lambda_app.inference.read_header", None)
-    answer = logged.client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
-    assert (500, "nosniff") == (answer.status_code, answer.headers["x-content-type-options"])

@@ -77,8 +77,8 @@ def test_response_has_only_the_requested_outputs(client, encode):
 @pytest.mark.parametrize("binary", [False, True])
 def test_maps_are_returned_if_requested(client, encode, binary):
     """Each photo has its map and the part of the upright photo that it covers, in JSON and as binary tensors."""
-    wanted = [{"name": name, "parameters": {"binary_data": binary}} for name in ("activation_map", RECTANGLE)]
-    body = request(encode("red", (64, 32)), encode("blue", (32, 64))) | {"outputs": wanted}
+    outputs = [{"name": name, "parameters": {"binary_data": binary}} for name in ("activation_map", RECTANGLE)]
+    body = request(encode("red", (64, 32)), encode("blue", (32, 64))) | {"outputs": outputs}
     answer = client.post(f"{PHOTOS}/infer", json=body)
     if binary:
         described = json.loads(answer.content[: int(answer.headers[LENGTH])])["outputs"]
@@ -95,6 +95,30 @@ def test_maps_of_images_cover_all_of_them(client):
     """Images that the client has decoded are not cropped."""
     outputs = infer(client, {"inputs": [images("red")], "outputs": [{"name": RECTANGLE}]}, NETWORK)
     assert [0, 0, 1, 1] == outputs[RECTANGLE]
+
+
+@pytest.mark.parametrize("request_id", [None, "2ab9f3c4-0a52-4a8e-8a2c-0d6c7d1b5a55"])
+@pytest.mark.parametrize("binary", [False, True])
+def test_request_of_kserve_is_answered(client, photo, request_id, binary):
+    """Requests of kserve.InferenceRESTClient work in JSON and in binary, with an id or with null.
+
+    The test writes them itself, because kserve requires older packages than the other tests do. `InferRequest.to_rest`
+    also puts `model_name` into the body.
+    """
+    tensor = {"name": "photos", "shape": [1], "datatype": "BYTES"}
+    content = len(photo).to_bytes(4, "little") + photo
+    if binary:
+        tensor["parameters"] = {"binary_data_size": len(content)}
+    else:
+        tensor["data"] = base64_of(photo)
+    inputs = {"id": request_id, "model_name": "pet-classifier", "inputs": [tensor]}
+    text = json.dumps(inputs | {"outputs": [{"name": "predicted_class"}]}).encode()
+    headers = {"content-type": "application/json"}
+    if binary:
+        headers = {"content-type": "application/octet-stream", LENGTH: str(len(text))}
+    response = client.post(f"{PHOTOS}/infer", content=text + (content if binary else b""), headers=headers)
+    assert (200, request_id) == (response.status_code, response.json().get("id"))
+    assert [["cat"]] == [output["data"] for output in response.json()["outputs"]]
 
 
 def test_parameters_may_be_null(client, encode):

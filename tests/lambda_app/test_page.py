@@ -69,11 +69,6 @@ class Attributes(HTMLParser):
         self.found += attrs
 
 
-def test_page_is_small():
-    """The page is a single file of less than 60 kB, about the size of a photo."""
-    assert FILE.stat().st_size < 60_000
-
-
 @pytest.mark.parametrize(("color", "expected"), [("red", "Cat"), ("blue", "Dog"), ("gray", "Neither cat nor dog")])
 def test_form_returns_a_page_with_the_class(client, encode, color, expected):
     """The form's response is the page with the predicted class."""

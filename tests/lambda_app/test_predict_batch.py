@@ -11,10 +11,9 @@ from lambda_app.admission import Admission
 from lambda_app.errors import BadField, Overloaded
 from lambda_app.uploads.photo import read_photos
 from tests.support import uploads
-from tests.support.uploads import assert_error
+from tests.support.uploads import FORM, NAMED, assert_error, form, part
 
-FORM = "multipart/form-data; boundary=b"
-HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.jpg"\r\n\r\n'
+PART = part(b"x", NAMED)
 
 
 def post(client, *photos):
@@ -61,14 +60,14 @@ def test_wait_for_memory_does_not_count_as_decoding(client, encode, monkeypatch)
     now = 0.0
 
     @contextmanager
-    def wait_in_vain(_admission, _memory, _waited):
+    def wait_and_fail(_admission, _memory, _waited):
         nonlocal now
         now += 2 * inference.DECODING_S
         raise Overloaded("the photo waited for memory")
         yield
 
     monkeypatch.setattr("lambda_app.inference.time", SimpleNamespace(perf_counter=lambda: now))
-    monkeypatch.setattr(Admission, "reserve", wait_in_vain)
+    monkeypatch.setattr(Admission, "reserve", wait_and_fail)
     answers = post(client, *[encode("blue")] * 3).json()
     assert ["overloaded"] * 3 == [one["error"]["code"] for one in answers]
 
@@ -82,7 +81,7 @@ def test_each_prediction_has_its_own_id(client, encode):
 
 def test_too_many_photos_are_refused_before_the_rest_is_read():
     """The server does not wait for photos that it will not classify."""
-    coming = iter([(HEAD + b"x\r\n") * 3])
+    coming = iter([PART * 3])
 
     async def receive():
         return {"type": "http.request", "body": next(coming), "more_body": True}
@@ -96,18 +95,11 @@ def test_too_many_photos_are_refused_before_the_rest_is_read():
     ("status", "code", "message", "body", "content_type"),
     [
         (415, "unsupported_image", "expected multipart/form-data", b"x", "image/jpeg"),
-        (400, "no_file", "no file named 'file'", b"--b--\r\n", FORM),
-        (
-            400,
-            "no_file",
-            "is text without a file name",
-            HEAD.replace(b'; filename="x.jpg"', b"") + b"x\r\n--b--\r\n",
-            FORM,
-        ),
-        (400, "bad_request", "is truncated", HEAD + b"x\r\n" + HEAD + b"x\r\n--b", FORM),
-        (413, "too_large", "at most 100000", HEAD + bytes(100_001) + b"\r\n--b--\r\n", FORM),
-        (413, "too_large", "at most 100000", (HEAD + bytes(50_001) + b"\r\n") * 2 + b"--b--\r\n", FORM),
-        (422, "bad_field", "more than 16 files", (HEAD + b"x\r\n") * 17 + b"--b--\r\n", FORM),
+        (400, "no_file", "no file named 'file'", b"--XbX--\r\n", FORM),
+        (400, "bad_request", "is truncated", PART * 2 + b"--XbX", FORM),
+        (413, "too_large", "at most 100000", form(bytes(100_001), NAMED), FORM),
+        (413, "too_large", "at most 100000", part(bytes(50_001), NAMED) + form(bytes(50_001), NAMED), FORM),
+        (422, "bad_field", "more than 16 files", PART * 16 + form(b"x", NAMED), FORM),
     ],
 )
 def test_invalid_form_is_refused_as_a_whole(client, status, code, message, body, content_type):

@@ -4,16 +4,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lambda_app.errors import DamagedPhoto, NoPhoto, PhotoTooLarge, UnsupportedPhoto
+from lambda_app.errors import DamagedPhoto, PhotoTooLarge, UnsupportedPhoto
 from lambda_app.preprocess import decode, preprocess
 from tests.support.drawing import encode_image
-from tests.support.photo_files import bmp
+from tests.support.photo_files import bmp, exif
 
 RED, WHITE = [255, 0, 0], [255, 255, 255]
+# cat.jpg at 32 x 32, averaged over blocks of 8 x 8, RGB.
+CAT = [
+    [[152, 137, 127, 155], [150, 111, 171, 142], [152, 153, 157, 146], [172, 161, 134, 161]],
+    [[113, 99, 91, 115], [107, 81, 129, 112], [106, 104, 104, 112], [135, 118, 93, 132]],
+    [[84, 69, 64, 95], [73, 50, 96, 86], [78, 61, 57, 86], [117, 88, 73, 110]],
+]
 
 
 def center_of(data: bytes) -> list[int]:
     return preprocess(data, 8).pixels[:, 4, 4].tolist()
+
+
+def test_pixels_of_the_bundled_cat_are_unchanged(cat_jpg):
+    """Decoding, cropping and resizing give the recorded pixels, within one gray level on average."""
+    pixels = preprocess(cat_jpg, 32).pixels.reshape(3, 4, 8, 4, 8).mean((2, 4))
+    np.testing.assert_allclose(pixels, CAT, atol=1)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
@@ -93,10 +105,10 @@ def test_preprocess_applies_every_exif_orientation(orientation, image_format):
         7: Image.Transpose.TRANSVERSE,
     }
     image, turn = Image.fromarray(upright), (inverse | same).get(orientation)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
     lossless = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(image_format, {})
-    data = encode_image(image.transpose(turn) if turn is not None else image, image_format, exif=exif, **lossless)
+    data = encode_image(
+        image.transpose(turn) if turn is not None else image, image_format, exif=exif(orientation), **lossless
+    )
     corners = preprocess(data, 64).pixels[:, [8, 8, 56, 56], [8, 56, 8, 56]].T.astype(int)
     expected = [[250, 0, 0], [0, 250, 0], [0, 0, 250], [0, 0, 0]]
     assert np.abs(corners - expected).max() <= 4
@@ -138,23 +150,6 @@ def test_preprocess_limits_each_side(size):
     """A side over 32,767 pixels raises `PhotoTooLarge`."""
     with pytest.raises(PhotoTooLarge, match="at most 32767 per side are accepted"):
         preprocess(encode_image(Image.new("L", size), "PNG"), 32)
-
-
-@pytest.mark.parametrize(
-    ("data", "error"),
-    [
-        (b"", NoPhoto),
-        (b"just text", UnsupportedPhoto),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UnsupportedPhoto),
-        (b"%PDF-1.7\n", UnsupportedPhoto),
-        (b"\x89PNG\r\n\x1a\n", DamagedPhoto),
-        (b"\xff\xd8\xff\xe0" + b"\0" * 50, DamagedPhoto),
-    ],
-)
-def test_preprocess_distinguishes_unsupported_from_damaged(data, error):
-    """A file is damaged if it has a known signature, and unsupported otherwise."""
-    with pytest.raises(error):
-        preprocess(data, 32)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])

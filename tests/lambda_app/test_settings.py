@@ -8,13 +8,6 @@ from lambda_app.batch.handler import BatchSettings
 from lambda_app.settings import Settings, SettingsError
 
 
-def test_defaults_serve_the_released_model():
-    """Every setting has a default that works on Lambda."""
-    settings = Settings.from_env({})
-    assert ("model.onnx", "INFO") == (settings.model_path.name, settings.log_level)
-    assert settings.max_image_bytes == 4_500_000
-
-
 def test_settings_read_variables_in_capitals():
     """Only variables with the name of a setting are read."""
     env = {"MODEL_PATH": "/m.onnx", "MAX_IMAGE_BYTES": "10", "max_image_pixels": "1", "HOME": "/"}

@@ -193,15 +193,6 @@ def test_metric_lines_follow_the_schema_of_cloudwatch(logged, encode):
             assert all(isinstance(value, float) for name in units for value in record[name])
 
 
-@pytest.mark.parametrize("broken", [{"Timestamp": "now"}, {"CloudWatchMetrics": [{"Namespace": ""}]}])
-def test_schema_rejects_lines_that_cloudwatch_cannot_read(logged, broken):
-    """The schema rejects an invalid timestamp and namespace, so the test above can fail."""
-    logged.client.get("/health")
-    _, [record] = split(logged.lines())
-    record["_aws"] |= broken
-    assert list(EMF.iter_errors(record))
-
-
 def test_service_name_is_that_of_the_settings(logged):
     """Log lines and metrics name the service, which separates two deployments in one account."""
     logged.settings = Settings(service_name="pets-dev")

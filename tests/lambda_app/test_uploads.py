@@ -20,6 +20,7 @@ from tests.support.uploads import COMMANDS, assert_error, post
         "application/x-www-form-urlencoded",
         "text/plain; charset=utf-8",
         "application/json",
+        "IMAGE/PNG; name=x",
         "nonsense",
     ],
 )

@@ -33,6 +33,7 @@ def assert_error(answer, status, code, *messages):
     error = answer.json()["error"]
     assert (status, code) == (answer.status_code, error["code"])
     assert ({"code", "message", "request_id"}, "application/json") == (set(error), answer.headers["content-type"])
+    assert ["nosniff"] == answer.headers.get_list("x-content-type-options")
     assert "Traceback" not in answer.text
     for message in messages:
         assert message in error["message"]
