@@ -206,9 +206,3 @@ def test_large_jpeg_is_decoded_at_reduced_size(width, height, image_size):
     short, needed = min(decoded), min(width, height, augmenter.min_side)
     assert needed <= short
     assert short <= max(2 * augmenter.min_side, -(-min(width, height) // 8))
-
-
-def test_jpeg_is_decoded_at_an_eighth():
-    """A photo of 1600 x 1200, of which 81 pixels are needed, is decoded at an eighth."""
-    augmenter = Augmenter(replace(AUGMENT, crop_scale=(0.35, 1.0)), 48)
-    assert (200, 150) == decoded_size(augmenter, (1600, 1200))

@@ -99,11 +99,6 @@ def test_fit_class_familiarity_orders_classes_by_frequency(photos, frozen_classe
 # --- familiarity without a frozen head
 
 
-def test_fit_class_familiarity_without_frozen_head_is_empty():
-    """Without a frozen head there are no familiar classes."""
-    assert () == fit_class_familiarity(np.zeros((5, 0), np.float32))
-
-
 def test_familiarity_without_frozen_head_is_logsumexp():
     """Without a frozen head, familiarity is the log-sum-exp of the logits: log 4 for log 3 and 0."""
     np.testing.assert_allclose(familiarity(predictions_of(logits=[[np.log(3), 0.0]]), ()), [np.log(4)], rtol=1e-6)

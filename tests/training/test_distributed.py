@@ -126,14 +126,3 @@ def test_training_runs_on_a_gpu(trained, tmp_path):
     done = run(folder, "-c", script, CUDA_VISIBLE_DEVICES="0")
     assert 0 == done.returncode, done.stdout
     assert all(not tensor.is_cuda for tensor in weights(folder).values())
-
-
-def test_world_without_torchrun_has_one_process(monkeypatch):
-    """Without `torchrun`, a process is the main process of a group of one."""
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
-        monkeypatch.delenv(name, raising=False)
-    world = join_world()
-    assert (0, 1, True) == (world.rank, world.size, world.is_main)
-    assert "value" == world.broadcast("value")
-    world.wait()
-    world.leave()

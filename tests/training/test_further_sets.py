@@ -32,12 +32,6 @@ def test_read_folder_keeps_known_classes(project):
     assert sorted(known) == photos.ids
 
 
-def test_read_folder_without_known_class_is_empty(project):
-    """A set that shows none of the known classes is empty."""
-    path = write_zip(project / "more.zip", {"rabbit/0.jpg": encode_image(draw("rabbit", 0))})
-    assert 0 == len(read_folder(path, NAMES, Preprocessor(32)))
-
-
 @pytest.mark.parametrize("counts", [{"cat": 5}, {"rabbit": 5}], ids=["one class", "none"])
 def test_extra_set_of_fewer_than_two_classes_is_skipped(project, counts, capsys):
     """A set that shows fewer than two of the classes is skipped with a message."""
@@ -62,12 +56,6 @@ def test_read_unlabeled_reads_every_photo(tmp_path):
     photos = read_unlabeled(write_zip(tmp_path / "else.zip", FILES), Preprocessor(32))
     assert READABLE == photos.ids
     assert [(3, 32, 32)] * 3 == [pixels.shape for pixels, _ in photos]
-
-
-def test_read_unlabeled_reads_a_folder(tmp_path):
-    """A folder is read like an archive, even if it has class folders."""
-    photos = read_unlabeled(write_dataset(tmp_path / "zoo", {"rabbit": 2, "cat": 1}), Preprocessor(32))
-    assert ["cat/0.jpg", "rabbit/0.jpg", "rabbit/1.jpg"] == photos.ids
 
 
 def test_outlier_set_without_photos_is_skipped(project, capsys):

@@ -102,14 +102,6 @@ def test_calibration_error_of_certain_predictions():
     assert [1.0, 0.0] == [calibration_error(certain, np.array(labels)) for labels in ([1, 0], [0, 1])]
 
 
-def test_calibration_error_of_true_probabilities_is_small():
-    """Labels drawn from the probabilities give an error near 0."""
-    rng = np.random.default_rng(0)
-    probabilities = softmax(rng.normal(0, 2, (50_000, 3)), axis=1)
-    labels = (probabilities.cumsum(1) < rng.random((len(probabilities), 1))).sum(1)
-    assert calibration_error(probabilities, labels) < 0.01
-
-
 @given(st.integers(1, 50), st.integers(2, 5), st.integers(1, 20), st.integers(0, 2**32 - 1))
 def test_calibration_error_is_a_share(count, classes, bins, seed):
     """For any probabilities the error is in [0, 1]."""

@@ -78,14 +78,6 @@ def test_dropout_spares_the_frozen_head(network):
     assert not logits.equal(other_logits)
 
 
-def test_network_without_pretraining_has_no_frozen_head():
-    """Without pretraining there is no frozen head, and no weight for one in the checkpoint."""
-    network = build_timm(SMALLEST, 2, dropout=0, frozen_classes=0)
-    assert network.frozen_head is None
-    assert [] == [name for name in network.state_dict() if name.startswith("frozen_head")]
-    assert (3, 0) == network.eval()(random_pixels(3))[1].shape
-
-
 # --- batch norm
 
 

@@ -62,13 +62,6 @@ def logits(seed, rows=3, classes=5):
     return torch.randn(rows, classes, generator=torch.Generator().manual_seed(seed))
 
 
-def test_distillation_loss_of_equal_outputs_is_zero():
-    """The loss of equal logits is zero, and a constant added to them does not change it."""
-    teacher = logits(0)
-    assert pytest.approx(0, abs=1e-6) == float(distillation_loss(teacher, teacher))
-    assert pytest.approx(0, abs=1e-6) == float(distillation_loss(teacher + 7, teacher))
-
-
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_distillation_loss_is_the_divergence(seed):
     """The loss is the positive divergence at temperature 2, times its square."""
@@ -76,19 +69,6 @@ def test_distillation_loss_is_the_divergence(seed):
     p, q = (np.exp(log_softmax(part.numpy() / 2, axis=1)) for part in (teacher, student))
     assert 4 * (p * np.log(p / q)).sum() / 3 == pytest.approx(float(distillation_loss(student, teacher)), rel=1e-4)
     assert 0 < float(distillation_loss(student, teacher))
-
-
-def test_distillation_loss_leads_to_the_teacher():
-    """Gradient descent on the loss leads to the teacher's probabilities."""
-    teacher, student = logits(0), logits(1).requires_grad_()
-    losses = []
-    for _ in range(200):
-        loss = distillation_loss(student, teacher)
-        losses.append(float(loss.detach()))
-        [gradient] = torch.autograd.grad(loss, student)
-        student = (student - gradient).detach().requires_grad_()
-    assert sorted(losses, reverse=True)[:50] == losses[:50]
-    torch.testing.assert_close(student.softmax(1), teacher.softmax(1), atol=1e-2, rtol=0)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from training import prepare
 from training.figures import read_figures
 from training.manifest import MANIFEST
 from training.reviewed import read_reviewed
-from training.source import SourceError, detect_layout
+from training.source import SourceError
 from training.split import SPLITS
 
 CAT = encode_image(draw("cat", 0))
@@ -75,16 +75,6 @@ def test_archive_and_folder_give_the_same_manifest(project, photos):
     archive = {path.relative_to(photos).as_posix(): path.read_bytes() for path in files}
     prepared(project, write_zip(project / "photos.zip", archive))
     assert expected == MANIFEST.read_bytes()
-
-
-def test_photo_with_wrong_checksum_is_set_aside(project):
-    """A photo whose checksum in the archive is wrong is set aside."""
-    archive = write_zip(project / "pets.zip", drawings("cat", 25) | drawings("dog", 25))
-    data = archive.read_bytes()
-    archive.write_bytes(data.replace(CAT[-200:], bytes(200)))
-    row = prepared(project, archive)["pets/cat/0.jpg"]
-    assert row["reason"].startswith("unreadable: ")
-    assert not row["split"]
 
 
 def test_dangling_link_is_set_aside(project):
@@ -172,9 +162,3 @@ def test_unusable_photos_stop_the_stage(project, files, message):
         prepared(project, write_zip(project / "pets.zip", files))
     assert "data/raw/photos" in str(error.value)
     assert not MANIFEST.exists()
-
-
-def test_summary_has_the_layout():
-    """The summary has the detected layout."""
-    layout = detect_layout(["cat.1.jpg", "dog.1.jpg"])
-    assert "kaggle" == prepare.summarize([], layout)["layout"]

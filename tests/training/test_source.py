@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.workspace import write_zip
-from training.source import Source, SourceError, detect_layout, sha256
+from training.source import Source, SourceError, detect_layout
 
 LAYOUTS = {
     "Microsoft's archive": {
@@ -197,9 +197,3 @@ def test_file_that_is_not_an_archive_is_an_error(tmp_path):
     (tmp_path / "photos.tar").write_bytes(b"not a zip")
     with pytest.raises(SourceError, match=r"photos\.tar is neither a folder nor an archive"):
         Source(tmp_path / "photos.tar")
-
-
-def test_sha256_matches_nist_example(tmp_path):
-    """The digest is that of NIST's one-block example (FIPS 180-4)."""
-    (tmp_path / "abc").write_bytes(b"abc")
-    assert "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" == sha256(tmp_path / "abc")

@@ -3,7 +3,6 @@
 import copy
 import ctypes
 import pickle
-import resource
 import shutil
 import signal
 from pathlib import Path
@@ -251,25 +250,6 @@ def test_failed_save_keeps_the_old_file(tmp_path):
     with pytest.raises((AttributeError, pickle.PicklingError)):
         save_atomically(lambda: None, path)
     assert 1 == torch.load(path, weights_only=True)
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="only glibc has mallopt")
-def test_freed_memory_is_reused_without_page_faults():
-    """Memory that was freed is allocated again without page faults."""
-    keep_freed_memory()
-    library = ctypes.CDLL(None)
-    library.malloc.restype = ctypes.c_void_p
-    library.free.argtypes = (ctypes.c_void_p,)
-
-    def faults(size=2**26):  # bytes; glibc would otherwise map each block above 2**25 again
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        block = library.malloc(ctypes.c_size_t(size))
-        ctypes.memset(block, 1, size)
-        library.free(block)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    faults()
-    assert 100 > faults()  # of 16,384 pages
 
 
 def test_keep_freed_memory_without_mallopt_does_nothing(monkeypatch):

@@ -23,7 +23,7 @@ def write_damaged(path, files, damaged, method):
     return Source(path)
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_damaged_photo_is_set_aside(tmp_path, method):
     """A photo that cannot be unpacked is unreadable, with every compression."""
     source = write_damaged(tmp_path / "pets.zip", pictures("cat/1.jpg"), "cat/1.jpg", method)

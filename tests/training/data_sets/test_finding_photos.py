@@ -5,7 +5,6 @@ import tarfile
 import pytest
 
 from tests.support import ROOT
-from tests.support.drawing import draw, encode_image
 from tests.training.data_sets.drawn_sources import classes, numbered, packed, reasons, run, write_files
 from tests.training.workspace import write_zip, zipped
 from training.source import SourceError, detect_layout
@@ -100,14 +99,6 @@ def test_damaged_shard_is_an_error_while_looking_for_photos():
     assert {} == detect_layout(["cat/1", "dog/1"], read=read).labels
     with pytest.raises(SourceError, match="download this shard again"):
         detect_layout(["cat/1", "cat/2", "dog/1"], read=read)
-
-
-def test_avif_is_read(data):
-    """AVIF photos are read."""
-    files = {
-        f"{label}/{i}.avif": encode_image(draw(label, i, 32), "AVIF") for label in ("cat", "dog") for i in range(6)
-    }
-    assert {"cat": 6, "dog": 6} == classes(run(write_files(data / "pets", files)))
 
 
 def test_heic_photos_are_read(data):
