@@ -14,7 +14,7 @@ from export.checks.evaluation import make_pytorch_run
 from export.convert import build_metadata
 from export.files import MODEL
 from lambda_app.classifier import Classifier
-from tests.export.untrained_models import METADATA, SIZE, TEMPERATURE, pixels
+from tests.export.untrained_models import SIZE, TEMPERATURE, pixels
 from tests.support import ROOT
 from training.calibration import familiarity
 from training.model import count_parameters, load_checkpoint
@@ -41,12 +41,7 @@ def test_onnx_matches_pytorch(exported, count):
     np.testing.assert_allclose(outputs.probabilities, expected.probabilities, rtol=0, atol=1e-4)
     np.testing.assert_allclose(outputs.logits, expected.logits, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(outputs.familiarity, expected.familiarity, rtol=1e-4, atol=1e-4)
-
-
-def test_predictions_differ_by_photo(exported):
-    """Predictions of drawings differ enough for the parity test to be meaningful."""
-    _, path, _ = exported
-    assert Classifier.load(path).run(pixels(7, SIZE)).probabilities.std(axis=0).max() > 0.05
+    assert count < 7 or outputs.probabilities.std(axis=0).max() > 0.05  # equal predictions would hide differences
 
 
 def test_probabilities_are_calibrated(exported):
@@ -88,12 +83,6 @@ def test_file_has_no_traces_of_the_machine(exported):
     _, path, _ = exported
     secrets = [str(ROOT), str(Path.home()), "site-packages", "stack_trace", "pkg.torch", 'File "', ".py", "forward("]
     assert [] == [secret for secret in secrets if secret.encode() in path.read_bytes()]
-
-
-def test_metadata_round_trip(exported):
-    """Serving reads exactly the metadata that was written."""
-    _, path, _ = exported
-    assert METADATA == Classifier.load(path).metadata
 
 
 def test_stage_exports_the_checkpoint(project):

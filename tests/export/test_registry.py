@@ -12,13 +12,10 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
 
 from export.files import RELEASED
 from export.registry import CHAMPION
-from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
-from lambda_app.settings import Settings
 from tests.export.challengers import REGISTRY, make_int8, release_file
 from tests.export.untrained_models import pixels
 from tests.support.waiting import DEADLINE_S, wait_for_output
@@ -39,15 +36,6 @@ def test_version_is_tagged(in_released):
     }
     assert expected.items() <= version.tags.items()
     assert metadata.run_id == version.run_id
-
-
-def test_model_info_leads_to_the_run(in_released):
-    """`/model/info` returns the ID of the MLflow run, whose tags contain the commit and the hash of the photos."""
-    with TestClient(create_app(Classifier.load(RELEASED), Settings())) as client:
-        information = client.get("/model/info").json()
-    tags = REGISTRY.client.get_run(information["run_id"]).data.tags
-    assert (information["git_commit"], information["data_hash"]) == (tags["git_commit"], tags["data_hash"])
-    assert sha256(MANIFEST) == tags["data_hash"]
 
 
 def test_input_example_contains_no_photo(in_released):

@@ -72,6 +72,7 @@ def test_equal_challenger_is_rejected(store):
     assert champion == RELEASED.read_bytes()
     assert outcome["reason"].startswith("as good, but no smaller: ")
     assert "be right on 5 photos that the champion gets wrong (it gets only 0 wrong; add photos)" in outcome["reason"]
+    assert "be trained on" in outcome["reason"]
 
 
 def test_smaller_challenger_is_promoted(store):
