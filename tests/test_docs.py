@@ -2,10 +2,8 @@
 
 import re
 import subprocess
-from io import StringIO
 
 import pytest
-from cogapp import Cog
 
 from infra import documents
 from infra.bench.tables import read_bench
@@ -63,22 +61,6 @@ def test_table_cells_are_short(document):
 def test_readme_is_short():
     """README.md has at most 140 lines; everything else is in the document of its package."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= 140
-
-
-def test_every_target_has_a_description():
-    """`make help` lists the targets that have a comment; targets without one are steps of others."""
-    phony = set(re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())
-    explained = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
-    assert {"check-code", "check-tests", "lint-code", "lint-documents"} == phony - explained
-
-
-@pytest.mark.parametrize("document", GENERATED)
-def test_generated_parts_are_current(document, monkeypatch):
-    """`make docs` would change nothing: the tables contain the figures in artifacts/."""
-    monkeypatch.chdir(ROOT)
-    output, cog = StringIO(), Cog()
-    cog.set_output(stdout=output, stderr=output)
-    assert (0, "") == (cog.main(["cog", "--check", "--verbosity=1", document]), output.getvalue())
 
 
 def test_every_document_with_generated_parts_is_checked():

@@ -74,11 +74,6 @@ def test_every_schema_has_a_valid_example(document):
             assert set(schema["properties"]) == set(example)
 
 
-def test_document_has_no_framework_errors(document):
-    """FastAPI's own 422 does not occur."""
-    assert "HTTPValidationError" not in str(document)
-
-
 def test_schemathesis_finds_nothing(url, tmp_path):
     """All checks of Schemathesis pass: the responses are as documented."""
     hooks = {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks", "NO_PROXY": "127.0.0.1"}
@@ -96,14 +91,6 @@ def test_docs_allow_only_their_own_scripts(tiny_classifier):
     policy = TestClient(create_app(tiny_classifier, Settings())).get("/docs").headers["content-security-policy"]
     assert re.search(r"script-src 'self' 'sha256-[^' ]+';", policy)
     assert "unsafe" not in policy
-
-
-@pytest.mark.parametrize("name", ["swagger-ui-bundle.js", "swagger-ui.css"])
-def test_docs_assets_fit_a_function_url(tiny_classifier, name):
-    """Each file of Swagger UI is served and below 4 MB; a function URL allows 6 MB."""
-    answer = TestClient(create_app(tiny_classifier, Settings())).get(f"/docs/{name}")
-    assert 200 == answer.status_code
-    assert 10_000 < len(answer.content) < 4_000_000
 
 
 def test_reference_in_the_api_guide_is_current(document):

@@ -88,11 +88,6 @@ def test_missing_program_is_explained(variable, marker, monkeypatch):
     assert ("", True) == (explain("slow"), bool(explain(marker)))
 
 
-def test_summary_omits_skips_if_there_are_none(run):
-    """A summary without skipped tests has no section for them."""
-    assert "skipped" not in run("def test_nothing(): pass")
-
-
 def test_fast_run_rejects_unmarked_programs(run):
     """A test that starts a program without the marker `process` fails, and a marked one is not run."""
     output = run(STARTING, "--fast", isolated=True)  # its audit hook stays until the process ends
@@ -109,11 +104,6 @@ def test_fast_run_hides_pytorch(run):
     output = run(source, "--fast", isolated=True)
     assert "torch is hidden from fast tests" in output
     assert re.search(r"1 failed in ", output)
-
-
-def test_full_run_starts_programs(run):
-    """Without --fast, both tests run and pass."""
-    assert re.search(r"2 passed in ", run(STARTING))
 
 
 def test_coverage_counts_lines_and_branches_by_package(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import yaml
 
 from tests.support import ROOT
 from tests.support.commands import run
-from tests.support.github import NAMES, WORKFLOWS, Step, execute, jobs, steps, workflow
+from tests.support.github import NAMES, WORKFLOWS, Step, execute, jobs, steps
 
 TOOLS = ROOT / ".venv-audit/bin"
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -47,15 +47,6 @@ def test_files_follow_githubs_schemas(schema, files):
 def test_zizmor_finds_nothing():
     """zizmor reports nothing, even in its strictest mode."""
     tool("zizmor", "--offline", "--no-progress", "--strict-collection", "--persona=auditor", ".github")
-
-
-@pytest.mark.parametrize("name", WORKFLOWS)
-def test_workflow_permissions_are_given_to_jobs_with_a_reason(name):
-    """No workflow has permissions of its own, and each permission of a job has a comment with its reason."""
-    assert {} == workflow(name)["permissions"]
-    comments = re.findall(r"^ {6}[a-z-]+: (?:read|write)\b(.*)$", WORKFLOWS[name], re.MULTILINE)
-    permissions = sum(len(job.get("permissions", {})) for job in jobs(name).values())
-    assert permissions == len([comment for comment in comments if re.match(r" # \w", comment)])
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

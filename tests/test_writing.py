@@ -88,19 +88,3 @@ def test_text_avoids_ruled_out_words(pattern):
         for line, text in prose(path)
         for problem in problems(text)
     ]
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        ("# A client that nobody knows\n", ["'nobody': write no one, or name the role"]),
-        ('def f():\n    """Of one photo."""\n', ["'Of one': write a complete sentence"]),
-        ('raise ValueError(f"Stopped, it goes on at {1}")\n', ["'goes on': write resumes, continues"]),
-        ("said = 1  # a name and a string without spaces are not checked\nx = 'told'\n", []),
-    ],
-)
-def test_checker_reads_comments_docstrings_and_messages(tmp_path, source, expected):
-    """Comments, docstrings and parts of f-strings are checked; names and single words are not."""
-    path = tmp_path / "module.py"
-    path.write_text(source)
-    assert expected == [problem for _, text in prose(path) for problem in problems(text)]
