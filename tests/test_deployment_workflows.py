@@ -26,16 +26,21 @@ from tests.support.github import (
 from tests.support.sam import REPOSITORY
 
 
-def test_release_without_a_changelog_fails():
-    """The first command of a release fails if the changelog has no entry for the version."""
+def test_release_of_another_version_fails_first():
+    """The first command of a release fails if the tag is not the version in pyproject.toml."""
     first = steps("release", "release")[0]
     done = execute(first, NAMES, Path("/dev/null"))
     assert done.returncode == 1
     assert "'v1.2.3': expected v" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["COMMIT", "IMAGE_URI", "CANARY", "ENV", "SHARE", "VERSION"])
-@pytest.mark.parametrize("value", ['x"; touch {0}; "', "$(shell touch {0})", "`touch {0}`", "a b", "$$(touch {0})"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "$(shell touch {0})") for name in ("COMMIT", "IMAGE_URI", "CANARY", "ENV", "SHARE", "VERSION")),
+        *(("COMMIT", value) for value in ('x"; touch {0}; "', "`touch {0}`", "a b", "$$(touch {0})")),
+    ],
+)
 def test_make_rejects_values_with_commands(name, value, tmp_path):
     """Make fails before the first recipe with a message that shows the value. Nothing evaluates the value."""
     value, target = value.format(tmp_path / "run"), {"VERSION": "back", "SHARE": "split"}.get(name, "deploy")
@@ -144,18 +149,14 @@ def test_release_has_notes_and_sbom(tmp_path):
 
 
 def test_both_environments_deploy_the_same_image():
-    """Both deploy the digest of the single build; prod follows dev, and both follow CI."""
+    """Both deploy the digest of the single build; prod follows dev and a preview of its changes, and both follow CI.
+
+    The preview writes the changes to the summary of the run, in an environment without reviewers.
+    """
     built = "${{ needs.build.outputs.image_uri }}"
     cd = jobs("cd")
     assert {"dev": built, "prod": built} == {name: cd[name]["with"]["image_uri"] for name in ("dev", "prod")}
     assert ["ci", "build", ["build", "dev", "preview"]] == [cd[name]["needs"] for name in ("build", "dev", "prod")]
-
-
-def test_preview_precedes_the_approval():
-    """The run's summary shows the changes for the image of prod, in an environment without reviewers."""
-    cd = jobs("cd")
-    assert "preview" in cd["prod"]["needs"]
-    assert "preview" == cd["preview"]["environment"]["name"]
-    assert cd["prod"]["with"]["image_uri"] == cd["preview"]["env"]["IMAGE_URI"]
+    assert ("preview", built) == (cd["preview"]["environment"]["name"], cd["preview"]["env"]["IMAGE_URI"])
     [step] = steps("cd", "preview")
     assert step.run.endswith('>> "$GITHUB_STEP_SUMMARY"')

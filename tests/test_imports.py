@@ -164,7 +164,6 @@ def test_pipeline_imports_no_experiment():
     assert set() == {name for path in stages for name in imported(path) if name.startswith("export.experiments")}
 
 
-@pytest.mark.process
 def test_only_training_and_conversion_need_pytorch():
     """Fetching photos, quantizing, releasing, the card and the drift reference start without its seconds of imports."""
     modules = ("training.fetch", "export.quantize", "export.release", "export.card", "export.drift_reference")

@@ -84,24 +84,16 @@ def test_memory_is_reserved_in_order_of_arrival(monkeypatch):
     assert [100, 10] == order
 
 
-def test_waits_of_earlier_photos_count():
-    """A photo does not wait if the earlier ones of its request have used up the limit, but takes free memory."""
-    memory = Admission(threads=2, memory=100)
-    with memory.reserve(60, waited=admission.MAX_WAIT_S):
-        with pytest.raises(Overloaded), memory.reserve(60, waited=admission.MAX_WAIT_S):
-            pass
-        with memory.reserve(40, waited=admission.MAX_WAIT_S):
-            pass
-
-
-def test_photo_without_memory_in_time_is_overloaded(monkeypatch):
-    """A photo without memory in time raises `Overloaded`; a smaller one gets the rest."""
-    monkeypatch.setattr(admission, "MAX_WAIT_S", 0)
+@pytest.mark.parametrize(("limit", "waited"), [(0, 0), (DEADLINE_S, DEADLINE_S)])
+def test_photo_without_memory_in_time_is_overloaded(monkeypatch, limit, waited):
+    """If a photo and the earlier ones of its request waited for the limit, it gets only memory that is free."""
+    monkeypatch.setattr(admission, "MAX_WAIT_S", limit)
     memory = Admission(threads=2, memory=100)
     with memory.reserve(60):
-        with pytest.raises(Overloaded, match="waited 0 s for 60 bytes of memory"), memory.reserve(60):
+        message = f"waited {limit} s for 60 bytes of memory"
+        with pytest.raises(Overloaded, match=message), memory.reserve(60, waited=waited):
             pass
-        with memory.reserve(40):
+        with memory.reserve(40, waited=waited):
             pass
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from lambda_app.decoding.tiff import COMPRESSION, SAMPLE_FORMAT
-from lambda_app.errors import DamagedPhoto, PhotoTooLarge, RequestError, UnsupportedPhoto
-from lambda_app.preprocess import decode, preprocess
+from lambda_app.errors import DamagedPhoto, RequestError, UnsupportedPhoto
+from lambda_app.preprocess import decode
 from tests.support.photo_files import HEIGHT, MAX_DIFFERENCE, WIDTH, picture
 from tests.support.tiff_files import (
     BLACK_IS_ZERO,
@@ -25,7 +25,6 @@ from tests.support.tiff_files import (
     YCBCR,
     Tiff,
     find_tag,
-    with_entry,
 )
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -187,15 +186,6 @@ def test_tiff_with_an_empty_sample_format_is_decoded():
     entry = find_tag(data, COMPRESSION)  # whose value, none, is the default
     empty = data[:entry] + struct.pack("<HHII", SAMPLE_FORMAT, SHORT, 0, 0) + data[entry + 12 :]
     np.testing.assert_array_equal(np.asarray(decode(data)), np.asarray(decode(empty)))
-
-
-def test_tiff_with_a_tile_far_larger_than_the_picture_is_too_large(tmp_path):
-    """A tile of 64 megapixels in a small TIFF raises `PhotoTooLarge`."""
-    data = converted(Tiff(BLACK_IS_ZERO, 8).file(), ["-c", "lzw", *TILES], tmp_path)
-    for tag in (322, 323):
-        data = with_entry(data, tag, SHORT, 1, 8000)
-    with pytest.raises(PhotoTooLarge, match="tiles of 8000x8000 pixels"):
-        preprocess(data, 32)
 
 
 @pytest.mark.parametrize("options", [["-c", "zip"], ["-c", "lzw"], ["-c", "jpeg"]], ids=" ".join)

@@ -116,9 +116,11 @@ def test_loader_returns_batches(source, workers):
     assert [((n, 3, 32, 32), torch.uint8, (n,), torch.int64) for n in sizes] == found
 
 
-@pytest.mark.parametrize(("batch_size", "expected"), [(8, [8, 8, 4]), (12, [12, 8]), (15, [15]), (20, [20])])
+@pytest.mark.parametrize(
+    ("batch_size", "expected"), [(8, [8, 8, 4]), (12, [12, 8]), (15, [15]), (20, [20]), (60, [20])]
+)
 def test_loader_drops_small_remainder_when_training(source, batch_size, expected):
-    """The loader keeps a remainder of 20 photos that fills at least half a batch, and drops a smaller one."""
+    """The loader keeps a remainder of 20 photos that fills half a batch or is the only batch; it drops others."""
     photos = Photos(source, LABELS, ["cat", "dog"], Preprocessor(32))
     sampler = DistributedSampler(photos, num_replicas=1, rank=0)
     assert expected == [len(labels) for _, labels in loader(photos, batch_size, 0, sampler)]

@@ -27,26 +27,19 @@ def predictions(request):
     return probabilities, np.array(labels)
 
 
-@pytest.mark.parametrize("plot", [plots.confusion, plots.roc], ids=["confusion", "roc"])
-def test_plot_with_class_names_is_written(predictions, plot, tmp_path):
-    """The confusion matrix and the ROC curves are drawn with class names."""
-    probabilities, labels = predictions
-    plot(probabilities, labels, list(LABELS[: probabilities.shape[1]]), tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_reliability_is_written(predictions, tmp_path):
-    """The reliability diagram is drawn."""
-    plots.reliability(*predictions, tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_worst_mistakes_are_written(predictions, tmp_path):
-    """The worst mistakes are drawn, even if there are none."""
+def test_plots_are_written(predictions, tmp_path):
+    """Each plot of evaluation is a PNG, also the worst mistakes if there are none."""
     probabilities, labels = predictions
     names = list(LABELS[: probabilities.shape[1]])
     shown = {f"{i}.jpg": names[label] for i, label in enumerate(labels)}
     files = {name: encode_image(draw(label, 0)) for name, label in shown.items()}
     photos = Photos(Source(write_zip(tmp_path / "photos.zip", files)), shown, names, Preprocessor(32))
-    plots.worst_mistakes(probabilities, photos, names, tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    for plot, arguments in (
+        (plots.confusion, (labels, names)),
+        (plots.roc, (labels, names)),
+        (plots.reliability, (labels,)),
+        (plots.worst_mistakes, (photos, names)),
+    ):
+        path = tmp_path / f"{plot.__name__}.png"
+        plot(probabilities, *arguments, path)
+        assert path.read_bytes().startswith(b"\x89PNG")

@@ -85,7 +85,7 @@ def test_link_to_a_class_folder_is_an_error(data):
         run(photos)
 
 
-def test_hidden_files_are_the_cause(data):
+def test_class_of_hidden_files_is_an_error(data):
     """If all photos of a class are hidden files, the error states this."""
     photos = write_files(data / "pets", numbered("cat/{}.jpg", "dog/.{}.jpg"))
     with pytest.raises(SourceError, match=r"class folder 'dog' holds no photo \(8 files: hidden file\)"):

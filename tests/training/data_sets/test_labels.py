@@ -70,6 +70,7 @@ def test_metadata_of_an_image_folder_is_read(data):
     assert {"cat": 8, "dog": 8} == classes(run(write_files(data / "pets", files)))
 
 
+@pytest.mark.photos
 def test_breeds_of_the_oxford_pets_are_classes(data, shared, monkeypatch, capsys):
     """37 breeds of real photos get photos in every split, and a dry run lists them with what to expect."""
     monkeypatch.setattr(sys, "argv", ["dry_run", "--data", "breeds.zip"])

@@ -137,18 +137,6 @@ def test_set_may_be_named_by_its_link(run, tmp_path):
     assert hidden.exists()
 
 
-@pytest.mark.parametrize("folder", ["data/raw/extra", "data/raw/outliers"])
-def test_file_among_the_sets_is_not_deleted(run, tmp_path, folder):
-    """A file in the folder of links is not deleted."""
-    photos = write_dataset(tmp_path / "mine", {"cat": 1})
-    place = Path(folder, "more.zip")
-    place.parent.mkdir(parents=True)
-    place.write_bytes(archive())
-    with pytest.raises(UserError, match=f"{place} is not a link; move it elsewhere"):
-        run("--data", photos)
-    assert place.exists()
-
-
 def test_folder_at_the_link_is_used(run):
     """Without --data, a folder at data/raw/photos is used as it is."""
     Path("data/datasets.yaml").write_text("{}")
@@ -157,18 +145,18 @@ def test_folder_at_the_link_is_used(run):
     assert ["0.jpg"] == [path.name for path in PHOTOS.rglob("*.jpg")]
 
 
-@pytest.mark.parametrize("place", ["a file", "a folder"])
-def test_photos_at_the_link_are_not_deleted(run, tmp_path, place):
-    """Photos in the place of the link are not deleted; the error says what to do."""
-    photos = write_dataset(tmp_path / "mine", {"cat": 1})
-    if place == "a folder":
-        write_dataset(PHOTOS, {"cat": 1})
-    else:
-        PHOTOS.parent.mkdir()
-        PHOTOS.write_bytes(archive())
-    with pytest.raises(UserError, match=f"{PHOTOS} is not a link; move it elsewhere"):
-        run("--data", photos)
-    assert PHOTOS.exists()
+@pytest.mark.parametrize(
+    ("place", "file"),
+    [("data/raw/extra/more.zip", ""), ("data/raw/outliers/more.zip", ""), (PHOTOS, ""), (PHOTOS, "cat/0.jpg")],
+)
+def test_files_in_the_place_of_a_link_are_not_deleted(run, tmp_path, place, file):
+    """A file or a folder in the place of a link is not deleted; the error says what to do."""
+    path = Path(place, file)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(archive())
+    with pytest.raises(UserError, match=f"{place} is not a link; move it elsewhere"):
+        run("--data", write_dataset(tmp_path / "mine", {"cat": 1}))
+    assert path.exists()
 
 
 def test_oxford_pets_become_class_folders(run):
