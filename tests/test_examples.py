@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from tests.browser.conftest import TIMEOUT_MS, started_chromium
 from tests.support import ROOT
+from tests.support.chromium import TIMEOUT_MS, started_chromium
 from tests.support.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.rie

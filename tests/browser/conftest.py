@@ -1,31 +1,18 @@
-"""Start Chromium, and open pages of the function of `tests.support.emulator`."""
+"""Open pages of the function of `tests.support.emulator`."""
 
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+from tests.support.chromium import TIMEOUT_MS, started_chromium
+
 # Chromium logs this for each failed request and each status from 400 on. Every other message, for example about a
 # violated policy, is a failure.
 FAILED_REQUEST = "Failed to load resource:"
 Visit = Callable[..., Page]
-TIMEOUT_MS = 120_000
-expect.set_options(timeout=TIMEOUT_MS)  # the default is 5 s
-
-
-@contextmanager
-def started_chromium() -> Iterator[Browser]:
-    if not CHROMIUM:
-        pytest.skip("chromium is not on PATH")
-    with sync_playwright() as playwright:
-        # As root, as in a container, Chromium has no sandbox.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from lambda_app.errors import RequestError
 from lambda_app.preprocess import preprocess
-from tests.browser.conftest import started_chromium
+from tests.support.chromium import started_chromium
 from tests.support.drawing import encode_image
 from tests.support.photo_files import MAX_DIFFERENCE, exif, files, photo
 

@@ -10,8 +10,8 @@ from playwright.sync_api import expect
 
 from infra.emulator.runtime import lambda_runtime
 from infra.emulator.serve import background, local_app
-from tests.browser.conftest import CHROMIUM, TIMEOUT_MS, started_chromium
 from tests.support import ROOT
+from tests.support.chromium import CHROMIUM, TIMEOUT_MS, started_chromium
 
 VERDICTS = {"neither": "Neither cat nor dog", "cat": "Cat"}  # of each sample photo; the picture shows the last one
 PICTURE = ROOT / ".github/page.png"
