@@ -34,8 +34,10 @@ def s3(moto_cloud):
 
 
 @pytest.fixture
-def scorer(moto_cloud, s3, tiny_classifier):
+def scorer(moto_cloud, s3, tiny_classifier, monkeypatch):
+    """Return a scorer that retries without pauses."""
     moto_cloud.empty()
+    monkeypatch.setattr("lambda_app.batch.objects.RETRIES", RETRIES.new(backoff_factor=0, backoff_jitter=0))
     settings = BatchSettings(
         results_bucket=RESULTS, results_prefix=PREFIX, max_image_bytes=100_000, max_image_pixels=1_000_000
     )
