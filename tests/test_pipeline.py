@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +16,7 @@ from lambda_app.classifier import Classifier
 from lambda_app.preprocess import preprocess
 from tests.export.untrained_models import LENIENT
 from tests.support import ROOT
-from tests.support.commands import ISOLATED
+from tests.support.commands import GIT, ISOLATED, PROGRAMS_PATH
 from tests.support.drawing import LABELS, draw, encode_image, write_dataset
 from tests.support.mlflow_stores import write_store
 from tests.training.workspace import write_params
@@ -36,7 +35,6 @@ FILES = (
     "dvc.yaml",
 )
 STAGES = tuple(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-STAGES_WITH_METRICS = ("prepare", "evaluate", "verify", "release")
 OUTPUTS = (
     "artifacts/calibration.json",
     "artifacts/checkpoint.pt",
@@ -49,10 +47,7 @@ OUTPUTS = (
     "lambda_app/model.onnx",
 )
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "MLFLOW_"))}
-ENVIRONMENT |= ISOLATED | {
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "OMP_NUM_THREADS": "1",
-}
+ENVIRONMENT |= ISOLATED | {"PATH": PROGRAMS_PATH, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +69,7 @@ def project(tmp_path_factory):
     run = runner(folder)
     run("git", "init", "--quiet")
     run("git", "add", ".")
-    run("git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message", "Start")
+    run(*GIT, "commit", "--quiet", "--message", "Start")
     run("python", "-m", "training.fetch", "--data", str(photos))
     first = run("dvc", "repro")
     files = snapshot(folder)
@@ -141,12 +136,13 @@ def test_model_classifies_new_drawings(classifier, label):
     assert all(set(LABELS) == set(prediction.probabilities) for prediction in predictions)
 
 
-def test_model_names_its_origin(project, classifier, mlflow_run):
-    """The model file holds the hash of the manifest, the commit and the MLflow run."""
-    metadata = classifier.metadata
-    assert sha256(project.folder / "artifacts/manifest.csv") == metadata.data_hash
-    assert project.run("git", "rev-parse", "HEAD").strip() == metadata.git_commit
-    assert mlflow_run.run.info.run_id == metadata.run_id
+def test_model_and_run_name_their_origin(project, classifier, mlflow_run):
+    """The model file and the MLflow run hold the hash of the manifest and the commit; the file also holds the run."""
+    metadata, run = classifier.metadata, mlflow_run.run
+    data_hash = sha256(project.folder / "artifacts/manifest.csv")
+    git_commit = project.run("git", "rev-parse", "HEAD").strip()
+    assert (data_hash, git_commit, run.info.run_id) == (metadata.data_hash, metadata.git_commit, metadata.run_id)
+    assert (data_hash, git_commit) == (run.data.tags["data_hash"], run.data.tags["git_commit"])
 
 
 # DVC
@@ -174,7 +170,9 @@ def test_lock_is_portable(project):
 def test_git_tracks_metrics_and_plots(project):
     """Git ignores photos, the checkpoint and the MLflow store, but not metrics and plots."""
     untracked = set(project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines())
-    assert {f"?? artifacts/metrics/{stage}.json" for stage in (*STAGES_WITH_METRICS, "train")} <= untracked
+    assert {
+        f"?? artifacts/metrics/{stage}.json" for stage in ("prepare", "train", "evaluate", "verify", "release")
+    } <= untracked
     assert {"?? artifacts/plots/history.csv", "?? dvc.lock", "?? lambda_app/model.onnx"} <= untracked
     assert [] == [line for line in untracked if line.endswith((".pt", ".db", ".jpg", "manifest.csv"))]
 
@@ -208,23 +206,15 @@ def test_mlflow_run_has_parameters(classifier, mlflow_run):
     assert str(classifier.metadata.parameters) == params["parameters"]
 
 
-@pytest.mark.parametrize(
-    "metric",
-    [
-        *(
-            f"{split}_{name}"
-            for split in ("train", "val")
-            for name in ("loss", "accuracy", "precision", "recall", "f1")
-        ),
-        "lr",
-        "images_per_second",
-    ],
-)
-def test_mlflow_run_has_metrics(mlflow_run, metric):
+def test_mlflow_run_has_metrics(mlflow_run):
     """The run has a value of each metric for each epoch."""
-    history = mlflow_run.client.get_metric_history(mlflow_run.run.info.run_id, metric)
-    assert [1, 2] == [value.step for value in history]
-    assert np.isfinite([value.value for value in history]).all()
+    names = [
+        f"{split}_{name}" for split in ("train", "val") for name in ("loss", "accuracy", "precision", "recall", "f1")
+    ]
+    for metric in (*names, "lr", "images_per_second"):
+        history = mlflow_run.client.get_metric_history(mlflow_run.run.info.run_id, metric)
+        assert [1, 2] == [value.step for value in history], metric
+        assert np.isfinite([value.value for value in history]).all(), metric
 
 
 def test_mlflow_run_has_artifacts(mlflow_run):
@@ -233,13 +223,6 @@ def test_mlflow_run_has_artifacts(mlflow_run):
     files = {file.path for folder in ("", "plots") for file in mlflow_run.client.list_artifacts(run_id, folder)}
     assert {"checkpoint.pt", "history.csv", "curves.png"} <= files
     assert {"calibration.json", "evaluate.json", "plots/confusion_test.png"} <= files
-
-
-def test_mlflow_run_has_tags(project, mlflow_run):
-    """The run has tags with the hash of the data and the commit of the code."""
-    tags = mlflow_run.run.data.tags
-    assert sha256(project.folder / "artifacts/manifest.csv") == tags["data_hash"]
-    assert project.run("git", "rev-parse", "HEAD").strip() == tags["git_commit"]
 
 
 def test_champion_is_the_released_model(project, mlflow_run):

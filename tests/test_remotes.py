@@ -1,8 +1,6 @@
 """Check that DVC and MLflow store files in S3, over HTTP on moto's server instead of AWS."""
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,8 +11,7 @@ from click.testing import CliRunner
 from mlflow import experiments
 
 from tests.support import ROOT
-from tests.support.commands import ISOLATED
-from tests.support.waiting import DEADLINE_S
+from tests.support.commands import ISOLATED, PROGRAMS_PATH, run
 from tests.training.workspace import write_params
 from training import config
 from training.tracking import start_run
@@ -27,10 +24,7 @@ def project(aws, tmp_path, monkeypatch):
     """Return a working directory with params.yaml, whose programs use moto instead of AWS."""
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)
-    settings = ISOLATED | {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
+    settings = ISOLATED | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "PATH": PROGRAMS_PATH}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     boto3.client("s3").create_bucket(Bucket=BUCKET)
@@ -47,14 +41,9 @@ for command in sys.argv[1:]:
 """
 
 
-def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def dvc(*commands):
     """Run DVC's commands in one process, because starting DVC takes two seconds."""
-    run(sys.executable, "-c", DVC, *commands)
+    run(sys.executable, "-c", DVC, *commands, folder=Path())
 
 
 def stored(prefix):
@@ -66,7 +55,7 @@ def stored(prefix):
 
 def test_dvc_pushes_and_pulls(project, cat_jpg):
     """With the runbook's remote, DVC restores a file from S3 after the cache is deleted."""
-    run("git", "init", "--quiet")
+    run("git", "init", "--quiet", folder=project)
     Path(".dvc").mkdir()
     shutil.copyfile(ROOT / ".dvc/config", ".dvc/config")
     shutil.copyfile(ROOT / ".dvc/.gitignore", ".dvc/.gitignore")

@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support import ROOT
 from tests.support.drawing import draw, encode_image
+from tests.support.photo_files import exif
 
 CAT, NEITHER = (ROOT / "data/samples" / name for name in ("cat.jpg", "neither.jpg"))
 SCREENSHOTS = ROOT / "artifacts/screenshots"
@@ -32,12 +33,10 @@ def verdict(page: Page, text: str) -> None:
 
 def big(photo: Image.Image) -> bytes:
     """Return a photo of 12 megapixels that is stored rotated, as phones do."""
-    exif = Image.Exif()
-    exif[0x0112] = ROTATED
     turned = photo.convert("RGB").transpose(Image.Transpose.ROTATE_90)
     grain = np.random.default_rng(0).integers(0, 16, (4000, 3000, 1), np.uint8)
     pixels = np.asarray(turned.resize((3000, 4000))) // 8 * 7 + grain
-    return encode_image(Image.fromarray(pixels), quality=90, exif=exif)
+    return encode_image(Image.fromarray(pixels), quality=90, exif=exif(ROTATED))
 
 
 def look(page: Page, state: str) -> None:

@@ -18,6 +18,7 @@ from export.registry import CHAMPION
 from lambda_app.classifier import Classifier
 from tests.export.challengers import REGISTRY, make_int8, release_file
 from tests.export.untrained_models import pixels
+from tests.support.commands import PROGRAMS_PATH
 from tests.support.waiting import DEADLINE_S, wait_for_output
 from training.manifest import MANIFEST
 from training.source import sha256
@@ -53,7 +54,7 @@ def served(store):
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/pet-classifier@champion"]
     command += ["--env-manager", "local", "--port", "0", "--workers", "1"]
     environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # contains uvicorn
+        "PATH": PROGRAMS_PATH,  # contains uvicorn
         "UVICORN_PORT": "0",  # MLflow does not pass port 0 on
     }
     with Path("serve.log").open("wb") as log:

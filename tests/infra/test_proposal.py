@@ -12,8 +12,7 @@ import pytest
 from proposal import merge_tables
 
 from tests.support import ROOT
-
-GIT = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
+from tests.support.commands import GIT
 
 
 @pytest.fixture

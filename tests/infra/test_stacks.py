@@ -11,6 +11,7 @@ import pytest
 
 from tests.infra.moto_stacks import PHOTOS, RESULTS, STACK, make, push, stack_arguments
 from tests.support import ROOT
+from tests.support.commands import GIT
 from tests.support.sam import IMAGE, REGION, read, translated
 
 pytestmark = [
@@ -106,7 +107,7 @@ def test_deploy_passes_parameters():
 @pytest.mark.parametrize("changed", [False, True])
 def test_deploy_uses_commit_of_clean_checkout(changed, tmp_path):
     """Without COMMIT, `make deploy` uses HEAD; a checkout with changes is an error."""
-    git = ["git", "-C", tmp_path, "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    git = [*GIT, "-C", tmp_path]
     shutil.copy(ROOT / "Makefile", tmp_path)
     for command in (["init", "--quiet"], ["add", "Makefile"], ["commit", "--quiet", "--message", "Add it"]):
         subprocess.run([*git, *command], check=True)

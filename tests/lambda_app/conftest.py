@@ -36,6 +36,6 @@ def long_lived_client(tiny_classifier):
 
 
 @pytest.fixture
-def contributing(tiny_classifier, tmp_path):
+def contributing_client(tiny_classifier, tmp_path):
     """Return a client of an app that keeps contributed photos in `tmp_path`."""
     return TestClient(create_app(tiny_classifier, settings(tmp_path)))

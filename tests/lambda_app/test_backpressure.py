@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from urllib.parse import urlsplit
 
 import httpx2
@@ -18,7 +17,7 @@ from lambda_app.app import create_app
 from lambda_app.inference import Inference
 from lambda_app.settings import Settings
 from lambda_app.uploads.backpressure import MAX_UPLOADS
-from tests.support.uploads import assert_error
+from tests.support.uploads import assert_error, post
 from tests.support.waiting import DEADLINE_S, acquire
 
 MAX_BYTES = 100_000
@@ -86,7 +85,7 @@ def test_excess_upload_is_rejected_at_once(app, url, encode, header):
         stalled_uploads(app, url, MAX_UPLOADS, header),
         httpx2.Client(base_url=url, trust_env=False, timeout=DEADLINE_S) as client,
     ):
-        response = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
+        response = post(client, encode(), "image/jpeg")
         assert_error(response, 503, "overloaded")
         assert "1" == response.headers["retry-after"]
         assert 'prediction_errors_total{code="overloaded"} 1.0' in client.get("/metrics").text
@@ -99,7 +98,7 @@ def test_memory_is_released_by_answered_and_disconnected_uploads(app, url, encod
     with httpx2.Client(base_url=url, trust_env=False, timeout=DEADLINE_S) as client:
 
         def status():
-            response = client.post("/predict", content=encode(), headers={"content-type": "image/jpeg"})
+            response = post(client, encode(), "image/jpeg")
             acquire(app.ended, 1)
             return response.status_code
 
@@ -126,8 +125,7 @@ def test_photo_of_a_client_that_left_is_not_classified(app, url, encode, monkeyp
         ThreadPoolExecutor(threads) as pool,
         httpx2.Client(base_url=url, trust_env=False, timeout=DEADLINE_S, limits=unlimited) as client,
     ):
-        post = partial(client.post, "/predict", content=encode(), headers={"content-type": "image/jpeg"})
-        answers = [pool.submit(post) for _ in range(threads)]
+        answers = [pool.submit(post, client, encode(), "image/jpeg") for _ in range(threads)]
         acquire(started, threads)
         with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port)) as connection:
             connection.sendall(HEAD.format(f"content-length: {len(encode())}").encode() + encode())

@@ -23,9 +23,9 @@ from tests.lambda_app.contribution_requests import (
 from tests.support.drawing import encode_image
 
 
-def test_photo_is_stored_with_the_server_prediction(contributing, tmp_path, encode):
+def test_photo_is_stored_with_the_server_prediction(contributing_client, tmp_path, encode):
     """The key has model version, label and digest; the prediction is the server's, not the one in the form."""
-    answer = contribute(contributing, encode("red"), FORM | {"prediction": "dog", "confidence": "0.1"})
+    answer = contribute(contributing_client, encode("red"), FORM | {"prediction": "dog", "confidence": "0.1"})
     [copy] = read_copies(tmp_path)
     digest = hashlib.sha256(copy).hexdigest()
     folder = f"contributed/{VERSION}/dog"
@@ -34,28 +34,28 @@ def test_photo_is_stored_with_the_server_prediction(contributing, tmp_path, enco
     assert (200, expected) == (answer.status_code, answer.json())
     metadata = json.loads((tmp_path / folder / f"{digest}.json").read_text())
     assert ["request-id", "prediction", "confidence", "time"] == list(metadata)
-    again = contributing.post("/predict", content=copy).json()
+    again = contributing_client.post("/predict", content=copy).json()
     assert (PREDICTION_ID, "cat", f"{again['confidence']:.6f}") == tuple(metadata.values())[:3]
     assert datetime.fromisoformat(metadata["time"]).utcoffset().total_seconds() == 0
     assert {0o600} == {path.stat().st_mode & 0o777 for path in (tmp_path / folder).iterdir()}
 
 
-def test_same_photo_is_stored_once(contributing, tmp_path, encode):
+def test_same_photo_is_stored_once(contributing_client, tmp_path, encode):
     """The second contribution replaces the first one; a contribution with another label is stored separately."""
-    digests = [contribute(contributing, encode()).json()["contribution"] for _ in range(2)]
-    contribute(contributing, encode(), FORM | {"label": "cat"})
+    digests = [contribute(contributing_client, encode()).json()["contribution"] for _ in range(2)]
+    contribute(contributing_client, encode(), FORM | {"label": "cat"})
     assert (1, 2) == (len(set(digests)), len(read_copies(tmp_path)))
 
 
-def test_every_sender_of_a_photo_is_recorded(contributing, tmp_path, encode):
+def test_every_sender_of_a_photo_is_recorded(contributing_client, tmp_path, encode):
     """An empty file leads from the request of each sender to the photo, whose metadata names only the last sender."""
     ids = [PREDICTION_ID, str(uuid4())]
-    [digest] = {contribute(contributing, encode(), FORM | {"request_id": i}).json()["contribution"] for i in ids}
+    [digest] = {contribute(contributing_client, encode(), FORM | {"request_id": i}).json()["contribution"] for i in ids}
     paths = [tmp_path / f"contributed/requests/{i}/{digest}" for i in ids]
     assert [b"", b""] == [path.read_bytes() for path in paths]
 
 
-def test_copy_has_no_metadata(contributing, tmp_path):
+def test_copy_has_no_metadata(contributing_client, tmp_path):
     """The copy is upright, without location, comments, profiles, thumbnails and bytes after the picture."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -63,7 +63,7 @@ def test_copy_has_no_metadata(contributing, tmp_path):
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (48.0, 12.0, 0.0)
     options = {"exif": exif, "comment": b"s3cret", "xmp": b"s3cret", "dpi": (300, 300)}
     photo = encode_image(Image.new("RGB", (64, 48), "red"), **options)
-    assert 200 == contribute(contributing, photo + b"s3cret").status_code
+    assert 200 == contribute(contributing_client, photo + b"s3cret").status_code
     [copy] = read_copies(tmp_path)
     image = Image.open(io.BytesIO(copy))
     assert ((48, 64), "JPEG", {}) == (image.size, image.format, dict(image.getexif()))

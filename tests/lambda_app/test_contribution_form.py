@@ -7,13 +7,13 @@ import pytest
 from lambda_app.contributions.contributor import check_names
 from lambda_app.settings import Settings, SettingsError
 from tests.lambda_app.contribution_requests import FORM, PREDICTION_ID, VERSION, contribute, files
-from tests.support.uploads import assert_error
+from tests.support.uploads import assert_error, form, post
 
 
 @pytest.mark.parametrize("consent", [{}, {"consent": ""}, {"consent": "false"}, {"consent": "on"}, {"consent": "TRUE"}])
-def test_photo_without_consent_is_refused(contributing, tmp_path, encode, consent):
+def test_photo_without_consent_is_refused(contributing_client, tmp_path, encode, consent):
     """Only the exact field `consent=true` counts as consent; otherwise nothing is stored."""
-    answer = contribute(contributing, encode(), {"label": "dog", "request_id": PREDICTION_ID, **consent})
+    answer = contribute(contributing_client, encode(), {"label": "dog", "request_id": PREDICTION_ID, **consent})
     assert_error(answer, 422, "no_consent", "the form has no consent=true; expected it with a photo")
     assert [] == files(tmp_path)
 
@@ -24,10 +24,10 @@ def test_photo_is_refused_if_contributions_are_off(client, encode):
     assert_error(contribute(client, encode()), 403, "contributions_off", message)
 
 
-def test_json_feedback_is_unchanged(contributing, client):
+def test_json_feedback_is_unchanged(contributing_client, client):
     """JSON feedback has the same response with and without contributions."""
     body = {"request_id": PREDICTION_ID, "label": "dog"}
-    answers = [each.post("/feedback", json=body).json() for each in (contributing, client)]
+    answers = [each.post("/feedback", json=body).json() for each in (contributing_client, client)]
     assert [body | {"model_version": VERSION}] * 2 == answers
 
 
@@ -40,9 +40,9 @@ def test_json_feedback_is_unchanged(contributing, client):
         {"origin": "null"},
     ],
 )
-def test_form_of_another_site_is_refused(contributing, tmp_path, encode, headers):
+def test_form_of_another_site_is_refused(contributing_client, tmp_path, encode, headers):
     """A form from a page of another origin is rejected, and nothing is stored."""
-    assert_error(contribute(contributing, encode(), headers=headers), 403, "cross_origin")
+    assert_error(contribute(contributing_client, encode(), headers=headers), 403, "cross_origin")
     assert [] == files(tmp_path)
 
 
@@ -54,9 +54,9 @@ def test_form_of_another_site_is_refused(contributing, tmp_path, encode, headers
         {"origin": "http://testserver"},
     ],
 )
-def test_form_of_own_page_is_accepted(contributing, encode, headers):
+def test_form_of_own_page_is_accepted(contributing_client, encode, headers):
     """The server's page works behind a proxy, and in browsers that do not send `Sec-Fetch-Site`."""
-    assert 200 == contribute(contributing, encode(), headers=headers).status_code
+    assert 200 == contribute(contributing_client, encode(), headers=headers).status_code
 
 
 @pytest.mark.parametrize("value", ["s3://Upper", "s3://a", "s3://bucket/prefix", "/nowhere"])
@@ -83,17 +83,17 @@ def test_class_name_that_is_no_folder_name_is_rejected_at_start(name):
         ({"label": ["cat", "dog"]}, "the form has several fields 'label'; expected one"),
     ],
 )
-def test_invalid_field_is_refused(contributing, tmp_path, encode, changes, text):
+def test_invalid_field_is_refused(contributing_client, tmp_path, encode, changes, text):
     """The error names the field; nothing is stored."""
     fields = {name: value for name, value in (FORM | changes).items() if value is not None}
-    assert_error(contribute(contributing, encode(), fields), 422, "bad_field", text)
+    assert_error(contribute(contributing_client, encode(), fields), 422, "bad_field", text)
     assert [] == files(tmp_path)
 
 
-def test_text_that_is_not_utf8_is_refused(contributing):
+def test_text_that_is_not_utf8_is_refused(contributing_client):
     """The error names the field."""
-    body = b'--b\r\ncontent-disposition: form-data; name="label"\r\n\r\n\xff\r\n--b--\r\n'
-    answer = contributing.post("/feedback", content=body, headers={"content-type": "multipart/form-data; boundary=b"})
+    body = form(b"\xff", 'Content-Disposition: form-data; name="label"')
+    answer = post(contributing_client, body, path="/feedback")
     assert_error(answer, 422, "bad_field", "the field 'label' is not UTF-8: invalid start byte; expected text")
 
 
@@ -106,18 +106,18 @@ def test_text_that_is_not_utf8_is_refused(contributing):
         (bytes(200_000), 413, "too_large"),
     ],
 )
-def test_contributed_photo_has_limits_of_predictions(contributing, tmp_path, photo, status, code):
+def test_contributed_photo_has_limits_of_predictions(contributing_client, tmp_path, photo, status, code):
     """A contributed photo is read with the same limits and rejected with the same errors as in predictions."""
-    assert_error(contribute(contributing, photo), status, code)
+    assert_error(contribute(contributing_client, photo), status, code)
     assert [] == files(tmp_path)
 
 
-def test_photo_with_too_many_pixels_is_refused(contributing, encode):
+def test_photo_with_too_many_pixels_is_refused(contributing_client, encode):
     """`MAX_IMAGE_PIXELS` applies."""
-    assert_error(contribute(contributing, encode(size=(1200, 1000))), 413, "too_large")
+    assert_error(contribute(contributing_client, encode(size=(1200, 1000))), 413, "too_large")
 
 
-def test_form_without_photo_is_refused(contributing):
+def test_form_without_photo_is_refused(contributing_client):
     """A form needs the file; the error names the fields that it has."""
-    answer = contributing.post("/feedback", files={name: (None, value) for name, value in FORM.items()})
+    answer = contributing_client.post("/feedback", files={name: (None, value) for name, value in FORM.items()})
     assert_error(answer, 400, "no_file")

@@ -15,6 +15,7 @@ from lambda_app.preprocess import preprocess
 from lambda_app.settings import Settings
 from tests.support import tiny_model
 from tests.support.drawing import encode_image
+from tests.support.photo_files import exif
 from tests.support.uploads import assert_error
 
 SIDE = tiny_model.METADATA.image_size
@@ -69,9 +70,7 @@ def test_rectangle_is_the_central_square(size, rectangle):
 )
 def test_map_and_rectangle_are_upright(client, orientation, red, rectangle):
     """Both are those of the photo as viewers show it, after its EXIF orientation."""
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    data = half_red((160, 96), "JPEG", quality=95, subsampling=0, exif=exif)
+    data = half_red((160, 96), "JPEG", quality=95, subsampling=0, exif=exif(orientation))
     explanation = client.post("/predict?explain=1", content=data).json()["explanation"]
     gray = decode_map(explanation).astype(float)
     half = SIDE // 2

@@ -8,6 +8,7 @@ import pytest
 from infra.report.log_reader import read
 from lambda_app.signals import SIGNALS
 from tests.lambda_app.inference_requests import LENGTH, NETWORK, PHOTOS, RECTANGLE, base64_of, images, infer, request
+from tests.support.uploads import post
 
 
 def test_server_is_live_and_ready(client):
@@ -34,9 +35,7 @@ def test_model_metadata_lists_the_tensors(client, encode, model, expected, versi
 def test_photos_have_the_predictions_of_the_native_route(client, encode, nested):
     """Predictions have the order of the photos; a column of photos is a list of photos."""
     photos = [encode(color) for color in ("red", "blue", "gray")]
-    natives = [
-        client.post("/predict", content=photo, headers={"content-type": "image/jpeg"}).json() for photo in photos
-    ]
+    natives = [post(client, photo, "image/jpeg").json() for photo in photos]
     body = request(*photos)
     if nested:
         body = request(*photos, shape=[3, 1], data=[[text] for text in base64_of(*photos)])

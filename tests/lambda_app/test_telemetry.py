@@ -12,6 +12,7 @@ from lambda_app.signals import SIGNALS
 from lambda_app.telemetry.fields import BatchPredictionFields, CommonFields, FeedbackFields, RequestFields
 from lambda_app.telemetry.logger import JsonLogger
 from tests.support import ROOT
+from tests.support.uploads import post
 
 EMF = Draft202012Validator(json.loads((ROOT / "tests/data/emf.schema.json").read_text()))
 PREDICTION_ID = "11111111-2222-3333-4444-555555555555"
@@ -34,7 +35,7 @@ PREDICTION_FIELDS = {
 
 
 def predict(logged, data):
-    return logged.client.post("/predict", content=data, headers={"content-type": "image/jpeg"})
+    return post(logged.client, data, "image/jpeg")
 
 
 def send_feedback(logged, label="dog"):
@@ -102,8 +103,7 @@ def test_synthetic_request_is_marked(logged):
 
 def test_synthetic_request_is_in_no_metric_of_predictions(logged, encode):
     """Otherwise, a replay of photos without pets would set off the alarm for unknown photos."""
-    headers = {"content-type": "image/jpeg", "x-synthetic": "true"}
-    logged.client.post("/predict", content=encode(), headers=headers)
+    post(logged.client, encode(), "image/jpeg", **{"x-synthetic": "true"})
     _, [record] = split(logged.lines())
     assert {"Predictions", "Unknown", "InferenceLatency"} & set(record) == {"InferenceLatency"}
 

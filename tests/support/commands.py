@@ -1,7 +1,8 @@
-"""Run commands in the root of the repository."""
+"""Run commands in the root of the repository or in another folder."""
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,16 +13,23 @@ from tests.support.waiting import DEADLINE_S
 
 # Variables with which DVC and other tools send no usage data, and git ignores the configuration of the user.
 ISOLATED = {"DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+GIT = ("git", "-c", "user.name=Test", "-c", "user.email=test@example.org")
+# The search path with the programs of this environment first.
+PROGRAMS_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ENVIRONMENT = {"SAM_CLI_TELEMETRY": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 
 def execute(
-    *command: str | Path, seconds: float = DEADLINE_S, stdin: str | None = None, **environment: str
+    *command: str | Path,
+    folder: Path = ROOT,
+    seconds: float = DEADLINE_S,
+    stdin: str | None = None,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         check=False,
-        cwd=ROOT,
+        cwd=folder,
         env=os.environ | ENVIRONMENT | environment,
         input=stdin,
         capture_output=True,
@@ -30,9 +38,9 @@ def execute(
     )
 
 
-def run(*command: str | Path, seconds: float = DEADLINE_S, **environment: str) -> str:
+def run(*command: str | Path, folder: Path = ROOT, seconds: float = DEADLINE_S, **environment: str) -> str:
     """Return the command's standard output. If the command fails, the failure shows its output."""
-    done = execute(*command, seconds=seconds, **environment)
+    done = execute(*command, folder=folder, seconds=seconds, **environment)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 

@@ -1,12 +1,12 @@
 """Test finding the reference of an older model in Git's history."""
 
 import json
-import subprocess
 
 import pytest
 
 from infra.report.drift import Reference
 from infra.report.reference_history import GIT_PATH, find_reference
+from tests.support.commands import GIT, run
 
 pytestmark = pytest.mark.process
 
@@ -16,7 +16,7 @@ def repository(tmp_path, reference):
     """Create a repository whose commits hold the references of two models, a broken one, and none."""
 
     def git(*arguments):
-        subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x", *arguments], cwd=tmp_path, check=True)
+        run(*GIT, *arguments, folder=tmp_path)
 
     git("init", "--quiet")
     path = tmp_path / GIT_PATH

@@ -10,6 +10,7 @@ import yaml
 
 from tests.support import ROOT
 from tests.support.drawing import write_dataset
+from tests.support.github import steps
 from training import fetch
 from training.config import HELD_BACK
 from training.harvest.contributed_photo import HarvestError
@@ -98,8 +99,7 @@ def test_files_at_the_link_are_not_deleted(project):
 
 def test_workflow_pulls_and_uses_contributions():
     """Retrain pulls the photos in DVC's storage before it trains, and trains with CONTRIBUTED=1."""
-    steps = yaml.safe_load((ROOT / ".github/workflows/retrain.yml").read_text())["jobs"]["train"]["steps"]
-    commands = [step["run"] for step in steps if "run" in step]
+    commands = [step.run for step in steps("retrain", "train")]
     assert commands.index("make dvc-pull") < next(i for i, c in enumerate(commands) if c.startswith("make train"))
     assert any(c.startswith("make train") and c.endswith("CONTRIBUTED=1") for c in commands)
 
