@@ -23,9 +23,9 @@ from infra.emulator.runtime import RuntimeDied, RuntimeNotFound, lambda_runtime
 from infra.emulator.serve import background, local_app
 from infra.localstack.container import Container, ContainerFailed, localstack
 from infra.localstack.deployment import REGION, STACK, Deployment, DeploymentFailed, deploy
-from infra.localstack.work import (
+from infra.localstack.photo_queue import (
     BUCKET,
-    WorkFailed,
+    ClassificationFailed,
     classify,
     read_log,
     read_metrics,
@@ -39,7 +39,7 @@ PHOTOS = sorted((ROOT / "data/samples").glob("*.jpg"))
 # LocalStack accepts any keys. The function gets them too, so that it can never call a real account.
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 FAILURES = (
-    *(CommandFailed, ContainerFailed, DeploymentFailed, RuntimeDied, RuntimeNotFound, WorkFailed),
+    *(CommandFailed, ContainerFailed, DeploymentFailed, RuntimeDied, RuntimeNotFound, ClassificationFailed),
     *(BotoCoreError, ClientError, OSError, httpx2.HTTPError),
 )
 NOT_PUSHED = (

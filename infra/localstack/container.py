@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 
 from infra import ROOT
-from infra.emulator.process import CommandFailed, run_command, terminable
+from infra.emulator.process import CommandFailed, read_container_log, run_command, terminable
 
 TOKEN = "LOCALSTACK_AUTH_TOKEN"  # noqa: S105 (the name of the variable, not a token)
 PUBLISHED = "localstack/localstack:2026.03.0"
@@ -81,5 +81,4 @@ def _wait_for_version(endpoint: str, name: str) -> str:
             health = httpx2.get(f"{endpoint}/_localstack/health", trust_env=False, timeout=5)
             return str(health.raise_for_status().json()["version"])
         time.sleep(0.2)
-    logs = subprocess.run(["docker", "logs", "--tail", "10", name], capture_output=True, text=True, check=False)
-    raise ContainerFailed(f"LocalStack did not answer within {START_TIMEOUT_S} s:\n{logs.stdout}{logs.stderr}")
+    raise ContainerFailed(f"LocalStack did not answer within {START_TIMEOUT_S} s:\n{read_container_log(name)[-3000:]}")

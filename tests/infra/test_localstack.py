@@ -9,7 +9,7 @@ import pytest
 
 from infra.emulator.serve import background
 from infra.localstack import __main__ as command
-from infra.localstack import container, work
+from infra.localstack import container, photo_queue
 from infra.localstack.deployment import STACK, references, transform_template, without_functions
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
@@ -94,7 +94,7 @@ def test_processed_messages_are_deleted(deployed):
     """The queue is empty."""
     sqs = deployed.client("sqs")
     attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    queue = sqs.get_queue_url(QueueName=work.QUEUE)["QueueUrl"]
+    queue = sqs.get_queue_url(QueueName=photo_queue.QUEUE)["QueueUrl"]
     get_attributes = partial(sqs.get_queue_attributes, QueueUrl=queue, AttributeNames=attributes)
     wait_until(lambda: {"0"} == set(get_attributes()["Attributes"].values()))  # SQS counts with a delay
 
@@ -103,20 +103,22 @@ def test_processed_messages_are_deleted(deployed):
 @pytest.mark.rie
 def test_refused_photo_fails_with_response(deployed, tiny_classifier, monkeypatch):
     """The error for a refused photo names it and the function's response."""
-    monkeypatch.setattr(work, "BUCKET", "refused-photo")
-    monkeypatch.setattr(work, "QUEUE", "refused-photo")  # a separate queue, because its message stays there
+    monkeypatch.setattr(photo_queue, "BUCKET", "refused-photo")
+    monkeypatch.setattr(photo_queue, "QUEUE", "refused-photo")  # a separate queue, because its message stays there
     s3, sqs = deployed.client("s3"), deployed.client("sqs")
-    queue = work.send(s3, sqs, [ROOT / "README.md"])
-    refused = pytest.raises(work.WorkFailed, match=r"^README.md: POST /predict answered 415: .*unsupported_image")
+    queue = photo_queue.send(s3, sqs, [ROOT / "README.md"])
+    refused = pytest.raises(
+        photo_queue.ClassificationFailed, match=r"^README.md: POST /predict answered 415: .*unsupported_image"
+    )
     with background(create_app(tiny_classifier, Settings())) as url, refused:
-        work.classify(s3, sqs, queue, url)
+        photo_queue.classify(s3, sqs, queue, url)
 
 
 @pytest.mark.docker
 @pytest.mark.rie
 def test_missing_log_line_fails(deployed, monkeypatch):
     """A request without a log line fails the check of the log."""
-    monkeypatch.setattr(work, "LOG_TIMEOUT_S", 0)
+    monkeypatch.setattr(photo_queue, "LOG_TIMEOUT_S", 0)
     log, _ = command.check_telemetry(deployed.client, f"/aws/lambda/{STACK}-rest", {"unknown"})
     assert (False, f"0 of 1 requests have a line in /aws/lambda/{STACK}-rest") == (log.passed, log.details)
 

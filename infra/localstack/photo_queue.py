@@ -17,8 +17,8 @@ ANSWERS = "answers.jsonl"
 LOG_TIMEOUT_S = 30
 
 
-class WorkFailed(Exception):
-    """The function did not do its work; the message is one line."""
+class ClassificationFailed(Exception):
+    """A photo could not be classified; the message is one line."""
 
 
 def send(s3: Any, sqs: Any, photos: Sequence[Path]) -> str:
@@ -40,10 +40,12 @@ def classify(s3: Any, sqs: Any, queue: str, url: str) -> list[dict[str, Any]]:
             headers = {"content-type": photo["ContentType"]}
             reply = client.post("/predict", content=photo["Body"].read(), headers=headers)
             if reply.status_code != HTTPStatus.OK:
-                raise WorkFailed(f"{message['key']}: POST /predict answered {reply.status_code}: {reply.text.strip()}")
+                raise ClassificationFailed(
+                    f"{message['key']}: POST /predict answered {reply.status_code}: {reply.text.strip()}"
+                )
             answers.append({"key": message["key"]} | reply.json())
     if not answers:
-        raise WorkFailed(f"{queue}: no messages; expected one per photo")
+        raise ClassificationFailed(f"{queue}: no messages; expected one per photo")
     s3.put_object(Bucket=BUCKET, Key=ANSWERS, Body="\n".join(map(json.dumps, answers)))
     return [json.loads(line) for line in s3.get_object(Bucket=BUCKET, Key=ANSWERS)["Body"].iter_lines()]
 
