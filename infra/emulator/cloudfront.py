@@ -9,7 +9,6 @@ sends. It adds the template's security headers. It has no cache, no compression 
 
 import argparse
 import hashlib
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +27,7 @@ from starlette.types import ASGIApp
 
 from infra.emulator.event import HOP_BY_HOP
 from infra.emulator.invoke import DIRECT, LONGEST_INVOCATION_S
-from infra.emulator.serve import listen, server
+from infra.emulator.serve import listen_or_explain, server
 from infra.emulator.sigv4 import BODY_HASH
 
 TEMPLATE = Path(__file__).parents[1] / "aws/edge.yaml"
@@ -100,13 +99,8 @@ def main(arguments: list[str] | None = None) -> int:
     credentials = Session().get_credentials()
     if not credentials:
         parser.error("found no AWS credentials in the environment; expected those of the emulated function URL")
-    try:
-        listener = listen(options.port)
-    except OSError as error:
-        print(
-            f"cloudfront: port {options.port}: {os.strerror(error.errno or 0)}; choose another with --port",
-            file=sys.stderr,
-        )
+    listener = listen_or_explain("cloudfront", options.port, "--port")
+    if not listener:
         return 1
     try:
         with listener:

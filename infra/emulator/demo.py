@@ -58,9 +58,7 @@ def _predict(client: httpx2.Client, request: HttpRequest) -> tuple[dict[str, Any
     seconds = time.perf_counter() - started
     if response.status_code != HTTPStatus.OK:
         raise DemoFailed(f"POST /predict answered {response.status_code}, expected 200: {response.text.strip()}")
-    if "predicted_class" not in (answer := response.json()):
-        raise DemoFailed(f"POST /predict answered {answer}, expected a predicted_class")
-    return answer, seconds
+    return response.json(), seconds
 
 
 def _log_line(runtime: Runtime, answer: dict[str, Any]) -> str:

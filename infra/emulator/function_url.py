@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -46,10 +45,8 @@ def create_app(
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _lifespan(function, receive, send)
-        elif scope["type"] == "http":
-            await _http(function, authorized, scope, receive, send)
         else:
-            raise NotImplementedError(f"{scope['type']}: function URLs support only HTTP")
+            await _http(function, authorized, scope, receive, send)
 
     return app
 
@@ -87,16 +84,15 @@ async def _body(request: Request) -> bytes:
 
 
 def _request(scope: Scope, body: bytes) -> HttpRequest:
-    client = scope.get("client") or ("", 0)
     return HttpRequest(
         method=scope["method"],
-        path=(scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1"),
+        path=scope["raw_path"].decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
         headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
         body=body,
         scheme=scope["scheme"],
         protocol=f"HTTP/{scope['http_version']}",
-        source_ip=client[0],
+        source_ip=scope["client"][0],
     )
 
 

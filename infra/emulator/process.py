@@ -1,11 +1,10 @@
-"""Run commands, and processes that stop with all their descendants when the context ends."""
+"""Run commands, and containers and processes that stop with all their descendants when the context ends."""
 
 import contextlib
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,9 +30,6 @@ def run_command(*command: str | Path, timeout_s: float | None = None) -> str:
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
     """Raise SystemExit for SIGTERM and SIGHUP, so that `finally` blocks run, as for Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
     signals = (signal.SIGTERM, signal.SIGHUP)
     previous = [signal.signal(number, lambda number, _: sys.exit(128 + number)) for number in signals]
     try:
@@ -41,6 +37,22 @@ def terminable() -> Iterator[None]:
     finally:
         for number, handler in zip(signals, previous, strict=True):
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def detached_container(*arguments: str | Path) -> Iterator[str]:
+    """Run a container with these arguments of `docker run`, and yield its ID. Raise `CommandFailed` if Docker fails."""
+    with terminable():
+        container = run_command("docker", "run", "--detach", *arguments)
+        try:
+            yield container
+        finally:
+            run_command("docker", "rm", "--force", "--volumes", container)
+
+
+def read_container_log(container: str) -> str:
+    """Return what a container has written to its output and error."""
+    return run_command("sh", "-c", f"docker logs {container} 2>&1")
 
 
 @contextlib.contextmanager

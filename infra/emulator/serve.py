@@ -18,6 +18,7 @@ from uvicorn.config import LOGGING_CONFIG
 from infra.emulator.function_url import Authorized, anyone, create_app
 from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import Runtime, RuntimeDied, RuntimeNotFound, lambda_runtime
+from infra.emulator.sigv4 import read_verifier
 
 
 def local_app(runtime: Runtime, *, authorized: Authorized = anyone) -> ASGIApp:
@@ -46,6 +47,16 @@ def listen(port: int) -> socket.socket:
     # response would wait 40 ms for a delayed ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def listen_or_explain(command: str, port: int, hint: str) -> socket.socket | None:
+    """Return a listener, or print why the command cannot use the port, and return None."""
+    try:
+        return listen(port)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        print(f"{command}: port {port}: {reason}; choose another with {hint}", file=sys.stderr)
+        return None
 
 
 def server(app: ASGIApp, log_config: dict[str, Any] | None = LOGGING_CONFIG) -> uvicorn.Server:
@@ -90,27 +101,14 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _authorizer(auth: str) -> Authorized:
-    if auth == "NONE":
-        return anyone
-    from infra.emulator.sigv4 import read_verifier  # noqa: PLC0415  # importing botocore takes 70 ms
-
-    return read_verifier()
-
-
 def main(arguments: list[str] | None = None) -> int:
     options = _arguments(arguments)
-    try:
-        listener = listen(options.port)
-    except OSError as error:
-        print(
-            f"serve: port {options.port}: {os.strerror(error.errno or 0)}; choose another with --port or PORT=",
-            file=sys.stderr,
-        )
+    listener = listen_or_explain("serve", options.port, "--port or PORT=")
+    if not listener:
         return 1
     try:
         with listener:
-            authorized = _authorizer(options.auth)
+            authorized = read_verifier() if options.auth == "AWS_IAM" else anyone
             with lambda_runtime(echo=True) as runtime:
                 app = local_app(runtime, authorized=authorized)
                 app = with_cors(app, options.cors_origin) if options.cors_origin else app

@@ -1,7 +1,6 @@
 """Sign requests for AWS, and verify signatures: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html.
 
-`SigV4` signs requests of httpx2; `signed_by` verifies them as a private function URL does. It is a separate
-module, because importing botocore takes 70 ms, which unsigned requests do not need.
+`SigV4` signs requests of httpx2; `signed_by` verifies them as a private function URL does.
 """
 
 import hashlib
