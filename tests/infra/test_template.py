@@ -234,15 +234,10 @@ def test_concurrency_can_be_reserved() -> None:
 def test_stack_has_outputs() -> None:
     """The stack has the outputs that workflows and operators need."""
     assert {
-        "Alias",
         "BatchEventSource",
-        "Commit",
         "Contributions",
         "Dashboard",
-        "DeploymentApplication",
-        "DeploymentGroup",
         "FunctionName",
-        "Image",
         "LogGroup",
         "PhotosQueue",
         "Results",
