@@ -14,10 +14,9 @@ MAX_SUBJECT = 99  # characters; SNS's limit
 
 
 def main(topic: str, subject: str, message: str) -> None:
-    """Publish to the region in the topic's ARN. Exit with an error that names the topic if SNS refuses."""
-    region = (topic.split(":") + [""] * 4)[3]
+    """Publish the message in the configured region. Exit with an error that names the topic if SNS refuses."""
     try:
-        client = Session().create_client("sns", region_name=region or None)
+        client = Session().create_client("sns")
         client.publish(TopicArn=topic, Subject=subject[:MAX_SUBJECT], Message=message)
     except (BotoCoreError, ClientError) as error:
         raise SystemExit(f"topic {topic!r}: {error}; expected the bootstrap's AlarmTopic") from None

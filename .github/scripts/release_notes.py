@@ -11,23 +11,17 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TAG = re.compile(r"v(\d+\.\d+\.\d+)")
 CHANGELOG = ROOT / "CHANGELOG.md"
 PYPROJECT = ROOT / "pyproject.toml"
 
 
-class NotReleasable(SystemExit):
-    """Tag, version and changelog do not agree; the message names the expectation."""
-
-
 def changelog_section(tag: str, changelog: str, version: str) -> str:
-    """Return the section of the tag's version. Raise `NotReleasable` if the tag is not `version`, or has no section."""
-    matched = TAG.fullmatch(tag)
-    if not matched or matched[1] != version:
-        raise NotReleasable(f"{tag!r}: expected v{version}, the version in pyproject.toml")
+    """Return the section of the tag's version. Raise `SystemExit` if the tag is not `version`, or has no section."""
+    if tag != f"v{version}":
+        raise SystemExit(f"{tag!r}: expected v{version}, the version in pyproject.toml")
     section = re.search(rf"^## \[{re.escape(version)}\].*?\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     if not section or not section[1].strip():
-        raise NotReleasable(f"CHANGELOG.md: nothing under ## [{version}]; expected a list of the changes")
+        raise SystemExit(f"CHANGELOG.md: nothing under ## [{version}]; expected a list of the changes")
     return section[1].strip() + "\n"
 
 
