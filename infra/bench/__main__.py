@@ -1,4 +1,4 @@
-"""`make bench`: measure every candidate, in turns, and write artifacts/bench.json.
+"""`make bench`: measure all candidates, interleaved, and write artifacts/bench.json.
 
 With Docker, each run of a candidate is a new container. Without Docker, it is a process on one core, and image
 sizes, cold starts from disk and HTTP throughput are not measured. QUICK=1 repeats less. The machine should be idle.
@@ -18,9 +18,8 @@ from infra.bench.candidates import CANDIDATES, FUNCTION, PLAIN
 from infra.bench.hardware import identify
 from infra.bench.measure import Launch, Repeats, Run, estimate_cost, measure_from_disk, measure_run, median, summarize
 from infra.bench.photos import BenchPhoto, bench_photos, first_photo
-from infra.bench.sandbox import SandboxError, container, has_docker, process
+from infra.bench.sandbox import LAUNCH_ERRORS, SandboxError, container, has_docker, process
 from infra.emulator.process import CommandFailed
-from infra.emulator.runtime import RuntimeDied, RuntimeNotFound
 
 
 def main() -> int:
@@ -35,7 +34,7 @@ def main() -> int:
     try:
         prepare(docker=docker)
         figures = compare(quick=quick, docker=docker)
-    except (SandboxError, CommandFailed, RuntimeNotFound, RuntimeDied) as error:
+    except LAUNCH_ERRORS as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     save(figures)

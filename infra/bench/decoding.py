@@ -7,12 +7,10 @@ work on the machine barely changes CPU time.
 
 import json
 import struct
-import subprocess
 import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
-from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,12 @@ from typing import Any
 from PIL import Image
 
 from infra import ROOT
-from infra.bench.hardware import cite, identify
+from infra.bench.hardware import cite, identify, run_pinned
+from infra.bench.photos import encode
 from infra.markdown import table
 
 FIGURES, COLORS = ROOT / "artifacts/decoding.json", ROOT / "artifacts/color.json"
-PROGRAM = ROOT / "infra/bench/peers/decoding/decode.py"
+PROGRAM = ROOT / "infra/bench/programs/decode.py"
 MAX_SECONDS, MAX_MB, MAX_REFUSED_SECONDS = 2.0, 500, 0.1
 SIDE = 5000  # 25 megapixels, the limit of the function
 
@@ -35,13 +34,6 @@ def draw_picture(mode: str, size: tuple[int, int] = (SIDE, SIDE)) -> Image.Image
         "RGB", [Image.effect_noise((size[0] // 50 + 1, size[1] // 50 + 1), spread) for spread in (40, 60, 80)]
     )
     return small.resize(size, Image.Resampling.BICUBIC).convert(mode)
-
-
-def encode(image: Image.Image, image_format: str, **options: object) -> bytes:
-    """Return the encoded image."""
-    buffer = BytesIO()
-    image.save(buffer, image_format, **options)
-    return buffer.getvalue()
 
 
 def large_files() -> Iterator[tuple[str, bytes]]:
@@ -168,14 +160,7 @@ def measure() -> dict[str, Any]:
         for name, data in chain(large_files(), hostile_files()):
             path = Path(folder) / "photo"
             path.write_bytes(data)
-            program = subprocess.run(
-                [sys.executable, PROGRAM, path],
-                cwd=ROOT,
-                env={"PYTHONPATH": str(ROOT)},
-                capture_output=True,
-                check=True,
-            )
-            rows.append({"name": name, "kb": len(data) / 1000, **json.loads(program.stdout)})
+            rows.append({"name": name, "kb": len(data) / 1000, **run_pinned(PROGRAM, str(path))})
             print(f"{name}: {rows[-1]['seconds']:.2f} s, {rows[-1]['mb']:.0f} MB", file=sys.stderr)
     return {**source, "rows": rows}
 

@@ -13,7 +13,6 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ from infra import ROOT
 from infra.bench import cost
 from infra.bench.cost import WHOLE_VCPU_MB, Floats
 from infra.bench.photos import FIRST
-from infra.bench.tables import BENCH
+from infra.bench.tables import read_bench
 from infra.markdown import table
 
 FIGURES = ROOT / "artifacts/fleet.json"
@@ -239,13 +238,9 @@ def _row(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def main(bench: Path = BENCH) -> None:
-    """Write and print the figures. Raise `SystemExit` if the file of the benchmark is missing or lacks a figure."""
-    try:
-        figures = json.loads(bench.read_text())
-        source, times = {key: figures[key] for key in ("hardware", "commit")}, read_times(figures)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SystemExit(f"fleet: {bench}: {error!r}; expected what `make bench` writes") from error
+def main() -> None:
+    figures = read_bench()
+    source, times = {key: figures[key] for key in ("hardware", "commit")}, read_times(figures)
     rows = [summarize(*traffic, strategy, times) for traffic in TRAFFIC.items() for strategy in STRATEGIES]
     result = {**source, "seed": SEED, "traffic": rows, "break_even": find_break_even(times)}
     FIGURES.write_text(json.dumps(result, indent=2) + "\n")

@@ -14,8 +14,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -23,11 +21,12 @@ from PIL import Image
 from tqdm import trange
 
 from infra import ROOT
-from infra.bench.hardware import cite, identify
+from infra.bench.hardware import cite, identify, last_core, read_peak_mb
+from infra.bench.photos import SAMPLE, encode
 from infra.markdown import table
 
 FIGURES = ROOT / "artifacts/fuzz.json"
-SAMPLE, HEIC = ROOT / "data/samples/cat.jpg", ROOT / "tests/data/cat.heic"
+HEIC = ROOT / "tests/data/cat.heic"
 REQUESTS, SEED = 10_000, 15
 MAX_SECONDS, MAX_MB = 5.0, 500
 FORMATS: dict[str, dict[str, Any]] = {
@@ -41,12 +40,8 @@ TYPES = ["image/jpeg", "image/png", "application/octet-stream", "text/plain", "a
 def make_originals() -> dict[str, bytes]:
     """Return a small photo in each format."""
     small = Image.open(SAMPLE).resize((160, 120))
-    files = {"HEIC": HEIC.read_bytes()}
-    for name, options in FORMATS.items():
-        buffer = BytesIO()
-        small.save(buffer, name.split()[-1], **options)
-        files[name] = buffer.getvalue()
-    return files
+    files = {name: encode(small, name.split()[-1], **options) for name, options in FORMATS.items()}
+    return {"HEIC": HEIC.read_bytes()} | files
 
 
 def damage(data: bytes, rng: random.Random) -> bytes:
@@ -84,8 +79,8 @@ def make_request(files: dict[str, bytes], rng: random.Random) -> tuple[str, byte
 def run_server() -> Iterator[tuple[httpx2.Client, int]]:
     """Yield a client of the function and the process ID of its server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        command = [sys.executable, "-m", "uvicorn", "lambda_app.handler:app", "--fd", str(listening.fileno())]
-        command += ["--lifespan", "off", "--no-access-log", "--log-level", "warning"]
+        command = ["taskset", "--cpu-list", last_core(), sys.executable, "-m", "uvicorn", "lambda_app.handler:app"]
+        command += ["--fd", str(listening.fileno()), "--lifespan", "off", "--no-access-log", "--log-level", "warning"]
         server = subprocess.Popen(command, cwd=ROOT, pass_fds=[listening.fileno()], stdout=subprocess.DEVNULL)
         host, port = listening.getsockname()
         try:
@@ -95,12 +90,6 @@ def run_server() -> Iterator[tuple[httpx2.Client, int]]:
         finally:
             server.terminate()
             server.wait()
-
-
-def read_peak_mb(pid: int) -> float:
-    """Return the peak resident memory of a process in MB, as Linux reports it."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 def measure(requests: int, seed: int) -> dict[str, Any]:

@@ -19,15 +19,19 @@ from infra.bench.growth_plots import plot
 from infra.bench.hardware import cite, identify
 from infra.bench.measure import Launch, payload, quantiles, time_invocation
 from infra.bench.photos import BenchPhoto, bench_photos, draw_photo, first_photo
-from infra.bench.sandbox import Sandbox, SandboxError, container, has_docker, process
-from infra.emulator.process import CommandFailed
+from infra.bench.sandbox import LAUNCH_ERRORS, Sandbox, SandboxError, container, has_docker, process
 from infra.emulator.response import to_response
-from infra.emulator.runtime import RuntimeDied, RuntimeNotFound
 from infra.markdown import table
 
 GROWTH = ROOT / "artifacts/growth.json"
 PLOT = ROOT / "artifacts/plots/growth.png"
-BATCH = Candidate("floor_batch", "batch.handler", FUNCTION_IMAGE, {"batch.py": PEERS / "floor/batch.py"}, routes=False)
+BATCH = Candidate(
+    "floor_batch",
+    "repeated_photo.handler",
+    FUNCTION_IMAGE,
+    {"repeated_photo.py": PEERS / "floor/repeated_photo.py"},
+    routes=False,
+)
 SAMPLE_INTERVAL = 250  # requests between two samples of memory
 SETTLED = 500  # requests after which memory is stable; each photo was sent at least five times
 OTHER_INTERVAL = 25  # every 25th request sends another photo
@@ -50,22 +54,20 @@ class Plan:
 FULL = Plan(starts=4, warm=20, requests=10_000)
 
 
-def measure(launch: Launch) -> dict[str, Any]:
-    """Return the figures and their source. The image `pet-classifier:local` must exist.
+def measure(launch: Launch, plan: Plan = FULL) -> dict[str, Any]:
+    """Return the source, and growth by photo size, by batch size and by requests, each in the order of the plan.
 
-    Raise `SandboxError` if the function does not start or answer, and `CommandFailed` if Docker fails.
+    The image `pet-classifier:local` must exist. Raise `SandboxError` if the function does not start or answer, and
+    `CommandFailed` if Docker fails.
     """
-    return {**identify(docker=launch is container), **measure_growth(launch, FULL)}
-
-
-def measure_growth(launch: Launch, plan: Plan) -> dict[str, Any]:
-    """Return growth by photo size, by batch size and by requests, each in the order of the plan."""
+    source = identify(docker=launch is container)
     images.stage(BATCH)
     photos = [make_photo(megapixels) for megapixels in plan.megapixels]
     batches = [replace(first_photo().request, query=f"photos={count}") for count in plan.batches]
     by_size = measure_curve(FUNCTION, launch, [payload(photo.request) for photo in photos], time_invocation, plan)
     by_batch = measure_curve(BATCH, launch, [payload(request) for request in batches], read_run_ms, plan)
     return {
+        **source,
         "photo_size": [
             {"megapixels": size, "bytes": len(photo.data)} | found
             for size, photo, found in zip(plan.megapixels, photos, by_size, strict=True)
@@ -175,7 +177,7 @@ def main() -> int:
         if docker:
             images.build(FUNCTION)
         figures = measure(container if docker else process)
-    except (SandboxError, CommandFailed, RuntimeNotFound, RuntimeDied) as error:
+    except LAUNCH_ERRORS as error:
         print(f"growth: {error}", file=sys.stderr)
         return 1
     write(figures)

@@ -1,4 +1,4 @@
-"""Describe the hardware and the commit of a measurement, for its file of figures, and run programs on one core."""
+"""Describe the hardware and the commit of a measurement, run programs on one core, and read their memory."""
 
 import json
 import os
@@ -49,6 +49,12 @@ def last_core() -> str:
     return str(max(os.sched_getaffinity(0)))
 
 
+def read_peak_mb(pid: int | str) -> float:
+    """Return the peak resident memory of a process in MB, since its start or the last reset (proc(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
 def run_pinned(program: Path, *arguments: str, env: dict[str, str] | None = None, stdin: bytes = b"") -> Any:
     """Run a Python program on the last core, and return the JSON of its last line.
 
@@ -56,6 +62,7 @@ def run_pinned(program: Path, *arguments: str, env: dict[str, str] | None = None
     """
     done = subprocess.run(
         ["taskset", "--cpu-list", last_core(), sys.executable, program, *arguments],
+        cwd=ROOT,
         input=stdin,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | (env or {}),
         stdout=subprocess.PIPE,

@@ -55,6 +55,12 @@ def draw_photo(name: str, width: int, height: int, file_format: str = "JPEG") ->
         image = sample.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
     grain = np.random.default_rng(0).normal(0, GRAIN, (height, width, 1)).astype(np.float32)
     pixels = (np.asarray(image) + grain).clip(0, 255).astype(np.uint8)
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, file_format, quality=QUALITY)
-    return BenchPhoto(name, width, height, file_format, file.getvalue())
+    data = encode(Image.fromarray(pixels), file_format, quality=QUALITY)
+    return BenchPhoto(name, width, height, file_format, data)
+
+
+def encode(image: Image.Image, image_format: str, **options: object) -> bytes:
+    """Return the encoded image."""
+    buffer = BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()

@@ -17,10 +17,10 @@ import httpx2
 
 from infra import ROOT
 from infra.bench.candidates import FUNCTION_IMAGE, Candidate
-from infra.bench.hardware import last_core
+from infra.bench.hardware import last_core, read_peak_mb
 from infra.emulator.invoke import invoke_url
-from infra.emulator.process import run_command, terminable
-from infra.emulator.runtime import find_rie, lambda_runtime
+from infra.emulator.process import CommandFailed, detached_container, read_container_log, run_command
+from infra.emulator.runtime import RuntimeDied, RuntimeNotFound, find_rie, lambda_runtime
 
 LIMITS = ("--cpus", "1", "--memory", "1g", "--memory-swap", "1g", "--read-only", "--tmpfs", "/tmp")  # noqa: S108  # inside the container
 RESTRICTIONS = ("--user", "10001", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -32,6 +32,9 @@ INVOKE = re.compile(r"INVOKE RTDONE\(status: success, produced bytes: \d+, durat
 
 class SandboxError(Exception):
     """The function did not start or respond as expected. The message contains its output."""
+
+
+LAUNCH_ERRORS = (SandboxError, CommandFailed, RuntimeNotFound, RuntimeDied)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Sandbox:
 
     def peak_rss_mb(self) -> float:
         """Return the peak resident memory of the function's process, including shared libraries."""
-        return self._read_proc("status", r"VmHWM:\s+(\d+) kB") * 1024 / 1e6
+        return read_peak_mb(self._function_pid())
 
     def rss_mb(self) -> float:
         """Return the resident memory of the function's process."""
@@ -112,14 +115,10 @@ def has_docker() -> bool:
 def container(candidate: Candidate) -> Iterator[Sandbox]:
     """Run a new container of the candidate's image, without capabilities or a writable disk, as in Lambda."""
     emulator = ("--volume", f"{find_rie()}:/rie:ro", "--entrypoint", "/rie")
-    start = ("docker", "run", "--detach", *LIMITS, *RESTRICTIONS, *_candidate_options(candidate), *emulator)
+    options = (*LIMITS, *RESTRICTIONS, *_candidate_options(candidate), *emulator)
     function = ("/usr/bin/python3", "-m", "awslambdaric", candidate.handler)
-    with terminable():
-        container_id = run_command(*start, candidate.image, "--log-level", "info", *function)
-        try:
-            yield from _connect(container_id)
-        finally:
-            run_command("docker", "rm", "--force", container_id)
+    with detached_container(*options, candidate.image, "--log-level", "info", *function) as container_id:
+        yield from _connect(container_id)
 
 
 def _connect(container_id: str) -> Iterator[Sandbox]:
@@ -127,15 +126,11 @@ def _connect(container_id: str) -> Iterator[Sandbox]:
     fields = "{{.State.Pid}} {{.NetworkSettings.Networks.bridge.IPAddress}}"
     pid, _, address = run_command("docker", "inspect", "--format", fields, container_id).partition(" ")
     if pid == "0":
-        raise SandboxError(f"the container exited at start:\n{_read_log(container_id)[-3000:]}")
+        raise SandboxError(f"the container exited at start:\n{read_container_log(container_id)[-3000:]}")
     with _client() as client:
         url = f"http://{address}:{PORT}"
         _wait_until_listening(client, url)
-        yield Sandbox(client, invoke_url(url), lambda: _read_log(container_id), int(pid))
-
-
-def _read_log(container_id: str) -> str:
-    return run_command("sh", "-c", f"docker logs {container_id} 2>&1")
+        yield Sandbox(client, invoke_url(url), lambda: read_container_log(container_id), int(pid))
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ LABELS = {
     "floor_imports": "floor: imports only, as pip installs them",
     "floor_decode_infer": "floor: decode, resize, run the model",
 }
+IMPORTS_ONLY = "floor_imports"  # this candidate decodes no photo
 HEADINGS = ("", "cold ms", "warm ms", "p99", "12 MP ms", "peak MB", "image MB", "USD per million")
 NOTES = "(1) With the wheels of PyPI, which contain CUDA. (2) Without bytecode."
 Figures = Mapping[str, Any]
@@ -105,21 +106,21 @@ def render_short(figures: Figures) -> str:
 def describe_measurement(figures: Figures) -> str:
     """Return a sentence on starts, machine and commit of the measurement."""
     starts = figures["candidates"]["function"]["cold_ms"]["n"]
-    return f"Medians of {starts} starts each, in turns, {cite(figures)}"
+    return f"Medians of {starts} interleaved starts each, {cite(figures)}"
 
 
 def _row(name: str, candidate: Figures) -> tuple[str, ...]:
     warm_ms = candidate["warm_ms"]
-    has_requests = name != "floor_imports"  # this candidate only imports
+    decodes = name != IMPORTS_ONLY
     return (
         LABELS[name],
         f"{candidate['cold_ms']['p50']:.0f}",
-        f"{warm_ms[FIRST]['p50']:.1f}" if has_requests else "",
-        f"{warm_ms[FIRST]['p99']:.1f}" if has_requests else "",
-        f"{warm_ms['12mp']['p50']:.0f}" if has_requests else "",
+        f"{warm_ms[FIRST]['p50']:.1f}" if decodes else "",
+        f"{warm_ms[FIRST]['p99']:.1f}" if decodes else "",
+        f"{warm_ms['12mp']['p50']:.0f}" if decodes else "",
         f"{candidate['rss_mb']:.0f}",
         f"{candidate['image_mb']:,.0f}" if candidate["image_mb"] else "–",  # noqa: RUF001  # a dash marks a missing figure
-        f"{candidate['usd_per_million']:.2f}" if has_requests else "",
+        f"{candidate['usd_per_million']:.2f}" if decodes else "",
     )
 
 
@@ -147,16 +148,17 @@ def _candidate_table(figures: Figures) -> str:
         "/health p50",
         "billed",
     )
-    rows = [
-        (
+    rows = []
+    for name, candidate in figures["candidates"].items():
+        decodes = name != IMPORTS_ONLY
+        warm_ms = [candidate["warm_ms"][photo] for photo in photos]
+        rows.append((
             f"`{name}`",
             *(f"{candidate[key]['p50']:.0f} / {candidate[key]['p95']:.0f}" for key in starts.values()),
-            *(f"{candidate['warm_ms'][p]['p50']:.1f} / {candidate['warm_ms'][p]['p99']:.1f}" for p in photos),
+            *(f"{ms['p50']:.1f} / {ms['p99']:.1f}" if decodes else "" for ms in warm_ms),
             f"{candidate['health_ms']['p50']:.1f}" if candidate["health_ms"] else "",
-            f"{candidate['billed_ms']:.0f}",
-        )
-        for name, candidate in figures["candidates"].items()
-    ]
+            f"{candidate['billed_ms']:.0f}" if decodes else "",
+        ))  # fmt: skip
     return table(headings, rows)
 
 

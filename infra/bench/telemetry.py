@@ -1,6 +1,6 @@
 """Measure the overhead of telemetry per request.
 
-The real function runs in a process on one core and answers the same photo with and without telemetry, in turns. Its
+The real function runs in a process on one core and answers the same photo with and without telemetry, interleaved. Its
 output is a pipe, as on Lambda. The overhead is the difference of the medians; the parts of telemetry are also timed
 inside the requests. The command writes artifacts/telemetry.json and prints the table. It takes half a minute on an idle
 machine.
@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra import ROOT
-from infra.bench.candidates import PEERS
 from infra.bench.hardware import cite, identify, run_pinned
 from infra.bench.measure import payload, quantiles
 from infra.bench.photos import FIRST, first_photo
 from infra.markdown import table
 
 FIGURES = ROOT / "artifacts/telemetry.json"
-PROGRAM = PEERS / "telemetry/overhead.py"
+PROGRAM = ROOT / "infra/bench/programs/overhead.py"
 TURNS = 40
 LIMIT = 0.02  # of the time of a request
 LABELS = {

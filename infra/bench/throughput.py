@@ -19,7 +19,7 @@ import httpx2
 from infra.bench.candidates import Candidate, server
 from infra.bench.images import LOAD
 from infra.bench.photos import BenchPhoto
-from infra.emulator.process import run_command, terminable
+from infra.emulator.process import detached_container, read_container_log, run_command
 
 CORES, CLIENTS = "2", "4"
 PORT = 8000
@@ -75,19 +75,15 @@ def run_server(image: str, command: tuple[str, ...]) -> Iterator[str]:
     """Start a server in a container, and yield its address as soon as it responds."""
     options = [word for name, value in ENVIRONMENT.items() for word in ("--env", f"{name}={value}")]
     address_field = "{{.NetworkSettings.Networks.bridge.IPAddress}}"
-    with terminable():
-        container = run_command("docker", "run", "--detach", "--cpus", CORES, *options, image, *PYTHON, *command)
-        try:
-            address = run_command("docker", "inspect", "--format", address_field, container)
-            deadline = time.monotonic() + START_TIMEOUT_S
-            while not _is_ready(address):
-                if time.monotonic() > deadline:
-                    output = run_command("sh", "-c", f"docker logs {container} 2>&1 | tail -n 30")
-                    raise ThroughputError(f"{image} does not respond after {START_TIMEOUT_S} s:\n{output}")
-                time.sleep(0.2)
-            yield address
-        finally:
-            run_command("docker", "rm", "--force", container)
+    with detached_container("--cpus", CORES, *options, image, *PYTHON, *command) as container:
+        address = run_command("docker", "inspect", "--format", address_field, container)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not _is_ready(address):
+            if time.monotonic() > deadline:
+                output = read_container_log(container)[-3000:]
+                raise ThroughputError(f"{image} does not respond after {START_TIMEOUT_S} s:\n{output}")
+            time.sleep(0.2)
+        yield address
 
 
 def _is_ready(address: str) -> bool:

@@ -4,11 +4,11 @@ import pytest
 
 from infra.bench.batch import LIMIT, MEASURED, measure, render, render_costs
 
-LEAST = 10.0
+FLOOR = 10.0
 
 
 def make_figures(ratio):
-    ms = {"handler": {"p50": ratio * LEAST, "p95": 30}, "least": {"p50": LEAST, "p95": 30}}
+    ms = {"handler": {"p50": ratio * FLOOR, "p95": 30}, "least": {"p50": FLOOR, "p95": 30}}
     network = {"1": {"p50": 5.0, "p95": 6}, "2": {"p50": 4.5, "p95": 6}}
     source = {"hardware": "test machine", "commit": "0123456789ab", "turns": 5}
     return source | {"ms": dict.fromkeys(MEASURED, ms), "network_ms": network}
@@ -28,7 +28,7 @@ def test_measure_times_every_way(monkeypatch):
 def test_table_states_whether_the_limit_is_met(ratio, verdict):
     """The table has a row per photo with its ratio and verdict."""
     page = render(make_figures(ratio))
-    assert f"| 500x375 | {ratio * LEAST:.2f} | 10.00 | {ratio:.2f} x | ≤ {LIMIT} x | {verdict} |" in page
+    assert f"| 500x375 | {ratio * FLOOR:.2f} | 10.00 | {ratio:.2f} x | ≤ {LIMIT} x | {verdict} |" in page
     assert "| 2 | 4.50 |" in page
     assert "Medians of 5 turns on test machine; commit `0123456789ab`." in page
 

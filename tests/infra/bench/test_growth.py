@@ -40,7 +40,7 @@ def tiny_run(staged):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(growth, "SAMPLE_INTERVAL", 5)
         patch.setattr(growth, "SETTLED", 10)
-        return growth.measure_growth(process, TINY)
+        return growth.measure(process, TINY)
 
 
 @pytest.mark.rie

@@ -112,15 +112,3 @@ def test_size_of_an_image_that_cannot_be_saved_is_an_error():
     """A failed `docker save` does not count as an image of 0 MB."""
     with pytest.raises(CommandFailed):
         images.compressed_mb("no-such-image:none")
-
-
-def test_weights_are_made_once_per_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The model files of the peers are made again only if the function's model changed."""
-    model, commands = tmp_path / "model.onnx", []
-    monkeypatch.setattr(images, "WEIGHTS", tmp_path / "weights")
-    monkeypatch.setattr(images, "MODEL", model)
-    monkeypatch.setattr(images, "run_command", lambda *command: commands.append(command))
-    for content in ("first", "first", "second"):
-        model.write_text(content)
-        images.make_weights()
-    assert 2 == len(commands)

@@ -36,6 +36,14 @@ def test_goal_over_its_limit_is_missed(figures):
     assert "| peak RSS | 125 MB | ≤ 125 MB | met |" in tables.render_goals(figures)
 
 
+def test_candidate_that_only_imports_has_no_time_per_photo(figures):
+    """The row of imports only has the times of the start, and empty cells for the photos and the billed time."""
+    row = next(line for line in tables.render_full(figures).splitlines() if line.startswith("| `floor_imports` | "))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert all(cells[1:4])
+    assert {""} == set(cells[4:])
+
+
 def test_missing_figures_are_left_out(figures):
     """Without Docker there are no image sizes and no throughput, and the tables omit both."""
     without = figures | {"throughput": None, "from_disk": None}

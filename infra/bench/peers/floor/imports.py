@@ -1,4 +1,4 @@
-"""Load the least that a function with FastAPI and ONNX Runtime needs: the imports, and a constant answer."""
+"""Import what a function with FastAPI and ONNX Runtime needs, and return a constant response."""
 
 import fastapi  # noqa: F401  # the benchmark measures these imports
 import mangum  # noqa: F401

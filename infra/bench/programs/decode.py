@@ -1,6 +1,6 @@
 """Decode one file. Print its time and memory, and the bounds that the function computes from the header of the file.
 
-This is a program of its own, so that its memory can be measured separately.
+It runs as a separate process, so that its memory can be measured separately.
 """
 
 import json
@@ -8,6 +8,7 @@ import resource
 import sys
 from pathlib import Path
 
+from infra.bench.hardware import read_peak_mb
 from lambda_app.errors import RequestError
 from lambda_app.preprocess import preprocess_from_header, read_header
 
@@ -19,21 +20,15 @@ def cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def peak_bytes() -> int:
-    """Return the peak memory of this process since the last reset (proc(5))."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-
-
-def largest_child_bytes() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+def largest_child_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
 
 
 def main(path: str) -> None:
     warm, data = (Path(name).read_bytes() for name in ("data/samples/cat.jpg", path))
     preprocess_from_header(read_header(warm), IMAGE_SIZE)
     Path("/proc/self/clear_refs").write_text("5")
-    before, memory = cpu_seconds(), peak_bytes()
+    before, memory = cpu_seconds(), read_peak_mb("self")
     answer: dict[str, object] = {}
     try:
         header = read_header(data)
@@ -41,7 +36,7 @@ def main(path: str) -> None:
         preprocess_from_header(header, IMAGE_SIZE)
     except RequestError as error:
         answer["refused"] = f"{error.status}: {error}"
-    answer |= {"seconds": cpu_seconds() - before, "mb": (peak_bytes() - memory + largest_child_bytes()) / 1e6}
+    answer |= {"seconds": cpu_seconds() - before, "mb": read_peak_mb("self") - memory + largest_child_mb()}
     print(json.dumps(answer))
 
 

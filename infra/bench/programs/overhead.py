@@ -1,4 +1,4 @@
-"""Time requests with and without telemetry, in turns, in one process: `python overhead.py TURNS < EVENT`.
+"""Time requests with and without telemetry, interleaved, in one process: `python overhead.py TURNS < EVENT`.
 
 The last line of the output is JSON with the microseconds of each request of either kind, and of the two parts of
 telemetry in each request with telemetry.

@@ -1,4 +1,4 @@
-"""Measure the batch handler, and the least work that it could do: `python score.py TURNS PHOTOS BUCKET KEY`.
+"""Measure the batch handler and its lower bound: `python score.py TURNS PHOTOS BUCKET KEY`.
 
 Prints one line of JSON with CPU milliseconds per photo, of all threads of this process:
 
@@ -34,7 +34,7 @@ def main(turns: int, photos: int, bucket: str, key: str) -> None:
     data = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     pixels = preprocess(data, classifier.metadata.image_size).pixels[None]
 
-    def least() -> None:
+    def floor() -> None:
         for _ in range(photos):
             classifier.run(preprocess(data, classifier.metadata.image_size).pixels[None])
 
@@ -42,7 +42,7 @@ def main(turns: int, photos: int, bucket: str, key: str) -> None:
     times: dict[str, Any] = {"handler": [], "least": []}
     for _ in range(turns):
         times["handler"].append(cpu_ms(lambda: scorer.score(message), photos))
-        times["least"].append(cpu_ms(least, photos))
+        times["least"].append(cpu_ms(floor, photos))
     arena = Classifier.load(settings.model_path, arena=True)
     times["network"] = {count: time_network(arena, np.repeat(pixels, count, axis=0), turns) for count in BATCHES}
     print(json.dumps(times))
