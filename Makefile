@@ -4,8 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PHOTO ?= data/samples/cat.jpg
 IMAGE ?= pet-classifier:local
-# An optional folder `shared` beside the checkout can provide weights and photos. Its test sets show pets: training on other
-# photos does not use them.
+# An optional folder `shared` beside the checkout can provide weights and photos. Its additional test sets show pets, so only
+# training on its photos uses them.
 WEIGHTS ?= $(wildcard ../shared/weights/mobilenet_v2_imagenet.pth)
 ifneq ($(findstring ../shared/,$(DATA)),)
 EXTRA ?= $(wildcard ../shared/data/oxford-pets-trainval.zip)
@@ -242,7 +242,7 @@ vulnerabilities: .venv-audit/.installed  ## check the serving packages for known
 	.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
 		-r requirements-serve.txt -r infra/containers/server/requirements.txt
 
-deployed: .venv/.serve  ## print what ENV=dev or prod runs as NAME=VALUE lines: image, commit, URL, authentication, CORS origin
+deployed: .venv/.serve  ## print image, commit, URL, authentication and CORS origin of ENV=dev or prod, as NAME=VALUE lines
 	@$(BIN)/python -m infra.aws deployed "$(ENV)"
 
 # $(call option,NAME,name): --name "value" if NAME is set.
