@@ -1,5 +1,6 @@
 """Test the benchmark of decoding and the fuzzer: their files, limits and tables."""
 
+import os
 import random
 from itertools import islice
 
@@ -9,6 +10,10 @@ from infra.bench import decoding, fuzz
 from infra.bench.decoding import hostile_files
 
 SOURCE = {"hardware": "test machine", "commit": "0123456789ab"}
+PROGRAM = """
+import json, os
+print(json.dumps({"seconds": 0, "mb": 0, "cores": len(os.sched_getaffinity(0))}))
+"""
 
 
 def make_row(**figures):
@@ -58,6 +63,24 @@ def test_decoding_measures_hostile_files(monkeypatch):
     rows = decoding.measure()["rows"]
     assert ["422", "422"] == [each["refused"][:3] for each in rows]
     assert all(each["seconds"] >= 0 for each in rows)
+
+
+@pytest.mark.process
+def test_decoding_runs_on_one_core(tmp_path, monkeypatch):
+    """The program that decodes may use one core, as the figures state."""
+    program = tmp_path / "count_cores.py"
+    program.write_text(PROGRAM)
+    monkeypatch.setattr(decoding, "PROGRAM", program)
+    monkeypatch.setattr(decoding, "large_files", lambda: iter([("PNG", b"")]))
+    monkeypatch.setattr(decoding, "hostile_files", lambda: iter(()))
+    assert [1] == [each["cores"] for each in decoding.measure()["rows"]]
+
+
+@pytest.mark.process
+def test_fuzzed_server_runs_on_one_core():
+    """The server may use one core, as the figures state."""
+    with fuzz.run_server() as (_, pid):
+        assert 1 == len(os.sched_getaffinity(pid))
 
 
 def test_fuzzer_is_deterministic():
