@@ -9,10 +9,16 @@ runs in SAM CLI's environment, which has AWS's translator: it generates some of 
 import json
 import logging
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from samcli.lib.intrinsic_resolver.intrinsic_property_resolver import (  # type: ignore[import-not-found]  # see above
+    IntrinsicResolver,
+)
+from samcli.lib.intrinsic_resolver.intrinsics_symbol_table import (  # type: ignore[import-not-found]  # see above
+    IntrinsicsSymbolTable,
+)
 
 from infra.aws.translate import translate
 
@@ -45,72 +51,28 @@ ARNS = {
 REFERENCE_IS_ARN = {"AWS::IAM::ManagedPolicy", "AWS::IAM::OIDCProvider", "AWS::Lambda::Version", "AWS::SNS::Topic"}
 
 
-class Renderer:
-    """Evaluate the intrinsic functions of one template."""
+def create_resolver(stack: str, template: dict[str, Any]) -> IntrinsicResolver:
+    """Return SAM CLI's resolver of intrinsic functions, with example values of parameters and resources."""
 
-    def __init__(self, stack: str, template: dict[str, Any]) -> None:
-        self.resources, self.conditions = template["Resources"], template.get("Conditions", {})
-        pseudo = {"Partition": "aws", "Region": REGION, "AccountId": ACCOUNT, "StackName": stack}
-        self.values = {name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()}
-        self.values |= PARAMETERS | {f"AWS::{name}": value for name, value in pseudo.items()}
+    def arn(form: str) -> Callable[[str], str]:
+        return lambda name: form.format(region=REGION, account=ACCOUNT, name=name.lower())
 
-    def render(self, value: Any) -> Any:
-        """Return the value with its intrinsic functions evaluated. Raise `ValueError` for an unsupported function."""
-        if isinstance(value, list):
-            return [self.render(each) for each in value]
-        if not isinstance(value, dict):
-            return value
-        for name, argument in value.items():
-            if name == "Ref" or name.startswith("Fn::"):
-                return self._call(name, argument)
-        return {key: self.render(each) for key, each in value.items()}
-
-    def _call(self, function: str, argument: Any) -> Any:
-        if function == "Ref":
-            return self._resolve(argument)
-        if function == "Fn::GetAtt":
-            return self._resolve_attribute(*(argument.split(".", 1) if isinstance(argument, str) else argument))
-        if function == "Fn::Sub":
-            return self._substitute(*(argument if isinstance(argument, list) else (argument, {})))
-        if function == "Fn::If":
-            return self.render(argument[1] if self._is_true(self.conditions[argument[0]]) else argument[2])
-        raise ValueError(f"{function}: expected Ref, GetAtt, Sub or If; extend infra/aws/policies.py")
-
-    def _resolve(self, name: str) -> str:
-        if name in self.values:
-            return self.values[name]
-        return self._resolve_attribute(name, "Arn" if self.resources[name]["Type"] in REFERENCE_IS_ARN else "Name")
-
-    def _resolve_attribute(self, name: str, attribute: str) -> str:
-        if attribute != "Arn":
-            return name.lower()
-        return ARNS[self.resources[name]["Type"]].format(region=REGION, account=ACCOUNT, name=name.lower())
-
-    def _substitute(self, text: str, values: dict[str, Any]) -> str:
-        """Replace ${NAME} and ${NAME.ATTRIBUTE}. Keep ${!…}, which is an IAM policy variable."""
-
-        def replace(match: re.Match[str]) -> str:
-            name = match[1]
-            if name in values:
-                return str(self.render(values[name]))
-            return self._resolve_attribute(*name.split(".")) if "." in name else self._resolve(name)
-
-        return re.sub(r"\$\{([^!}]+)\}", replace, text).replace("${!", "${")
-
-    def _is_true(self, condition: dict[str, Any]) -> bool:
-        if "Fn::Not" in condition:
-            return not self._is_true(condition["Fn::Not"][0])
-        first, second = condition["Fn::Equals"]
-        return str(self.render(first)) == str(self.render(second))
+    types = {
+        kind: {"Arn": arn(form), "Ref": arn(form) if kind in REFERENCE_IS_ARN else str.lower}
+        for kind, form in ARNS.items()
+    }
+    values = PARAMETERS | {"AWS::Region": REGION, "AWS::StackName": stack}
+    return IntrinsicResolver(template, IntrinsicsSymbolTable(template, values, types, {"Ref": str.lower}))
 
 
 def find_policies(stack: str, template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the name and the rendered document of every policy, including trust policies and resource policies."""
-    renderer = Renderer(stack, template)
+    resolver = create_resolver(stack, template)
 
     def find(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if isinstance(value, dict) and "Statement" in value:
-            yield path, renderer.render(value)
+            policy = resolver.intrinsic_property_resolver(value, ignore_errors=False)
+            yield path, json.loads(json.dumps(policy).replace("${!", "${"))  # ${!NAME} is the escape of ${NAME}
         elif isinstance(value, dict | list):
             items = value.items() if isinstance(value, dict) else enumerate(value)
             for key, each in items:
