@@ -18,7 +18,11 @@ ENVIRONMENTS = ("dev", "prod")
 ALIAS = "live"
 UNRESERVED = "-1"  # the value of ReservedConcurrency for none
 NO_VERSION = "0"  # SAM CLI accepts no empty value on its command line
-NOT_DEPLOYED = {"CREATE_FAILED", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}
+# Until the first deployment succeeds, a stack has no outputs.
+NOT_DEPLOYED = {
+    *("REVIEW_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_FAILED", "DELETE_COMPLETE"),
+    *("ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"),
+}
 # What `make deployed` prints, and the parameters and outputs of template.yaml that hold the values.
 SHOWN = {"image_uri": "ImageUri", "commit": "Commit", "auth": "UrlAuthType", "origin": "CorsOrigin", "url": "Url"}
 
@@ -56,7 +60,7 @@ class Stack:
 
     @classmethod
     def find(cls, environment: str) -> Self | None:
-        """Return the stack of an environment, or None if it does not exist or its creation failed.
+        """Return the stack of an environment, or None if it does not exist or its creation has not succeeded.
 
         Raise `DeploymentError` if AWS does not answer or denies the call.
         """
@@ -176,7 +180,7 @@ def is_without_changes(error: WaiterError) -> bool:
     return "didn't contain changes" in reason or "No updates" in reason
 
 
-def choose_rollback_version(stack: Stack, version: str = "") -> str:
+def choose_rollback_version(stack: Stack, version: str) -> str:
     """Return `version` or, if it is empty, the version before the last deployment.
 
     Raise `DeploymentError` if the version is invalid or the stack records none.

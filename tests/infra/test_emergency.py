@@ -35,6 +35,18 @@ def source_state(stack):
     return found["State"]
 
 
+def test_off_is_refused_during_the_first_deployment(monkeypatch, capsys):
+    """A stack whose creation has not ended counts as not deployed, because it has no outputs.
+
+    CloudFormation is a mock, because moto creates stacks at once.
+    """
+    description = {"StackName": STACK, "StackStatus": "CREATE_IN_PROGRESS"}
+    cloudformation = Mock(describe_stacks=lambda **_: {"Stacks": [description]})
+    monkeypatch.setattr("infra.aws.stack.Session", lambda: Mock(create_client=lambda *_, **__: cloudformation))
+    assert 1 == main(["off", "dev"])
+    assert f"off dev: stack {STACK} in eu-central-1: expected a deployed stack, found none\n" == capsys.readouterr().err
+
+
 def test_back_updates_stack(stack):
     """The stack records the alias's version, image and commit, from which the next deployment starts.
 
