@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from infra.score.dead_letters import process_dead_letters
 from infra.score.gather import THREADS, gather
-from infra.score.listing import NotAnInventory, S3Path, list_photos, photo_bucket
+from infra.score.listing import NotAnInventory, list_photos, parse_s3_path
 from infra.score.progress import Progress, Unfinished, wait_for_results
 from infra.score.queue import QueueRefused, count_messages, dead_letter_queue, enqueue
 
@@ -82,8 +82,9 @@ def send_keys(s3: Any, sqs: Any, options: argparse.Namespace, progress: Progress
     if progress.complete:
         return
     progress.write(state)
-    bucket = photo_bucket(s3, options.source)
-    keys = list_photos(s3, options.source, results=options.results, skip=progress.photos, last_key=progress.last_key)
+    bucket, keys = list_photos(
+        s3, options.source, results=options.results, skip=progress.photos, last_key=progress.last_key
+    )
     with tqdm(desc="sending", unit=" photos", initial=progress.photos) as bar:
         for sent in enqueue(sqs, options.queue, progress.job, bucket, keys):
             progress.photos, progress.last_key = progress.photos + len(sent), sent[-1]
@@ -133,13 +134,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     if not str(options.results).endswith("/"):
         parser.error(f"argument --results: {options.results}: expected the stack's output Results, which ends with /")
     return options
-
-
-def parse_s3_path(text: str) -> S3Path:
-    try:
-        return S3Path.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def parse_parquet_path(text: str) -> Path:

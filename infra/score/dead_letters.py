@@ -17,7 +17,7 @@ from infra.score.queue import pack_requests, send_messages
 GAVE_UP = "gave_up"
 WAIT_S = 5  # a receive request without a wait may miss messages
 Message = dict[str, Any]
-Photo = tuple[str, str, str | None]  # bucket, key, version
+Source = tuple[str, str, str | None]  # bucket, key, version
 
 
 @dataclass(frozen=True)
@@ -35,28 +35,28 @@ def process_dead_letters(s3: Any, sqs: Any, queue: str, dead_letters: str, resul
     while messages := sqs.receive_message(QueueUrl=dead_letters, **options).get("Messages"):
         for message in messages:
             try:
-                photos = _split(message["Body"])
+                letters = _split(message["Body"])
             except (ValueError, TypeError, AttributeError, KeyError):
-                photos = []  # lambda_app/batch/objects.py rejects these messages, too
-            outcome = _process(s3, sqs, queue, results, photos)
+                letters = []  # lambda_app/batch/objects.py rejects these messages, too
+            outcome = _process(s3, sqs, queue, results, letters)
             sqs.delete_message(QueueUrl=dead_letters, ReceiptHandle=message["ReceiptHandle"])
             yield outcome
 
 
-def _process(s3: Any, sqs: Any, queue: str, results: S3Path, photos: list[tuple[Message, str, Photo]]) -> Outcome:
-    if not photos:
+def _process(s3: Any, sqs: Any, queue: str, results: S3Path, letters: list[tuple[Message, str, Source]]) -> Outcome:
+    if not letters:
         return Outcome()
-    message, job, photo = photos[0]
+    message, job, source = letters[0]
     if message.get("alone"):
-        _give_up(s3, results, job, photo)
+        _give_up(s3, results, job, source)
         return Outcome(job, gave_up=1)
-    bodies = [json.dumps(message | {"alone": True}, ensure_ascii=False) for message, _, _ in photos]
+    bodies = [json.dumps(message | {"alone": True}, ensure_ascii=False) for message, _, _ in letters]
     for request in pack_requests(([], body) for body in bodies):
         send_messages(sqs, queue, [body for _, body in request])
     return Outcome(job, retried=len(bodies))
 
 
-def _split(body: str) -> list[tuple[Message, str, Photo]]:
+def _split(body: str) -> list[tuple[Message, str, Source]]:
     """Return a message, the job and the source for each photo of a message."""
     message = json.loads(body)
     if "Records" in message:  # a notification from S3
@@ -66,18 +66,18 @@ def _split(body: str) -> list[tuple[Message, str, Photo]]:
     return [(message | {"keys": [key]}, job, (bucket, key, None)) for key in message["keys"]]
 
 
-def _source(s3: dict[str, Any]) -> Photo:
+def _source(s3: dict[str, Any]) -> Source:
     return s3["bucket"]["name"], unquote_plus(s3["object"]["key"]), s3["object"].get("versionId")
 
 
-def _give_up(s3: Any, results: S3Path, job: str, photo: Photo) -> None:
+def _give_up(s3: Any, results: S3Path, job: str, source: Source) -> None:
     """Write an error row. Its object has the name that lambda_app/batch/handler.py gives to a message of this photo."""
-    row = dict(zip(("bucket", "key", "version"), photo, strict=True)) | {
+    row = dict(zip(("bucket", "key", "version"), source, strict=True)) | {
         "etag": None,
         "model_version": None,
         "error_code": GAVE_UP,
         "error_message": "its message reached the queue's limit of attempts twice, the second time with no other photo",
     }
-    name = hashlib.sha256(json.dumps([photo]).encode()).hexdigest()
+    name = hashlib.sha256(json.dumps([source]).encode()).hexdigest()
     body = f"{json.dumps(row, ensure_ascii=False)}\n".encode()
     s3.put_object(Bucket=results.bucket, Key=f"{results.key}{job}/{GAVE_UP}/{name}.jsonl", Body=body)

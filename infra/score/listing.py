@@ -6,6 +6,7 @@ import io
 import json
 import re
 import zlib
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -35,14 +36,6 @@ class S3Path:
     bucket: str
     key: str
 
-    @classmethod
-    def parse(cls, text: str) -> "S3Path":
-        """Return the path that the text names. Raise `ValueError` if it is not an S3 path."""
-        match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]+)/?(.*)", text, re.DOTALL)
-        if not match:
-            raise ValueError(f"{text!r}: expected s3://BUCKET/PREFIX")
-        return cls(match[1], match[2])
-
     def folder(self, name: str) -> "S3Path":
         return S3Path(self.bucket, f"{self.key}{name}/")
 
@@ -50,27 +43,29 @@ class S3Path:
         return f"s3://{self.bucket}/{self.key}"
 
 
-def photo_bucket(s3: Any, source: S3Path) -> str:
-    """Return the bucket of the photos. Raise `NotAnInventory`."""
-    return str(_read_manifest(s3, source)["sourceBucket"]) if _is_inventory(source) else source.bucket
+def parse_s3_path(text: str) -> S3Path:
+    """Return the path that the text names. Raise `ArgumentTypeError` if it is not an S3 path."""
+    match = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]+)/?(.*)", text, re.DOTALL)
+    if not match:
+        raise ArgumentTypeError(f"{text!r}: expected s3://BUCKET/PREFIX")
+    return S3Path(match[1], match[2])
 
 
-def list_photos(s3: Any, source: S3Path, *, results: S3Path, skip: int, last_key: str) -> Iterator[str]:
-    """Yield the keys after the first `skip` photos, which end with `last_key`, without folders and results.
+def list_photos(s3: Any, source: S3Path, *, results: S3Path, skip: int, last_key: str) -> tuple[str, Iterator[str]]:
+    """Return the photos' bucket, and the keys after the first `skip` photos, which end with `last_key`.
 
-    Raise `NotAnInventory`.
+    The keys are without folders and results. Raise `NotAnInventory`, also while the keys are read.
     """
-    excluded = (results.key,) if photo_bucket(s3, source) == results.bucket else ()
-    if _is_inventory(source):
-        keys = (key for key in _list_inventory(s3, source) if not key.startswith(excluded))
-        return islice(keys, skip, None)
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=source.bucket, Prefix=source.key, StartAfter=last_key)
-    keys = (item["Key"] for page in pages for item in page.get("Contents", ()))
-    return (key for key in keys if not key.endswith("/") and not key.startswith(excluded))
-
-
-def _is_inventory(source: S3Path) -> bool:
-    return source.key.rpartition("/")[2] == MANIFEST
+    if is_inventory := source.key.rpartition("/")[2] == MANIFEST:
+        manifest = _read_manifest(s3, source)
+        bucket, listed = str(manifest["sourceBucket"]), _list_inventory(s3, manifest)
+    else:
+        paginator = s3.get_paginator("list_objects_v2")
+        pages = paginator.paginate(Bucket=source.bucket, Prefix=source.key, StartAfter=last_key)
+        bucket, listed = source.bucket, (item["Key"] for page in pages for item in page.get("Contents", ()))
+    excluded = (results.key,) if bucket == results.bucket else ()
+    keys = (key for key in listed if not key.endswith("/") and not key.startswith(excluded))
+    return bucket, islice(keys, skip if is_inventory else 0, None)
 
 
 def _read_manifest(s3: Any, source: S3Path) -> dict[str, Any]:
@@ -84,12 +79,11 @@ def _read_manifest(s3: Any, source: S3Path) -> dict[str, Any]:
     return manifest
 
 
-def _list_inventory(s3: Any, source: S3Path) -> Iterator[str]:
+def _list_inventory(s3: Any, manifest: Mapping[str, Any]) -> Iterator[str]:
     """Yield the keys of all files of an inventory.
 
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html
     """
-    manifest = _read_manifest(s3, source)
     file_format, columns = manifest["fileFormat"], [_normalize(name) for name in manifest["fileSchema"].split(",")]
     for file in manifest["files"]:
         path = S3Path(manifest["destinationBucket"].rpartition(":")[2], file["key"])
@@ -102,9 +96,9 @@ def _list_inventory(s3: Any, source: S3Path) -> Iterator[str]:
 
 
 def _is_current(row: Row) -> bool:
-    """Return whether the row is an object's latest version, and neither a delete marker nor a folder."""
+    """Return whether the row is an object's latest version and not a delete marker."""
     is_latest, is_deleted = (str(row.get(name, default)).lower() for name, default in VERSION_DEFAULTS.items())
-    return (is_latest, is_deleted) == ("true", "false") and not row["key"].endswith("/")
+    return (is_latest, is_deleted) == ("true", "false")
 
 
 def _normalize(column: str) -> str:

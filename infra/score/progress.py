@@ -64,10 +64,10 @@ class Progress:
 
 
 def wait_for_results(s3: Any, sqs: Any, folder: S3Path, messages: int, *, queue: str, dead_letters: str) -> None:
-    """Return when all messages have results, or when no further results can be expected.
+    """Return when all messages have results.
 
-    This is after `QUIET_S` without a new result, if the queue is empty or has at least as many dead letters as results
-    are missing. S3's notifications may keep the queue from ever being empty.
+    Give up after `QUIET_S` without a new result, if the queue is empty or has at least as many dead letters as results
+    are missing. The second condition is needed because S3's notifications may keep the queue from ever being empty.
     """
     last_change = poll_start = time.monotonic()
     with tqdm(total=messages, desc="scoring", unit=" messages") as bar:

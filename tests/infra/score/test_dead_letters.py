@@ -54,7 +54,7 @@ RECORDS = [
 def test_dead_letters_of_notifications_are_retried(faulty_aws):
     """Each photo is sent again with its version, and given up with a row under the name of its message."""
     faulty_aws.sqs.send_message(QueueUrl=faulty_aws.dead, MessageBody=json.dumps({"Records": RECORDS}))
-    results = S3Path.parse(f"s3://{RESULTS}/pets/")
+    results = S3Path(RESULTS, "pets/")
     assert [Outcome("notified", retried=2)] == list(
         process_dead_letters(faulty_aws.s3, faulty_aws.sqs, faulty_aws.queue, faulty_aws.dead, results)
     )
