@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -48,7 +48,7 @@ class HttpRequest:
 
 def to_event(request: HttpRequest, *, request_id: str, now: datetime) -> dict[str, Any]:
     """Return the event of one request. `now` must be timezone-aware. Omit empty parts, as function URLs do."""
-    headers = _combined((name.lower(), value) for name, value in request.headers)
+    headers = {"host": DOMAIN} | _combined((name.lower(), value) for name, value in request.headers)
     text = bool(TEXT_TYPE.match(headers.get("content-type", "")))
     event: dict[str, Any] = {
         "version": "2.0",
@@ -121,15 +121,15 @@ def _encoded(body: bytes, *, text: bool) -> dict[str, Any]:
     return {"body": base64.b64encode(body).decode(), "isBase64Encoded": bool(body)}
 
 
-def content_type(photo: Path) -> str:
+def content_type(photo: PurePath) -> str:
     """Return the content type that the suffix of a file names."""
-    return mimetypes.guess_type(photo.name)[0] or "application/octet-stream"
+    # strict=False: Python 3.11 and 3.12 list WebP among the unregistered types.
+    return mimetypes.guess_type(photo.name, strict=False)[0] or "application/octet-stream"
 
 
 def predict_request(photo: Path) -> HttpRequest:
     """Return a `POST /predict` request with the photo as raw body."""
-    headers = (("host", DOMAIN), ("content-type", content_type(photo)))
-    return HttpRequest("POST", "/predict", headers=headers, body=photo.read_bytes())
+    return HttpRequest("POST", "/predict", headers=(("content-type", content_type(photo)),), body=photo.read_bytes())
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,12 +1,13 @@
 """Find labeled photos in a folder or a .zip file with one folder per class, at any depth."""
 
 import hashlib
-import mimetypes
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+
+from infra.emulator.event import content_type
 
 
 class PhotosError(Exception):
@@ -57,6 +58,5 @@ def _image_type(name: str) -> str | None:
     """Return the media type `image/*` for a file name, or None if the file is hidden or not an image."""
     if any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts):
         return None
-    # strict=False: Python 3.11 and 3.12 list WebP among the unregistered types.
-    media_type = mimetypes.guess_type(name, strict=False)[0] or ""
+    media_type = content_type(PurePosixPath(name))
     return media_type if media_type.startswith("image/") else None

@@ -16,7 +16,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from infra.emulator.event import HttpRequest
 from infra.emulator.response import HttpResponse
 from infra.replay.journal import NO_ANSWER, Answer, Prediction
 from infra.replay.labeled_photos import Photo
@@ -107,9 +106,8 @@ def _parse_response(response: HttpResponse) -> dict[str, Any]:
 
 def _send_feedback(ask: Ask, answer: Answer) -> Answer:
     body = json.dumps({"request_id": answer.request_id, "label": answer.label}).encode()
-    request = HttpRequest("POST", "/feedback", headers=(("content-type", "application/json"),), body=body)
     try:
-        status = int(ask(request).status)
+        status = int(ask(post("application/json", body, "/feedback")).status)
     except NoAnswer:
         status = NO_ANSWER
     return answer.model_copy(update={"feedback_status": status})

@@ -1,4 +1,4 @@
-"""Checks that every deployment must pass, over a URL or through the Invoke API."""
+"""Define the checks that every deployment must pass, over a URL or through the Invoke API."""
 
 import base64
 import re
@@ -10,11 +10,10 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from infra.emulator.event import HttpRequest
+from infra.emulator.event import HttpRequest, predict_request
 from infra.emulator.response import HttpResponse
 from infra.smoke.golden import SAMPLES, Expected
 from infra.smoke.messages import (
-    FORM,
     MAX_BODY_CHARACTERS,
     Ask,
     at,
@@ -24,7 +23,6 @@ from infra.smoke.messages import (
     media_type,
     post,
     post_multipart,
-    post_raw,
     text,
 )
 from infra.smoke.runner import Check, Pair
@@ -69,7 +67,7 @@ def function_checks(ask: Ask, expected: Expected) -> Iterator[Check]:
     yield Check("GET routes", lambda: listed_routes(ask))
     yield Check("GET /model/info", lambda: model_info(ask, expected))
     for name in expected.golden.photos:
-        yield Check(f"POST /predict {name}", partial(predict, ask, expected, SAMPLES / name, post_raw))
+        yield Check(f"POST /predict {name}", partial(predict, ask, expected, SAMPLES / name, predict_request))
         yield Check(f"POST /predict {name} in a form", partial(predict, ask, expected, SAMPLES / name, post_multipart))
     for name, (status, code, request) in ERRORS.items():
         yield Check(f"{status} {code}: {name}", partial(error_response, ask, status, code, request))
@@ -136,7 +134,7 @@ def metrics_count(ask: Ask, expected: Expected) -> Pair:
     if "/metrics" in disabled_paths(ask):
         return {"counted": "disabled"}, {"counted": "disabled"}
     before = _prediction_count(ask)
-    ask(post_raw(SAMPLES / next(iter(expected.golden.photos))))
+    ask(predict_request(SAMPLES / next(iter(expected.golden.photos))))
     return {"counted": True}, {"counted": _prediction_count(ask) > before}
 
 
@@ -178,11 +176,6 @@ def _error_fields(response: HttpResponse) -> dict[str, Any]:
     return {"code": error.get("code"), "error": filled, "stack trace": trace and trace[0]}
 
 
-def _feedback_as_text() -> HttpRequest:
-    """Return feedback as a page of another origin could send it, without a preflight request."""
-    return HttpRequest("POST", "/feedback", headers=(("content-type", "text/plain"),), body=b"{}")
-
-
 def _make_huge_gif() -> bytes:
     """Return a GIF of 2.5 billion pixels in 35 bytes, which the function must reject without decoding it."""
     pixel = base64.b64decode("R0lGODdhAQABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs=")
@@ -193,13 +186,14 @@ def _make_huge_gif() -> bytes:
 ERRORS: dict[str, tuple[int, str, Callable[[], HttpRequest]]] = {
     "an empty photo": (400, "no_file", lambda: post(JPEG, b"")),
     "a form without a file": (400, "no_file", lambda: post_multipart(CAT, field="other")),
-    "an invalid form": (400, "bad_request", lambda: post(FORM, b"not a form")),
+    "an invalid form": (400, "bad_request", lambda: post("multipart/form-data; boundary=x", b"not a form")),
     "an unknown route": (404, "not_found", lambda: get("/nowhere")),
     "an unsupported method": (405, "method_not_allowed", lambda: HttpRequest("DELETE", "/predict")),
     "too many pixels": (413, "too_large", lambda: post("image/gif", _make_huge_gif())),
     "too many bytes": (413, "too_large", lambda: post(JPEG, bytes(TOO_MANY_BYTES))),
     "not an image": (415, "unsupported_image", lambda: post(JPEG, b"not a photo")),
     "not an image, sent as text": (415, "unsupported_image", lambda: post("text/plain", b"not a photo")),
-    "feedback sent as text": (415, "unsupported_media_type", _feedback_as_text),
+    # A page of another origin can send text without a preflight request.
+    "feedback sent as text": (415, "unsupported_media_type", lambda: post("text/plain", b"{}", "/feedback")),
     "a truncated photo": (422, "damaged_image", lambda: post(JPEG, CAT.read_bytes()[:2000])),
 }

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from infra import ROOT
-from infra.emulator.event import HttpRequest
-from infra.smoke.messages import Ask, NoAnswer, get, post_raw, text
+from infra.emulator.event import HttpRequest, predict_request
+from infra.smoke.messages import Ask, NoAnswer, get, text
 
 SAMPLES = ROOT / "data/samples"
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -69,7 +69,7 @@ class Expected:
 def record_golden(ask: Ask) -> Golden:
     """Return what a service answers for the bundled photos. Raise `NoAnswer` if a response is not 200."""
     info = _json_body(ask, get("/model/info"))
-    answers = {photo.name: _json_body(ask, post_raw(photo)) for photo in sorted(SAMPLES.glob("*.jpg"))}
+    answers = {photo.name: _json_body(ask, predict_request(photo)) for photo in sorted(SAMPLES.glob("*.jpg"))}
     photos = {photo: {name: answer[name] for name in ANSWER} for photo, answer in answers.items()}
     return Golden(info["model_version"], info["class_names"], photos)
 

@@ -1,4 +1,4 @@
-"""CodeDeploy's BeforeAllowTraffic hook: run the smoke test against a new version before it receives traffic.
+"""Run the smoke test against a new version before it receives traffic, as CodeDeploy's BeforeAllowTraffic hook.
 
 https://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file-structure-hooks.html#appspec-hooks-lambda
 Environment variables: `NewVersion`, the ARN of the version; `IMAGE`, the image that it must run; `COMMIT`, the
@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
-from infra.emulator.event import DOMAIN, HttpRequest, to_event, to_payload
+from infra.emulator.event import HttpRequest, to_event, to_payload
 from infra.emulator.response import HttpResponse, MalformedResponse, to_response
 from infra.smoke.checks import function_checks, health_check
 from infra.smoke.golden import Expected, Golden
@@ -66,7 +66,7 @@ def lambda_client(function: str) -> Ask:
     client = Session().create_client("lambda", config=CONFIG)
 
     def ask(request: HttpRequest) -> HttpResponse:
-        request = replace(request, headers=(("host", DOMAIN), SYNTHETIC_HEADER, *request.headers))
+        request = replace(request, headers=(SYNTHETIC_HEADER, *request.headers))
         event = to_event(request, request_id=str(uuid.uuid4()), now=datetime.now(UTC))
         try:
             return _response(client.invoke(FunctionName=function, Payload=to_payload(event)))

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from urllib3 import encode_multipart_formdata
+
 from infra.emulator.event import HttpRequest, content_type
 from infra.emulator.response import HttpResponse
 
 Ask = Callable[[HttpRequest], HttpResponse]  # raises NoAnswer
-BOUNDARY = "smoke"
-FORM = f"multipart/form-data; boundary={BOUNDARY}"
 MAX_BODY_CHARACTERS = 200
 
 
@@ -24,21 +24,14 @@ def get(path: str, **headers: str) -> HttpRequest:
     return HttpRequest("GET", path, headers=(("accept", "application/json"), *extra))
 
 
-def post(media_type: str, body: bytes) -> HttpRequest:
-    """Return a `POST /predict` request."""
-    return HttpRequest("POST", "/predict", headers=(("content-type", media_type),), body=body)
-
-
-def post_raw(photo: Path) -> HttpRequest:
-    """Return a `POST /predict` request with the photo as its body."""
-    return post(content_type(photo), photo.read_bytes())
+def post(media_type: str, body: bytes, path: str = "/predict") -> HttpRequest:
+    return HttpRequest("POST", path, headers=(("content-type", media_type),), body=body)
 
 
 def post_multipart(photo: Path, field: str = "file") -> HttpRequest:
     """Return a `POST /predict` request with the photo in a multipart form."""
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"; filename="{photo.name}"\r\n'
-    head += f"Content-Type: {content_type(photo)}\r\n\r\n"
-    return post(FORM, head.encode() + photo.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode())
+    body, media_type = encode_multipart_formdata({field: (photo.name, photo.read_bytes(), content_type(photo))})
+    return post(media_type, body)
 
 
 def header(response: HttpResponse, name: str) -> str | None:

@@ -64,14 +64,10 @@ def _wait_until_passed(check: Check, wait_s: float) -> CheckResult:
 
 def _run(check: Check) -> CheckResult:
     started = time.monotonic()
-    expected, actual = _compare(check)
-    return CheckResult(check.name, expected == actual, time.monotonic() - started, expected, actual)
-
-
-def _compare(check: Check) -> Pair:
     try:
-        return check.compare()
+        expected, actual = check.compare()
     except NoAnswer as error:
-        return {}, {"no answer": str(error)}
+        expected, actual = {}, {"no answer": str(error)}
     except Exception as error:  # a broken service can answer anything, and each check must yield a row
-        return {}, {"unexpected answer": f"{type(error).__name__}: {error}"}
+        expected, actual = {}, {"unexpected answer": f"{type(error).__name__}: {error}"}
+    return CheckResult(check.name, expected == actual, time.monotonic() - started, expected, actual)

@@ -1,8 +1,10 @@
 """Test the smoke test against services with one fault: only the rows that concern the fault fail."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.middleware.cors import CORSMiddleware
@@ -15,7 +17,7 @@ from infra.smoke.golden import Golden
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
-from tests.infra.smoke.faulty_services import HEALTH, changed, edited, page, smoke_app
+from tests.infra.smoke.faulty_services import HEALTH, Change, changed, edited, page, smoke_app
 
 pytestmark = pytest.mark.slow
 
@@ -24,81 +26,35 @@ PREDICTIONS = {f"POST /predict {photo}{way}" for photo in GOLDEN.photos for way 
 ALL_ERRORS = {f"{status} {code}: {name}" for name, (status, code, _) in ERRORS.items()}
 
 
-def older_model(path: str, response: HttpResponse) -> HttpResponse:
-    return edited(response, lambda body: body.update(model_version="old")) if path == "/model/info" else response
+def at(path: str, edit: Callable[[HttpResponse], HttpResponse]) -> Change:
+    """Return a fault that changes the successful responses of one path."""
+    return lambda requested, response: edit(response) if (requested, response.status) == (path, 200) else response
+
+
+def on_errors(edit: Callable[[HttpResponse], HttpResponse]) -> Change:
+    """Return a fault that changes every error response."""
+    return lambda _, response: edit(response) if response.status >= 400 else response
+
+
+def body_of(edit: Callable[[dict[str, Any]], Any]) -> Callable[[HttpResponse], HttpResponse]:
+    return lambda response: edited(response, edit)
+
+
+def swap(body: dict[str, Any]) -> None:
+    names = body["probabilities"]
+    body["probabilities"] = dict(zip(names, reversed(names.values()), strict=True))
+
+
+def move(body: dict[str, Any]) -> None:
+    body["probabilities"] = {name: value + 0.002 for name, value in body["probabilities"].items()}
 
 
 def older_everywhere(_: str, response: HttpResponse) -> HttpResponse:
     return replace(response, body=response.body.replace(GOLDEN.model_version.encode(), b"old"))
 
 
-def other_classes(path: str, response: HttpResponse) -> HttpResponse:
-    return edited(response, lambda body: body["class_names"].reverse()) if path == "/model/info" else response
-
-
-def swapped(path: str, response: HttpResponse) -> HttpResponse:
-    def swap(body: dict) -> None:
-        names = body["probabilities"]
-        body["probabilities"] = dict(zip(names, reversed(names.values()), strict=True))
-
-    return edited(response, swap) if (path, response.status) == ("/predict", 200) else response
-
-
-def slightly_off(path: str, response: HttpResponse) -> HttpResponse:
-    def move(body: dict) -> None:
-        body["probabilities"] = {name: value + 0.002 for name, value in body["probabilities"].items()}
-
-    return edited(response, move) if (path, response.status) == ("/predict", 200) else response
-
-
-def never_unknown(path: str, response: HttpResponse) -> HttpResponse:
-    is_prediction = (path, response.status) == ("/predict", 200)
-    return edited(response, lambda body: body.update(unknown=False)) if is_prediction else response
-
-
-def other_error_shape(_: str, response: HttpResponse) -> HttpResponse:
-    return (
-        response if response.status < 400 else page(response, '{"detail": "no"}', response.status, "application/json")
-    )
-
-
-def error_without_request_id(_: str, response: HttpResponse) -> HttpResponse:
-    return response if response.status < 400 else edited(response, lambda body: body["error"].pop("request_id"))
-
-
-def stack_trace(_: str, response: HttpResponse) -> HttpResponse:
-    trace = 'Traceback (most recent call last):\n  File "/var/task/app.py", line 3'
-    return response if response.status < 400 else edited(response, lambda body: body["error"].update(message=trace))
-
-
 def crash(_: str, response: HttpResponse) -> HttpResponse:
     return response if response.status != 422 else page(response, "Internal Server Error", 500, "text/plain")
-
-
-def no_metrics(path: str, response: HttpResponse) -> HttpResponse:
-    return page(response, "{}", 404) if path == "/metrics" else response
-
-
-def unlisted(path: str, response: HttpResponse) -> HttpResponse:
-    return edited(response, lambda body: body["routes"].pop("GET /docs")) if path == "/" else response
-
-
-def metrics_page(path: str, response: HttpResponse) -> HttpResponse:
-    return page(response, "<html>Welcome!</html>") if path == "/metrics" else response
-
-
-def metrics_never_count(path: str, response: HttpResponse) -> HttpResponse:
-    constant = "".join(f"# TYPE {name} {kind}\n" for name, kind in METRIC_TYPES.items())
-    constant += 'prediction_requests_total{predicted_class="cat"} 7.0\n'
-    return page(response, constant, kind="text/plain") if path == "/metrics" else response
-
-
-def other_api(path: str, response: HttpResponse) -> HttpResponse:
-    return edited(response, lambda body: body["paths"].pop("/predict")) if path == "/openapi.json" else response
-
-
-def json_as_html(path: str, response: HttpResponse) -> HttpResponse:
-    return page(response, response.body.decode()) if path == "/model/info" else response
 
 
 def parked_domain(_: str, response: HttpResponse) -> HttpResponse:
@@ -109,34 +65,51 @@ def redirect(_: str, response: HttpResponse) -> HttpResponse:
     return replace(response, status=301, headers=(("location", "https://example.org"),), body=b"")
 
 
-def unhealthy(path: str, response: HttpResponse) -> HttpResponse:
-    return edited(response, lambda body: body.update(model_loaded=False)) if path == "/health" else response
+STACK_TRACE = 'Traceback (most recent call last):\n  File "/var/task/app.py", line 3'
+CONSTANT_METRICS = "".join(f"# TYPE {name} {kind}\n" for name, kind in METRIC_TYPES.items())
+CONSTANT_METRICS += 'prediction_requests_total{predicted_class="cat"} 7.0\n'
+FAULTS: dict[str, tuple[Change, set[str]]] = {
+    "older model": (at("/model/info", body_of(lambda body: body.update(model_version="old"))), {"GET /model/info"}),
+    "older model everywhere": (older_everywhere, {"GET /", "GET /model/info", "GET /openapi.json", *PREDICTIONS}),
+    "other classes": (at("/model/info", body_of(lambda body: body["class_names"].reverse())), {"GET /model/info"}),
+    "swapped probabilities": (at("/predict", body_of(swap)), PREDICTIONS),
+    "slightly different probabilities": (at("/predict", body_of(move)), PREDICTIONS),
+    "never unknown": (
+        at("/predict", body_of(lambda body: body.update(unknown=False))),
+        {name for name in PREDICTIONS if "neither" in name},
+    ),
+    "other shape of errors": (
+        on_errors(lambda response: page(response, '{"detail": "no"}', response.status, "application/json")),
+        ALL_ERRORS,
+    ),
+    "error without request ID": (on_errors(body_of(lambda body: body["error"].pop("request_id"))), ALL_ERRORS),
+    "stack trace": (on_errors(body_of(lambda body: body["error"].update(message=STACK_TRACE))), ALL_ERRORS),
+    "crash": (crash, {"422 damaged_image: a truncated photo"}),
+    "no metrics": (
+        at("/metrics", lambda response: page(response, "{}", 404)),
+        {"GET routes", "GET /metrics", "GET /metrics counts"},
+    ),
+    "unlisted route": (at("/", body_of(lambda body: body["routes"].pop("GET /docs"))), {"GET /"}),
+    "page instead of metrics": (
+        at("/metrics", lambda response: page(response, "<html>Welcome!</html>")),
+        {"GET /metrics", "GET /metrics counts"},
+    ),
+    "constant metrics": (
+        at("/metrics", lambda response: page(response, CONSTANT_METRICS, kind="text/plain")),
+        {"GET /metrics counts"},
+    ),
+    "other API": (at("/openapi.json", body_of(lambda body: body["paths"].pop("/predict"))), {"GET /openapi.json"}),
+    "JSON as HTML": (
+        at("/model/info", lambda response: page(response, response.body.decode())),
+        {"GET /model/info"},
+    ),
+    "parked domain": (parked_domain, HEALTH),
+    "redirect": (redirect, HEALTH),
+    "no model": (at("/health", body_of(lambda body: body.update(model_loaded=False))), HEALTH),
+}
 
 
-@pytest.mark.parametrize(
-    ("fault", "failed"),
-    [
-        (older_model, {"GET /model/info"}),
-        (older_everywhere, {"GET /", "GET /model/info", "GET /openapi.json", *PREDICTIONS}),
-        (other_classes, {"GET /model/info"}),
-        (swapped, PREDICTIONS),
-        (slightly_off, PREDICTIONS),
-        (never_unknown, {name for name in PREDICTIONS if "neither" in name}),
-        (other_error_shape, ALL_ERRORS),
-        (error_without_request_id, ALL_ERRORS),
-        (stack_trace, ALL_ERRORS),
-        (crash, {"422 damaged_image: a truncated photo"}),
-        (no_metrics, {"GET routes", "GET /metrics", "GET /metrics counts"}),
-        (unlisted, {"GET /"}),
-        (metrics_page, {"GET /metrics", "GET /metrics counts"}),
-        (metrics_never_count, {"GET /metrics counts"}),
-        (other_api, {"GET /openapi.json"}),
-        (json_as_html, {"GET /model/info"}),
-        (parked_domain, HEALTH),
-        (redirect, HEALTH),
-        (unhealthy, HEALTH),
-    ],
-)
+@pytest.mark.parametrize(("fault", "failed"), FAULTS.values(), ids=FAULTS)
 def test_fault_fails_its_own_rows(released: ASGIApp, tmp_path: Path, fault, failed: set[str]) -> None:
     """Each fault fails exactly its own rows and exits with 1; after the health check fails, no other check runs."""
     result = smoke_app(changed(released, fault), tmp_path, "--wait", "0.3")
