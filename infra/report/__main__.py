@@ -18,14 +18,14 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from infra import ROOT
-from infra.report import html_page, log_source, markdown_summary, publish, reference_history, traffic
+from infra.report import html_page, log_source, markdown_summary, publish, traffic
 from infra.report.baseline import BASELINE
-from infra.report.drift import Reference
+from infra.report.build_report import build_report
 from infra.report.log_reader import FEEDBACK_WINDOW, read
-from infra.report.summary import build_report
+from infra.report.reference import GIT_PATH, Reference, find_reference
 
 OUTPUT = ROOT / "artifacts/report"
-REFERENCE = ROOT / reference_history.GIT_PATH
+REFERENCE = ROOT / GIT_PATH
 ALARM_EXIT_CODE = 3
 
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         with closing(log_source.stream_earlier(source, since, FEEDBACK_WINDOW)) as earlier:
             log = read(log_source.stream_lines(source, since), since, earlier, synthetic=options.synthetic)
         serving = traffic.serving_version(log.requests)
-        reference, baseline = reference_history.find_reference(serving, options.reference), options.baseline
+        reference, baseline = find_reference(serving, options.reference), options.baseline
         if baseline is None or baseline.model_version != serving:
             baseline = reference
         report = build_report(log, source, reference, baseline, since)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from infra.report.drift import Reference, measure_drift
+from infra.report.drift import measure_drift
 from infra.report.log_reader import Table
+from infra.report.reference import Reference
 from lambda_app.signals import NUMERIC_FIELDS
 
 # With 100 photos, a fifth of them must differ before drift is distinguishable from chance; with fewer, even more.

@@ -19,7 +19,7 @@ from infra.report.drift import SIGNAL_COLUMNS
 from infra.report.log_reader import Log, read
 
 BASELINE = ROOT / "artifacts/baseline.json"
-MIN_PHOTOS = 500  # with 100, detecting drift would take weeks
+MIN_BASELINE_PHOTOS = 500  # with 100, detecting drift would take weeks
 MAX_PHOTOS = 2000  # more would enlarge the file and barely tighten the limits
 
 
@@ -50,9 +50,10 @@ def render_sample(log: Log) -> str:
     """Return the baseline of the serving version as JSON. Raise `TooFewPhotos`."""
     version = traffic.serving_version(log.requests) or "any version"
     photos = alarms.select_photos(log.requests, version)
-    if len(photos) < MIN_PHOTOS:
+    if len(photos) < MIN_BASELINE_PHOTOS:
         raise TooFewPhotos(
-            f"the log has {len(photos)} predictions of {version} with every signal; expected {MIN_PHOTOS} or more"
+            f"the log has {len(photos)} predictions of {version} with every signal; "
+            f"expected {MIN_BASELINE_PHOTOS} or more"
         )
     photos = photos.where(np.random.default_rng(0).permutation(len(photos))[:MAX_PHOTOS])
     columns = {name: photos[name].tolist() for name in SIGNAL_COLUMNS}

@@ -1,10 +1,12 @@
 """Draw the charts of the report as SVG: metrics over time, and the signals' distances and distributions."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import reduce
 from io import StringIO
-from itertools import cycle
+from itertools import cycle, groupby
+from operator import itemgetter
 from typing import Any
 
 import matplotlib as mpl
@@ -59,14 +61,13 @@ def draw_requests(points: Sequence[Point]) -> str:
     """Draw the number of requests as bars, stacked by version."""
 
     def draw(axes: plt.Axes) -> None:
-        bottoms_by_time: dict[datetime, float] = {}
+        tops: defaultdict[datetime, float] = defaultdict(float)
         for color, (version, series) in zip(cycle(COLORS), _by_version(points).items(), strict=False):
             times, counts = _series(series, "requests")
-            bottoms = [bottoms_by_time.get(time, 0) for time in times]
+            bottoms = [tops[time] for time in times]
             axes.bar(times, counts, 0.9 * _width(points[0]), bottoms, align="edge", color=color, label=version)
-            bottoms_by_time |= {
-                time: bottom + count for time, bottom, count in zip(times, bottoms, counts, strict=True)
-            }
+            for time, count in zip(times, counts, strict=True):
+                tops[time] += count
         _format_axes(axes, points)
 
     return render_svg(draw)
@@ -145,10 +146,8 @@ def draw_distribution(values: Column, reference_values: Column, *, drifted: bool
 
 
 def _by_version(points: Sequence[Point]) -> dict[str, list[Point]]:
-    versions: dict[str, list[Point]] = {}
-    for point in points:
-        versions.setdefault(point["model_version"], []).append(point)
-    return versions
+    """Group the points by version. The points of a version follow one another."""
+    return {version: list(group) for version, group in groupby(points, key=itemgetter("model_version"))}
 
 
 def _series(points: Sequence[Point], *keys: str) -> tuple[list[datetime], list[float]]:

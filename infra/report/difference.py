@@ -8,9 +8,10 @@ https://doi.org/10.1073/pnas.1922664117, the section on sequential tests). The d
 confidence sequence.
 
 Packages with such tests have large requirements: confseq 0.0.11 needs Boost to build, and savvi 0.3.1 installs convex
-solvers. The closed form needs neither.
+solvers. This module needs only SciPy.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,10 +122,10 @@ def trials_to_decision(counts: Counts, margin: float, alpha: float) -> int | Non
     Return None without trials, or if the total would exceed `MAX_TRIALS`.
     """
     trials = float(np.asarray(counts.champion_trials) + np.asarray(counts.challenger_trials))
-    if np.isnan(counts.difference()) or not np.any(decide(counts.scale(MAX_TRIALS / trials), margin, alpha)):
+    if np.isnan(counts.difference()):
         return None
-    low, high = 1.0, MAX_TRIALS / trials  # bisected by ratio while they are far apart
-    while (high - low) * trials > 1:
-        middle = (low * high) ** 0.5 if high > 2 * low else (low + high) / 2
-        low, high = (low, middle) if np.any(decide(counts.scale(middle), margin, alpha)) else (middle, high)
-    return int(np.ceil((high - 1) * trials))
+    limit = MAX_TRIALS - int(trials)
+    more = bisect_left(
+        range(limit), True, key=lambda more: bool(np.any(decide(counts.scale(1 + more / trials), margin, alpha)))
+    )
+    return more if more < limit else None

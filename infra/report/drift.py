@@ -7,16 +7,15 @@ between two samples of one distribution, using normal variables with the covaria
 signals are therefore not counted twice.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infra.report.log_reader import Column
+from infra.report.reference import Reference
 from lambda_app.signals import NUMERIC_FIELDS
 
 SIGNAL_COLUMNS = (*NUMERIC_FIELDS, "predicted_class")
@@ -26,46 +25,6 @@ ALARM_RATE = 0.0005
 DRAWS = 20_000
 RARE_PHOTOS = 5  # photos; the lower bound of a signal's scale in `drift_limits`
 QUANTILES = np.linspace(0, 1, 51)  # evaluating at all 1,636 reference photos raises a distance by at most 0.02
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Photos to compare traffic with: test photos (export/drift_reference.py) or a baseline week (baseline.py)."""
-
-    model_version: str
-    columns: Mapping[str, Column]  # SIGNAL_COLUMNS, and `label` for test photos; strings or floats
-
-    def __len__(self) -> int:
-        return len(self.columns["predicted_class"])
-
-    @property
-    def description(self) -> str:
-        return "test photos" if "label" in self.columns else "baseline photos"
-
-    @property
-    def accuracy(self) -> float:
-        return float((self.columns["predicted_class"] == self.columns["label"]).mean())
-
-    @classmethod
-    def read(cls, path: Path, *, labeled: bool = True) -> "Reference":
-        """Read a reference file. Raise `ValueError` with one line that names the file and the problem."""
-        try:
-            return cls.parse(path.read_text(), labeled=labeled)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            command = "dvc repro drift_reference" if labeled else "make baseline"
-            problem = f"{type(error).__name__} {error}"
-            raise ValueError(f"{path}: {problem}; expected the file that `{command}` writes") from None
-
-    @classmethod
-    def parse(cls, text: str, *, labeled: bool = True) -> "Reference":
-        """Parse a reference. Raise `ValueError`, `KeyError` or `TypeError` if it is incomplete."""
-        values = json.loads(text)
-        columns = {name: np.array(values["columns"][name], float) for name in NUMERIC_FIELDS}
-        texts = ("predicted_class", "label") if labeled else ("predicted_class",)
-        return cls(
-            values["model_version"],
-            columns | {name: np.array(values["columns"][name], object) for name in texts},
-        )
 
 
 @dataclass(frozen=True)

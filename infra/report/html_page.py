@@ -7,8 +7,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from infra import ROOT
 from infra.report import alarms, charts
-from infra.report.drift import Reference
 from infra.report.log_reader import Log
+from infra.report.reference import Reference
 from infra.report.split_table import NO_FIGURE, format_percent, list_rows
 from lambda_app.signals import NUMERIC_FIELDS
 

@@ -16,10 +16,8 @@ from botocore.session import Session
 
 from lambda_app.telemetry.fields import FEEDBACK, PREDICTION, REQUEST
 
-# CloudWatch Logs allows 5 to 25 FilterLogEvents requests per second, depending on the region, and throttles the rest,
-# so retry adaptively. A response holds 1 MB at most and takes 0.5 to 1 s. At a million requests per week, with lines of
-# 650 bytes, one week plus the 30 days before it are 3,450 responses: 30 to 60 minutes one at a time, 7 to 14 minutes
-# with four threads (computed, not measured).
+# CloudWatch Logs throttles FilterLogEvents at 5 to 25 requests per second, so retry adaptively. README.md has the
+# durations.
 THREADS = 4
 RETRIES = Config(retries={"mode": "adaptive", "max_attempts": 10})
 # These filters exclude Lambda's own lines and the metrics.
@@ -36,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", type=_parse_source, help="CloudWatch log group, file of JSON lines, or - for standard input"
     )
-    parser.add_argument("--since", type=_parse_since, help="30m, 12h, 7d, 2w or 2026-11-01; default: the whole log")
+    parser.add_argument("--since", type=parse_moment, help="30m, 12h, 7d, 2w or 2026-11-01; default: the whole log")
     parser.add_argument("--synthetic", action="store_true", help="include the lines of replays and smoke tests")
 
 
@@ -96,14 +94,18 @@ def _source_errors(group: str) -> Iterator[None]:
         raise LogSourceError(f"{group} is not a file, and CloudWatch cannot read it as a log group: {error}") from None
 
 
-def parse_moment(text: str, now: datetime) -> datetime:
-    """Return the time that `30m`, `12h`, `7d`, `2w` before now or an ISO 8601 date or time means; UTC by default."""
+def parse_moment(text: str, now: datetime | None = None) -> datetime:
+    """Return the time that `30m`, `12h`, `7d`, `2w` before now or an ISO 8601 date or time means; UTC by default.
+
+    Raise `ArgumentTypeError` for other texts.
+    """
     if match := re.fullmatch(r"(\d{1,4})([mhdw])", text):
-        return now - timedelta(**{UNITS[match[2]]: int(match[1])})
+        return (now or datetime.now(UTC)) - timedelta(**{UNITS[match[2]]: int(match[1])})
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r}: expected 30m, 12h, 7d, 2w, or a date such as 2026-11-01") from None
+        expected = "30m, 12h, 7d, 2w, or a date such as 2026-11-01"
+        raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -111,10 +113,3 @@ def _parse_source(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("SOURCE is empty: expected a CloudWatch log group, a file of JSON lines, or -")
     return text
-
-
-def _parse_since(text: str) -> datetime:
-    try:
-        return parse_moment(text, datetime.now(UTC))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

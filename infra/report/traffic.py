@@ -58,9 +58,9 @@ def split_by_version(table: Table) -> dict[str, Table]:
 
 
 def choose_step(table: Table, points: int) -> int:
-    """Return the shortest of `STEPS` of which at most `points` cover the period, or a week.
+    """Return the shortest of `STEPS` that divides the period into at most `points` steps, or a week if none does.
 
-    Steps that are cut at both ends can add one.
+    Steps begin at round times, so the period can touch one step more.
     """
     seconds = np.ptp(table["time"]) if len(table) else 0
     return next((step for step in STEPS if seconds / step < points), STEPS[-1])

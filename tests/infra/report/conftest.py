@@ -7,7 +7,7 @@ import pytest
 
 from infra.report import benchmark, html_page
 from infra.report.__main__ import REFERENCE, main
-from infra.report.drift import Reference
+from infra.report.reference import Reference
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -1,9 +1,10 @@
 """Build log lines as the function writes them, with fields that a test can override, and name the metrics of them."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
+from infra.report.benchmark import BEGIN, common_fields
 from lambda_app.signals import SIGNALS
 
 # The metrics of the report about the serving version, if it has labels.
@@ -11,7 +12,7 @@ REPORT_METRICS = {
     *("Accuracy", "AccuracyLowerBound", "AccuracyUpperBound", "AccuracyLimit"),
     *("EstimatedAccuracy", "LabelCoverage", "DriftedSignals", "Reference"),
 }
-BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
+SERVICE = {"service": "pet-classifier", "model_version": "1"}
 
 
 def request_id(number):
@@ -20,19 +21,8 @@ def request_id(number):
 
 def request(number, **fields):
     """Return the line of a request, `number` minutes after BEGIN. A field of None is removed."""
-    line = {
-        "level": "INFO",
-        "message": "request",
-        "timestamp": (BEGIN + timedelta(minutes=number)).isoformat(timespec="milliseconds"),
-        "service": "pet-classifier",
-        "request_id": request_id(number),
-        "method": "POST",
-        "route": "/predict",
-        "status": 200,
-        "cold_start": False,
-        "model_version": "1",
-        "total_ms": 12.5,
-    }
+    line = common_fields("request", SERVICE, request_id(number), BEGIN + timedelta(minutes=number))
+    line |= {"method": "POST", "route": "/predict", "status": 200, "cold_start": False, "total_ms": 12.5}
     return json.dumps({name: value for name, value in (line | fields).items() if value is not None})
 
 
@@ -51,16 +41,8 @@ def part(number, **fields):
 
 def feedback(number, label="cat", *, later=60, **fields):
     """Return the line of feedback on request `number`, `later` minutes after it."""
-    line = {
-        "message": "feedback",
-        "timestamp": (BEGIN + timedelta(minutes=number + later)).isoformat(timespec="milliseconds"),
-        "service": "pet-classifier",
-        "model_version": "1",
-        "request_id": request_id(10**6 + number),
-        "feedback_for": request_id(number),
-        "label": label,
-    }
-    return json.dumps(line | fields)
+    line = common_fields("feedback", SERVICE, request_id(10**6 + number), BEGIN + timedelta(minutes=number + later))
+    return json.dumps(line | {"feedback_for": request_id(number), "label": label} | fields)
 
 
 def dark(lines):

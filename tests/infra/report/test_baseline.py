@@ -5,8 +5,9 @@ import re
 
 from infra.report import benchmark
 from infra.report.baseline import MAX_PHOTOS, main
-from infra.report.drift import SIGNAL_COLUMNS, Reference
+from infra.report.drift import SIGNAL_COLUMNS
 from infra.report.log_reader import read
+from infra.report.reference import Reference
 from tests.infra.report.lines import prediction
 
 

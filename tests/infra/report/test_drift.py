@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
 from infra.report.__main__ import REFERENCE
-from infra.report.drift import SIGNAL_COLUMNS, Reference, Signal, drift_limits, measure_drift
+from infra.report.drift import SIGNAL_COLUMNS, Signal, drift_limits, measure_drift
+from infra.report.reference import Reference
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
 from lambda_app.signals import NUMERIC_FIELDS, SIGNALS

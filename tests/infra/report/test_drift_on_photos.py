@@ -9,9 +9,10 @@ from PIL import ImageEnhance, ImageFilter
 
 from export.drift_reference import prediction_fields
 from infra.report.alarms import decide_retraining, judge_accuracy
-from infra.report.drift import SIGNAL_COLUMNS, Reference, measure_drift
+from infra.report.drift import SIGNAL_COLUMNS, measure_drift
 from infra.report.label_metrics import accuracy_figures
 from infra.report.log_reader import Table
+from infra.report.reference import Reference
 from lambda_app.preprocess import decode
 from tests.support.drawing import encode_image
 from tests.support.held_out_photos import read_held_out

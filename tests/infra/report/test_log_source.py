@@ -1,6 +1,7 @@
 """Test log sources: a file, standard input, and a CloudWatch API that moto serves over HTTP."""
 
 import io
+from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Event
 
@@ -165,7 +166,7 @@ def test_moment_is_parsed(text, expected):
 @pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7x", "99999d", "2026-13-01", "last week"])
 def test_invalid_moment_is_refused(text):
     """The error names the text and the accepted formats."""
-    with pytest.raises(ValueError, match=r"expected 30m, 12h, 7d, 2w, or a date such as 2026-11-01$"):
+    with pytest.raises(ArgumentTypeError, match=r"expected 30m, 12h, 7d, 2w, or a date such as 2026-11-01$"):
         parse_moment(text, NOW)
 
 

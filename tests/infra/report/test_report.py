@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.report import baseline, benchmark, log_source, publish, summary
+from infra.report import baseline, benchmark, log_source, publish
+from infra.report import build_report as report_builder
 from infra.report.__main__ import ALARM_EXIT_CODE, main
 from tests.infra.report.lines import REPORT_METRICS, dark, feedback, prediction, request
 from tests.support.commands import execute, run_refused
@@ -220,7 +221,7 @@ def test_earlier_days_are_closed_before_the_report_is_built(run, monkeypatch):
 
     def build_report(*arguments):
         events.append("built")
-        return summary.build_report(*arguments)
+        return report_builder.build_report(*arguments)
 
     monkeypatch.setattr(log_source, "stream_earlier", stream_earlier)
     monkeypatch.setattr("infra.report.__main__.build_report", build_report)

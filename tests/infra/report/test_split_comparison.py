@@ -7,9 +7,9 @@ import pytest
 
 from infra.report import html_page, markdown_summary
 from infra.report.__main__ import print_summary, write_files
+from infra.report.build_report import build_report
 from infra.report.log_reader import read
 from infra.report.split_comparison import MIN_HOURS
-from infra.report.summary import build_report
 from tests.infra.report.lines import BEGIN, feedback, prediction, request, request_id
 
 DAY = 24 * 60  # lines: one per minute

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from infra.report import alarms, label_metrics, split_comparison, traffic
-from infra.report.drift import Reference
 from infra.report.log_reader import Log, Table
+from infra.report.reference import Reference
 
 POINTS = 30  # per line of a chart, so that it is legible on a phone
 ACCURACY_POINTS = 10  # fewer, because labels are rare

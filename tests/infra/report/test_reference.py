@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from infra.report.drift import Reference
-from infra.report.reference_history import GIT_PATH, find_reference
+from infra.report.reference import GIT_PATH, Reference, find_reference
 from tests.support.commands import GIT, run
 
 pytestmark = pytest.mark.process
