@@ -67,8 +67,8 @@ def harvest(source: str, folder: Path) -> list[Candidate]:
     write_decisions(candidates, folder)
     page = write_page(candidates, names, folder)
     counts = Counter(candidate.decision for candidate in candidates)
-    decided = ", ".join(f"{name} {counts[name]}" for name in DECISIONS)
-    print(f"{len(listed)} contributions, {len(candidates)} new photos: {decided}")
+    proposed = ", ".join(f"{name} {counts[name]}" for name in DECISIONS)
+    print(f"{len(listed)} contributions, {len(candidates)} new photos: {proposed}")
     for reason, count in Counter(c.reason for c in candidates if c.reason).most_common():
         print(f"  {count} {reason}")
     print(

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
-from lambda_app import prediction_record as prediction
 from lambda_app.handler import handler
+from lambda_app.signals import measure_signals
 from lambda_app.telemetry.request_log import Telemetry
 
+SIGNALS = "lambda_app.prediction_record.measure_signals"
 REQUESTS = 25  # per turn
 UNCOUNTED = 2  # turns that warm up
 
@@ -23,14 +24,14 @@ def main() -> None:
     event = json.load(sys.stdin)
     times: dict[str, list[float]] = {"with": [], "without": [], "signals": [], "record": []}
     ask_with, ask_without = timed(answer, times["with"]), timed(answer, times["without"])
-    signals = timed(prediction.measure_signals, times["signals"])
+    signals = timed(measure_signals, times["signals"])
     finish = timed(Telemetry.finish, times["record"])
     for _ in range(UNCOUNTED + int(sys.argv[1])):
-        with patch.object(prediction, "measure_signals", signals), patch.object(Telemetry, "finish", finish):
+        with patch(SIGNALS, signals), patch.object(Telemetry, "finish", finish):
             for _ in range(REQUESTS):
                 ask_with(event)
         with (
-            patch.object(prediction, "measure_signals", lambda *_: {}),
+            patch(SIGNALS, lambda *_: {}),
             patch.object(Telemetry, "finish", lambda *_: None),
         ):
             for _ in range(REQUESTS):
