@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import socket
 from datetime import datetime
 from http.server import ThreadingHTTPServer
 
@@ -23,7 +22,7 @@ from tests.lambda_app.contribution_requests import (
     settings,
 )
 from tests.support.contributing_function import BUCKET
-from tests.support.http_server import QuietHandler, serving
+from tests.support.http_server import QuietHandler, refusing_url, serving
 from tests.support.moto import s3_client
 from tests.support.uploads import assert_error
 
@@ -123,10 +122,9 @@ def test_photo_is_stored_in_s3(bucket, tiny_classifier, encode):
 def test_s3_error_is_a_storage_failure(aws, logged, monkeypatch, encode, reason):
     """If the bucket is missing or S3 cannot be reached, the response is 503, and the log has the reason."""
     logged.settings = settings("s3://nowhere")
-    with socket.socket() as bound:  # without listening, so that it refuses connections
-        bound.bind(("127.0.0.1", 0))
+    with refusing_url() as url:
         if reason == "EndpointConnectionError":
-            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{bound.getsockname()[1]}")
+            monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         assert_error(contribute(logged.client, encode()), 503, "storage_failed")
     [line] = [line for line in logged.lines() if line.get("message") == "request"]
     assert reason == line["storage_error"]
