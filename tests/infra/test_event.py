@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mangum import Mangum
 
-from infra.emulator.event import HttpRequest, main, to_event, to_payload
+from infra.emulator.event import DOMAIN, HttpRequest, main, to_event, to_payload
 from infra.emulator.response import HttpResponse, MalformedResponse, to_response
 
 pytestmark = pytest.mark.usefixtures("event_loop")
@@ -80,14 +80,14 @@ def test_cookies_are_not_headers() -> None:
 def test_connection_headers_are_removed() -> None:
     """Headers that describe the client's connection do not reach the function."""
     actual = event(headers=(("Connection", "keep-alive"), ("Transfer-Encoding", "chunked")))["headers"]
-    assert {"x-forwarded-for", "x-forwarded-proto"} == set(actual)
+    assert {"host", "x-forwarded-for", "x-forwarded-proto"} == set(actual)
 
 
 def test_client_cannot_forge_address() -> None:
     """`x-forwarded-for` and `x-forwarded-proto` describe the connection, whatever the client sends."""
     forged = (("X-Forwarded-For", "203.0.113.1"), ("X-Forwarded-Proto", "gopher"))
     actual = event(headers=forged, source_ip="192.0.2.7", scheme="http")["headers"]
-    assert {"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "http"} == actual
+    assert ("192.0.2.7", "http") == (actual["x-forwarded-for"], actual["x-forwarded-proto"])
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,8 @@ def test_round_trip_through_mangum(
     returned = Mangum(echo, lifespan="off")(json.loads(payload), None)  # type: ignore[arg-type]  # the context is unused
     response = to_response(json.dumps(returned).encode())
 
-    expected_headers = {"content-type": content_type, "x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "https"}
+    expected_headers = {"host": DOMAIN, "content-type": content_type}
+    expected_headers |= {"x-forwarded-for": "127.0.0.1", "x-forwarded-proto": "https"}
     expected_headers |= {"cookie": "; ".join(cookie_list)} if cookies else {}
     for name in {name.lower() for name, _ in headers}:
         expected_headers[name] = ",".join(value for key, value in headers if key.lower() == name)
