@@ -26,14 +26,14 @@ from training.source import sha256
 class Outcome:
     """The decision about a file, as artifacts/metrics/release.json holds it."""
 
-    candidate: str  # int8, fp16 or fp32
+    candidate: str  # int8, fp16, fp32, or "adopted" for a file that was released elsewhere
     model_version: str
     sha256: str
     size_mb: float
     promoted: bool
     reason: str
     accuracy: float | None = None  # on the test photos that neither model learned; None without a comparison
-    champion: dict[str, Any] | None = None  # the same values of the champion; None without a comparison
+    champion: dict[str, Any] | None = None  # its file and accuracy; None without a comparison
     paired: dict[str, Any] | None = None  # see export.checks.comparison.Paired
     excluded: int | None = None  # test photos that the champion learned; None if that is not known
     corrections: dict[str, Any] | None = None  # see export.checks.corrections.Corrections
@@ -46,7 +46,7 @@ class Comparison:
     challenger_path: Path
     champion_path: Path
     champion_version: ModelVersion
-    photos: UnseenPhotos
+    photos: UnseenPhotos  # rows of all splits, without the test photos that the champion learned
     challenger_correct: NDArray[np.bool_]  # (N,), whether each prediction is correct
     champion_correct: NDArray[np.bool_]
     corrections: Corrections | None
@@ -56,7 +56,7 @@ class Comparison:
         return Paired.from_answers(self.challenger_correct, self.champion_correct)
 
     @property
-    def champion_photos(self) -> int | None:
+    def champion_photo_count(self) -> int | None:
         """Return how many photos the champion was trained on, or None if that is unknown."""
         tags = self.champion_version.tags
         return int(tags[PHOTO_COUNT]) if PHOTO_COUNT in tags else None
@@ -64,10 +64,10 @@ class Comparison:
     @property
     def growth(self) -> float | None:
         """Return the relative increase of training photos, or None if it is unknown or too few test photos remain."""
-        if not self.champion_photos or self.photos.are_few:
+        if not self.champion_photo_count or self.photos.are_few:
             return None
         trained = sum(row.split == "train" for row in self.photos.rows)
-        return (trained - self.champion_photos) / self.champion_photos
+        return (trained - self.champion_photo_count) / self.champion_photo_count
 
     def decide(self, rule: config.Release) -> tuple[bool, str]:
         """Return whether to promote the challenger, and the reason."""
@@ -77,8 +77,8 @@ class Comparison:
         promoted, reason = decide_with_corrections(decision, self.paired, self.corrections, rule)
         if not promoted:
             errors = int((~self.champion_correct).sum())
-            champion_photos = self.champion_photos if self.growth is not None else None
-            reason += f"; {explain_need(self.paired, errors, champion_photos, rule)}"
+            count = self.champion_photo_count if self.growth is not None else None
+            reason += f"; {explain_need(self.paired, errors, count, rule)}"
         return promoted, reason
 
     def summarize(self, rule: config.Release) -> Outcome:
@@ -148,8 +148,8 @@ def decide_promotion(paired: Paired, size_ratio: float, growth: float | None, ru
     `growth` is the relative increase of training photos over the champion's, or None if it is unknown. A challenger is
     promoted if it is better, if it loses no more than the margin and its file is clearly smaller, or if it is no worse
     on the test photos and was trained on clearly more photos. The champion wins a tie, because it has proven itself in
-    production. Latency does not count, because its measurements are unreliable on a busy machine. The limits of
-    `verify` bound the sum of repeated small losses, for classes that have limits.
+    production. Latency does not count, because its measurements are unreliable on a busy machine. Small losses of
+    several releases could add up; for classes with limits, those of `verify` bound their sum.
     """
     bound = paired.lower_bound(rule.confidence)
     is_better = paired.p_value <= 1 - rule.confidence
@@ -197,7 +197,7 @@ def explain_need(paired: Paired, errors: int, champion_photos: int | None, rule:
 def count_needed_gains(lost: int, confidence: float) -> int:
     """Return the smallest number of gains with which a challenger that loses `lost` photos is better."""
     gains = lost + 1
-    while Paired(0, gains, lost).p_value > 1 - confidence:
+    while Paired(photos=0, gained=gains, lost=lost).p_value > 1 - confidence:
         gains += 1
     return gains
 

@@ -26,7 +26,8 @@ from lambda_app.telemetry.request_log import RequestRecord
 
 T = TypeVar("T")
 
-# The decoding budget of one request: Lambda's timeout is 15 s, and one photo may take 2 s.
+# After this many seconds of decoding, no further photo of a request is decoded. The last one may take 2 s more, and
+# Lambda's timeout is 15 s.
 DECODING_S = 5
 
 
@@ -38,10 +39,10 @@ class Decoded:
     size: int  # bytes of the file
     seconds: float  # decoding time, excluding the wait for memory
 
-    def describe(self, record: PredictionRecord) -> PredictionRecord:
+    def describe(self, result: PredictionRecord) -> PredictionRecord:
         """Return the record of the photo's prediction with the fields of the photo."""
         photo_fields = describe_photo(self.photo, self.size, self.seconds)
-        return replace(record, photo_fields=photo_fields, upright_size=self.photo.upright_size)
+        return replace(result, photo_fields=photo_fields, upright_size=self.photo.upright_size)
 
 
 class Inference:
@@ -100,8 +101,8 @@ class Inference:
     def _decode_and_classify(self, photos: Sequence[bytes], *, explain: bool) -> list[PredictionRecord | RequestError]:
         results = self._decode(photos)
         images = [result.photo.pixels for result in results if isinstance(result, Decoded)]
-        records = iter(classify(self.classifier, images, explain=explain))
-        return [result.describe(next(records)) if isinstance(result, Decoded) else result for result in results]
+        predictions = iter(classify(self.classifier, images, explain=explain))
+        return [result.describe(next(predictions)) if isinstance(result, Decoded) else result for result in results]
 
     def _decode(self, photos: Sequence[bytes]) -> list[Decoded | RequestError]:
         """Decode each photo until the request's decoding budget is spent."""
@@ -118,7 +119,7 @@ class Inference:
             try:
                 with _timed(times):
                     header = read_header(data, self.max_pixels)
-                waited = time.perf_counter() - began - spent - sum(times)
+                waited = time.perf_counter() - began - spent - sum(times)  # by earlier photos, for memory
                 with self.admission.reserve(header.memory, waited), _timed(times):
                     photo = preprocess_from_header(header, self.classifier.metadata.image_size)
             except RequestError as error:

@@ -27,7 +27,7 @@ class PredictionRecord:
     signals: dict[str, float]
     inference_ms: float  # time of the network run, divided by its number of photos
     photo_fields: Mapping[str, Any] = field(default_factory=dict)  # see `describe_photo`
-    upright_size: tuple[int, int] | None = None  # of the photo, which its activation map needs
+    upright_size: tuple[int, int] | None = None  # to scale the activation map; None without a photo
     request_id: str = ""  # for feedback; only served predictions have one
 
     def log_fields(self) -> dict[str, Any]:

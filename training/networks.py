@@ -1,4 +1,4 @@
-"""Define the networks of `train.architecture`: pretrained bodies from timm, and baselines defined here."""
+"""Define the networks of `train.architecture`, with random weights: bodies from timm, and baselines defined here."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,7 +18,7 @@ TIMM = {
 # Statistics of ImageNet, RGB in [0, 1], with which torchvision's weights were trained.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-BatchNorm = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  # the base of all, timm's too, has no public name
+BatchNorm = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  # the base class of all, timm's too, has no public name
 
 
 class Normalize(nn.Module):
@@ -75,8 +75,8 @@ def build_network(architecture: str, classes: int, dropout: float = 0.0, frozen_
 
 
 def build_timm(architecture: str, classes: int, dropout: float, frozen_classes: int) -> Network:
-    """Build a body from timm with a new head and, if `frozen_classes` is not 0, a frozen head. Nothing is loaded."""
-    import timm  # noqa: PLC0415  # imports torchvision and torch._dynamo: a third of the start of other stages
+    """Build a body from timm with a new head and, if `frozen_classes` is not 0, a frozen head."""
+    import timm  # noqa: PLC0415  # its imports would take a third of the start of stages without it
 
     body: Any = timm.create_model(TIMM[architecture], pretrained=False)  # timm's modules are typed too loosely
     pretraining = body.pretrained_cfg

@@ -35,7 +35,8 @@ STACKS = {
     "pet-classifier-bootstrap": FOLDER / "bootstrap.yaml",
     "pet-classifier-dev": FOLDER.parents[1] / "template.yaml",
 }
-# The format of a resource's ARN, by type. The linter checks only the characters of a name.
+# The format of a resource's ARN, by type. Its ID in lower case stands for its name, of which the policy linter checks
+# only the characters.
 ARNS = {
     "AWS::ECR::Repository": "arn:aws:ecr:{region}:{account}:repository/{name}",
     "AWS::IAM::ManagedPolicy": "arn:aws:iam::{account}:policy/{name}",

@@ -1,4 +1,4 @@
-"""Classify photos from S3 and SQS, store answers in S3, and pass the function's log and metrics through CloudWatch."""
+"""Classify photos from S3 and SQS, store answers in S3, and write and read logs and metrics in CloudWatch."""
 
 import json
 import time
@@ -85,7 +85,7 @@ def read_log(logs: Any, group: str, request_ids: set[str]) -> list[dict[str, Any
 
 
 def write_metrics(cloudwatch: Any, records: Iterable[dict[str, Any]]) -> None:
-    """Publish the metrics in embedded metric format lines, as CloudWatch does: each one for each set of dimensions."""
+    """Publish the metrics that the log lines embed, as CloudWatch does: each metric once per set of dimensions."""
     for record in records:
         for directive in record["_aws"]["CloudWatchMetrics"]:
             data = [

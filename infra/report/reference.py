@@ -1,4 +1,7 @@
-"""Read the photos that traffic is compared with. Those of an older model version are in Git's history."""
+"""Read the reference: predictions of the photos that traffic is compared with.
+
+Git's history has the references of older model versions.
+"""
 
 import json
 import subprocess
@@ -56,7 +59,10 @@ class Reference:
 
 
 def find_reference(version: str | None, current: Reference | None, root: Path = ROOT) -> Reference | None:
-    """Return the reference of a version, or None if Git lacks it, as in a shallow clone."""
+    """Return the reference of a version, or None if Git lacks it, as in a shallow clone.
+
+    Return `current` if `version` is None.
+    """
     if version is None or (current and current.model_version == version):
         return current
     references = _committed_references(root)

@@ -13,7 +13,7 @@ from lambda_app.contributions.contribution import Contribution
 from lambda_app.errors import StorageFailed
 from lambda_app.settings import BUCKET_URL
 
-# For each of two objects, two attempts of at most 2 s each and a pause of at most 1 s between them: at most 10 s. The
+# Storing a photo writes two objects, each in at most two attempts of 2 s with a pause of 1 s: at most 10 s in all. The
 # function's timeout is 15 s.
 TIMEOUTS = {"connect_timeout": 1, "read_timeout": 1}
 ATTEMPTS = 2
@@ -31,7 +31,10 @@ class FolderStore:
         self.folder = folder
 
     def put(self, contribution: Contribution) -> None:
-        """Write the photo last, so that its metadata and the file of its request exist. Raise `StorageFailed`."""
+        """Write the photo last: once it exists, so do its metadata and the empty file of its request.
+
+        Raise `StorageFailed`.
+        """
         path, request = self.folder / contribution.key, self.folder / contribution.request_key
         metadata = json.dumps(contribution.metadata) + "\n"
         try:
@@ -61,7 +64,7 @@ def _write(path: Path, data: bytes) -> None:
 class BucketStore:
     """Store each photo as an object. PutObject is atomic: an interrupted upload leaves no object.
 
-    The first photo imports botocore and creates a client, in 0.5 s.
+    Storing the first photo imports botocore and creates a client, which takes 0.5 s.
     """
 
     def __init__(self, bucket: str) -> None:

@@ -55,7 +55,7 @@ def test_cloudformation_template_passes_cfn_lint(template) -> None:
 def test_templates_pass_checkov(tmp_path: Path) -> None:
     """Checkov reports nothing except the checks that .checkov.yaml skips.
 
-    It ignores resources whose condition is false for the defaults, so the defaults of its copy turn all buckets on.
+    It ignores resources whose condition is false for the defaults, so it checks a copy with all buckets on.
     """
     text = (ROOT / "template.yaml").read_text()
     for name, value in {"PhotosBucket": "photos", "ResultsBucket": "results", "ContributionsBucket": "on"}.items():
@@ -141,7 +141,7 @@ def test_edge_requires_private_url() -> None:
 
 
 def test_template_fits_deployment_without_bucket(tmp_path: Path) -> None:
-    """The template that SAM CLI sends, which has an ID per resource, is under 51,200 bytes with a reserve."""
+    """The template that SAM CLI sends stays below 51,200 bytes, so that it needs no S3 bucket."""
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     packaged = tmp_path / "packaged.yaml"
     options = ("--template-file", "template.yaml", "--image-repository", REPOSITORY, "--output-template-file", packaged)
@@ -167,7 +167,7 @@ def test_logs_expire() -> None:
 
 
 def test_log_levels_keep_metrics() -> None:
-    """The log levels include INFO, which Lambda assigns to metrics, as lines without a level."""
+    """No level above INFO can be chosen: Lambda treats metrics, lines without a level, as INFO and would drop them."""
     assert {"Ref": "LogLevel"} == properties("Classifier")["LoggingConfig"]["ApplicationLogLevel"]
     assert {"DEBUG", "INFO"} == set(translated()["Parameters"]["LogLevel"]["AllowedValues"])
 
@@ -175,12 +175,12 @@ def test_log_levels_keep_metrics() -> None:
 @pytest.mark.rie
 def test_json_log_format_keeps_lines_unchanged() -> None:
     """With Lambda's variables for LogFormat JSON, a request writes the same records, unwrapped."""
-    text = records()
-    assert text == records(AWS_LAMBDA_LOG_FORMAT="JSON", AWS_LAMBDA_LOG_LEVEL="INFO")
-    assert 2 == len(text)
+    names = log_field_names()
+    assert names == log_field_names(AWS_LAMBDA_LOG_FORMAT="JSON", AWS_LAMBDA_LOG_LEVEL="INFO")
+    assert 2 == len(names)
 
 
-def records(**environment: str) -> list[list[str]]:
+def log_field_names(**environment: str) -> list[list[str]]:
     """Return the field names of each record that one prediction writes."""
     event = to_event(predict_request(ROOT / "data/samples/cat.jpg"), request_id="r", now=datetime.now(UTC))
     with lambda_runtime(env=environment, timeout_s=DEADLINE_S) as runtime:

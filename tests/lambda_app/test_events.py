@@ -203,7 +203,7 @@ def test_ping_counts_as_the_cold_start(handler, entry_point):
         ("text", "the type str"),
     ],
 )
-def test_unknown_event_is_an_error_without_a_stack(handler, event, description):
+def test_unknown_event_is_an_error_without_a_traceback(handler, event, description):
     """The error names the fields of the event, what is expected, and the request id."""
     error = json.loads(json.dumps(handler(event, CONTEXT)))["error"]
     assert ("bad_event", CONTEXT.aws_request_id) == (error["code"], error["request_id"])

@@ -11,11 +11,12 @@ import pytest
 from tests.support import ROOT
 from tests.support.waiting import DEADLINE_S
 
-# Variables with which DVC and other tools send no usage data, and git ignores the configuration of the user.
+# For tests that pass these: DVC and other tools send no usage data, and Git ignores the user's configuration.
 ISOLATED = {"DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1", "GIT_CONFIG_GLOBAL": os.devnull}
 GIT = ("git", "-c", "user.name=Test", "-c", "user.email=test@example.org")
 # The search path with the programs of this environment first.
 PROGRAMS_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# For every command.
 ENVIRONMENT = {"SAM_CLI_TELEMETRY": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 
 
