@@ -93,7 +93,7 @@ system:  ## install the Debian packages that tests use (as root, or SUDO=sudo)
 	$(SUDO) apt-get update --quiet --quiet
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends $(PROGRAMS)
 
-lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed  ## lint and type-check the code; check documents, workflows and IAM policies
+lint: .venv/.dev .venv-sam/.installed .venv-audit/.installed  ## lint and type-check the code; check the generated documents and IAM policies
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-code lint-documents
 
 lint-documents:

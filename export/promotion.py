@@ -165,7 +165,7 @@ def decide_promotion(paired: Paired, size_ratio: float, growth: float | None, ru
         verdict = "as good, but no smaller" if is_as_good else "neither better nor shown to be as good"
     figures = (
         f"of {paired.photos:,} test photos, only the challenger is right on {paired.gained} and only the champion on "
-        f"{paired.lost} (p = {paired.p_value:.3g}; at most {1 - rule.confidence:.3g} counts as better); with "
+        f"{paired.lost} (p = {paired.p_value:.3g}, at most {1 - rule.confidence:.3g} counts as better); with "
         f"{100 * rule.confidence:g} % confidence, the change of accuracy is at least {100 * bound:+.2f} points "
         f"(at least {-100 * rule.margin:+g} counts as equally good); the file has {100 * size_ratio:.0f} % of the "
         f"champion's size (at most {100 * (1 - rule.saving):g} % counts as smaller)"

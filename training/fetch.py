@@ -137,7 +137,7 @@ def link_packaged_weights() -> None:
 
 def replace_links(sets: list[Path], place: Path) -> None:
     """Replace the links in a folder with links to `sets`. Raise `UserError` if two sets have the same name."""
-    # The names become those of metrics, in which MLflow accepts no other characters.
+    # The names become those of metrics, in which MLflow rejects most other characters.
     names = [re.sub(r"[^\w.\- ]", "-", ARCHIVE.sub("", path.name)) for path in sets]
     if duplicates := [name for name in names if names.count(name) > 1]:
         raise UserError(f"{place.name.upper()}= names two sets called {duplicates[0]!r}; rename one")

@@ -14,9 +14,13 @@ MAX_SUBJECT = 99  # characters; SNS's limit
 
 
 def main(topic: str, subject: str, message: str) -> None:
-    """Publish the message in the configured region. Exit with an error that names the topic if SNS refuses."""
+    """Publish to the region in the topic's ARN: a wrong `AWS_REGION` is one of the failures to report.
+
+    Exit with an error that names the topic if SNS refuses.
+    """
+    region = (topic.split(":") + [""] * 4)[3]
     try:
-        client = Session().create_client("sns")
+        client = Session().create_client("sns", region_name=region or None)
         client.publish(TopicArn=topic, Subject=subject[:MAX_SUBJECT], Message=message)
     except (BotoCoreError, ClientError) as error:
         raise SystemExit(f"topic {topic!r}: {error}; expected the bootstrap's AlarmTopic") from None

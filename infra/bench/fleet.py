@@ -239,8 +239,12 @@ def _row(row: Mapping[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    figures = read_bench()
-    source, times = {key: figures[key] for key in ("hardware", "commit")}, read_times(figures)
+    """Write and print the figures. Raise `SystemExit` if the file of the benchmark is missing or lacks a figure."""
+    try:
+        figures = read_bench()
+        source, times = {key: figures[key] for key in ("hardware", "commit")}, read_times(figures)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SystemExit(f"fleet: {error!r} in artifacts/bench.json; expected what `make bench` writes") from error
     rows = [summarize(*traffic, strategy, times) for traffic in TRAFFIC.items() for strategy in STRATEGIES]
     result = {**source, "seed": SEED, "traffic": rows, "break_even": find_break_even(times)}
     FIGURES.write_text(json.dumps(result, indent=2) + "\n")

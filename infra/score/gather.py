@@ -78,7 +78,7 @@ def _download(s3: Any, folder: S3Path, path: Path) -> None:
 
 
 def _read(s3: Any, bucket: str, item: dict[str, Any]) -> bytes:
-    # Any other result of the photo is later and replaces that of a message that was given up.
+    # A message that was given up counts as the oldest, so that any other result of the photo replaces its own.
     written = 0.0 if f"/{GAVE_UP}/" in item["Key"] else item["LastModified"].timestamp()
     lines = _fetch(s3, bucket, item["Key"]).splitlines()
     return b"".join(b'{"written": %.3f, %s\n' % (written, line.removeprefix(b"{")) for line in lines)

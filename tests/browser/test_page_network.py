@@ -92,7 +92,10 @@ def test_errors_of_the_network_are_explained(visit):
             ("The server is busy", {"status": 429, "headers": {"retry-after": "0.01"}}),
             ("The server cannot be reached.", f"{broken}/predict"),
             ("The server failed", {"status": 502, "body": "Internal Server Error"}),
-            ("The response did not come from the server", {"status": 200, "body": "<p>Log in to this network"}),
+            (
+                "A proxy or a login page responded instead of the server.",
+                {"status": 200, "body": "<p>Log in to this network"},
+            ),
         ):
             page.route("**/predict*", partial(stand_between, answer))
             choose(page, CAT)

@@ -137,7 +137,7 @@ def test_card_supports_three_classes_and_one_set(project):
     absent = [
         section.splitlines()[0] for section in re.split(r"^#+ ", text, flags=re.MULTILINE) if NOT_MEASURED in section
     ]
-    assert ["Unknown photos", "Where it looked"] == absent
+    assert ["Unknown photos", "Activation maps"] == absent
     assert not re.search(r"\$[a-z]", text)
 
 

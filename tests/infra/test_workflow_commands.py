@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.sam import REGION
 
+OTHER_REGION = "us-west-2"
 GROUP = "/aws/lambda/pet-classifier-prod"
 
 
@@ -31,8 +32,8 @@ def test_log_group_is_missing_before_first_deployment(capsys):
 
 
 def test_notify_reaches_subscribers():
-    """A subscriber gets the subject and the link to the run."""
-    sns, sqs = boto3.client("sns"), boto3.client("sqs")
+    """A subscriber gets the subject and the link to the run, even if the configured region is another one."""
+    sns, sqs = boto3.client("sns", OTHER_REGION), boto3.client("sqs", OTHER_REGION)
     topic = sns.create_topic(Name="pet-classifier-alarms")["TopicArn"]
     queue = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

@@ -85,9 +85,9 @@ def test_figures_are_rendered(tmp_path):
     assert [
         "Measured on 2026-01-02 with 1,500 photos, without `cat/brown_*`, and `train.epochs=3`:",
         "",
-        "- In service, the first model got 60 of 90 photos of the left-out kind wrong.",
-        "- The audit held 7 of them for the reviewer; 58 were accepted.",
-        "- 8 corrections were held back. The first model is right on 0, the second one on 6.",
+        "- In service, the first model misclassified 60 of 90 photos of the left-out kind.",
+        "- The audit proposed to hold 7 of them; the reviewer accepted 58.",
+        "- 8 corrections were reserved for the comparison. The first model is right on 0, the second one on 6.",
         "- Accuracy on 160 test photos: 96.88 % before, 97.50 % after.",
         "- The second model was promoted.",
     ] == render(path).splitlines()

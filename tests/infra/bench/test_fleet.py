@@ -225,3 +225,26 @@ def test_times_come_from_the_benchmark():
     """The times are those of the function with the small photo."""
     expected = Times(350, 40, 12, math.log(18 / 12) / 2.3263, math.log(480 / 400) / 1.6449)
     assert expected == read_times({"candidates": {"function": FUNCTION_FIGURES}})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory"),
+        ("{", "JSONDecodeError"),
+        (
+            json.dumps({"hardware": "", "commit": "", "candidates": {"function": {**FUNCTION_FIGURES, "init_ms": {}}}}),
+            "KeyError\\('p50'\\)",
+        ),
+    ],
+)
+def test_error_names_reason(tmp_path, monkeypatch, content, reason):
+    """For a file that is missing, not JSON or lacks a figure, the error names reason, file and remedy."""
+    path = tmp_path / "bench.json"
+    if content:
+        path.write_text(content)
+    monkeypatch.setattr("infra.bench.tables.BENCH", path)
+    with pytest.raises(
+        SystemExit, match=rf"^fleet: .*{reason}.* in artifacts/bench.json; expected what `make bench` writes$"
+    ):
+        fleet.main()

@@ -229,6 +229,7 @@ def test_photo_with_two_decisions_is_refused(checkout):
     review()
     with (OUT / "decisions.csv").open("r+", newline="") as file:
         _, line = file.read().splitlines()
+        assert '"accept"' in line
         file.write(line.replace('"accept"', '"reject"') + "\n")
     with pytest.raises(HarvestError, match=r"line 3: review/decisions.csv, line 2 has the same photo; delete one of"):
         accept(OUT)
