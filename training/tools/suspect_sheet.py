@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from training.photo_dataset import Photos
-from training.plots import save
 from training.tools.suspect_list import SUSPECTS, Suspect
 
 SHEET = Path("artifacts/suspects.png")  # shows photos, so Git ignores it; further pages are suspects-2.png and so on
@@ -47,7 +46,8 @@ def draw_page(suspects: Sequence[Suspect], photos: Photos, index: dict[str, int]
     heading = f"number in {SUSPECTS.name}: label → suggestion, with the probability of each"
     figure.text(0.01, 1 - 0.15 / figure.get_figheight(), heading, va="top", fontsize=12)
     figure.subplots_adjust(0.01, 0.65 / figure.get_figheight(), 0.99, 1 - 0.5 / figure.get_figheight(), 0.06, 0.32)
-    save(figure, path, dpi=100)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
 
 
 def write_caption(axis: Axes, suspect: Suspect) -> None:
