@@ -33,7 +33,7 @@ class Classifier:
 
     @classmethod
     def load(cls, path: Path, *, arena: bool = False) -> "Classifier":
-        """Load a model file. A memory arena makes batches of 8 or more twice as fast, but uses more memory.
+        """Load a model file. A memory arena speeds up runs of 8 images or more, but uses more memory.
 
         Raise `FileNotFoundError`, or `MetadataError` if the file lacks what serving needs.
         """

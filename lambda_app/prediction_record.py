@@ -13,9 +13,8 @@ from lambda_app.outputs import Outputs, Prediction, interpret
 from lambda_app.preprocess import Photo
 from lambda_app.signals import measure_signals
 
-# Images per run of the network. Without ONNX Runtime's memory arena, runs of 8 take twice as long per image as runs of
-# 4; with it, they are no faster (infra/bench/RESULTS.md).
-CHUNK = 4
+# Images per run of the network: runs of 4 take up to 18 % longer per image and runs of 8 25 % (infra/bench/RESULTS.md).
+CHUNK = 2
 
 
 @dataclass(frozen=True)
