@@ -13,7 +13,8 @@ from lambda_app.outputs import Outputs, Prediction, interpret
 from lambda_app.preprocess import Photo
 from lambda_app.signals import measure_signals
 
-# Images per run of the network: runs of 4 take up to 18 % longer per image and runs of 8 25 % (infra/bench/RESULTS.md).
+# Images per run of the network. Runs of 4 are no faster and hold 10 MB more; larger runs are slower (RESULTS.md of
+# infra/bench, Latency and memory by photo and batch size).
 CHUNK = 2
 
 

@@ -34,7 +34,7 @@ PREDICT_BATCH = describe(
     "Classify several photos: multipart files named 'file'",
     "Returns the results in the order of the files. Each is a response of `POST /predict` with its own `request_id`. "
     "A photo that cannot be classified has an error in its place. The network runs on two photos at a time, "
-    "because larger runs take longer per photo. With `explain=1`, each prediction has an `explanation`.",
+    "because larger runs are no faster. With `explain=1`, each prediction has an `explanation`.",
     errors=(*FORM_ERRORS, NoExplanation),
     body={FORM: MANY_FILES},
     parameters=[EXPLAIN_PARAMETER],
