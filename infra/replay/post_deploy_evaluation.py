@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pandas import DataFrame
 
 from infra.replay.journal import Answer, JournalError, read
 from infra.report.label_metrics import classification_metrics, wilson_interval
-from infra.report.log_reader import Table
 
 OUTPUT = Path("artifacts/post_deploy.json")
 
@@ -65,10 +65,9 @@ def evaluate(answers: Sequence[Answer]) -> dict[str, Any]:
 def _metrics(classified: Sequence[Answer]) -> dict[str, Any]:
     """Return the classification metrics of the report, computed from the client's answers."""
     labels, predicted = ([getattr(answer, name) for answer in classified] for name in ("label", "predicted_class"))
-    columns = {"label": np.array(labels, object), "predicted_class": np.array(predicted, object)}
     unknown = sum(bool(answer.unknown) for answer in classified)
     return {
-        **(classification_metrics(Table({"time": np.zeros(len(classified)), **columns})) or {}),
+        **(classification_metrics(DataFrame({"label": labels, "predicted_class": predicted})) or {}),
         "unknown": unknown / len(classified),
         "unknown_interval": wilson_interval(unknown, len(classified)),
     }

@@ -6,10 +6,9 @@ release. Lower accuracy always triggers retraining; drift triggers it only if it
 
 from typing import Any
 
-import numpy as np
+from pandas import DataFrame
 
-from infra.report.drift import measure_drift
-from infra.report.log_reader import Table
+from infra.report.drift import SIGNAL_COLUMNS, measure_drift
 from infra.report.reference import Reference
 from lambda_app.signals import NUMERIC_FIELDS
 
@@ -21,13 +20,12 @@ MARGIN = 0.01  # tolerated loss of accuracy; photos from a second source score 0
 CLIENT_CHOICES = frozenset({"photo_bytes", "photo_width", "photo_height", "predicted_class"})
 
 
-def select_photos(requests: Table, version: str) -> Table:
+def select_photos(requests: DataFrame, version: str) -> DataFrame:
     """Return the predictions of a version whose log lines have every signal."""
-    predictions = requests.where(requests["model_version"] == version).having("predicted_class")
-    return predictions.where(np.all([np.isfinite(predictions[name]) for name in NUMERIC_FIELDS], axis=0))
+    return requests[requests["model_version"] == version].dropna(subset=SIGNAL_COLUMNS)
 
 
-def judge_drift(requests: Table, serving: str | None, reference: Reference | None) -> dict[str, Any]:
+def judge_drift(requests: DataFrame, serving: str | None, reference: Reference | None) -> dict[str, Any]:
     """Compare the photos of the serving version with its reference."""
     if serving is None or reference is None:
         return _not_judged(_missing_reference(serving))
@@ -35,7 +33,7 @@ def judge_drift(requests: Table, serving: str | None, reference: Reference | Non
     if len(photos) < MIN_PHOTOS:
         count = f"{len(photos)} predictions of {serving} with {', '.join(NUMERIC_FIELDS)}"
         return _not_judged(f"the log has {count}; expected {MIN_PHOTOS} or more")
-    signals = measure_drift(photos.columns, reference)
+    signals = measure_drift({name: photos[name].to_numpy() for name in SIGNAL_COLUMNS}, reference)
     return {
         "judged": True,
         "model_version": serving,

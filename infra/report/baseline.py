@@ -55,7 +55,7 @@ def render_sample(log: Log) -> str:
             f"the log has {len(photos)} predictions of {version} with every signal; "
             f"expected {MIN_BASELINE_PHOTOS} or more"
         )
-    photos = photos.where(np.random.default_rng(0).permutation(len(photos))[:MAX_PHOTOS])
+    photos = photos.iloc[np.random.default_rng(0).permutation(len(photos))[:MAX_PHOTOS]]
     columns = {name: photos[name].tolist() for name in SIGNAL_COLUMNS}
     return json.dumps({"model_version": version, "photos": len(photos), "columns": columns}) + "\n"
 

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from pandas import DataFrame
 
 from infra.report import alarms, label_metrics, split_comparison, traffic
-from infra.report.log_reader import Log, Table
+from infra.report.log_reader import Log
 from infra.report.reference import Reference
 
 POINTS = 30  # per line of a chart, so that it is legible on a phone
@@ -52,14 +53,14 @@ def describe_log(log: Log, source: str) -> dict[str, Any]:
     return {
         "source": source,
         "generated": datetime.now(UTC).isoformat(timespec="seconds"),
-        "first": _format_time(times[0]) if len(times) else None,
-        "last": _format_time(times[-1]) if len(times) else None,
-        "services": sorted({str(service) for service in log.requests["service"].tolist()}),
+        "first": _format_time(times.iloc[0]) if len(times) else None,
+        "last": _format_time(times.iloc[-1]) if len(times) else None,
+        "services": sorted(set(log.requests["service"])),
         "lines": dict(log.counts),
     }
 
 
-def measure_quality(labeled: Table) -> dict[str, Any]:
+def measure_quality(labeled: DataFrame) -> dict[str, Any]:
     """Return the classification metrics of all labeled photos, and of those of each version."""
     versions = traffic.split_by_version(labeled)
     return {
@@ -68,13 +69,13 @@ def measure_quality(labeled: Table) -> dict[str, Any]:
     }
 
 
-def count_traffic(requests: Table, labeled: Table) -> dict[str, Any]:
+def count_traffic(requests: DataFrame, labeled: DataFrame) -> dict[str, Any]:
     """Return the figures of all traffic, and those of each version."""
-    versions = dict.fromkeys([*requests["model_version"].tolist(), *labeled["model_version"].tolist()])
+    versions = dict.fromkeys([*requests["model_version"], *labeled["model_version"]])
     return {
         "overall": _figures(requests, labeled),
         "versions": {
-            version: _figures(*(table.where(table["model_version"] == version) for table in (requests, labeled)))
+            version: _figures(*(table[table["model_version"] == version] for table in (requests, labeled)))
             for version in versions
         },
     }
@@ -92,12 +93,12 @@ def summarize_judgments(drift: dict[str, Any], accuracy: dict[str, Any]) -> dict
     }
 
 
-def _figures(requests: Table, labeled: Table) -> dict[str, Any]:
+def _figures(requests: DataFrame, labeled: DataFrame) -> dict[str, Any]:
     """Return all figures of a part of the traffic.
 
     Labels count at the time they arrive. The label coverage counts only predictions of the window.
     """
-    ids = requests.having("predicted_class")["id"]
+    ids = requests.dropna(subset="predicted_class")["id"]
     coverage = float(np.isin(ids, labeled["id"]).mean()) if len(ids) else None
     return traffic.traffic_figures(requests) | label_metrics.accuracy_figures(labeled) | {"label_coverage": coverage}
 

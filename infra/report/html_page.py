@@ -75,7 +75,7 @@ def draw_distributions(
     if baseline is None or not drift["judged"]:
         return
     photos = alarms.select_photos(log.requests, drift["model_version"])
-    photos = photos.where(slice(None, None, max(1, len(photos) // HISTOGRAM_PHOTOS)))
+    photos = photos.iloc[:: max(1, len(photos) // HISTOGRAM_PHOTOS)]
     for name in NUMERIC_FIELDS:
         drifted = drift["signals"][name]["drifted"]
         yield name, drifted, charts.draw_distribution(photos[name], baseline.columns[name], drifted=drifted)

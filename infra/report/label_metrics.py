@@ -3,38 +3,33 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from pandas import DataFrame
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 
-from infra.report.log_reader import Log, Table
+from infra.report.log_reader import Log
 
 
-def join_feedback(log: Log) -> tuple[Table, dict[str, int]]:
+def join_feedback(log: Log) -> tuple[DataFrame, dict[str, int]]:
     """Return the predictions labeled in the window, timed by their labels, and the counts of the feedback.
 
     Feedback may precede the line of its prediction, follow weeks later, be repeated (the last one counts), or refer
     to a prediction that is not in this log.
     """
-    last_rows = len(log.feedback) - 1 - np.unique(log.feedback["id"][::-1], return_index=True)[1]
-    latest, parts = log.feedback.where(last_rows), (log.earlier, log.requests.having("predicted_class"))
-    predictions = Table({name: np.concatenate([part[name] for part in parts]) for name in log.earlier.columns})
-    predictions = predictions.where(np.unique(predictions["id"], return_index=True)[1])
-    _, rows, label_rows = np.intersect1d(predictions["id"], latest["id"], assume_unique=True, return_indices=True)
-    label_columns = {
-        "predicted_at": predictions["time"][rows],
-        "time": latest["time"][label_rows],
-        "label": latest["label"][label_rows],
-    }
-    labeled = Table({**predictions.where(rows).columns, **label_columns})
+    latest = log.feedback.drop_duplicates("id", keep="last")
+    predictions = pd.concat([log.earlier, log.requests[log.earlier.columns].dropna(subset="predicted_class")])
+    predictions = predictions.drop_duplicates("id").rename(columns={"time": "predicted_at"})
+    labeled = predictions.merge(latest, on="id").sort_values(["time", "id"], ignore_index=True)
     counts = {
         "received": len(log.feedback),
         "repeated": len(log.feedback) - len(latest),
-        "without a prediction": len(latest) - len(rows),
+        "without a prediction": len(latest) - len(labeled),
     }
-    return labeled.where(np.argsort(labeled["time"], kind="stable")), counts
+    return labeled, counts
 
 
-def accuracy_figures(labeled: Table) -> dict[str, Any]:
+def accuracy_figures(labeled: DataFrame) -> dict[str, Any]:
     correct = int((labeled["label"] == labeled["predicted_class"]).sum())
     return {
         "labels": len(labeled),
@@ -43,7 +38,7 @@ def accuracy_figures(labeled: Table) -> dict[str, Any]:
     }
 
 
-def calibration_figures(labeled: Table, bins: int) -> dict[str, float | None]:
+def calibration_figures(labeled: DataFrame, bins: int) -> dict[str, float | None]:
     """Return the mean confidence of the labeled predictions and the expected calibration error (Guo et al. 2017).
 
     The error is the mean distance between confidence and accuracy, in bins of equal width. `training.metrics` has its
@@ -71,11 +66,11 @@ def wilson_interval(successes: int, trials: int) -> list[float] | None:
     return [float(interval.low), float(interval.high)]
 
 
-def classification_metrics(labeled: Table) -> dict[str, Any] | None:
+def classification_metrics(labeled: DataFrame) -> dict[str, Any] | None:
     """Return accuracy, and precision, recall and F1 of each class, or None without labels."""
     if not len(labeled):
         return None
-    truth, predicted = labeled["label"].astype(str), labeled["predicted_class"].astype(str)
+    truth, predicted = labeled["label"].to_numpy(str), labeled["predicted_class"].to_numpy(str)
     names = sorted({*truth, *predicted})
     matrix = np.zeros((len(names), len(names)), int)  # sklearn's confusion_matrix warns if only one class occurs
     np.add.at(matrix, (np.searchsorted(names, truth), np.searchsorted(names, predicted)), 1)
@@ -99,26 +94,26 @@ def classification_metrics(labeled: Table) -> dict[str, Any] | None:
     }
 
 
-def estimate_accuracy(requests: Table, labeled: Table) -> dict[str, Any] | None:
+def estimate_accuracy(requests: DataFrame, labeled: DataFrame) -> dict[str, Any] | None:
     """Return the accuracy that the confidences predict without labels, and compare it with the labels that exist.
 
     The mean confidence equals the expected accuracy while the confidences are calibrated, as they are for photos like
     those of validation. It does not detect photos that show none of the classes, or classes that have become similar.
     """
-    predictions = requests.having("predicted_class")
+    predictions = requests.dropna(subset="predicted_class")
     if not len(predictions):
         return None
     return {**_expected_accuracy(predictions), "checked": _compare_with_labels(labeled) if len(labeled) else None}
 
 
-def _expected_accuracy(predictions: Table) -> dict[str, Any]:
+def _expected_accuracy(predictions: DataFrame) -> dict[str, Any]:
     """Return the mean confidence with the 95 % interval of a sum of independent trials with unequal probabilities."""
     confidence = predictions["confidence"]
     mean, error = confidence.mean(), 1.96 * np.sqrt((confidence * (1 - confidence)).sum()) / len(confidence)
     return {"accuracy": float(mean), "interval": [float(max(0, mean - error)), float(min(1, mean + error))]}
 
 
-def _compare_with_labels(labeled: Table) -> dict[str, Any]:
+def _compare_with_labels(labeled: DataFrame) -> dict[str, Any]:
     """Return the estimate for the labeled predictions; it holds if it lies in the Wilson interval of their accuracy."""
     figures, expected = accuracy_figures(labeled), float(labeled["confidence"].mean())
     low, high = figures["accuracy_interval"]

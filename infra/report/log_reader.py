@@ -1,4 +1,4 @@
-"""Read log lines into columns: a million lines become a few NumPy arrays instead of a million dictionaries."""
+"""Read log lines into data frames: a million lines become a few arrays instead of a million dictionaries."""
 
 import json
 import sys
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pandas import DataFrame, Series
 
 from lambda_app.signals import NUMERIC_FIELDS
 from lambda_app.telemetry.fields import FEEDBACK, PREDICTION, REQUEST
@@ -26,33 +27,15 @@ REQUIRED = {
 
 
 @dataclass(frozen=True)
-class Table:
-    """Columns of equal length, sorted by `time` (seconds since 1970). Missing values are NaN or None."""
-
-    columns: Mapping[str, Column]
-
-    def __getitem__(self, name: str) -> Column:
-        return self.columns[name]
-
-    def __len__(self) -> int:
-        return len(self.columns["time"])
-
-    def where(self, rows: Column | slice) -> "Table":
-        """Return the rows of a boolean mask, an array of indices or a slice."""
-        return Table({name: column[rows] for name, column in self.columns.items()})
-
-    def having(self, name: str) -> "Table":
-        """Return the rows whose value in this column is not None."""
-        return self.where(self[name] != None)  # noqa: E711  # NumPy compares element by element
-
-
-@dataclass(frozen=True)
 class Log:
-    """The log lines of a time window. Duplicate requests and predictions are removed; feedback is kept as it is."""
+    """The log lines of a time window, sorted by `time` (seconds since 1970). Missing values are NaN or None.
 
-    requests: Table  # requests, and the predictions of batches, which have no status
-    earlier: Table  # predictions before the window; only as many as matching the feedback requires
-    feedback: Table
+    Duplicate requests and predictions are removed; feedback is kept as it is.
+    """
+
+    requests: DataFrame  # requests, and the predictions of batches, which have no status
+    earlier: DataFrame  # predictions before the window; only as many as matching the feedback requires
+    feedback: DataFrame
     counts: Counter[str]  # number of lines by kind
 
 
@@ -100,12 +83,12 @@ class _TableBuilder:
         for names, text in zip(self.texts.values(), texts, strict=True):
             names.append(text)
 
-    def build(self) -> Table:
+    def build(self) -> DataFrame:
         """Return the table, sorted by time."""
-        columns: dict[str, Column] = {"id": np.frombuffer(self.ids, np.int64)}
+        columns: dict[str, Any] = {"id": np.frombuffer(self.ids, np.int64)}
         columns |= {name: np.frombuffer(column, np.float64) for name, column in self.numbers.items()}
-        columns |= {name: np.array(texts, object) for name, texts in self.texts.items()}
-        return Table(columns).where(np.argsort(columns["time"], kind="stable"))
+        columns |= {name: Series(texts, dtype=object) for name, texts in self.texts.items()}
+        return DataFrame(columns).sort_values("time", kind="stable", ignore_index=True)
 
 
 def read(
@@ -129,12 +112,11 @@ def read(
         batch = next(batches, None) if _has_unmatched_feedback(builders) else None
     requests, before, feedback = (builders[name].build() for name in TABLES)
     # A log that was read twice, or joined from overlapping files, contains a request twice.
-    first_rows = np.sort(np.unique(requests["id"], return_index=True)[1])
-    counts["repeated"] = len(requests) - len(first_rows)
-    requests = requests.where(first_rows)
-    counts[REQUEST] = int(np.isfinite(requests["status"]).sum())
-    counts[PREDICTION] = len(requests) - counts[REQUEST]
-    return Log(requests, before, feedback, +counts)
+    unique = requests.drop_duplicates("id", ignore_index=True)
+    counts["repeated"] = len(requests) - len(unique)
+    counts[REQUEST] = int(unique["status"].count())
+    counts[PREDICTION] = len(unique) - counts[REQUEST]
+    return Log(unique, before, feedback, +counts)
 
 
 def _has_unmatched_feedback(builders: Mapping[str, _TableBuilder]) -> bool:

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from pandas import DataFrame
 
 from infra.report import label_metrics, traffic
 from infra.report.alarms import MARGIN
 from infra.report.difference import Counts, compute_interval, decide, is_above, trials_to_decision
-from infra.report.log_reader import Column, Table
+from infra.report.log_reader import Column
 
 HOUR = 3600
 MIN_HOURS = 3  # more than a canary deployment: it takes at most half an hour, which touches at most two clock hours
@@ -26,7 +27,9 @@ CALIBRATION_BINS = 10
 PROMOTE, KEEP, ROLL_BACK = "promote", "keep testing", "roll back"
 
 
-def compare_versions(requests: Table, labeled: Table, serving: str | None, since: datetime | None) -> dict[str, Any]:
+def compare_versions(
+    requests: DataFrame, labeled: DataFrame, serving: str | None, since: datetime | None
+) -> dict[str, Any]:
     """Return the figures of the champion and of the challenger, their differences, and the recommendation.
 
     The champion is the serving version. The challenger is the version that shares the most hours with the champion.
@@ -68,18 +71,18 @@ def _judge(champion: Mapping[str, Any], challenger: Mapping[str, Any], *, may_mi
     }
 
 
-def _find_shared_hours(requests: Table, serving: str) -> dict[str, Column]:
+def _find_shared_hours(requests: DataFrame, serving: str) -> dict[str, Column]:
     """Return, for each other version, the hours in which both this version and the serving version answered."""
-    times = Table({name: requests[name] for name in ("time", "model_version")})
-    hours = {version: np.unique(part["time"] // HOUR) for version, part in traffic.split_by_version(times).items()}
+    times = requests.groupby("model_version", sort=False)["time"]
+    hours = {version: np.unique(part // HOUR) for version, part in times}
     champion = hours.pop(serving)
     return {version: np.intersect1d(champion, own) for version, own in hours.items()}
 
 
-def _version_figures(requests: Table, labeled: Table, version: str, hours: Column) -> dict[str, Any]:
+def _version_figures(requests: DataFrame, labeled: DataFrame, version: str, hours: Column) -> dict[str, Any]:
     """Return the figures of a version in the hours."""
-    requests = requests.where((requests["model_version"] == version) & np.isin(requests["time"] // HOUR, hours))
-    labeled = labeled.where((labeled["model_version"] == version) & np.isin(labeled["predicted_at"] // HOUR, hours))
+    requests = requests[(requests["model_version"] == version) & np.isin(requests["time"] // HOUR, hours)]
+    labeled = labeled[(labeled["model_version"] == version) & np.isin(labeled["predicted_at"] // HOUR, hours)]
     figures = traffic.traffic_figures(requests) | label_metrics.accuracy_figures(labeled)
     failures = int((requests["status"] >= 500).sum())
     rate = failures / figures["requests"] if figures["requests"] else None
@@ -132,7 +135,7 @@ def _explain_missing(needed: int | None) -> str:
     return f"a decision needs about {needed:,} more labels if both accuracies do not change"
 
 
-def _may_miss_labels(requests: Table, split_start: float, since: datetime | None) -> bool:
+def _may_miss_labels(requests: DataFrame, split_start: float, since: datetime | None) -> bool:
     """Return whether labels of the split may be missing, because both versions answer in the period's first hours.
 
     Without `since`, the period begins with the first line of the log.

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-
-from infra.report.log_reader import Column, Table
+from pandas import DataFrame, Series
 
 # Seconds, from a minute to a week: the intervals that clocks and calendars use.
 STEPS = (60, 300, 900, 3600, 3 * 3600, 6 * 3600, 86_400, 7 * 86_400)
@@ -15,28 +14,29 @@ RECENT_LINES, SPLIT_LINES = 100, 10_000
 CLEAR_MAJORITY = 0.7
 
 
-def traffic_figures(requests: Table) -> dict[str, Any]:
+def traffic_figures(requests: DataFrame) -> dict[str, Any]:
     """Return the rates of all requests, and the classes and confidence of the predictions.
 
     The latency covers the predictions of single photos: photos of a batch have no latency of their own.
     """
-    predictions = requests.having("predicted_class")
-    failed = _finite(requests["status"]) >= 400
+    predictions = requests.dropna(subset="predicted_class")
+    # Photos of a batch have no status, cold start or latency of their own.
+    failed = requests["status"].dropna() >= 400
     return {
         "requests": len(failed),
         "errors": int(failed.sum()),
         "error_rate": _mean(failed),
-        "error_codes": dict(Counter(requests.having("error_code")["error_code"].tolist()).most_common()),
-        "cold_start_rate": _mean(_finite(requests["cold_start"])),
+        "error_codes": dict(Counter(requests["error_code"].dropna()).most_common()),
+        "cold_start_rate": _mean(requests["cold_start"].dropna()),
         "predictions": len(predictions),
-        "latency_ms": _latency(_finite(predictions["total_ms"])),
-        "classes": dict(sorted(Counter(predictions["predicted_class"].tolist()).items())),
+        "latency_ms": _latency(predictions["total_ms"].dropna()),
+        "classes": dict(sorted(Counter(predictions["predicted_class"]).items())),
         "confidence": _mean(predictions["confidence"]),
         "unknown_share": _mean(predictions["unknown"]),
     }
 
 
-def serving_version(requests: Table) -> str | None:
+def serving_version(requests: DataFrame) -> str | None:
     """Return the most frequent version of the last lines.
 
     After a rollback this is the older version; during a canary deployment it is the previous one. If none has a clear
@@ -44,20 +44,19 @@ def serving_version(requests: Table) -> str | None:
     not depend on chance.
     """
     for lines in (RECENT_LINES, SPLIT_LINES):
-        recent = requests["model_version"][-lines:].tolist()
+        recent = requests["model_version"].tail(lines)
         for version, count in Counter(recent).most_common(1):
             if lines == SPLIT_LINES or count >= CLEAR_MAJORITY * len(recent):
                 return str(version)
     return None
 
 
-def split_by_version(table: Table) -> dict[str, Table]:
+def split_by_version(table: DataFrame) -> dict[str, DataFrame]:
     """Return the rows of each model version, oldest version first."""
-    versions = dict.fromkeys(table["model_version"].tolist())
-    return {str(version): table.where(table["model_version"] == version) for version in versions}
+    return dict(iter(table.groupby("model_version", sort=False)))
 
 
-def choose_step(table: Table, points: int) -> int:
+def choose_step(table: DataFrame, points: int) -> int:
     """Return the shortest of `STEPS` that divides the period into at most `points` steps, or a week if none does.
 
     Steps begin at round times, so the period can touch one step more.
@@ -66,29 +65,22 @@ def choose_step(table: Table, points: int) -> int:
     return next((step for step in STEPS if seconds / step < points), STEPS[-1])
 
 
-def over_time(table: Table, points: int, compute: Callable[[Table], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def over_time(
+    table: DataFrame, points: int, compute: Callable[[DataFrame], dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
     """Yield the figures that `compute` returns for each version in each time step with rows."""
     width = choose_step(table, points)
     for version, part in split_by_version(table).items():
-        steps = part["time"] // width
-        starts = np.flatnonzero(np.diff(steps, prepend=-1))
-        for first, last in zip(starts, [*starts[1:], len(part)], strict=True):
-            begin, end = (
-                datetime.fromtimestamp(at * width, UTC).isoformat() for at in (steps[first], steps[first] + 1)
-            )
-            yield {"from": begin, "to": end, "model_version": version, **compute(part.where(slice(first, last)))}
+        for step, rows in part.groupby(part["time"] // width):
+            begin, end = (datetime.fromtimestamp(at * width, UTC).isoformat() for at in (step, step + 1))
+            yield {"from": begin, "to": end, "model_version": version, **compute(rows)}
 
 
-def _finite(values: Column) -> Column:
-    """Drop the NaN of photos in a batch, which have no status, cold start or latency of their own."""
-    return values[np.isfinite(values)]
-
-
-def _mean(values: Column) -> float | None:
+def _mean(values: Series) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _latency(milliseconds: Column) -> dict[str, float] | None:
+def _latency(milliseconds: Series) -> dict[str, float] | None:
     if not len(milliseconds):
         return None
     p50, p95, p99 = np.percentile(milliseconds, (50, 95, 99))

@@ -1,18 +1,16 @@
 """Test the alarms and the decision to retrain."""
 
-import numpy as np
 import pytest
+from pandas import DataFrame
 
 from infra.report.alarms import MARGIN, decide_retraining, judge_accuracy
 from infra.report.label_metrics import classification_metrics
-from infra.report.log_reader import Table
 
 
 def metrics(correct, count):
     """Return the metrics of `count` labels, of which `correct` match the prediction."""
-    labels = np.array(["cat"] * correct + ["dog"] * (count - correct), object)
-    predicted = np.array(["cat"] * count, object)
-    return classification_metrics(Table({"time": np.arange(count), "predicted_class": predicted, "label": labels}))
+    labels = ["cat"] * correct + ["dog"] * (count - correct)
+    return classification_metrics(DataFrame({"predicted_class": ["cat"] * count, "label": labels}))
 
 
 @pytest.mark.parametrize(("correct", "alarm"), [(290, True), (296, False)])

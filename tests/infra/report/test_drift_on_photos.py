@@ -5,13 +5,13 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from pandas import DataFrame
 from PIL import ImageEnhance, ImageFilter
 
 from export.drift_reference import prediction_fields
 from infra.report.alarms import decide_retraining, judge_accuracy
 from infra.report.drift import SIGNAL_COLUMNS, measure_drift
 from infra.report.label_metrics import accuracy_figures
-from infra.report.log_reader import Table
 from infra.report.reference import Reference
 from lambda_app.preprocess import decode
 from tests.support.drawing import encode_image
@@ -121,7 +121,6 @@ def test_other_source_needs_no_retraining_with_labels(oxford, reference):
     """The other source drifts from the test split, but labels confirm the accuracy, so no retraining is needed."""
     signals = measure_drift(oxford, reference)
     drift = {"judged": True, "drifted": [name for name, found in signals.items() if found["drifted"]]}
-    table = Table({**oxford, "time": np.arange(len(oxford["label"]))})
     assert "confidence" in drift["drifted"]
     assert decide_retraining(drift, {"judged": False})[0]
-    assert not decide_retraining(drift, judge_accuracy(accuracy_figures(table), "1", reference))[0]
+    assert not decide_retraining(drift, judge_accuracy(accuracy_figures(DataFrame(oxford)), "1", reference))[0]
