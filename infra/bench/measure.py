@@ -16,9 +16,9 @@ from infra.bench.candidates import Candidate
 from infra.bench.cost import WHOLE_VCPU_MB, billed_ms, by_memory, cheapest, usd_per_million
 from infra.bench.photos import FIRST, BenchPhoto
 from infra.bench.sandbox import Sandbox, SandboxError
-from infra.emulator.event import DOMAIN, HttpRequest, to_event, to_payload
+from infra.emulator.event import HttpRequest, to_event, to_payload
 
-HEALTH = HttpRequest("GET", "/health", headers=(("host", DOMAIN),))
+HEALTH = HttpRequest("GET", "/health")
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 WARM_UP = 5  # requests with each photo before measuring, while memory grows and caches fill
 LATENCY_TARGETS_MS = (20, 50, 100)

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from infra import ROOT
-from infra.emulator.event import DOMAIN, HttpRequest
+from infra.emulator.event import HttpRequest
 
 SAMPLE = ROOT / "data/samples/cat.jpg"
 FIRST = "500x375"  # the photo of the cold start, which is also sent most often
@@ -29,7 +29,7 @@ class BenchPhoto:
 
     @property
     def request(self) -> HttpRequest:
-        headers = (("host", DOMAIN), ("content-type", f"image/{self.format.lower()}"))
+        headers = (("content-type", f"image/{self.format.lower()}"),)
         return HttpRequest("POST", "/predict", headers=headers, body=self.data)
 
 
