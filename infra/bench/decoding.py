@@ -165,6 +165,11 @@ def measure() -> dict[str, Any]:
     return {**source, "rows": rows}
 
 
+def describe_violations(figures: dict[str, Any]) -> str:
+    """Return all exceeded limits, each after the name of its file."""
+    return "; ".join(f"{row['name']}: {found}" for row in figures["rows"] for found in find_violations(row))
+
+
 def find_violations(row: dict[str, Any]) -> list[str]:
     """Return the limits that a file exceeds."""
     if "refused" in row:
@@ -180,7 +185,7 @@ def find_violations(row: dict[str, Any]) -> list[str]:
 
 
 def render(figures: dict[str, Any]) -> str:
-    """Return the table of the cost by file."""
+    """Return the table of the cost by file, and whether the limits are met."""
     head = ("file", "kB", "CPU s", "bound s", "MB", "bound MB", "status")
     rows = [
         (
@@ -194,7 +199,9 @@ def render(figures: dict[str, Any]) -> str:
         )
         for row in figures["rows"]
     ]
-    return f"{table(head, rows)}\n\nMeasured {cite(figures)}"
+    violations = describe_violations(figures)
+    verdict = f"**missed** ({violations})" if violations else "met"
+    return f"{table(head, rows)}\n\nLimits: {verdict}.\n\nMeasured {cite(figures)}"
 
 
 def render_colors(scores: list[dict[str, Any]]) -> str:
@@ -219,10 +226,7 @@ def main() -> None:
     figures = measure()
     FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
     print(render(figures))
-    violations = {row["name"]: found for row in figures["rows"] if (found := find_violations(row))}
-    for name, found in violations.items():
-        print(f"{name}: {'; '.join(found)}", file=sys.stderr)
-    sys.exit(bool(violations))
+    sys.exit(bool(describe_violations(figures)))
 
 
 if __name__ == "__main__":

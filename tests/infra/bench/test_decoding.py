@@ -46,12 +46,13 @@ def test_decoding_reports_files_over_a_limit(figures, expected):
 
 
 def test_decoding_table_shows_the_status_of_refused_files():
-    """An accepted file has its cost and its bound; a refused file has no bound."""
+    """An accepted file has its cost and its bound; a refused file has no bound. The text states missed limits."""
     refused = make_row(refused="422: damaged", name="JPEG")
     del refused["bound_s"], refused["bound_mb"]
     table = decoding.render(SOURCE | {"rows": [make_row(), refused]}).splitlines()
     assert "| PNG | 1 | 1.00 | 1.50 | 100 | 120 | 200 |" == table[2]
     assert "| JPEG | 1 | 1.00 |  | 100 |  | 422 |" == table[3]
+    assert table[5].startswith("Limits: **missed** (JPEG: refused after 1.00 s).")
 
 
 @pytest.mark.slow
