@@ -35,22 +35,22 @@ def process_dead_letters(s3: Any, sqs: Any, queue: str, dead_letters: str, resul
     while messages := sqs.receive_message(QueueUrl=dead_letters, **options).get("Messages"):
         for message in messages:
             try:
-                letters = _split(message["Body"])
+                parts = _split(message["Body"])
             except (ValueError, TypeError, AttributeError, KeyError):
-                letters = []  # lambda_app/batch/objects.py rejects these messages, too
-            outcome = _process(s3, sqs, queue, results, letters)
+                parts = []  # lambda_app/batch/objects.py rejects these messages, too
+            outcome = _process(s3, sqs, queue, results, parts)
             sqs.delete_message(QueueUrl=dead_letters, ReceiptHandle=message["ReceiptHandle"])
             yield outcome
 
 
-def _process(s3: Any, sqs: Any, queue: str, results: S3Path, letters: list[tuple[Message, str, Source]]) -> Outcome:
-    if not letters:
+def _process(s3: Any, sqs: Any, queue: str, results: S3Path, parts: list[tuple[Message, str, Source]]) -> Outcome:
+    if not parts:
         return Outcome()
-    message, job, source = letters[0]
+    message, job, source = parts[0]
     if message.get("alone"):
         _give_up(s3, results, job, source)
         return Outcome(job, gave_up=1)
-    bodies = [json.dumps(message | {"alone": True}, ensure_ascii=False) for message, _, _ in letters]
+    bodies = [json.dumps(message | {"alone": True}, ensure_ascii=False) for message, _, _ in parts]
     for request in pack_requests(([], body) for body in bodies):
         send_messages(sqs, queue, [body for _, body in request])
     return Outcome(job, retried=len(bodies))
