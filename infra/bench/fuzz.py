@@ -2,7 +2,7 @@
 
 The command writes artifacts/fuzz.json and prints the table. The same seed sends the same requests. It exits with 1 if a
 response has status 5xx or takes over 5 s, or if the memory of the server grows beyond the limit. 10,000 requests take
-about five minutes.
+five to over nine minutes.
 """
 
 import json
