@@ -20,8 +20,13 @@ UNRESERVED = "-1"  # the value of ReservedConcurrency for none
 NO_VERSION = "0"  # SAM CLI accepts no empty value on its command line
 # Until the first deployment succeeds, a stack has no outputs.
 NOT_DEPLOYED = {
-    *("REVIEW_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_FAILED", "DELETE_COMPLETE"),
-    *("ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"),
+    "REVIEW_IN_PROGRESS",
+    "CREATE_IN_PROGRESS",
+    "CREATE_FAILED",
+    "ROLLBACK_IN_PROGRESS",
+    "ROLLBACK_COMPLETE",
+    "ROLLBACK_FAILED",
+    "DELETE_COMPLETE",
 }
 # What `make deployed` prints, and the parameters and outputs of template.yaml that hold the values.
 SHOWN = {"image_uri": "ImageUri", "commit": "Commit", "auth": "UrlAuthType", "origin": "CorsOrigin", "url": "Url"}

@@ -1,8 +1,8 @@
 """Send damaged and hostile photos and forms to the function behind uvicorn, and count the responses by status.
 
 The command writes artifacts/fuzz.json and prints the table. The same seed sends the same requests. It exits with 1 if a
-response has status 5xx or takes over 5 s, or if the memory of the server grows beyond the limit. 10,000 requests take
-five to over nine minutes.
+response has status 5xx or takes over 5 s, or if the memory of the server grows beyond the limit. 10,000 requests can
+take ten minutes or more.
 """
 
 import json

@@ -47,10 +47,7 @@ SAMPLE_FORMATS = {1: "unsigned", 2: "signed", 3: "floating point"}
 DEPTHS = {WHITE_IS_ZERO: {1, 2, 4, 8, 16}, BLACK_IS_ZERO: {1, 2, 4, 8, 12, 16}, RGB: {8, 16}, PALETTE: {1, 2, 4, 8},
           CMYK: {8}, YCBCR: {8}}  # fmt: skip
 ALPHA_DEPTHS = {BLACK_IS_ZERO: {8}, RGB: {8, 16}}
-ALPHAS = {
-    (1,),
-    (2,),
-}  # premultiplied and plain alpha; only some viewers show 0, unspecified data
+ALPHAS = {(1,), (2,)}  # premultiplied and plain alpha; only some viewers show 0, unspecified data
 
 
 @dataclass(frozen=True)

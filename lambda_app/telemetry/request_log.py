@@ -19,7 +19,7 @@ from lambda_app.telemetry.prediction_log import RecentPrediction
 from lambda_app.telemetry.prometheus import InstanceMetrics
 
 MAX_PREDICTIONS = 100  # that `GET /prediction-log` shows
-MAX_IDS = 10_000  # predictions whose feedback is recognized
+MAX_IDS = 10_000  # of predictions, with which feedback is matched
 
 METHODS = frozenset(HTTPMethod)  # a client may send any other word
 SYNTHETIC = tuple(part.encode() for part in fields.SYNTHETIC_HEADER)

@@ -96,8 +96,14 @@ FEEDBACK_BODY: Json = {
 
 # Errors of routes that read a form, one photo, or a contributed photo.
 FORM_ERRORS: Errors = (
-    *(NoPhoto, UnsupportedPhoto, MalformedRequest, SlowUpload),
-    *(PhotoTooLarge, UnsupportedType, BadField, Overloaded),
+    NoPhoto,
+    UnsupportedPhoto,
+    MalformedRequest,
+    SlowUpload,
+    PhotoTooLarge,
+    UnsupportedType,
+    BadField,
+    Overloaded,
 )
 PHOTO_ERRORS: Errors = (*FORM_ERRORS, DamagedPhoto)
 CONTRIBUTION_ERRORS: Errors = (

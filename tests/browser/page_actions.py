@@ -27,7 +27,7 @@ def choose(page: Page, *photos) -> None:
     page.locator("#file").set_input_files(list(photos))
 
 
-def verdict(page: Page, text: str) -> None:
+def expect_verdict(page: Page, text: str) -> None:
     expect(page.locator("#verdict")).to_have_text(text)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.page_actions import CAT, choose, verdict
+from tests.browser.page_actions import CAT, choose, expect_verdict
 
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
 
@@ -12,7 +12,7 @@ def test_page_classifies_and_sends_feedback(visit, edge):
     """The edge accepts a photo and its feedback from the page."""
     page = visit(edge)
     choose(page, CAT)
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     page.get_by_role("button", name="Yes, cat").click()
     expect(page.locator("#status")).to_have_text("Thank you.")
 

@@ -9,7 +9,7 @@ from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
-from tests.browser.page_actions import CAT, NEITHER, SCREENSHOTS, assert_accessible, choose, upload, verdict
+from tests.browser.page_actions import CAT, NEITHER, SCREENSHOTS, assert_accessible, choose, expect_verdict, upload
 from tests.support import ROOT, tiny_model
 from tests.support.drawing import draw, encode_image
 
@@ -91,7 +91,7 @@ def test_photo_that_the_browser_cannot_show_has_no_switch(visit):
     """A photo that is not on display has nothing to draw the map on."""
     page, data = visit(), (ROOT / "tests/data/cat.heic").read_bytes()
     choose(page, upload("cat.heic", data, "image/heic"))
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     expect(page.get_by_text("cannot be shown by this browser")).to_be_visible()
     expect(page.locator("#looked")).to_be_hidden()
 

@@ -22,7 +22,7 @@ from infra.emulator.serve import background
 from lambda_app.app import create_app
 from lambda_app.classifier import Classifier
 from lambda_app.settings import Settings
-from tests.browser.page_actions import CAT, NEITHER, big, choose, upload, verdict
+from tests.browser.page_actions import CAT, NEITHER, big, choose, expect_verdict, upload
 from tests.support import ROOT, tiny_model
 from tests.support.drawing import encode_image
 from tests.support.waiting import DEADLINE_S
@@ -45,7 +45,7 @@ def test_photo_has_a_result(visit, function):
     """The page shows the class, all probabilities, the times, the bytes sent and the model."""
     page = visit()
     choose(page, CAT)
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     line = prediction_line(function, page)
     shares = [f"{share * 100:.1f} %" for share in (line["confidence"], 1 - line["confidence"])]
     assert ["Cat", shares[0], "Dog", shares[1]] == page.locator(".bars span").all_inner_texts()
@@ -60,7 +60,7 @@ def test_unknown_photo_is_named(visit):
     """The page says that the photo shows none of the classes, and which class is closest."""
     page = visit()
     choose(page, NEITHER)
-    verdict(page, "Neither cat nor dog")
+    expect_verdict(page, "Neither cat nor dog")
     expect(page.locator(".sure")).to_have_text("Closest class: dog.")
     expect(page.get_by_role("group", name="What is it really?").get_by_role("button")).to_have_text(["Cat", "Dog"])
 
@@ -69,7 +69,7 @@ def test_photo_that_the_browser_cannot_read_is_sent_unchanged(visit, function):
     """An iPhone's HEIC reaches the function, which decodes it."""
     page, data = visit(), (ROOT / "tests/data/cat.heic").read_bytes()
     choose(page, upload("cat.heic", data, "image/heic"))
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     line = prediction_line(function, page)
     assert ("HEIC", len(data)) == (line["photo_format"], line["photo_bytes"])
 
@@ -81,7 +81,7 @@ def test_location_is_not_sent(visit):
     page, sent = visit(), []
     page.route("**/predict*", lambda route: sent.append(route.request.post_data_buffer) or route.continue_())
     choose(page, upload("cat.jpg", encode_image(Image.open(CAT), exif=exif)))
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     [photo] = [Image.open(io.BytesIO(body)) for body in sent]
     assert ((451, 300), {}) == (photo.size, dict(photo.getexif()))
 
@@ -102,7 +102,7 @@ def test_photos_can_be_dropped_pasted_or_taken(visit, way):
         page.locator("#camera").set_input_files(CAT)
     else:
         page.evaluate(TRANSFER, [way, "cat.jpg", b64encode(CAT.read_bytes()).decode()])
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
 
 
 def test_big_photo_is_shrunk_before_upload(visit, function, tmp_path):
@@ -111,7 +111,7 @@ def test_big_photo_is_shrunk_before_upload(visit, function, tmp_path):
     photo = big(Image.open(CAT))
     (tmp_path / "big.jpg").write_bytes(photo)
     choose(page, tmp_path / "big.jpg")
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     line = prediction_line(function, page)
     assert (683, 512) == (line["photo_width"], line["photo_height"])
     assert line["photo_bytes"] < 300_000 < len(photo)
@@ -209,7 +209,7 @@ def test_error_of_a_photo_is_explained(visit, tmp_path):
     ):
         choose(page, photo)
         expect(page.locator(".sure")).to_contain_text(message)
-        verdict(page, "No answer")
+        expect_verdict(page, "No answer")
         expect(page.locator("#status")).to_contain_text(message)
     expect(page.get_by_role("button", name="Try")).to_have_count(0)
 
@@ -231,7 +231,7 @@ def test_page_works_by_keyboard(visit):
     page.get_by_role("button", name="Neither").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#verdict")).to_be_focused()
-    verdict(page, "Neither cat nor dog")
+    expect_verdict(page, "Neither cat nor dog")
 
 
 @pytest.fixture(scope="module")
@@ -259,12 +259,12 @@ def test_any_classes_behind_any_path(visit, other_classes):
     expect(page.locator("h1")).to_have_text("Which of 7 classes is it?")
     photos = {color: encode_image(Image.new("RGB", (64, 48), color)) for color in ("red", "blue")}
     choose(page, *(upload(f"{color}.jpg", photo) for color, photo in photos.items()))
-    verdict(page, "Snow leopard")
+    expect_verdict(page, "Snow leopard")
     expect(page.locator(".bars li")).to_have_count(5)
     page.get_by_label("What it shows").select_option("=1+1")
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#status")).to_have_text("Thank you.")
     page.get_by_role("button", name="<b>bold</b>").click()
-    verdict(page, "<b>bold</b>")
+    expect_verdict(page, "<b>bold</b>")
     page.goto(f"{other_classes}docs")
     expect(page.locator("#operations-Photos-predict")).to_be_visible()

@@ -12,9 +12,9 @@ from tests.browser.page_actions import (
     assert_accessible,
     choose,
     drawings,
+    expect_verdict,
     look,
     upload,
-    verdict,
 )
 
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
@@ -25,13 +25,13 @@ def test_every_state_is_accessible(visit):
     page = visit()
     look(page, "empty")
     choose(page, CAT)
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     look(page, "result")
     choose(page, NEITHER)
-    verdict(page, "Neither cat nor dog")
+    expect_verdict(page, "Neither cat nor dog")
     look(page, "unknown")
     choose(page, upload("notes.jpg", b"text"))
-    verdict(page, "No answer")
+    expect_verdict(page, "No answer")
     look(page, "error")
     passed = []  # eight of twelve; the others are held up, for as long as the pictures take
     page.route("**/predict*", lambda route: passed.append(route) or (route.continue_() if len(passed) <= 8 else None))
@@ -48,7 +48,7 @@ def test_page_works_without_javascript(visit):
     for photo, text in ((CAT, "Cat"), (NEITHER, "Neither cat nor dog"), (upload("x.jpg", b"text"), "No answer")):
         choose(page, photo)
         page.get_by_role("button", name="Classify it").click()
-        verdict(page, text)
+        expect_verdict(page, text)
         page.screenshot(path=SCREENSHOTS / f"plain-{text.split()[0].lower()}.png", full_page=True)
 
 
@@ -64,5 +64,5 @@ def test_page_of_the_form_is_accessible(visit):
     """axe itself needs JavaScript, so a script submits the form."""
     page = visit()
     page.evaluate(SUBMIT, b64encode(CAT.read_bytes()).decode())
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     assert_accessible(page)

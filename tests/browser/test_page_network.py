@@ -7,7 +7,7 @@ from playwright.sync_api import Route, expect
 from starlette.requests import Request
 
 from infra.emulator.serve import background
-from tests.browser.page_actions import CAT, choose, drawings, upload, verdict
+from tests.browser.page_actions import CAT, choose, drawings, expect_verdict, upload
 
 pytestmark = [pytest.mark.browser, pytest.mark.rie]
 IN_FLIGHT = 4
@@ -28,7 +28,7 @@ def test_many_photos_are_sent_four_at_a_time(visit):
     assert 12 == len(asked)
     expect(page.locator("#run")).to_be_hidden()
     page.get_by_role("button", name="Cat 99").click()
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     expect(page.locator("#verdict")).to_be_focused()
 
 
@@ -129,5 +129,5 @@ def test_photos_wait_until_the_network_is_back(visit):
     choose(page, CAT)
     expect(page.locator(".sure")).to_contain_text("You are offline.")
     page.context.set_offline(False)
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     expect(page.locator("#offline")).to_be_hidden()

@@ -6,7 +6,7 @@ import pytest
 from PIL import ExifTags, Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.page_actions import CAT, big, choose, look, upload, verdict
+from tests.browser.page_actions import CAT, big, choose, expect_verdict, look, upload
 from tests.support import ROOT
 from tests.support.drawing import encode_image
 
@@ -32,7 +32,7 @@ def answer(page: Page, text: str) -> None:
     page.get_by_role("group", name="Was this right?").get_by_role("button", name=text).click()
 
 
-def thanks(page: Page, text: str) -> None:
+def expect_thanks(page: Page, text: str) -> None:
     expect(page.locator(".truth span").last).to_have_text(text)
 
 
@@ -41,24 +41,24 @@ def test_switch_is_off_and_remembered_for_the_visit(visit, function):
     page = visit()
     expect(page.locator(".lead")).to_contain_text("no photo is kept unless you share it")
     choose(page, CAT)
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     expect(switch(page)).not_to_be_checked()
     answer(page, "Yes, cat")
-    thanks(page, "Thank you.")
+    expect_thanks(page, "Thank you.")
     assert [] == function.list_keys()
     switch(page).check()
-    thanks(page, "Thank you. The photo was shared.")  # the answer was given before
+    expect_thanks(page, "Thank you. The photo was shared.")  # the answer was given before
     assert 1 == len(function.list_keys())
     choose(page, upload("other.jpg", encode_image(Image.open(CAT).transpose(Image.Transpose.FLIP_LEFT_RIGHT))))
     expect(page.locator("#status")).to_contain_text("other.jpg: Cat")
     expect(switch(page)).to_be_checked()
     answer(page, "No, dog")
-    thanks(page, "Thank you. The photo was shared.")
+    expect_thanks(page, "Thank you. The photo was shared.")
     assert ["cat", "dog"] == sorted(key.split("/")[2] for key in function.list_keys())
     switch(page).uncheck()
     page.reload()
     choose(page, CAT)
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     expect(switch(page)).not_to_be_checked()
 
 
@@ -73,7 +73,7 @@ def test_shared_photo_is_shrunk_and_has_no_location(visit, function):
     expect(page.locator("#status")).to_contain_text("big.jpg: Cat")
     switch(page).check()
     answer(page, "Yes, cat")
-    thanks(page, "Thank you. The photo was shared.")
+    expect_thanks(page, "Thank you. The photo was shared.")
     [body] = sent
     assert b"s3cret" not in body
     assert len(body) < 310_000
@@ -88,13 +88,13 @@ def test_photo_with_exif_data_is_not_shared(visit, function):
     """If the browser cannot redraw a file, which would keep its EXIF data, the page sends the feedback without it."""
     page, data = visit(), (ROOT / "tests/data/cat.heic").read_bytes()
     choose(page, CAT)
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     switch(page).check()
     choose(page, upload("cat.heic", data, "image/heic"))
     expect(page.locator("#status")).to_contain_text("cat.heic: Cat")
     expect(page.locator(".share")).to_have_text("This photo cannot be shared: the browser cannot strip its EXIF data.")
     answer(page, "Yes, cat")
-    thanks(page, "Thank you.")
+    expect_thanks(page, "Thank you.")
     assert [] == function.list_keys()
 
 
@@ -114,10 +114,10 @@ def test_feedback_of_rejected_photo_is_sent_without_it(visit, function):
         ),
     )
     choose(page, CAT)
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     switch(page).check()
     answer(page, "No, dog")
-    thanks(
+    expect_thanks(
         page,
         "Thank you. The photo was not shared. The server has received enough photos for now. Try again later.",
     )
@@ -141,10 +141,10 @@ def test_page_does_not_deny_sharing_if_the_response_is_lost(visit, function):
 
     page.route("**/feedback", lose_response)
     choose(page, CAT)
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     switch(page).check()
     answer(page, "Yes, cat")
-    thanks(page, "Thank you. The photo may have been shared. The server cannot be reached.")
+    expect_thanks(page, "Thank you. The photo may have been shared. The server cannot be reached.")
     assert 1 == len(function.list_keys())
 
 
@@ -152,7 +152,7 @@ def test_switch_works_by_keyboard_and_is_accessible(visit, function):
     """The space bar turns the switch on, and axe finds no problem on a phone and on a desktop."""
     page = visit()
     choose(page, CAT)
-    verdict(page, "Cat")
+    expect_verdict(page, "Cat")
     switch(page).focus()
     page.keyboard.press("Space")
     expect(switch(page)).to_be_checked()

@@ -91,12 +91,12 @@ def test_role_can_write_only_its_log_group(deployed):
 @pytest.mark.docker
 @pytest.mark.rie
 def test_processed_messages_are_deleted(deployed):
-    """The queue is empty."""
+    """The queue is empty after its messages were processed. SQS counts with a delay."""
     sqs = deployed.client("sqs")
     attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     queue = sqs.get_queue_url(QueueName=photo_queue.QUEUE)["QueueUrl"]
     get_attributes = partial(sqs.get_queue_attributes, QueueUrl=queue, AttributeNames=attributes)
-    wait_until(lambda: {"0"} == set(get_attributes()["Attributes"].values()))  # SQS counts with a delay
+    assert wait_until(lambda: {"0"} == set(get_attributes()["Attributes"].values()))
 
 
 @pytest.mark.docker

@@ -116,12 +116,11 @@ def test_split_rejects_provisioned_concurrency(stack):
 
 @pytest.fixture
 def stubbed(monkeypatch):
-    """Yield a stack, and the Stubber that answers its calls of Lambda. All its responses must be used."""
+    """Yield a stack, and the Stubber that answers its calls of Lambda."""
     client = Session().create_client("lambda", "eu-central-1", aws_access_key_id="test", aws_secret_access_key="test")
     monkeypatch.setattr(Stack, "client", lambda *_: client)
     with Stubber(client) as stub:
         yield Stack("pet-classifier-dev", "eu-central-1", "CREATE_COMPLETE", {}, {"FunctionName": "pets"}), stub
-        stub.assert_no_pending_responses()
 
 
 def test_split_rejects_inactive_version(stubbed):
@@ -132,6 +131,7 @@ def test_split_rejects_inactive_version(stubbed):
     expected = r"VERSION=2: its state is Inactive.*--function-name pets --qualifier 2 "
     with pytest.raises(DeploymentError, match=expected):
         traffic_split.start_split(stack, PREVIOUS, 10)
+    stub.assert_no_pending_responses()
 
 
 def test_split_ends_only_if_the_alias_has_not_changed(stubbed):
@@ -142,6 +142,7 @@ def test_split_ends_only_if_the_alias_has_not_changed(stubbed):
     stub.add_response("get_alias", {"FunctionVersion": SERVING, "RevisionId": "a", "RoutingConfig": weights})
     stub.add_response("update_alias", {}, removed | {"RevisionId": "a"})
     traffic_split.end_split(stack)
+    stub.assert_no_pending_responses()
 
 
 def test_deployment_is_refused_while_split_runs(stack):

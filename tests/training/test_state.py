@@ -253,6 +253,14 @@ def test_failed_save_keeps_the_old_file(tmp_path):
 
 
 def test_keep_freed_memory_without_mallopt_does_nothing(monkeypatch):
-    """On a C library without mallopt nothing happens."""
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    """On a C library without mallopt, it only looks for the function."""
+    names = []
+
+    class Library:
+        def __getattr__(self, name):
+            names.append(name)
+            raise AttributeError
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library())
     keep_freed_memory()
+    assert ["mallopt"] == names

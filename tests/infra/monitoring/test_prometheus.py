@@ -25,13 +25,13 @@ ALERTS_TEST = ROOT / "tests/infra/monitoring/alerts.yml"
 )
 def test_promtool_accepts_files(promtool, command):
     """promtool accepts the files, and the alerts fire as the tests in alerts.yml expect."""
-    run(promtool, *command)
+    assert "SUCCESS" in run(promtool, *command)
 
 
 @pytest.mark.process
 def test_amtool_accepts_configuration(amtool):
     """amtool accepts the configuration."""
-    run(amtool, "check-config", MONITORING / "alertmanager.yml")
+    assert "SUCCESS" in run(amtool, "check-config", MONITORING / "alertmanager.yml")
 
 
 def test_targets_match_compose():

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from uuid import UUID
@@ -10,9 +11,13 @@ from uuid import UUID
 import boto3
 
 from tests.support.contributing_function import BUCKET
+from tests.support.drawing import draw, encode_image
+from training.harvest.__main__ import harvest
+from training.harvest.data_set import CONTRIBUTIONS, read_folder_labels
 from training.harvest.decisions import COLUMNS, DECISIONS_FILE, read_decisions
 
 SOURCE = f"s3://{BUCKET}/contributed/"
+OUT = Path("review")
 
 
 def request_id(number: int) -> str:
@@ -61,3 +66,19 @@ def save_review(folder: Path, **changes: str) -> None:
         writer = csv.DictWriter(file, COLUMNS, quoting=csv.QUOTE_ALL, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def contribute(seeds: Iterable[int], prediction: str = "dog") -> list[str]:
+    """Put drawn cats into the bucket, and return their hashes."""
+    return [put(encode_image(draw("cat", seed)), "cat", prediction, seed) for seed in seeds]
+
+
+def review(decision: str = "accept", **changes: str) -> None:
+    """Harvest, and decide on every photo as a reviewer does."""
+    harvest(SOURCE, OUT)
+    save_review(OUT, decision=decision, **changes)
+
+
+def accepted() -> set[str]:
+    """Return the hashes of the accepted photos."""
+    return {Path(path).stem for path in read_folder_labels(CONTRIBUTIONS)}

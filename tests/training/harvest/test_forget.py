@@ -10,7 +10,7 @@ import pytest
 from dvc.repo import Repo
 
 from tests.support.drawing import draw, encode_image
-from tests.training.harvest.contributions import BUCKET, SOURCE, put, request_id, save_review, write
+from tests.training.harvest.contributions import BUCKET, OUT, SOURCE, put, request_id, save_review, write
 from training.harvest.__main__ import harvest
 from training.harvest.accept import accept
 from training.harvest.contributed_photo import HarvestError
@@ -21,7 +21,6 @@ from training.harvest.forget import forget, main
 from training.harvest.ledger import FORGOTTEN, LEDGER, LedgerRow, hash_request, read_ledger
 from training.tools.suspect_sheet import SHEET
 
-OUT = Path("review")
 PHOTO = encode_image(draw("cat", 500))
 MD5 = hashlib.md5(PHOTO, usedforsecurity=False).hexdigest()
 COPY = f"files/md5/{MD5[:2]}/{MD5[2:]}"  # below DVC's cache and its remote storage

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.support.drawing import draw, encode_image
-from tests.training.harvest.contributions import BUCKET, SOURCE, put, write
+from tests.training.harvest.contributions import BUCKET, OUT, SOURCE, put, write
 from training import config
 from training.harvest.__main__ import harvest, main
 from training.harvest.accept import accept
@@ -21,7 +21,6 @@ from training.harvest.decisions import read_decisions, write_decisions
 from training.harvest.download import download
 from training.harvest.screening import apply_caps
 
-OUT = Path("review")
 NEW = range(500, 512)  # seeds of drawings that training does not have
 
 
