@@ -16,8 +16,8 @@ ISOLATED = {"DO_NOT_TRACK": "1", "DVC_NO_ANALYTICS": "1", "GIT_CONFIG_GLOBAL": o
 GIT = ("git", "-c", "user.name=Test", "-c", "user.email=test@example.org")
 # The search path with the programs of this environment first.
 PROGRAMS_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-# For every command.
-ENVIRONMENT = {"SAM_CLI_TELEMETRY": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+# For every command. Some tools, such as zizmor, color their output if the variable CI is set, even in a pipe.
+ENVIRONMENT = {"SAM_CLI_TELEMETRY": "0", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "NO_COLOR": "1"}
 
 
 def execute(
