@@ -43,7 +43,7 @@ SAFE := A B C D E F G H I J K L M N O P Q R S T U V W X Y Z a b c d e f g h i j 
 	0 1 2 3 4 5 6 7 8 9 . / : @ _ -
 # $(call without,CHARACTERS,TEXT): TEXT without these characters.
 without = $(if $1,$(call without,$(wordlist 2,$(words $1),$1),$(subst $(firstword $1),,$2)),$2)
-$(foreach name,CANARY COMMIT ENV IMAGE_URI SHARE VERSION,$(if $(call without,$(SAFE),$(value $(name))),\
+$(foreach name,CANARY COMMIT ENV IMAGE_URI PREVIOUS SHARE VERSION,$(if $(call without,$(SAFE),$(value $(name))),\
 	$(error $(name)=$(value $(name)): expected letters, digits and ./:@_- only)))
 # $(call require,NAME,EXTENDED REGULAR EXPRESSION,EXPECTATION) stops make if the variable does not match. Use it only for the
 # variables checked above.
@@ -242,7 +242,7 @@ vulnerabilities: .venv-audit/.installed  ## check the serving packages for known
 	.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
 		-r requirements-serve.txt -r infra/containers/server/requirements.txt
 
-deployed: .venv/.serve  ## print image, commit, URL, authentication and CORS origin of ENV=dev or prod, as NAME=VALUE lines
+deployed: .venv/.serve  ## print image, commit, previous version, URL, authentication and CORS origin of ENV=dev or prod, as NAME=VALUE lines
 	@$(BIN)/python -m infra.aws deployed "$(ENV)"
 
 # $(call option,NAME,name): --name "value" if NAME is set.
@@ -297,17 +297,19 @@ push:  ## push IMAGE to REPOSITORY=…; print REPOSITORY@sha256:DIGEST
 		&& docker image inspect --format '{{join .RepoDigests "\n"}}' "$$tag" | grep -F "$(LOWER)@"
 
 # SAM CLI requires --image-repository but does not use it: the image is already pushed. defaults.yaml is passed too, because
-# CloudFormation keeps the previous value of a parameter that is left out.
+# CloudFormation keeps the previous value of a parameter that is left out. PREVIOUS is for a rollback, which must not record the
+# failed version as the one that `make back` returns to.
 deploy: COMMIT ?= $(shell test -z "$$(git status --porcelain)" && git rev-parse HEAD)
 deploy: .venv/.serve .venv-sam/.installed  ## deploy IMAGE_URI=REPOSITORY@sha256:DIGEST to ENV=dev or prod (COMMIT=… if not that of a clean checkout; CANARY=AllAtOnce ignores alarms)
 	$(REQUIRE_ENV)
 	$(REQUIRE_IMAGE_URI)
 	$(if $(COMMIT),,$(error COMMIT is empty: expected COMMIT=… or a checkout without changes))
 	$(REQUIRE_COMMIT)
-	previous=$$($(BIN)/python -m infra.aws live-version "$(ENV)") && \
+	$(if $(PREVIOUS),$(call require,PREVIOUS,[0-9]+,the number of a version))
+	live=$$($(BIN)/python -m infra.aws live-version "$(ENV)") && \
 	$(SAM) deploy --config-env "$(ENV)" --template-file template.yaml --image-repository "$(firstword $(subst @, ,$(IMAGE_URI)))" \
 		--parameter-overrides file://infra/aws/defaults.yaml "file://infra/aws/$(ENV).yaml" \
-		ImageUri="$(IMAGE_URI)" Commit="$(COMMIT)" Release="$(RELEASE)" PreviousVersion="$$previous" \
+		ImageUri="$(IMAGE_URI)" Commit="$(COMMIT)" Release="$(RELEASE)" PreviousVersion="$(or $(PREVIOUS),$$live)" \
 		$(if $(CANARY),Canary="$(CANARY)")
 
 preview: .venv/.serve  ## print the changes of deploying IMAGE_URI=… of COMMIT=… to ENV= as Markdown, without deploying

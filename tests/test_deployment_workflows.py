@@ -75,7 +75,8 @@ def test_deployment_checks_its_inputs_first(commit, image, message, tmp_path):
 FAKE_MAKE = """#!/bin/sh
 echo "$*" >> "$CALLS"
 case "$*" in
-    "-s deployed"*) printf '%s\\n' "image_uri=$WAS" "commit=$WAS_COMMIT" auth=AWS_IAM origin= "url=$NOW" ;;
+    "-s deployed"*)
+        printf '%s\\n' "image_uri=$WAS" "commit=$WAS_COMMIT" previous_version=7 auth=AWS_IAM origin= "url=$NOW" ;;
     "$FAILS"*) exit 1 ;;
 esac
 """
@@ -99,6 +100,7 @@ echo "$*" >> "$CALLS"
 def test_deployment_that_fails_its_smoke_test_is_rolled_back(tmp_path, was, fails, source, calls):
     """If the smoke test fails, the job deploys the previous image with its own template, and tests it again.
 
+    `make back` then returns to the same version as before the failed deployment.
     Fake programs record the calls, because AWS is not available and the commits do not exist.
     """
     write_program(tmp_path, "make", FAKE_MAKE)
@@ -120,7 +122,7 @@ def test_deployment_that_fails_its_smoke_test_is_rolled_back(tmp_path, was, fail
         f"deploy ENV=dev CANARY= IMAGE_URI={NEW} COMMIT={SHA}",
         "-s deployed ENV=dev",
         f"smoke ENV=dev URL={URL} IMAGE_URI={NEW} COMMIT={SHA}",
-        f"deploy ENV=dev CANARY=AllAtOnce IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
+        f"deploy ENV=dev CANARY=AllAtOnce IMAGE_URI={OLD} COMMIT={OLDER_SHA} PREVIOUS=7",
         f"smoke ENV=dev URL={URL} IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
     ]
     expected = expected[:calls] if calls > 0 else [*expected[:5], "back ENV=dev"]

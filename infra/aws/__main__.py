@@ -22,7 +22,7 @@ from infra.aws.stack import DeploymentError, Stack, read_host, read_live_version
 from infra.aws.traffic_split import end_split, parse_percent, start_split
 
 HELP = {
-    "deployed": "print image, commit, authentication, CORS origin and URL as NAME=VALUE lines",
+    "deployed": "print image, commit, previous version, authentication, CORS origin and URL as NAME=VALUE lines",
     "live-version": "print the version that the URL calls",
     "host": "print the host of the private function URL",
     "preview": "print the changes of a deployment as Markdown",

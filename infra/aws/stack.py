@@ -29,7 +29,14 @@ NOT_DEPLOYED = {
     "DELETE_COMPLETE",
 }
 # What `make deployed` prints, and the parameters and outputs of template.yaml that hold the values.
-SHOWN = {"image_uri": "ImageUri", "commit": "Commit", "auth": "UrlAuthType", "origin": "CorsOrigin", "url": "Url"}
+SHOWN = {
+    "image_uri": "ImageUri",
+    "commit": "Commit",
+    "previous_version": "PreviousVersion",
+    "auth": "UrlAuthType",
+    "origin": "CorsOrigin",
+    "url": "Url",
+}
 
 
 class DeploymentError(Exception):

@@ -12,7 +12,7 @@ from tests.support.http_server import refusing_url
 
 IMAGE = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/pet-classifier@sha256:{'c' * 64}"
 TEMPLATE = {
-    "Parameters": {"ImageUri": {"Type": "String"}, "Commit": {"Type": "String"}, "UrlAuthType": {"Type": "String"}},
+    "Parameters": {name: {"Type": "String"} for name in ("ImageUri", "Commit", "PreviousVersion", "UrlAuthType")},
     "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
     "Outputs": {"Url": {"Value": "https://abc.example.org/"}},
 }
@@ -26,21 +26,22 @@ def cloudformation(aws):
 
 def create(cloudformation) -> None:
     name, _ = stack.stack_and_region("dev")
-    create_stack(cloudformation, name, TEMPLATE, {"ImageUri": IMAGE, "Commit": "abc", "UrlAuthType": "NONE"})
+    parameters = {"ImageUri": IMAGE, "Commit": "abc", "PreviousVersion": "41", "UrlAuthType": "NONE"}
+    create_stack(cloudformation, name, TEMPLATE, parameters)
 
 
 def test_deployed_prints_the_stack(cloudformation, capsys):
     """`deployed` prints NAME=VALUE lines, the format of step outputs."""
     create(cloudformation)
     assert 0 == main(["deployed", "dev"])
-    expected = f"image_uri={IMAGE}\ncommit=abc\nauth=NONE\norigin=\nurl=https://abc.example.org/\n"
+    expected = f"image_uri={IMAGE}\ncommit=abc\nprevious_version=41\nauth=NONE\norigin=\nurl=https://abc.example.org/\n"
     assert expected == capsys.readouterr().out
 
 
 def test_deployed_prints_empty_values_before_the_first_deployment(cloudformation, capsys):
     """A missing stack is not an error, so that the first deployment runs like any other."""
     assert 0 == main(["deployed", "dev"])
-    assert "image_uri=\ncommit=\nauth=\norigin=\nurl=\n" == capsys.readouterr().out
+    assert "image_uri=\ncommit=\nprevious_version=\nauth=\norigin=\nurl=\n" == capsys.readouterr().out
 
 
 def test_shown_values_are_in_the_template():

@@ -89,7 +89,9 @@ def test_deploy_passes_parameters():
 
     The test ends at the change set, because moto does not describe the resources that SAM generates.
     """
-    make("deploy", "ENV=prod", f"IMAGE_URI={IMAGE}", f"COMMIT={COMMIT}", "RELEASE=one", "CANARY=AllAtOnce")
+    make(
+        "deploy", "ENV=prod", f"IMAGE_URI={IMAGE}", f"COMMIT={COMMIT}", "RELEASE=one", "CANARY=AllAtOnce", "PREVIOUS=41"
+    )
     [stack] = boto3.client("cloudformation").describe_stacks()["Stacks"]
     assert "pet-classifier-prod" == stack["StackName"]
     given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack["Parameters"]}
@@ -98,6 +100,7 @@ def test_deploy_passes_parameters():
         "Commit": COMMIT,
         "Release": "one",
         "Canary": "AllAtOnce",
+        "PreviousVersion": "41",
         "LogRetentionDays": "90",
     }
     assert expected == {name: given[name] for name in expected}
@@ -126,6 +129,10 @@ def test_deploy_uses_commit_of_clean_checkout(changed, tmp_path):
         (["deploy", "ENV=dev", "IMAGE_URI=r:latest"], "IMAGE_URI=r:latest: expected REPOSITORY@sha256:DIGEST"),
         (["deploy", "ENV=dev", f"IMAGE_URI={IMAGE}", "COMMIT=abc"], "COMMIT=abc: expected all 40 digits of a commit"),
         (["deploy", "ENV=dev", f"IMAGE_URI={IMAGE}", "COMMIT="], "COMMIT is empty: expected COMMIT=… or a checkout"),
+        (
+            ["deploy", "ENV=dev", f"IMAGE_URI={IMAGE}", f"COMMIT={COMMIT}", "PREVIOUS=x"],
+            "PREVIOUS=x: expected the number of a version",
+        ),
         (["push"], "REPOSITORY is empty: expected "),
     ],
 )
