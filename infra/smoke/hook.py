@@ -7,6 +7,7 @@ commit that this image was built from, which the image sets.
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -34,8 +35,9 @@ RESERVE_S = 2 * TIMEOUT_S + 10  # for one request with its retry, and for the ca
 
 def handler(event: dict[str, str], context: Any) -> dict[str, str]:
     """Report Succeeded or Failed to CodeDeploy, whatever happens: without a report it would wait for an hour."""
+    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE_S
     try:
-        status = "Succeeded" if _passes(context.get_remaining_time_in_millis() / 1000 - RESERVE_S) else "Failed"
+        status = "Succeeded" if _passes(deadline) else "Failed"
     except Exception as error:
         status = "Failed"
         print(json.dumps({"check": "smoke test", "passed": False, "actual": f"{type(error).__name__}: {error}"}))
@@ -47,25 +49,29 @@ def handler(event: dict[str, str], context: Any) -> dict[str, str]:
     return {"status": status}
 
 
-def _passes(limit_s: float) -> bool:
-    """Log one JSON line per check, and return whether all passed."""
-    golden, ask = Golden.read(), lambda_client(os.environ["NewVersion"])  # noqa: SIM112  # AWS's examples use this name
+def _passes(deadline: float) -> bool:
+    """Log one JSON line per check, and return whether all passed. After the deadline, the remaining checks fail."""
+    golden = Golden.read()
+    ask = lambda_client(os.environ["NewVersion"], deadline)  # noqa: SIM112  # AWS's examples use this name
     expected = Expected(golden, golden.model_version, os.environ.get("COMMIT", ""), os.environ.get("IMAGE", ""))
-    passed = True
-    for result in run_checks(health_check(ask), function_checks(ask, expected), wait_s=WAIT_S, limit_s=limit_s):
+    passed, wait_s = True, min(WAIT_S, deadline - time.monotonic())
+    for result in run_checks(health_check(ask), function_checks(ask, expected), wait_s=wait_s):
         print(json.dumps(asdict(result)), flush=True)
         passed = passed and result.passed
     return passed
 
 
-def lambda_client(function: str) -> Ask:
+def lambda_client(function: str, deadline: float) -> Ask:
     """Return a callable that sends requests to a function (name or ARN) as a function URL would.
 
-    It uses Lambda's Invoke API, because no URL leads to a version without traffic.
+    It uses Lambda's Invoke API, because no URL leads to a version without traffic. After `deadline`, in seconds of
+    `time.monotonic`, it sends nothing and raises `NoAnswer`.
     """
     client = Session().create_client("lambda", config=CONFIG)
 
     def ask(request: HttpRequest) -> HttpResponse:
+        if time.monotonic() > deadline:
+            raise NoAnswer("not sent: Lambda is about to stop the hook")
         request = replace(request, headers=(SYNTHETIC_HEADER, *request.headers))
         event = to_event(request, request_id=str(uuid.uuid4()), now=datetime.now(UTC))
         try:

@@ -31,20 +31,18 @@ class CheckResult:
     actual: dict[str, Any]
 
 
-def run_checks(
-    health: Check, checks: Iterable[Check], *, wait_s: float, limit_s: float = LIMIT_S
-) -> Iterator[CheckResult]:
+def run_checks(health: Check, checks: Iterable[Check], *, wait_s: float) -> Iterator[CheckResult]:
     """Yield one result per check as soon as it is known.
 
     Yield only the result of `health` if that check does not pass within `wait_s`. Checks that would start after
-    `limit_s` fail without sending a request.
+    `LIMIT_S` fail without sending a request.
     """
-    deadline = time.monotonic() + limit_s
-    healthy = _wait_until_passed(health, min(wait_s, limit_s))
+    deadline = time.monotonic() + LIMIT_S
+    healthy = _wait_until_passed(health, wait_s)
     yield healthy
     for check in checks if healthy.passed else ():
         if time.monotonic() > deadline:
-            reason = {"not run": f"all checks together took more than {limit_s:.0f} s"}
+            reason = {"not run": f"all checks together took more than {LIMIT_S:.0f} s"}
             yield CheckResult(check.name, False, 0, {}, reason)
         else:
             yield _run(check)

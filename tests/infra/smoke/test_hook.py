@@ -182,10 +182,12 @@ def test_crash_of_hook_reports_failed(
 
 
 def test_hook_without_time_left_reports_failed(
-    codedeploy: RecordingServer, hook_environment: pytest.MonkeyPatch
+    codedeploy: RecordingServer, hook_environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A hook that Lambda is about to stop reports Failed before it is stopped."""
-    with refusing_url() as url:
-        hook_environment.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+    """A hook that Lambda is about to stop sends no further request, and reports Failed before it is stopped."""
+    with listening(RecordingServer(b"")) as version:
+        hook_environment.setenv("AWS_ENDPOINT_URL_LAMBDA", version.endpoint)
         assert {"status": "Failed"} == hook.handler(EVENT, SimpleNamespace(get_remaining_time_in_millis=lambda: 1000))
-    assert ["Failed"] == codedeploy.statuses
+    assert ([], ["Failed"]) == (version.requests, codedeploy.statuses)
+    [row] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"no answer": "not sent: Lambda is about to stop the hook"} == row["actual"]
