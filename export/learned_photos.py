@@ -1,6 +1,6 @@
 """Record from which photos each version of the model learned, so that a comparison can leave them out.
 
-The registry stores the hashes of all versions; `artifacts/training_photos.json` has those of the served model and is
+The registry stores the hashes of all versions; `artifacts/learned_photos.json` has those of the served model and is
 committed.
 """
 
@@ -15,7 +15,7 @@ from training.figures import write_json
 from training.manifest import MANIFEST, read_manifest
 from training.source import sha256
 
-LEARNED = Path("artifacts/training_photos.json")
+LEARNED = Path("artifacts/learned_photos.json")
 PHOTO_COUNT = "training_photos"  # tag of a version: the number of its training photos, if that is known
 DIGITS = 12  # of a SHA-256; the probability that any two of a million photos have the same ones is 0.2 %
 

@@ -38,10 +38,10 @@ STAGES = tuple(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 OUTPUTS = (
     "artifacts/calibration.json",
     "artifacts/checkpoint.pt",
+    "artifacts/learned_photos.json",
     "artifacts/manifest.csv",
     "artifacts/model.onnx",
     "artifacts/reference.json",
-    "artifacts/training_photos.json",
     "dvc.lock",
     "export/MODEL_CARD.md",
     "lambda_app/model.onnx",

@@ -116,7 +116,7 @@ def test_committed_file_follows_the_served_model(store):
 
 
 def test_committed_photos_belong_to_the_committed_model(released_classifier):
-    """artifacts/training_photos.json, which is committed, belongs to the model that is committed beside it."""
+    """artifacts/learned_photos.json, which is committed, belongs to the model that is committed beside it."""
     photos = LearnedPhotos.parse((ROOT / LEARNED).read_text(), released_classifier.metadata.data_hash)
     assert photos is not None
     assert not set(photos.train) & set(photos.val)
