@@ -3,7 +3,7 @@
 Prints one line of JSON with CPU milliseconds per photo, of all threads of this process:
 
 - `handler`: the handler fetches PHOTOS copies of one photo from S3 over HTTP, classifies them and writes the results;
-- `least`: the same number of photos is only decoded and run through the network;
+- `floor`: the same number of photos is only decoded and run through the network;
 - `network`: the network alone, by batch size.
 """
 
@@ -39,10 +39,10 @@ def main(turns: int, photos: int, bucket: str, key: str) -> None:
             classifier.run(preprocess(data, classifier.metadata.image_size).pixels[None])
 
     scorer.score(message)  # not counted, because it opens the connections and fills the caches
-    times: dict[str, Any] = {"handler": [], "least": []}
+    times: dict[str, Any] = {"handler": [], "floor": []}
     for _ in range(turns):
         times["handler"].append(cpu_ms(lambda: scorer.score(message), photos))
-        times["least"].append(cpu_ms(floor, photos))
+        times["floor"].append(cpu_ms(floor, photos))
     arena = Classifier.load(settings.model_path, arena=True)
     times["network"] = {count: time_network(arena, np.repeat(pixels, count, axis=0), turns) for count in BATCHES}
     print(json.dumps(times))
