@@ -80,6 +80,8 @@ def _send_remaining(photos: Sequence[Photo], ask: Ask, pace: Pace, journal: Jour
             asyncio.run(Replay(ask, pace, write).send(remaining))
         except ExceptionGroup as group:  # it holds one exception: the first failure cancels the other tasks
             raise group.exceptions[0] from None
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
 
 
 def summarize(answers: Sequence[Answer]) -> str:
