@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
@@ -16,7 +15,7 @@ COUNT_METRICS = {"DriftedSignals", "Reference", "DriftAlarm", "AccuracyAlarm"}
 
 
 class PublishError(Exception):
-    """CloudWatch rejected the figures, or the log does not belong to exactly one service."""
+    """CloudWatch or MLflow rejected the figures, or the log does not belong to exactly one service."""
 
 
 def serving_metrics(report: Mapping[str, Any]) -> dict[str, float]:
@@ -69,14 +68,19 @@ def to_cloudwatch(report: Mapping[str, Any]) -> None:
 
 
 def to_mlflow(report: Mapping[str, Any], folder: Path) -> None:
-    """Log the figures and the files of a report as a run of the monitoring experiment."""
-    mlflow.set_experiment(EXPERIMENT)
+    """Log the figures and the files of a report as a run of the monitoring experiment. Raise `PublishError`."""
+    import mlflow  # noqa: PLC0415  # takes a second and 50 MB, while the log's data frames are still in memory
+
     tags = {name: str(report[name]) for name in ("source", "first", "last", "retrain")}
     tags |= {"model_version": ", ".join(report["versions"]), "alarms": str(len(report["alarms"]))}
-    with mlflow.start_run(tags=tags):
-        mlflow.log_metrics(serving_metrics(report) | _overall_metrics(report))
-        for name in ("report.json", "report.html"):
-            mlflow.log_artifact(str(folder / name))
+    try:
+        mlflow.set_experiment(EXPERIMENT)
+        with mlflow.start_run(tags=tags):
+            mlflow.log_metrics(serving_metrics(report) | _overall_metrics(report))
+            for name in ("report.json", "report.html"):
+                mlflow.log_artifact(str(folder / name))
+    except mlflow.MlflowException as error:
+        raise PublishError(f"MLflow rejected the figures: {error}") from None
 
 
 def _overall_metrics(report: Mapping[str, Any]) -> dict[str, float]:

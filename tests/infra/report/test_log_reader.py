@@ -51,7 +51,7 @@ def test_batch_lines_of_the_function_are_read(logged, encode):
         ("START RequestId: 8f5a Version: 3", "not JSON"),
         ("", "not JSON"),
         ('{"message": "request", "status": 2', "not JSON"),
-        ("[" * 100_000, "not JSON"),
+        ('{"a": ' + "[" * 100_000, "not JSON"),
         ('"request"', "other"),
         ('{"time": "2026-01-05T00:00:00Z", "type": "platform.report", "record": {}}', "other"),
         ('{"level": "ERROR", "message": {"a": 1}}', "other"),

@@ -10,6 +10,7 @@ from botocore.session import Session
 from infra.report import publish
 from infra.report.__main__ import main
 from tests.infra.report.lines import REPORT_METRICS, dark, feedback, prediction, request
+from tests.support.http_server import refusing_url
 
 pytestmark = pytest.mark.slow
 ALARMS = {"AccuracyAlarm", "DriftAlarm"}
@@ -62,6 +63,16 @@ def test_figures_are_published_to_cloudwatch(run, good, cloudwatch):
         Statistics=["Average"],
     )["Datapoints"]
     assert report["quality"]["overall"]["accuracy"] == pytest.approx(point["Average"])
+
+
+def test_unreachable_mlflow_is_reported(run, monkeypatch, capsys):
+    """The command names the server and exits with 1; the report is written before."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with refusing_url() as url:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        code, report = run([request(0)])
+    assert (1, 1) == (code, report["overall"]["requests"])
+    assert capsys.readouterr().err.startswith(f"report: MLflow rejected the figures: API request to {url}")
 
 
 def test_figures_of_few_photos_are_not_published(run):
