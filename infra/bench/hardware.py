@@ -27,8 +27,10 @@ def describe_hardware(*, docker: bool) -> str:
 
     `training.tools.results_page` also describes the processor: neither package may import the other.
     """
-    found = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    described = Path("/proc/cpuinfo").read_text()
+    found = [line for line in described.splitlines() if line.startswith("model name")]
     cpu = found[0].split(":")[1].strip() if found else platform.machine()
+    cpu += f" {'with' if '_vnni' in described else 'without'} VNNI"  # instructions for int8 networks
     sandbox = "containers of 1 CPU and 1 GB" if docker else f"processes on one core, Python {platform.python_version()}"
     return f"{cpu}, {os.cpu_count()} cores; {sandbox}"
 
