@@ -297,8 +297,8 @@ push:  ## push IMAGE to REPOSITORY=…; print REPOSITORY@sha256:DIGEST
 		&& docker image inspect --format '{{join .RepoDigests "\n"}}' "$$tag" | grep -F "$(LOWER)@"
 
 # SAM CLI requires --image-repository but does not use it: the image is already pushed. defaults.yaml is passed too, because
-# CloudFormation keeps the previous value of a parameter that is left out. PREVIOUS is for a rollback, which must not record the
-# failed version as the one that `make back` returns to.
+# CloudFormation keeps the previous value of a parameter that is left out. PREVIOUS overrides the version that `make back` will
+# return to: the workflow's rollback passes the one that was recorded before the failed deployment.
 deploy: COMMIT ?= $(shell test -z "$$(git status --porcelain)" && git rev-parse HEAD)
 deploy: .venv/.serve .venv-sam/.installed  ## deploy IMAGE_URI=REPOSITORY@sha256:DIGEST to ENV=dev or prod (COMMIT=… if not that of a clean checkout; CANARY=AllAtOnce ignores alarms)
 	$(REQUIRE_ENV)

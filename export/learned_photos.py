@@ -1,7 +1,7 @@
 """Record from which photos each version of the model learned, so that a comparison can leave them out.
 
-The registry stores the hashes of all versions; `artifacts/learned_photos.json` has those of the served model and is
-committed.
+The registry stores the hashes of these photos for each version. `artifacts/learned_photos.json`, which is committed,
+has those of the served model.
 """
 
 import json
@@ -48,8 +48,10 @@ class LearnedPhotos:
     def find(cls, registry: Registry, version: ModelVersion) -> "LearnedPhotos | None":
         """Return the photos of a version, from the registry or the committed file; None if they are not known."""
         committed = LEARNED.read_text() if LEARNED.exists() else None
-        texts = (registry.find_text(version, LEARNED.name), committed)
-        return next((found for text in texts if text and (found := cls.parse(text, version.tags["data_hash"]))), None)
+        for text in (registry.find_text(version, LEARNED.name), committed):
+            if text and (photos := cls.parse(text, version.tags["data_hash"])):
+                return photos
+        return None
 
     def store(self, registry: Registry, version: ModelVersion) -> None:
         """Store the photos of a version in the registry."""

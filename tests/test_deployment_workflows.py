@@ -37,7 +37,10 @@ def test_release_of_another_version_fails_first():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *((name, "$(shell touch {0})") for name in ("COMMIT", "IMAGE_URI", "CANARY", "ENV", "SHARE", "VERSION")),
+        *(
+            (name, "$(shell touch {0})")
+            for name in ("COMMIT", "IMAGE_URI", "CANARY", "ENV", "PREVIOUS", "SHARE", "VERSION")
+        ),
         *(("COMMIT", value) for value in ('x"; touch {0}; "', "`touch {0}`", "a b", "$$(touch {0})")),
     ],
 )
@@ -76,7 +79,8 @@ FAKE_MAKE = """#!/bin/sh
 echo "$*" >> "$CALLS"
 case "$*" in
     "-s deployed"*)
-        printf '%s\\n' "image_uri=$WAS" "commit=$WAS_COMMIT" previous_version=7 auth=AWS_IAM origin= "url=$NOW" ;;
+        printf '%s\\n' "image_uri=$WAS" "commit=$WAS_COMMIT" "previous_version=$(grep -c deployed "$CALLS")" \\
+            auth=AWS_IAM origin= "url=$NOW" ;;
     "$FAILS"*) exit 1 ;;
 esac
 """
@@ -122,7 +126,8 @@ def test_deployment_that_fails_its_smoke_test_is_rolled_back(tmp_path, was, fail
         f"deploy ENV=dev CANARY= IMAGE_URI={NEW} COMMIT={SHA}",
         "-s deployed ENV=dev",
         f"smoke ENV=dev URL={URL} IMAGE_URI={NEW} COMMIT={SHA}",
-        f"deploy ENV=dev CANARY=AllAtOnce IMAGE_URI={OLD} COMMIT={OLDER_SHA} PREVIOUS=7",
+        # The first call of `deployed` printed the previous version.
+        f"deploy ENV=dev CANARY=AllAtOnce IMAGE_URI={OLD} COMMIT={OLDER_SHA} PREVIOUS=1",
         f"smoke ENV=dev URL={URL} IMAGE_URI={OLD} COMMIT={OLDER_SHA}",
     ]
     expected = expected[:calls] if calls > 0 else [*expected[:5], "back ENV=dev"]

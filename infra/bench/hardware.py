@@ -25,12 +25,13 @@ def cite(figures: Mapping[str, Any]) -> str:
 def describe_hardware(*, docker: bool) -> str:
     """Return the processor, the number of cores, and how the candidates ran.
 
+    An x86 processor is described with or without VNNI, its instructions for int8 networks.
     `training.tools.results_page` also describes the processor: neither package may import the other.
     """
-    described = Path("/proc/cpuinfo").read_text()
-    found = [line for line in described.splitlines() if line.startswith("model name")]
-    cpu = found[0].split(":")[1].strip() if found else platform.machine()
-    cpu += f" {'with' if '_vnni' in described else 'without'} VNNI"  # instructions for int8 networks
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    found = [line for line in cpuinfo.splitlines() if line.startswith("model name")]
+    vnni = "with VNNI" if "_vnni" in cpuinfo else "without VNNI"
+    cpu = f"{found[0].split(':')[1].strip()} {vnni}" if found else platform.machine()
     sandbox = "containers of 1 CPU and 1 GB" if docker else f"processes on one core, Python {platform.python_version()}"
     return f"{cpu}, {os.cpu_count()} cores; {sandbox}"
 

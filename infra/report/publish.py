@@ -15,16 +15,16 @@ COUNT_METRICS = {"DriftedSignals", "Reference", "DriftAlarm", "AccuracyAlarm"}
 
 
 class PublishError(Exception):
-    """CloudWatch or MLflow rejected the figures, or the log does not belong to exactly one service."""
+    """CloudWatch rejected the figures, MLflow cannot store them, or the log does not belong to exactly one service."""
 
 
 def serving_metrics(report: Mapping[str, Any]) -> dict[str, float]:
     """Return the figures of the serving version by metric name.
 
-    Figures that could not be judged, or that rest on too few photos, are missing. `Reference` is always present: it is
-    0 if there is no reference to judge the serving version by.
+    Figures that could not be judged, or that rest on too few photos, are missing. `Reference` is always present: 0 if
+    the serving version has no reference, otherwise 1, also for a log without requests.
     """
-    values: dict[str, Any] = {"Reference": report["reference"] or report["serving"] is None}
+    values: dict[str, Any] = {"Reference": report["serving"] is None or report["reference"]}
     if served := report["versions"].get(report["serving"]):
         low, high = served["accuracy_interval"] or (None, None)
         label_metrics = {"Accuracy": served["accuracy"], "AccuracyLowerBound": low, "AccuracyUpperBound": high}
@@ -47,7 +47,7 @@ def alarm_metrics(report: Mapping[str, Any]) -> dict[str, float]:
 
 def to_cloudwatch(report: Mapping[str, Any]) -> None:
     """Put the figures and the alarms of a report into CloudWatch. Raise `PublishError`."""
-    # A log without requests names no service. The log group has the name of its function (template.yaml).
+    # A log without requests names no service. Its log group is /aws/lambda/SERVICE (template.yaml).
     services = report["services"] or [report["source"].rpartition("/")[2]]
     if len(services) != 1:
         raise PublishError(f"the log has lines of {', '.join(services)}; expected one service")
@@ -69,7 +69,7 @@ def to_cloudwatch(report: Mapping[str, Any]) -> None:
 
 def to_mlflow(report: Mapping[str, Any], folder: Path) -> None:
     """Log the figures and the files of a report as a run of the monitoring experiment. Raise `PublishError`."""
-    import mlflow  # noqa: PLC0415  # takes a second and 50 MB, while the log's data frames are still in memory
+    import mlflow  # noqa: PLC0415  # takes a second, and its 50 MB would add to the peak that reading the log needs
 
     tags = {name: str(report[name]) for name in ("source", "first", "last", "retrain")}
     tags |= {"model_version": ", ".join(report["versions"]), "alarms": str(len(report["alarms"]))}
@@ -80,7 +80,7 @@ def to_mlflow(report: Mapping[str, Any], folder: Path) -> None:
             for name in ("report.json", "report.html"):
                 mlflow.log_artifact(str(folder / name))
     except mlflow.MlflowException as error:
-        raise PublishError(f"MLflow rejected the figures: {error}") from None
+        raise PublishError(f"cannot log the report to MLflow: {error}") from None
 
 
 def _overall_metrics(report: Mapping[str, Any]) -> dict[str, float]:

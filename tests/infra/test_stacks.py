@@ -84,14 +84,13 @@ def test_bootstrap_creates_updates_and_deletes_stack():
     assert {"buckets": {bucket}} == {kind: names for kind, names in account_resources().items() if names}
 
 
-def test_deploy_passes_parameters():
+@pytest.mark.parametrize(("options", "previous"), [([], "0"), (["PREVIOUS=41"], "41")])
+def test_deploy_passes_parameters(options, previous):
     """`make deploy` passes its own parameters and those of the environment; it builds and uploads nothing.
 
     The test ends at the change set, because moto does not describe the resources that SAM generates.
     """
-    make(
-        "deploy", "ENV=prod", f"IMAGE_URI={IMAGE}", f"COMMIT={COMMIT}", "RELEASE=one", "CANARY=AllAtOnce", "PREVIOUS=41"
-    )
+    make("deploy", "ENV=prod", f"IMAGE_URI={IMAGE}", f"COMMIT={COMMIT}", "RELEASE=one", "CANARY=AllAtOnce", *options)
     [stack] = boto3.client("cloudformation").describe_stacks()["Stacks"]
     assert "pet-classifier-prod" == stack["StackName"]
     given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack["Parameters"]}
@@ -100,7 +99,7 @@ def test_deploy_passes_parameters():
         "Commit": COMMIT,
         "Release": "one",
         "Canary": "AllAtOnce",
-        "PreviousVersion": "41",
+        "PreviousVersion": previous,
         "LogRetentionDays": "90",
     }
     assert expected == {name: given[name] for name in expected}

@@ -27,7 +27,7 @@ NAMES = DEPLOYMENT | {
     "github.token": "token",
     "steps.before.outputs.commit": OLDER_SHA,
     "steps.before.outputs.image_uri": OLD,
-    "steps.before.outputs.previous_version": "7",
+    "steps.before.outputs.previous_version": "1",
     "steps.before.outputs.url": URL,
     "steps.now.outputs.url": URL,
     "steps.push.outputs.image_uri": NEW,

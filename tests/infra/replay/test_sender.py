@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import threading
 import zipfile
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from infra.replay.journal import Answer
 from infra.replay.labeled_photos import Photo, find_photos
 from infra.replay.sender import Pace, Replay, is_selected
 from tests.support.virtual_time import VirtualTimeLoop
-from tests.support.waiting import DEADLINE_S
+from tests.support.waiting import DEADLINE_S, wait_until
 
 ANSWER = {"request_id": "r", "model_version": "v", "predicted_class": "cat", "confidence": 1, "unknown": False}
 NAME = "cat/1.jpg"  # in an archive
@@ -99,6 +100,32 @@ def test_share_is_accurate() -> None:
     """The selected fraction of 10,000 photos is within four standard deviations."""
     taken = sum(is_selected(str(number).encode(), 0.3) for number in range(10_000))
     assert taken == pytest.approx(3000, abs=4 * (10_000 * 0.3 * 0.7) ** 0.5)
+
+
+def test_ctrl_c_is_handled_in_every_phase() -> None:
+    """While photos are sent, a signal wakes the event loop; while the loop is blocked, Python's own handler is back.
+
+    The write fails, so the replay waits for the second request outside the loop.
+    """
+    second, wakeup_files, restored = threading.Event(), [], []
+
+    def ask(request: HttpRequest) -> HttpResponse:
+        if len(request.body) == 1:
+            assert second.wait(DEADLINE_S)
+        else:
+            second.set()
+            restored.append(wait_until(lambda: signal.getsignal(signal.SIGINT) is signal.default_int_handler))
+        return ANSWERED
+
+    def write(_: Answer) -> None:
+        wakeup_files.append(signal.set_wakeup_fd(-1))
+        signal.set_wakeup_fd(wakeup_files[0])
+        raise OSError("disk full")
+
+    photos = [Photo(f"cat/{size}.jpg", "cat", "image/jpeg", partial(bytes, size)) for size in (1, 2)]
+    with pytest.raises(ExceptionGroup, match="unhandled errors"):
+        asyncio.run(Replay(ask, Pace(share=0), write).send(photos))
+    assert ([True], [True]) == ([file != -1 for file in wakeup_files], restored)
 
 
 def damage_stream(archive: bytearray) -> None:

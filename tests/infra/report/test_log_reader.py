@@ -51,7 +51,10 @@ def test_batch_lines_of_the_function_are_read(logged, encode):
         ("START RequestId: 8f5a Version: 3", "not JSON"),
         ("", "not JSON"),
         ('{"message": "request", "status": 2', "not JSON"),
+        ("[" * 100_000, "not JSON"),
         ('{"a": ' + "[" * 100_000, "not JSON"),
+        ("[ERROR] Runtime exited", "not JSON"),
+        (f"2026-01-05T00:00:00Z stream {request(0)}", "not JSON"),  # as `aws logs tail` prints it
         ('"request"', "other"),
         ('{"time": "2026-01-05T00:00:00Z", "type": "platform.report", "record": {}}', "other"),
         ('{"level": "ERROR", "message": {"a": 1}}', "other"),
@@ -128,6 +131,23 @@ def test_synthetic_lines_are_excluded_by_default():
 def test_lines_are_sorted_by_time():
     """Requests are sorted by time, because the streams of a log group arrive one after the other."""
     assert [0, 60, 120] == [time - BEGIN.timestamp() for time in read(map(request, (2, 0, 1))).requests["time"]]
+
+
+@pytest.mark.parametrize("lines_per_part", [1, 2, 3, 5])
+def test_parts_of_a_table_fit_together(lines_per_part, monkeypatch):
+    """Ids, times, texts and numbers of a line stay in one row, however many parts the lines were converted in."""
+    monkeypatch.setattr("infra.report.log_reader.LINES_PER_PART", lines_per_part)
+    numbers = (3, 0, 4, 1, 2)
+    lines = [
+        prediction(number, photo_bytes=number, error_code=f"e{number}" if number % 2 else None) for number in numbers
+    ]
+    lines += [feedback(number, f"label{number}", later=number) for number in numbers]
+    log = read(lines)
+    rows = log.requests[["time", "photo_bytes", "error_code"]].to_numpy().tolist()
+    codes = {1: "e1", 3: "e3"}
+    assert [[BEGIN.timestamp() + 60 * number, number, codes.get(number)] for number in range(5)] == rows
+    labeled, _ = join_feedback(log)
+    assert [f"label{number}" for number in range(5)] == labeled.sort_values("predicted_at")["label"].tolist()
 
 
 def test_prediction_without_signals_is_read():

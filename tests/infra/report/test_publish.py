@@ -72,7 +72,7 @@ def test_unreachable_mlflow_is_reported(run, monkeypatch, capsys):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
         code, report = run([request(0)])
     assert (1, 1) == (code, report["overall"]["requests"])
-    assert capsys.readouterr().err.startswith(f"report: MLflow rejected the figures: API request to {url}")
+    assert capsys.readouterr().err.startswith(f"report: cannot log the report to MLflow: API request to {url}")
 
 
 def test_figures_of_few_photos_are_not_published(run):

@@ -19,6 +19,7 @@ from infra.emulator.invoke import invoke_url
 from infra.emulator.runtime import lambda_runtime
 from infra.smoke import hook
 from infra.smoke.golden import GoldenError
+from infra.smoke.messages import NoAnswer, get
 from tests.support.emulator import KEY_VARIABLES
 from tests.support.http_server import QuietHandler, refusing_url, serving
 from tests.support.waiting import DEADLINE_S
@@ -191,3 +192,17 @@ def test_hook_without_time_left_reports_failed(
     assert ([], ["Failed"]) == (version.requests, codedeploy.statuses)
     [row] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"no answer": "not sent: Lambda is about to stop the hook"} == row["actual"]
+
+
+def test_requests_after_the_deadline_are_not_sent(keys: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadline also holds within a check that sends several requests. The clock is a mock."""
+    clock = [0.0]
+    monkeypatch.setattr(hook, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    with listening(RecordingServer(b'{"statusCode": 200}')) as version:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", version.endpoint)
+        ask = hook.lambda_client("function", deadline=10)
+        assert 200 == ask(get("/")).status
+        clock[0] = 10.1
+        with pytest.raises(NoAnswer, match="not sent"):
+            ask(get("/"))
+    assert 1 == len(version.requests)
