@@ -98,5 +98,5 @@ def print_summary(report: dict[str, Any], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # this process is short; searching MLflow's objects for cycles would take 12 % of its time
+    gc.freeze()  # the garbage collector need not search the imported modules: 12 % less time for a million lines
     sys.exit(main())
