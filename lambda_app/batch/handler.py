@@ -118,8 +118,8 @@ class Scorer:
 
     def _predict(self, data: bytes) -> dict[str, Any]:
         photo = preprocess(data, self.classifier.metadata.image_size, self.settings.max_image_pixels)
-        # One photo per run: two would save 1 % of the network's time and more would cost time (infra/bench/RESULTS.md,
-        # Latency and memory), and the last bits of a result would depend on the photo beside it.
+        # One photo per run: two would save at most a tenth of the network's time (infra/bench/RESULTS.md, Latency and
+        # memory), but the last bits of a result would depend on the photo beside it.
         [record] = classify(self.classifier, [photo.pixels])
         fields = {name: value for name, value in vars(record.prediction).items() if name != "predicted_label"}
         return fields | {"signals": record.signals}
