@@ -1,6 +1,6 @@
 """Measure the time and memory that `python -m infra.report` takes for a million log lines.
 
-Writes artifacts/report_benchmark.json. Takes two minutes on an idle machine.
+Writes artifacts/report_benchmark.json. Takes half a minute on an idle machine.
 
     python -m infra.report.benchmark
 """
