@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from infra.bench.decoding import png_chunk
 from lambda_app.app import create_app
 from lambda_app.settings import Settings
-from tests.support.uploads import FORM, NAMED, assert_error, form, part, post, unread_body
+from tests.support.uploads import FORM, IMAGE, NAMED, NAMELESS, assert_error, form, part, post, unread_body
 
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
 E_ACUTE, SURROGATE = (NAMED.replace('"file"', f'"{name}"') for name in ("\u00e9", "+2AA-"))
@@ -50,6 +50,13 @@ BAD = [
     case("part without a name", 400, "bad_request", form(b"x", "X: y"), FORM),
     case("a codec that raises", 400, "no_file", form(b"x", E_ACUTE), f"{FORM}; charset=punycode"),
     case("a codec that makes surrogates", 400, "no_file", form(b"x", SURROGATE), f"{FORM}; charset=utf-7"),
+    case(
+        "two photos without file names",
+        400,
+        "bad_request",
+        part(b"x", NAMELESS, IMAGE) + form(b"y", NAMELESS, IMAGE),
+        FORM,
+    ),
     case("two files", 400, "bad_request", part(b"x", NAMED) + form(b"y", NAMED), FORM),
     case("too many bytes in the form", 413, "too_large", form(bytes(100_001), NAMED), FORM),
     case("a far too big form", 413, "too_large", form(bytes(200_000), NAMED), FORM),

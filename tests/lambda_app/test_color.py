@@ -33,10 +33,18 @@ def test_color_profile_without_an_effect_is_ignored(name, mode):
     assert 0 == difference(expected, decode(encode_image(image, "TIFF", icc_profile=PROFILES[name])))
 
 
-def test_gray_profile_is_converted():
-    """A gray photo with a linear curve becomes much brighter."""
+@pytest.mark.parametrize("length", [128, 200, 300])
+def test_truncated_color_profile_is_ignored(length):
+    """A profile whose header is intact but whose tables are cut has no effect."""
+    profile = PROFILES["linear"][:length]
+    assert 0 == difference(photo(), decode(encode_image(photo(), "TIFF", icc_profile=profile)))
+
+
+@pytest.mark.parametrize(("mode", "color"), [("L", 128), ("LA", (128, 255))])
+def test_gray_profile_is_converted(mode, color):
+    """A gray photo with a linear curve becomes much brighter, with or without an alpha channel."""
     linear = b"".join([PROFILES["linear"][:16], b"GRAY", PROFILES["linear"][20:]]).replace(b"rTRC", b"kTRC")
-    half = Image.new("L", (16, 16), 128)
+    half = Image.new(mode, (16, 16), color)
     assert (188, 188, 188) == decode(encode_image(half, "PNG", icc_profile=linear)).getpixel((8, 8))
 
 
