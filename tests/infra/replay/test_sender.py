@@ -114,7 +114,8 @@ def test_ctrl_c_is_handled_in_every_phase() -> None:
             assert second.wait(DEADLINE_S)
         else:
             second.set()
-            restored.append(wait_until(lambda: signal.getsignal(signal.SIGINT) is signal.default_int_handler))
+            wait_until(lambda: wakeup_files == [-1] or signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+            restored.append(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
         return ANSWERED
 
     def write(_: Answer) -> None:
