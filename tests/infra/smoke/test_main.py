@@ -92,6 +92,19 @@ def test_pauses_double_up_to_five_seconds(monkeypatch: pytest.MonkeyPatch) -> No
     assert ([0.25, 0.5, 1, 2, 4, 5, 5, 5, 5], 27.75) == (pauses, row.seconds)
 
 
+def test_late_service_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for the service does not count toward the time limit of the other checks. The clock is a mock."""
+    pauses: list[float] = []
+    monkeypatch.setattr(runner, "time", SimpleNamespace(sleep=pauses.append, monotonic=lambda: sum(pauses)))
+
+    def answer_late() -> runner.Pair:
+        return {}, {"late": True} if sum(pauses) < 2 * runner.LIMIT_S else {}
+
+    checks = [Check("first", lambda: ({}, {}))]
+    rows = list(runner.run_checks(Check("health", answer_late), checks, wait_s=3 * runner.LIMIT_S))
+    assert [True, True] == [row.passed for row in rows]
+
+
 def test_total_time_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time limit, the remaining checks fail without a request."""
     monkeypatch.setattr(runner, "LIMIT_S", 0.0)
