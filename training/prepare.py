@@ -68,13 +68,14 @@ def inspect_photos(source: Source, labels: dict[str, str], *, is_quick: bool = F
     """
     description = f"open {source.path.name}"
     if len(labels) <= CHUNK:  # a single worker would open all of them
-        items = tqdm(labels.items(), desc=description, unit="photo")
-        return [inspect_photo(source, name, label, is_quick=is_quick) for name, label in items]
+        with tqdm(labels.items(), desc=description, unit="photo") as items:
+            return [inspect_photo(source, name, label, is_quick=is_quick) for name, label in items]
     work = partial(_inspect_shared, is_quick=is_quick)
     pool = ProcessPoolExecutor(initializer=_start_worker, initargs=(source,))
     try:
         found = pool.map(work, labels, labels.values(), chunksize=CHUNK)
-        return list(tqdm(found, total=len(labels), desc=description, unit="photo"))
+        with tqdm(found, total=len(labels), desc=description, unit="photo") as items:
+            return list(items)
     finally:
         pool.shutdown(cancel_futures=True)  # after an interruption, do not wait for the remaining photos
 

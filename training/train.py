@@ -158,8 +158,9 @@ def run_epoch(
     seed_everything(params.seed + epoch * world.size + world.rank)
     data.sampler.set_epoch(epoch)
     release_freed_memory()
-    progress_bar = tqdm(data.train, f"epoch {epoch}/{params.epochs}", unit="batch", disable=not world.is_main)
-    metrics = train_epoch(learner, teacher, progress_bar, state, params)
+    # `with` closes the bar before an interruption is reported, so that the report is the last line.
+    with tqdm(data.train, f"epoch {epoch}/{params.epochs}", unit="batch", disable=not world.is_main) as progress_bar:
+        metrics = train_epoch(learner, teacher, progress_bar, state, params)
     metrics["images_per_second"] *= world.size
     release_freed_memory()
     record = {"epoch": epoch, "lr": state.optimizer.param_groups[-1]["lr"], **metrics}
