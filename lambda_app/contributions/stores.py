@@ -85,7 +85,7 @@ class BucketStore:
 
         Raise `StorageFailed` with S3's error code.
         """
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415  # not needed at a cold start
 
         place = {"Bucket": self.bucket, "ServerSideEncryption": "AES256"}
         photo = {"Body": contribution.photo, "ContentType": "image/jpeg", "Metadata": contribution.metadata}
